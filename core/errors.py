@@ -1,0 +1,85 @@
+"""The tree of exceptions: every one says what was seen, what was expected and what to do.
+
+`api.py` maps the classes to HTTP statuses in one table, pages show the text, the loop records it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class FieldProblem:
+    """One thing that is wrong with one field of the input."""
+
+    field: str  # e.g. "rows[3].feature1" or "column temperature"
+    seen: str
+    expected: str
+
+
+class ContinualError(Exception):
+    """Base of all errors that a person or a client is meant to read."""
+
+
+class BadInput(ContinualError):
+    """Data, a file or an argument that cannot be taken; nothing of it was stored."""
+
+    def __init__(self, message: str, problems: tuple[FieldProblem, ...] = ()) -> None:
+        super().__init__(message)
+        self.problems = problems
+
+
+class TooLarge(BadInput):
+    """A file, body or frame beyond the stated limit."""
+
+
+class UnsupportedFormat(BadInput):
+    """A file or body of a type that cannot be read here."""
+
+
+class NotFound(ContinualError):
+    """A project, batch, version, job, user or token that does not exist."""
+
+
+class Conflict(ContinualError):
+    """The request contradicts what is there: a name taken, a project of another origin."""
+
+
+class NoChampion(Conflict):
+    """The project has no model yet that could predict."""
+
+    def __init__(self, project: str) -> None:
+        super().__init__(f"Project '{project}' has no champion yet. Store labelled rows, then run a cycle (POST /retrain or `cycle`).")
+
+
+class Busy(Conflict):
+    """Another process holds the project's lease."""
+
+
+class NotEnoughRows(ContinualError):
+    """A computation that needs more rows than there are."""
+
+    def __init__(self, what: str, *, needed: int, found: int) -> None:
+        super().__init__(f"{what} needs {needed} rows, found {found}. Add rows and try again.")
+        self.needed = needed
+        self.found = found
+
+
+class NotAllowed(ContinualError):
+    """Signed in or authenticated, but the role or scope does not allow this."""
+
+
+class NotAuthenticated(ContinualError):
+    """No, wrong, expired or revoked credentials."""
+
+
+class ConfigurationError(ContinualError):
+    """A setting that is missing, unsafe or contradictory; the program does not start with it."""
+
+
+class StorageError(ContinualError):
+    """What is stored cannot be read or written: damaged file, full disk, database out of reach."""
+
+
+class FitTimeout(ContinualError):
+    """A candidate's fit ran into its time limit."""

@@ -1,0 +1,352 @@
+"""Frozen records that cross layers: what the pure functions take and return.
+
+ORM rows never leave storage and the services; these do. `to_document` turns any of them into plain
+JSON values (absent = None, never NaN).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any, Literal
+
+import numpy as np
+
+Task = Literal["binary", "multiclass", "regression"]
+FeatureKind = Literal["numeric", "categorical", "boolean"]
+Label = str | int | float | bool
+Outcome = Literal["none", "promoted", "refreshed", "rejected", "rolled_back", "failed"]
+
+# Columns of ours inside stored batches; a user's column may not have these names.
+ROW_ID = "_id"
+ROW_TIME = "_time"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feature:
+    """One input column of a project."""
+
+    name: str
+    kind: FeatureKind
+    categories: tuple[str, ...] = ()  # seen when the schema was made, as text; empty for numeric
+    low: float | None = None  # smallest and largest finite value seen then; numeric only
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureSchema:
+    """What the rows of a project look like: the contract that every batch and request is held to."""
+
+    task: Task
+    target: str
+    features: tuple[Feature, ...]
+    classes: tuple[Label, ...] = ()  # as in the data, sorted; empty for regression; may grow
+    id_column: str | None = None
+    time_column: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Feature names in the order in which models take them."""
+        return tuple(f.name for f in self.features)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A set of consecutive rows, named by what it is for."""
+
+    name: str  # e.g. "reference" or "current"
+    n_rows: int
+    first_at: datetime | None = None
+    last_at: datetime | None = None
+    description: str = ""  # in words: "the 1,000 rows v3 learnt from"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftScore:
+    """How far one feature moved between reference and current."""
+
+    name: str
+    kind: str  # numeric | categorical | boolean | prediction | label
+    drifted: bool
+    statistic: float | None  # KS distance, or total variation for categories
+    p_value: float | None
+    effect: float | None  # the size that is compared with the gate
+    test: str = ""  # "Kolmogorov-Smirnov" | "chi-square"
+    miss_rate_reference: float | None = None
+    miss_rate_current: float | None = None
+    reason: str = ""  # in words, with numbers; also why it was not judged
+    judged: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftReport:
+    """Drift of every feature, reference against current."""
+
+    reference: Window
+    current: Window
+    scores: tuple[DriftScore, ...]
+    prediction: DriftScore | None = None
+    label: DriftScore | None = None
+    multivariate: dict[str, Any] | None = None  # {drifted, auc, low, high, features}
+    explanation: str | None = None
+
+    @property
+    def drifted(self) -> tuple[str, ...]:
+        """Names of the features that drifted."""
+        return tuple(s.name for s in self.scores if s.drifted)
+
+    @property
+    def share_drifted(self) -> float | None:
+        """Drifted features over judged features; None when none could be judged."""
+        judged = [s for s in self.scores if s.judged]
+        return sum(s.drifted for s in judged) / len(judged) if judged else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """One metric over one set of rows with its interval. `value` None = cannot tell, `reason` says why."""
+
+    metric: str  # key of core.performance.realised.METRICS
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    method: str = ""  # how the interval was made: "Wilson 95 %", "bootstrap 95 %"
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerformanceReport:
+    """Every metric of the task over the same labelled rows."""
+
+    task: Task
+    n: int
+    scores: dict[str, Score]
+    model_version: int | None = None
+
+    def score(self, metric: str) -> Score:
+        """The score of one metric; KeyError when the task has no such metric."""
+        return self.scores[metric]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """When to retrain, what races and how a verdict promotes. Data, not code; stored with the project."""
+
+    name: str
+    metric: str = "accuracy"  # accuracy | kappa | macro_f1 ... | r2
+    threshold: float = 0.8  # the original rule: retrain when the measured score is below it
+    triggers: tuple[str, ...] = ("below_threshold", "drift_share", "new_labels", "by_hand")
+    drift_share: float = 0.3  # share of judged features that drifted, at or above which drift_share fires
+    new_labels: int = 500  # labelled rows since the last race at which new_labels fires
+    min_rows: int = 100  # labelled rows that a measurement needs before a score trigger may fire
+    families: tuple[str, ...] = ()  # keys of MODEL_FAMILIES; () = the task's default set
+    max_fits: float = 4.0  # fits a batch on average (token bucket); unused ones are saved up to 4 x
+    max_train_rows: int = 50_000  # a window never holds more than the newest of these
+    gate: str = "held_back"  # key of GATES: none | held_back | superior
+    fit_timeout_s: float = 120.0  # fault guard on one fit
+    cooldown_s: float = 0.0  # between two races, by the evidence's clock
+    drift_gate: float = 0.1  # effect size from which a feature's change matters (KS distance, total variation)
+    drift_alpha: float = 0.05  # family-wise significance of the drift tests
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Firing:
+    """A trigger that fired, with the numbers that made it fire."""
+
+    trigger: str  # key in TRIGGERS
+    observed: float
+    threshold: float
+    reason: str  # in words with the numbers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Everything that a decision rests on. Stored with the cycle; replayed, it gives the same decision."""
+
+    n_rows: int  # rows new since the last cycle
+    n_labelled: int  # rows newly labelled since the last cycle
+    metric: str
+    score: float | None  # measured prequentially on the newly labelled rows
+    score_low: float | None
+    score_high: float | None
+    score_n: int
+    recent_mean: float | None  # of the same metric over the last batches since the last change
+    share_drifted: float | None
+    drifted: tuple[str, ...] = ()
+    labels_since_race: int = 0
+    change_found: bool = False  # the error stream changed inside these rows
+    forced: bool = False  # by hand
+    has_champion: bool = True
+    seconds_since_race: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What the policy makes of the evidence."""
+
+    action: Literal["nothing", "alert", "retrain"]
+    reason: str
+    firings: tuple[Firing, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One entrant of a race: family x training window, scored on rows that it has not seen."""
+
+    name: str  # "boosting, last 1,000 rows"
+    family: str  # key of MODEL_FAMILIES
+    window: str  # "last 1000" | "all" | "since change"
+    n_rows: int
+    score: Score
+    loss: float | None  # log-loss, or scaled absolute error, on the same rows
+    weight: float | None  # in the committee; None when it is not a member
+    fitted: bool  # refitted in this race
+    seconds: float | None = None
+    error: str | None = None  # why it dropped out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clause:
+    """One clause of a verdict."""
+
+    name: str
+    passed: bool
+    reason: str  # in words, with numbers
+    observed: float | None = None
+    required: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Challenger against champion on the same rows that neither has seen."""
+
+    n: int
+    metric: str
+    champion: Score | None  # None when there is no champion yet
+    challenger: Score
+    difference: Score | None  # challenger minus champion, paired
+    wins: int = 0  # rows that only the challenger has right (regression: is nearer)
+    losses: int = 0
+    p: float | None = None  # two-sided exact McNemar; regression: sign test
+    rows_from: str = ""  # in words: which rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether the challenger is let in, clause by clause."""
+
+    promote: bool
+    kind: Literal["promotion", "refresh", "rollback", "none"]
+    reason: str
+    clauses: tuple[Clause, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelVersion:
+    """One registered model of a project."""
+
+    version: int
+    family: str
+    created_at: datetime
+    aliases: tuple[str, ...] = ()  # champion | challenger | previous
+    promoted_at: datetime | None = None
+    source: str = "race"  # race | import
+    run_id: str | None = None
+    path: str | None = None  # artefact, relative to the model folder
+    sha256: str | None = None
+    n_rows: int | None = None
+    members: tuple[dict[str, Any], ...] = ()  # {name, family, window, n_rows, weight}
+    metrics: dict[str, float | None] = field(default_factory=dict)
+    data_digest: str | None = None
+    first_at: datetime | None = None  # instants of the rows it learnt from
+    last_at: datetime | None = None
+    cycle_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectInfo:
+    """A project as pages, API and command line see it."""
+
+    id: int
+    slug: str
+    name: str
+    source: str  # sample | file | generator | api
+    task: Task | None  # None until the first data
+    schema: FeatureSchema | None
+    policy: Policy
+    created_at: datetime
+    paused: bool
+    rows: int
+    labelled: int
+    champion: int | None
+    clock_at: datetime | None  # newest row's instant, backfill aside
+    checked_at: datetime | None  # when a check last looked at it
+    generator: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchInfo:
+    """One stored batch's manifest."""
+
+    id: int
+    number: int
+    origin: str
+    rows: int
+    labelled: int
+    first_at: datetime
+    last_at: datetime
+    created_at: datetime
+    sha256: str
+    backfill: bool
+    undone: bool
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CycleReport:
+    """One turn of the loop, as its audit row tells it."""
+
+    id: int
+    project_id: int
+    cause: str  # schedule | button | api | cli | live
+    status: Literal["running", "done", "failed"]
+    started_at: datetime
+    finished_at: datetime | None
+    decision: str  # nothing | alert | retrain
+    reason: str
+    outcome: str
+    seconds: float | None = None
+    by: str | None = None
+    evidence: Evidence | None = None
+    firings: tuple[Firing, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+    comparison: Comparison | None = None
+    verdict: Verdict | None = None
+    champion_before: int | None = None
+    champion_after: int | None = None
+    challenger: int | None = None
+    error: str | None = None
+    batch_ids: tuple[int, ...] = ()
+    seed: int = 0
+
+
+def to_document(value: Any) -> Any:
+    """Plain JSON values of a record, frame scalar or container: NaN and inf become None, instants ISO text."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_document(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(k): to_document(v) for k, v in value.items()}
+    if isinstance(value, np.ndarray):
+        return [to_document(v) for v in value.tolist()]
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [to_document(v) for v in value]
+    if isinstance(value, np.generic):
+        return to_document(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, (datetime, date)):
+        return value.isoformat()
+    return value

@@ -1,0 +1,159 @@
+"""Typed settings and where they come from: environment > `.env` > Streamlit's secrets.toml > default.
+
+Entry points call `get_settings()` and hand values down; the pure layers never see this module. No secret
+has a default, and one that looks like a sample stops the start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from core.errors import ConfigurationError
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLE_WORDS = ("changeme", "change-me", "example", "password", "secret", "some_key", "your-", "your_", "xxxx", "placeholder", "default")
+MIN_API_KEY = 16
+MIN_COOKIE_KEY = 32
+
+
+class Settings(BaseSettings):
+    """Everything that can be set from outside. docs/settings.md tells each in words."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", populate_by_name=True)
+
+    home: Path = Field(default=Path("var"), validation_alias="CONTINUAL_HOME")
+    streamlit_port: int = Field(default=8501, validation_alias="STREAMLIT_SERVER_PORT")
+    api_host: str = Field(default="0.0.0.0", validation_alias="FASTAPI_HOST")
+    api_port: int = Field(default=8000, validation_alias="FASTAPI_PORT")
+    api_base_url: str | None = Field(default=None, validation_alias="API_BASE_URL")
+    api_key: SecretStr | None = Field(default=None, validation_alias="API_KEY")
+    streamlit_password: SecretStr | None = Field(default=None, validation_alias="STREAMLIT_PASSWORD")
+    cookie_key: SecretStr | None = Field(default=None, validation_alias="CONTINUAL_COOKIE_KEY")
+    database_url_setting: SecretStr | None = Field(default=None, validation_alias="DATABASE_URL")
+    data_url_setting: str | None = Field(default=None, validation_alias="DATA_URL")
+    performance_threshold: float = Field(default=0.8, validation_alias="PERFORMANCE_THRESHOLD")
+    check_interval_s: float = Field(default=30.0, gt=0, validation_alias="CHECK_INTERVAL_SECONDS")
+    task_retries: int = Field(default=2, ge=0, validation_alias="TASK_RETRIES")
+    retry_delay_s: float = Field(default=1.0, ge=0, validation_alias="RETRY_DELAY_SECONDS")
+    discord_webhook_url: SecretStr | None = Field(default=None, validation_alias="DISCORD_WEBHOOK_URL")
+    log_format: Literal["text", "json"] = Field(default="text", validation_alias="LOG_FORMAT")
+    log_level: str = Field(default="INFO", validation_alias="CONTINUAL_LOG_LEVEL")
+    durability: Literal["process", "power"] = Field(default="process", validation_alias="CONTINUAL_DURABILITY")
+    max_upload_mb: float = Field(default=200.0, gt=0, validation_alias="CONTINUAL_MAX_UPLOAD_MB")
+    open_metrics: bool = Field(default=False, validation_alias="CONTINUAL_OPEN_METRICS")
+    cycle_timeout_s: float = Field(default=1800.0, gt=0, validation_alias="CONTINUAL_CYCLE_TIMEOUT_SECONDS")
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(default=(), validation_alias="CONTINUAL_TRUSTED_PROXIES")
+
+    @field_validator("api_key", "streamlit_password", "cookie_key", "database_url_setting", "discord_webhook_url", "data_url_setting", "api_base_url", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: Any) -> Any:
+        return None if isinstance(value, str) and not value.strip() else value
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        parts = tuple(part.strip() for part in value.split(",") if part.strip())
+        for part in parts:
+            ipaddress.ip_network(part, strict=False)
+        return parts
+
+    @field_validator("api_key")
+    @classmethod
+    def _real_api_key(cls, value: SecretStr | None) -> SecretStr | None:
+        return _refuse_sample(value, "API_KEY", MIN_API_KEY)
+
+    @field_validator("cookie_key")
+    @classmethod
+    def _real_cookie_key(cls, value: SecretStr | None) -> SecretStr | None:
+        return _refuse_sample(value, "CONTINUAL_COOKIE_KEY", MIN_COOKIE_KEY)
+
+    @field_validator("streamlit_password")
+    @classmethod
+    def _real_password(cls, value: SecretStr | None) -> SecretStr | None:
+        return _refuse_sample(value, "STREAMLIT_PASSWORD", 8)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        secrets = TomlConfigSettingsSource(settings_cls, toml_file=Path(".streamlit/secrets.toml"))
+        return init_settings, env_settings, dotenv_settings, secrets
+
+    @property
+    def home_path(self) -> Path:
+        """The one state folder, absolute."""
+        return self.home.expanduser().resolve()
+
+    @property
+    def database_url(self) -> str:
+        """SQLAlchemy URL; a SQLite file in the state folder unless DATABASE_URL says otherwise."""
+        if self.database_url_setting is not None:
+            return self.database_url_setting.get_secret_value()
+        return f"sqlite:///{self.home_path / 'continual.db'}"
+
+    @property
+    def data_path(self) -> Path:
+        """Folder of the batches."""
+        if self.data_url_setting:
+            return Path(self.data_url_setting.removeprefix("file://")).expanduser().resolve()
+        return self.home_path / "batches"
+
+    @property
+    def cookie_name(self) -> str:
+        """Differs by state folder: browsers share cookies between the ports of one host."""
+        return "continual_" + hashlib.sha256(str(self.home_path).encode()).hexdigest()[:12]
+
+    @property
+    def max_upload_bytes(self) -> int:
+        """Largest file or body that is read."""
+        return int(self.max_upload_mb * 1024 * 1024)
+
+    @property
+    def api_url(self) -> str:
+        """Where a person reaches the API."""
+        return self.api_base_url or f"http://localhost:{self.api_port}"
+
+
+def _refuse_sample(value: SecretStr | None, name: str, shortest: int) -> SecretStr | None:
+    if value is None:
+        return None
+    text = value.get_secret_value()
+    if len(text.encode()) < shortest:
+        raise ValueError(f"{name} has {len(text)} characters, expected at least {shortest}. Generate one: python -c 'import secrets; print(secrets.token_urlsafe(32))'")
+    if any(word in text.lower() for word in SAMPLE_WORDS) or len(set(text)) < 5:
+        raise ValueError(f"{name} looks like a sample, expected a secret of your own. Generate one: python -c 'import secrets; print(secrets.token_urlsafe(32))'")
+    return value
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process, read once; `get_settings.cache_clear()` reads them anew.
+
+    Raises:
+        ConfigurationError: names the setting, what is wrong and how to mend it, never its value.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors(include_input=False, include_url=False)]
+        raise ConfigurationError("Settings are not usable: " + "; ".join(lines)) from None

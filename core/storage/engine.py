@@ -1,0 +1,140 @@
+"""The database: engine, the two kinds of transaction, migrations under a lock.
+
+`write()` begins IMMEDIATE on SQLite: a deferred read-then-write would fail under several writers whatever the
+timeout. Read, compute without a session, write briefly; never train inside a transaction.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.errors import ConfigurationError, StorageError
+from core.settings import ROOT
+
+BUSY_TIMEOUT_S = 30
+
+
+class Database:
+    """One engine and its sessions; safe to share between threads."""
+
+    def __init__(self, url: str, *, synchronous: str = "FULL") -> None:
+        self.url = url
+        self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            path = make_url(url).database
+            if path and path != ":memory:":
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+            self.engine: Engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}, pool_pre_ping=False)
+            self._prepare_sqlite(synchronous)
+        else:
+            self.engine = create_engine(url, pool_pre_ping=True)
+        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+        self._writing = sessionmaker(self.engine.execution_options(immediate=True), expire_on_commit=False)
+
+    def _prepare_sqlite(self, synchronous: str) -> None:
+        @event.listens_for(self.engine, "connect")
+        def _connect(connection: Any, _record: Any) -> None:
+            connection.isolation_level = None  # we say BEGIN ourselves
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.execute(f"PRAGMA synchronous={synchronous}")
+            cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_S * 1000}")
+            cursor.execute("PRAGMA foreign_keys=ON")
+            cursor.close()
+
+        @event.listens_for(self.engine, "begin")
+        def _begin(connection: Any) -> None:
+            immediate = connection.get_execution_options().get("immediate", False)
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session that only reads."""
+        with self._sessions() as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """One all-or-nothing step: commits at the end, rolls back when anything raises."""
+        with self._writing.begin() as session:
+            yield session
+
+    def ping(self) -> bool:
+        """Whether the database answers."""
+        try:
+            with self.engine.connect() as connection:
+                connection.execute(text("SELECT 1"))
+        except SQLAlchemyError:
+            return False
+        return True
+
+    def dispose(self) -> None:
+        """Close the pooled connections."""
+        self.engine.dispose()
+
+
+@contextmanager
+def file_lock(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """An advisory lock on a file, released by the system when the process dies. Yields whether it is held."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+    finally:
+        os.close(descriptor)
+
+
+def migrate(url: str, lock_folder: Path) -> bool:
+    """Bring the schema to this program's version, under a lock; returns whether anything was done.
+
+    Raises:
+        ConfigurationError: the database was written by a newer version of the program.
+        StorageError: the database is out of reach.
+    """
+    from alembic import command
+    from alembic.config import Config
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "alembic"))
+    config.attributes["url"] = url
+    script = ScriptDirectory.from_config(config)
+    head = script.get_current_head()
+    lock_folder.mkdir(parents=True, exist_ok=True)
+    with file_lock(lock_folder / "migrate.lock"):
+        database = Database(url)
+        try:
+            with database.engine.connect() as connection:
+                current = MigrationContext.configure(connection).get_current_revision()
+            if current == head:
+                return False
+            if current is not None:
+                try:
+                    script.get_revision(current)
+                except CommandError:
+                    raise ConfigurationError(
+                        f"The database is at revision {current}, which this version does not know: it was written by a newer one. Start the newer version, or restore a backup."
+                    ) from None
+            command.upgrade(config, "head")
+            return True
+        except SQLAlchemyError as error:
+            raise StorageError(f"The database cannot be reached or migrated ({type(error).__name__}). Check DATABASE_URL and the state folder's permissions.") from error
+        finally:
+            database.dispose()

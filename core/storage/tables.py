@@ -1,0 +1,379 @@
+"""The rows that outlive a process, as SQLAlchemy 2 typed tables. Nothing outside storage and services sees them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, ForeignKey, Index, MetaData, String, Text, UniqueConstraint
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+from core.records import to_document
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware instant in UTC; SQLite would hand back naive ones."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"naive instant {value!r}; expected one with a time zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Document(TypeDecorator[Any]):
+    """JSON of records and plain values: NaN becomes null, which PostgreSQL demands."""
+
+    impl = JSON(none_as_null=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        return to_document(value)
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: UtcDateTime(), dict[str, Any]: Document(), list[Any]: Document()}
+
+
+class Project(Base):
+    """One prediction problem, and how far the loop has read it."""
+
+    __tablename__ = "projects"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    slug: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str] = mapped_column(String(200))
+    source: Mapped[str] = mapped_column(String(16))  # sample | file | generator | api
+    schema: Mapped[dict[str, Any] | None]
+    policy: Mapped[dict[str, Any]]
+    generator: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]
+    paused: Mapped[bool] = mapped_column(default=False)
+    clock_at: Mapped[datetime | None]  # newest row's instant; a backfill never moves it
+    rows: Mapped[int] = mapped_column(default=0)
+    labelled: Mapped[int] = mapped_column(default=0)
+    # `news` counts stored batches, labels and requests; a check with news == checked_news has nothing to do.
+    news: Mapped[int] = mapped_column(default=0)
+    checked_news: Mapped[int] = mapped_column(default=0)
+    checked_at: Mapped[datetime | None]
+    batch_watermark: Mapped[int] = mapped_column(default=0)  # newest batch id that a finished cycle has read
+    label_watermark: Mapped[int] = mapped_column(default=0)  # newest label id likewise
+    learner_path: Mapped[str | None] = mapped_column(Text)  # the learner's state after the last finished cycle
+
+
+class Batch(Base):
+    """Manifest of one immutable Parquet file of rows."""
+
+    __tablename__ = "batches"
+    __table_args__ = (UniqueConstraint("project_id", "number"), Index("ix_batches_project_last", "project_id", "last_at"))
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    number: Mapped[int]
+    origin: Mapped[str] = mapped_column(String(300))
+    path: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str] = mapped_column(String(64))
+    rows: Mapped[int]
+    labelled: Mapped[int]  # rows that came with their label
+    first_at: Mapped[datetime]
+    last_at: Mapped[datetime]
+    created_at: Mapped[datetime]
+    created_by: Mapped[str | None] = mapped_column(String(200))
+    backfill: Mapped[bool] = mapped_column(default=False)
+    undone_at: Mapped[datetime | None]
+    undone_by: Mapped[str | None] = mapped_column(String(200))
+    profile: Mapped[dict[str, Any] | None]
+    problems: Mapped[list[Any] | None]
+    # Predictions made before the labels were known: one more Parquet file, row for row.
+    scores_path: Mapped[str | None] = mapped_column(Text)
+    scores_sha256: Mapped[str | None] = mapped_column(String(64))
+    scored_by: Mapped[int | None]  # model version; None when the log's rows came from several
+    ids_from_user: Mapped[bool] = mapped_column(default=False)
+
+
+class Prediction(Base):
+    """One answered prediction with its row: the log that the loop seals into batches."""
+
+    __tablename__ = "predictions"
+    __table_args__ = (
+        UniqueConstraint("project_id", "prediction_id"),
+        Index("ix_predictions_project_row", "project_id", "row_id"),
+        Index("ix_predictions_project_batch", "project_id", "batch_id"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    prediction_id: Mapped[str] = mapped_column(String(64))
+    row_id: Mapped[str] = mapped_column(String(200))
+    model_version: Mapped[int]
+    prediction: Mapped[str] = mapped_column(Text)  # JSON of the class or number
+    probabilities: Mapped[str | None] = mapped_column(Text)  # JSON list, in the order of the model's classes
+    classes: Mapped[str | None] = mapped_column(Text)  # JSON list
+    features: Mapped[str] = mapped_column(Text)  # JSON object
+    observed_at: Mapped[datetime]
+    created_at: Mapped[datetime]
+    batch_id: Mapped[int | None] = mapped_column(ForeignKey("batches.id", ondelete="SET NULL"))
+    token_id: Mapped[int | None]
+
+
+class Label(Base):
+    """A label that came by row id. Append-only: the newest row of an id counts."""
+
+    __tablename__ = "labels"
+    __table_args__ = (Index("ix_labels_project_row", "project_id", "row_id"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    row_id: Mapped[str] = mapped_column(String(200))
+    value: Mapped[str] = mapped_column(Text)  # JSON of the class or number
+    created_at: Mapped[datetime]
+    created_by: Mapped[str | None] = mapped_column(String(200))
+
+
+class DriftRun(Base):
+    """One stored drift report."""
+
+    __tablename__ = "drift_runs"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    cycle_id: Mapped[int | None] = mapped_column(ForeignKey("cycles.id", ondelete="SET NULL"))
+    batch_id: Mapped[int | None] = mapped_column(ForeignKey("batches.id", ondelete="SET NULL"))
+    created_at: Mapped[datetime]
+    at: Mapped[datetime]  # instant of the newest row
+    share_drifted: Mapped[float | None]
+    report: Mapped[dict[str, Any]]
+
+
+class PerformanceRun(Base):
+    """Realised performance of one model on newly labelled rows, measured once and never rewritten."""
+
+    __tablename__ = "performance_runs"
+    __table_args__ = (Index("ix_performance_runs_project_role", "project_id", "role", "id"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    cycle_id: Mapped[int | None] = mapped_column(ForeignKey("cycles.id", ondelete="SET NULL"))
+    batch_id: Mapped[int | None] = mapped_column(ForeignKey("batches.id", ondelete="SET NULL"))
+    role: Mapped[str] = mapped_column(String(16))  # champion | never (the first model, never retrained)
+    model_version: Mapped[int | None]
+    n: Mapped[int]
+    rows_seen: Mapped[int]  # labelled rows of the project up to and with these
+    at: Mapped[datetime]  # instant of the newest row
+    created_at: Mapped[datetime]
+    scores: Mapped[dict[str, Any]]  # metric -> Score document
+
+
+class Cycle(Base):
+    """Audit row: one turn of the loop."""
+
+    __tablename__ = "cycles"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    cause: Mapped[str] = mapped_column(String(16))
+    by: Mapped[str | None] = mapped_column(String(200))
+    status: Mapped[str] = mapped_column(String(16))
+    started_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    seconds: Mapped[float | None]
+    seed: Mapped[int]
+    batch_ids: Mapped[list[Any] | None]
+    evidence: Mapped[dict[str, Any] | None]
+    policy: Mapped[dict[str, Any] | None]
+    decision: Mapped[str | None] = mapped_column(String(16))
+    reason: Mapped[str | None] = mapped_column(Text)
+    firings: Mapped[list[Any] | None]
+    candidates: Mapped[list[Any] | None]
+    comparison: Mapped[dict[str, Any] | None]
+    verdict: Mapped[dict[str, Any] | None]
+    outcome: Mapped[str | None] = mapped_column(String(16))
+    champion_before: Mapped[int | None]
+    champion_after: Mapped[int | None]
+    challenger: Mapped[int | None]
+    error: Mapped[str | None] = mapped_column(Text)
+
+
+class ModelRow(Base):
+    """One registered model version: where its artefact lies and what it learnt from."""
+
+    __tablename__ = "model_versions"
+    __table_args__ = (UniqueConstraint("project_id", "version"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    version: Mapped[int]
+    family: Mapped[str] = mapped_column(String(100))
+    source: Mapped[str] = mapped_column(String(16))
+    run_id: Mapped[str | None] = mapped_column(String(64))
+    path: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str] = mapped_column(String(64))
+    trusted_types: Mapped[list[Any] | None]
+    created_at: Mapped[datetime]
+    created_by: Mapped[str | None] = mapped_column(String(200))
+    cycle_id: Mapped[int | None] = mapped_column(ForeignKey("cycles.id", ondelete="SET NULL"))
+    n_rows: Mapped[int | None]
+    members: Mapped[list[Any] | None]
+    metrics: Mapped[dict[str, Any] | None]
+    schema: Mapped[dict[str, Any]]
+    data_digest: Mapped[str | None] = mapped_column(String(64))
+    batch_ids: Mapped[list[Any] | None]
+    first_at: Mapped[datetime | None]
+    last_at: Mapped[datetime | None]
+
+
+class ModelEvent(Base):
+    """Append-only: which version serves since when. The newest serving event names the champion."""
+
+    __tablename__ = "model_events"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    version: Mapped[int]
+    event: Mapped[str] = mapped_column(String(16))  # promoted | refreshed | rolled_back
+    replaced: Mapped[int | None]
+    at: Mapped[datetime]
+    by: Mapped[str | None] = mapped_column(String(200))
+    reason: Mapped[str | None] = mapped_column(Text)
+    cycle_id: Mapped[int | None] = mapped_column(ForeignKey("cycles.id", ondelete="SET NULL"))
+
+
+class Lease(Base):
+    """Who may turn the loop of a project, until when."""
+
+    __tablename__ = "leases"
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(200))
+    expires_at: Mapped[datetime]
+
+
+class Job(Base):
+    """Work that somebody asked for: a cycle, a large ingest. The table is the truth, a signal only wakes."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (Index("ix_jobs_status", "status", "created_at"),)
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    project_id: Mapped[int | None] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    kind: Mapped[str] = mapped_column(String(16))  # cycle | ingest
+    status: Mapped[str] = mapped_column(String(16))  # queued | running | done | failed
+    payload: Mapped[dict[str, Any]]
+    result: Mapped[dict[str, Any] | None]
+    error: Mapped[str | None] = mapped_column(Text)
+    attempts: Mapped[int] = mapped_column(default=0)
+    requested_by: Mapped[str | None] = mapped_column(String(200))
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    owner: Mapped[str | None] = mapped_column(String(200))
+    lease_until: Mapped[datetime | None]
+    cycle_id: Mapped[int | None]
+
+
+class LiveRun(Base):
+    """A replay of a stored sample through the real loop, advanced by a worker, shown by the Live page."""
+
+    __tablename__ = "live_runs"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    status: Mapped[str] = mapped_column(String(16))  # playing | paused | stopped | done | failed
+    sample: Mapped[str] = mapped_column(String(64))  # key of core.data.samples.SAMPLES
+    position: Mapped[int]  # rows of the sample that are stored
+    total: Mapped[int]
+    batch_rows: Mapped[int]
+    seconds_per_batch: Mapped[float]
+    created_at: Mapped[datetime]
+    advanced_at: Mapped[datetime | None]
+    next_at: Mapped[datetime | None]
+    created_by: Mapped[str | None] = mapped_column(String(200))
+    error: Mapped[str | None] = mapped_column(Text)
+
+
+class User(Base):
+    """A person who may sign in."""
+
+    __tablename__ = "users"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    password_hash: Mapped[str] = mapped_column(String(100))
+    role: Mapped[str] = mapped_column(String(16))  # viewer | operator | admin
+    epoch: Mapped[int] = mapped_column(default=1)  # raised by sign-out and password change: older cookies end
+    created_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime | None]
+    previous_visit_at: Mapped[datetime | None]
+
+
+class SignInFailure(Base):
+    """Failed sign-ins per user and per client, for the throttle."""
+
+    __tablename__ = "sign_in_failures"
+    key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    count: Mapped[int]
+    first_at: Mapped[datetime]
+    locked_until: Mapped[datetime | None]
+
+
+class ApiToken(Base):
+    """A bearer token, stored as its hash."""
+
+    __tablename__ = "api_tokens"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(100))
+    prefix: Mapped[str] = mapped_column(String(16))  # the first characters, to recognise it by
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    scopes: Mapped[list[Any]]
+    project_id: Mapped[int | None] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    created_at: Mapped[datetime]
+    created_by: Mapped[str | None] = mapped_column(String(200))
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+
+
+class Notice(Base):
+    """Outbox: a message that still has to reach, or has reached, its channel."""
+
+    __tablename__ = "notices"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int | None] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    cycle_id: Mapped[int | None] = mapped_column(ForeignKey("cycles.id", ondelete="SET NULL"))
+    channel: Mapped[str] = mapped_column(String(32))
+    payload: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+    sent_at: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+    next_attempt_at: Mapped[datetime | None] = mapped_column(index=True)
+    error: Mapped[str | None] = mapped_column(Text)
+
+
+class Heartbeat(Base):
+    """When a process last said that it lives."""
+
+    __tablename__ = "heartbeats"
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    at: Mapped[datetime]
+    owner: Mapped[str | None] = mapped_column(String(200))
+    detail: Mapped[dict[str, Any] | None]
+
+
+class AuditEntry(Base):
+    """Who changed what, outside the cycles."""
+
+    __tablename__ = "audit"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(index=True)
+    who: Mapped[str] = mapped_column(String(200))
+    what: Mapped[str] = mapped_column(String(200))
+    project_id: Mapped[int | None] = mapped_column(ForeignKey("projects.id", ondelete="SET NULL"))
+    before: Mapped[dict[str, Any] | None]
+    after: Mapped[dict[str, Any] | None]
