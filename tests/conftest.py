@@ -1,0 +1,122 @@
+"""What all tests share: an environment of their own, an empty state folder, free ports, a browser.
+
+No test reads the checkout's `.env` or writes its `./var`: settings are taken out of the environment before the
+first import, every test runs in its own folder, and `CONTINUAL_HOME` lies in it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+
+ROOT = Path(__file__).resolve().parent.parent
+_OWN = ("CONTINUAL_", "FASTAPI_", "STREAMLIT_", "DISCORD_")
+_OWN_NAMES = {
+    "API_KEY",
+    "API_BASE_URL",
+    "DATABASE_URL",
+    "DATA_URL",
+    "PERFORMANCE_THRESHOLD",
+    "CHECK_INTERVAL_SECONDS",
+    "TASK_RETRIES",
+    "RETRY_DELAY_SECONDS",
+    "LOG_FORMAT",
+}
+_SOAK = {name: value for name, value in os.environ.items() if name.startswith("CONTINUAL_SOAK")}
+for _name in list(os.environ):
+    if _name.startswith(_OWN) or _name in _OWN_NAMES:
+        del os.environ[_name]
+os.environ.update(_SOAK)
+os.environ["PYTHONPATH"] = str(ROOT)  # child processes run in folders of their own
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["CONTINUAL_HOME"] = str(Path(tempfile.mkdtemp(prefix="continual-tests-")) / "home")
+
+from core.settings import Settings, get_settings  # noqa: E402
+from core.storage.engine import migrate  # noqa: E402
+from core.storage.workspace import Workspace, open_workspace  # noqa: E402
+
+# Generated cases are the same in every run; a longer campaign says so itself.
+hypothesis_settings.register_profile(
+    "repeatable", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("repeatable")
+
+
+def pytest_sessionfinish() -> None:
+    shutil.rmtree(Path(os.environ["CONTINUAL_HOME"]).parent, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _session_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fixtures of wider scope than one test run outside the checkout too."""
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("session"))
+    yield
+    os.chdir(before)
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each test has its own working folder (so no `.env`) and its own CONTINUAL_HOME."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CONTINUAL_HOME", str(tmp_path / "home"))
+    get_settings.cache_clear()
+    yield
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def settings(_own_environment: None) -> Settings:
+    """The settings of an empty environment; the state folder is this test's own."""
+    return get_settings()
+
+
+@pytest.fixture(scope="session")
+def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file at the newest schema, to copy: migrating anew for each test would cost most of the time."""
+    folder = tmp_path_factory.mktemp("database")
+    migrate(f"sqlite:///{folder / 'continual.db'}", folder)
+    return folder / "continual.db"
+
+
+@pytest.fixture
+def ws(settings: Settings, migrated_database: Path) -> Iterator[Workspace]:
+    """An open, empty workspace at the newest schema."""
+    settings.home_path.mkdir(parents=True, exist_ok=True)
+    shutil.copy(migrated_database, settings.home_path / "continual.db")
+    workspace = open_workspace(settings)
+    yield workspace
+    workspace.database.dispose()
+
+
+@pytest.fixture
+def now() -> datetime:
+    """The instant at which the tests happen; no test reads a clock."""
+    return datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """Gives another free TCP port at each call."""
+    given: set[int] = set()
+
+    def _port() -> int:
+        while True:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                port: int = probe.getsockname()[1]
+            if port not in given:
+                given.add(port)
+                return port
+
+    return _port
