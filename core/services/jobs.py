@@ -1,0 +1,202 @@
+"""Work that somebody asked for, and what is due by itself. The table is the truth; processes only look at it.
+
+A job is claimed for a time and the claim renewed while it runs: when its process dies, another takes it up.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import and_, exists, func, or_, select
+from sqlalchemy.orm import Session
+
+from core.errors import NotFound
+from core.services.ingest import SEAL_AGE, SEAL_ROWS
+from core.settings import ROOT
+from core.storage.tables import Heartbeat, Job, Label, LiveRun, Notice, Prediction, Project
+from core.storage.workspace import Workspace
+
+CLAIM = timedelta(seconds=60)
+MAX_ATTEMPTS = 3
+LABELS_WORTH_A_CHECK = 100
+LABEL_AGE = SEAL_AGE
+SCHEDULER = "scheduler"
+MISSED_BEATS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobInfo:
+    """A job as clients see it."""
+
+    id: str
+    kind: str
+    project_id: int | None
+    status: str  # queued | running | done | failed
+    payload: dict[str, Any]
+    result: dict[str, Any] | None
+    error: str | None
+    cycle_id: int | None
+    attempts: int
+    requested_by: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+def _info(row: Job) -> JobInfo:
+    return JobInfo(
+        id=row.id,
+        kind=row.kind,
+        project_id=row.project_id,
+        status=row.status,
+        payload=row.payload,
+        result=row.result,
+        error=row.error,
+        cycle_id=row.cycle_id,
+        attempts=row.attempts,
+        requested_by=row.requested_by,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+    )
+
+
+def request_cycle(ws: Workspace, project_id: int, *, cause: str, force: bool, by: str, now: datetime) -> str:
+    """Ask for a cycle; returns the job's id. A queued request of the same kind is joined, not doubled."""
+    with ws.database.write() as session:
+        waiting = session.scalars(select(Job).where(Job.project_id == project_id, Job.kind == "cycle", Job.status == "queued"))
+        for row in waiting:
+            if row.payload.get("force") == force:
+                return row.id
+        return _add(session, "cycle", project_id, {"cause": cause, "force": force}, by, now)
+
+
+def request_ingest(ws: Workspace, project_id: int, path: Path, options: dict[str, Any], *, by: str, now: datetime) -> str:
+    """Ask a worker to store a spooled file; returns the job's id. The file is removed when the job ends."""
+    with ws.database.write() as session:
+        return _add(session, "ingest", project_id, {"path": str(path), **options}, by, now)
+
+
+def _add(session: Session, kind: str, project_id: int, payload: dict[str, Any], by: str, now: datetime) -> str:
+    row = Job(id=secrets.token_hex(8), kind=kind, project_id=project_id, status="queued", payload=payload, requested_by=by, created_at=now)
+    session.add(row)
+    session.flush()
+    return row.id
+
+
+def get_job(ws: Workspace, job_id: str) -> JobInfo:
+    """A job by id; NotFound when there is none."""
+    with ws.database.read() as session:
+        row = session.get(Job, job_id)
+        if row is None:
+            raise NotFound(f"There is no job '{job_id[:60]}'.")
+        return _info(row)
+
+
+def claim_next(ws: Workspace, owner: str, now: datetime) -> JobInfo | None:
+    """Take the oldest job that waits, or whose worker is gone; None when there is none."""
+    free = or_(Job.status == "queued", and_(Job.status == "running", Job.lease_until < now))
+    with ws.database.read() as session:
+        if session.scalar(select(Job.id).where(free).limit(1)) is None:
+            return None
+    with ws.database.write() as session:
+        row = session.scalar(select(Job).where(free).order_by(Job.created_at).limit(1).with_for_update(skip_locked=True))
+        if row is None:
+            return None
+        if row.attempts >= MAX_ATTEMPTS:
+            row.status, row.error, row.finished_at = "failed", f"given up after {row.attempts} attempts whose process ended", now
+            return None
+        row.status, row.owner, row.lease_until = "running", owner, now + CLAIM
+        row.started_at = row.started_at or now
+        row.attempts += 1
+        session.flush()
+        return _info(row)
+
+
+def renew(ws: Workspace, job_id: str, owner: str, now: datetime) -> None:
+    """Keep a claim for another while."""
+    with ws.database.write() as session:
+        row = session.get(Job, job_id)
+        if row is not None and row.owner == owner and row.status == "running":
+            row.lease_until = now + CLAIM
+
+
+def note_cycle(ws: Workspace, job_id: str, cycle_id: int) -> None:
+    """Remember which cycle a job started, as soon as it has an id."""
+    with ws.database.write() as session:
+        session.get_one(Job, job_id).cycle_id = cycle_id
+
+
+def finish(ws: Workspace, job_id: str, result: dict[str, Any], now: datetime) -> None:
+    """The job is done."""
+    with ws.database.write() as session:
+        row = session.get_one(Job, job_id)
+        row.status, row.result, row.finished_at, row.lease_until = "done", result, now, None
+        row.cycle_id = result.get("cycle") or row.cycle_id
+
+
+def fail(ws: Workspace, job_id: str, error: str, now: datetime) -> None:
+    """The job ended without its result; `error` is for people."""
+    with ws.database.write() as session:
+        row = session.get_one(Job, job_id)
+        row.status, row.error, row.finished_at, row.lease_until = "failed", error, now, None
+
+
+def pending(session: Session, now: datetime) -> bool:
+    """Whether a worker is wanted now: a job waits, or a live run is due. One query."""
+    jobs = exists().where(or_(Job.status == "queued", and_(Job.status == "running", Job.lease_until < now)))
+    live = exists().where(LiveRun.status == "playing", LiveRun.next_at <= now)
+    return bool(session.scalar(select(or_(jobs, live))))
+
+
+def notices_due(session: Session, now: datetime) -> bool:
+    """Whether a message waits to be sent. One query."""
+    return bool(session.scalar(select(exists().where(Notice.sent_at.is_(None), Notice.next_attempt_at <= now))))
+
+
+def due_projects(session: Session, now: datetime) -> list[int]:
+    """Projects with something new: batches, enough or old enough log rows or labels. One query."""
+    log = select(func.count()).where(Prediction.project_id == Project.id, Prediction.batch_id.is_(None)).scalar_subquery()
+    old_log = exists().where(Prediction.project_id == Project.id, Prediction.batch_id.is_(None), Prediction.created_at <= now - SEAL_AGE)
+    labels = select(func.count()).where(Label.project_id == Project.id, Label.id > Project.label_watermark).scalar_subquery()
+    old_labels = exists().where(Label.project_id == Project.id, Label.id > Project.label_watermark, Label.created_at <= now - LABEL_AGE)
+    new = or_(Project.news != Project.checked_news, log >= SEAL_ROWS, old_log, labels >= LABELS_WORTH_A_CHECK, old_labels)
+    return list(session.scalars(select(Project.id).where(Project.paused.is_(False), Project.schema.is_not(None), new).order_by(Project.id)))
+
+
+def beat(ws: Workspace, name: str, *, owner: str, now: datetime, detail: dict[str, Any] | None = None) -> None:
+    """Say that a process lives."""
+    with ws.database.write() as session:
+        row = session.get(Heartbeat, name)
+        if row is None:
+            session.add(Heartbeat(name=name, at=now, owner=owner, detail=detail))
+        else:
+            row.at, row.owner, row.detail = now, owner, detail
+
+
+def heartbeat_age(session: Session, now: datetime, name: str = SCHEDULER) -> float | None:
+    """Seconds since the last beat; None when there never was one."""
+    at = session.scalar(select(Heartbeat.at).where(Heartbeat.name == name))
+    return None if at is None else max((now - at).total_seconds(), 0.0)
+
+
+def scheduler_lives(ws: Workspace, now: datetime) -> bool:
+    """Whether a scheduler has beaten within its last three intervals."""
+    with ws.database.read() as session:
+        age = heartbeat_age(session, now)
+    return age is not None and age <= MISSED_BEATS * ws.settings.check_interval_s
+
+
+def start_worker(ws: Workspace) -> None:
+    """Start a worker process of its own that does what waits and then ends; a second one ends at once."""
+    environment = {**os.environ, "CONTINUAL_HOME": str(ws.settings.home_path)}
+    subprocess.Popen(
+        [sys.executable, "-m", "core.jobs.worker", "--once"], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, start_new_session=True, close_fds=True
+    )

@@ -1,0 +1,190 @@
+"""Live runs: the rest of a sample played batch by batch through the real loop.
+
+A run is a stored row that a worker advances (`core.loop.advance_live`); pages only show it and change its status.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.data.samples import SAMPLES
+from core.errors import BadInput, Conflict, NotFound
+from core.records import ProjectInfo
+from core.services import ingest
+from core.storage import audit, queries
+from core.storage.tables import Batch, LiveRun
+from core.storage.workspace import Workspace
+
+LiveStatus = Literal["playing", "paused", "stopped", "done", "failed"]
+SPEEDS = {"slow": 5.0, "normal": 2.0, "fast": 0.0}  # seconds between two batches, computing time included
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveInfo:
+    """A live run as the page shows it."""
+
+    id: int
+    project_id: int
+    status: LiveStatus
+    sample: str
+    position: int  # rows of the sample that are stored
+    total: int
+    batch_rows: int
+    seconds_per_batch: float
+    created_at: datetime
+    advanced_at: datetime | None
+    error: str | None
+
+
+def _info(row: LiveRun) -> LiveInfo:
+    return LiveInfo(
+        id=row.id,
+        project_id=row.project_id,
+        status=row.status,  # type: ignore[arg-type]
+        sample=row.sample,
+        position=row.position,
+        total=row.total,
+        batch_rows=row.batch_rows,
+        seconds_per_batch=row.seconds_per_batch,
+        created_at=row.created_at,
+        advanced_at=row.advanced_at,
+        error=row.error,
+    )
+
+
+def latest_live(ws: Workspace, project_id: int) -> LiveInfo | None:
+    """The newest run of a project."""
+    with ws.database.read() as session:
+        row = session.scalar(select(LiveRun).where(LiveRun.project_id == project_id).order_by(LiveRun.id.desc()).limit(1))
+        return None if row is None else _info(row)
+
+
+def start_live(ws: Workspace, project: ProjectInfo, *, by: str, now: datetime, seconds_per_batch: float = SPEEDS["normal"], batch_rows: int | None = None) -> LiveInfo:
+    """Play the rows of the project's sample that are not stored yet.
+
+    Raises:
+        BadInput: the project was not made from a sample, or every row of it is stored.
+        Conflict: a run is under way.
+    """
+    sample = (project.generator or {}).get("sample")
+    if sample not in SAMPLES:
+        raise BadInput(f"Project '{project.slug}' was not made from a sample, so there is nothing to play. Create the sample project on Home.")
+    total = len(ingest.read_sample(sample))
+    if project.rows >= total:
+        raise BadInput(f"All {total:,} rows of the sample are stored in '{project.slug}'. Create another sample project to see it again.")
+    with ws.database.write() as session:
+        running = session.scalar(select(LiveRun.id).where(LiveRun.project_id == project.id, LiveRun.status.in_(("playing", "paused"))))
+        if running is not None:
+            raise Conflict("A live run of this project is under way. Stop it first.")
+        row = LiveRun(
+            project_id=project.id,
+            status="playing",
+            sample=sample,
+            position=_stored_rows(session, project.id),
+            total=total,
+            batch_rows=batch_rows or SAMPLES[sample].batch_rows,
+            seconds_per_batch=seconds_per_batch,
+            created_at=now,
+            next_at=now,
+            created_by=by,
+        )
+        session.add(row)
+        audit.record(session, who=by, what="live run started", project_id=project.id, after={"sample": sample}, now=now)
+        session.flush()
+        return _info(row)
+
+
+def _stored_rows(session: Session, project_id: int) -> int:
+    """Rows ever stored from the sample; undone ones are not played again."""
+    return sum(session.scalars(select(Batch.rows).where(Batch.project_id == project_id, Batch.ids_from_user.is_(False))))
+
+
+def set_live_status(ws: Workspace, run_id: int, status: LiveStatus, *, by: str, now: datetime) -> LiveInfo:
+    """Play, pause or stop a run; a run that ended stays ended."""
+    with ws.database.write() as session:
+        row = _row(session, run_id)
+        if row.status in ("playing", "paused"):
+            row.status = status
+            row.next_at = now if status == "playing" else None
+            audit.record(session, who=by, what=f"live run {status}", project_id=row.project_id, now=now)
+        return _info(row)
+
+
+def set_live_speed(ws: Workspace, run_id: int, seconds_per_batch: float, *, now: datetime) -> LiveInfo:
+    """Change the pace from the next batch on."""
+    with ws.database.write() as session:
+        row = _row(session, run_id)
+        row.seconds_per_batch = seconds_per_batch
+        if row.status == "playing":
+            row.next_at = now
+        return _info(row)
+
+
+def due_runs(ws: Workspace, now: datetime) -> list[int]:
+    """Runs whose next batch is due."""
+    with ws.database.read() as session:
+        return list(session.scalars(select(LiveRun.id).where(LiveRun.status == "playing", LiveRun.next_at <= now).order_by(LiveRun.next_at)))
+
+
+def next_due_at(ws: Workspace) -> datetime | None:
+    """When the next batch of any playing run is due."""
+    with ws.database.read() as session:
+        return session.scalar(select(LiveRun.next_at).where(LiveRun.status == "playing").order_by(LiveRun.next_at).limit(1))
+
+
+def store_next(ws: Workspace, run_id: int, *, now: datetime) -> tuple[LiveInfo, bool]:
+    """Store the run's next rows as a batch, position and batch in one transaction; returns whether rows were left."""
+    with ws.database.read() as session:
+        run = _info(_row(session, run_id))
+        project = queries.project_info(session, queries.project_row(session, run.project_id))
+    if run.status != "playing":
+        return run, False
+    frame = ingest.read_sample(run.sample)
+    stop = min(run.position + run.batch_rows, run.total)
+    if run.position >= stop:
+        return _end(ws, run_id, "done"), False
+
+    def advance(session: Session) -> None:
+        row = _row(session, run_id)
+        if row.position != run.position:
+            raise Conflict("Another worker advanced this live run.")
+        row.position, row.advanced_at = stop, now
+
+    rows = frame.iloc[run.position : stop].reset_index(drop=True)
+    ingest.ingest_frame(ws, project, rows, origin=f"{run.sample} rows {run.position + 1}-{stop}", by="live", now=now, also=advance)
+    with ws.database.read() as session:
+        return _info(_row(session, run_id)), True
+
+
+def schedule_next(ws: Workspace, run_id: int, at: datetime) -> None:
+    """When the run's next batch is due; ends the run after its last row."""
+    with ws.database.write() as session:
+        row = _row(session, run_id)
+        if row.status == "playing":
+            row.next_at = at
+            if row.position >= row.total:
+                row.status, row.next_at = "done", None
+
+
+def fail_run(ws: Workspace, run_id: int, error: str) -> LiveInfo:
+    """End a run that cannot go on, with the reason for people."""
+    return _end(ws, run_id, "failed", error)
+
+
+def _end(ws: Workspace, run_id: int, status: LiveStatus, error: str | None = None) -> LiveInfo:
+    with ws.database.write() as session:
+        row = _row(session, run_id)
+        row.status, row.next_at, row.error = status, None, error
+        return _info(row)
+
+
+def _row(session: Session, run_id: int) -> LiveRun:
+    row = session.get(LiveRun, run_id)
+    if row is None:
+        raise NotFound(f"There is no live run {run_id}.")
+    return row

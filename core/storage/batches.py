@@ -1,0 +1,105 @@
+"""Batches as Parquet files: written once, verified by sha256, never edited.
+
+A file is written under a temporary name, fsynced and renamed before its manifest row is committed: a crash
+leaves at most an orphan, which `remove_orphans` takes away at the next start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.errors import StorageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ORPHAN_AGE_S = 3600.0  # younger files may belong to a step that has not committed yet
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_durably(path: Path, data: bytes | memoryview) -> None:
+    """Write a file so that it is either absent or whole after a crash.
+
+    Raises:
+        StorageError: disk full or folder not writable.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StorageError(f"Nothing was stored: {error.strerror or error}. Free disk space or mend the state folder's permissions, then try again.") from error
+
+
+class BatchStore:
+    """Frames in a folder, addressed by paths relative to it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def write_frame(self, name: str, frame: pd.DataFrame) -> str:
+        """Store a frame under `name`; returns the file's sha256."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), sink, compression="zstd")
+        buffer = sink.getvalue()
+        write_durably(self.root / name, memoryview(buffer))
+        return hashlib.sha256(buffer).hexdigest()
+
+    def read_frame(self, name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Read a stored frame, or some of its columns.
+
+        Raises:
+            StorageError: the file is missing or damaged.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            table = pq.read_table(self.root / name, columns=list(columns) if columns is not None else None, use_threads=False)
+        except (OSError, pa.ArrowException) as error:
+            raise StorageError(f"The stored file {name} is missing or damaged ({type(error).__name__}). `doctor --deep` lists what is affected; restore it from a backup.") from error
+        return table.to_pandas()
+
+    def verify(self, name: str, sha256: str) -> bool:
+        """Whether the file is there and unchanged."""
+        path = self.root / name
+        return path.is_file() and sha256_of(path) == sha256
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Delete files; those already gone are no error."""
+        for name in names:
+            (self.root / name).unlink(missing_ok=True)
+
+    def remove_orphans(self, known: set[str], *, older_than_s: float = ORPHAN_AGE_S) -> int:
+        """Delete files that no manifest row names and that are too old to be in the making; returns their number."""
+        removed = 0
+        limit = time.time() - older_than_s
+        for path in self.root.rglob("*"):
+            name = path.relative_to(self.root).as_posix()
+            if path.is_file() and name not in known and path.stat().st_mtime < limit:
+                path.unlink(missing_ok=True)
+                removed += 1
+        return removed

@@ -1,0 +1,184 @@
+"""A project's stored rows as frames: batches read back with the labels that came later joined in.
+
+Frames carry the features in schema order, `_id`, `_time` and the target under its own name (None where the
+label has not come). Predictions made before the label was known lie in a second file, row for row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from core.records import ROW_ID, ROW_TIME, FeatureSchema
+from core.records import Label as LabelValue
+from core.storage import queries
+from core.storage.tables import Batch
+from core.storage.workspace import Workspace
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+PREDICTION = "prediction"
+PROBABILITY = "p:"  # + JSON of the class
+VERSION = "version"
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Stored predictions of one batch, row for row."""
+
+    labels: np.ndarray  # object: class, number, or None where no prediction was made in time
+    probabilities: np.ndarray | None  # (n, K), NaN rows where there is none
+    classes: tuple[LabelValue, ...]
+    versions: np.ndarray  # model version, 0 where there is none
+
+
+def encode_target(values: Any, task: str) -> pd.Series:
+    """Target column as it is stored: JSON text of the class, or a float; missing stays missing."""
+    import numpy as np
+    import pandas as pd
+
+    if task == "regression":
+        return pd.Series(np.asarray(values, dtype=float))
+    return pd.Series([None if v is None or v != v else json.dumps(v) for v in values], dtype="str")
+
+
+def decode_target(column: pd.Series, task: str) -> np.ndarray:
+    """The stored target column as classes (object, None = missing) or floats (NaN = missing)."""
+    import numpy as np
+
+    if task == "regression":
+        return column.to_numpy(dtype=float)
+    known: dict[Any, Any] = {text: json.loads(text) for text in column.dropna().unique()}
+    out = np.empty(len(column), dtype=object)
+    out[:] = [known.get(v) if isinstance(v, str) else None for v in column]
+    return out
+
+
+def is_labelled(y: np.ndarray, task: str) -> np.ndarray:
+    """Mask of the rows that have a label."""
+    import numpy as np
+
+    return ~np.isnan(y) if task == "regression" else np.array([v is not None for v in y], dtype=bool)
+
+
+class History:
+    """Reads of one project's rows; late labels are looked up once and kept for the reader's life."""
+
+    def __init__(self, ws: Workspace, project_id: int, schema: FeatureSchema) -> None:
+        self._ws = ws
+        self._project_id = project_id
+        self.schema = schema
+        with ws.database.read() as session:
+            self.batches = queries.stored_batches(session, project_id)
+            self._late = queries.labels_by_row(session, project_id) if queries.has_labels(session, project_id) else {}
+
+    @property
+    def has_late_labels(self) -> bool:
+        """Whether any label came by row id."""
+        return bool(self._late)
+
+    def frame(self, batch: Batch, *, features: Sequence[str] | None = None) -> tuple[pd.DataFrame, np.ndarray]:
+        """Rows of one batch: (`_id`, `_time` and features), and the labels as known now."""
+        import numpy as np
+
+        names = list(self.schema.names if features is None else features)
+        table = self._ws.batches.read_frame(batch.path, [ROW_ID, ROW_TIME, *names, self.schema.target])
+        y = decode_target(table.pop(self.schema.target), self.schema.task)
+        if self._late:
+            late = [self._late.get(row_id) for row_id in table[ROW_ID]]
+            at = np.array([i for i, label in enumerate(late) if label is not None], dtype=int)
+            if len(at):
+                y[at] = [label[0] for label in late if label is not None]
+        return table, y
+
+    def scores(self, batch: Batch) -> Scores | None:
+        """Predictions of one batch made before its labels were known; None when no model was there to make them."""
+        if batch.scores_path is None:
+            return None
+        return read_scores(self._ws, batch.scores_path)
+
+    def newest(self, n: int | None, *, labelled: bool = True, features: Sequence[str] | None = None) -> tuple[pd.DataFrame, np.ndarray, list[int]]:
+        """The newest n rows in stream order, their labels, and the batches they came from.
+
+        Args:
+            n: None = all.
+            labelled: only rows whose label is known.
+        """
+        import numpy as np
+        import pandas as pd
+
+        frames: list[pd.DataFrame] = []
+        labels: list[np.ndarray] = []
+        used: list[int] = []
+        found = 0
+        for batch in self.batches:
+            if n is not None and found >= n:
+                break
+            if labelled and batch.labelled == 0 and not self._late:
+                continue
+            table, y = self.frame(batch, features=features)
+            if labelled:
+                mask = is_labelled(y, self.schema.task)
+                table, y = table[mask], y[mask]
+            if not len(table):
+                continue
+            if n is not None and found + len(table) > n:
+                table, y = table.iloc[found + len(table) - n :], y[found + len(y) - n :]
+            frames.append(table)
+            labels.append(y)
+            used.append(batch.id)
+            found += len(table)
+        if not frames:
+            empty = pd.DataFrame(columns=[ROW_ID, ROW_TIME, *(self.schema.names if features is None else features)])
+            return empty, np.empty(0, dtype=float if self.schema.task == "regression" else object), []
+        return pd.concat(frames[::-1], ignore_index=True), np.concatenate(labels[::-1]), used[::-1]
+
+    def find(self, row_ids: set[str]) -> dict[int, list[int]]:
+        """Where rows lie: batch id -> positions. Ids that no batch holds are left out."""
+        import numpy as np
+
+        places: dict[int, list[int]] = {}
+        left = set(row_ids)
+        for batch in self.batches:
+            if not left:
+                break
+            if not batch.ids_from_user and not any(row_id.startswith(f"b{batch.number}-") for row_id in left):
+                continue
+            ids = self._ws.batches.read_frame(batch.path, [ROW_ID])[ROW_ID]
+            at = np.flatnonzero(ids.isin(left).to_numpy())
+            if len(at):
+                places[batch.id] = at.tolist()
+                left.difference_update(ids.iloc[at])
+        return places
+
+
+def write_scores(ws: Workspace, name: str, labels: Sequence[Any], probabilities: np.ndarray | None, classes: Sequence[LabelValue], versions: Sequence[int]) -> str:
+    """Store a batch's predictions row for row; returns the file's sha256. None in `labels` = not predicted in time."""
+    import pandas as pd
+
+    frame = pd.DataFrame({PREDICTION: pd.Series([None if v is None else json.dumps(v) for v in labels], dtype="str"), VERSION: list(versions)})
+    if probabilities is not None:
+        for k, label in enumerate(classes):
+            frame[PROBABILITY + json.dumps(label)] = probabilities[:, k]
+    return ws.batches.write_frame(name, frame)
+
+
+def read_scores(ws: Workspace, name: str) -> Scores:
+    """Read what `write_scores` stored."""
+    import numpy as np
+
+    frame = ws.batches.read_frame(name)
+    known: dict[Any, Any] = {text: json.loads(text) for text in frame[PREDICTION].dropna().unique()}
+    labels = np.empty(len(frame), dtype=object)
+    labels[:] = [known.get(v) if isinstance(v, str) else None for v in frame[PREDICTION]]
+    columns = [c for c in frame.columns if c.startswith(PROBABILITY)]
+    return Scores(
+        labels=labels,
+        probabilities=frame[columns].to_numpy(dtype=float) if columns else None,
+        classes=tuple(json.loads(c[len(PROBABILITY) :]) for c in columns),
+        versions=frame[VERSION].to_numpy(),
+    )

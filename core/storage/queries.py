@@ -1,0 +1,117 @@
+"""Shared reads over the tables. A function takes the session first and neither opens nor commits one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from core import records
+from core.data.schema import schema_from_document
+from core.errors import NotFound
+from core.learning.policy import policy_from_document
+from core.records import BatchInfo, ProjectInfo
+from core.storage.tables import Batch, Label, ModelEvent, Prediction, Project
+
+CHUNK = 500  # values in one IN (...)
+
+
+def project_row(session: Session, project_id: int) -> Project:
+    """The project's row; NotFound when it was deleted."""
+    row = session.get(Project, project_id)
+    if row is None:
+        raise NotFound(f"There is no project with id {project_id}; it may have been deleted.")
+    return row
+
+
+def champion_of(session: Session, project_id: int) -> int | None:
+    """Version that serves: the one that the newest serving event names."""
+    return session.scalar(select(ModelEvent.version).where(ModelEvent.project_id == project_id).order_by(ModelEvent.id.desc()).limit(1))
+
+
+def first_champion_of(session: Session, project_id: int) -> int | None:
+    """Version that served first: the yardstick "never retrained"."""
+    return session.scalar(select(ModelEvent.version).where(ModelEvent.project_id == project_id).order_by(ModelEvent.id).limit(1))
+
+
+def project_info(session: Session, row: Project) -> ProjectInfo:
+    """A project's record."""
+    schema = schema_from_document(row.schema) if row.schema else None
+    return ProjectInfo(
+        id=row.id,
+        slug=row.slug,
+        name=row.name,
+        source=row.source,
+        task=schema.task if schema else None,
+        schema=schema,
+        policy=policy_from_document(row.policy),
+        created_at=row.created_at,
+        paused=row.paused,
+        rows=row.rows,
+        labelled=row.labelled,
+        champion=champion_of(session, row.id),
+        clock_at=row.clock_at,
+        checked_at=row.checked_at,
+        generator=row.generator,
+    )
+
+
+def batch_info(row: Batch) -> BatchInfo:
+    """A batch's record."""
+    return BatchInfo(
+        id=row.id,
+        number=row.number,
+        origin=row.origin,
+        rows=row.rows,
+        labelled=row.labelled,
+        first_at=row.first_at,
+        last_at=row.last_at,
+        created_at=row.created_at,
+        sha256=row.sha256,
+        backfill=row.backfill,
+        undone=row.undone_at is not None,
+        problems=tuple(row.problems or ()),
+    )
+
+
+def stored_batches(session: Session, project_id: int, *, newest_first: bool = True) -> list[Batch]:
+    """Batches that count (not undone), by their rows' instants."""
+    order = (Batch.last_at.desc(), Batch.number.desc()) if newest_first else (Batch.last_at, Batch.number)
+    return list(session.scalars(select(Batch).where(Batch.project_id == project_id, Batch.undone_at.is_(None)).order_by(*order)))
+
+
+def labels_by_row(session: Session, project_id: int, row_ids: Iterable[str] | None = None, *, after: int = 0) -> dict[str, tuple[records.Label, int, datetime]]:
+    """Newest label of each row id: value, label id, instant. `row_ids` None = all labels with an id above `after`."""
+    found: dict[str, tuple[records.Label, int, datetime]] = {}
+    statement = select(Label.row_id, Label.value, Label.id, Label.created_at).where(Label.project_id == project_id, Label.id > after).order_by(Label.id)
+    if row_ids is None:
+        chunks: Iterable[Sequence[str] | None] = [None]
+    else:
+        ids = list(row_ids)
+        chunks = [ids[i : i + CHUNK] for i in range(0, len(ids), CHUNK)]
+    for chunk in chunks:
+        narrowed = statement if chunk is None else statement.where(Label.row_id.in_(chunk))
+        for row_id, value, label_id, created_at in session.execute(narrowed):
+            found[row_id] = (json.loads(value), label_id, created_at)
+    return found
+
+
+def has_labels(session: Session, project_id: int) -> bool:
+    """Whether any label of this project came by row id."""
+    return session.scalar(select(Label.id).where(Label.project_id == project_id).limit(1)) is not None
+
+
+def newest_label_id(session: Session, project_id: int) -> int:
+    """Highest label id; 0 when there is none."""
+    return session.scalar(select(func.max(Label.id)).where(Label.project_id == project_id)) or 0
+
+
+def logged_rows(session: Session, project_id: int, row_ids: Sequence[str]) -> set[str]:
+    """Which of the row ids stand in the prediction log and are not sealed yet."""
+    found: set[str] = set()
+    for i in range(0, len(row_ids), CHUNK):
+        found.update(session.scalars(select(Prediction.row_id).where(Prediction.project_id == project_id, Prediction.row_id.in_(row_ids[i : i + CHUNK]), Prediction.batch_id.is_(None))))
+    return found
