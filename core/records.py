@@ -143,11 +143,14 @@ class Policy:
     new_labels: int = 500  # labelled rows since the last race at which new_labels fires
     min_rows: int = 100  # labelled rows that a measurement needs before a score trigger may fire
     families: tuple[str, ...] = ()  # keys of MODEL_FAMILIES; () = the task's default set
+    windows: tuple[str, ...] = ()  # "change", "all" or a number of rows; () = each family's own
+    min_new_share: float = 0.25  # share of its window that a candidate must not have seen before it is fitted again
     max_fits: float = 4.0  # fits a batch on average (token bucket); unused ones are saved up to 4 x
     max_train_rows: int = 50_000  # a window never holds more than the newest of these
     gate: str = "held_back"  # key of GATES: none | held_back | superior
     fit_timeout_s: float = 120.0  # fault guard on one fit
     cooldown_s: float = 0.0  # between two races, by the evidence's clock
+    max_age_s: float = 0.0  # age of the last race at which the trigger age fires; 0 = never
     drift_gate: float = 0.1  # effect size from which a feature's change matters (KS distance, total variation)
     drift_alpha: float = 0.05  # family-wise significance of the drift tests
 

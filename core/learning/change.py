@@ -1,0 +1,91 @@
+"""Where a stream of errors changed: is there a higher rate than before, and from which row on.
+
+Small and stateless: the learner keeps the newest errors and asks again with every batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from core.learning.policy import BOUND_SIGMA
+
+ADWIN_DELTA = 0.002
+ADWIN_STEP = 16  # cut points tried, in rows
+LEAST_SIDE = 10  # rows on either side of a split
+
+
+def is_rising(errors: np.ndarray, *, delta: float = ADWIN_DELTA) -> bool:
+    """True when some cut divides the errors into an older and a newer part whose mean is higher by more than chance.
+
+    Args:
+        errors: shape (n,), >= 0, oldest first.
+        delta: chance of a false alarm over all cuts (Bifet and Gavalda 2007, equation 3.1 with the variance bound).
+    """
+    n = len(errors)
+    cuts = np.arange(ADWIN_STEP, n - ADWIN_STEP + 1, ADWIN_STEP)
+    if len(cuts) == 0:
+        return False
+    total = np.cumsum(errors)
+    older = total[cuts - 1] / cuts
+    newer = (total[-1] - total[cuts - 1]) / (n - cuts)
+    m = 1.0 / (1.0 / cuts + 1.0 / (n - cuts))
+    log_term = math.log(2.0 * len(cuts) / delta)
+    bound = np.sqrt(2.0 / m * float(errors.var()) * log_term) + 2.0 / (3.0 * m) * log_term
+    return bool(np.any(newer - older > bound))
+
+
+def falls_below(history: Sequence[tuple[int, float]], errors: np.ndarray) -> bool:
+    """True when the mean error of a batch exceeds that of the last batches by more than chance (one-sided 1 %).
+
+    Args:
+        history: (rows, mean error) of the batches since the last change.
+        errors: of the new batch: 0 or 1, or scaled absolute errors.
+    """
+    if not history or len(errors) == 0:
+        return False
+    mean = recent_mean(history)
+    assert mean is not None
+    binary = bool(np.isin(errors, (0.0, 1.0)).all())
+    variance = max(mean * (1.0 - mean), 0.0) if binary else float(errors.var())
+    return float(errors.mean()) > mean + BOUND_SIGMA * math.sqrt(variance / len(errors))
+
+
+def recent_mean(history: Sequence[tuple[int, float]]) -> float | None:
+    """Mean over the rows of the batches in a history; None when it is empty."""
+    rows = sum(n for n, _ in history)
+    return sum(n * value for n, value in history) / rows if rows else None
+
+
+def likeliest_split(errors: np.ndarray) -> int:
+    """The row from which on the errors have their new rate: the split into two rates with the greatest likelihood.
+
+    Args:
+        errors: shape (n,), oldest first: 0 or 1 (Bernoulli), else any value (normal with one variance).
+
+    Returns:
+        A position in [0, n]; 0 when there are too few rows to split.
+    """
+    n = len(errors)
+    cuts = np.arange(LEAST_SIDE, n - LEAST_SIDE + 1)
+    if len(cuts) == 0:
+        return 0
+    total = np.cumsum(errors, dtype=np.float64)
+    left, right = total[cuts - 1], total[-1] - total[cuts - 1]
+    if bool(np.isin(errors, (0.0, 1.0)).all()):
+        fit = _bernoulli(left, cuts) + _bernoulli(right, n - cuts)
+    else:
+        fit = left**2 / cuts + right**2 / (n - cuts)
+    # A change for the better is none of ours: only splits with a higher rate afterwards count, if there are any.
+    worse = right / (n - cuts) > left / cuts
+    if not worse.any():
+        return 0
+    return int(cuts[np.argmax(np.where(worse, fit, -np.inf))])
+
+
+def _bernoulli(ones: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """Greatest log-likelihood of n draws with so many ones."""
+    p = np.clip(ones / n, 1e-12, 1.0 - 1e-12)
+    return ones * np.log(p) + (n - ones) * np.log1p(-p)

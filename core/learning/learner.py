@@ -1,0 +1,639 @@
+"""One step of the learning loop: `advance` takes one batch of evidence and returns what serves from now on.
+
+The live cycle, the backtest of a policy, the Live page and the benchmark all call this one function. It is pure: rows
+come in through `window`, time through arguments; the state it returns is all that has to be kept.
+The committee is a softmax vote of a few families on a few windows, by their recent losses (docs/policy.md).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from pandas import DataFrame
+
+from core.learning.change import falls_below, is_rising, likeliest_split, recent_mean
+from core.learning.models import DEFAULT_FAMILIES, MODEL_FAMILIES, Committee, fit_family, predict_quietly
+from core.learning.policy import GATES, MCNEMAR_ALPHA, decide, metric_for, verdict
+from core.learning.state import LearnerState, Member, Watch
+from core.performance.realised import log_losses, mcnemar_exact, measure, paired_difference
+from core.records import (
+    Candidate,
+    Comparison,
+    Decision,
+    DriftReport,
+    Evidence,
+    FeatureSchema,
+    Outcome,
+    Policy,
+    Score,
+    Verdict,
+)
+
+HALF_LIFE_ROWS = 500  # a member's loss forgets half of what it was over so many rows
+SHARPNESS = 12.0  # weight of a member = exp(-SHARPNESS * loss)
+LEAST_WEIGHT = 0.01  # members below are left out of the vote
+LEAST_PROBABILITY = 0.02  # a sure mistake costs no more than this says
+TAIL_ROWS = 1_000  # errors kept to find a change in
+HISTORY_BATCHES = 10
+BATCH_ROWS = 30  # fewer rows are added to the last batch of the history
+AFTER_CHANGE_ROWS = 50  # rows after a change from which losses are measured on them alone
+WINDOW_ROWS = 30  # a candidate's window has at least so many rows, else it waits
+HELD_OUT_SHARE, HELD_OUT_ROWS = 0.25, 100
+WATCH_ROWS = 1_000  # rows over which a replaced version is compared with its successor
+SAVED_BATCHES = 4  # fits are saved up for so many batches
+LARGEST_ERROR = 3.0  # scaled absolute errors are cut here: one outlier is no change
+
+Window = Callable[[int | None], tuple[DataFrame, np.ndarray]]
+Progress = Callable[[float, str], None]
+Kind = Literal["promotion", "refresh", "rollback", "none"]
+
+
+class Answers:
+    """Each model's answers over one set of rows, asked for once."""
+
+    def __init__(self, X: DataFrame, task: str) -> None:
+        self.X, self.task = X, task
+        self._known: dict[int, np.ndarray] = {}
+
+    def of(self, model: Any) -> np.ndarray:
+        """Probabilities, or values in regression, of a committee or one of its members."""
+        if id(model) not in self._known:
+            if isinstance(model, Committee):
+                self._known[id(model)] = model.vote([self.of(member) for member in model.members])
+            else:
+                self._known[id(model)] = predict_quietly(model, self.X, proba=self.task != "regression")
+        return self._known[id(model)]
+
+    def predict(self, model: Any) -> np.ndarray:
+        """Classes, or values."""
+        answers = self.of(model)
+        return answers if self.task == "regression" else model.classes_[np.argmax(answers, axis=1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelled:
+    """Rows whose labels became known, in their order."""
+
+    X: DataFrame  # features in schema order
+    y: np.ndarray
+    first_row: int  # stream position of the first of them
+    y_pred: np.ndarray | None = None  # what was answered before the labels were known; None = ask the champion now
+    y_proba: np.ndarray | None = None  # probabilities beside it, one column a class of the champion
+    answers: Answers | None = None  # over X, where the caller has asked some models already: spares asking twice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What one call of `advance` came to."""
+
+    evidence: Evidence
+    decision: Decision
+    candidates: tuple[Candidate, ...]
+    comparison: Comparison | None
+    verdict: Verdict | None
+    outcome: Outcome
+    kind: Kind
+    champion: Committee | None  # serves from now on
+    champion_version: int | None
+    challenger: Committee | None  # what this race made, let in or not
+    challenger_version: int | None
+    state: LearnerState
+    fits: int  # estimators trained
+    change_at: int | None  # stream position at which a change was found in this step
+    scores: dict[str, Score]  # the policy's metric over the fresh rows
+
+
+def advance(
+    state: LearnerState,
+    fresh: Labelled,
+    window: Window,
+    *,
+    schema: FeatureSchema,
+    policy: Policy,
+    drift: DriftReport | None = None,
+    forced: bool = False,
+    n_rows: int | None = None,
+    seconds_since_race: float | None = None,
+    seed: int,
+    next_version: int,
+    progress: Progress | None = None,
+) -> Step:
+    """The loop moved on by one batch of evidence.
+
+    Args:
+        state: what the last call returned; `LearnerState()` at first.
+        fresh: newly labelled rows, possibly none.
+        window: the newest n labelled rows (None = all that may be used), the fresh ones included at the end.
+        drift: of the features, champion's reference against now, where it was measured.
+        forced: somebody asked for a race.
+        n_rows: rows that arrived, labelled or not; len(fresh) when not told.
+        seconds_since_race: by the caller's clock.
+        seed: same arguments and seed, same step.
+        next_version: number of the model that is made, if one is.
+        progress: called with the share that is done and what is being done.
+    """
+    turn = _Turn(state, fresh, window, schema, policy, seed, progress)
+    turn.measure()
+    evidence = turn.evidence(drift, forced, len(fresh.y) if n_rows is None else n_rows, seconds_since_race)
+    decision = decide(evidence, policy)
+    if decision.action == "retrain":
+        turn.race(next_version)
+    else:
+        turn.rest()
+    return turn.step(evidence, decision, next_version)
+
+
+class _Turn:
+    """The working of one `advance`: the state so far and what has been found out."""
+
+    def __init__(
+        self, state: LearnerState, fresh: Labelled, window: Window, schema: FeatureSchema, policy: Policy, seed: int,
+        progress: Progress | None,
+    ) -> None:  # fmt: skip
+        self.before, self.state = state, state
+        self.fresh, self.window, self.schema, self.policy = fresh, window, schema, policy
+        self.n = len(fresh.y)
+        self.gated = bool(GATES[policy.gate])
+        self.regression = schema.task == "regression"
+        self.metric = metric_for(policy, schema.task)
+        self.answers = fresh.answers or Answers(fresh.X, schema.task)
+        self.seen = state.seen + self.n
+        self.seed = seed
+        self.rng = np.random.default_rng((seed, self.seen, state.serial))
+        self.report = progress or (lambda share, text: None)
+        self.score: Score | None = None
+        self.changed = False
+        self.change_at: int | None = None
+        self.rollback_due = False
+        self.fits = 0
+        self.candidates: tuple[Candidate, ...] = ()
+        self.comparison: Comparison | None = None
+        self.verdict: Verdict | None = None
+        self.challenger: Committee | None = None
+        self.fresh_held_out = np.zeros(self.n, dtype=bool)
+
+    # --- measuring ------------------------------------------------------------------------------------------
+
+    def measure(self) -> None:
+        """Scores the fresh rows' predictions, looks for a change, and sets a share of the rows aside."""
+        state = self.state
+        held_out = state.held_out if state.labels_since_race or not self.n else ()
+        if self.gated and self.n:
+            size = min(int(HELD_OUT_SHARE * self.n), HELD_OUT_ROWS)
+            self.fresh_held_out[self.rng.choice(self.n, size, replace=False)] = True
+            held_out = (*held_out, *(state.seen + np.flatnonzero(self.fresh_held_out)).tolist())[-HELD_OUT_ROWS:]
+        self.state = replace(
+            state, seen=self.seen, labels_since_race=state.labels_since_race + self.n, held_out=held_out
+        )
+        if not self.n or state.champion is None:
+            return
+        served = self.fresh.y_pred if self.fresh.y_pred is not None else self.answers.predict(state.champion)
+        classes, proba = state.champion.classes_, self.fresh.y_proba
+        if self.fresh.y_pred is None and not self.regression:
+            proba = self.answers.of(state.champion)
+        if proba is not None and proba.shape[1] != len(classes):
+            proba = None
+        self.score = measure(
+            self.schema.task, self.fresh.y, served, proba, list(classes), metrics=[self.metric], seed=self.seed
+        ).score(self.metric)
+        self._find_change(self._errors(served))
+        self._watch()
+
+    def _errors(self, predicted: np.ndarray) -> np.ndarray:
+        """Error of each fresh row: 0 or 1, or the absolute error in units of the target's spread, cut at 3."""
+        if not self.regression:
+            return (np.asarray(predicted) != self.fresh.y).astype(np.float64)
+        scale = self.state.scale or 1.0
+        difference = np.abs(np.asarray(predicted, dtype=np.float64) - self.fresh.y.astype(np.float64))
+        return np.minimum(difference / scale, LARGEST_ERROR)
+
+    def _find_change(self, errors: np.ndarray) -> None:
+        state = self.state
+        tail = np.concatenate([np.asarray(state.tail), errors])[-TAIL_ROWS:]
+        since = min(state.tail_since + self.n, len(tail))
+        mean_before = recent_mean(state.history)
+        if mean_before is not None:
+            sudden = self.n >= BATCH_ROWS and falls_below(state.history, errors)
+            self.changed = sudden or (float(errors.mean()) > mean_before and is_rising(tail[-since:]))
+        scored = (self.n, self.score.value) if self.score is not None and self.score.value is not None else None
+        if not self.changed:
+            self.state = replace(
+                state,
+                tail=tuple(tail.tolist()),
+                tail_since=since,
+                history=_appended(state.history, (self.n, float(errors.mean()))),
+                scores=_appended(state.scores, scored) if scored else state.scores,
+            )
+            return
+        split = likeliest_split(tail)
+        after = len(tail) - split  # rows since the change
+        first = self.fresh.first_row + self.n - after
+        self.change_at = max(first, 0)
+        self.state = replace(
+            state,
+            tail=tuple(tail.tolist()),
+            tail_since=after,
+            history=((self.n, float(errors.mean())),),
+            scores=(scored,) if scored else (),
+            change_start=max(self.seen - after, 0),
+            change_row=self.change_at,
+            change_pending=True,
+        )
+
+    def _watch(self) -> None:
+        """Adds the fresh rows to the record of the replaced version against the champion."""
+        watch, champion = self.state.watch, self.state.champion
+        if watch is None or champion is None:
+            return
+        wins, losses = self._wins(self.answers, self.fresh.y, watch.model, champion)
+        watch = replace(watch, wins=watch.wins + wins, losses=watch.losses + losses, rows=watch.rows + self.n)
+        self.rollback_due = watch.wins > watch.losses and mcnemar_exact(watch.wins, watch.losses) < MCNEMAR_ALPHA
+        over = watch.rows >= WATCH_ROWS and not self.rollback_due
+        self.state = replace(self.state, watch=None if over else watch)
+
+    def _wins(self, answers: Answers, y: np.ndarray, a: Committee, b: Committee) -> tuple[int, int]:
+        """Rows that only a has right, and only b (regression: is nearer)."""
+        merit_a, merit_b = (self._merit(answers, y, model) for model in (a, b))
+        return int((merit_a > merit_b).sum()), int((merit_b > merit_a).sum())
+
+    def _merit(self, answers: Answers, y: np.ndarray, model: Committee) -> np.ndarray:
+        """Of each row: 1 right and 0 wrong, or minus the absolute error."""
+        predicted = answers.predict(model)
+        if self.regression:
+            return -np.abs(predicted - y.astype(np.float64))
+        return (predicted == y).astype(np.float64)
+
+    def evidence(self, drift: DriftReport | None, forced: bool, n_rows: int, seconds: float | None) -> Evidence:
+        """What the decision rests on."""
+        score = self.score
+        return Evidence(
+            n_rows=n_rows,
+            n_labelled=self.n,
+            metric=self.metric,
+            score=score.value if score else None,
+            score_low=score.low if score else None,
+            score_high=score.high if score else None,
+            score_n=score.n if score else 0,
+            recent_mean=recent_mean(self.before.scores),
+            share_drifted=drift.share_drifted if drift else None,
+            drifted=drift.drifted if drift else (),
+            labels_since_race=self.state.labels_since_race,
+            change_found=self.changed,
+            forced=forced,
+            has_champion=self.before.champion is not None,
+            seconds_since_race=seconds,
+        )
+
+    # --- learning -------------------------------------------------------------------------------------------
+
+    def rest(self) -> None:
+        """No race: the members' losses are kept up to date."""
+        self.state = replace(self.state, members=self._with_losses(self.state.members))
+
+    def race(self, version: int) -> None:
+        """Fits what is due, forms the challenger, and lets it in or not."""
+        first = self.state.champion is None
+        X, y = self.window(self.policy.max_train_rows)
+        if len(y) == 0:
+            self.verdict = Verdict(promote=False, kind="none", reason="There is no labelled row to learn from.")
+            return
+        if self.regression:
+            spread = float(np.std(y[-TAIL_ROWS:].astype(np.float64)))
+            self.state = replace(self.state, scale=spread if spread > 0 else self.state.scale)
+        members = self._roster(first)
+        held_out = self._held_out(len(y), first)
+        train = np.ones(len(y), dtype=bool)
+        train[held_out] = False
+        members = self._with_losses(members)
+        fitted, errors, seconds = self._fit(members, X, y, train, first)
+        judged = held_out[1::2] if first and len(held_out) >= 2 else held_out  # first race: the others set the weights
+        answers = Answers(X.iloc[judged], self.schema.task)
+        if first:
+            fitted = self._first_losses(fitted, X.iloc[held_out[::2]], y[held_out[::2]])
+        weights = _weights(fitted)
+        entered = [(member, weight) for member, weight in zip(fitted, weights, strict=True) if weight > 0]
+        self.candidates = self._candidates(fitted, weights, errors, seconds, answers, y[judged])
+        self.state = replace(
+            self.state,
+            members=tuple(fitted),
+            labels_since_race=0,
+            held_out=tuple((judged + self.seen - len(y)).tolist()) if self.gated else (),
+        )
+        if not entered:
+            reasons = "; ".join(dict.fromkeys(errors.values())) or "nothing was due"
+            self.verdict = Verdict(promote=False, kind="none", reason=f"No candidate could be fitted: {reasons}")
+            return
+        total = sum(weight for _, weight in entered)
+        self.challenger = Committee(
+            [member.model for member, _ in entered],
+            [weight / total for _, weight in entered],
+            [member.info for member, _ in entered],
+            self.schema.task,
+        )
+        self._judge(answers, y[judged], first, version)
+
+    def _roster(self, first: bool) -> list[Member]:
+        """The members that the policy asks for; those whose window is another's are asleep (no model)."""
+        known = {(member.family, member.window): member for member in self.state.members}
+        roster: list[Member] = []
+        for family in self.policy.families or DEFAULT_FAMILIES[self.schema.task]:
+            if self.schema.task not in MODEL_FAMILIES[family].tasks:
+                continue
+            starts: set[int] = set()
+            windows = self.policy.windows or MODEL_FAMILIES[family].windows
+            for name in sorted(windows, key=lambda w: (w != "all", w != "change")):
+                member = known.get((family, name), Member(family=family, window=name))
+                start = self._start(name)
+                if start in starts or (self.seen - start < WINDOW_ROWS and not first):
+                    member = replace(member, model=None, key="")
+                elif name == "change" and member.start != start:
+                    member = replace(member, model=None, key="")  # learnt from another regime
+                starts.add(start)
+                roster.append(member)
+        return roster
+
+    def _start(self, window: str) -> int:
+        """Labelled row at which a window begins now."""
+        oldest = max(0, self.seen - self.policy.max_train_rows)
+        if window == "all":
+            return oldest
+        return max(oldest, self.state.change_start if window == "change" else self.seen - int(window))
+
+    def _held_out(self, n_rows: int, first: bool) -> np.ndarray:
+        """Rows of the window, by place, that nothing may learn from in this race: the challenger is tested on them."""
+        if first:
+            least = int(np.ceil(n_rows * (1 - HELD_OUT_SHARE)))
+            return np.arange(least, n_rows) if n_rows >= 4 else np.empty(0, dtype=np.int64)
+        if not self.gated:
+            return np.empty(0, dtype=np.int64)
+        places = np.asarray(self.state.held_out, dtype=np.int64) - self.seen + n_rows
+        if self.changed:
+            places = places[places >= self.state.change_start - self.seen + n_rows]
+        return places[places >= 0][-HELD_OUT_ROWS:]
+
+    def _with_losses(self, members: Any) -> list[Member] | tuple[Member, ...]:
+        """Members with their loss on the fresh rows that were not set aside; a change makes them forget the past."""
+        use = ~self.fresh_held_out
+        if self.changed:
+            recent = np.arange(self.n) >= self.n - (self.seen - self.state.change_start)
+            if (recent & use).sum() >= AFTER_CHANGE_ROWS:
+                use = use & recent
+        if not use.any():
+            return members
+        keep = 0.0 if self.changed else 0.5 ** (self.n / HALF_LIFE_ROWS)
+        updated = []
+        for member in members:
+            if member.model is not None:
+                now = float(self._losses(self.answers, self.fresh.y, member.model)[use].mean())
+                loss = now if member.loss is None else keep * member.loss + (1 - keep) * now
+                member = replace(member, loss=loss)
+            updated.append(member)
+        return updated if isinstance(members, list) else tuple(updated)
+
+    def _losses(self, answers: Answers, y: np.ndarray, model: Any) -> np.ndarray:
+        """Loss of each row: log-loss with bounded mistakes, or the scaled absolute error."""
+        if self.regression:
+            scale = self.state.scale or 1.0
+            return np.minimum(np.abs(answers.of(model) - y.astype(np.float64)) / scale, LARGEST_ERROR)
+        classes = model.classes_
+        codes = np.searchsorted(classes, y)
+        codes = np.where(
+            (codes < len(classes)) & (classes[np.minimum(codes, len(classes) - 1)] == y), codes, len(classes)
+        )
+        return log_losses(codes, answers.of(model), least=LEAST_PROBABILITY)
+
+    def _first_losses(self, members: list[Member], X: DataFrame, y: np.ndarray) -> list[Member]:
+        answers = Answers(X, self.schema.task)
+        return [
+            replace(m, loss=float(self._losses(answers, y, m.model).mean())) if m.model is not None and len(y) else m
+            for m in members
+        ]
+
+    def _fit(
+        self, members: list[Member], X: DataFrame, y: np.ndarray, train: np.ndarray, first: bool
+    ) -> tuple[list[Member], dict[int, str], dict[int, float]]:
+        """Members with those refitted that are due, dearest first, as far as the saved-up fits go."""
+        best = min((m.loss for m in members if m.loss is not None and m.model is not None), default=None)
+        members = [self._lent(member, best) for member in members]
+        weights = _weights(members, fitted_only=False)
+        tokens = min(self.state.tokens + self.policy.max_fits, SAVED_BATCHES * self.policy.max_fits)
+        due = [
+            i
+            for i, member in enumerate(members)
+            if first or self._share(member) >= max(self.policy.min_new_share, 1e-9)
+        ]
+        due = [i for i in due if members[i].window == "all" or not self._asleep(i, members)]
+        due.sort(key=lambda i: (not (self.changed and members[i].window == "change"), -(weights[i] + 0.02) * self._share(members[i]), i))  # fmt: skip
+        errors: dict[int, str] = {}
+        seconds: dict[int, float] = {}
+        serial = self.state.serial
+        for done, i in enumerate(due):
+            member = members[i]
+            costs = MODEL_FAMILIES[member.family].costs_fit
+            if costs and tokens < 1 and not first:
+                continue
+            self.report(done / len(due), f"fitting {member.name}")
+            began = time.perf_counter()
+            try:
+                members[i] = self._fitted(member, X, y, train, serial)
+            except Exception as error:  # a candidate that cannot be fitted drops out; the race goes on
+                errors[i] = str(error) or type(error).__name__
+                continue
+            finally:
+                seconds[i] = time.perf_counter() - began
+            serial += 1
+            if costs:
+                self.fits += 1
+                tokens -= 1
+        if first and all(member.model is None for member in members):
+            members, serial = self._stand_in(members, X, y, train, serial)
+        self.state = replace(self.state, tokens=max(tokens, 0.0) if not first else 0.0, serial=serial)
+        self.report(1.0, "comparing")
+        return members, errors, seconds
+
+    def _lent(self, member: Member, best: float | None) -> Member:
+        """The benefit of the doubt: a window that begins anew is lent the best member's loss."""
+        fresh = member.window == "change" and self.changed
+        return replace(member, loss=best) if best is not None and (fresh or member.model is None) else member
+
+    def _share(self, member: Member) -> float:
+        """Share of its window that a member has not seen; 1 without a model."""
+        if member.model is None:
+            return 1.0
+        size = self.seen - self._start(member.window)
+        return min(1.0, (self.seen - member.fitted_at) / max(size, 1))
+
+    def _asleep(self, i: int, members: list[Member]) -> bool:
+        """True when an earlier member of the family has the same window, or the window is too short yet."""
+        start = self._start(members[i].window)
+        same = any(m.family == members[i].family and self._start(m.window) == start for m in members[:i])
+        return same or (self.seen - start < WINDOW_ROWS and self.before.champion is not None)
+
+    def _fitted(self, member: Member, X: DataFrame, y: np.ndarray, train: np.ndarray, serial: int) -> Member:
+        start = self._start(member.window)
+        first_place = max(0, len(y) - (self.seen - start))
+        rows = np.flatnonzero(train[first_place:]) + first_place
+        seed = int(np.random.default_rng((self.seed, serial)).integers(2**31))
+        model = fit_family(member.family, self.schema, X.iloc[rows], y[rows], seed=seed)
+        key = f"{member.family}-{member.window}-{serial}"
+        return replace(member, model=model, key=key, start=start, fitted_at=self.seen, n_rows=len(rows))
+
+    def _stand_in(
+        self, members: list[Member], X: DataFrame, y: np.ndarray, train: np.ndarray, serial: int
+    ) -> tuple[list[Member], int]:
+        """A constant model where nothing else can be fitted (one class only): the loop goes on."""
+        constant = self._fitted(Member(family="constant", window="all"), X, y, train, serial)
+        return [*members, constant], serial + 1
+
+    def _candidates(
+        self, members: list[Member], weights: list[float], errors: dict[int, str], seconds: dict[int, float],
+        answers: Answers, y: np.ndarray,
+    ) -> tuple[Candidate, ...]:  # fmt: skip
+        entrants = []
+        for i, member in enumerate(members):
+            if member.model is None and i not in errors:
+                continue
+            score = Score(
+                metric=self.metric,
+                value=None,
+                n=0,
+                reason="Not fitted." if member.model is None else "No row that it has not seen.",
+            )
+            if member.model is not None and len(y):
+                score = self._measured(answers, y, member.model)
+            entrants.append(
+                Candidate(
+                    name=member.name, family=member.family, window=member.window, n_rows=member.n_rows, score=score,
+                    loss=member.loss, weight=weights[i] or None, fitted=i in seconds and i not in errors,
+                    seconds=seconds.get(i), error=errors.get(i),
+                )
+            )  # fmt: skip
+        return tuple(entrants)
+
+    def _measured(self, answers: Answers, y: np.ndarray, model: Any) -> Score:
+        proba = None if self.regression else answers.of(model)
+        classes = None if self.regression else list(model.classes_)
+        predicted = answers.predict(model)
+        return measure(self.schema.task, y, predicted, proba, classes, metrics=[self.metric], seed=self.seed).score(
+            self.metric
+        )
+
+    # --- judging --------------------------------------------------------------------------------------------
+
+    def _judge(self, answers: Answers, y: np.ndarray, first: bool, version: int) -> None:
+        """Compares the challenger with what would serve otherwise, and moves the champion if the gate opens."""
+        state, challenger = self.state, self.challenger
+        assert challenger is not None
+        rival, rival_version = self._rival()
+        if first or self.gated:
+            self.comparison = self._compared(answers, y, challenger, rival)
+        kind: Literal["promotion", "refresh"] = "promotion" if self._is_news(challenger, state.champion) else "refresh"
+        self.verdict = verdict(self.comparison, self.policy, first=first, kind=kind)
+        if not self.verdict.promote:
+            return
+        watch = None
+        if rival is not None and rival_version is not None and self.gated:
+            watch = Watch(model=rival, version=rival_version)
+        self.rollback_due = False
+        self.state = replace(state, champion=challenger, champion_version=version, watch=watch, change_pending=False)
+
+    def _rival(self) -> tuple[Committee | None, int | None]:
+        """Whom the challenger has to beat: the champion, or the version that is about to come back."""
+        watch = self.state.watch
+        if self.rollback_due and watch is not None:
+            return watch.model, watch.version
+        return self.state.champion, self.state.champion_version
+
+    def _compared(self, answers: Answers, y: np.ndarray, challenger: Committee, rival: Committee | None) -> Comparison:
+        empty = Score(metric=self.metric, value=None, n=0, reason="No labelled row that neither has seen.")
+        score = self._measured(answers, y, challenger) if len(y) else empty
+        rows = f"{len(y):,} labelled rows that neither has learnt from"
+        if rival is None or len(y) == 0:
+            return Comparison(
+                n=len(y), metric=self.metric, champion=None, challenger=score, difference=None, rows_from=rows
+            )
+        merit_new, merit_old = self._merit(answers, y, challenger), self._merit(answers, y, rival)
+        wins, losses = int((merit_new > merit_old).sum()), int((merit_old > merit_new).sum())
+        return Comparison(
+            n=len(y),
+            metric=self.metric,
+            champion=self._measured(answers, y, rival),
+            challenger=score,
+            difference=paired_difference(merit_new, merit_old, metric="mae" if self.regression else "accuracy"),
+            wins=wins,
+            losses=losses,
+            p=mcnemar_exact(wins, losses),
+            rows_from=rows + (" (after the change)" if self.changed else ""),
+        )
+
+    def _is_news(self, challenger: Committee, champion: Committee | None) -> bool:
+        """True for a promotion, False for a refresh: an answer to a change, or another family carries the vote."""
+        if champion is None or self.state.change_pending:
+            return True
+        (leader, share), (old_leader, _) = _leader(challenger), _leader(champion)
+        return leader != old_leader and share > 0.5
+
+    def step(self, evidence: Evidence, decision: Decision, next_version: int) -> Step:
+        """The result, after a rollback if one is due."""
+        kind: Kind = "none"
+        outcome: Outcome = "none"
+        if self.rollback_due and self.state.watch is not None:
+            kind, outcome = "rollback", "rolled_back"
+            watch = self.state.watch
+            self.verdict = Verdict(
+                promote=False, kind="rollback",
+                reason=f"Version {watch.version}, which was replaced, alone has {watch.wins:,} later rows right, its successor "
+                f"{watch.losses:,} (of {watch.rows:,}; p {mcnemar_exact(watch.wins, watch.losses):.3f}).",
+                clauses=self.verdict.clauses if self.verdict else (),
+            )  # fmt: skip
+            self.state = replace(self.state, champion=watch.model, champion_version=watch.version, watch=None)
+        elif self.verdict is not None and self.verdict.promote:
+            kind = self.verdict.kind
+            outcome = "promoted" if kind == "promotion" else "refreshed"
+        elif self.verdict is not None:
+            outcome = "rejected" if self.challenger is not None else "failed"
+        made = self.challenger is not None
+        return Step(
+            evidence=evidence, decision=decision, candidates=self.candidates, comparison=self.comparison,
+            verdict=self.verdict, outcome=outcome, kind=kind, champion=self.state.champion,
+            champion_version=self.state.champion_version, challenger=self.challenger,
+            challenger_version=next_version if made else None, state=self.state, fits=self.fits,
+            change_at=self.change_at, scores={self.metric: self.score} if self.score is not None else {},
+        )  # fmt: skip
+
+
+def _appended(history: tuple[tuple[int, float], ...], entry: tuple[int, float]) -> tuple[tuple[int, float], ...]:
+    """The history with one more batch; small batches are put together, old ones dropped."""
+    if history and (history[-1][0] < BATCH_ROWS or entry[0] < BATCH_ROWS):
+        n, value = history[-1]
+        total = n + entry[0]
+        return (*history[:-1], (total, (n * value + entry[0] * entry[1]) / total))
+    return (*history, entry)[-HISTORY_BATCHES:]
+
+
+def _weights(members: list[Member], *, fitted_only: bool = True) -> list[float]:
+    """Softmax of the members' losses; 0 for those without a model, and for those that hardly count."""
+    usable = [m.loss is not None and (m.model is not None or not fitted_only) for m in members]
+    if not any(usable):  # nothing measured yet: all models count alike
+        usable = [m.model is not None for m in members]
+        return [1.0 / max(sum(usable), 1) if u else 0.0 for u in usable]
+    losses = np.array([m.loss if u and m.loss is not None else np.inf for m, u in zip(members, usable, strict=True)])
+    raw = np.exp(-SHARPNESS * (losses - losses.min()))
+    raw /= raw.sum()
+    if fitted_only:
+        raw = np.where(raw < LEAST_WEIGHT, 0.0, raw)
+        raw /= raw.sum()
+    return raw.tolist()
+
+
+def _leader(committee: Committee) -> tuple[str, float]:
+    """The family that carries most of the vote, and its share."""
+    shares: dict[str, float] = {}
+    for info, weight in zip(committee.info, committee.weights, strict=True):
+        shares[info["family"]] = shares.get(info["family"], 0.0) + weight
+    leader = max(shares, key=lambda family: (shares[family], family))
+    return leader, shares[leader]

@@ -1,0 +1,300 @@
+"""The model families that enter a race, and the committee that several of them vote in.
+
+Every family is an unfitted sklearn pipeline that takes a DataFrame in schema order (numeric columns float64 with NaN,
+the others text with None) and does imputation, scaling and categories itself. Which rows it learns from is the
+learner's business.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pandas import DataFrame
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
+from sklearn.compose import ColumnTransformer
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+
+from core.errors import BadInput
+from core.records import FeatureSchema, Task
+
+MISSING = "(missing)"  # the category that stands for an absent one
+MAX_CATEGORIES = 100  # a feature's rarer categories share one code
+TREES = 50
+
+_CLASSIFICATION: tuple[Task, ...] = ("binary", "multiclass")
+_EVERY: tuple[Task, ...] = (*_CLASSIFICATION, "regression")
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A kind of model, as a table entry."""
+
+    label: str
+    tasks: tuple[Task, ...]
+    builder: Callable[[FeatureSchema, int], Pipeline]  # (schema, seed) -> unfitted pipeline
+    windows: tuple[str, ...]  # the training windows it enters a race with by default
+    costs_fit: bool = True  # False: fitting only stores rows
+
+
+# --- preparation ------------------------------------------------------------------------------------------------
+
+
+def _columns(schema: FeatureSchema) -> tuple[list[str], list[str]]:
+    """Names of the numeric features and of the others."""
+    numeric = [f.name for f in schema.features if f.kind == "numeric"]
+    return numeric, [f.name for f in schema.features if f.kind != "numeric"]
+
+
+def _scaled(schema: FeatureSchema) -> ColumnTransformer:
+    """Numbers imputed by the median and scaled, categories one-hot: what linear models and neighbours need."""
+    numeric, other = _columns(schema)
+    numbers = Pipeline(
+        [("impute", SimpleImputer(strategy="median", keep_empty_features=True)), ("scale", StandardScaler())]
+    )
+    categories = Pipeline(
+        [
+            ("impute", SimpleImputer(strategy="constant", fill_value=MISSING, missing_values=None)),
+            ("encode", OneHotEncoder(handle_unknown="ignore", max_categories=MAX_CATEGORIES, sparse_output=False)),
+        ]
+    )
+    parts = [("numbers", numbers, numeric)] * bool(numeric) + [("categories", categories, other)] * bool(other)
+    return ColumnTransformer(parts, verbose_feature_names_out=False)
+
+
+def _coded(schema: FeatureSchema, *, impute: bool) -> ColumnTransformer:
+    """Numbers as they are (or imputed), categories as whole numbers, unseen and missing ones as their own: for trees."""
+    numeric, other = _columns(schema)
+    numbers = SimpleImputer(strategy="median", keep_empty_features=True) if impute else "passthrough"
+    blank = -1.0 if impute else np.nan
+    codes = Pipeline(
+        [
+            ("impute", SimpleImputer(strategy="constant", fill_value=MISSING, missing_values=None)),
+            (
+                "encode",
+                OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=blank, max_categories=MAX_CATEGORIES),
+            ),
+        ]
+    )
+    parts = [("numbers", numbers, numeric)] * bool(numeric) + [("categories", codes, other)] * bool(other)
+    return ColumnTransformer(parts, verbose_feature_names_out=False)
+
+
+# --- families ---------------------------------------------------------------------------------------------------
+
+
+def _logistic(schema: FeatureSchema, seed: int) -> Pipeline:
+    return Pipeline([("prepare", _scaled(schema)), ("model", LogisticRegression(max_iter=100, random_state=seed))])
+
+
+def _ridge(schema: FeatureSchema, seed: int) -> Pipeline:
+    return Pipeline([("prepare", _scaled(schema)), ("model", Ridge(alpha=1.0, random_state=seed))])
+
+
+def _booster(schema: FeatureSchema, seed: int) -> Any:
+    """Gradient boosting, with fewer rounds where every round costs one tree a class."""
+    numeric, other = _columns(schema)
+    options: dict[str, Any] = {
+        "learning_rate": 0.15,
+        "max_leaf_nodes": 15,
+        "early_stopping": False,
+        "random_state": seed,
+        "categorical_features": list(range(len(numeric), len(numeric) + len(other))) or None,
+    }
+    if schema.task == "regression":
+        return HistGradientBoostingRegressor(max_iter=80, **options)
+    return HistGradientBoostingClassifier(max_iter=int(np.clip(400 // max(len(schema.classes), 2), 15, 80)), **options)
+
+
+def _boosting(schema: FeatureSchema, seed: int) -> Pipeline:
+    return Pipeline([("prepare", _coded(schema, impute=False)), ("model", _booster(schema, seed))])
+
+
+def _dated_boosting(schema: FeatureSchema, seed: int) -> Pipeline:
+    return Pipeline([("prepare", _coded(schema, impute=False)), ("model", RowNumbered(_booster(schema, seed)))])
+
+
+def _linear_boosting(schema: FeatureSchema, seed: int) -> Pipeline:
+    return Pipeline([("model", ResidualBoosting(_ridge(schema, seed), _boosting(schema, seed)))])
+
+
+def _extra_trees(schema: FeatureSchema, seed: int) -> Pipeline:
+    if schema.task == "regression":
+        model = ExtraTreesRegressor(TREES, min_samples_leaf=2, random_state=seed, n_jobs=1)
+    else:
+        model = ExtraTreesClassifier(TREES, min_samples_leaf=2, random_state=seed, n_jobs=1)
+    return Pipeline([("prepare", _coded(schema, impute=True)), ("model", model)])
+
+
+def _neighbours(schema: FeatureSchema, seed: int) -> Pipeline:
+    options: dict[str, Any] = {"n_neighbors": 5, "weights": "distance", "n_jobs": 1}
+    model = KNeighborsRegressor(**options) if schema.task == "regression" else KNeighborsClassifier(**options)
+    return Pipeline([("prepare", _scaled(schema)), ("model", model)])
+
+
+def _constant(schema: FeatureSchema, seed: int) -> Pipeline:
+    model = DummyRegressor(strategy="median") if schema.task == "regression" else DummyClassifier(strategy="prior")
+    return Pipeline([("model", model)])
+
+
+class RowNumbered(ClassifierMixin, RegressorMixin, BaseEstimator):
+    """A model that is also given each row's number, so that it finds the dates of changes by itself.
+
+    New rows are given the newest number: they belong to what came last.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> RowNumbered:
+        """Learn from rows in their order."""
+        self.model_ = clone(self.model)
+        self.n_rows_ = len(X)
+        mask = self.model.categorical_features
+        if mask is not None:
+            self.model_.set_params(categorical_features=list(mask))
+        self.model_.fit(np.column_stack([X, np.arange(len(X), dtype=np.float64)]), y)
+        if hasattr(self.model_, "classes_"):
+            self.classes_ = self.model_.classes_
+        return self
+
+    def _with_newest(self, X: np.ndarray) -> np.ndarray:
+        return np.column_stack([X, np.full(len(X), float(self.n_rows_ - 1))])
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Class or value of each row, as of now."""
+        return self.model_.predict(self._with_newest(X))
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Probabilities of each row's classes, as of now."""
+        return self.model_.predict_proba(self._with_newest(X))
+
+
+class ResidualBoosting(RegressorMixin, BaseEstimator):
+    """A linear model, and boosting on what it leaves over: follows a target out of the range it was trained on."""
+
+    def __init__(self, linear: Pipeline, boosting: Pipeline) -> None:
+        self.linear = linear
+        self.boosting = boosting
+
+    def fit(self, X: DataFrame, y: np.ndarray) -> ResidualBoosting:
+        """Learn the line, then the rest."""
+        self.linear_ = clone(self.linear).fit(X, y)
+        self.boosting_ = clone(self.boosting).fit(X, y - self.linear_.predict(X))
+        return self
+
+    def predict(self, X: DataFrame) -> np.ndarray:
+        """The line's value plus the correction."""
+        return self.linear_.predict(X) + self.boosting_.predict(X)
+
+
+# --- fitting and voting -----------------------------------------------------------------------------------------
+
+
+def fit_family(family: str, schema: FeatureSchema, X: DataFrame, y: np.ndarray, *, seed: int) -> Pipeline:
+    """A fitted pipeline of the family; same rows and seed, same bits.
+
+    Raises:
+        BadInput: the window cannot teach this family anything (fewer than two rows, or one class only).
+    """
+    if len(X) < 2 and family != "constant":
+        raise BadInput(f"A window of {len(X)} rows, expected at least 2. Add labelled rows.")
+    if schema.task != "regression" and family != "constant" and len(np.unique(y)) < 2:
+        raise BadInput(f"One class only ('{y[0]}') in a window of {len(y)} rows, expected at least two.")
+    pipeline = MODEL_FAMILIES[family].builder(schema, seed)
+    if family == "neighbours":
+        pipeline.named_steps["model"].set_params(n_neighbors=min(5, len(X)))
+    with warnings.catch_warnings():
+        # An optimiser that stops at its limit, or a category unseen in a small window, is an everyday event here.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return pipeline.fit(X, y)
+
+
+def predict_quietly(model: Any, X: DataFrame, *, proba: bool) -> np.ndarray:
+    """Probabilities, or values, without the warnings that an unseen category raises."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return model.predict_proba(X) if proba else np.asarray(model.predict(X), dtype=np.float64)
+
+
+class Committee(BaseEstimator):
+    """Several fitted models that vote by weight. The artefact that is tested is the one that serves.
+
+    Plain attributes only, so that skops can store it:
+        members: fitted pipelines.
+        weights: one a member, >= 0, sum 1.
+        info: one dict a member: name, family, window, n_rows.
+        task: of the project; regression averages, the others vote with probabilities.
+        classes_: union of the members' classes, sorted; empty for regression.
+    """
+
+    def __init__(self, members: Sequence[Any] = (), weights: Sequence[float] = (), info: Sequence[dict[str, Any]] = (), task: str = "binary") -> None:  # fmt: skip
+        self.members = list(members)
+        self.weights = [float(w) for w in weights]
+        self.info = [dict(i) for i in info]
+        self.task = task
+        self.classes_ = union_of_classes(self.members) if task != "regression" else np.empty(0)
+
+    def predict_proba(self, X: DataFrame) -> np.ndarray:
+        """Weighted mean of the members' probabilities, shape (n, len(classes_)). Not for regression."""
+        return self.vote([predict_quietly(m, X, proba=True) for m in self.members])
+
+    def predict(self, X: DataFrame) -> np.ndarray:
+        """The class with most of the vote (the first of equals), or the weighted mean value."""
+        if self.task == "regression":
+            return self.vote([predict_quietly(m, X, proba=False) for m in self.members])
+        return self.classes_[np.argmax(self.predict_proba(X), axis=1)]
+
+    def vote(self, outputs: Sequence[np.ndarray]) -> np.ndarray:
+        """The committee's answer from its members' answers, in their order."""
+        if self.task == "regression":
+            return np.sum([w * o for w, o in zip(self.weights, outputs, strict=True)], axis=0)
+        total = np.zeros((len(outputs[0]), len(self.classes_)))
+        for weight, output, member in zip(self.weights, outputs, self.members, strict=True):
+            total[:, np.searchsorted(self.classes_, member.classes_)] += weight * output
+        return total / total.sum(axis=1, keepdims=True)
+
+
+def union_of_classes(members: Sequence[Any]) -> np.ndarray:
+    """All classes that any of the models knows, sorted."""
+    return np.unique(np.concatenate([np.asarray(m.classes_) for m in members])) if members else np.empty(0)
+
+
+# Windows: "change" since the last change, "all", or the newest so many rows.
+MODEL_FAMILIES: dict[str, Family] = {
+    "logistic": Family("logistic regression", _CLASSIFICATION, _logistic, ("change", "1000")),
+    "ridge": Family("ridge regression", ("regression",), _ridge, ("change", "1000")),
+    "boosting": Family("gradient boosting", _EVERY, _boosting, ("change", "5000", "all")),
+    "dated_boosting": Family("gradient boosting with row number", _EVERY, _dated_boosting, ("all",)),
+    "linear_boosting": Family(
+        "linear and boosting on its residuals", ("regression",), _linear_boosting, ("change", "1000", "all")
+    ),
+    "extra_trees": Family("extra-trees", _EVERY, _extra_trees, ("change", "all")),
+    "neighbours": Family("nearest neighbours", _EVERY, _neighbours, ("1000", "all"), costs_fit=False),
+    "constant": Family("constant", _EVERY, _constant, ("all",)),
+}
+
+# What races when a policy names no family; "constant" stands in only where nothing else can be fitted.
+DEFAULT_FAMILIES: dict[Task, tuple[str, ...]] = {
+    "binary": ("boosting", "dated_boosting", "extra_trees", "logistic", "neighbours"),
+    "multiclass": ("boosting", "dated_boosting", "extra_trees", "logistic", "neighbours"),
+    "regression": ("ridge", "linear_boosting", "boosting", "extra_trees"),
+}

@@ -1,0 +1,442 @@
+"""When to retrain and what lets a challenger in: data (`Policy`), triggers, clauses, and the decisions made from them.
+
+Everything here is a pure function of its arguments: a stored evidence replayed through `decide` gives the stored
+decision. No sklearn: pages import this module.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from core.errors import BadInput, FieldProblem
+from core.performance.realised import METRICS, higher_is_better, metrics_of
+from core.records import Clause, Comparison, Decision, Evidence, Firing, Policy, Task, Verdict, to_document
+
+FIRST_RACE_ROWS = 20  # labelled rows from which the first race starts by itself
+BOUND_SIGMA = 2.33  # one-sided 1 % of the normal distribution: how far below its own mean a score must fall
+MCNEMAR_ALPHA = 0.05
+BY_HAND: tuple[str, ...] = ("by_hand", "no_champion")  # triggers that wait for neither rows nor cooldown
+
+
+# --- triggers ---------------------------------------------------------------------------------------------------
+
+
+def _no_champion(evidence: Evidence, policy: Policy) -> Firing | None:
+    if evidence.has_champion or evidence.labels_since_race < FIRST_RACE_ROWS:
+        return None
+    n = evidence.labels_since_race
+    return Firing(
+        trigger="no_champion", observed=n, threshold=FIRST_RACE_ROWS,
+        reason=f"There is no champion yet and {n:,} labelled rows to learn from.",
+    )  # fmt: skip
+
+
+def _by_hand(evidence: Evidence, policy: Policy) -> Firing | None:
+    if not evidence.forced:
+        return None
+    return Firing(trigger="by_hand", observed=1.0, threshold=1.0, reason="Somebody asked for it.")
+
+
+def _below_threshold(evidence: Evidence, policy: Policy) -> Firing | None:
+    if evidence.score is None or evidence.score_n < policy.min_rows:
+        return None
+    if not _worse(evidence.score, policy.threshold, evidence.metric):
+        return None
+    side = "below" if higher_is_better(evidence.metric) else "above"
+    reason = f"{_name(evidence.metric)} {_number(evidence.score)} over {evidence.score_n:,} rows is {side} the threshold {_number(policy.threshold)}."
+    return Firing(trigger="below_threshold", observed=evidence.score, threshold=policy.threshold, reason=reason)
+
+
+def _below_recent_mean(evidence: Evidence, policy: Policy) -> Firing | None:
+    """Worse than its own recent mean by more than chance: a binomial bound for accuracy, else the score's interval."""
+    score, mean = evidence.score, evidence.recent_mean
+    if score is None or mean is None or evidence.score_n < policy.min_rows:
+        return None
+    if evidence.metric == "accuracy":
+        bound = mean - BOUND_SIGMA * math.sqrt(max(mean * (1 - mean), 0.0) / evidence.score_n)
+        fires = score < bound
+    else:
+        best = evidence.score_high if higher_is_better(evidence.metric) else evidence.score_low
+        bound = mean
+        fires = best is not None and _worse(best, mean, evidence.metric)
+    if not fires:
+        return None
+    reason = f"{_name(evidence.metric)} {_number(score)} is worse than its recent mean {_number(mean)} by more than chance (bound {_number(bound)})."
+    return Firing(trigger="below_recent_mean", observed=score, threshold=bound, reason=reason)
+
+
+def _change_found(evidence: Evidence, policy: Policy) -> Firing | None:
+    if not evidence.change_found:
+        return None
+    return Firing(
+        trigger="change_found", observed=1.0, threshold=1.0,
+        reason="The champion's errors changed to a higher rate inside these rows.",
+    )  # fmt: skip
+
+
+def _drift_share(evidence: Evidence, policy: Policy) -> Firing | None:
+    share = evidence.share_drifted
+    if share is None or share <= 0 or share < policy.drift_share:
+        return None
+    names = ", ".join(evidence.drifted[:3]) + (" and others" if len(evidence.drifted) > 3 else "")
+    reason = f"{share:.0%} of the features drifted ({names}), the policy's limit is {policy.drift_share:.0%}."
+    return Firing(trigger="drift_share", observed=share, threshold=policy.drift_share, reason=reason)
+
+
+def _new_labels(evidence: Evidence, policy: Policy) -> Firing | None:
+    n = evidence.labels_since_race
+    if n < policy.new_labels:
+        return None
+    reason = f"{n:,} labelled rows since the last race, the policy races every {policy.new_labels:,}."
+    return Firing(trigger="new_labels", observed=n, threshold=policy.new_labels, reason=reason)
+
+
+def _age(evidence: Evidence, policy: Policy) -> Firing | None:
+    age, limit = evidence.seconds_since_race, policy.max_age_s
+    if age is None or limit <= 0 or age < limit:
+        return None
+    reason = f"The last race was {_duration(age)} ago, the policy races at least every {_duration(limit)}."
+    return Firing(trigger="age", observed=age, threshold=limit, reason=reason)
+
+
+# --- deciding ---------------------------------------------------------------------------------------------------
+
+
+def decide(evidence: Evidence, policy: Policy) -> Decision:
+    """What the policy makes of the evidence: nothing, an alert, or a retrain, with the triggers that fired.
+
+    An alert means that a trigger fired and a race would be of no use or is not allowed yet: too few new labelled rows,
+    or the cooldown since the last race.
+    """
+    found = (TRIGGERS[name](evidence, policy) for name in policy.triggers)
+    firings = tuple(firing for firing in found if firing is not None)
+    if not firings:
+        return Decision(action="nothing", reason=_why_nothing(evidence, policy))
+    told = " ".join(firing.reason for firing in firings)
+    if any(firing.trigger in BY_HAND for firing in firings):
+        return Decision(action="retrain", reason=told, firings=firings)
+    if evidence.labels_since_race < min(policy.min_rows, policy.new_labels):
+        waiting = f"Too few labelled rows since the last race to learn from: {evidence.labels_since_race:,} of {min(policy.min_rows, policy.new_labels):,}."
+        return Decision(action="alert", reason=f"{told} {waiting}", firings=firings)
+    since = evidence.seconds_since_race
+    if since is not None and since < policy.cooldown_s:
+        waiting = f"The cooldown has {_duration(policy.cooldown_s - since)} to go."
+        return Decision(action="alert", reason=f"{told} {waiting}", firings=firings)
+    return Decision(action="retrain", reason=told, firings=firings)
+
+
+def _why_nothing(evidence: Evidence, policy: Policy) -> str:
+    if not evidence.has_champion:
+        return f"No champion yet: {evidence.labels_since_race:,} of the {FIRST_RACE_ROWS} labelled rows that a first race needs."
+    if evidence.score is None:
+        return f"No trigger fired; no labelled row to measure {_name(evidence.metric)} on."
+    return f"No trigger fired: {_name(evidence.metric)} {_number(evidence.score)} over {evidence.score_n:,} rows."
+
+
+# --- clauses and the verdict ------------------------------------------------------------------------------------
+
+
+def _comparable(comparison: Comparison, policy: Policy) -> Clause:
+    passed = comparison.n > 0
+    reason = (
+        f"Compared on {comparison.n:,} labelled rows that neither has seen."
+        if passed
+        else "There is no labelled row that neither has seen. Wait for new labels."
+    )
+    return Clause(name="comparable", passed=passed, reason=reason, observed=comparison.n, required=1)
+
+
+def _right_more_often(comparison: Comparison, policy: Policy) -> Clause:
+    passed = comparison.wins > comparison.losses
+    better = "nearer" if comparison.metric in metrics_of("regression") else "right"
+    reason = (
+        f"The challenger alone is {better} on {comparison.wins:,} rows, the champion alone on {comparison.losses:,}."
+    )
+    return Clause(name="right_more_often", passed=passed, reason=reason, observed=comparison.wins, required=comparison.losses + 1)  # fmt: skip
+
+
+def _significantly_better(comparison: Comparison, policy: Policy) -> Clause:
+    p = comparison.p if comparison.p is not None else 1.0
+    passed = comparison.wins > comparison.losses and p <= MCNEMAR_ALPHA
+    reason = f"Chance of so uneven a split between equals: {p:.3f}, at most {MCNEMAR_ALPHA} allowed (exact McNemar)."
+    return Clause(name="significantly_better", passed=passed, reason=reason, observed=p, required=MCNEMAR_ALPHA)
+
+
+def verdict(
+    comparison: Comparison | None,
+    policy: Policy,
+    *,
+    first: bool = False,
+    kind: Literal["promotion", "refresh"] = "promotion",
+) -> Verdict:
+    """Whether the challenger is let in, clause by clause of the policy's gate.
+
+    Args:
+        comparison: None when the gate holds no rows back.
+        first: there is no champion yet; whatever could be fitted is let in.
+        kind: what letting it in would be called.
+    """
+    if first:
+        return Verdict(
+            promote=True, kind="promotion", reason="The first model of the project: there is nothing to beat."
+        )
+    names = GATES[policy.gate]
+    if not names:
+        return Verdict(promote=True, kind=kind, reason="This policy lets every new model in.")
+    if comparison is None:
+        raise ValueError(f"Gate '{policy.gate}' needs a comparison.")
+    clauses = tuple(CLAUSES[name](comparison, policy) for name in names)
+    failed = [clause for clause in clauses if not clause.passed]
+    if failed:
+        return Verdict(promote=False, kind="none", reason=failed[0].reason, clauses=clauses)
+    return Verdict(promote=True, kind=kind, reason=clauses[-1].reason, clauses=clauses)
+
+
+# --- policies as data -------------------------------------------------------------------------------------------
+
+
+def policy_named(name: str, **changes: Any) -> Policy:
+    """One of the ready-made policies, with fields changed; "default" is "balanced".
+
+    Raises:
+        BadInput: no such policy, no such field, or a value out of range.
+    """
+    known = "balanced" if name == "default" else name
+    if known not in POLICIES:
+        raise BadInput(f"There is no policy '{name}'. Expected one of: default, {', '.join(POLICIES)}.")
+    return policy_from_document({**policy_to_document(POLICIES[known]), **changes}) if changes else POLICIES[known]
+
+
+def policy_to_document(policy: Policy) -> dict[str, Any]:
+    """The policy as plain JSON values."""
+    return to_document(policy)
+
+
+def policy_from_document(document: Mapping[str, Any]) -> Policy:
+    """The policy that a document describes; absent fields take their default.
+
+    Raises:
+        BadInput: with one problem a field: unknown, of the wrong type, or out of range.
+    """
+    if not isinstance(document, Mapping):
+        raise BadInput(f"A policy is an object of fields, found {type(document).__name__}.")
+    problems: list[FieldProblem] = []
+    values: dict[str, Any] = {}
+    for name, value in document.items():
+        rule = _FIELDS.get(name)
+        if rule is None:
+            problems.append(FieldProblem(name, "unknown field", f"one of {', '.join(_FIELDS)}"))
+            continue
+        try:
+            values[name] = rule(value)
+        except (TypeError, ValueError) as error:
+            problems.append(FieldProblem(name, repr(value), str(error)))
+    if "name" not in document:
+        problems.append(FieldProblem("name", "nothing", "text"))
+    if problems:
+        first = problems[0]
+        raise BadInput(
+            f"The policy cannot be taken: {first.field} is {first.seen}, expected {first.expected}.", tuple(problems)
+        )
+    return Policy(**values)
+
+
+def metric_for(policy: Policy, task: Task) -> str:
+    """The metric that the policy measures on this task: its own where the task has it, else accuracy or R2."""
+    if policy.metric in metrics_of(task):
+        return policy.metric
+    return "r2" if task == "regression" else "accuracy"
+
+
+def describe(policy: Policy) -> tuple[str, ...]:
+    """The policy in sentences with its values, for a page."""
+    lines = [_SENTENCES[name](policy) for name in policy.triggers if name in _SENTENCES]
+    if policy.cooldown_s > 0:
+        lines.append(f"Races are at least {_duration(policy.cooldown_s)} apart.")
+    families = ", ".join(policy.families) if policy.families else "every family that suits the task"
+    windows = ", ".join(policy.windows) if policy.windows else "the windows each of them is best on"
+    lines.append(
+        f"Candidates: {families}; trained on {windows}, never on more than the newest {policy.max_train_rows:,} rows."
+    )
+    lines.append(f"At most {policy.max_fits:g} fits a batch on average; unused ones are saved up for a change.")
+    lines.append(_GATE_SENTENCES[policy.gate])
+    if policy.gate != "none":
+        lines.append(
+            f"A new champion is watched: when the one it replaced does significantly better on later rows (McNemar {MCNEMAR_ALPHA}), that one comes back."
+        )
+    return tuple(lines)
+
+
+# --- words and checks -------------------------------------------------------------------------------------------
+
+
+def _worse(score: float, than: float, metric: str) -> bool:
+    return score < than if higher_is_better(metric) else score > than
+
+
+def _name(metric: str) -> str:
+    return METRICS[metric].label
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} seconds"
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("text")
+    return value
+
+
+def _metric(value: Any) -> str:
+    if value not in METRICS:
+        raise ValueError(f"one of {', '.join(METRICS)}")
+    return value
+
+
+def _one_of(table: Callable[[], Mapping[str, Any]]) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or value not in table():
+            raise ValueError(f"one of {', '.join(table())}")
+        return value
+
+    return check
+
+
+def _several(check: Callable[[Any], str]) -> Callable[[Any], tuple[str, ...]]:
+    def check_all(value: Any) -> tuple[str, ...]:
+        if isinstance(value, str) or not isinstance(value, (list, tuple)):
+            raise ValueError("a list of names")
+        return tuple(check(item) for item in value)
+
+    return check_all
+
+
+def _window(value: Any) -> str:
+    text = str(value)
+    if text not in ("change", "all") and not (text.isdecimal() and int(text) >= 2):
+        raise ValueError('"change", "all" or a number of rows from 2')
+    return text
+
+
+def _number_in(low: float, high: float = math.inf) -> Callable[[Any], float]:
+    def check(value: Any) -> float:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float))
+            or not low <= value <= high
+            or math.isinf(value)
+        ):
+            raise ValueError(f"a number from {low:g}" + (f" to {high:g}" if math.isfinite(high) else ""))
+        return float(value)
+
+    return check
+
+
+def _whole(low: int) -> Callable[[Any], int]:
+    def check(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value) or value < low:
+            raise ValueError(f"a whole number from {low}")
+        return int(value)
+
+    return check
+
+
+TRIGGERS: dict[str, Callable[[Evidence, Policy], Firing | None]] = {
+    "no_champion": _no_champion,
+    "by_hand": _by_hand,
+    "below_threshold": _below_threshold,
+    "below_recent_mean": _below_recent_mean,
+    "change_found": _change_found,
+    "drift_share": _drift_share,
+    "new_labels": _new_labels,
+    "age": _age,
+}
+
+CLAUSES: dict[str, Callable[[Comparison, Policy], Clause]] = {
+    "comparable": _comparable,
+    "right_more_often": _right_more_often,
+    "significantly_better": _significantly_better,
+}
+
+# Which clauses each gate asks for; without any, nothing is held back and everything is let in.
+GATES: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "held_back": ("comparable", "right_more_often"),
+    "superior": ("comparable", "right_more_often", "significantly_better"),
+}
+
+_GATE_SENTENCES = {
+    "none": "Every new model is let in.",
+    "held_back": "A new model is let in when it is right more often than the champion on newest rows that neither has seen.",
+    "superior": f"A new model is let in when it is significantly better than the champion on newest rows that neither has seen (McNemar {MCNEMAR_ALPHA}).",
+}
+
+_SENTENCES: dict[str, Callable[[Policy], str]] = {
+    "no_champion": lambda p: "The first race starts as soon as there are labelled rows.",
+    "by_hand": lambda p: "Somebody can ask for a race at any time.",
+    "below_threshold": lambda p: (
+        f"Retrains when the measured {_name(p.metric)} is {'below' if higher_is_better(p.metric) else 'above'} {p.threshold:g} over at least {p.min_rows:,} rows."
+    ),
+    "below_recent_mean": lambda p: (
+        f"Retrains when the measured {_name(p.metric)} falls below its own recent mean by more than chance."
+    ),
+    "change_found": lambda p: "Retrains when the champion's errors change to a higher rate.",
+    "drift_share": lambda p: f"Retrains when {p.drift_share:.0%} or more of the features drifted.",
+    "new_labels": lambda p: f"Retrains every {p.new_labels:,} newly labelled rows.",
+    "age": lambda p: (
+        f"Retrains when the last race is older than {_duration(p.max_age_s)}."
+        if p.max_age_s > 0
+        else "Age alone does not retrain."
+    ),
+}
+
+_FIELDS: dict[str, Callable[[Any], Any]] = {
+    "name": _text,
+    "metric": _metric,
+    "threshold": _number_in(-math.inf),
+    "triggers": _several(_one_of(lambda: TRIGGERS)),
+    "drift_share": _number_in(0, 1),
+    "new_labels": _whole(1),
+    "min_rows": _whole(1),
+    "families": _several(_text),
+    "windows": _several(_window),
+    "max_fits": _number_in(0),
+    "min_new_share": _number_in(0, 1),
+    "max_train_rows": _whole(20),
+    "gate": _one_of(lambda: GATES),
+    "fit_timeout_s": _number_in(0),
+    "cooldown_s": _number_in(0),
+    "max_age_s": _number_in(0),
+    "drift_gate": _number_in(0, 1),
+    "drift_alpha": _number_in(0, 1),
+}
+
+_ALWAYS = ("no_champion", "by_hand")
+_WATCHFUL = (*_ALWAYS, "below_threshold", "below_recent_mean", "change_found", "drift_share", "new_labels")
+
+POLICIES: dict[str, Policy] = {
+    # Races once, on the warm-up; what every other policy has to beat.
+    "never": Policy(name="never", triggers=("no_champion",)),
+    # The rule this project began with: below the threshold, the linear model is refitted on everything and let in.
+    "original": Policy(
+        name="original",
+        triggers=(*_ALWAYS, "below_threshold"),
+        families=("logistic", "ridge"),
+        windows=("all",),
+        min_new_share=0.0,
+        gate="none",
+    ),
+    "careful": Policy(name="careful", triggers=_WATCHFUL, new_labels=1000, max_fits=2.0, gate="superior"),
+    "balanced": Policy(name="balanced", triggers=_WATCHFUL),
+    "fast": Policy(name="fast", triggers=_WATCHFUL, new_labels=100, max_fits=6.0, gate="none"),
+}

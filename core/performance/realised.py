@@ -1,0 +1,358 @@
+"""Realised performance: what the labels say about predictions that were made before they were known.
+
+Owns the metrics, their intervals and the paired comparison of two models on the same rows. Numpy only (pages import it);
+scipy comes in where an exact test needs it. Which rows are measured is the caller's business.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from core.records import PerformanceReport, Score, Task
+
+Z95 = 1.959963984540054  # two-sided 95 % of the normal distribution
+RESAMPLES = 200  # bootstrap: the ends of a 95 % interval then rest on five resamples each
+SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)  # where sklearn clips log-loss too
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One way to score predictions, as a table entry."""
+
+    label: str
+    tasks: tuple[Task, ...]
+    higher_is_better: bool
+    needs: str  # "classes": confusion counts | "probabilities" | "values"
+    compute: Callable[..., np.ndarray]  # batched over resamples: one value a resample, NaN = cannot tell
+    least_rows: int = 1
+    percent: bool = False  # shown as a percentage
+
+
+# --- metrics, each over a leading axis of resamples -------------------------------------------------------------
+# Confusion counts have shape (B, K, K): true class, predicted class.
+
+
+def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a / b, NaN where b is 0 (no warning)."""
+    return np.divide(a, b, out=np.full(np.broadcast(a, b).shape, np.nan), where=b != 0)
+
+
+def _accuracy(counts: np.ndarray) -> np.ndarray:
+    return _divide(np.trace(counts, axis1=1, axis2=2), counts.sum(axis=(1, 2)))
+
+
+def _balanced_accuracy(counts: np.ndarray) -> np.ndarray:
+    recalls = _divide(np.diagonal(counts, axis1=1, axis2=2), counts.sum(axis=2))
+    present = np.isfinite(recalls)
+    return _divide(np.where(present, recalls, 0.0).sum(axis=1), present.sum(axis=1))
+
+
+def _kappa(counts: np.ndarray) -> np.ndarray:
+    """Cohen 1960: agreement beyond chance; NaN when chance alone already agrees on every row."""
+    n = counts.sum(axis=(1, 2))
+    expected = (counts.sum(axis=1) * counts.sum(axis=2)).sum(axis=1)
+    return _divide(n * np.trace(counts, axis1=1, axis2=2) - expected, n * n - expected)
+
+
+def _macro_f1(counts: np.ndarray) -> np.ndarray:
+    """Mean F1 over the classes that occur as truth or as prediction."""
+    both = counts.sum(axis=1) + counts.sum(axis=2)
+    f1 = _divide(2.0 * np.diagonal(counts, axis1=1, axis2=2), both)
+    present = both > 0
+    return _divide(np.where(present, f1, 0.0).sum(axis=1), present.sum(axis=1))
+
+
+def _mcc(counts: np.ndarray) -> np.ndarray:
+    """Matthews correlation for any number of classes (Gorodkin 2004); 0 when one side is constant, as in sklearn."""
+    n = counts.sum(axis=(1, 2))
+    true, predicted = counts.sum(axis=2), counts.sum(axis=1)
+    covariance = np.trace(counts, axis1=1, axis2=2) * n - (true * predicted).sum(axis=1)
+    spread = (n * n - (true * true).sum(axis=1)) * (n * n - (predicted * predicted).sum(axis=1))
+    return np.where(spread > 0, _divide(covariance, np.sqrt(np.maximum(spread, 0.0))), 0.0)
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    return values.mean(axis=1)
+
+
+def _root_mean(values: np.ndarray) -> np.ndarray:
+    return np.sqrt(values.mean(axis=1))
+
+
+def _r2(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+    residual = ((y_true - y_pred) ** 2).sum(axis=1)
+    total = ((y_true - y_true.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
+    return 1.0 - _divide(residual, total)
+
+
+def _roc_auc(is_last: np.ndarray, proba: np.ndarray) -> np.ndarray:
+    """Chance that a row of the class ranks above a row that is not, ties half (Mann-Whitney).
+
+    Args:
+        is_last: shape (B, n), True where the row is of the class.
+        proba: shape (B, n), its score.
+    """
+    ranks = np.empty(proba.shape)
+    for row, values in enumerate(proba):  # midranks: no loop over rows, one over resamples
+        _, inverse, count = np.unique(values, return_inverse=True, return_counts=True)
+        ranks[row] = (np.cumsum(count) - (count - 1) / 2.0)[inverse]
+    positive = is_last.sum(axis=1)
+    negative = is_last.shape[1] - positive
+    return _divide((ranks * is_last).sum(axis=1) - positive * (positive + 1) / 2.0, positive * negative)
+
+
+# --- intervals and paired comparison ----------------------------------------------------------------------------
+
+
+def wilson(successes: float, n: float) -> tuple[float, float]:
+    """95 % Wilson score interval of a proportion (Wilson 1927); (0, 1) when n is 0."""
+    if n <= 0:
+        return 0.0, 1.0
+    p, z2 = successes / n, Z95 * Z95
+    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z95 / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+    return (0.0 if successes <= 0 else middle - half), (1.0 if successes >= n else middle + half)
+
+
+def mcnemar_exact(wins: int, losses: int) -> float:
+    """Two-sided exact p of McNemar's test: chance of a split at least this uneven if both models were equal."""
+    n, k = int(wins + losses), int(min(wins, losses))
+    if n == 0 or 2 * k == n:
+        return 1.0
+    logs = [math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) - n * math.log(2.0) for i in range(k + 1)]
+    return min(1.0, 2.0 * math.fsum(map(math.exp, logs)))
+
+
+def paired_difference(correct_a: np.ndarray, correct_b: np.ndarray, *, metric: str = "accuracy") -> Score:
+    """Mean of a minus b over the same rows with a 95 % interval; above 0 means that a is better.
+
+    Args:
+        correct_a, correct_b: shape (n,): 1 or True where the model is right, or any merit a row (minus its error).
+
+    The interval is Wald's on the paired differences. For right/wrong it adds half a row to each discordant cell
+    (Agresti and Min 2005), so that it has a width even when the models agree on every row.
+    """
+    a, b = np.asarray(correct_a, dtype=np.float64), np.asarray(correct_b, dtype=np.float64)
+    n = len(a)
+    if n == 0:
+        return Score(metric=metric, value=None, n=0, reason="No row to compare on.")
+    difference = a - b
+    value = float(difference.mean())
+    if bool(np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all()):
+        wins, losses, m = float((difference > 0).sum()) + 0.5, float((difference < 0).sum()) + 0.5, n + 2
+        middle = (wins - losses) / m
+        half = Z95 * math.sqrt(max(wins + losses - (wins - losses) ** 2 / m, 0.0)) / m
+        return Score(
+            metric=metric, value=value, low=max(-1.0, middle - half), high=min(1.0, middle + half), n=n,
+            method="Agresti-Min 95 %",
+        )  # fmt: skip
+    if n < 2:
+        return Score(metric=metric, value=value, n=n, reason="An interval needs two rows.")
+    half = Z95 * float(difference.std(ddof=1)) / math.sqrt(n)
+    return Score(metric=metric, value=value, low=value - half, high=value + half, n=n, method="paired normal 95 %")
+
+
+# --- measuring --------------------------------------------------------------------------------------------------
+
+
+def higher_is_better(metric: str) -> bool:
+    """True when more of the metric is better; KeyError for an unknown name."""
+    return METRICS[metric].higher_is_better
+
+
+def metrics_of(task: Task) -> tuple[str, ...]:
+    """Names of the metrics that a task has, in table order."""
+    return tuple(name for name, metric in METRICS.items() if task in metric.tasks)
+
+
+def measure(
+    task: Task,
+    y_true: Any,
+    y_pred: Any,
+    y_proba: Any = None,
+    classes: Sequence[Any] | None = None,
+    *,
+    metrics: Sequence[str] | None = None,
+    seed: int = 0,
+    model_version: int | None = None,
+    intervals: bool = True,
+) -> PerformanceReport:
+    """Every metric of the task over the same rows, each with a 95 % interval.
+
+    Args:
+        y_true, y_pred: shape (n,), no missing values.
+        y_proba: shape (n, len(classes)), rows sum to 1; without it the metrics of probabilities are None with a reason.
+        classes: labels of y_proba's columns; a true class that is not among them has probability 0.
+        metrics: which ones; all of the task by default. KeyError when the task has no such metric.
+        seed: of the bootstrap. Same rows and seed, same interval.
+        intervals: False leaves them out (a quick look inside a race).
+
+    A value is None where it cannot be told, and `reason` says why.
+    """
+    names = metrics_of(task) if metrics is None else tuple(metrics)
+    for name in names:
+        if name not in METRICS or task not in METRICS[name].tasks:
+            raise KeyError(f"{task} has no metric '{name}'; it has {', '.join(metrics_of(task))}.")
+    true, pred = np.asarray(y_true), np.asarray(y_pred)
+    n = len(true)
+    if n == 0:
+        empty = {name: Score(metric=name, value=None, n=0, reason="No labelled row.") for name in names}
+        return PerformanceReport(task=task, n=0, scores=empty, model_version=model_version)
+    material = _Material(task, true, pred, y_proba, classes, resamples=RESAMPLES if intervals else 0, seed=seed)
+    scores = {name: material.score(name) for name in names}
+    return PerformanceReport(task=task, n=n, scores=scores, model_version=model_version)
+
+
+class _Material:
+    """The rows in the shapes that metrics take, resampled once for all of them."""
+
+    def __init__(
+        self, task: Task, true: np.ndarray, pred: np.ndarray, proba: Any, classes: Sequence[Any] | None, *,
+        resamples: int, seed: int,
+    ) -> None:  # fmt: skip
+        self.n = len(true)
+        self.seed = seed
+        self.resamples = resamples if self.n >= 2 else 0
+        self._rows: np.ndarray | None = None
+        self.proba: np.ndarray | None = None
+        if task == "regression":
+            self.true, self.pred = true.astype(np.float64), pred.astype(np.float64)
+            return
+        if proba is not None and classes is not None:
+            self.proba = np.asarray(proba, dtype=np.float64)
+        known = list(classes) if self.proba is not None and classes is not None else []
+        index: dict[Any, int] = {_plain(label): i for i, label in enumerate(known)}
+        # Every distinct label gets a code once; text against number never compares.
+        self.true = np.fromiter((index.setdefault(_plain(v), len(index)) for v in true), np.int64, self.n)
+        self.pred = np.fromiter((index.setdefault(_plain(v), len(index)) for v in pred), np.int64, self.n)
+        self.n_classes = len(index)
+        self.n_known = len(known)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Resampled row numbers, shape (resamples, n); made when first needed."""
+        if self._rows is None:
+            self._rows = np.random.default_rng(self.seed).integers(0, self.n, size=(self.resamples, self.n))
+        return self._rows
+
+    def score(self, name: str) -> Score:
+        metric = METRICS[name]
+        reason = self._why_not(name, metric)
+        if reason:
+            return Score(metric=name, value=None, n=self.n, reason=reason)
+        value = float(metric.compute(*self._inputs(name, metric, None))[0])
+        if not math.isfinite(value):
+            return Score(metric=name, value=None, n=self.n, reason=_UNTELLABLE[name])
+        if name == "accuracy":
+            low, high = wilson(round(value * self.n), self.n)
+            return Score(metric=name, value=value, low=low, high=high, n=self.n, method="Wilson 95 %")
+        if self.resamples == 0:
+            return Score(metric=name, value=value, n=self.n)
+        values = metric.compute(*self._inputs(name, metric, self.rows))
+        values = values[np.isfinite(values)]
+        if len(values) < RESAMPLES // 2:
+            return Score(metric=name, value=value, n=self.n)
+        low, high = (float(v) for v in np.quantile(values, (0.025, 0.975)))
+        return Score(
+            metric=name, value=value, low=min(low, value), high=max(high, value), n=self.n, method="bootstrap 95 %"
+        )
+
+    def _why_not(self, name: str, metric: Metric) -> str:
+        if self.n < metric.least_rows:
+            return f"Needs {metric.least_rows} rows, found {self.n}."
+        if metric.needs == "probabilities" and self.proba is None:
+            return "The predictions carry no probabilities."
+        if name == "roc_auc":
+            if self.n_known != 2:
+                return f"Needs two classes, the model knows {self.n_known}."
+            if (self.true > 1).any():
+                return "A class occurs that the model does not know."
+            if len(np.unique(self.true)) < 2:
+                return "Only one class among these rows."
+        return ""
+
+    def _inputs(self, name: str, metric: Metric, rows: np.ndarray | None) -> tuple[np.ndarray, ...]:
+        """What the metric's function takes: of the rows themselves (None) or of every resample."""
+        if metric.needs == "classes":
+            k = self.n_classes
+            cell = self.true * k + self.pred
+            if rows is None:
+                return (np.bincount(cell, minlength=k * k).reshape(1, k, k).astype(np.float64),)
+            # A resample of rows is a multinomial draw over the cells that occur: the same bootstrap, far cheaper.
+            used, count = np.unique(cell, return_counts=True)
+            draws = np.random.default_rng(self.seed).multinomial(self.n, count / self.n, size=self.resamples)
+            rows_used, true_of, pred_of = np.arange(self.resamples)[:, None], used // k, used % k
+            counts = np.zeros((self.resamples, k, k))
+            counts[rows_used, true_of, pred_of] = draws
+            return (counts,)
+        if metric.needs == "probabilities":
+            assert self.proba is not None
+            if name == "roc_auc":
+                is_last, scores = self.true == 1, self.proba[:, 1]
+                return (is_last[None], scores[None]) if rows is None else (is_last[rows], scores[rows])
+            loss = log_losses(self.true, self.proba) if name == "log_loss" else brier_losses(self.true, self.proba)
+            return (loss[None],) if rows is None else (loss[rows],)
+        if name == "r2":
+            return (self.true[None], self.pred[None]) if rows is None else (self.true[rows], self.pred[rows])
+        error = np.abs(self.true - self.pred) if name == "mae" else (self.true - self.pred) ** 2
+        return (error[None],) if rows is None else (error[rows],)
+
+
+def log_losses(codes: np.ndarray, proba: np.ndarray, *, least: float = SMALLEST_PROBABILITY) -> np.ndarray:
+    """Minus log of the probability that each row's true class had, shape (n,).
+
+    Args:
+        codes: column of the true class in `proba`; one beyond the last column (a class unknown to the model) counts as `least`.
+        least: probabilities below are lifted to it.
+    """
+    known = codes < proba.shape[1]
+    p = (
+        np.where(known, proba[np.arange(len(codes)), np.where(known, codes, 0)], 0.0)
+        if proba.shape[1]
+        else np.zeros(len(codes))
+    )
+    return -np.log(np.clip(p, least, 1.0))
+
+
+def brier_losses(codes: np.ndarray, proba: np.ndarray) -> np.ndarray:
+    """Squared distance of each row's probabilities from its true class (Brier 1950), shape (n,).
+
+    With two classes half of it, so that the range is [0, 1], as in sklearn.
+    """
+    truth = (codes[:, None] == np.arange(proba.shape[1])).astype(np.float64)
+    unknown = (codes >= proba.shape[1]).astype(np.float64)
+    total = ((proba - truth) ** 2).sum(axis=1) + unknown
+    return total / 2.0 if proba.shape[1] == 2 else total
+
+
+def _plain(label: Any) -> Any:
+    """A label as a hashable python value: numpy scalars compare equal to what they hold."""
+    return label.item() if isinstance(label, np.generic) else label
+
+
+_UNTELLABLE = {
+    "kappa": "Truth and predictions are one and the same class: chance alone agrees on every row.",
+    "r2": "All true values are equal: there is no variance to explain.",
+    "roc_auc": "Only one class among these rows.",
+}
+
+_ALL: tuple[Task, ...] = ("binary", "multiclass")
+
+METRICS: dict[str, Metric] = {
+    "accuracy": Metric("Accuracy", _ALL, True, "classes", _accuracy, percent=True),
+    "balanced_accuracy": Metric("Balanced accuracy", _ALL, True, "classes", _balanced_accuracy, percent=True),
+    "kappa": Metric("Cohen's kappa", _ALL, True, "classes", _kappa),
+    "macro_f1": Metric("Macro F1", _ALL, True, "classes", _macro_f1),
+    "mcc": Metric("Matthews correlation", _ALL, True, "classes", _mcc),
+    "log_loss": Metric("Log-loss", _ALL, False, "probabilities", _mean),
+    "brier": Metric("Brier score", _ALL, False, "probabilities", _mean),
+    "roc_auc": Metric("ROC AUC", ("binary",), True, "probabilities", _roc_auc, least_rows=2),
+    "mae": Metric("Mean absolute error", ("regression",), False, "values", _mean),
+    "rmse": Metric("Root mean squared error", ("regression",), False, "values", _root_mean),
+    "r2": Metric("R2", ("regression",), True, "values", _r2, least_rows=2),
+}
