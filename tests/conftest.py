@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -40,6 +42,8 @@ os.environ["PYTHONPATH"] = str(ROOT)  # child processes run in folders of their 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["CONTINUAL_HOME"] = str(Path(tempfile.mkdtemp(prefix="continual-tests-")) / "home")
+
+from browser import find_chromium  # noqa: E402
 
 from core.settings import Settings, get_settings  # noqa: E402
 from core.storage.engine import migrate  # noqa: E402
@@ -103,6 +107,45 @@ def ws(settings: Settings, migrated_database: Path) -> Iterator[Workspace]:
 def now() -> datetime:
     """The instant at which the tests happen; no test reads a clock."""
     return datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of the browser to drive; `make test` has seen to it that there is one."""
+    path = find_chromium()
+    assert path is not None, "no Chromium was found: run `python tests/browser.py`"
+    return path
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """How long the long tests run: a taste in `make test`, the stated counts in `make soak`."""
+
+    kills: int
+    generated_cases: int
+    mutated_bodies: int
+    simulated_days: int
+    progress: Path | None  # where finished numbers are kept, so that a campaign goes on where it stopped
+
+    def rounds(self, name: str, count: int) -> Iterator[int]:
+        """Numbers from 0 up to count, each given once; under `make soak` those done in an earlier run are left out."""
+        file = self.progress / name if self.progress else None
+        done = int(file.read_text()) if file and file.exists() else 0
+        for number in range(done, count):
+            yield number
+            if file:
+                file.write_text(str(number + 1))
+                sys.stdout.write(f"{name}: {number + 1} of {count}\n")
+
+
+@pytest.fixture(scope="session")
+def campaign() -> Campaign:
+    """The counts of this run."""
+    if "CONTINUAL_SOAK" not in os.environ:
+        return Campaign(kills=5, generated_cases=300, mutated_bodies=2000, simulated_days=30, progress=None)
+    progress = ROOT / "test-results" / "soak"
+    progress.mkdir(parents=True, exist_ok=True)
+    return Campaign(kills=200, generated_cases=5000, mutated_bodies=100_000, simulated_days=1000, progress=progress)
 
 
 @pytest.fixture

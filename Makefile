@@ -1,0 +1,51 @@
+# Everything works from a clean checkout with Python >= 3.11, make and git.
+SHELL := /bin/sh
+VENV := .venv
+PY := $(VENV)/bin/python
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+PIP := $(PY) -m pip --disable-pip-version-check --no-input
+export PYTHONUNBUFFERED := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test check soak clean
+
+help:
+	@echo 'make install   environment in ./.venv'
+	@echo 'make run       app, API and scheduler in the foreground; Ctrl-C ends them'
+	@echo 'make test      all tests        make check   format, lint, types, layers, schemas'
+	@echo 'make soak      the long campaigns at full counts, resumable'
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.txt constraints.txt
+	@test -n '$(PYTHON)' || { echo 'No Python >= 3.11 with venv was found. Install it (Debian: apt-get install python3-venv) or say PYTHON=/path/to/python3.12.' >&2; exit 1; }
+	@test -x $(PY) || $(PYTHON) -m venv --clear $(VENV)
+	@echo 'Installing into ./$(VENV); the first time takes a minute or two.'
+	@$(PIP) install --quiet -r requirements.txt -c constraints.txt
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+	@$(PIP) install --quiet -r requirements-dev.txt -c constraints.txt
+	@touch $@
+
+run: $(VENV)/.installed
+	@$(PY) -m core.jobs.runner
+
+test: $(VENV)/.installed-dev
+	@$(PY) tests/browser.py
+	@$(PY) -m pytest -q $(TESTS)
+
+soak: $(VENV)/.installed-dev
+	@CONTINUAL_SOAK=1 $(PY) -m pytest -q -s -m campaign --timeout=0 $(TESTS)
+
+check: $(VENV)/.installed-dev
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/ci.yml
+
+clean:
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache test-results

@@ -1,0 +1,245 @@
+"""`make run`: the processes of the Procfile in the foreground, by honcho, until one ends or somebody stops them.
+
+Added to honcho here: what the first start needs, ports that are looked at first, word when everything is healthy, and
+an end that leaves nobody behind, also when only `make` is signalled or this process is killed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import honcho.manager
+from honcho.environ import parse_procfile
+from honcho.process import Popen, Process
+
+from core.errors import ContinualError
+from core.services.setup import ensure_secrets, initialise
+from core.settings import ROOT, Settings, get_settings
+
+STOP_S = 8.0  # between the request to end and the kill; the whole end takes less than 10 s
+START_S = 300.0
+POLL_S = 0.25
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent(signal_number: int) -> None:
+    """Ask the system (Linux) to send this process a signal as soon as its parent is gone, however it went."""
+    with suppress(AttributeError):  # another system: its parent's orderly end is what it has
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal_number)
+
+
+class _Supervised(Process):  # type: ignore[misc]
+    """A process whose end follows from its runner's, and that has no terminal to read."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        end = functools.partial(die_with_parent, signal.SIGTERM)
+        self._child_ctor = functools.partial(Popen, stdin=subprocess.DEVNULL, preexec_fn=end)
+
+    def run(self, events: Any = None, ignore_signals: bool = False) -> None:
+        die_with_parent(signal.SIGKILL)
+        super().run(events, ignore_signals)
+
+
+class Runner(honcho.manager.Manager):  # type: ignore[misc]
+    """Honcho's manager, told to stop by a flag that signals and the watching thread set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._process_ctor = _Supervised
+        self.asked: str | None = None  # who asked for the end
+        self.ended_at: float | None = None
+
+    def _start(self) -> None:
+        super()._start()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)  # honcho's own would print from inside the handler
+
+    def _on_signal(self, number: int, _frame: Any) -> None:
+        self.asked = self.asked or signal.Signals(number).name
+
+    def terminate(self) -> None:
+        """Ask all to end; says which one had ended by itself."""
+        if self.ended_at is None:
+            self.ended_at = time.monotonic()
+            if self.asked is None:
+                for name, process in self._processes.items():
+                    if process.get("returncode") is not None:
+                        _say(f"{name} ended by itself (exit code {process['returncode']}): stopping the others.")
+        super().terminate()
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _health(url: str) -> bytes | None:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return bytes(answer.read())
+    except OSError:
+        return None
+
+
+def _unhealthy(settings: Settings, seconds: float) -> list[str]:
+    """Names of the processes that do not answer yet, `seconds` after their start."""
+    missing = []
+    if _health(f"http://127.0.0.1:{settings.streamlit_port}/_stcore/health") != b"ok":
+        missing.append("app")
+    body = _health(f"http://{_local(settings.api_host)}:{settings.api_port}/health")
+    if body is None:
+        return [*missing, "api", "scheduler"]
+    age = json.loads(body).get("scheduler_age_seconds")
+    if age is None or age > seconds:  # an older beat is of the run before
+        missing.append("scheduler")
+    return missing
+
+
+def _local(host: str) -> str:
+    return "127.0.0.1" if host in ("0.0.0.0", "", "::") else host
+
+
+class _Make:
+    """The `make` that started this process, if one did.
+
+    A terminal's Ctrl-C reaches both. When only `make` gets SIGINT, it puts the signal back to its default and waits
+    for us without a word: that its handler has gone is the sign. SIGTERM it passes on.
+    """
+
+    def __init__(self) -> None:
+        self.pid = os.getppid() if os.environ.get("MAKELEVEL") else None
+        self._caught = self._catches_interrupt()
+
+    def _catches_interrupt(self) -> bool:
+        with suppress(OSError, StopIteration):
+            lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+            mask = int(next(line for line in lines if line.startswith("SigCgt:")).split()[1], 16)
+            return bool(mask >> (signal.SIGINT - 1) & 1)
+        return False
+
+    def wants_end(self) -> bool:
+        """Whether it was interrupted or is gone."""
+        if self.pid is None:
+            return False
+        return os.getppid() != self.pid or (self._caught and not self._catches_interrupt())
+
+
+def _watch(runner: Runner, make: _Make, settings: Settings) -> None:
+    """Thread: says when all are healthy, and sees to the end when it was asked for."""
+    started, healthy = time.monotonic(), False
+    while True:
+        time.sleep(POLL_S)
+        seconds = time.monotonic() - started
+        if runner.asked is None and make.wants_end():
+            runner.asked = "make"
+        if runner.asked is not None and runner.ended_at is None:
+            _say("Stopping.")
+            runner.terminate()
+        if runner.ended_at is not None:
+            if time.monotonic() - runner.ended_at > STOP_S:
+                runner.kill()
+        elif not healthy:
+            missing = _unhealthy(settings, seconds)
+            healthy = not missing
+            if healthy and runner.ended_at is None:
+                _say(f"API: http://localhost:{settings.api_port}/docs")
+                _say(f"Address: http://localhost:{settings.streamlit_port}")
+            elif seconds > START_S:
+                _say(f"Not healthy after {START_S:.0f} s: {', '.join(missing)}. The lines above say why.")
+                runner.returncode = 1
+                runner.terminate()
+
+
+def _check_ports(settings: Settings) -> None:
+    """Raises ContinualError that names the port which another program holds."""
+    for name, host, port in (
+        ("STREAMLIT_SERVER_PORT", "0.0.0.0", settings.streamlit_port),
+        ("FASTAPI_PORT", settings.api_host, settings.api_port),
+    ):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                raise ContinualError(
+                    f"Port {port} cannot be used ({error.strerror}). "
+                    f"Stop what holds it, or choose another: {name}={port + 10} make run"
+                ) from None
+
+
+def _initialise() -> None:
+    try:
+        for line in initialise(get_settings(), now=datetime.now(UTC)):
+            _say(line)
+    except ContinualError as error:
+        sys.exit(str(error))
+
+
+def _first_steps(env_file: Path) -> Settings:
+    """Secrets, settings, ports, schema and first user; what those need stays out of this process's memory."""
+    for name in ("API_KEY", "CONTINUAL_COOKIE_KEY"):
+        if os.environ.get(name) == "":
+            del os.environ[name]  # set but empty would hide the value in .env
+    written = ensure_secrets(env_file, os.environ)
+    if written:
+        _say(f"Written to {env_file}: {', '.join(written)}")
+    get_settings.cache_clear()
+    settings = get_settings()
+    _check_ports(settings)
+    child = multiprocessing.get_context("spawn").Process(target=_initialise, daemon=True)
+    child.start()
+    child.join()
+    if child.exitcode:
+        raise ContinualError("The state folder could not be prepared; the line above says why.")
+    return settings
+
+
+def _interrupted(number: int, _frame: Any) -> None:
+    sys.exit(0)
+
+
+def main() -> int:
+    """Run everything; 0 when somebody asked for the end, else the exit code of what ended by itself (at least 1)."""
+    make = _Make()
+    signal.signal(signal.SIGINT, _interrupted)
+    signal.signal(signal.SIGTERM, _interrupted)
+    try:
+        settings = _first_steps(Path(".env"))
+    except ContinualError as error:
+        sys.exit(str(error))
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "STREAMLIT_SERVER_PORT": str(settings.streamlit_port),
+        "FASTAPI_HOST": settings.api_host,
+        "FASTAPI_PORT": str(settings.api_port),
+        "PYTHONUNBUFFERED": "1",
+    }
+    for name in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS"):
+        environment.pop(name, None)
+    honcho.manager.KILL_WAIT = STOP_S
+    runner = Runner()
+    for name, command in parse_procfile((ROOT / "Procfile").read_text()).processes.items():
+        runner.add_process(name, command, env=environment)
+    threading.Thread(target=_watch, args=(runner, make, settings), daemon=True).start()
+    runner.loop()
+    return 0 if runner.asked is not None else max(abs(runner.returncode or 1), 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

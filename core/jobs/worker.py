@@ -1,0 +1,292 @@
+"""The process that does the work: `python -m core.jobs.worker`, started when there is some, gone when idle.
+
+It takes up jobs, checks projects when told to, and advances live runs, one step at a time. A file lock allows one per
+state folder. `--follow`: takes orders from the scheduler on stdin and ends when that closes. `--once`: does what waits
+and ends. Whatever goes wrong in a step is recorded with it and never ends the process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from loguru import logger
+
+from core.errors import Busy, ContinualError
+from core.logs import set_up_logs
+from core.services import ingest, jobs, live, projects
+from core.services.jobs import JobInfo
+from core.settings import get_settings
+from core.storage.engine import file_lock
+from core.storage.workspace import Workspace, open_workspace
+
+IDLE_S = 20.0
+IDLE_AFTER_LIVE_S = 60.0  # a paused run may go on at any moment: keep the imports warm
+POLL_S = 0.2
+RENEW_S = 15.0
+BUSY_WAIT_S = 120.0  # how long a job waits for a project that another process works on
+STOP_S = 7.0  # a step that has not ended so long after SIGTERM is cut off; it is taken up again
+ANOTHER_WORKS = 75
+TOO_LONG = 70
+
+
+class Worker:
+    """One pass after another over what waits."""
+
+    def __init__(self, ws: Workspace, stop: threading.Event, checks: threading.Event) -> None:
+        self._ws = ws
+        self._stop = stop
+        self._checks = checks  # set: look through the projects for something new
+        self._owner = f"{socket.gethostname()}:{os.getpid()}"
+        self._live_seen = False
+
+    def run(self, *, once: bool) -> None:
+        """Work until told to stop, until idle for a while, or (`once`) until nothing waits and no live run plays."""
+        idle_since = time.monotonic()
+        while not self._stop.is_set():
+            try:
+                worked = self.step()
+            except Exception as error:  # a database out of reach, a disk that is full: it may come back
+                logger.opt(exception=error).error("a step failed")
+                worked = False
+            if worked:
+                idle_since = time.monotonic()
+                continue
+            if once and live.next_due_at(self._ws) is None:
+                return
+            if time.monotonic() - idle_since > (IDLE_AFTER_LIVE_S if self._live_seen else IDLE_S):
+                return
+            self._stop.wait(POLL_S)
+
+    def step(self) -> bool:
+        """One job, one live batch and, when asked for, one look through the projects; whether anything was done."""
+        worked = False
+        job = jobs.claim_next(self._ws, self._owner, _now())
+        if job is not None:
+            self._do(job)
+            worked = True
+        due = live.due_runs(self._ws, _now())
+        if due and not self._stop.is_set():
+            self._advance(due[0])
+            worked = True
+        if self._checks.is_set() and not self._stop.is_set():
+            self._checks.clear()
+            worked = self._check() or worked
+        return worked
+
+    def _do(self, job: JobInfo) -> None:
+        with logger.contextualize(job=job.id), self._limited(job):
+            try:
+                if job.kind == "ingest":
+                    result = self._ingest(job)
+                else:
+                    result = self._cycle(job)
+            except ContinualError as error:
+                jobs.fail(self._ws, job.id, str(error), _now())
+                logger.warning("{kind} failed: {error}", kind=job.kind, error=error)
+            except Exception as error:
+                said = f"{type(error).__name__}: the log of this job tells more."
+                jobs.fail(self._ws, job.id, said, _now())
+                logger.opt(exception=error).error("{kind} failed", kind=job.kind)
+            else:
+                jobs.finish(self._ws, job.id, result, _now())
+
+    def _cycle(self, job: JobInfo) -> dict[str, Any]:
+        assert job.project_id is not None
+        report = self._turn(
+            job.project_id,
+            cause=str(job.payload.get("cause", "api")),
+            force=bool(job.payload.get("force", False)),
+            by=job.requested_by,
+            on_start=lambda cycle_id: jobs.note_cycle(self._ws, job.id, cycle_id),
+        )
+        if report is None:
+            reason = "Nothing new since the last check: no rows, no labels."
+            return {"cycle": None, "decision": "nothing", "reason": reason, "outcome": "none"}
+        return {"cycle": report.id, "decision": report.decision, "reason": report.reason, "outcome": report.outcome}
+
+    def _turn(self, project_id: int, **options: Any) -> Any:
+        """`run_cycle`, once more after what may pass: TASK_RETRIES times, RETRY_DELAY_SECONDS apart."""
+        from core.loop import run_cycle
+
+        settings, failures = self._ws.settings, 0
+        give_up = time.monotonic() + BUSY_WAIT_S
+        while True:
+            try:
+                return run_cycle(self._ws, project_id, now=_now(), **options)
+            except Busy:
+                if options["cause"] == "schedule" or self._stop.is_set() or time.monotonic() > give_up:
+                    raise
+                self._stop.wait(1.0)
+            except ContinualError:
+                raise  # the same input gives the same answer
+            except Exception as error:
+                failures += 1
+                if failures > settings.task_retries or self._stop.is_set():
+                    raise
+                logger.warning("attempt {n} failed ({error}): trying again", n=failures, error=type(error).__name__)
+                self._stop.wait(settings.retry_delay_s)
+
+    def _ingest(self, job: JobInfo) -> dict[str, Any]:
+        assert job.project_id is not None
+        options = dict(job.payload)
+        path = Path(options.pop("path"))
+        name = options.pop("name", path.name)
+        project = projects.project_by_id(self._ws, job.project_id)
+        try:
+            report = ingest.ingest_file(
+                self._ws, project, path, name=name, by=job.requested_by or "worker", now=_now(), **options
+            )
+        finally:
+            path.unlink(missing_ok=True)
+        return {
+            "batch": report.batch.id,
+            "rows": report.rows,
+            "labelled": report.labelled,
+            "problems": list(report.problems),
+        }
+
+    def _check(self) -> bool:
+        with self._ws.database.read() as session:
+            due = jobs.due_projects(session, _now())
+        for project_id in due:
+            if self._stop.is_set():
+                break
+            with self._limited(None):
+                try:
+                    self._turn(project_id, cause="schedule")
+                except Busy:
+                    logger.debug("project {id} is being worked on", id=project_id)
+                except Exception as error:
+                    logger.error("the check of project {id} failed: {error}", id=project_id, error=_brief(error))
+        return bool(due)
+
+    def _advance(self, run_id: int) -> None:
+        from core.loop import advance_live
+
+        self._live_seen = True
+        with self._limited(None):
+            try:
+                advance_live(self._ws, run_id, now=_now())
+            except Exception as error:
+                logger.opt(exception=error).error("the live run failed")
+                live.fail_run(self._ws, run_id, f"{type(error).__name__}: the worker's log tells more.")
+
+    @contextmanager
+    def _limited(self, job: JobInfo | None) -> Iterator[None]:
+        """Keep the job's claim while its step runs, and end the process when that takes longer than it may."""
+        done = threading.Event()
+        keeper = threading.Thread(target=self._keep, args=(job, done), name="keeper", daemon=True)
+        keeper.start()
+        try:
+            yield
+        finally:
+            done.set()
+            keeper.join()
+
+    def _keep(self, job: JobInfo | None, done: threading.Event) -> None:
+        limit = self._ws.settings.cycle_timeout_s
+        ends = time.monotonic() + limit
+        text = f"It took longer than {limit:g} s (CONTINUAL_CYCLE_TIMEOUT_SECONDS) and was ended."
+        while not done.wait(min(RENEW_S, max(ends - time.monotonic(), 0.0))):
+            if time.monotonic() < ends:
+                if job is not None:
+                    _quietly(lambda: jobs.renew(self._ws, job.id, self._owner, _now()))
+                continue
+            logger.error(text)
+            if job is not None:
+                _quietly(lambda: jobs.fail(self._ws, job.id, text, _now()))
+            _end_now(TOO_LONG)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _brief(error: Exception) -> str:
+    return str(error) if isinstance(error, ContinualError) else type(error).__name__
+
+
+def _quietly(action: Callable[[], None]) -> None:
+    try:
+        action()
+    except Exception as error:
+        logger.warning("the jobs table could not be written: {error}", error=type(error).__name__)
+
+
+def _end_now(code: int) -> None:
+    """End this process and the fits that it started, from any thread, whatever the main thread is computing."""
+    import psutil
+
+    for child in psutil.Process().children(recursive=True):
+        child.kill()
+    os._exit(code)
+
+
+def _obey(stop: threading.Event, checks: threading.Event) -> None:
+    """Thread: orders of the scheduler; a closed pipe means that it has gone."""
+    for line in sys.stdin:
+        if line.strip() == "check":
+            checks.set()
+    stop.set()
+    _cut_off()
+
+
+def _cut_off() -> None:
+    """Thread: end a step that goes on too long after the end was asked for."""
+    time.sleep(STOP_S)
+    logger.warning("the step did not end within {s:g} s and was cut off; it is taken up again", s=STOP_S)
+    _end_now(1)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry; 75 when another worker holds the state folder."""
+    parser = argparse.ArgumentParser(prog="python -m core.jobs.worker", description="Do the work that waits.")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--once", action="store_true", help="end as soon as nothing waits")
+    mode.add_argument("--follow", action="store_true", help="take orders on stdin, end when it closes")
+    chosen = parser.parse_args(arguments)
+    os.nice(5)  # pages and answers come first
+    os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 2) // 2, 1)))
+    stop, checks = threading.Event(), threading.Event()
+
+    def _stop(_number: int, _frame: FrameType | None) -> None:
+        if not stop.is_set():
+            stop.set()
+            threading.Thread(target=_cut_off, daemon=True).start()
+
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
+    try:
+        settings = get_settings()
+        set_up_logs(settings, "worker")
+        ws = open_workspace(settings, migrate=True)
+    except ContinualError as error:
+        sys.exit(str(error))
+    if chosen.follow:
+        threading.Thread(target=_obey, args=(stop, checks), daemon=True).start()
+    more = True
+    while more:
+        with file_lock(ws.locks_path / "worker.lock", wait=False) as held:
+            if not held:
+                return ANOTHER_WORKS if chosen.follow else 0
+            Worker(ws, stop, checks).run(once=chosen.once)
+        # Who asked for work while this process was about to end found the lock taken, and relies on it.
+        with ws.database.read() as session:
+            more = not stop.is_set() and jobs.pending(session, _now())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""The clock: looks every second whether somebody asked for work, every CHECK_INTERVAL_SECONDS whether something is new.
+
+It computes nothing itself. When there is work it starts one worker process (`core.jobs.worker`), which ends when idle:
+a quiet night costs one small process and a query a second. A file lock makes one of several schedulers the leader.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+from types import FrameType
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from loguru import logger
+
+from core.errors import ContinualError
+from core.jobs.worker import ANOTHER_WORKS
+from core.logs import set_up_logs
+from core.services import ingest, jobs, notify
+from core.settings import ROOT, get_settings
+from core.storage.engine import file_lock
+from core.storage.workspace import Workspace, open_workspace
+
+LOOK_EVERY_S = 0.5
+STOP_S = 7.5  # how long the worker may take to end its step
+RESTART_AFTER = timedelta(seconds=5)  # a worker that failed, or found another one at work, is not started again at once
+STANDBY_S = 1.0
+
+
+class Scheduler:
+    """The leader's two looks and the one worker that they may start."""
+
+    def __init__(self, ws: Workspace) -> None:
+        self._ws = ws
+        self._owner = f"{socket.gethostname()}:{os.getpid()}"
+        self._worker: subprocess.Popen[bytes] | None = None
+        self._not_before = datetime.min.replace(tzinfo=UTC)
+        self._lock = threading.Lock()
+
+    def check(self) -> None:
+        """The heartbeat, and one query whether any project has something new."""
+        now = datetime.now(UTC)
+        jobs.beat(self._ws, jobs.SCHEDULER, owner=self._owner, now=now)
+        with self._ws.database.read() as session:
+            due = jobs.due_projects(session, now)
+        if due:
+            self._wake(now, check=True)
+
+    def look(self) -> None:
+        """One query whether a job waits or a live run is due, one whether a message waits."""
+        now = datetime.now(UTC)
+        with self._ws.database.read() as session:
+            pending, notices = jobs.pending(session, now), jobs.notices_due(session, now)
+        if pending:
+            self._wake(now, check=False)
+        if notices:
+            notify.deliver_due(self._ws, now)
+
+    def _wake(self, now: datetime, *, check: bool) -> None:
+        """Start a worker where none lives; with `check`, tell it to look through the projects."""
+        with self._lock:
+            if not self._lives(now):
+                if now < self._not_before:
+                    return
+                command = [sys.executable, "-m", "core.jobs.worker", "--follow"]
+                self._worker = subprocess.Popen(command, stdin=subprocess.PIPE, cwd=ROOT)
+            if check:
+                self._tell(b"check\n")
+
+    def _lives(self, now: datetime) -> bool:
+        if self._worker is None:
+            return False
+        code = self._worker.poll()
+        if code is None:
+            return True
+        self._worker = None
+        if code != 0:
+            self._not_before = now + RESTART_AFTER
+            if code != ANOTHER_WORKS:
+                logger.warning("the worker ended with exit code {code}", code=code)
+        return False
+
+    def _tell(self, order: bytes) -> None:
+        assert self._worker is not None and self._worker.stdin is not None
+        try:
+            self._worker.stdin.write(order)
+            self._worker.stdin.flush()
+        except BrokenPipeError:
+            logger.debug("the worker has just ended; the next look starts another")
+
+    def stop(self) -> None:
+        """Let the worker end its step, kill it when that takes too long."""
+        with self._lock:
+            worker, self._worker = self._worker, None
+        if worker is None or worker.poll() is not None:
+            return
+        worker.terminate()
+        try:
+            worker.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            logger.warning("the worker did not end its step in {s} s and was killed", s=STOP_S)
+            worker.kill()
+            worker.wait()
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT."""
+    stop = threading.Event()
+
+    def _stop(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
+    try:
+        settings = get_settings()
+        set_up_logs(settings, "scheduler")
+        ws = open_workspace(settings, migrate=True)
+        ws.batches.remove_orphans(ingest.known_paths(ws))
+    except ContinualError as error:
+        sys.exit(str(error))
+    told = False
+    while not stop.is_set():
+        with file_lock(ws.locks_path / "scheduler.lock", wait=False) as leader:
+            if leader:
+                _lead(ws, stop)
+            elif not told:
+                logger.info("another scheduler leads this state folder: standing by")
+                told = True
+        stop.wait(STANDBY_S)
+    return 0
+
+
+def _lead(ws: Workspace, stop: threading.Event) -> None:
+    scheduler = Scheduler(ws)
+    clock = BackgroundScheduler(
+        timezone=UTC,
+        executors={"default": ThreadPoolExecutor(2)},
+        job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+    )
+    interval = ws.settings.check_interval_s
+    clock.add_job(scheduler.check, "interval", seconds=interval, next_run_time=datetime.now(UTC), id="check")
+    clock.add_job(scheduler.look, "interval", seconds=LOOK_EVERY_S, id="look")
+    clock.start()
+    logger.info("leading: a check every {s:g} s", s=interval)
+    stop.wait()
+    clock.shutdown(wait=False)
+    scheduler.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

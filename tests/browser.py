@@ -1,0 +1,72 @@
+"""The browser that the tests drive: found, or fetched. `python tests/browser.py` makes sure that there is one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+DOWNLOAD_S = 300
+
+
+def _playwrights_own() -> str | None:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        path = playwright.chromium.executable_path
+    return path if Path(path).exists() else None
+
+
+def _starts(path: str) -> bool:
+    """Whether the browser runs at all: a download may lack system libraries."""
+    try:
+        return subprocess.run([path, "--version"], capture_output=True, timeout=60, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def find_chromium() -> str | None:
+    """Path of a browser that starts: Playwright's own, else the system's; None when there is none."""
+    candidates = [_playwrights_own(), *(shutil.which(name) for name in NAMES)]
+    return next((path for path in candidates if path is not None and _starts(path)), None)
+
+
+def _run(command: list[str], **environment: str) -> bool:
+    sys.stdout.write(f"$ {' '.join(command)}\n")
+    sys.stdout.flush()
+    try:
+        done = subprocess.run(
+            command, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, timeout=DOWNLOAD_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
+
+
+def main() -> int:
+    """0 when a browser is there in the end, else 1 and what to do."""
+    if find_chromium():
+        return 0
+    may_install = os.geteuid() == 0
+    playwright = [sys.executable, "-m", "playwright", "install", *(["--with-deps"] if may_install else []), "chromium"]
+    if _run(playwright, PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT="30000") and find_chromium():
+        return 0
+    if may_install and shutil.which("apt-get"):
+        _run(["apt-get", "update", "-qq"])
+        _run(
+            ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"], DEBIAN_FRONTEND="noninteractive"
+        )
+        if find_chromium():
+            return 0
+    sys.stderr.write(
+        "The browser tests need Chromium, and Playwright's could not be downloaded or does not start. "
+        "Install the system's (Debian: sudo apt-get install chromium), then run `make test` again.\n"
+    )
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
