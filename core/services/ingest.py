@@ -26,7 +26,7 @@ from core.data.samples import SAMPLES, sample_path
 from core.data.synthetic import drift_from_document
 from core.data.synthetic import generate as generate_frame
 from core.drift.profile import profile
-from core.errors import BadInput, Conflict, FieldProblem, NotFound
+from core.errors import BadInput, Conflict, FieldProblem, NotFound, TooLarge
 from core.records import ROW_ID, ROW_TIME, BatchInfo, FeatureKind, FeatureSchema, Label, ProjectInfo, Task
 from core.services.projects import folder_of
 from core.storage import audit, history, queries
@@ -70,7 +70,9 @@ def read_sample(name: str) -> pd.DataFrame:
     return read_table(sample_path(name), name=sample_path(name).name, max_bytes=50_000_000, target=SAMPLES[name].target)
 
 
-def ingest_file(ws: Workspace, project: ProjectInfo, path: Path, *, name: str | None = None, by: str, now: datetime, **options: Any) -> IngestReport:
+def ingest_file(
+    ws: Workspace, project: ProjectInfo, path: Path, *, name: str | None = None, by: str, now: datetime, **options: Any
+) -> IngestReport:
     """Store a CSV, Parquet or Arrow file as one batch; options as in `ingest_frame`."""
     target = project.schema.target if project.schema else options.get("target")
     name = name or path.name
@@ -108,12 +110,16 @@ def ingest_frame(
     """
     first = project.schema is None
     if first:
-        held = schema or schemas.infer_schema(frame, target=target, id_column=id_column, time_column=time_column, task=task, kinds=kinds)
+        held = schema or schemas.infer_schema(
+            frame, target=target, id_column=id_column, time_column=time_column, task=task, kinds=kinds
+        )
     else:
         assert project.schema is not None
         held = _with_columns(project.schema, id_column, time_column)
         if target is not None and target != held.target:
-            raise BadInput(f"This project's target is '{held.target}', but '{target}' was named. Leave the target out, or make another project.")
+            raise BadInput(
+                f"This project's target is '{held.target}', but '{target}' was named. Leave the target out, or make another project."
+            )
     taken = schemas.conform(frame, held)
     n = len(taken.X)
     digest = _digest(taken, held)
@@ -142,7 +148,9 @@ def ingest_frame(
 
 
 def _with_columns(schema: FeatureSchema, id_column: str | None, time_column: str | None) -> FeatureSchema:
-    return dataclasses.replace(schema, id_column=id_column or schema.id_column, time_column=time_column or schema.time_column)
+    return dataclasses.replace(
+        schema, id_column=id_column or schema.id_column, time_column=time_column or schema.time_column
+    )
 
 
 def _no_labels(n: int, task: Task) -> np.ndarray:
@@ -176,9 +184,13 @@ def _digest(taken: Any, schema: FeatureSchema) -> str:
 
 def _refuse_seen(ws: Workspace, project: ProjectInfo, digest: str, ids: list[str] | None) -> None:
     with ws.database.read() as session:
-        twin = next((b for b in queries.stored_batches(session, project.id) if (b.profile or {}).get("digest") == digest), None)
+        twin = next(
+            (b for b in queries.stored_batches(session, project.id) if (b.profile or {}).get("digest") == digest), None
+        )
     if twin is not None:
-        raise Conflict(f"These very rows are already stored as batch {twin.number} ({twin.origin}). Undo that batch first if they are meant to be stored anew.")
+        raise Conflict(
+            f"These very rows are already stored as batch {twin.number} ({twin.origin}). Undo that batch first if they are meant to be stored anew."
+        )
     if ids is None or project.schema is None:
         return
     if (longest := max(ids, key=len, default="")) and len(longest) > MAX_ID_LENGTH:
@@ -247,8 +259,14 @@ def _store(
             if row.schema is not None and project.schema is None:
                 raise Conflict(f"Another first batch was stored for '{project.slug}' at the same moment. Try again.")
             backfill = row.clock_at is not None and last_at < row.clock_at
-            waiting = {} if not queries.has_labels(session, project.id) else queries.labels_by_row(session, project.id, row_ids)
-            labelled = int(labelled_mask.sum()) + sum(1 for i, row_id in enumerate(row_ids) if row_id in waiting and not labelled_mask[i])
+            waiting = (
+                {}
+                if not queries.has_labels(session, project.id)
+                else queries.labels_by_row(session, project.id, row_ids)
+            )
+            labelled = int(labelled_mask.sum()) + sum(
+                1 for i, row_id in enumerate(row_ids) if row_id in waiting and not labelled_mask[i]
+            )
             batch = Batch(
                 project_id=project.id,
                 number=number,
@@ -290,7 +308,15 @@ def list_batches(ws: Workspace, project_id: int, *, limit: int = 50, offset: int
     """
     with ws.database.read() as session:
         total = session.scalar(select(func.count()).select_from(Batch).where(Batch.project_id == project_id)) or 0
-        rows = list(session.scalars(select(Batch).where(Batch.project_id == project_id).order_by(Batch.id.desc()).limit(limit).offset(offset)))
+        rows = list(
+            session.scalars(
+                select(Batch)
+                .where(Batch.project_id == project_id)
+                .order_by(Batch.id.desc())
+                .limit(limit)
+                .offset(offset)
+            )
+        )
         infos = [queries.batch_info(row) for row in rows]
         has_late = queries.has_labels(session, project_id)
     if not has_late:
@@ -321,7 +347,9 @@ def undo_batch(ws: Workspace, project: ProjectInfo, batch_id: int, *, by: str, n
     with ws.database.read() as session:
         row = session.scalar(select(Batch).where(Batch.project_id == project.id, Batch.id == batch_id))
     if row is None or project.schema is None:
-        raise NotFound(f"Project '{project.slug}' has no batch with id {batch_id}. `batches list --project {project.slug}` shows them.")
+        raise NotFound(
+            f"Project '{project.slug}' has no batch with id {batch_id}. `batches list --project {project.slug}` shows them."
+        )
     _, y = history.History(ws, project.id, project.schema).frame(row, features=())
     labelled = int(history.is_labelled(y, project.schema.task).sum())
     with ws.database.write() as session:
@@ -332,8 +360,19 @@ def undo_batch(ws: Workspace, project: ProjectInfo, batch_id: int, *, by: str, n
         owner = queries.project_row(session, project.id)
         owner.rows -= row.rows
         owner.labelled -= labelled
-        owner.clock_at = session.scalar(select(func.max(Batch.last_at)).where(Batch.project_id == project.id, Batch.undone_at.is_(None), Batch.backfill.is_(False)))
-        audit.record(session, who=by, what="batch undone", project_id=project.id, before={"batch": row.number, "rows": row.rows, "origin": row.origin}, now=now)
+        owner.clock_at = session.scalar(
+            select(func.max(Batch.last_at)).where(
+                Batch.project_id == project.id, Batch.undone_at.is_(None), Batch.backfill.is_(False)
+            )
+        )
+        audit.record(
+            session,
+            who=by,
+            what="batch undone",
+            project_id=project.id,
+            before={"batch": row.number, "rows": row.rows, "origin": row.origin},
+            now=now,
+        )
         session.flush()
         return queries.batch_info(row)
 
@@ -356,7 +395,9 @@ def parse_label(value: Any, schema: FeatureSchema, *, field: str) -> Label:
     if (type(value), value) in known if isinstance(value, (str, int, float, bool)) else False:
         return known[(type(value), value)]
     text = str(value).strip()
-    by_text = {str(c): c for c in schema.classes} | ({str(c).lower(): c for c in schema.classes} if all(isinstance(c, bool) for c in schema.classes) else {})
+    by_text = {str(c): c for c in schema.classes} | (
+        {str(c).lower(): c for c in schema.classes} if all(isinstance(c, bool) for c in schema.classes) else {}
+    )
     if text in by_text:
         return by_text[text]
     integers = all(isinstance(c, int) and not isinstance(c, bool) for c in schema.classes)
@@ -375,10 +416,14 @@ def parse_label(value: Any, schema: FeatureSchema, *, field: str) -> Label:
 
 def _bad_label(field: str, value: Any, expected: str) -> BadInput:
     seen = repr(value)[:80]
-    return BadInput(f"{field} is {seen}, expected {expected}.", (FieldProblem(field=field, seen=seen, expected=expected),))
+    return BadInput(
+        f"{field} is {seen}, expected {expected}.", (FieldProblem(field=field, seen=seen, expected=expected),)
+    )
 
 
-def add_labels(ws: Workspace, project: ProjectInfo, pairs: Sequence[tuple[str, Any]], *, by: str, now: datetime) -> list[LabelResult]:
+def add_labels(
+    ws: Workspace, project: ProjectInfo, pairs: Sequence[tuple[str, Any]], *, by: str, now: datetime
+) -> list[LabelResult]:
     """Store labels by row id, all or none; answers one status a label, in order.
 
     `stored`: the row is known and had none; `unchanged`: it had this one; `replaced`: it had another; `waiting`: no
@@ -390,10 +435,15 @@ def add_labels(ws: Workspace, project: ProjectInfo, pairs: Sequence[tuple[str, A
     schema = project.schema
     if schema is None:
         raise BadInput(f"Project '{project.slug}' has no rows yet, so labels cannot be checked. Store rows first.")
-    parsed = [(row_id, parse_label(value, schema, field=f"labels[{i}].label")) for i, (row_id, value) in enumerate(pairs)]
+    parsed = [
+        (row_id, parse_label(value, schema, field=f"labels[{i}].label")) for i, (row_id, value) in enumerate(pairs)
+    ]
     for i, (row_id, _) in enumerate(parsed):
         if not row_id or len(row_id) > MAX_ID_LENGTH:
-            raise BadInput(f"labels[{i}].row_id is {row_id[:40]!r}, expected 1 to {MAX_ID_LENGTH} characters.", (FieldProblem(f"labels[{i}].row_id", row_id[:40], "a row id"),))
+            raise BadInput(
+                f"labels[{i}].row_id is {row_id[:40]!r}, expected 1 to {MAX_ID_LENGTH} characters.",
+                (FieldProblem(f"labels[{i}].row_id", row_id[:40], "a row id"),),
+            )
     wanted = [row_id for row_id, _ in parsed]
     present, embedded = _embedded_labels(ws, project, schema, set(wanted))
     results: list[LabelResult] = []
@@ -411,7 +461,11 @@ def add_labels(ws: Workspace, project: ProjectInfo, pairs: Sequence[tuple[str, A
                 status = "unchanged"
             else:
                 status = "replaced" if before is not None else "stored" if known else "waiting"
-                session.add(LabelRow(project_id=project.id, row_id=row_id, value=json.dumps(value), created_at=now, created_by=by))
+                session.add(
+                    LabelRow(
+                        project_id=project.id, row_id=row_id, value=json.dumps(value), created_at=now, created_by=by
+                    )
+                )
                 fresh += before is None and row_id in present
                 earlier[row_id] = value
                 if schema.task != "regression" and value not in schema.classes:
@@ -420,11 +474,55 @@ def add_labels(ws: Workspace, project: ProjectInfo, pairs: Sequence[tuple[str, A
         row = queries.project_row(session, project.id)
         row.labelled += fresh
         if new_classes:
-            row.schema = schemas.schema_to_document(schemas.with_classes(schemas.schema_from_document(row.schema or {}), tuple(new_classes)))
+            row.schema = schemas.schema_to_document(
+                schemas.with_classes(schemas.schema_from_document(row.schema or {}), tuple(new_classes))
+            )
     return results
 
 
-def _embedded_labels(ws: Workspace, project: ProjectInfo, schema: FeatureSchema, wanted: set[str]) -> tuple[set[str], dict[str, Label]]:
+def read_labels(source: Path | bytes, *, name: str, max_bytes: int) -> list[tuple[str, str]]:
+    """Pairs of row id and label, as text, from a CSV with the columns row_id (or prediction_id) and label.
+
+    Raises:
+        BadInput: no such columns, a short line, not UTF-8, no line at all.
+    """
+    import csv
+    import io
+
+    data = source.read_bytes() if isinstance(source, Path) else source
+    if len(data) > max_bytes:
+        raise TooLarge(
+            f"{name} has {len(data):,} bytes, expected at most {max_bytes:,}. Split it, or raise CONTINUAL_MAX_UPLOAD_MB."
+        )
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInput(
+            f"{name} is not UTF-8 text: byte {error.start} is 0x{data[error.start]:02x}. Save it as CSV in UTF-8."
+        ) from None
+    reader = csv.reader(io.StringIO(text))
+    header = [h.strip().lower() for h in next(reader, [])]
+    key = next((k for k in ("row_id", "prediction_id", ROW_ID, "id") if k in header), None)
+    if key is None or "label" not in header:
+        raise BadInput(
+            f"{name} begins with the columns {', '.join(header[:8]) or 'none'}, expected row_id (or prediction_id) and label."
+        )
+    at, label_at = header.index(key), header.index("label")
+    pairs: list[tuple[str, str]] = []
+    for fields in reader:
+        if not fields:
+            continue
+        if len(fields) != len(header):
+            raise BadInput(f"{name}, line {reader.line_num}: {len(fields)} fields, expected {len(header)}.")
+        pairs.append((fields[at].strip(), fields[label_at].strip()))
+    if not pairs:
+        raise BadInput(f"{name} holds no label: expected one line a label below the header.")
+    return pairs
+
+
+def _embedded_labels(
+    ws: Workspace, project: ProjectInfo, schema: FeatureSchema, wanted: set[str]
+) -> tuple[set[str], dict[str, Label]]:
     """Which row ids lie in batches, and the labels that came with them."""
     reader = history.History(ws, project.id, schema)
     places = reader.find(wanted)
@@ -447,7 +545,14 @@ def labels_due(ws: Workspace, project_id: int) -> int:
     """Stored rows whose label has not come; rows still in the log included."""
     with ws.database.read() as session:
         row = queries.project_row(session, project_id)
-        logged = session.scalar(select(func.count()).select_from(Prediction).where(Prediction.project_id == project_id, Prediction.batch_id.is_(None))) or 0
+        logged = (
+            session.scalar(
+                select(func.count())
+                .select_from(Prediction)
+                .where(Prediction.project_id == project_id, Prediction.batch_id.is_(None))
+            )
+            or 0
+        )
         return max(row.rows - row.labelled, 0) + logged
 
 
@@ -471,7 +576,9 @@ def generate(
         BadInput: a number out of its range, or another number of features than the project has.
     """
     if project.source != "generator":
-        raise Conflict(f"Project '{project.slug}' was not made by the generator (it came from: {project.source}), so no generated rows are mixed into it. Make a generator project.")
+        raise Conflict(
+            f"Project '{project.slug}' was not made by the generator (it came from: {project.source}), so no generated rows are mixed into it. Make a generator project."
+        )
     known = dict(project.generator or {})
     options = {
         "features": features if features is not None else known.get("features", 2),
@@ -481,20 +588,45 @@ def generate(
         "task": known.get("task", "binary"),
     }
     if project.schema is not None and options["features"] != len(project.schema.features):
-        raise BadInput(f"features is {options['features']}, but project '{project.slug}' has {len(project.schema.features)}. Leave it out, or make another project.")
+        raise BadInput(
+            f"features is {options['features']}, but project '{project.slug}' has {len(project.schema.features)}. Leave it out, or make another project."
+        )
     spec = drift_from_document(options["drift"]) if options["drift"] is not None else None
     drawn = seed if seed is not None else secrets.randbelow(2**31)
-    frame = generate_frame(rows, features=options["features"], seed=drawn, noise=options["noise"], balance=options["balance"], drift=spec, start_row=project.rows, task=options["task"])
+    frame = generate_frame(
+        rows,
+        features=options["features"],
+        seed=drawn,
+        noise=options["noise"],
+        balance=options["balance"],
+        drift=spec,
+        start_row=project.rows,
+        task=options["task"],
+    )
 
     def remember(session: Session) -> None:
         queries.project_row(session, project.id).generator = options
 
-    return ingest_frame(ws, project, frame, origin=f"generator, seed {drawn}", by=by, now=now, target=frame.columns[-1], task=options["task"], also=remember)
+    return ingest_frame(
+        ws,
+        project,
+        frame,
+        origin=f"generator, seed {drawn}",
+        by=by,
+        now=now,
+        target=frame.columns[-1],
+        task=options["task"],
+        also=remember,
+    )
 
 
 def seal_ripe(session: Session, project_id: int, now: datetime) -> bool:
     """Whether the log holds enough rows, or old enough ones, for a batch."""
-    count, oldest = session.execute(select(func.count(), func.min(Prediction.created_at)).where(Prediction.project_id == project_id, Prediction.batch_id.is_(None))).one()
+    count, oldest = session.execute(
+        select(func.count(), func.min(Prediction.created_at)).where(
+            Prediction.project_id == project_id, Prediction.batch_id.is_(None)
+        )
+    ).one()
     return bool(count) and (count >= SEAL_ROWS or oldest <= now - SEAL_AGE)
 
 
@@ -511,10 +643,21 @@ def seal_log(ws: Workspace, project: ProjectInfo, *, now: datetime, force: bool 
     with ws.database.read() as session:
         if not force and not seal_ripe(session, project.id, now):
             return None
-        logged = list(session.scalars(select(Prediction).where(Prediction.project_id == project.id, Prediction.batch_id.is_(None)).order_by(Prediction.id).limit(SEAL_AT_MOST)))
+        logged = list(
+            session.scalars(
+                select(Prediction)
+                .where(Prediction.project_id == project.id, Prediction.batch_id.is_(None))
+                .order_by(Prediction.id)
+                .limit(SEAL_AT_MOST)
+            )
+        )
         if not logged:
             return None
-        late = queries.labels_by_row(session, project.id, {p.row_id for p in logged}) if queries.has_labels(session, project.id) else {}
+        late = (
+            queries.labels_by_row(session, project.id, {p.row_id for p in logged})
+            if queries.has_labels(session, project.id)
+            else {}
+        )
     known = history.History(ws, project.id, project.schema).find({p.row_id for p in logged})
     stored_ids: set[str] = set()
     for batch_id, at in known.items():

@@ -71,21 +71,33 @@ def _info(row: Job) -> JobInfo:
 def request_cycle(ws: Workspace, project_id: int, *, cause: str, force: bool, by: str, now: datetime) -> str:
     """Ask for a cycle; returns the job's id. A queued request of the same kind is joined, not doubled."""
     with ws.database.write() as session:
-        waiting = session.scalars(select(Job).where(Job.project_id == project_id, Job.kind == "cycle", Job.status == "queued"))
+        waiting = session.scalars(
+            select(Job).where(Job.project_id == project_id, Job.kind == "cycle", Job.status == "queued")
+        )
         for row in waiting:
             if row.payload.get("force") == force:
                 return row.id
         return _add(session, "cycle", project_id, {"cause": cause, "force": force}, by, now)
 
 
-def request_ingest(ws: Workspace, project_id: int, path: Path, options: dict[str, Any], *, by: str, now: datetime) -> str:
+def request_ingest(
+    ws: Workspace, project_id: int, path: Path, options: dict[str, Any], *, by: str, now: datetime
+) -> str:
     """Ask a worker to store a spooled file; returns the job's id. The file is removed when the job ends."""
     with ws.database.write() as session:
         return _add(session, "ingest", project_id, {"path": str(path), **options}, by, now)
 
 
 def _add(session: Session, kind: str, project_id: int, payload: dict[str, Any], by: str, now: datetime) -> str:
-    row = Job(id=secrets.token_hex(8), kind=kind, project_id=project_id, status="queued", payload=payload, requested_by=by, created_at=now)
+    row = Job(
+        id=secrets.token_hex(8),
+        kind=kind,
+        project_id=project_id,
+        status="queued",
+        payload=payload,
+        requested_by=by,
+        created_at=now,
+    )
     session.add(row)
     session.flush()
     return row.id
@@ -107,11 +119,17 @@ def claim_next(ws: Workspace, owner: str, now: datetime) -> JobInfo | None:
         if session.scalar(select(Job.id).where(free).limit(1)) is None:
             return None
     with ws.database.write() as session:
-        row = session.scalar(select(Job).where(free).order_by(Job.created_at).limit(1).with_for_update(skip_locked=True))
+        row = session.scalar(
+            select(Job).where(free).order_by(Job.created_at).limit(1).with_for_update(skip_locked=True)
+        )
         if row is None:
             return None
         if row.attempts >= MAX_ATTEMPTS:
-            row.status, row.error, row.finished_at = "failed", f"given up after {row.attempts} attempts whose process ended", now
+            row.status, row.error, row.finished_at = (
+                "failed",
+                f"given up after {row.attempts} attempts whose process ended",
+                now,
+            )
             return None
         row.status, row.owner, row.lease_until = "running", owner, now + CLAIM
         row.started_at = row.started_at or now
@@ -163,12 +181,26 @@ def notices_due(session: Session, now: datetime) -> bool:
 
 def due_projects(session: Session, now: datetime) -> list[int]:
     """Projects with something new: batches, enough or old enough log rows or labels. One query."""
-    log = select(func.count()).where(Prediction.project_id == Project.id, Prediction.batch_id.is_(None)).scalar_subquery()
-    old_log = exists().where(Prediction.project_id == Project.id, Prediction.batch_id.is_(None), Prediction.created_at <= now - SEAL_AGE)
-    labels = select(func.count()).where(Label.project_id == Project.id, Label.id > Project.label_watermark).scalar_subquery()
-    old_labels = exists().where(Label.project_id == Project.id, Label.id > Project.label_watermark, Label.created_at <= now - LABEL_AGE)
-    new = or_(Project.news != Project.checked_news, log >= SEAL_ROWS, old_log, labels >= LABELS_WORTH_A_CHECK, old_labels)
-    return list(session.scalars(select(Project.id).where(Project.paused.is_(False), Project.schema.is_not(None), new).order_by(Project.id)))
+    log = (
+        select(func.count()).where(Prediction.project_id == Project.id, Prediction.batch_id.is_(None)).scalar_subquery()
+    )
+    old_log = exists().where(
+        Prediction.project_id == Project.id, Prediction.batch_id.is_(None), Prediction.created_at <= now - SEAL_AGE
+    )
+    labels = (
+        select(func.count()).where(Label.project_id == Project.id, Label.id > Project.label_watermark).scalar_subquery()
+    )
+    old_labels = exists().where(
+        Label.project_id == Project.id, Label.id > Project.label_watermark, Label.created_at <= now - LABEL_AGE
+    )
+    new = or_(
+        Project.news != Project.checked_news, log >= SEAL_ROWS, old_log, labels >= LABELS_WORTH_A_CHECK, old_labels
+    )
+    return list(
+        session.scalars(
+            select(Project.id).where(Project.paused.is_(False), Project.schema.is_not(None), new).order_by(Project.id)
+        )
+    )
 
 
 def beat(ws: Workspace, name: str, *, owner: str, now: datetime, detail: dict[str, Any] | None = None) -> None:
@@ -198,5 +230,10 @@ def start_worker(ws: Workspace) -> None:
     """Start a worker process of its own that does what waits and then ends; a second one ends at once."""
     environment = {**os.environ, "CONTINUAL_HOME": str(ws.settings.home_path)}
     subprocess.Popen(
-        [sys.executable, "-m", "core.jobs.worker", "--once"], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, start_new_session=True, close_fds=True
+        [sys.executable, "-m", "core.jobs.worker", "--once"],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        close_fds=True,
     )

@@ -60,11 +60,21 @@ def _info(row: LiveRun) -> LiveInfo:
 def latest_live(ws: Workspace, project_id: int) -> LiveInfo | None:
     """The newest run of a project."""
     with ws.database.read() as session:
-        row = session.scalar(select(LiveRun).where(LiveRun.project_id == project_id).order_by(LiveRun.id.desc()).limit(1))
+        row = session.scalar(
+            select(LiveRun).where(LiveRun.project_id == project_id).order_by(LiveRun.id.desc()).limit(1)
+        )
         return None if row is None else _info(row)
 
 
-def start_live(ws: Workspace, project: ProjectInfo, *, by: str, now: datetime, seconds_per_batch: float = SPEEDS["normal"], batch_rows: int | None = None) -> LiveInfo:
+def start_live(
+    ws: Workspace,
+    project: ProjectInfo,
+    *,
+    by: str,
+    now: datetime,
+    seconds_per_batch: float = SPEEDS["normal"],
+    batch_rows: int | None = None,
+) -> LiveInfo:
     """Play the rows of the project's sample that are not stored yet.
 
     Raises:
@@ -73,12 +83,18 @@ def start_live(ws: Workspace, project: ProjectInfo, *, by: str, now: datetime, s
     """
     sample = (project.generator or {}).get("sample")
     if sample not in SAMPLES:
-        raise BadInput(f"Project '{project.slug}' was not made from a sample, so there is nothing to play. Create the sample project on Home.")
+        raise BadInput(
+            f"Project '{project.slug}' was not made from a sample, so there is nothing to play. Create the sample project on Home."
+        )
     total = len(ingest.read_sample(sample))
     if project.rows >= total:
-        raise BadInput(f"All {total:,} rows of the sample are stored in '{project.slug}'. Create another sample project to see it again.")
+        raise BadInput(
+            f"All {total:,} rows of the sample are stored in '{project.slug}'. Create another sample project to see it again."
+        )
     with ws.database.write() as session:
-        running = session.scalar(select(LiveRun.id).where(LiveRun.project_id == project.id, LiveRun.status.in_(("playing", "paused"))))
+        running = session.scalar(
+            select(LiveRun.id).where(LiveRun.project_id == project.id, LiveRun.status.in_(("playing", "paused")))
+        )
         if running is not None:
             raise Conflict("A live run of this project is under way. Stop it first.")
         row = LiveRun(
@@ -101,7 +117,9 @@ def start_live(ws: Workspace, project: ProjectInfo, *, by: str, now: datetime, s
 
 def _stored_rows(session: Session, project_id: int) -> int:
     """Rows ever stored from the sample; undone ones are not played again."""
-    return sum(session.scalars(select(Batch.rows).where(Batch.project_id == project_id, Batch.ids_from_user.is_(False))))
+    return sum(
+        session.scalars(select(Batch.rows).where(Batch.project_id == project_id, Batch.ids_from_user.is_(False)))
+    )
 
 
 def set_live_status(ws: Workspace, run_id: int, status: LiveStatus, *, by: str, now: datetime) -> LiveInfo:
@@ -128,13 +146,19 @@ def set_live_speed(ws: Workspace, run_id: int, seconds_per_batch: float, *, now:
 def due_runs(ws: Workspace, now: datetime) -> list[int]:
     """Runs whose next batch is due."""
     with ws.database.read() as session:
-        return list(session.scalars(select(LiveRun.id).where(LiveRun.status == "playing", LiveRun.next_at <= now).order_by(LiveRun.next_at)))
+        return list(
+            session.scalars(
+                select(LiveRun.id).where(LiveRun.status == "playing", LiveRun.next_at <= now).order_by(LiveRun.next_at)
+            )
+        )
 
 
 def next_due_at(ws: Workspace) -> datetime | None:
     """When the next batch of any playing run is due."""
     with ws.database.read() as session:
-        return session.scalar(select(LiveRun.next_at).where(LiveRun.status == "playing").order_by(LiveRun.next_at).limit(1))
+        return session.scalar(
+            select(LiveRun.next_at).where(LiveRun.status == "playing").order_by(LiveRun.next_at).limit(1)
+        )
 
 
 def store_next(ws: Workspace, run_id: int, *, now: datetime) -> tuple[LiveInfo, bool]:
@@ -156,7 +180,9 @@ def store_next(ws: Workspace, run_id: int, *, now: datetime) -> tuple[LiveInfo, 
         row.position, row.advanced_at = stop, now
 
     rows = frame.iloc[run.position : stop].reset_index(drop=True)
-    ingest.ingest_frame(ws, project, rows, origin=f"{run.sample} rows {run.position + 1}-{stop}", by="live", now=now, also=advance)
+    ingest.ingest_frame(
+        ws, project, rows, origin=f"{run.sample} rows {run.position + 1}-{stop}", by="live", now=now, also=advance
+    )
     with ws.database.read() as session:
         return _info(_row(session, run_id)), True
 

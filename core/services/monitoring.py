@@ -31,7 +31,7 @@ from core.records import (
     Window,
 )
 from core.services import ingest, jobs
-from core.storage import history, queries, registry
+from core.storage import history, registry
 from core.storage.tables import Cycle, DriftRun, Job, ModelEvent, ModelRow, PerformanceRun
 from core.storage.workspace import Workspace
 
@@ -100,10 +100,20 @@ def _score(document: dict[str, Any]) -> Score:
 
 def _point(row: PerformanceRun) -> PerformancePoint:
     scores = {metric: _score(d) for metric, d in row.scores.items()}
-    return PerformancePoint(cycle_id=row.cycle_id, batch_id=row.batch_id, at=row.at, rows_seen=row.rows_seen, n=row.n, model_version=row.model_version, scores=scores)
+    return PerformancePoint(
+        cycle_id=row.cycle_id,
+        batch_id=row.batch_id,
+        at=row.at,
+        rows_seen=row.rows_seen,
+        n=row.n,
+        model_version=row.model_version,
+        scores=scores,
+    )
 
 
-def performance_history(ws: Workspace, project_id: int, *, role: str = "champion", limit: int = 2_000) -> list[PerformancePoint]:
+def performance_history(
+    ws: Workspace, project_id: int, *, role: str = "champion", limit: int = 2_000
+) -> list[PerformancePoint]:
     """Stored measurements in the order of the rows, the newest `limit` of them.
 
     Args:
@@ -118,7 +128,9 @@ def drift_from(document: dict[str, Any]) -> DriftReport:
     """A stored drift report."""
 
     def window(d: dict[str, Any]) -> Window:
-        return Window(**{**d, **{k: datetime.fromisoformat(d[k]) if d.get(k) else None for k in ("first_at", "last_at")}})
+        return Window(
+            **{**d, **{k: datetime.fromisoformat(d[k]) if d.get(k) else None for k in ("first_at", "last_at")}}
+        )
 
     def drift_score(d: dict[str, Any] | None) -> DriftScore | None:
         return None if d is None else DriftScore(**d)
@@ -134,10 +146,14 @@ def drift_from(document: dict[str, Any]) -> DriftReport:
     )
 
 
-def drift_history(ws: Workspace, project_id: int, *, limit: int = 500) -> list[tuple[datetime, int | None, DriftReport]]:
+def drift_history(
+    ws: Workspace, project_id: int, *, limit: int = 500
+) -> list[tuple[datetime, int | None, DriftReport]]:
     """Stored drift reports in order: instant of the newest row, cycle, report."""
     with ws.database.read() as session:
-        rows = session.scalars(select(DriftRun).where(DriftRun.project_id == project_id).order_by(DriftRun.id.desc()).limit(limit))
+        rows = session.scalars(
+            select(DriftRun).where(DriftRun.project_id == project_id).order_by(DriftRun.id.desc()).limit(limit)
+        )
         return [(row.at, row.cycle_id, drift_from(row.report)) for row in rows][::-1]
 
 
@@ -150,7 +166,13 @@ def latest_drift(ws: Workspace, project_id: int) -> tuple[datetime, DriftReport]
 def cycle_from(row: Cycle) -> CycleReport:
     """An audit row as a record."""
     comparison = row.comparison and Comparison(
-        **{**row.comparison, **{k: _score(row.comparison[k]) if row.comparison.get(k) else None for k in ("champion", "challenger", "difference")}}
+        **{
+            **row.comparison,
+            **{
+                k: _score(row.comparison[k]) if row.comparison.get(k) else None
+                for k in ("champion", "challenger", "difference")
+            },
+        }
     )
     verdict = row.verdict and Verdict(**{**row.verdict, "clauses": tuple(Clause(**c) for c in row.verdict["clauses"])})
     return CycleReport(
@@ -188,7 +210,9 @@ def cycles(ws: Workspace, project_id: int, *, limit: int = 50, offset: int = 0) 
     """One page of audit rows, newest first, and how many there are."""
     with ws.database.read() as session:
         total = session.scalar(select(func.count()).select_from(Cycle).where(Cycle.project_id == project_id)) or 0
-        rows = session.scalars(select(Cycle).where(Cycle.project_id == project_id).order_by(Cycle.id.desc()).limit(limit).offset(offset))
+        rows = session.scalars(
+            select(Cycle).where(Cycle.project_id == project_id).order_by(Cycle.id.desc()).limit(limit).offset(offset)
+        )
         return [cycle_from(row) for row in rows], total
 
 
@@ -227,22 +251,44 @@ def events(ws: Workspace, project_id: int, *, limit: int = 500) -> list[LoopEven
     found: list[LoopEvent] = []
     with ws.database.read() as session:
         seen: dict[int, tuple[datetime, int]] = {}
-        runs = select(PerformanceRun.cycle_id, PerformanceRun.at, PerformanceRun.rows_seen).where(PerformanceRun.project_id == project_id, PerformanceRun.role == "champion")
+        runs = select(PerformanceRun.cycle_id, PerformanceRun.at, PerformanceRun.rows_seen).where(
+            PerformanceRun.project_id == project_id, PerformanceRun.role == "champion"
+        )
         for cycle_id, at, rows_seen in session.execute(runs.order_by(PerformanceRun.id)):
             if cycle_id is not None:
                 seen[cycle_id] = (at, rows_seen)
-        statement = select(Cycle.id, Cycle.started_at, Cycle.decision, Cycle.outcome, Cycle.champion_after, Cycle.status, Cycle.evidence).where(Cycle.project_id == project_id)
+        statement = select(
+            Cycle.id,
+            Cycle.started_at,
+            Cycle.decision,
+            Cycle.outcome,
+            Cycle.champion_after,
+            Cycle.status,
+            Cycle.evidence,
+        ).where(Cycle.project_id == project_id)
         was_drifted = False
-        for cycle_id, started_at, decision, outcome, version, status, evidence in reversed(session.execute(statement.order_by(Cycle.id.desc()).limit(limit)).all()):
+        for cycle_id, started_at, decision, outcome, version, status, evidence in reversed(
+            session.execute(statement.order_by(Cycle.id.desc()).limit(limit)).all()
+        ):
             at, rows_seen = seen.get(cycle_id, (started_at, 0))
             drifted = (evidence or {}).get("drifted") or []
             if drifted and not was_drifted:
-                found.append(LoopEvent(at=at, rows_seen=rows_seen, kind="drift", text=f"{len(drifted)} drifted", cycle_id=cycle_id))
+                found.append(
+                    LoopEvent(
+                        at=at, rows_seen=rows_seen, kind="drift", text=f"{len(drifted)} drifted", cycle_id=cycle_id
+                    )
+                )
             was_drifted = bool(drifted)
             if outcome in _EVENT_KINDS:
-                found.append(LoopEvent(at=at, rows_seen=rows_seen, kind=_EVENT_KINDS[outcome], text=f"v{version}", cycle_id=cycle_id))
+                found.append(
+                    LoopEvent(
+                        at=at, rows_seen=rows_seen, kind=_EVENT_KINDS[outcome], text=f"v{version}", cycle_id=cycle_id
+                    )
+                )
             elif status == "failed":
-                found.append(LoopEvent(at=at, rows_seen=rows_seen, kind="failed", text="check failed", cycle_id=cycle_id))
+                found.append(
+                    LoopEvent(at=at, rows_seen=rows_seen, kind="failed", text="check failed", cycle_id=cycle_id)
+                )
             elif decision == "retrain":
                 found.append(LoopEvent(at=at, rows_seen=rows_seen, kind="retrain", text="retrain", cycle_id=cycle_id))
     return found
@@ -263,15 +309,38 @@ def overview(ws: Workspace, project: ProjectInfo, now: datetime) -> Overview:
     challenger = next((v for v in versions if "challenger" in v.aliases and "champion" not in v.aliases), None)
     needs: list[Need] = []
     if champion is None:
-        needs.append(Need(kind="model", text="No model yet", detail="Store labelled rows, then start the first race.", page="train" if project.labelled else "data"))
+        needs.append(
+            Need(
+                kind="model",
+                text="No model yet",
+                detail="Store labelled rows, then start the first race.",
+                page="train" if project.labelled else "data",
+            )
+        )
     if challenger is not None and challenger.source == "import":
-        needs.append(Need(kind="challenger", text=f"Imported v{challenger.version} waits", detail="Compare it with the champion, then promote it.", page="models"))
+        needs.append(
+            Need(
+                kind="challenger",
+                text=f"Imported v{challenger.version} waits",
+                detail="Compare it with the champion, then promote it.",
+                page="models",
+            )
+        )
     if due:
-        needs.append(Need(kind="labels", text=f"{due:,} labels due", detail="Accuracy is measured as they arrive.", page="data"))
+        needs.append(
+            Need(kind="labels", text=f"{due:,} labels due", detail="Accuracy is measured as they arrive.", page="data")
+        )
     if last is not None and last.status == "failed":
         needs.append(Need(kind="failed", text="The last check failed", detail=last.error or "", page="automation"))
     if project.paused:
-        needs.append(Need(kind="paused", text="Checks are paused", detail="Nothing happens by itself until they are resumed.", page="automation"))
+        needs.append(
+            Need(
+                kind="paused",
+                text="Checks are paused",
+                detail="Nothing happens by itself until they are resumed.",
+                page="automation",
+            )
+        )
     metric = project.policy.metric
     newest = points[-1] if points else None
     return Overview(
@@ -290,7 +359,9 @@ def overview(ws: Workspace, project: ProjectInfo, now: datetime) -> Overview:
     )
 
 
-def drift_windows(ws: Workspace, project: ProjectInfo, *, n: int = WINDOW_ROWS, current_rows: int | None = None) -> tuple[pd.DataFrame, pd.DataFrame, Window, Window] | None:
+def drift_windows(
+    ws: Workspace, project: ProjectInfo, *, n: int = WINDOW_ROWS, current_rows: int | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame, Window, Window] | None:
     """Feature frames of the champion's reference and the newest rows, with their windows; None without a champion or new rows.
 
     The reference is the newest n of the rows that the champion learnt from; current are the newest rows stored after
@@ -300,10 +371,22 @@ def drift_windows(ws: Workspace, project: ProjectInfo, *, n: int = WINDOW_ROWS, 
         return None
     reader = history.History(ws, project.id, project.schema)
     with ws.database.read() as session:
-        model = session.scalar(select(ModelRow).where(ModelRow.project_id == project.id, ModelRow.version == project.champion))
+        model = session.scalar(
+            select(ModelRow).where(ModelRow.project_id == project.id, ModelRow.version == project.champion)
+        )
         learnt = set(model.batch_ids or ()) if model else set()
-        cycle_batches = session.scalar(select(Cycle.batch_ids).where(Cycle.project_id == project.id, Cycle.batch_ids.is_not(None), Cycle.evidence.is_not(None)).order_by(Cycle.id.desc()).limit(1)) or []
-    current_ids = {b.id for b in reader.batches if b.id in set(cycle_batches)} or ({reader.batches[0].id} if reader.batches else set())
+        cycle_batches = (
+            session.scalar(
+                select(Cycle.batch_ids)
+                .where(Cycle.project_id == project.id, Cycle.batch_ids.is_not(None), Cycle.evidence.is_not(None))
+                .order_by(Cycle.id.desc())
+                .limit(1)
+            )
+            or []
+        )
+    current_ids = {b.id for b in reader.batches if b.id in set(cycle_batches)} or (
+        {reader.batches[0].id} if reader.batches else set()
+    )
     reference = window_frame(reader, learnt - current_ids or learnt, n)
     current = window_frame(reader, current_ids, current_rows or n)
     if reference is None or current is None:
@@ -334,7 +417,13 @@ def window_frame(reader: history.History, batch_ids: set[int], n: int) -> pd.Dat
 def window_of(name: str, frame: pd.DataFrame, description: str) -> Window:
     """The record of a window frame."""
     times = frame[ROW_TIME]
-    return Window(name=name, n_rows=len(frame), first_at=times.min().to_pydatetime(), last_at=times.max().to_pydatetime(), description=description)
+    return Window(
+        name=name,
+        n_rows=len(frame),
+        first_at=times.min().to_pydatetime(),
+        last_at=times.max().to_pydatetime(),
+        description=description,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -380,7 +469,16 @@ def labelled_with_predictions(ws: Workspace, project: ProjectInfo, *, n: int = 2
     y_pred = np.concatenate([p[2].labels[p[3]] for p in parts])
     proba = None
     if classes:
-        proba = np.concatenate([align(p[2].probabilities[p[3]] if p[2].probabilities is not None else np.zeros((len(p[3]), 0)), p[2].classes, classes) for p in parts])
+        proba = np.concatenate(
+            [
+                align(
+                    p[2].probabilities[p[3]] if p[2].probabilities is not None else np.zeros((len(p[3]), 0)),
+                    p[2].classes,
+                    classes,
+                )
+                for p in parts
+            ]
+        )
     return Judged(
         X=table[list(project.schema.names)],
         y_true=np.concatenate([p[1] for p in parts]),
@@ -405,17 +503,37 @@ def align(probabilities: np.ndarray, own: tuple[Any, ...], wanted: tuple[Any, ..
 
 def running_cycle(session: Session, project_id: int) -> Cycle | None:
     """The cycle that is under way, if any."""
-    return session.scalar(select(Cycle).where(Cycle.project_id == project_id, Cycle.status == "running").order_by(Cycle.id.desc()).limit(1))
+    return session.scalar(
+        select(Cycle)
+        .where(Cycle.project_id == project_id, Cycle.status == "running")
+        .order_by(Cycle.id.desc())
+        .limit(1)
+    )
 
 
 def recent_jobs(ws: Workspace, project_id: int, *, limit: int = 20) -> list[jobs.JobInfo]:
     """The newest jobs of a project."""
     with ws.database.read() as session:
-        ids = list(session.scalars(select(Job.id).where(Job.project_id == project_id).order_by(Job.created_at.desc()).limit(limit)))
+        ids = list(
+            session.scalars(
+                select(Job.id).where(Job.project_id == project_id).order_by(Job.created_at.desc()).limit(limit)
+            )
+        )
     return [jobs.get_job(ws, job_id) for job_id in ids]
 
 
 def promotions(ws: Workspace, project_id: int) -> int:
     """How many promotions there were; the first model and refreshes aside."""
     with ws.database.read() as session:
-        return session.scalar(select(func.count()).select_from(ModelEvent).where(ModelEvent.project_id == project_id, ModelEvent.event == "promoted", ModelEvent.replaced.is_not(None))) or 0
+        return (
+            session.scalar(
+                select(func.count())
+                .select_from(ModelEvent)
+                .where(
+                    ModelEvent.project_id == project_id,
+                    ModelEvent.event == "promoted",
+                    ModelEvent.replaced.is_not(None),
+                )
+            )
+            or 0
+        )

@@ -84,18 +84,43 @@ def enqueue(ws: Workspace, session: Session, project_name: str, report: CycleRep
         return
     title, text, colour = message
     payload = {
-        "embeds": [{"title": title[:256], "description": text[:4096], "color": colour, "timestamp": now.isoformat(), "footer": {"text": f"Continual ML, cycle {report.id}"}}],
+        "embeds": [
+            {
+                "title": title[:256],
+                "description": text[:4096],
+                "color": colour,
+                "timestamp": now.isoformat(),
+                "footer": {"text": f"Continual ML, cycle {report.id}"},
+            }
+        ],
         "allowed_mentions": {"parse": []},
     }
     for channel in channels(ws):
-        session.add(Notice(project_id=report.project_id, cycle_id=report.id, channel=channel, payload=payload, created_at=now, next_attempt_at=now))
+        session.add(
+            Notice(
+                project_id=report.project_id,
+                cycle_id=report.id,
+                channel=channel,
+                payload=payload,
+                created_at=now,
+                next_attempt_at=now,
+            )
+        )
 
 
 def deliver_due(ws: Workspace, now: datetime, *, notifiers: dict[str, Notifier] | None = None) -> int:
     """Send what waits in the outbox; returns how many were delivered. Errors are kept with the notice."""
     ready = channels(ws) if notifiers is None else notifiers
     with ws.database.read() as session:
-        due = [(n.id, n.channel, n.payload, n.attempts) for n in session.scalars(select(Notice).where(Notice.sent_at.is_(None), Notice.next_attempt_at <= now).order_by(Notice.id).limit(20))]
+        due = [
+            (n.id, n.channel, n.payload, n.attempts)
+            for n in session.scalars(
+                select(Notice)
+                .where(Notice.sent_at.is_(None), Notice.next_attempt_at <= now)
+                .order_by(Notice.id)
+                .limit(20)
+            )
+        ]
     sent = 0
     for notice_id, channel, payload, attempts in due:
         error: str | None = None
@@ -120,8 +145,12 @@ def deliver_due(ws: Workspace, now: datetime, *, notifiers: dict[str, Notifier] 
                 row.sent_at, row.next_attempt_at = now, None
                 sent += 1
             else:
-                row.next_attempt_at = now + timedelta(seconds=wait) if wait is not None and row.attempts < MAX_ATTEMPTS else None
-                logger.warning("notice {id} not delivered to {channel}: {error}", id=notice_id, channel=channel, error=error)
+                row.next_attempt_at = (
+                    now + timedelta(seconds=wait) if wait is not None and row.attempts < MAX_ATTEMPTS else None
+                )
+                logger.warning(
+                    "notice {id} not delivered to {channel}: {error}", id=notice_id, channel=channel, error=error
+                )
     return sent
 
 

@@ -17,7 +17,6 @@ from core.errors import BadInput, Conflict, NotFound
 from core.learning.policy import policy_named, policy_to_document
 from core.records import Policy, ProjectInfo, Task, to_document
 from core.storage import audit, queries
-
 from core.storage.tables import Batch, Project
 from core.storage.workspace import Workspace
 
@@ -43,7 +42,11 @@ def get_project(ws: Workspace, slug: str) -> ProjectInfo:
         NotFound: names the projects that exist.
     """
     with ws.database.read() as session:
-        row = session.scalar(select(Project).where((Project.slug == slug) | (Project.slug == slug_of(slug) if slug_of(slug) else Project.name == slug)))
+        row = session.scalar(
+            select(Project).where(
+                (Project.slug == slug) | (Project.slug == slug_of(slug) if slug_of(slug) else Project.name == slug)
+            )
+        )
         if row is not None:
             return queries.project_info(session, row)
     raise NotFound(f"There is no project '{slug}'. {_existing(ws)}")
@@ -83,7 +86,15 @@ def threshold_policy(ws: Workspace, name: str) -> Policy:
 
 
 def create_project(
-    ws: Workspace, name: str, *, source: str, by: str, now: datetime, policy: str | Policy = "balanced", generator: dict[str, Any] | None = None, task: Task | None = None
+    ws: Workspace,
+    name: str,
+    *,
+    source: str,
+    by: str,
+    now: datetime,
+    policy: str | Policy = "balanced",
+    generator: dict[str, Any] | None = None,
+    task: Task | None = None,
 ) -> ProjectInfo:
     """Make an empty project.
 
@@ -97,17 +108,33 @@ def create_project(
     """
     slug = slug_of(name)
     if not slug or len(name) > MAX_NAME:
-        raise BadInput(f"Project name {name[:120]!r} cannot be used: expected 1 to {MAX_NAME} characters with at least one letter or digit.")
+        raise BadInput(
+            f"Project name {name[:120]!r} cannot be used: expected 1 to {MAX_NAME} characters with at least one letter or digit."
+        )
     chosen = policy if isinstance(policy, Policy) else threshold_policy(ws, policy)
     if task == "regression":
         chosen = for_task(chosen, task)
     with ws.database.write() as session:
         if session.scalar(select(Project.id).where(Project.slug == slug)) is not None:
             raise Conflict(f"There is already a project '{slug}'. Choose another name.")
-        row = Project(slug=slug, name=name.strip(), source=source, policy=policy_to_document(chosen), generator=generator, created_at=now)
+        row = Project(
+            slug=slug,
+            name=name.strip(),
+            source=source,
+            policy=policy_to_document(chosen),
+            generator=generator,
+            created_at=now,
+        )
         session.add(row)
         session.flush()
-        audit.record(session, who=by, what="project created", project_id=row.id, after={"name": row.name, "source": source, "policy": chosen.name}, now=now)
+        audit.record(
+            session,
+            who=by,
+            what="project created",
+            project_id=row.id,
+            after={"name": row.name, "source": source, "policy": chosen.name},
+            now=now,
+        )
         return queries.project_info(session, row)
 
 
@@ -123,7 +150,9 @@ def for_task(policy: Policy, task: Task) -> Policy:
     return policy
 
 
-def create_sample_project(ws: Workspace, *, by: str, now: datetime, name: str = "Insects", sample: str = "insects", policy: str = "balanced") -> ProjectInfo:
+def create_sample_project(
+    ws: Workspace, *, by: str, now: datetime, name: str = "Insects", sample: str = "insects", policy: str = "balanced"
+) -> ProjectInfo:
     """A project with the first rows of a bundled sample as its first batch; the rest is for the Live page."""
     import dataclasses
 
@@ -134,7 +163,15 @@ def create_sample_project(ws: Workspace, *, by: str, now: datetime, name: str = 
     project = create_project(ws, name, source="sample", by=by, now=now, policy=chosen, generator={"sample": sample})
     frame = ingest.read_sample(sample).iloc[: spec.warm_up_rows]
     try:
-        ingest.ingest_frame(ws, project, frame, origin=f"{sample_path(sample).name} rows 1-{len(frame)}", by=by, now=now, target=spec.target)
+        ingest.ingest_frame(
+            ws,
+            project,
+            frame,
+            origin=f"{sample_path(sample).name} rows 1-{len(frame)}",
+            by=by,
+            now=now,
+            target=spec.target,
+        )
     except BaseException:
         delete_project(ws, project, by=by, now=now)
         raise
@@ -147,7 +184,15 @@ def rename_project(ws: Workspace, project: ProjectInfo, name: str, *, by: str, n
         raise BadInput(f"Project name has {len(name)} characters, expected 1 to {MAX_NAME}.")
     with ws.database.write() as session:
         row = queries.project_row(session, project.id)
-        audit.record(session, who=by, what="project renamed", project_id=row.id, before={"name": row.name}, after={"name": name.strip()}, now=now)
+        audit.record(
+            session,
+            who=by,
+            what="project renamed",
+            project_id=row.id,
+            before={"name": row.name},
+            after={"name": name.strip()},
+            now=now,
+        )
         row.name = name.strip()
         return queries.project_info(session, row)
 
@@ -157,7 +202,9 @@ def set_policy(ws: Workspace, project: ProjectInfo, policy: Policy, *, by: str, 
     with ws.database.write() as session:
         row = queries.project_row(session, project.id)
         document = policy_to_document(for_task(policy, project.task) if project.task else policy)
-        audit.record(session, who=by, what="policy changed", project_id=row.id, before=row.policy, after=document, now=now)
+        audit.record(
+            session, who=by, what="policy changed", project_id=row.id, before=row.policy, after=document, now=now
+        )
         row.policy = document
         return queries.project_info(session, row)
 
@@ -167,7 +214,9 @@ def set_paused(ws: Workspace, project: ProjectInfo, paused: bool, *, by: str, no
     with ws.database.write() as session:
         row = queries.project_row(session, project.id)
         if row.paused != paused:
-            audit.record(session, who=by, what="checks paused" if paused else "checks resumed", project_id=row.id, now=now)
+            audit.record(
+                session, who=by, what="checks paused" if paused else "checks resumed", project_id=row.id, now=now
+            )
         row.paused = paused
         return queries.project_info(session, row)
 
@@ -176,7 +225,13 @@ def delete_project(ws: Workspace, project: ProjectInfo, *, by: str, now: datetim
     """Delete a project with its rows, labels, predictions and models. Cannot be undone."""
     with ws.database.write() as session:
         row = queries.project_row(session, project.id)
-        audit.record(session, who=by, what="project deleted", before={"slug": row.slug, "name": row.name, "rows": row.rows}, now=now)
+        audit.record(
+            session,
+            who=by,
+            what="project deleted",
+            before={"slug": row.slug, "name": row.name, "rows": row.rows},
+            now=now,
+        )
         session.delete(row)
     shutil.rmtree(ws.batches.root / folder_of(project.id), ignore_errors=True)
     shutil.rmtree(ws.models_path / folder_of(project.id), ignore_errors=True)

@@ -10,6 +10,15 @@ from sqlalchemy.orm import Session
 from core.storage.tables import AuditEntry
 
 
-def record(session: Session, *, who: str, what: str, now: datetime, project_id: int | None = None, before: dict[str, Any] | None = None, after: dict[str, Any] | None = None) -> None:
+def record(
+    session: Session,
+    *,
+    who: str,
+    what: str,
+    now: datetime,
+    project_id: int | None = None,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+) -> None:
     """Add one entry. `before` and `after` hold no secret."""
     session.add(AuditEntry(at=now, who=who, what=what, project_id=project_id, before=before, after=after))

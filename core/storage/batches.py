@@ -48,7 +48,9 @@ def write_durably(path: Path, data: bytes | memoryview) -> None:
             os.close(folder)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise StorageError(f"Nothing was stored: {error.strerror or error}. Free disk space or mend the state folder's permissions, then try again.") from error
+        raise StorageError(
+            f"Nothing was stored: {error.strerror or error}. Free disk space or mend the state folder's permissions, then try again."
+        ) from error
 
 
 class BatchStore:
@@ -78,9 +80,13 @@ class BatchStore:
         import pyarrow.parquet as pq
 
         try:
-            table = pq.read_table(self.root / name, columns=list(columns) if columns is not None else None, use_threads=False)
+            table = pq.read_table(
+                self.root / name, columns=list(columns) if columns is not None else None, use_threads=False
+            )
         except (OSError, pa.ArrowException) as error:
-            raise StorageError(f"The stored file {name} is missing or damaged ({type(error).__name__}). `doctor --deep` lists what is affected; restore it from a backup.") from error
+            raise StorageError(
+                f"The stored file {name} is missing or damaged ({type(error).__name__}). `doctor --deep` lists what is affected; restore it from a backup."
+            ) from error
         return table.to_pandas()
 
     def verify(self, name: str, sha256: str) -> bool:

@@ -34,7 +34,9 @@ class Database:
             path = make_url(url).database
             if path and path != ":memory:":
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
-            self.engine: Engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}, pool_pre_ping=False)
+            self.engine: Engine = create_engine(
+                url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}, pool_pre_ping=False
+            )
             self._prepare_sqlite(synchronous)
         else:
             self.engine = create_engine(url, pool_pre_ping=True)
@@ -106,11 +108,12 @@ def migrate(url: str, lock_folder: Path) -> bool:
         ConfigurationError: the database was written by a newer version of the program.
         StorageError: the database is out of reach.
     """
-    from alembic import command
     from alembic.config import Config
     from alembic.migration import MigrationContext
     from alembic.script import ScriptDirectory
     from alembic.util import CommandError
+
+    from alembic import command
 
     config = Config()
     config.set_main_option("script_location", str(ROOT / "alembic"))
@@ -135,6 +138,8 @@ def migrate(url: str, lock_folder: Path) -> bool:
             command.upgrade(config, "head")
             return True
         except SQLAlchemyError as error:
-            raise StorageError(f"The database cannot be reached or migrated ({type(error).__name__}). Check DATABASE_URL and the state folder's permissions.") from error
+            raise StorageError(
+                f"The database cannot be reached or migrated ({type(error).__name__}). Check DATABASE_URL and the state folder's permissions."
+            ) from error
         finally:
             database.dispose()

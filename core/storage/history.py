@@ -101,7 +101,9 @@ class History:
             return None
         return read_scores(self._ws, batch.scores_path)
 
-    def newest(self, n: int | None, *, labelled: bool = True, features: Sequence[str] | None = None) -> tuple[pd.DataFrame, np.ndarray, list[int]]:
+    def newest(
+        self, n: int | None, *, labelled: bool = True, features: Sequence[str] | None = None
+    ) -> tuple[pd.DataFrame, np.ndarray, list[int]]:
         """The newest n rows in stream order, their labels, and the batches they came from.
 
         Args:
@@ -156,11 +158,23 @@ class History:
         return places
 
 
-def write_scores(ws: Workspace, name: str, labels: Sequence[Any], probabilities: np.ndarray | None, classes: Sequence[LabelValue], versions: Sequence[int]) -> str:
+def write_scores(
+    ws: Workspace,
+    name: str,
+    labels: Sequence[Any],
+    probabilities: np.ndarray | None,
+    classes: Sequence[LabelValue],
+    versions: Sequence[int],
+) -> str:
     """Store a batch's predictions row for row; returns the file's sha256. None in `labels` = not predicted in time."""
     import pandas as pd
 
-    frame = pd.DataFrame({PREDICTION: pd.Series([None if v is None else json.dumps(v) for v in labels], dtype="str"), VERSION: list(versions)})
+    frame = pd.DataFrame(
+        {
+            PREDICTION: pd.Series([None if v is None else json.dumps(v) for v in labels], dtype="str"),
+            VERSION: list(versions),
+        }
+    )
     if probabilities is not None:
         for k, label in enumerate(classes):
             frame[PROBABILITY + json.dumps(label)] = probabilities[:, k]

@@ -29,12 +29,16 @@ def project_row(session: Session, project_id: int) -> Project:
 
 def champion_of(session: Session, project_id: int) -> int | None:
     """Version that serves: the one that the newest serving event names."""
-    return session.scalar(select(ModelEvent.version).where(ModelEvent.project_id == project_id).order_by(ModelEvent.id.desc()).limit(1))
+    return session.scalar(
+        select(ModelEvent.version).where(ModelEvent.project_id == project_id).order_by(ModelEvent.id.desc()).limit(1)
+    )
 
 
 def first_champion_of(session: Session, project_id: int) -> int | None:
     """Version that served first: the yardstick "never retrained"."""
-    return session.scalar(select(ModelEvent.version).where(ModelEvent.project_id == project_id).order_by(ModelEvent.id).limit(1))
+    return session.scalar(
+        select(ModelEvent.version).where(ModelEvent.project_id == project_id).order_by(ModelEvent.id).limit(1)
+    )
 
 
 def project_info(session: Session, row: Project) -> ProjectInfo:
@@ -80,13 +84,21 @@ def batch_info(row: Batch) -> BatchInfo:
 def stored_batches(session: Session, project_id: int, *, newest_first: bool = True) -> list[Batch]:
     """Batches that count (not undone), by their rows' instants."""
     order = (Batch.last_at.desc(), Batch.number.desc()) if newest_first else (Batch.last_at, Batch.number)
-    return list(session.scalars(select(Batch).where(Batch.project_id == project_id, Batch.undone_at.is_(None)).order_by(*order)))
+    return list(
+        session.scalars(select(Batch).where(Batch.project_id == project_id, Batch.undone_at.is_(None)).order_by(*order))
+    )
 
 
-def labels_by_row(session: Session, project_id: int, row_ids: Iterable[str] | None = None, *, after: int = 0) -> dict[str, tuple[records.Label, int, datetime]]:
+def labels_by_row(
+    session: Session, project_id: int, row_ids: Iterable[str] | None = None, *, after: int = 0
+) -> dict[str, tuple[records.Label, int, datetime]]:
     """Newest label of each row id: value, label id, instant. `row_ids` None = all labels with an id above `after`."""
     found: dict[str, tuple[records.Label, int, datetime]] = {}
-    statement = select(Label.row_id, Label.value, Label.id, Label.created_at).where(Label.project_id == project_id, Label.id > after).order_by(Label.id)
+    statement = (
+        select(Label.row_id, Label.value, Label.id, Label.created_at)
+        .where(Label.project_id == project_id, Label.id > after)
+        .order_by(Label.id)
+    )
     if row_ids is None:
         chunks: Iterable[Sequence[str] | None] = [None]
     else:
@@ -113,5 +125,26 @@ def logged_rows(session: Session, project_id: int, row_ids: Sequence[str]) -> se
     """Which of the row ids stand in the prediction log and are not sealed yet."""
     found: set[str] = set()
     for i in range(0, len(row_ids), CHUNK):
-        found.update(session.scalars(select(Prediction.row_id).where(Prediction.project_id == project_id, Prediction.row_id.in_(row_ids[i : i + CHUNK]), Prediction.batch_id.is_(None))))
+        found.update(
+            session.scalars(
+                select(Prediction.row_id).where(
+                    Prediction.project_id == project_id,
+                    Prediction.row_id.in_(row_ids[i : i + CHUNK]),
+                    Prediction.batch_id.is_(None),
+                )
+            )
+        )
+    return found
+
+
+def first_labels(session: Session, project_id: int, row_ids: Sequence[str]) -> dict[str, int]:
+    """Id of the first label that each row ever got."""
+    found: dict[str, int] = {}
+    for i in range(0, len(row_ids), CHUNK):
+        statement = (
+            select(Label.row_id, func.min(Label.id))
+            .where(Label.project_id == project_id, Label.row_id.in_(row_ids[i : i + CHUNK]))
+            .group_by(Label.row_id)
+        )
+        found.update({row_id: label_id for row_id, label_id in session.execute(statement)})
     return found

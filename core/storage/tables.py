@@ -84,7 +84,10 @@ class Batch(Base):
     """Manifest of one immutable Parquet file of rows."""
 
     __tablename__ = "batches"
-    __table_args__ = (UniqueConstraint("project_id", "number"), Index("ix_batches_project_last", "project_id", "last_at"))
+    __table_args__ = (
+        UniqueConstraint("project_id", "number"),
+        Index("ix_batches_project_last", "project_id", "last_at"),
+    )
     id: Mapped[int] = mapped_column(primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
     number: Mapped[int]

@@ -1,0 +1,1043 @@
+"""The command line: `python -m core.cli`. Exit 0 = done, 1 = failed, 2 = usage; with --json one document on stdout.
+
+Only translates between a person and the services. `replay` and `drift` touch neither settings nor state.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import secrets
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core import __version__
+from core.errors import BadInput, ContinualError
+from core.records import ProjectInfo, to_document
+
+if TYPE_CHECKING:
+    from core.storage.workspace import Workspace
+
+BY = "cli"
+Handler = Callable[[argparse.Namespace], int]
+MAX_FILE_BYTES = 4 * 1024**3  # replay and drift read files of the caller's own
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if getattr(args, "handler", None) is None:
+        args.group.print_help(sys.stderr)
+        return 2
+    try:
+        return args.handler(args)
+    except ContinualError as error:
+        print(f"error: {error}", file=sys.stderr)
+        for problem in getattr(error, "problems", ())[:20]:
+            print(f"  {problem.field}: seen {problem.seen}, expected {problem.expected}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+
+
+# --- shared --------------------------------------------------------------------------------------------------
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _open() -> Workspace:
+    """The state folder, migrated; logs go to stderr."""
+    from core.logs import set_up_logs
+    from core.settings import get_settings
+    from core.storage.workspace import open_workspace
+
+    settings = get_settings()
+    set_up_logs(settings, "cli")
+    return open_workspace(settings, migrate=True)
+
+
+def _project(ws: Workspace, args: argparse.Namespace) -> ProjectInfo:
+    from core.services import projects
+
+    return projects.get_project(ws, args.project) if args.project else projects.root_project(ws)
+
+
+def _say(args: argparse.Namespace, document: Any, text: str) -> int:
+    """Answer: the document with --json, else the text."""
+    print(json.dumps(to_document(document), ensure_ascii=False, allow_nan=False) if args.json else text)
+    return 0
+
+
+def _table(rows: Sequence[Sequence[Any]], head: Sequence[str]) -> str:
+    cells = [[("-" if v is None else str(v)) for v in row] for row in [head, *rows]]
+    widths = [max(len(row[k]) for row in cells) for k in range(len(head))]
+    return "\n".join("  ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)).rstrip() for row in cells)
+
+
+def _progress(share: float, text: str) -> None:
+    print(f"  {share:>4.0%}  {text}", file=sys.stderr)
+
+
+def _read(path: Path, target: str | None) -> Any:
+    from core.data.files import read_table
+
+    return read_table(path, name=path.name, max_bytes=MAX_FILE_BYTES, target=target)
+
+
+# --- set up --------------------------------------------------------------------------------------------------
+
+
+def _init(args: argparse.Namespace) -> int:
+    import os
+
+    from core.services import setup
+    from core.settings import get_settings
+
+    written = setup.ensure_secrets(Path(".env"), os.environ)
+    get_settings.cache_clear()
+    lines = setup.initialise(get_settings(), now=_now())
+    text = "\n".join(lines)
+    if args.json:
+        return _say(args, {"secrets_written": written, "first_user": setup.FIRST_USER if lines else None}, "")
+    if text:
+        print(text, flush=True)
+    return 0
+
+
+def _migrate(args: argparse.Namespace) -> int:
+    from core.settings import get_settings
+    from core.storage import engine
+
+    settings = get_settings()
+    done = engine.migrate(settings.database_url, settings.home_path / "locks")
+    return _say(args, {"migrated": done}, "Brought the database up to date." if done else "The database is up to date.")
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from core import loop
+    from core.services import live, projects
+
+    ws = _open()
+    project = projects.create_sample_project(ws, by=BY, now=_now(), name=args.name)
+    loop.run_cycle(ws, project.id, cause="cli", now=_now(), by=BY)
+    run = live.start_live(ws, projects.project_by_id(ws, project.id), by=BY, now=_now(), seconds_per_batch=0.0)
+    told = 0
+    while run.status == "playing" and (args.batches is None or told < args.batches):
+        loop.advance_live(ws, run.id, now=_now())
+        told += 1
+        _tell_newest(ws, project.id)
+        latest = live.latest_live(ws, project.id)
+        assert latest is not None
+        run = latest
+    if run.status == "playing":
+        run = live.set_live_status(ws, run.id, "paused", by=BY, now=_now())
+    if run.error:
+        raise ContinualError(run.error)
+    return _say(
+        args,
+        {"project": project.slug, "batches": told, "rows": run.position},
+        f"Project '{project.slug}' holds {run.position:,} rows. Open Live to see it.",
+    )
+
+
+def _tell_newest(ws: Workspace, project_id: int) -> None:
+    from core.services import monitoring
+
+    report = monitoring.cycles(ws, project_id, limit=1)[0][0]
+    evidence = report.evidence
+    score = (
+        f"{evidence.metric} {evidence.score:.3f}"
+        if evidence is not None and evidence.score is not None
+        else "not measured"
+    )
+    served = f"v{report.champion_after}" if report.champion_after else "no champion"
+    print(
+        f"cycle {report.id}: {score}, {report.decision}, {report.outcome}, {served} ({report.seconds or 0:.1f} s)",
+        file=sys.stderr,
+    )
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from core.logs import set_up_logs
+    from core.services import doctor
+    from core.settings import get_settings
+    from core.storage.workspace import open_workspace
+
+    settings = get_settings()
+    set_up_logs(settings, "cli")
+    checks = doctor.examine(open_workspace(settings), now=_now(), deep=args.deep)
+    well = all(c.ok for c in checks)
+    lines = [f"{'ok  ' if c.ok else 'BAD '} {c.name}: {c.detail}" + (f". {c.mend}" if c.mend else "") for c in checks]
+    _say(args, {"ok": well, "checks": checks}, "\n".join(lines))
+    return 0 if well else 1
+
+
+def _backup(args: argparse.Namespace) -> int:
+    from core.services import backup
+
+    report = backup.backup(_open(), args.file, now=_now())
+    return _say(
+        args,
+        {"file": str(report.path), "files": report.files, "bytes": report.bytes},
+        f"{report.path}: {report.files} files, {report.bytes:,} bytes",
+    )
+
+
+def _restore(args: argparse.Namespace) -> int:
+    from core.services import backup
+
+    report = backup.restore(args.file, args.to)
+    return _say(
+        args,
+        {"folder": str(report.path), "files": report.files, "bytes": report.bytes},
+        f"{report.files} files verified and written. Start with CONTINUAL_HOME={report.path}",
+    )
+
+
+# --- projects, rows, labels ----------------------------------------------------------------------------------
+
+
+def _project_line(p: ProjectInfo) -> dict[str, Any]:
+    target = p.schema.target if p.schema else None
+    return {
+        "slug": p.slug,
+        "name": p.name,
+        "task": p.task,
+        "target": target,
+        "policy": p.policy.name,
+        "rows": p.rows,
+        "labelled": p.labelled,
+        "champion": p.champion,
+        "paused": p.paused,
+    }
+
+
+def _projects_list(args: argparse.Namespace) -> int:
+    from core.services import projects
+
+    lines = [_project_line(p) for p in projects.list_projects(_open())]
+    table = _table(
+        [[d["slug"], d["task"], d["target"], d["policy"], d["rows"], d["champion"]] for d in lines],
+        ["slug", "task", "target", "policy", "rows", "champion"],
+    )
+    return _say(
+        args,
+        {"projects": lines},
+        table if lines else "No project yet. `projects create insects --sample insects` makes one.",
+    )
+
+
+def _projects_create(args: argparse.Namespace) -> int:
+    from core.services import ingest, projects
+
+    ws = _open()
+    now = _now()
+    if args.sample:
+        project = projects.create_sample_project(
+            ws, by=BY, now=now, name=args.name, sample=args.sample, policy=args.policy or "balanced"
+        )
+    else:
+        task = args.task
+        options = {"features": args.features, "task": task or "binary"} if args.generate else None
+        project = projects.create_project(
+            ws,
+            args.name,
+            source="generator" if args.generate else "file",
+            by=BY,
+            now=now,
+            policy=args.policy or "balanced",
+            task=task,
+            generator=options,
+        )
+        if args.generate:
+            ingest.generate(ws, project, rows=args.rows, seed=args.seed, by=BY, now=now)
+        project = projects.project_by_id(ws, project.id)
+    return _say(args, _project_line(project), f"Project '{project.slug}' is there with {project.rows:,} rows.")
+
+
+def _projects_set(args: argparse.Namespace) -> int:
+    from core.learning.policy import policy_named
+    from core.services import projects
+
+    ws = _open()
+    project = projects.get_project(ws, args.name)
+    changes = {"threshold": args.threshold if args.threshold is not None else project.policy.threshold}
+    policy = policy_named(args.policy or project.policy.name, **changes)
+    project = projects.set_policy(ws, project, policy, by=BY, now=_now())
+    if args.pause is not None:
+        project = projects.set_paused(ws, project, args.pause == "yes", by=BY, now=_now())
+    return _say(
+        args,
+        _project_line(project),
+        f"Project '{project.slug}': policy {project.policy.name}, threshold {project.policy.threshold:g}.",
+    )
+
+
+def _projects_rename(args: argparse.Namespace) -> int:
+    from core.services import projects
+
+    ws = _open()
+    project = projects.rename_project(ws, projects.get_project(ws, args.name), args.to, by=BY, now=_now())
+    return _say(args, _project_line(project), f"Project '{project.slug}' is now shown as {project.name}.")
+
+
+def _projects_delete(args: argparse.Namespace) -> int:
+    from core.services import projects
+
+    ws = _open()
+    project = projects.get_project(ws, args.name)
+    projects.delete_project(ws, project, by=BY, now=_now())
+    return _say(
+        args, {"deleted": project.slug, "rows": project.rows}, f"Deleted '{project.slug}' with {project.rows:,} rows."
+    )
+
+
+def _projects_export(args: argparse.Namespace) -> int:
+    from core.services import projects
+
+    ws = _open()
+    project = projects.get_project(ws, args.name)
+    path = projects.export_project(ws, project, args.out or Path(f"{project.slug}.zip"))
+    return _say(args, {"file": str(path)}, str(path))
+
+
+def _ingest(args: argparse.Namespace) -> int:
+    from core.services import ingest
+
+    ws = _open()
+    report = ingest.ingest_file(
+        ws,
+        _project(ws, args),
+        args.file,
+        by=BY,
+        now=_now(),
+        target=args.target,
+        id_column=args.id,
+        time_column=args.time,
+    )
+    text = "\n".join(
+        [
+            f"Batch {report.batch.number} (id {report.batch.id}): {report.rows:,} rows, {report.labelled:,} labelled.",
+            *report.problems,
+        ]
+    )
+    return _say(args, {"batch": report.batch.id, "rows": report.rows, "problems": report.problems}, text)
+
+
+def _labels(args: argparse.Namespace) -> int:
+    from core.services import ingest
+
+    ws = _open()
+    pairs = ingest.read_labels(args.file, name=args.file.name, max_bytes=ws.settings.max_upload_bytes)
+    results = ingest.add_labels(ws, _project(ws, args), pairs, by=BY, now=_now())
+    counts = {
+        status: sum(r.status == status for r in results) for status in ("stored", "unchanged", "replaced", "waiting")
+    }
+    return _say(args, counts, ", ".join(f"{n:,} {status}" for status, n in counts.items()))
+
+
+def _predict(args: argparse.Namespace) -> int:
+    from core.data.files import write_csv
+    from core.services import serving
+
+    ws = _open()
+    project = _project(ws, args)
+    frame = _read(args.file, project.schema.target if project.schema else None)
+    answered = serving.predict_file(ws, project, frame, now=_now())
+    out = args.out
+    if out is not None:
+        out.write_bytes(write_csv(answered))
+    document = {"rows": len(answered), "model_version": project.champion, "file": str(out) if out else None}
+    return _say(
+        args,
+        document,
+        f"{len(answered):,} rows predicted by v{project.champion}, written to {out}"
+        if out
+        else write_csv(answered).decode(),
+    )
+
+
+def _batches_list(args: argparse.Namespace) -> int:
+    from core.services import ingest
+
+    ws = _open()
+    infos, _ = ingest.list_batches(ws, _project(ws, args).id, limit=1_000_000)
+    lines = [
+        {
+            "id": b.id,
+            "number": b.number,
+            "rows": b.rows,
+            "labelled": b.labelled,
+            "created_at": b.created_at,
+            "undone": b.undone,
+            "origin": b.origin,
+        }
+        for b in infos
+    ]
+    table = _table(
+        [
+            [
+                d["id"],
+                d["rows"],
+                d["labelled"],
+                f"{d['created_at']:%Y-%m-%d %H:%M}",
+                "undone" if d["undone"] else "",
+                d["origin"],
+            ]
+            for d in lines
+        ],
+        ["id", "rows", "labelled", "created", "", "origin"],
+    )
+    return _say(args, {"batches": lines}, table)
+
+
+def _batches_undo(args: argparse.Namespace) -> int:
+    from core.services import ingest, projects
+    from core.storage.tables import Batch
+
+    ws = _open()
+    with ws.database.read() as session:
+        row = session.get(Batch, args.id)
+        project_id = row.project_id if row is not None else None
+    if project_id is None:
+        raise BadInput(f"There is no batch with id {args.id}. `batches list` shows them.")
+    info = ingest.undo_batch(ws, projects.project_by_id(ws, project_id), args.id, by=BY, now=_now())
+    return _say(
+        args,
+        {"batch": info.id, "rows": info.rows, "undone": info.undone},
+        f"Batch {info.number} is undone: its {info.rows:,} rows no longer count.",
+    )
+
+
+# --- the loop ------------------------------------------------------------------------------------------------
+
+
+def _cycle(args: argparse.Namespace) -> int:
+    from core import loop
+
+    ws = _open()
+    project = _project(ws, args)
+    report = loop.run_cycle(
+        ws, project.id, cause="cli", now=_now(), by=BY, force=args.force, progress=None if args.json else _progress
+    )
+    if report is None:
+        return _say(
+            args,
+            {"cycle": None, "decision": "nothing", "reason": "Nothing new since the last check.", "outcome": "none"},
+            "Nothing new since the last check.",
+        )
+    document = {"cycle": report.id, "decision": report.decision, "reason": report.reason, "outcome": report.outcome}
+    return _say(args, document, f"Cycle {report.id}: {report.decision}, {report.outcome}. {report.reason}")
+
+
+def _replay(args: argparse.Namespace) -> int:
+    from core.learning.backtest import replay
+
+    frame = _read(args.file, args.target)
+    report = replay(
+        frame,
+        args.target,
+        batch_rows=args.batch,
+        warmup_rows=args.warm_up,
+        policy=args.policy,
+        seed=args.seed,
+        task=args.task,
+        categorical=_names(args.categorical),
+        label_delay=args.label_delay,
+        label_fraction=args.label_fraction,
+    )
+    document = report.to_document()
+    scores = ", ".join(
+        f"{k} {document[k]:.3f}"
+        for k in ("accuracy", "kappa", "macro_f1", "mae", "rmse", "r2")
+        if document.get(k) is not None
+    )
+    text = f"{document['rows_scored']:,} rows in {document['batches']} batches: {scores}; {document['fits']} fits, {document['promotions']} promotions, {document['refreshes']} refreshes, {document['rollbacks']} rollbacks, {document['seconds']:.1f} s"
+    return _say(args, document, text)
+
+
+def _drift(args: argparse.Namespace) -> int:
+    from core.data.schema import conform, infer_schema
+    from core.drift import univariate
+
+    reference, current = _read(args.reference, args.target), _read(args.current, args.target)
+    started = time.process_time()
+    target = args.target
+    if target is None:  # every column is a feature: a target of zeros stands in for the label that a schema wants
+        reference = reference.assign(**{_STAND_IN: [0.0, 1.0] * (len(reference) // 2) + [0.0] * (len(reference) % 2)})
+        target = _STAND_IN
+    schema = infer_schema(reference, target=target, task="regression" if args.target is None else None)
+    before, after = conform(reference, schema), conform(current, schema)
+    labels: dict[str, Any] = (
+        {"y_reference": before.y, "y_current": after.y} if args.target is not None and after.y is not None else {}
+    )
+    report = univariate.measure_drift(before.X, after.X, schema, **labels)
+    seconds = time.process_time() - started
+    multivariate = explanation = None
+    if args.multivariate:
+        from core.drift.multivariate import domain_classifier
+
+        multivariate = domain_classifier(before.X, after.X, schema)
+    if args.explain:
+        from core.drift.explain import explain
+
+        explanation = explain(before.X, after.X, schema, seed=0)
+    features = [
+        {
+            k: getattr(s, k)
+            for k in (
+                "name",
+                "kind",
+                "drifted",
+                "statistic",
+                "p_value",
+                "effect",
+                "miss_rate_reference",
+                "miss_rate_current",
+                "reason",
+            )
+        }
+        for s in report.scores
+    ]
+    document = {
+        "features": features,
+        "drifted_features": report.drifted,
+        "share_drifted": report.share_drifted,
+        "seconds": seconds,
+        "multivariate": multivariate,
+        "explanation": explanation,
+        "label": report.label,
+    }
+    lines = [
+        f"{len(report.drifted)} of {len(report.scores)} features drifted.",
+        *(f"  {s.name}: {s.reason}" for s in report.scores if s.drifted or not s.judged),
+    ]
+    _say(args, document, "\n".join([*lines, *([explanation] if explanation else [])]))
+    found = bool(report.drifted) or bool(multivariate and multivariate["drifted"])
+    return 3 if args.fail_on_drift and found else 0
+
+
+_STAND_IN = "continual_no_target"
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip()) if text else ()
+
+
+# --- models --------------------------------------------------------------------------------------------------
+
+
+def _models_list(args: argparse.Namespace) -> int:
+    from core.storage import registry
+
+    ws = _open()
+    project = _project(ws, args)
+    with ws.database.read() as session:
+        versions = registry.list_versions(session, project.id)
+    lines = [
+        {
+            "version": v.version,
+            "aliases": v.aliases,
+            "family": v.family,
+            "created_at": v.created_at,
+            "promoted_at": v.promoted_at,
+        }
+        for v in versions
+    ]
+    table = _table(
+        [
+            [f"v{v.version}", ", ".join(v.aliases), v.family, f"{v.created_at:%Y-%m-%d %H:%M}", v.source]
+            for v in versions
+        ],
+        ["version", "aliases", "family", "created", "source"],
+    )
+    return _say(args, {"models": lines}, table if lines else "No model yet. `cycle --force` starts the first race.")
+
+
+def _models_compare(args: argparse.Namespace) -> int:
+    from core.services import training
+
+    ws = _open()
+    comparison = training.compare(ws, _project(ws, args), args.a, args.b)
+    difference = comparison.difference
+    text = f"v{args.b} minus v{args.a} over {comparison.n:,} rows ({comparison.rows_from}): " + (
+        f"{difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
+        if difference is not None
+        and difference.value is not None
+        and difference.low is not None
+        and difference.high is not None
+        else "cannot be told"
+    )
+    return _say(args, comparison, text)
+
+
+def _models_download(args: argparse.Namespace) -> int:
+    from core.storage import registry
+
+    ws = _open()
+    project = _project(ws, args)
+    source = registry.artefact_path(ws, project.id, args.version)
+    if args.out.exists():
+        raise BadInput(f"{args.out} exists. Name a new file.")
+    args.out.write_bytes(source.read_bytes())
+    return _say(
+        args,
+        {"version": args.version, "file": str(args.out), "bytes": args.out.stat().st_size},
+        f"v{args.version} written to {args.out}; load it with skops.io.load.",
+    )
+
+
+def _models_import(args: argparse.Namespace) -> int:
+    from core.services import training
+
+    ws = _open()
+    found = training.inspect_import(args.file)
+    approved = _names(args.approve)
+    missing = [t for t in found.untrusted if t not in approved]
+    if missing:
+        raise BadInput(
+            f"{args.file.name} holds types outside scikit-learn that nobody approved: {', '.join(missing)}. Look at them, then add --approve {','.join(found.untrusted)}"
+        )
+    version = training.import_challenger(ws, _project(ws, args), args.file, approved, by=BY, now=_now())
+    return _say(
+        args,
+        {"version": version.version, "aliases": version.aliases},
+        f"Imported as v{version.version}, the challenger. `promote {version.version} --reason ...` lets it serve.",
+    )
+
+
+def _promote(args: argparse.Namespace) -> int:
+    from core.services import training
+
+    ws = _open()
+    project = _project(ws, args)
+    training.promote(ws, project, args.version, reason=args.reason, by=BY, now=_now())
+    return _say(
+        args,
+        {"champion": args.version, "replaced": project.champion},
+        f"v{args.version} serves now, it replaced " + (f"v{project.champion}." if project.champion else "nothing."),
+    )
+
+
+def _rollback(args: argparse.Namespace) -> int:
+    from core.services import training
+
+    ws = _open()
+    project = _project(ws, args)
+    version = training.rollback(ws, project, reason=args.reason, by=BY, now=_now())
+    return _say(
+        args,
+        {"champion": version, "replaced": project.champion},
+        f"v{version} serves again instead of v{project.champion}.",
+    )
+
+
+# --- tokens and people ---------------------------------------------------------------------------------------
+
+
+def _keys_create(args: argparse.Namespace) -> int:
+    from core.services import auth, projects
+
+    ws = _open()
+    project = projects.get_project(ws, args.project) if args.project else None
+    expires = _now() + _duration(args.expires) if args.expires else None
+    info, token = auth.create_token(
+        ws, args.name, list(_names(args.scope)), project.id if project else None, expires, by=BY, now=_now()
+    )
+    return _say(
+        args,
+        {"id": info.id, "token": token, "scopes": info.scopes, "project": args.project, "expires_at": expires},
+        f"{token}\n(id {info.id}; shown this once)",
+    )
+
+
+def _duration(text: str) -> timedelta:
+    match = re.fullmatch(r"(\d+)([dhm])", text.strip())
+    if match is None or int(match[1]) == 0:
+        raise BadInput(f"--expires is {text!r}, expected a number with d, h or m: 90d, 12h, 30m.")
+    return timedelta(**{{"d": "days", "h": "hours", "m": "minutes"}[match[2]]: int(match[1])})
+
+
+def _keys_list(args: argparse.Namespace) -> int:
+    from core.services import auth
+
+    tokens = auth.list_tokens(_open())
+    table = _table(
+        [[t.id, t.name, t.prefix, ",".join(t.scopes), t.expires_at, "revoked" if t.revoked_at else ""] for t in tokens],
+        ["id", "name", "begins", "scopes", "expires", ""],
+    )
+    return _say(args, {"keys": tokens}, table if tokens else "No token yet. `keys create --scope predict` makes one.")
+
+
+def _keys_revoke(args: argparse.Namespace) -> int:
+    from core.services import auth
+
+    auth.revoke_token(_open(), args.id, by=BY, now=_now())
+    return _say(args, {"revoked": args.id}, f"Token {args.id} is revoked; every process refuses it within 2 s.")
+
+
+def _new_password(args: argparse.Namespace) -> tuple[str, bool]:
+    """The password from standard input, or a generated one; and whether it was generated."""
+    if args.password_stdin:
+        return sys.stdin.readline().rstrip("\n"), False
+    return secrets.token_urlsafe(12), True
+
+
+def _users_add(args: argparse.Namespace) -> int:
+    from core.services import auth
+
+    password, generated = _new_password(args)
+    auth.create_user(_open(), args.name, password, args.role, by=BY, now=_now())
+    document = {"user": args.name, "role": args.role, "password": password if generated else None}
+    return _say(
+        args, document, f"User: {args.name}" + (f"\nPassword: {password} (shown this once)" if generated else "")
+    )
+
+
+def _users_set_password(args: argparse.Namespace) -> int:
+    from core.services import auth
+
+    password, generated = _new_password(args)
+    auth.set_password(_open(), args.name, password, by=BY, now=_now())
+    document = {"user": args.name, "password": password if generated else None}
+    return _say(
+        args,
+        document,
+        f"The password of {args.name} is changed; older sessions end."
+        + (f"\nPassword: {password} (shown this once)" if generated else ""),
+    )
+
+
+def _users_set_role(args: argparse.Namespace) -> int:
+    from core.services import auth
+
+    auth.set_role(_open(), args.name, args.role, by=BY, now=_now())
+    return _say(args, {"user": args.name, "role": args.role}, f"{args.name} is {args.role} now.")
+
+
+def _users_remove(args: argparse.Namespace) -> int:
+    from core.services import auth
+
+    auth.remove_user(_open(), args.name, by=BY, now=_now())
+    return _say(args, {"removed": args.name}, f"{args.name} is removed.")
+
+
+def _users_list(args: argparse.Namespace) -> int:
+    from core.services import auth
+
+    users = [
+        {"name": u.name, "role": u.role, "created_at": u.created_at, "last_seen_at": u.last_seen_at}
+        for u in auth.list_users(_open())
+    ]
+    return _say(
+        args,
+        {"users": users},
+        _table([[u["name"], u["role"], u["last_seen_at"]] for u in users], ["name", "role", "last seen"]),
+    )
+
+
+# --- the parser ----------------------------------------------------------------------------------------------
+
+
+class _Parser(argparse.ArgumentParser):
+    """Plain text epilogs and a fixed program name."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+
+
+def _command(group: Any, name: str, handler: Handler, text: str, example: str) -> argparse.ArgumentParser:
+    parser = group.add_parser(name, help=text, description=text, epilog=f"example:\n  python -m core.cli {example}")
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    parser.set_defaults(handler=handler)
+    return parser
+
+
+def _group(commands: Any, name: str, text: str) -> Any:
+    parser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(handler=None, group=parser)
+    return parser.add_subparsers(metavar="COMMAND")
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 1")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return value
+
+
+def _delay(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative")
+    return value
+
+
+def _add_project(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--project", metavar="P", help="slug; left out: `default`, or the only project")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m core.cli", description="Continual ML: the life of a model after it ships.")
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.set_defaults(handler=None, group=parser)
+    commands = parser.add_subparsers(metavar="COMMAND", parser_class=_Parser)
+    _add_setup(commands)
+    _add_data(commands)
+    _add_loop(commands)
+    _add_models(commands)
+    _add_access(commands)
+    return parser
+
+
+def _add_setup(commands: Any) -> None:
+    _command(commands, "init", _init, "Secrets, database and first user.", "init")
+    demo = _command(
+        commands, "demo", _demo, "Make the sample project and play its rows through the loop.", "demo --batches 10"
+    )
+    demo.add_argument("--name", default="Insects")
+    demo.add_argument("--batches", type=_count, help="stop after so many")
+    doctor = _command(
+        commands, "doctor", _doctor, "Check the installation; exits 1 when something needs mending.", "doctor --deep"
+    )
+    doctor.add_argument("--deep", action="store_true", help="also compare every stored file with its digest")
+    backup = _command(
+        commands, "backup", _backup, "One consistent file of the whole state, while it runs.", "backup monday.zip"
+    )
+    backup.add_argument("file", type=Path, metavar="FILE")
+    restore = _command(
+        commands, "restore", _restore, "A new state folder from a backup, verified.", "restore monday.zip --to restored"
+    )
+    restore.add_argument("file", type=Path, metavar="FILE")
+    restore.add_argument("--to", type=Path, required=True, metavar="NEW_FOLDER")
+    _command(commands, "migrate", _migrate, "Bring the database's schema up to date.", "migrate")
+
+
+def _add_data(commands: Any) -> None:
+    group = _group(commands, "projects", "List, make, change, delete or export projects.")
+    _command(group, "list", _projects_list, "All projects.", "projects list --json")
+    create = _command(group, "create", _projects_create, "Make a project.", "projects create insects --sample insects")
+    create.add_argument("name", metavar="NAME")
+    create.add_argument("--policy", help="never, original, careful, balanced (default) or fast")
+    create.add_argument("--task", choices=("binary", "multiclass", "regression"))
+    origin = create.add_mutually_exclusive_group()
+    origin.add_argument("--sample", help="a bundled sample, e.g. insects")
+    origin.add_argument("--generate", action="store_true", help="rows from the generator")
+    create.add_argument("--rows", type=_count, default=1000, help="of the generator")
+    create.add_argument("--features", type=_count, default=2, help="of the generator")
+    create.add_argument("--seed", type=int, help="of the generator")
+    change = _command(
+        group,
+        "set",
+        _projects_set,
+        "Change the policy, its threshold, or pause the checks.",
+        "projects set insects --policy careful --threshold 0.75",
+    )
+    change.add_argument("name", metavar="NAME")
+    change.add_argument("--policy")
+    change.add_argument("--threshold", type=float)
+    change.add_argument("--pause", choices=("yes", "no"))
+    rename = _command(
+        group,
+        "rename",
+        _projects_rename,
+        "Change the shown name; the slug stays.",
+        "projects rename insects --to 'Field insects'",
+    )
+    rename.add_argument("name", metavar="NAME")
+    rename.add_argument("--to", required=True)
+    delete = _command(
+        group, "delete", _projects_delete, "Delete a project with everything in it.", "projects delete insects"
+    )
+    delete.add_argument("name", metavar="NAME")
+    export = _command(
+        group,
+        "export",
+        _projects_export,
+        "Rows, cycles and model history as one zip.",
+        "projects export insects --out insects.zip",
+    )
+    export.add_argument("name", metavar="NAME")
+    export.add_argument("--out", type=Path, metavar="F")
+
+    ingest = _command(
+        commands,
+        "ingest",
+        _ingest,
+        "Store a CSV or Parquet file as one batch.",
+        "ingest rows.csv --project insects --target y",
+    )
+    ingest.add_argument("file", type=Path, metavar="FILE")
+    _add_project(ingest)
+    ingest.add_argument("--target", help="label column; needed with the first file only")
+    ingest.add_argument("--id", help="row id column")
+    ingest.add_argument("--time", help="column with each row's instant")
+    labels = _command(
+        commands,
+        "labels",
+        _labels,
+        "Store labels by row id: a CSV with row_id,label.",
+        "labels labels.csv --project insects",
+    )
+    labels.add_argument("file", type=Path, metavar="FILE")
+    _add_project(labels)
+    predict = _command(
+        commands,
+        "predict",
+        _predict,
+        "Predict every row of a file with the champion.",
+        "predict rows.csv --project insects --out answers.csv",
+    )
+    predict.add_argument("file", type=Path, metavar="FILE")
+    _add_project(predict)
+    predict.add_argument("--out", type=Path, metavar="F", help="CSV; left out: stdout")
+    batches = _group(commands, "batches", "List or undo stored batches.")
+    listing = _command(
+        batches, "list", _batches_list, "Stored batches, newest first.", "batches list --project insects"
+    )
+    _add_project(listing)
+    undo = _command(batches, "undo", _batches_undo, "Mark a batch: its rows no longer count.", "batches undo 3")
+    undo.add_argument("id", type=int, metavar="ID")
+
+
+def _add_loop(commands: Any) -> None:
+    cycle = _command(commands, "cycle", _cycle, "Turn the loop once.", "cycle --project insects --force")
+    _add_project(cycle)
+    cycle.add_argument("--force", action="store_true", help="race whatever the policy says")
+    replay = _command(
+        commands,
+        "replay",
+        _replay,
+        "Play a file through the loop in memory, batch by batch.",
+        "replay stream.csv.gz --target y --json",
+    )
+    replay.add_argument("file", type=Path, metavar="FILE")
+    replay.add_argument("--target", required=True)
+    replay.add_argument("--task", choices=("classification", "regression"))
+    replay.add_argument("--categorical", metavar="a,b", help="columns of numbers that are categories")
+    replay.add_argument("--batch", type=_count, default=500)
+    replay.add_argument("--warm-up", type=_count, default=1000)
+    replay.add_argument("--policy", default="default")
+    replay.add_argument("--seed", type=int, default=0)
+    replay.add_argument("--label-delay", type=_delay, default=0, metavar="BATCHES")
+    replay.add_argument("--label-fraction", type=_share, default=1.0)
+    drift = _command(
+        commands, "drift", _drift, "Drift between two files.", "drift june.csv july.csv --target y --fail-on-drift"
+    )
+    drift.add_argument("reference", type=Path, metavar="REFERENCE")
+    drift.add_argument("current", type=Path, metavar="CURRENT")
+    drift.add_argument("--target")
+    drift.add_argument("--multivariate", action="store_true", help="also a domain classifier")
+    drift.add_argument("--explain", action="store_true", help="also where it is, in a sentence")
+    drift.add_argument("--fail-on-drift", action="store_true", help="exit 3 when anything drifted")
+
+
+def _add_models(commands: Any) -> None:
+    models = _group(commands, "models", "List, compare, download or import models.")
+    listing = _command(
+        models, "list", _models_list, "Registered versions, newest first.", "models list --project insects"
+    )
+    _add_project(listing)
+    compare = _command(
+        models,
+        "compare",
+        _models_compare,
+        "Two versions on the same newest labelled rows.",
+        "models compare 1 2 --project insects",
+    )
+    compare.add_argument("a", type=int, metavar="A")
+    compare.add_argument("b", type=int, metavar="B")
+    _add_project(compare)
+    download = _command(
+        models,
+        "download",
+        _models_download,
+        "A version's artefact.",
+        "models download 2 --project insects --out v2.skops",
+    )
+    download.add_argument("version", type=int, metavar="VERSION")
+    _add_project(download)
+    download.add_argument("--out", type=Path, required=True, metavar="F")
+    bring = _command(
+        models,
+        "import",
+        _models_import,
+        "A pipeline of your own as challenger.",
+        "models import mine.skops --project insects",
+    )
+    bring.add_argument("file", type=Path, metavar="FILE")
+    _add_project(bring)
+    bring.add_argument("--approve", metavar="TYPE,...", help="types outside scikit-learn that you looked at")
+    promote = _command(
+        commands, "promote", _promote, "Let a version serve.", "promote 2 --project insects --reason 'reviewed'"
+    )
+    promote.add_argument("version", type=int, metavar="VERSION")
+    _add_project(promote)
+    promote.add_argument("--reason", required=True, metavar="R")
+    rollback = _command(
+        commands,
+        "rollback",
+        _rollback,
+        "Let the previous version serve again.",
+        "rollback --project insects --reason 'worse on site B'",
+    )
+    _add_project(rollback)
+    rollback.add_argument("--reason", required=True, metavar="R")
+
+
+def _add_access(commands: Any) -> None:
+    keys = _group(commands, "keys", "API tokens.")
+    create = _command(
+        keys,
+        "create",
+        _keys_create,
+        "Make a token; it is shown once.",
+        "keys create --scope predict,ingest --project insects --expires 90d",
+    )
+    create.add_argument("--scope", required=True, metavar="a,b", help="predict, ingest, read, admin")
+    _add_project(create)
+    create.add_argument("--expires", metavar="90d")
+    create.add_argument("--name", default="cli")
+    _command(keys, "list", _keys_list, "All tokens, without their secret part.", "keys list")
+    revoke = _command(keys, "revoke", _keys_revoke, "Revoke a token.", "keys revoke 3")
+    revoke.add_argument("id", type=int, metavar="ID")
+    users = _group(commands, "users", "People who may sign in.")
+    add = _command(users, "add", _users_add, "Add a person.", "users add maria --role operator")
+    add.add_argument("name", metavar="NAME")
+    add.add_argument("--role", required=True, choices=("viewer", "operator", "admin"))
+    add.add_argument("--password-stdin", action="store_true", help="read it from standard input")
+    password = _command(
+        users, "set-password", _users_set_password, "Change a password; older sessions end.", "users set-password maria"
+    )
+    password.add_argument("name", metavar="NAME")
+    password.add_argument("--password-stdin", action="store_true", help="read it from standard input")
+    role = _command(
+        users, "set-role", _users_set_role, "Change what a person may do.", "users set-role maria --role admin"
+    )
+    role.add_argument("name", metavar="NAME")
+    role.add_argument("--role", required=True, choices=("viewer", "operator", "admin"))
+    remove = _command(users, "remove", _users_remove, "Remove a person.", "users remove maria")
+    remove.add_argument("name", metavar="NAME")
+    _command(users, "list", _users_list, "Everybody who may sign in.", "users list")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

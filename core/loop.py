@@ -1,0 +1,766 @@
+"""One turn of the loop: lease, seal, read, measure, decide, race, verdict, audit row, notices.
+
+The one place where the steps meet. The decisions themselves are `core.learning.learner.advance`, the same function
+that replays a file. Everything that a cycle changes is committed in one transaction at its end: a process that
+dies in the middle leaves the champion, the evidence and the watermarks as they were.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import socket
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from loguru import logger
+from sqlalchemy import select, update
+
+from core.errors import Busy, ContinualError
+from core.records import ROW_ID, ROW_TIME, CycleReport, DriftReport, FeatureSchema, PerformanceReport, ProjectInfo
+from core.services import ingest, live, monitoring, notify
+from core.storage import history, learners, queries, registry
+from core.storage.tables import Batch, Cycle, DriftRun, Lease, ModelRow, PerformanceRun
+from core.storage.workspace import Workspace
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from core.learning.learner import Labelled, Step
+    from core.learning.state import LearnerState
+
+LEASE = timedelta(seconds=60)
+RENEW_EVERY_S = 15.0
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Newly labelled rows of one batch, with the predictions made before their labels were known."""
+
+    batch: Batch
+    frame: pd.DataFrame
+    y: np.ndarray
+    scores: history.Scores | None  # rows aligned with `frame`
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What is new since the last finished cycle."""
+
+    batches: list[Batch]  # new ones, oldest first, backfills aside
+    groups: list[_Group]  # newly labelled rows, in stream order
+    batch_watermark: int
+    label_watermark: int
+    news: int
+
+
+def run_cycle(
+    ws: Workspace,
+    project_id: int,
+    *,
+    cause: str,
+    now: datetime,
+    by: str | None = None,
+    force: bool = False,
+    seed: int | None = None,
+    progress: Progress | None = None,
+    on_start: Callable[[int], None] | None = None,
+) -> CycleReport | None:
+    """Turn the loop of one project once.
+
+    Args:
+        cause: schedule | button | api | cli | live.
+        now: the cycle's instant; every row that it writes carries it.
+        force: race whatever the policy says.
+        seed: of all randomness; by default derived from project and cycle.
+        on_start: called with the cycle's id as soon as it has one.
+
+    Returns:
+        The audit row, or None when there was nothing new and nothing forced (no row is written then).
+
+    Raises:
+        Busy: another process turns this project's loop.
+    """
+    with _lease(ws, project_id, now):
+        _close_interrupted(ws, project_id, now)
+        with ws.database.read() as session:
+            project = queries.project_info(session, queries.project_row(session, project_id))
+        ingest.seal_log(ws, project, now=now, force=cause != "schedule")
+        project, found = _gather(ws, project_id, now)
+        if found is None or (not force and not found.batches and not found.groups):
+            _mark_checked(ws, project_id, now, found)
+            return None
+        cycle_id = _open(ws, project, found, cause=cause, by=by, now=now, seed=seed)
+        if on_start is not None:
+            on_start(cycle_id)
+        with logger.contextualize(project=project.slug, cycle=cycle_id):
+            started = time.perf_counter()
+            try:
+                report = _turn(
+                    ws,
+                    project,
+                    found,
+                    cycle_id,
+                    now=now,
+                    force=force,
+                    by=by,
+                    started=started,
+                    progress=progress or _silent,
+                )
+            except Exception as error:
+                _fail(ws, project, cycle_id, error, now=now, seconds=time.perf_counter() - started)
+                raise
+            logger.info(
+                "{decision}: {outcome}. {reason}",
+                decision=report.decision,
+                outcome=report.outcome,
+                reason=report.reason,
+            )
+        registry.sync_mlflow(ws, project_id)
+        return report
+
+
+def advance_live(ws: Workspace, run_id: int, *, now: datetime) -> None:
+    """Store a live run's next batch, turn the loop on it, and set when the next one is due."""
+    began = time.monotonic()
+    try:
+        run, stored = live.store_next(ws, run_id, now=now)
+        if stored:
+            run_cycle(ws, run.project_id, cause="live", now=now)
+    except Busy:
+        live.schedule_next(ws, run_id, now + timedelta(seconds=1))
+        return
+    except ContinualError as error:
+        live.fail_run(ws, run_id, str(error))
+        return
+    spent = time.monotonic() - began
+    live.schedule_next(ws, run_id, now + timedelta(seconds=max(run.seconds_per_batch, spent)))
+
+
+def _silent(share: float, text: str) -> None:
+    """Progress that nobody watches."""
+
+
+# --- lease ---------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _lease(ws: Workspace, project_id: int, now: datetime) -> Iterator[None]:
+    """Hold the project's lease, renewed by a thread; a process that dies loses it after a minute."""
+    name, owner = (
+        f"project:{project_id}",
+        f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}:{time.monotonic_ns()}",
+    )
+    with ws.database.write() as session:
+        row = session.get(Lease, name)
+        clock = datetime.now(UTC)  # leases live in real time, whatever instant the cycle is given
+        if row is not None and row.expires_at > clock and _alive(row.owner):
+            raise Busy("A check of this project is under way. Wait for it to end; the Automation page shows it.")
+        if row is None:
+            session.add(Lease(name=name, owner=owner, expires_at=clock + LEASE))
+        else:
+            row.owner, row.expires_at = owner, clock + LEASE
+    done = threading.Event()
+
+    def renew() -> None:
+        while not done.wait(RENEW_EVERY_S):
+            try:
+                with ws.database.write() as session:
+                    session.execute(
+                        update(Lease)
+                        .where(Lease.name == name, Lease.owner == owner)
+                        .values(expires_at=datetime.now(UTC) + LEASE)
+                    )
+            except Exception as error:  # the next renewal tries again; the lease outlasts three of them
+                logger.warning("lease not renewed: {error}", error=type(error).__name__)
+
+    keeper = threading.Thread(target=renew, name="lease", daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        done.set()
+        keeper.join()
+        with ws.database.write() as session:
+            row = session.get(Lease, name)
+            if row is not None and row.owner == owner:
+                session.delete(row)
+
+
+def _alive(owner: str) -> bool:
+    """Whether a lease's owner can still be running: on this host its process is looked up, elsewhere time tells."""
+    host, pid, *_ = owner.split(":")
+    if host != socket.gethostname():
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _close_interrupted(ws: Workspace, project_id: int, now: datetime) -> None:
+    """Cycles whose process ended before they did: recorded as failed; their evidence is still new."""
+    with ws.database.write() as session:
+        for row in session.scalars(select(Cycle).where(Cycle.project_id == project_id, Cycle.status == "running")):
+            row.status, row.outcome, row.finished_at = "failed", "failed", now
+            row.error = "The process ended in the middle of this cycle. Nothing of it was kept; the next cycle measures the same rows."
+
+
+# --- reading -------------------------------------------------------------------------------------------------
+
+
+def _gather(ws: Workspace, project_id: int, now: datetime) -> tuple[ProjectInfo, _Found | None]:
+    """New batches (scored by the champion where they are not yet) and newly labelled rows."""
+    with ws.database.read() as session:
+        row = queries.project_row(session, project_id)
+        project = queries.project_info(session, row)
+        after_batch, after_label, news = row.batch_watermark, row.label_watermark, row.news
+        newest_label = queries.newest_label_id(session, project_id)
+    if project.schema is None:
+        return project, None
+    reader = history.History(ws, project_id, project.schema)
+    in_order = reader.batches[::-1]
+    new = [b for b in in_order if b.id > after_batch and not b.backfill]
+    for batch in new:
+        if batch.scores_path is None and project.champion is not None:
+            _score_batch(ws, project, reader, batch)
+    groups: list[_Group] = []
+    late_at: dict[int, list[int]] = {}
+    if newest_label > after_label:
+        late_at = _late_rows(ws, project, reader, after_label, {b.id for b in new})
+    for batch in in_order:
+        is_new = batch in new
+        if not is_new and batch.id not in late_at:
+            continue
+        frame, y = reader.frame(batch)
+        mask = history.is_labelled(y, project.schema.task)
+        if not is_new:
+            mask &= frame.index.isin(late_at[batch.id])
+        if mask.any():
+            scores = reader.scores(batch)
+            groups.append(
+                _Group(
+                    batch=batch,
+                    frame=frame[mask].reset_index(drop=True),
+                    y=y[mask],
+                    scores=_rows_of(scores, mask) if scores else None,
+                )
+            )
+    watermark = max([after_batch, *(b.id for b in reader.batches)])
+    return project, _Found(
+        batches=new, groups=groups, batch_watermark=watermark, label_watermark=newest_label, news=news
+    )
+
+
+def _late_rows(
+    ws: Workspace, project: ProjectInfo, reader: history.History, after_label: int, new: set[int]
+) -> dict[int, list[int]]:
+    """Positions of rows in earlier batches whose first label came since; replaced labels are no new evidence."""
+    assert project.schema is not None
+    with ws.database.read() as session:
+        came = queries.labels_by_row(session, project.id, after=after_label)
+        earlier = queries.first_labels(session, project.id, list(came))
+    fresh = {row_id for row_id in came if earlier[row_id] > after_label}
+    places: dict[int, list[int]] = {}
+    for batch_id, at in reader.find(fresh).items():
+        if batch_id in new:
+            continue
+        batch = next(b for b in reader.batches if b.id == batch_id)
+        y = history.decode_target(
+            ws.batches.read_frame(batch.path, [project.schema.target])[project.schema.target], project.schema.task
+        )
+        embedded = history.is_labelled(y, project.schema.task)
+        unlabelled = [i for i in at if not embedded[i]]
+        if unlabelled:
+            places[batch_id] = unlabelled
+    return places
+
+
+def _rows_of(scores: history.Scores, mask: np.ndarray) -> history.Scores:
+    probabilities = scores.probabilities[mask] if scores.probabilities is not None else None
+    return history.Scores(
+        labels=scores.labels[mask], probabilities=probabilities, classes=scores.classes, versions=scores.versions[mask]
+    )
+
+
+def _score_batch(ws: Workspace, project: ProjectInfo, reader: history.History, batch: Batch) -> None:
+    """The champion's predictions for a new batch, made before anything is learnt from it; kept beside its rows."""
+    assert project.schema is not None and project.champion is not None
+    model = registry.load_model(ws, project.id, project.champion)
+    frame, _ = reader.frame(batch)
+    labels, probabilities, classes = predict_with(model, frame[list(project.schema.names)])
+    name = batch.path.removesuffix(".parquet") + "-scores.parquet"
+    sha256 = history.write_scores(ws, name, labels, probabilities, classes, [project.champion] * len(frame))
+    with ws.database.write() as session:
+        session.execute(
+            update(Batch)
+            .where(Batch.id == batch.id, Batch.scores_path.is_(None))
+            .values(scores_path=name, scores_sha256=sha256, scored_by=project.champion)
+        )
+    batch.scores_path, batch.scores_sha256, batch.scored_by = name, sha256, project.champion
+
+
+def predict_with(model: Any, X: pd.DataFrame) -> tuple[list[Any], np.ndarray | None, tuple[Any, ...]]:
+    """Classes (or numbers) as python values, probabilities, and the classes in the order of the columns."""
+    if not hasattr(model, "predict_proba"):
+        return [float(v) for v in model.predict(X)], None, ()
+    probabilities = model.predict_proba(X)
+    classes = tuple(_plain(c) for c in model.classes_)
+    return [classes[k] for k in probabilities.argmax(axis=1)], probabilities, classes
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
+
+
+# --- the turn ------------------------------------------------------------------------------------------------
+
+
+def _turn(
+    ws: Workspace,
+    project: ProjectInfo,
+    found: _Found,
+    cycle_id: int,
+    *,
+    now: datetime,
+    force: bool,
+    by: str | None,
+    started: float,
+    progress: Progress,
+) -> CycleReport:
+    from core.learning.learner import advance
+
+    assert project.schema is not None
+    progress(0.05, "Measuring the new rows")
+    state = _learner_state(ws, project)
+    rows_before = project.labelled - sum(len(g.y) for g in found.groups)
+    performance = _measure(ws, project, found, rows_before)
+    drift = _measure_drift(ws, project, found)
+    fresh = _labelled(project.schema, found.groups, rows_before, state)
+    window, used = _window_reader(ws, project, found)
+    with ws.database.read() as session:
+        next_version = registry.next_version(session, project.id)
+        seed = session.get_one(Cycle, cycle_id).seed
+        last_race = session.scalar(
+            select(Cycle.started_at)
+            .where(Cycle.project_id == project.id, Cycle.decision == "retrain", Cycle.status == "done")
+            .order_by(Cycle.id.desc())
+            .limit(1)
+        )
+    progress(0.15, "Asking the policy")
+    step = advance(
+        state,
+        fresh,
+        window,
+        schema=project.schema,
+        policy=project.policy,
+        drift=drift,
+        forced=force,
+        n_rows=sum(b.rows for b in found.batches),
+        seconds_since_race=(now - last_race).total_seconds() if last_race else None,
+        seed=seed,
+        next_version=next_version,
+        progress=lambda share, text: progress(0.15 + 0.7 * share, text),
+    )
+    progress(0.9, "Writing the audit row")
+    if step.challenger is not None and step.challenger_version is not None:
+        _register(ws, project, step, window, used(), cycle_id=cycle_id, by=by, now=now)
+    path = learners.save(ws, project.id, cycle_id, step.state)
+    report = _close(
+        ws,
+        project,
+        found,
+        cycle_id,
+        step,
+        performance,
+        drift,
+        path,
+        now=now,
+        by=by,
+        seconds=time.perf_counter() - started,
+    )
+    learners.drop_old(ws, project.id, keep=path)
+    _remember(project.id, path, step.state)
+    progress(1.0, "Done")
+    return report
+
+
+_learners: dict[int, tuple[str, LearnerState]] = {}  # the newest state of each project, as long as this process lives
+
+
+def _remember(project_id: int, path: str, state: LearnerState) -> None:
+    _learners[project_id] = (path, state)
+
+
+def _learner_state(ws: Workspace, project: ProjectInfo) -> LearnerState:
+    """The learner as the last finished cycle left it, with the champion that serves now."""
+    from core.learning.state import LearnerState
+
+    with ws.database.read() as session:
+        path = queries.project_row(session, project.id).learner_path
+    held = _learners.get(project.id)
+    if path is None:
+        state = LearnerState()
+    elif held is not None and held[0] == path:
+        state = held[1]
+    else:
+        state = learners.load(ws, path)
+    if project.champion is not None and state.champion_version != project.champion:  # promoted by hand since
+        return state.serving(registry.load_model(ws, project.id, project.champion), project.champion)
+    return state
+
+
+def _labelled(schema: FeatureSchema, groups: Sequence[_Group], first_row: int, state: LearnerState) -> Labelled:
+    """The newly labelled rows as the learner takes them; rows that nobody predicted in time carry no prediction."""
+    import numpy as np
+    import pandas as pd
+
+    from core.learning.learner import Labelled
+
+    names = list(schema.names)
+    if not groups:
+        nothing = np.empty(0, dtype=float if schema.task == "regression" else object)
+        return Labelled(X=pd.DataFrame(columns=names), y=nothing, first_row=first_row)
+    X = pd.concat([g.frame[names] for g in groups], ignore_index=True)
+    y = np.concatenate([g.y for g in groups])
+    predicted = all(g.scores is not None and all(v is not None for v in g.scores.labels) for g in groups)
+    y_pred = y_proba = None
+    if predicted:
+        y_pred = np.concatenate([g.scores.labels for g in groups if g.scores is not None])
+        y_pred = y_pred.astype(float) if schema.task == "regression" else y_pred
+        scores = [g.scores for g in groups if g.scores is not None and g.scores.probabilities is not None]
+        if state.champion is not None and schema.task != "regression" and len(scores) == len(groups):
+            wanted = tuple(_plain(c) for c in state.champion.classes_)
+            y_proba = np.concatenate([monitoring.align(s.probabilities, s.classes, wanted) for s in scores])
+    return Labelled(X=X, y=y, first_row=first_row, y_pred=y_pred, y_proba=y_proba)
+
+
+def _window_reader(
+    ws: Workspace, project: ProjectInfo, found: _Found
+) -> tuple[Callable[[int | None], tuple[pd.DataFrame, np.ndarray]], Callable[[], list[int]]]:
+    """`window(n)`: the newest n labelled rows with the fresh ones at the end; and which batches were read for it."""
+    import numpy as np
+    import pandas as pd
+
+    assert project.schema is not None
+    names = list(project.schema.names)
+    cap = project.policy.max_train_rows
+    read: dict[str, Any] = {}
+
+    def load() -> None:
+        reader = history.History(ws, project.id, project.schema)  # type: ignore[arg-type]
+        table, y, used = reader.newest(cap, labelled=True)
+        fresh_ids = [row_id for g in found.groups for row_id in g.frame[ROW_ID]]
+        if (
+            fresh_ids and table[ROW_ID].tail(len(fresh_ids)).tolist() != fresh_ids
+        ):  # late labels: they are the newest evidence
+            old = ~table[ROW_ID].isin(set(fresh_ids)).to_numpy()
+            table = pd.concat([table[old], *(g.frame for g in found.groups)], ignore_index=True)
+            y = np.concatenate([y[old], *(g.y for g in found.groups)])
+        read.update(X=table[names].reset_index(drop=True), y=y, used=used)
+
+    def window(n: int | None) -> tuple[pd.DataFrame, np.ndarray]:
+        if not read:
+            load()
+        start = 0 if n is None else max(len(read["y"]) - n, 0)
+        return read["X"].iloc[start:].reset_index(drop=True), read["y"][start:]
+
+    return window, lambda: list(read.get("used", ()))
+
+
+def _measure(ws: Workspace, project: ProjectInfo, found: _Found, rows_before: int) -> list[PerformanceRun]:
+    """Realised performance of champion and first champion on each batch's newly labelled rows."""
+    import numpy as np
+
+    from core.performance.realised import measure
+
+    assert project.schema is not None
+    task = project.schema.task
+    with ws.database.read() as session:
+        first = queries.first_champion_of(session, project.id)
+    never = registry.load_model(ws, project.id, first) if first is not None else None
+    runs: list[PerformanceRun] = []
+    seen = rows_before
+    for group in found.groups:
+        seen += len(group.y)
+        if group.scores is None:
+            continue
+        judged = np.array([v is not None for v in group.scores.labels])
+        if not judged.any():
+            continue
+        y = group.y[judged]
+        y_pred = group.scores.labels[judged]
+        proba = group.scores.probabilities[judged] if group.scores.probabilities is not None else None
+        versions = set(group.scores.versions[judged].tolist())
+        measured = measure(
+            task, y, y_pred.astype(float) if task == "regression" else y_pred, proba, group.scores.classes or None
+        )
+        at = group.frame[ROW_TIME].max().to_pydatetime()
+        version = versions.pop() if len(versions) == 1 else None
+        runs.append(_performance_run(project, group, "champion", version, measured, seen, at))
+        if never is not None:
+            labels, p, classes = predict_with(never, group.frame[list(project.schema.names)][judged])
+            predicted = np.array(labels, dtype=float if task == "regression" else object)
+            runs.append(
+                _performance_run(
+                    project, group, "never", first, measure(task, y, predicted, p, classes or None), seen, at
+                )
+            )
+    return runs
+
+
+def _performance_run(
+    project: ProjectInfo,
+    group: _Group,
+    role: str,
+    version: int | None,
+    report: PerformanceReport,
+    rows_seen: int,
+    at: datetime,
+) -> PerformanceRun:
+    return PerformanceRun(
+        project_id=project.id,
+        batch_id=group.batch.id,
+        role=role,
+        model_version=version,
+        n=report.n,
+        rows_seen=rows_seen,
+        at=at,
+        scores=report.scores,
+    )
+
+
+def _measure_drift(ws: Workspace, project: ProjectInfo, found: _Found) -> DriftReport | None:
+    """The new rows against those that the champion learnt from."""
+    from core.drift.univariate import measure_drift
+
+    if not found.batches or project.champion is None or project.schema is None:
+        return None
+    reader = history.History(ws, project.id, project.schema)
+    with ws.database.read() as session:
+        learnt = (
+            session.scalar(
+                select(ModelRow.batch_ids).where(
+                    ModelRow.project_id == project.id, ModelRow.version == project.champion
+                )
+            )
+            or []
+        )
+    new_ids = {b.id for b in found.batches}
+    reference = monitoring.window_frame(reader, set(learnt) - new_ids, monitoring.WINDOW_ROWS)
+    current = monitoring.window_frame(reader, new_ids, monitoring.WINDOW_ROWS)
+    if reference is None or current is None:
+        return None
+    model = registry.load_model(ws, project.id, project.champion)
+    names = list(project.schema.names)
+    return measure_drift(
+        reference[names],
+        current[names],
+        project.schema,
+        alpha=project.policy.drift_alpha,
+        gate=project.policy.drift_gate,
+        reference_window=monitoring.window_of(
+            "reference", reference, f"the newest {len(reference):,} of the rows v{project.champion} learnt from"
+        ),
+        current_window=monitoring.window_of("current", current, f"the newest {len(current):,} rows"),
+        pred_reference=predict_with(model, reference[names])[0],
+        pred_current=predict_with(model, current[names])[0],
+    )
+
+
+# --- writing -------------------------------------------------------------------------------------------------
+
+
+def _open(
+    ws: Workspace, project: ProjectInfo, found: _Found, *, cause: str, by: str | None, now: datetime, seed: int | None
+) -> int:
+    from core.learning.policy import policy_to_document
+
+    ids = list(dict.fromkeys([*(b.id for b in found.batches), *(g.batch.id for g in found.groups)]))
+    with ws.database.write() as session:
+        row = Cycle(
+            project_id=project.id,
+            cause=cause,
+            by=by,
+            status="running",
+            started_at=now,
+            seed=0,
+            batch_ids=ids,
+            policy=policy_to_document(project.policy),
+            champion_before=project.champion,
+        )
+        session.add(row)
+        session.flush()
+        row.seed = seed if seed is not None else zlib.crc32(f"{project.slug}:{row.id}".encode()) & 0x7FFFFFFF
+        return row.id
+
+
+def _register(
+    ws: Workspace,
+    project: ProjectInfo,
+    step: Step,
+    window: Callable[[int | None], tuple[pd.DataFrame, np.ndarray]],
+    batch_ids: list[int],
+    *,
+    cycle_id: int,
+    by: str | None,
+    now: datetime,
+) -> None:
+    """Store the challenger with what it learnt from; it serves only when the cycle's transaction says so."""
+    assert project.schema is not None
+    challenger = step.challenger
+    members = [
+        {**known, "weight": weight} for known, weight in zip(challenger.info, challenger.weights, strict=True)
+    ]
+    score = step.comparison.challenger if step.comparison else None
+    with ws.database.read() as session:
+        spans = session.execute(
+            select(Batch.first_at, Batch.last_at, Batch.sha256).where(Batch.id.in_(batch_ids)).order_by(Batch.id)
+        ).all()
+    digest = hashlib.sha256("".join(s[2] for s in spans).encode()).hexdigest()
+    registry.register_version(
+        ws,
+        project,
+        challenger,
+        version=step.challenger_version,
+        family=family_of(members),
+        members=members,
+        metrics={score.metric: score.value} if score is not None else {},
+        schema=project.schema,
+        X_example=window(5)[0],
+        n_rows=max((m.get("n_rows") or 0 for m in members), default=0),
+        data_digest=digest,
+        batch_ids=batch_ids,
+        first_at=min((s[0] for s in spans), default=None),
+        last_at=max((s[1] for s in spans), default=None),
+        cycle_id=cycle_id,
+        by=by or "loop",
+        now=now,
+        candidates=step.candidates,
+    )
+
+
+def family_of(members: Sequence[dict[str, Any]]) -> str:
+    """A model in a word: its family, or "committee of ..." by falling weight."""
+    shares: dict[str, float] = {}
+    for member in members:
+        shares[member["family"]] = shares.get(member["family"], 0.0) + member["weight"]
+    names = sorted(shares, key=lambda name: -shares[name])
+    return names[0] if len(members) == 1 else "committee of " + ", ".join(names)
+
+
+def _close(
+    ws: Workspace,
+    project: ProjectInfo,
+    found: _Found,
+    cycle_id: int,
+    step: Step,
+    performance: list[PerformanceRun],
+    drift: DriftReport | None,
+    learner_path: str,
+    *,
+    now: datetime,
+    by: str | None,
+    seconds: float,
+) -> CycleReport:
+    """Audit row, measurements, promotion, watermarks and notices: all or nothing."""
+    with ws.database.write() as session:
+        row = session.get_one(Cycle, cycle_id)
+        row.status, row.finished_at, row.seconds = "done", now + timedelta(seconds=seconds), seconds
+        row.evidence, row.decision, row.reason = (
+            dataclasses.asdict(step.evidence),
+            step.decision.action,
+            step.decision.reason,
+        )
+        row.firings = list(step.decision.firings)
+        row.candidates = list(step.candidates)
+        row.comparison = dataclasses.asdict(step.comparison) if step.comparison else None
+        row.verdict = dataclasses.asdict(step.verdict) if step.verdict else None
+        row.outcome, row.challenger, row.champion_after = step.outcome, step.challenger_version, step.champion_version
+        for run in performance:
+            run.cycle_id, run.created_at = cycle_id, now
+            session.add(run)
+        if drift is not None:
+            newest = max(b.id for b in found.batches)
+            at = drift.current.last_at or now
+            session.add(
+                DriftRun(
+                    project_id=project.id,
+                    cycle_id=cycle_id,
+                    batch_id=newest,
+                    created_at=now,
+                    at=at,
+                    share_drifted=drift.share_drifted,
+                    report=dataclasses.asdict(drift),
+                )
+            )
+        if step.outcome in ("promoted", "refreshed", "rolled_back") and step.champion_version is not None:
+            reason = step.verdict.reason if step.verdict else step.decision.reason
+            registry.record_event(
+                session,
+                project.id,
+                step.champion_version,
+                event=step.outcome,
+                by=by or "loop",
+                reason=reason,
+                cycle_id=cycle_id,
+                now=now,
+            )
+        owner = queries.project_row(session, project.id)
+        owner.batch_watermark, owner.label_watermark, owner.learner_path = (
+            found.batch_watermark,
+            found.label_watermark,
+            learner_path,
+        )
+        owner.checked_news, owner.checked_at = found.news, now
+        session.flush()
+        report = monitoring.cycle_from(row)
+        notify.enqueue(ws, session, project.name, report, now)
+        return report
+
+
+def _mark_checked(ws: Workspace, project_id: int, now: datetime, found: _Found | None) -> None:
+    """Nothing new: remember what was looked at, so that the next check costs one query."""
+    with ws.database.write() as session:
+        row = queries.project_row(session, project_id)
+        row.checked_at = now
+        if found is not None:
+            row.checked_news = found.news
+            row.batch_watermark, row.label_watermark = found.batch_watermark, found.label_watermark
+
+
+def _fail(
+    ws: Workspace, project: ProjectInfo, cycle_id: int, error: Exception, *, now: datetime, seconds: float
+) -> None:
+    """Record a cycle that raised. Its evidence stays new, but is looked at again only when something else comes."""
+    logger.opt(exception=error).error("the cycle failed")
+    said = (
+        str(error)
+        if isinstance(error, ContinualError)
+        else f"{type(error).__name__}: the log of this cycle tells more."
+    )
+    with ws.database.write() as session:
+        row = session.get_one(Cycle, cycle_id)
+        row.status, row.outcome, row.finished_at, row.seconds, row.error = (
+            "failed",
+            "failed",
+            now + timedelta(seconds=seconds),
+            seconds,
+            said,
+        )
+        owner = queries.project_row(session, project.id)
+        owner.checked_news, owner.checked_at = owner.news, now
+        session.flush()
+        notify.enqueue(ws, session, project.name, monitoring.cycle_from(row), now)

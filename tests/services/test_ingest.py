@@ -1,0 +1,207 @@
+"""Rows and labels in: whole or not at all, with clear words."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core.errors import BadInput, Conflict, StorageError
+from core.records import ProjectInfo
+from core.services import ingest, projects
+from core.storage.history import History
+from core.storage.workspace import Workspace
+
+
+def rows(n: int = 40, *, seed: int = 0, labelled: bool = True) -> pd.DataFrame:
+    """A frame with a number, a category and a class."""
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame({"x": rng.normal(size=n), "site": rng.choice(["east", "west"], n)})
+    if labelled:
+        frame["y"] = (frame["x"] > 0).map({True: "up", False: "down"})
+    return frame
+
+
+@pytest.fixture
+def project(ws: Workspace, now: datetime) -> ProjectInfo:
+    """A project with 40 labelled rows."""
+    made = projects.create_project(ws, "Demo", source="file", by="test", now=now)
+    ingest.ingest_frame(ws, made, rows(), origin="first.csv", by="test", now=now, target="y")
+    return projects.project_by_id(ws, made.id)
+
+
+def later(ws: Workspace, project: ProjectInfo) -> ProjectInfo:
+    return projects.project_by_id(ws, project.id)
+
+
+def test_the_first_batch_fixes_the_schema_and_is_read_back_as_it_was(ws: Workspace, project: ProjectInfo) -> None:
+    assert project.schema is not None
+    assert project.schema.task == "binary"
+    assert project.schema.classes == ("down", "up")
+    table, y, used = History(ws, project.id, project.schema).newest(None)
+    given = rows()
+    assert np.array_equal(table["x"], given["x"])
+    assert table["site"].tolist() == given["site"].tolist()
+    assert y.tolist() == given["y"].tolist()
+    assert len(used) == 1
+    assert (project.rows, project.labelled) == (40, 40)
+
+
+def test_whole_number_classes_stay_whole_numbers(ws: Workspace, now: datetime) -> None:
+    made = projects.create_project(ws, "Numbers", source="file", by="test", now=now)
+    frame = rows().assign(y=lambda f: (f["x"] > 0).astype(int) + 3)
+    ingest.ingest_frame(ws, made, frame, origin="n.csv", by="test", now=now, target="y")
+    stored = later(ws, made)
+    assert stored.schema is not None
+    _, y, _ = History(ws, made.id, stored.schema).newest(None)
+    assert {type(v) for v in y} == {int}
+    assert y.tolist() == frame["y"].tolist()
+
+
+def test_a_later_batch_with_a_new_column_keeps_it_unused_and_says_so(
+    ws: Workspace, project: ProjectInfo, now: datetime
+) -> None:
+    report = ingest.ingest_frame(
+        ws, project, rows(seed=1).assign(extra=1.5), origin="second.csv", by="test", now=now + timedelta(hours=1)
+    )
+    assert any("extra" in problem for problem in report.problems)
+    assert later(ws, project).schema == project.schema
+    batch = History(ws, project.id, project.schema).batches[0]  # type: ignore[arg-type]
+    assert "extra" in ws.batches.read_frame(batch.path).columns
+
+
+def test_a_later_batch_without_a_feature_is_refused_by_name(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
+    with pytest.raises(BadInput, match="site"):
+        ingest.ingest_frame(ws, project, rows(seed=1).drop(columns="site"), origin="b.csv", by="test", now=now)
+    assert later(ws, project).rows == 40
+
+
+def test_the_same_rows_twice_are_refused(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
+    with pytest.raises(Conflict, match=r"batch 1 \(first.csv\)"):
+        ingest.ingest_frame(ws, project, rows(), origin="again.csv", by="test", now=now + timedelta(hours=1))
+
+
+def test_a_known_row_id_is_refused(ws: Workspace, now: datetime) -> None:
+    made = projects.create_project(ws, "Ids", source="file", by="test", now=now)
+    frame = rows(10).assign(key=[f"r{i}" for i in range(10)])
+    ingest.ingest_frame(ws, made, frame, origin="a.csv", by="test", now=now, target="y", id_column="key")
+    again = rows(10, seed=5).assign(key=[f"r{i}" for i in range(5, 15)])
+    with pytest.raises(Conflict, match="5 row ids"):
+        ingest.ingest_frame(ws, later(ws, made), again, origin="b.csv", by="test", now=now)
+
+
+def test_a_backfill_keeps_its_instants_and_never_moves_the_clock(ws: Workspace, now: datetime) -> None:
+    made = projects.create_project(ws, "Times", source="file", by="test", now=now)
+    recent = rows(10).assign(t=pd.date_range("2026-02-01", periods=10, freq="h", tz="UTC"))
+    ingest.ingest_frame(ws, made, recent, origin="a.csv", by="test", now=now, target="y", time_column="t")
+    clock = later(ws, made).clock_at
+    old = rows(10, seed=2).assign(t=pd.date_range("2025-01-01", periods=10, freq="h", tz="UTC"))
+    report = ingest.ingest_frame(ws, later(ws, made), old, origin="b.csv", by="test", now=now)
+    assert report.backfill
+    assert report.batch.last_at == datetime(2025, 1, 1, 9, tzinfo=UTC)
+    assert later(ws, made).clock_at == clock == datetime(2026, 2, 1, 9, tzinfo=UTC)
+    stored = later(ws, made)
+    table, _, _ = History(ws, made.id, stored.schema).newest(None)  # type: ignore[arg-type]
+    assert table["_time"].is_monotonic_increasing
+
+
+def test_labels_by_row_id_are_stored_unchanged_replaced_or_waiting(
+    ws: Workspace, project: ProjectInfo, now: datetime
+) -> None:
+    ingest.ingest_frame(ws, project, rows(5, seed=9, labelled=False), origin="u.csv", by="test", now=now)
+    assert ingest.labels_due(ws, project.id) == 5
+
+    def add(row_id: str, value: object) -> str:
+        return ingest.add_labels(ws, later(ws, project), [(row_id, value)], by="test", now=now)[0].status
+
+    assert add("b2-0", "up") == "stored"
+    assert add("b2-0", "up") == "unchanged"
+    assert add("b2-0", "down") == "replaced"
+    assert add("zz", "down") == "waiting"
+    assert ingest.labels_due(ws, project.id) == 4
+    stored = later(ws, project)
+    _, y, _ = History(ws, project.id, stored.schema).newest(5, labelled=False)  # type: ignore[arg-type]
+    assert y[0] == "down"
+    assert [v is None for v in y] == [False, True, True, True, True]
+
+
+def test_a_waiting_label_meets_its_row_when_that_comes(ws: Workspace, now: datetime) -> None:
+    made = projects.create_project(ws, "Ids", source="file", by="test", now=now)
+    frame = rows(10).assign(key=[f"r{i}" for i in range(10)])
+    ingest.ingest_frame(ws, made, frame, origin="a.csv", by="test", now=now, target="y", id_column="key")
+    ingest.add_labels(ws, later(ws, made), [("r10", "up")], by="test", now=now)
+    new = rows(2, seed=3, labelled=False).assign(key=["r10", "r11"])
+    report = ingest.ingest_frame(ws, later(ws, made), new, origin="b.csv", by="test", now=now)
+    assert report.labelled == 1
+    assert ingest.labels_due(ws, made.id) == 1
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), [1], {"a": 1}, True, ""])
+def test_a_label_that_is_no_class_is_refused_by_its_field(
+    ws: Workspace, project: ProjectInfo, now: datetime, value: object
+) -> None:
+    with pytest.raises(BadInput, match=r"labels\[1\]"):
+        ingest.add_labels(ws, project, [("b1-0", "up"), ("b1-1", value)], by="test", now=now)
+    with ws.database.read() as session:
+        from core.storage import queries
+
+        assert not queries.has_labels(session, project.id)
+
+
+def test_undo_takes_the_rows_out_and_keeps_the_file(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
+    report = ingest.ingest_frame(ws, project, rows(20, seed=4), origin="oops.csv", by="test", now=now)
+    ingest.undo_batch(ws, later(ws, project), report.batch.id, by="test", now=now)
+    assert (later(ws, project).rows, later(ws, project).labelled) == (40, 40)
+    infos, total = ingest.list_batches(ws, project.id)
+    assert total == 2
+    assert [b.undone for b in infos] == [True, False]
+    with pytest.raises(Conflict, match="undone"):
+        ingest.undo_batch(ws, later(ws, project), report.batch.id, by="test", now=now)
+    assert ingest.ingest_frame(ws, later(ws, project), rows(20, seed=4), origin="ok.csv", by="t", now=now).rows == 20
+
+
+def test_a_full_disk_stores_nothing(
+    ws: Workspace, project: ProjectInfo, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("core.storage.batches.os.fsync", full)
+    with pytest.raises(StorageError, match="No space left"):
+        ingest.ingest_frame(ws, project, rows(seed=1), origin="b.csv", by="test", now=now)
+    assert later(ws, project).rows == 40
+    assert len(list(ws.batches.root.rglob("*"))) == 2  # the folder and the first batch
+
+
+def test_an_orphan_file_is_removed_when_it_is_old(ws: Workspace, project: ProjectInfo) -> None:
+    import os
+
+    orphan = ws.batches.root / "p1" / "left-over.parquet"
+    orphan.write_bytes(b"half a batch")
+    assert ws.batches.remove_orphans(ingest.known_paths(ws)) == 0
+    os.utime(orphan, (0, 0))
+    assert ws.batches.remove_orphans(ingest.known_paths(ws)) == 1
+    assert len(ingest.known_paths(ws)) == 1
+
+
+def test_generated_rows_only_go_where_the_generator_made_the_project(
+    ws: Workspace, project: ProjectInfo, now: datetime
+) -> None:
+    with pytest.raises(Conflict, match="generator"):
+        ingest.generate(ws, project, rows=10, by="test", now=now)
+    made = projects.create_project(ws, "Generated", source="generator", by="test", now=now)
+    first = ingest.generate(ws, made, rows=100, seed=1, by="test", now=now)
+    second = ingest.generate(ws, later(ws, made), rows=100, by="test", now=now)
+    assert (first.rows, second.rows) == (100, 100)
+    with pytest.raises(BadInput, match="features"):
+        ingest.generate(ws, later(ws, made), rows=10, features=5, by="test", now=now)
+
+
+def test_a_labels_file_without_its_columns_is_refused() -> None:
+    with pytest.raises(BadInput, match="row_id"):
+        ingest.read_labels(b"a,b\n1,2\n", name="labels.csv", max_bytes=1000)
+    with pytest.raises(BadInput, match="line 3"):
+        ingest.read_labels(b"row_id,label\n1,2\n3\n", name="labels.csv", max_bytes=1000)
+    assert ingest.read_labels(b"row_id,label\n007,up\n", name="l.csv", max_bytes=1000) == [("007", "up")]
