@@ -433,8 +433,8 @@ class _Turn:
         serial = self.state.serial
         for done, i in enumerate(due):
             member = members[i]
-            costs = MODEL_FAMILIES[member.family].costs_fit
-            if costs and tokens < 1 and not first:
+            costs = MODEL_FAMILIES[member.family].fits
+            if costs > tokens and not first:
                 continue
             self.report(done / len(due), f"fitting {member.name}")
             began = time.perf_counter()
@@ -446,9 +446,8 @@ class _Turn:
             finally:
                 seconds[i] = time.perf_counter() - began
             serial += 1
-            if costs:
-                self.fits += 1
-                tokens -= 1
+            self.fits += costs
+            tokens -= costs
         if first and all(member.model is None for member in members):
             members, serial = self._stand_in(members, X, y, train, serial)
         self.state = replace(self.state, tokens=max(tokens, 0.0) if not first else 0.0, serial=serial)
