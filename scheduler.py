@@ -69,7 +69,8 @@ class Scheduler:
                 if now < self._not_before:
                     return
                 command = [sys.executable, "-m", "core.jobs.worker", "--follow"]
-                self._worker = subprocess.Popen(command, stdin=subprocess.PIPE, cwd=ROOT)
+                environment = {**os.environ, "PYTHONPATH": str(ROOT)}  # the same folder, hence the same .env
+                self._worker = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)
             if check:
                 self._tell(b"check\n")
 

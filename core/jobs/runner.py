@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import json
-import multiprocessing
 import os
 import signal
 import socket
@@ -19,7 +18,6 @@ import threading
 import time
 import urllib.request
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,6 @@ from honcho.environ import parse_procfile
 from honcho.process import Popen, Process
 
 from core.errors import ContinualError
-from core.services.setup import ensure_secrets, initialise
 from core.settings import ROOT, Settings, get_settings
 
 STOP_S = 8.0  # between the request to end and the kill; the whole end takes less than 10 s
@@ -43,7 +40,7 @@ def die_with_parent(signal_number: int) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal_number)
 
 
-class _Supervised(Process):  # type: ignore[misc]
+class _Supervised(Process):
     """A process whose end follows from its runner's, and that has no terminal to read."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -56,7 +53,7 @@ class _Supervised(Process):  # type: ignore[misc]
         super().run(events, ignore_signals)
 
 
-class Runner(honcho.manager.Manager):  # type: ignore[misc]
+class Runner(honcho.manager.Manager):
     """Honcho's manager, told to stop by a flag that signals and the watching thread set."""
 
     def __init__(self) -> None:
@@ -182,30 +179,16 @@ def _check_ports(settings: Settings) -> None:
                 ) from None
 
 
-def _initialise() -> None:
-    try:
-        for line in initialise(get_settings(), now=datetime.now(UTC)):
-            _say(line)
-    except ContinualError as error:
-        sys.exit(str(error))
-
-
-def _first_steps(env_file: Path) -> Settings:
-    """Secrets, settings, ports, schema and first user; what those need stays out of this process's memory."""
+def _first_steps() -> Settings:
+    """Settings, ports; then secrets, schema and first user by a process of its own, to keep this one small."""
     for name in ("API_KEY", "CONTINUAL_COOKIE_KEY"):
         if os.environ.get(name) == "":
             del os.environ[name]  # set but empty would hide the value in .env
-    written = ensure_secrets(env_file, os.environ)
-    if written:
-        _say(f"Written to {env_file}: {', '.join(written)}")
-    get_settings.cache_clear()
     settings = get_settings()
     _check_ports(settings)
-    child = multiprocessing.get_context("spawn").Process(target=_initialise, daemon=True)
-    child.start()
-    child.join()
-    if child.exitcode:
-        raise ContinualError("The state folder could not be prepared; the line above says why.")
+    done = subprocess.run([sys.executable, "-m", "core.cli", "init"], stdin=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        raise ContinualError("Nothing was started: the state folder could not be prepared, the lines above say why.")
     return settings
 
 
@@ -219,7 +202,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, _interrupted)
     signal.signal(signal.SIGTERM, _interrupted)
     try:
-        settings = _first_steps(Path(".env"))
+        settings = _first_steps()
     except ContinualError as error:
         sys.exit(str(error))
     environment = {
