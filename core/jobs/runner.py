@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import json
+import math
 import os
 import signal
 import socket
@@ -209,6 +210,7 @@ def main() -> int:
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "STREAMLIT_SERVER_PORT": str(settings.streamlit_port),
+        "STREAMLIT_SERVER_MAX_UPLOAD_SIZE": str(math.ceil(settings.max_upload_mb)),
         "FASTAPI_HOST": settings.api_host,
         "FASTAPI_PORT": str(settings.api_port),
         "PYTHONUNBUFFERED": "1",
