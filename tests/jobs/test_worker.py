@@ -1,0 +1,201 @@
+"""The worker: what becomes of a job, also when it fails, takes too long, or its process is told to end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import core.loop
+from core.errors import Busy, Conflict
+from core.jobs import worker
+from core.services import jobs, projects
+from core.storage.engine import file_lock
+from core.storage.workspace import Workspace
+
+REPORT = SimpleNamespace(id=7, decision="nothing", reason="well", outcome="none")
+
+
+@pytest.fixture
+def project_id(ws: Workspace, now: datetime) -> int:
+    return projects.create_project(ws, "Flies", source="file", by="me", now=now).id
+
+
+@pytest.fixture
+def one(ws: Workspace) -> worker.Worker:
+    return worker.Worker(ws, threading.Event(), threading.Event())
+
+
+def _request(ws: Workspace, project_id: int) -> str:
+    return jobs.request_cycle(ws, project_id, cause="api", force=False, by="me", now=datetime.now(UTC))
+
+
+def _failing(errors: list[Exception], calls: list[dict[str, Any]]) -> Callable[..., Any]:
+    def run_cycle(_ws: Workspace, _project_id: int, **options: Any) -> Any:
+        calls.append(options)
+        if errors:
+            raise errors.pop(0)
+        return REPORT
+
+    return run_cycle
+
+
+def test_a_requested_cycle_is_tried_again_and_then_done(
+    ws: Workspace, project_id: int, one: worker.Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ws.settings, "retry_delay_s", 0.0)
+    calls: list[dict[str, Any]] = []
+    monkeypatch.setattr(core.loop, "run_cycle", _failing([OSError("disk"), OSError("disk")], calls))
+    job = _request(ws, project_id)
+    assert one.step() is True
+    done = jobs.get_job(ws, job)
+    assert done.status == "done"
+    assert done.result == {"cycle": 7, "decision": "nothing", "reason": "well", "outcome": "none"}
+    assert len(calls) == 3  # TASK_RETRIES is 2
+    assert {(c["cause"], c["force"], c["by"]) for c in calls} == {("api", False, "me")}
+    assert one.step() is False
+
+
+def test_a_refusal_is_told_to_who_asked_and_not_repeated(
+    ws: Workspace, project_id: int, one: worker.Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[dict[str, Any]] = []
+    monkeypatch.setattr(core.loop, "run_cycle", _failing([Conflict("It has no rows yet. Store some.")], calls))
+    job = _request(ws, project_id)
+    one.step()
+    assert (jobs.get_job(ws, job).status, jobs.get_job(ws, job).error) == ("failed", "It has no rows yet. Store some.")
+    assert len(calls) == 1
+
+
+def test_an_unexpected_error_is_recorded_without_its_text_and_the_worker_goes_on(
+    ws: Workspace, project_id: int, one: worker.Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ws.settings, "retry_delay_s", 0.0)
+    calls: list[dict[str, Any]] = []
+    errors: list[Exception] = [OSError("/secret/path")] * 3
+    monkeypatch.setattr(core.loop, "run_cycle", _failing(errors, calls))
+    first = _request(ws, project_id)
+    one.step()
+    failed = jobs.get_job(ws, first)
+    assert failed.status == "failed"
+    assert failed.error is not None
+    assert "/secret/path" not in failed.error
+    second = _request(ws, project_id)
+    one.step()
+    assert jobs.get_job(ws, second).status == "done"
+
+
+def test_a_request_waits_while_another_process_holds_the_project(
+    ws: Workspace, project_id: int, one: worker.Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[dict[str, Any]] = []
+    monkeypatch.setattr(core.loop, "run_cycle", _failing([Busy("held")], calls))
+    job = _request(ws, project_id)
+    one.step()
+    assert jobs.get_job(ws, job).status == "done"
+    assert len(calls) == 2
+
+
+def test_a_spooled_file_that_cannot_be_read_fails_its_job_and_is_removed(
+    ws: Workspace, project_id: int, one: worker.Worker, tmp_path: Path
+) -> None:
+    spooled = tmp_path / "upload"
+    spooled.write_bytes(b"PAR1 but not really")
+    options = {"name": "rows.parquet", "target": "y"}
+    job = jobs.request_ingest(ws, project_id, spooled, options, by="me", now=datetime.now(UTC))
+    one.step()
+    failed = jobs.get_job(ws, job)
+    assert failed.status == "failed"
+    assert failed.error is not None
+    assert "rows.parquet" in failed.error
+    assert not spooled.exists()
+
+
+def test_a_stored_file_answers_with_its_batch(
+    ws: Workspace, project_id: int, one: worker.Worker, tmp_path: Path
+) -> None:
+    spooled = tmp_path / "upload"
+    spooled.write_text("a,y\n" + "".join(f"{i % 7},{'hi' if i % 2 else 'lo'}\n" for i in range(40)))
+    options = {"name": "rows.csv", "target": "y"}
+    job = jobs.request_ingest(ws, project_id, spooled, options, by="me", now=datetime.now(UTC))
+    one.step()
+    done = jobs.get_job(ws, job)
+    assert done.status == "done", done.error
+    assert done.result is not None
+    assert (done.result["rows"], done.result["labelled"]) == (40, 40)
+    assert not spooled.exists()
+
+
+# --- as a process --------------------------------------------------------------------------------------------
+
+SLOW = """
+import sys, time, types, core.loop
+def run_cycle(ws, project_id, **options):
+    print("working", flush=True)
+    time.sleep(float(sys.argv[1]))
+    return types.SimpleNamespace(id=7, decision="nothing", reason="well", outcome="none")
+core.loop.run_cycle = run_cycle
+from core.jobs.worker import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def _slow(seconds: float, mode: str, **environment: str) -> subprocess.Popen[str]:
+    """A worker process whose cycles only take time."""
+    return subprocess.Popen(
+        [sys.executable, "-c", SLOW, str(seconds), mode],
+        env={**os.environ, **environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_step_that_takes_too_long_is_ended_and_said(ws: Workspace, project_id: int) -> None:
+    job = _request(ws, project_id)
+    with _slow(60, "--once", CONTINUAL_CYCLE_TIMEOUT_SECONDS="0.5") as process:
+        assert process.wait(60) == worker.TOO_LONG
+    failed = jobs.get_job(ws, job)
+    assert failed.status == "failed"
+    assert failed.error == "It took longer than 0.5 s (CONTINUAL_CYCLE_TIMEOUT_SECONDS) and was ended."
+
+
+def test_sigterm_lets_the_running_step_finish(ws: Workspace, project_id: int) -> None:
+    job = _request(ws, project_id)
+    with _slow(1.0, "--once") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "working\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    assert jobs.get_job(ws, job).status == "done"
+
+
+def test_a_follower_ends_when_its_scheduler_is_gone(ws: Workspace, project_id: int) -> None:
+    _request(ws, project_id)
+    with _slow(0.5, "--follow") as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == "working\n"
+        began = time.monotonic()
+        process.stdin.close()
+        assert process.wait(10) == 0
+        assert time.monotonic() - began < 5  # far less than it would idle
+
+
+def test_only_one_works_on_a_state_folder(ws: Workspace) -> None:
+    with file_lock(ws.locks_path / "worker.lock", wait=False) as held:
+        assert held
+        assert worker.main(["--once"]) == 0
+        follower = [sys.executable, "-m", "core.jobs.worker", "--follow"]
+        done = subprocess.run(follower, stdin=subprocess.DEVNULL, timeout=60, check=False)
+        assert done.returncode == worker.ANOTHER_WORKS

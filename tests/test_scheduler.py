@@ -1,0 +1,93 @@
+"""The clock: slim, cheap when nothing happens, quick when somebody asks, one leader at a time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import event, select
+
+from core.services import jobs, projects
+from core.storage.tables import Cycle, Heartbeat
+from core.storage.workspace import Workspace
+from scheduler import Scheduler
+
+ROOT = os.environ["PYTHONPATH"]
+
+
+def _owner(ws: Workspace) -> str | None:
+    with ws.database.read() as session:
+        return session.scalar(select(Heartbeat.owner).where(Heartbeat.name == jobs.SCHEDULER))
+
+
+def _wait_for(what: str, seconds: float, condition: Any) -> float:
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < seconds, what
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+def test_heavy_packages_stay_out_of_the_scheduler() -> None:
+    heavy = "{'pandas', 'sklearn', 'scipy', 'mlflow', 'streamlit', 'plotly', 'pyarrow', 'fastapi'}"
+    code = f"import scheduler, sys; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_look_and_a_check_that_find_nothing_cost_one_query_each_and_start_nothing(
+    ws: Workspace, now: datetime
+) -> None:
+    projects.create_project(ws, "Flies", source="file", by="me", now=now)
+    scheduler = Scheduler(ws)
+    scheduler.check()
+    asked: list[str] = []
+
+    @event.listens_for(ws.database.engine, "before_cursor_execute")
+    def _note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if not statement.startswith(("BEGIN", "COMMIT")):
+            asked.append(statement)
+
+    scheduler.check()
+    reads = [statement for statement in asked if "heartbeats" not in statement]
+    assert len(reads) == 1
+    asked.clear()
+    scheduler.look()
+    assert len(asked) == 2  # work, and messages
+    assert scheduler._worker is None
+    with ws.database.read() as session:
+        assert session.scalar(select(Cycle.id).limit(1)) is None
+
+
+@pytest.mark.timeout(120)
+def test_a_requested_cycle_is_taken_and_a_killed_leader_replaced(ws: Workspace, now: datetime) -> None:
+    project = projects.create_project(ws, "Flies", source="file", by="me", now=now)
+    environment = {**os.environ, "CHECK_INTERVAL_SECONDS": "0.5"}
+    command = [sys.executable, os.path.join(ROOT, "scheduler.py")]
+    processes = [subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL) for _ in range(2)]
+    try:
+        _wait_for("a leader", 30, lambda: _owner(ws) is not None)
+        leader = next(p for p in processes if str(_owner(ws)).endswith(f":{p.pid}"))
+        other = next(p for p in processes if p is not leader)
+        job = jobs.request_cycle(ws, project.id, cause="api", force=False, by="me", now=datetime.now(UTC))
+        _wait_for("the job to end", 60, lambda: jobs.get_job(ws, job).status in ("done", "failed"))
+        done = jobs.get_job(ws, job)
+        assert done.status == "done", done.error
+        assert done.result is not None
+        assert done.result["cycle"] is None  # a project without rows has nothing to check
+        leader.kill()
+        _wait_for("the other to lead", 15, lambda: str(_owner(ws)).endswith(f":{other.pid}"))
+        began = time.monotonic()
+        other.send_signal(signal.SIGTERM)
+        assert other.wait(10) == 0
+        assert time.monotonic() - began < 10
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
