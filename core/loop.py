@@ -321,6 +321,13 @@ def predict_with(model: Any, X: pd.DataFrame) -> tuple[list[Any], np.ndarray | N
     return [classes[k] for k in probabilities.argmax(axis=1)], probabilities, classes
 
 
+def _typed(y: np.ndarray) -> np.ndarray:
+    """Known labels in an array of their own type, as estimators want them; stored ones come as objects."""
+    import numpy as np
+
+    return np.array(y.tolist()) if y.dtype == object and len(y) else y
+
+
 def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
@@ -434,12 +441,12 @@ def _labelled(schema: FeatureSchema, groups: Sequence[_Group], first_row: int, s
         nothing = np.empty(0, dtype=float if schema.task == "regression" else object)
         return Labelled(X=pd.DataFrame(columns=names), y=nothing, first_row=first_row)
     X = pd.concat([g.frame[names] for g in groups], ignore_index=True)
-    y = np.concatenate([g.y for g in groups])
+    y = _typed(np.concatenate([g.y for g in groups]))
     predicted = all(g.scores is not None and all(v is not None for v in g.scores.labels) for g in groups)
     y_pred = y_proba = None
     if predicted:
         y_pred = np.concatenate([g.scores.labels for g in groups if g.scores is not None])
-        y_pred = y_pred.astype(float) if schema.task == "regression" else y_pred
+        y_pred = _typed(y_pred.astype(float) if schema.task == "regression" else y_pred)
         scores = [g.scores for g in groups if g.scores is not None and g.scores.probabilities is not None]
         if state.champion is not None and schema.task != "regression" and len(scores) == len(groups):
             wanted = tuple(_plain(c) for c in state.champion.classes_)
@@ -469,7 +476,7 @@ def _window_reader(
             old = ~table[ROW_ID].isin(set(fresh_ids)).to_numpy()
             table = pd.concat([table[old], *(g.frame for g in found.groups)], ignore_index=True)
             y = np.concatenate([y[old], *(g.y for g in found.groups)])
-        read.update(X=table[names].reset_index(drop=True), y=y, used=used)
+        read.update(X=table[names].reset_index(drop=True), y=_typed(y), used=used)
 
     def window(n: int | None) -> tuple[pd.DataFrame, np.ndarray]:
         if not read:
@@ -726,6 +733,7 @@ def _close(
         )
         owner.checked_news, owner.checked_at = found.news, now
         session.flush()
+        session.refresh(row)  # as it is stored: records became documents
         report = monitoring.cycle_from(row)
         notify.enqueue(ws, session, project.name, report, now)
         return report
@@ -763,4 +771,5 @@ def _fail(
         owner = queries.project_row(session, project.id)
         owner.checked_news, owner.checked_at = owner.news, now
         session.flush()
+        session.refresh(row)
         notify.enqueue(ws, session, project.name, monitoring.cycle_from(row), now)

@@ -237,7 +237,7 @@ def _store(
     labelled_mask = history.is_labelled(y, schema.task)
     stored = table.copy(deep=False)
     stored[schema.target] = history.encode_target(y, schema.task).to_numpy()
-    stored.insert(0, ROW_TIME, times.to_numpy())
+    stored.insert(0, ROW_TIME, times.array)
     path = f"{stem}.parquet"
     while True:
         row_ids = ids if ids is not None else [f"b{number}-{i}" for i in range(n)]

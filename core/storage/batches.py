@@ -17,6 +17,7 @@ from core.errors import StorageError
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 ORPHAN_AGE_S = 3600.0  # younger files may belong to a step that has not committed yet
 
@@ -53,6 +54,17 @@ def write_durably(path: Path, data: bytes | memoryview) -> None:
         ) from error
 
 
+def _arrow(column: pd.Series) -> pa.Array:
+    """A column as Arrow; instants go by way of plain UTC ones, which pyarrow takes without a warning of pandas."""
+    import pandas as pd
+    import pyarrow as pa
+
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        instants = column.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy()
+        return pa.array(instants.astype("datetime64[us]"), type=pa.timestamp("us", tz="UTC"))
+    return pa.array(column, from_pandas=True)
+
+
 class BatchStore:
     """Frames in a folder, addressed by paths relative to it."""
 
@@ -64,8 +76,9 @@ class BatchStore:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        columns = {str(name): _arrow(frame[name]) for name in frame.columns}
         sink = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), sink, compression="zstd")
+        pq.write_table(pa.table(columns), sink, compression="zstd")
         buffer = sink.getvalue()
         write_durably(self.root / name, memoryview(buffer))
         return hashlib.sha256(buffer).hexdigest()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import StorageError
-from core.storage import registry
+from core.storage import artefacts
 from core.storage.batches import write_durably
 from core.storage.workspace import Workspace
 
@@ -28,7 +28,7 @@ def save(ws: Workspace, project_id: int, cycle_id: int, state: LearnerState) -> 
     for key, estimator in estimators.items():
         place = ws.models_path / folder / f"{key}.skops"
         if not place.exists():
-            write_durably(place, registry.dumps(estimator))
+            write_durably(place, artefacts.dumps(estimator))
     path = f"{folder}/cycle-{cycle_id}.json"
     write_durably(ws.models_path / path, json.dumps({"state": document, "estimators": sorted(estimators)}).encode())
     return path
@@ -53,7 +53,7 @@ def load(ws: Workspace, path: str) -> LearnerState:
 
 @lru_cache(maxsize=KEPT_ESTIMATORS)
 def _estimator(place: Path) -> Any:
-    return registry.loads_file(place)
+    return artefacts.loads_file(place)
 
 
 def drop_old(ws: Workspace, project_id: int, *, keep: str) -> None:

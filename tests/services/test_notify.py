@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from core.records import CycleReport
 from core.services import notify, projects
-from core.storage.tables import Notice
+from core.storage.tables import Cycle, Notice
 from core.storage.workspace import Workspace
 
 
@@ -50,13 +50,13 @@ class Channel:
 @pytest.fixture
 def waiting(ws: Workspace, now: datetime, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A workspace with one message in the outbox."""
-    projects.create_project(ws, "Demo", source="file", by="test", now=now)
+    made = projects.create_project(ws, "Demo", source="file", by="test", now=now)
     monkeypatch.setattr(notify, "channels", lambda ws: {"discord": object()})
     with ws.database.write() as session:
-        notify.enqueue(ws, session, "Demo", report(id=7), now)
+        row = Cycle(project_id=made.id, cause="schedule", status="done", started_at=now, seed=1)
+        session.add(row)
         session.flush()
-        for row in session.scalars(select(Notice)):
-            row.cycle_id = None
+        notify.enqueue(ws, session, "Demo", report(id=row.id, project_id=made.id), now)
     return ws
 
 

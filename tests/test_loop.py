@@ -1,0 +1,260 @@
+"""One turn of the loop against real storage and real models."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+from sqlalchemy import func, select
+
+from core import loop
+from core.errors import Busy
+from core.learning.policy import policy_named
+from core.records import ProjectInfo
+from core.services import ingest, jobs, monitoring, projects
+from core.storage import queries
+from core.storage.tables import Cycle, Lease, ModelEvent, Project
+from core.storage.workspace import Workspace
+
+BATCH = 200
+
+
+def stream(start: int, n: int = BATCH, *, flipped: bool = False) -> pd.DataFrame:
+    """Rows of a fixed linear concept; flipped, it is the opposite one."""
+    rng = np.random.default_rng(start + 7)
+    frame = pd.DataFrame(rng.normal(size=(n, 2)), columns=["a", "b"])
+    above = frame["a"] + frame["b"] > 0
+    frame["y"] = (above ^ flipped).astype(int)
+    return frame
+
+
+@pytest.fixture
+def project(ws: Workspace, now: datetime) -> ProjectInfo:
+    """A project whose first champion is in place; light families keep it quick."""
+    policy = policy_named("balanced", families=("logistic", "neighbours"), new_labels=BATCH)
+    made = projects.create_project(ws, "Demo", source="file", by="test", now=now, policy=policy)
+    ingest.ingest_frame(ws, made, stream(0, 400), origin="warm-up", by="test", now=now, target="y")
+    report = loop.run_cycle(ws, made.id, cause="cli", now=now)
+    assert report is not None
+    assert report.outcome == "promoted"
+    return projects.project_by_id(ws, made.id)
+
+
+@pytest.fixture
+def send(ws: Workspace, project: ProjectInfo, now: datetime) -> Callable[..., object]:
+    """Store one more batch, an hour after the last."""
+    sent = [0]
+
+    def _send(frame: pd.DataFrame | None = None, **options: bool) -> ingest.IngestReport:
+        sent[0] += 1
+        rows = stream(1000 + sent[0] * BATCH, **options) if frame is None else frame
+        info = projects.project_by_id(ws, project.id)
+        return ingest.ingest_frame(
+            ws, info, rows, origin=f"batch {sent[0]}", by="test", now=now + timedelta(hours=sent[0])
+        )
+
+    return _send
+
+
+def count(ws: Workspace, table: type[Cycle] | type[ModelEvent]) -> int:
+    with ws.database.read() as session:
+        return session.scalar(select(func.count()).select_from(table)) or 0
+
+
+def test_a_check_without_news_writes_no_audit_row(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
+    before = count(ws, Cycle)
+    assert loop.run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=1)) is None
+    assert count(ws, Cycle) == before
+    with ws.database.read() as session:
+        assert jobs.due_projects(session, now + timedelta(hours=1)) == []
+
+
+def test_a_new_batch_is_predicted_before_it_is_learnt_from(
+    ws: Workspace, project: ProjectInfo, now: datetime, send: Callable[..., ingest.IngestReport]
+) -> None:
+    send()
+    with ws.database.read() as session:
+        assert jobs.due_projects(session, now) == [project.id]
+    report = loop.run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=1))
+    assert report is not None
+    judged = monitoring.labelled_with_predictions(ws, projects.project_by_id(ws, project.id))
+    assert judged is not None
+    point = monitoring.performance_history(ws, project.id)[-1]
+    assert point.model_version == 1  # the champion before this cycle, whatever came of it
+    assert point.scores["accuracy"].value == pytest.approx(np.mean(judged.y_true == judged.y_pred))
+    assert (point.n, point.rows_seen) == (BATCH, 400 + BATCH)
+
+
+def test_a_changed_concept_is_found_answered_and_told(
+    ws: Workspace, project: ProjectInfo, now: datetime, send: Callable[..., ingest.IngestReport]
+) -> None:
+    for hour in range(1, 3):
+        send()
+        loop.run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=hour))
+    outcomes = []
+    for hour in range(3, 7):
+        send(flipped=True)
+        report = loop.run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=hour))
+        assert report is not None
+        outcomes.append(report.outcome)
+    assert "promoted" in outcomes
+    champion = [p.scores["accuracy"].value for p in monitoring.performance_history(ws, project.id)]
+    never = [p.scores["accuracy"].value for p in monitoring.performance_history(ws, project.id, role="never")]
+    assert champion[2] is not None
+    assert champion[2] < 0.2  # the batch in which the concept flipped
+    assert champion[-1] is not None
+    assert champion[-1] > 0.8
+    assert never[-1] is not None
+    assert never[-1] < 0.2
+    kinds = [e.kind for e in monitoring.events(ws, project.id)]
+    assert kinds.count("promoted") >= 2
+
+
+def test_every_stored_decision_replays_to_itself(
+    ws: Workspace, project: ProjectInfo, now: datetime, send: Callable[..., ingest.IngestReport]
+) -> None:
+    send(flipped=True)
+    loop.run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=1))
+    reports, _ = monitoring.cycles(ws, project.id)
+    assert len(reports) == 2
+    for report in reports:
+        stored, again, same = monitoring.replay_decision(ws, report.id)
+        assert same
+        assert stored.reason == again.reason
+
+
+def test_labels_that_come_later_are_measured_against_what_was_answered(
+    ws: Workspace, project: ProjectInfo, now: datetime, send: Callable[..., ingest.IngestReport]
+) -> None:
+    frame = stream(5000)
+    report = send(frame.drop(columns="y"))
+    assert loop.run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=1)) is not None
+    assert monitoring.performance_history(ws, project.id) == []
+    pairs = [(f"b{report.batch.number}-{i}", int(v)) for i, v in enumerate(frame["y"])]
+    ingest.add_labels(ws, projects.project_by_id(ws, project.id), pairs, by="test", now=now + timedelta(hours=2))
+    with ws.database.read() as session:
+        assert jobs.due_projects(session, now) == [project.id]
+    loop.run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=2))
+    points = monitoring.performance_history(ws, project.id)
+    assert [p.n for p in points] == [BATCH]
+    ingest.add_labels(ws, projects.project_by_id(ws, project.id), [(pairs[0][0], 1 - pairs[0][1])], by="test", now=now)
+    assert loop.run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=3)) is None  # a correction is no news
+    assert monitoring.performance_history(ws, project.id) == points
+
+
+def test_an_undone_batch_is_never_learnt_from(
+    ws: Workspace, project: ProjectInfo, now: datetime, send: Callable[..., ingest.IngestReport]
+) -> None:
+    report = send()
+    ingest.undo_batch(ws, projects.project_by_id(ws, project.id), report.batch.id, by="test", now=now)
+    assert loop.run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=1)) is None
+    forced = loop.run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=1), force=True)
+    assert forced is not None
+    with ws.database.read() as session:
+        from core.storage.tables import ModelRow
+
+        for row in session.scalars(select(ModelRow)):
+            assert report.batch.id not in (row.batch_ids or [])
+
+
+def test_two_cycles_of_one_project_never_run_together(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
+    from datetime import UTC
+
+    with ws.database.write() as session:
+        owner = f"{socket.gethostname()}:{os.getpid()}:1:1"
+        session.add(Lease(name=f"project:{project.id}", owner=owner, expires_at=datetime.now(UTC) + timedelta(minutes=1)))
+    with pytest.raises(Busy, match="under way"):
+        loop.run_cycle(ws, project.id, cause="cli", now=now, force=True)
+
+
+def test_a_lease_of_a_dead_process_is_taken_over_at_once(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
+    from datetime import UTC
+
+    with ws.database.write() as session:
+        owner = f"{socket.gethostname()}:4194304:1:1"  # above the largest process id
+        session.add(Lease(name=f"project:{project.id}", owner=owner, expires_at=datetime.now(UTC) + timedelta(minutes=1)))
+    assert loop.run_cycle(ws, project.id, cause="cli", now=now, force=True) is not None
+    with ws.database.read() as session:
+        assert session.scalar(select(func.count()).select_from(Lease)) == 0
+
+
+def test_a_cycle_that_raises_is_recorded_and_its_rows_stay_new(
+    ws: Workspace,
+    project: ProjectInfo,
+    now: datetime,
+    send: Callable[..., ingest.IngestReport],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    send()
+    with monkeypatch.context() as patch:
+
+        def broken(*args: object, **options: object) -> None:
+            raise RuntimeError("a fit went wrong")
+
+        patch.setattr("core.learning.learner.advance", broken)
+        with pytest.raises(RuntimeError, match="went wrong"):
+            loop.run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=1))
+    failed = monitoring.cycles(ws, project.id, limit=1)[0][0]
+    assert (failed.status, failed.outcome) == ("failed", "failed")
+    with ws.database.read() as session:
+        assert queries.champion_of(session, project.id) == 1
+        assert jobs.due_projects(session, now) == []  # not again until something else comes
+    report = loop.run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=2))
+    assert report is not None
+    assert [p.n for p in monitoring.performance_history(ws, project.id)] == [BATCH]
+
+
+def test_a_cycle_whose_process_died_is_closed_by_the_next(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
+    with ws.database.write() as session:
+        session.add(Cycle(project_id=project.id, cause="schedule", status="running", started_at=now, seed=1))
+    assert loop.run_cycle(ws, project.id, cause="schedule", now=now + timedelta(minutes=1)) is None
+    with ws.database.read() as session:
+        row = session.scalars(select(Cycle).order_by(Cycle.id.desc())).first()
+        assert row is not None
+        assert row.status == "failed"
+        assert row.error is not None
+
+
+def test_a_file_with_one_class_then_another_goes_on(ws: Workspace, now: datetime) -> None:
+    policy = policy_named("balanced", families=("logistic", "neighbours"), new_labels=100)
+    made = projects.create_project(ws, "Grows", source="file", by="test", now=now, policy=policy)
+    ingest.ingest_frame(ws, made, stream(0, 200), origin="a", by="test", now=now, target="y")
+    assert loop.run_cycle(ws, made.id, cause="cli", now=now) is not None
+    third = stream(1, 200).assign(y=lambda f: np.where(f["a"] > 1, 2, f["y"]))
+    later = now + timedelta(hours=1)
+    report = ingest.ingest_frame(ws, projects.project_by_id(ws, made.id), third, origin="b", by="test", now=later)
+    assert any("2" in problem for problem in report.problems)
+    assert loop.run_cycle(ws, made.id, cause="cli", now=later) is not None
+    assert loop.run_cycle(ws, made.id, cause="cli", now=later, force=True) is not None
+    stored = projects.project_by_id(ws, made.id)
+    assert stored.schema is not None
+    assert stored.schema.classes == (0, 1, 2)
+
+
+def test_regression_is_a_task_like_any_other(ws: Workspace, now: datetime) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(400, 2)), columns=["a", "b"])
+    frame["y"] = 3 * frame["a"] - frame["b"] + rng.normal(scale=0.1, size=400)
+    policy = policy_named("balanced", families=("ridge",), new_labels=BATCH)
+    made = projects.create_project(ws, "Numbers", source="file", by="t", now=now, policy=policy, task="regression")
+    ingest.ingest_frame(ws, made, frame.iloc[:300], origin="a", by="t", now=now, target="y")
+    loop.run_cycle(ws, made.id, cause="cli", now=now)
+    later = now + timedelta(hours=1)
+    ingest.ingest_frame(ws, projects.project_by_id(ws, made.id), frame.iloc[300:], origin="b", by="t", now=later)
+    loop.run_cycle(ws, made.id, cause="cli", now=later)
+    point = monitoring.performance_history(ws, made.id)[-1]
+    assert point.scores["r2"].value is not None
+    assert point.scores["r2"].value > 0.98
+
+
+def test_a_deleted_project_takes_everything_along(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
+    projects.delete_project(ws, project, by="test", now=now)
+    with ws.database.read() as session:
+        for table in (Project, Cycle, ModelEvent):
+            assert session.scalar(select(func.count()).select_from(table)) == 0
+    assert not (ws.batches.root / f"p{project.id}").exists()
