@@ -25,7 +25,7 @@ from sqlalchemy import select, update
 
 from core.errors import Busy, ContinualError
 from core.records import ROW_ID, ROW_TIME, CycleReport, DriftReport, FeatureSchema, PerformanceReport, ProjectInfo
-from core.services import ingest, live, monitoring, notify
+from core.services import ingest, live, monitoring, notify, serving
 from core.storage import history, learners, queries, registry
 from core.storage.tables import Batch, Cycle, DriftRun, Lease, ModelRow, PerformanceRun
 from core.storage.workspace import Workspace
@@ -215,7 +215,10 @@ def _close_interrupted(ws: Workspace, project_id: int, now: datetime) -> None:
     with ws.database.write() as session:
         for row in session.scalars(select(Cycle).where(Cycle.project_id == project_id, Cycle.status == "running")):
             row.status, row.outcome, row.finished_at = "failed", "failed", now
-            row.error = "The process ended in the middle of this cycle. Nothing of it was kept; the next cycle measures the same rows."
+            row.error = (
+                "The process ended in the middle of this cycle. Nothing of it was kept; the next cycle measures the "
+                "same rows."
+            )
 
 
 # --- reading -------------------------------------------------------------------------------------------------
@@ -298,11 +301,12 @@ def _rows_of(scores: history.Scores, mask: np.ndarray) -> history.Scores:
 def _score_batch(ws: Workspace, project: ProjectInfo, reader: history.History, batch: Batch) -> None:
     """The champion's predictions for a new batch, made before anything is learnt from it; kept beside its rows."""
     assert project.schema is not None and project.champion is not None
-    model = registry.load_model(ws, project.id, project.champion)
     frame, _ = reader.frame(batch)
-    labels, probabilities, classes = predict_with(model, frame[list(project.schema.names)])
+    answered = _predict(ws, project, project.champion, frame)
     name = batch.path.removesuffix(".parquet") + "-scores.parquet"
-    sha256 = history.write_scores(ws, name, labels, probabilities, classes, [project.champion] * len(frame))
+    sha256 = history.write_scores(
+        ws, name, answered.labels, answered.probabilities, answered.classes, [project.champion] * len(frame)
+    )
     with ws.database.write() as session:
         session.execute(
             update(Batch)
@@ -312,13 +316,12 @@ def _score_batch(ws: Workspace, project: ProjectInfo, reader: history.History, b
     batch.scores_path, batch.scores_sha256, batch.scored_by = name, sha256, project.champion
 
 
-def predict_with(model: Any, X: pd.DataFrame) -> tuple[list[Any], np.ndarray | None, tuple[Any, ...]]:
-    """Classes (or numbers) as python values, probabilities, and the classes in the order of the columns."""
-    if not hasattr(model, "predict_proba"):
-        return [float(v) for v in model.predict(X)], None, ()
-    probabilities = model.predict_proba(X)
-    classes = tuple(_plain(c) for c in model.classes_)
-    return [classes[k] for k in probabilities.argmax(axis=1)], probabilities, classes
+def _predict(ws: Workspace, project: ProjectInfo, version: int, frame: pd.DataFrame) -> serving.Predicted:
+    """A version's answers for stored rows."""
+    assert project.schema is not None
+    model = registry.load_model(ws, project.id, version)
+    served = serving.served_by(project.id, version, model, project.schema)
+    return serving.predict(served, frame[list(project.schema.names)])
 
 
 def _typed(y: np.ndarray) -> np.ndarray:
@@ -326,10 +329,6 @@ def _typed(y: np.ndarray) -> np.ndarray:
     import numpy as np
 
     return np.array(y.tolist()) if y.dtype == object and len(y) else y
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else value
 
 
 # --- the turn ------------------------------------------------------------------------------------------------
@@ -447,10 +446,10 @@ def _labelled(schema: FeatureSchema, groups: Sequence[_Group], first_row: int, s
     if predicted:
         y_pred = np.concatenate([g.scores.labels for g in groups if g.scores is not None])
         y_pred = _typed(y_pred.astype(float) if schema.task == "regression" else y_pred)
-        scores = [g.scores for g in groups if g.scores is not None and g.scores.probabilities is not None]
-        if state.champion is not None and schema.task != "regression" and len(scores) == len(groups):
-            wanted = tuple(_plain(c) for c in state.champion.classes_)
-            y_proba = np.concatenate([monitoring.align(s.probabilities, s.classes, wanted) for s in scores])
+        chances = [g.scores for g in groups if g.scores is not None and g.scores.probabilities is not None]
+        if state.champion is not None and schema.task != "regression" and len(chances) == len(groups):
+            wanted = tuple(state.champion.classes_.tolist())
+            y_proba = np.concatenate([monitoring.align(s, wanted) for s in chances])
     return Labelled(X=X, y=y, first_row=first_row, y_pred=y_pred, y_proba=y_proba)
 
 
@@ -497,7 +496,6 @@ def _measure(ws: Workspace, project: ProjectInfo, found: _Found, rows_before: in
     task = project.schema.task
     with ws.database.read() as session:
         first = queries.first_champion_of(session, project.id)
-    never = registry.load_model(ws, project.id, first) if first is not None else None
     runs: list[PerformanceRun] = []
     seen = rows_before
     for group in found.groups:
@@ -517,14 +515,11 @@ def _measure(ws: Workspace, project: ProjectInfo, found: _Found, rows_before: in
         at = group.frame[ROW_TIME].max().to_pydatetime()
         version = versions.pop() if len(versions) == 1 else None
         runs.append(_performance_run(project, group, "champion", version, measured, seen, at))
-        if never is not None:
-            labels, p, classes = predict_with(never, group.frame[list(project.schema.names)][judged])
-            predicted = np.array(labels, dtype=float if task == "regression" else object)
-            runs.append(
-                _performance_run(
-                    project, group, "never", first, measure(task, y, predicted, p, classes or None), seen, at
-                )
-            )
+        if first is not None:
+            answered = _predict(ws, project, first, group.frame[judged])
+            predicted = np.array(answered.labels, dtype=float if task == "regression" else object)
+            alone = measure(task, y, predicted, answered.probabilities, answered.classes or None)
+            runs.append(_performance_run(project, group, "never", first, alone, seen, at))
     return runs
 
 
@@ -570,7 +565,6 @@ def _measure_drift(ws: Workspace, project: ProjectInfo, found: _Found) -> DriftR
     current = monitoring.window_frame(reader, new_ids, monitoring.WINDOW_ROWS)
     if reference is None or current is None:
         return None
-    model = registry.load_model(ws, project.id, project.champion)
     names = list(project.schema.names)
     return measure_drift(
         reference[names],
@@ -582,8 +576,8 @@ def _measure_drift(ws: Workspace, project: ProjectInfo, found: _Found) -> DriftR
             "reference", reference, f"the newest {len(reference):,} of the rows v{project.champion} learnt from"
         ),
         current_window=monitoring.window_of("current", current, f"the newest {len(current):,} rows"),
-        pred_reference=predict_with(model, reference[names])[0],
-        pred_current=predict_with(model, current[names])[0],
+        pred_reference=_predict(ws, project, project.champion, reference).labels,
+        pred_current=_predict(ws, project, project.champion, current).labels,
     )
 
 
@@ -628,9 +622,8 @@ def _register(
     """Store the challenger with what it learnt from; it serves only when the cycle's transaction says so."""
     assert project.schema is not None
     challenger = step.challenger
-    members = [
-        {**known, "weight": weight} for known, weight in zip(challenger.info, challenger.weights, strict=True)
-    ]
+    assert challenger is not None
+    members = [{**known, "weight": weight} for known, weight in zip(challenger.info, challenger.weights, strict=True)]
     score = step.comparison.challenger if step.comparison else None
     with ws.database.read() as session:
         spans = session.execute(

@@ -33,6 +33,12 @@ def stream(start: int, n: int = BATCH, *, flipped: bool = False) -> pd.DataFrame
     return frame
 
 
+@pytest.fixture(autouse=True)
+def _no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow gets its copy in the registry's tests; making its database here would take most of the time."""
+    monkeypatch.setattr("core.storage.registry.sync_mlflow", lambda ws, project_id: None)
+
+
 @pytest.fixture
 def project(ws: Workspace, now: datetime) -> ProjectInfo:
     """A project whose first champion is in place; light families keep it quick."""

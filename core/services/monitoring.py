@@ -362,7 +362,7 @@ def overview(ws: Workspace, project: ProjectInfo, now: datetime) -> Overview:
 def drift_windows(
     ws: Workspace, project: ProjectInfo, *, n: int = WINDOW_ROWS, current_rows: int | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame, Window, Window] | None:
-    """Feature frames of the champion's reference and the newest rows, with their windows; None without a champion or new rows.
+    """Feature frames of the champion's reference and of the newest rows, with their windows; None without both.
 
     The reference is the newest n of the rows that the champion learnt from; current are the newest rows stored after
     those, or simply the newest batch when the champion has seen everything.
@@ -469,16 +469,7 @@ def labelled_with_predictions(ws: Workspace, project: ProjectInfo, *, n: int = 2
     y_pred = np.concatenate([p[2].labels[p[3]] for p in parts])
     proba = None
     if classes:
-        proba = np.concatenate(
-            [
-                align(
-                    p[2].probabilities[p[3]] if p[2].probabilities is not None else np.zeros((len(p[3]), 0)),
-                    p[2].classes,
-                    classes,
-                )
-                for p in parts
-            ]
-        )
+        proba = np.concatenate([align(p[2], classes)[p[3]] for p in parts])
     return Judged(
         X=table[list(project.schema.names)],
         y_true=np.concatenate([p[1] for p in parts]),
@@ -490,14 +481,16 @@ def labelled_with_predictions(ws: Workspace, project: ProjectInfo, *, n: int = 2
     )
 
 
-def align(probabilities: np.ndarray, own: tuple[Any, ...], wanted: tuple[Any, ...]) -> np.ndarray:
-    """Columns of `probabilities` in the order of `wanted`; classes that the model did not know get 0."""
+def align(scores: history.Scores, wanted: tuple[Any, ...]) -> np.ndarray:
+    """Probabilities with one column a class of `wanted`; classes that the model did not know get 0."""
     import numpy as np
 
-    out = np.zeros((len(probabilities), len(wanted)))
+    out = np.zeros((len(scores.labels), len(wanted)))
     place = {json.dumps(c): k for k, c in enumerate(wanted)}
-    for k, c in enumerate(own):
-        out[:, place[json.dumps(c)]] = probabilities[:, k]
+    if scores.probabilities is not None:
+        for k, c in enumerate(scores.classes):
+            if json.dumps(c) in place:
+                out[:, place[json.dumps(c)]] = scores.probabilities[:, k]
     return out
 
 
