@@ -1,0 +1,291 @@
+"""Tables from files that strangers send, and CSV for downloads: CSV, CSV.gz, Parquet, Arrow.
+
+What a file is is told by its name and by its first bytes, which must agree. Every limit is checked before the step
+that it protects: size before reading, expansion while unpacking, shape before decoding.
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from core.data.columns import NUMBER, plural, refusal
+from core.data.delimited import read_csv_text
+from core.data.limits import EXPANSION, check_names, check_shape, megabytes
+from core.errors import BadInput, FieldProblem, NotFound, TooLarge, UnsupportedFormat
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_CHUNK = 1 << 20
+_ENDINGS = {
+    "csv": (".csv", ".txt", ".tsv"),
+    "gzip": (".csv.gz", ".txt.gz", ".tsv.gz", ".gz"),
+    "parquet": (".parquet", ".pq"),
+    "arrow": (".arrow", ".arrows", ".feather", ".ipc"),
+}
+_WORDS = {"csv": "CSV text", "gzip": "gzip", "parquet": "Parquet", "arrow": "Arrow"}
+_FOREIGN = (
+    (b"PK\x03\x04", "a zip archive (an Excel file is one, too)"),
+    (b"PK\x05\x06", "an empty zip archive"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel file"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ", "an xz archive"),
+    (b"\x28\xb5\x2f\xfd", "a zstandard archive"),
+    (b"7z\xbc\xaf", "a 7z archive"),
+    (b"SQLite format 3", "an SQLite database"),
+    (b"%PDF", "a PDF"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"\x80\x04", "a pickle"),
+    (b"\x80\x05", "a pickle"),
+    (b"\x89PNG", "a picture"),
+)
+_ASK = "Send CSV, CSV.gz, Parquet or Arrow."
+
+
+def read_table(source: Path | bytes, *, name: str, max_bytes: int, target: str | None = None) -> pd.DataFrame:
+    """A file's table: numbers int64 or float64, text `str`, booleans, instants of Parquet and Arrow.
+
+    CSV: UTF-8 with a header line; comma, semicolon or tab; empty, NA, NaN and null are missing. Numbers with leading
+    zeros stay text.
+
+    Args:
+        name: the file's name, which tells its format together with its first bytes.
+        max_bytes: largest file; unpacked it may have ten times as much.
+        target: a first line that holds this name is a header even when the other names are digits.
+
+    Raises:
+        TooLarge: more bytes, rows or columns than the limits.
+        UnsupportedFormat: another format, a name that does not fit the content, a damaged file.
+        BadInput: no header, ragged rows, doubled or empty names, another encoding, no rows.
+    """
+    data = _load(source, name, max_bytes)
+    kind = _format(data, name)
+    if kind == "gzip":
+        data = _gunzip(data, name, max_bytes * EXPANSION)
+        kind = _format(data, name[:-3] if name.lower().endswith(".gz") else name)
+        if kind != "csv":
+            raise UnsupportedFormat(f"{name} holds {_WORDS[kind]} inside gzip, expected CSV text. {_ASK}")
+    if kind == "csv":
+        return read_csv_text(data, name, target)
+    budget = max_bytes * EXPANSION
+    table = _read_parquet(data, name, budget) if kind == "parquet" else _read_arrow(data, name, budget)
+    check_names([str(c) for c in table.column_names], name)
+    if not table.num_rows:
+        raise BadInput(f"{name} has {plural(table.num_columns, 'column')} but no row, expected rows.")
+    return table.to_pandas(ignore_metadata=True)
+
+
+# --- what it is ---------------------------------------------------------------------------------------------------
+
+
+def _load(source: Path | bytes, name: str, max_bytes: int) -> bytes:
+    if isinstance(source, Path):
+        try:
+            with source.open("rb") as file:
+                data = file.read(max_bytes + 1)
+                size = max(file.seek(0, io.SEEK_END), len(data))
+        except FileNotFoundError:
+            raise NotFound(f"There is no file {name}.") from None
+        except OSError as error:
+            raise BadInput(f"{name} cannot be read: {error.strerror or error}.") from None
+    else:
+        data, size = bytes(source), len(source)
+    if size > max_bytes:
+        raise TooLarge(
+            f"{name} has {megabytes(size)}, expected at most {megabytes(max_bytes)}. "
+            "Send it in parts, or raise the upload limit."
+        )
+    if not data:
+        raise BadInput(f"{name} is empty, expected a header line and rows.")
+    return data
+
+
+def _format(data: bytes, name: str) -> str:
+    """csv, gzip, parquet or arrow, as name and content say."""
+    lower = name.lower()
+    named = next((k for k in ("gzip", "csv", "parquet", "arrow") if lower.endswith(_ENDINGS[k])), None)
+    found = _sniff(data)
+    if found not in _ENDINGS:
+        called = f"is named as {_WORDS[named]} but holds" if named else "holds"
+        raise UnsupportedFormat(f"{name} {called} {found}. {_ASK}")
+    if named is not None and named != found:
+        raise UnsupportedFormat(f"{name} is named as {_WORDS[named]} but holds {_WORDS[found]}. Name it as what it is.")
+    return found
+
+
+def _sniff(data: bytes) -> str:
+    if data.startswith(b"\x1f\x8b"):
+        return "gzip"
+    if data.startswith(b"PAR1"):
+        return "parquet"
+    if data.startswith((b"ARROW1\0\0", b"\xff\xff\xff\xff")):
+        return "arrow"
+    foreign = next((words for magic, words in _FOREIGN if data.startswith(magic)), None)
+    if foreign is not None:
+        return foreign
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "csv"  # UTF-16: told as an encoding, below
+    return "binary data" if b"\0" in data[:65536] else "csv"
+
+
+def _gunzip(data: bytes, name: str, limit: int) -> bytes:
+    """The unpacked content, several members too; never holds more than `limit` bytes."""
+    out = bytearray()
+    rest: bytes = data
+    while rest.startswith(b"\x1f\x8b"):
+        unpacker = zlib.decompressobj(wbits=31)
+        try:
+            while not unpacker.eof:
+                piece = unpacker.decompress(rest, _CHUNK)
+                rest = unpacker.unconsumed_tail
+                out += piece
+                if len(out) > limit:
+                    raise TooLarge(
+                        f"{name} unpacks to more than {megabytes(limit)}, which is the limit. Send it in parts."
+                    )
+                if not piece and not rest and not unpacker.eof:
+                    raise UnsupportedFormat(f"{name} is cut off: its gzip stream has no end. Send it again.")
+        except zlib.error:
+            raise UnsupportedFormat(f"{name} is damaged: its gzip stream cannot be unpacked. Send it again.") from None
+        rest = unpacker.unused_data
+    if not out:
+        raise BadInput(f"{name} is empty once unpacked, expected a header line and rows.")
+    return bytes(out)
+
+
+# --- Parquet and Arrow --------------------------------------------------------------------------------------------
+
+
+def _read_parquet(data: bytes, name: str, budget: int) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    damaged = f"{name} is damaged: it begins like Parquet but cannot be read as such. Send it again."
+    try:
+        source = pa.BufferReader(data)
+        texts = [c.path for c in pq.ParquetFile(source).schema if c.physical_type == "BYTE_ARRAY" and "." not in c.path]
+        # Text is read as codes: a value of a megabyte in a million rows is then held once until it is counted.
+        file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=texts)
+        meta = file.metadata
+        check_shape(meta.num_rows, meta.num_columns, name, budget)
+        claimed = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
+        if claimed > budget:
+            raise TooLarge(f"{name} unpacks to {megabytes(claimed)}, expected at most {megabytes(budget)}.")
+        _check_types(file.schema_arrow, name)
+        batches: list[pa.RecordBatch] = []
+        used = 0
+        for batch in file.iter_batches(batch_size=65_536, use_threads=False):
+            plain = _plain(batch, name, budget - used)
+            used += plain.nbytes
+            batches.append(plain)
+        schema = batches[0].schema if batches else file.schema_arrow
+        return pa.Table.from_batches(batches, schema)
+    except (pa.ArrowException, OSError) as error:
+        raise UnsupportedFormat(damaged) from error
+
+
+def _check_types(schema: pa.Schema, name: str) -> None:
+    """Refuse columns that hold more than one value a row, or bytes."""
+    import pyarrow.types as at
+
+    takes = (
+        at.is_boolean, at.is_integer, at.is_floating, at.is_decimal, at.is_string, at.is_large_string,
+        at.is_timestamp, at.is_date, at.is_null,
+    )  # fmt: skip
+    problems = []
+    for field in schema:
+        kind = field.type.value_type if at.is_dictionary(field.type) else field.type
+        if not any(takes_it(kind) for takes_it in takes):
+            problems.append(
+                FieldProblem(f"column {field.name}", str(field.type)[:60], "numbers, text, booleans or instants")
+            )
+    if problems:
+        raise refusal(f"{name} has columns that cannot be taken", problems, "Remove or flatten them.")
+
+
+def _plain(batch: pa.RecordBatch, name: str, budget: int) -> pa.RecordBatch:
+    """The batch with codes replaced by their values and decimals by floats, if that fits the budget.
+
+    Raises:
+        TooLarge: the values would take more bytes than that.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.types as at
+
+    left = budget - batch.nbytes
+    out = []
+    for column in batch.columns:
+        kind = column.type
+        if at.is_dictionary(kind):
+            words = at.is_string(kind.value_type) or at.is_large_string(kind.value_type)
+            if words and len(column.dictionary):
+                lengths = pc.binary_length(column.dictionary).cast("int64")
+                left -= pc.sum(lengths.take(column.indices)).as_py() or 0
+            if left < 0:
+                break
+            column = column.cast(kind.value_type)
+        if at.is_decimal(column.type):
+            column = column.cast(pa.float64())
+        out.append(column)
+    if left < 0:
+        raise TooLarge(f"{name} unpacks to more than is taken. Send it in parts.")
+    return pa.RecordBatch.from_arrays(out, names=batch.schema.names)
+
+
+def _read_arrow(data: bytes, name: str, budget: int) -> pa.Table:
+    """An Arrow stream, or an Arrow file, which is a stream behind eight bytes."""
+    import pyarrow as pa
+
+    from core.data.ipc import unpacked_bytes
+
+    stream = data[8:] if data.startswith(b"ARROW1") else data
+    try:
+        claimed = unpacked_bytes(stream)
+        if claimed > budget:
+            raise TooLarge(f"{name} unpacks to {megabytes(claimed)}, expected at most {megabytes(budget)}.")
+        reader = pa.ipc.open_stream(pa.BufferReader(stream))
+        _check_types(reader.schema, name)
+        check_shape(0, len(reader.schema), name, budget)
+        batches: list[pa.RecordBatch] = []
+        rows = used = 0
+        for batch in reader:
+            batch.validate(full=True)
+            rows += batch.num_rows
+            check_shape(rows, batch.num_columns, name, budget)
+            plain = _plain(batch, name, budget - used)
+            used += plain.nbytes
+            batches.append(plain)
+        return pa.Table.from_batches(batches, batches[0].schema if batches else reader.schema)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise UnsupportedFormat(
+            f"{name} is damaged: it begins like Arrow but cannot be read as such. Send it again."
+        ) from error
+
+
+# --- downloads ----------------------------------------------------------------------------------------------------
+
+
+def write_csv(frame: pd.DataFrame) -> bytes:
+    """A frame as CSV (UTF-8, comma, empty = missing) that a spreadsheet cannot run.
+
+    Text that begins like a formula (= + - @ tab return) gets an apostrophe before it, numbers written as text do not.
+    """
+    safe = frame.copy(deep=False)
+    for i, dtype in enumerate(frame.dtypes):
+        if not (pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_datetime64_any_dtype(dtype)):
+            safe.isetitem(i, frame.iloc[:, i].map(_harmless, na_action="ignore").array)
+    safe.columns = [_harmless(str(c)) for c in frame.columns]
+    return safe.to_csv(index=False, lineterminator="\n").encode("utf-8")
+
+
+def _harmless(value: Any) -> Any:
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") and not NUMBER.fullmatch(value):
+        return f"'{value}"
+    return value
