@@ -182,16 +182,18 @@ def generate(
 def _score(X: np.ndarray, right_angles: np.ndarray, concept_seed: int) -> np.ndarray:
     """The weighted sum by a rule of length 1 that is turned by so many right angles, row by row."""
     rng = np.random.default_rng(concept_seed)
-    rule: np.ndarray = rng.standard_normal(X.shape[1])
-    rule /= np.linalg.norm(rule)
+    rule = _unit(rng.standard_normal((X.shape[1],)))
     straight = X @ rule
     if not right_angles.any():
         return straight
-    across: np.ndarray = rng.standard_normal(X.shape[1])
-    across = across - (across @ rule) * rule
-    across /= np.linalg.norm(across)
+    across = rng.standard_normal((X.shape[1],))
+    across = _unit(across - (across @ rule) * rule)
     angle = right_angles * (np.pi / 2)
     return np.cos(angle) * straight + np.sin(angle) * (X @ across)
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return np.divide(vector, np.linalg.norm(vector))
 
 
 def _check_arguments(

@@ -1,0 +1,256 @@
+"""Files that strangers send: read exactly, or refused with one clear message."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.data.files import read_table, write_csv
+from core.data.samples import SAMPLES, sample_path
+from core.errors import BadInput, ContinualError, NotFound, TooLarge, UnsupportedFormat
+
+MB = 1_000_000
+
+
+def read(
+    content: bytes | str, name: str = "rows.csv", *, max_bytes: int = MB, target: str | None = None
+) -> pd.DataFrame:
+    data = content.encode() if isinstance(content, str) else content
+    return read_table(data, name=name, max_bytes=max_bytes, target=target)
+
+
+def parquet(frame: pd.DataFrame) -> bytes:
+    sink = io.BytesIO()
+    frame.to_parquet(sink, index=False)
+    return sink.getvalue()
+
+
+def arrow(table: pa.Table, *, compression: str | None = None, file: bool = False) -> bytes:
+    sink = pa.BufferOutputStream()
+    make = pa.ipc.new_file if file else pa.ipc.new_stream
+    with make(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def zipped() -> bytes:
+    """A hundred megabytes of zeros in a few kilobytes."""
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb.csv", bytes(20 * MB))
+    return sink.getvalue()
+
+
+def read_or_words(content: bytes, name: str) -> tuple[int, str]:
+    """Rows read, or the refusal; any other error is a failure."""
+    try:
+        return len(read(content, name)), ""
+    except ContinualError as error:
+        return 0, str(error)
+
+
+WIDE = ",".join(f"c{i}" for i in range(10_000))
+MALFORMED: dict[str, tuple[bytes | str, str, type[ContinualError], str]] = {
+    "no header": ("1.5,2\n3,4\n", "a.csv", BadInput, "no header line"),
+    "ragged rows": ("a,b\n1,2\n3\n4,5,6\n", "a.csv", BadInput, "line 3 is 1 field, expected 2"),
+    "ragged rows below a text of several lines": ('a,b\n1,"x\ny"\n3\n', "a.csv", BadInput, "line 4 is 1 field"),
+    "duplicate columns": ("a,b,a\n1,2,3\n", "a.csv", BadInput, r"column a is there 2 times \(columns 1, 3\)"),
+    "a blank name": ("a, ,c\n1,2,3\n", "a.csv", BadInput, "column 2 is without a name"),
+    "wrong encoding": ("a,b\ncafé,1\n".encode("latin-1"), "a.csv", BadInput, r"byte 0xe9 at position 7 \(line 2\)"),
+    "UTF-16": ("a,b\n1,2\n".encode("utf-16"), "a.csv", BadInput, "UTF-16, expected UTF-8"),
+    "an open quotation mark": ('a,b\n"1,2\n3,4\n', "a.csv", BadInput, "not closed"),
+    "0 rows": ("a,b\n", "a.csv", BadInput, "header line but no row"),
+    "0 rows, blank lines": ("a,b\n\n\n", "a.csv", BadInput, "header line but no row"),
+    "an empty file": (b"", "a.csv", BadInput, "is empty"),
+    "blank lines only": ("\n \n", "a.csv", BadInput, "only blank lines"),
+    "10,000 columns": (WIDE + "\n" + WIDE + "\n", "a.csv", TooLarge, "10,000 columns, expected at most 2,000"),
+    "too big": (b"a,b\n" + b"1,2\n" * MB, "a.csv", TooLarge, "4.0 MB, expected at most 1.0 MB"),
+    "a zip bomb named .parquet": (zipped(), "a.parquet", UnsupportedFormat, "named as Parquet but holds a zip archive"),
+    "a gzip bomb": (gzip.compress(bytes(20 * MB)), "a.csv.gz", TooLarge, "unpacks to more than 10.0 MB"),
+    "gzip that is cut off": (gzip.compress(b"a,b\n1,2\n" * 99)[:-9], "a.csv.gz", UnsupportedFormat, "cut off"),
+    "gzip that is damaged": (b"\x1f\x8b\x08" + b"\0" * 40, "a.csv.gz", UnsupportedFormat, "damaged"),
+    "gzip named .csv": (gzip.compress(b"a,b\n1,2\n"), "a.csv", UnsupportedFormat, "named as CSV text but holds gzip"),
+    "text named .parquet": ("a,b\n1,2\n", "a.parquet", UnsupportedFormat, "named as Parquet but holds CSV text"),
+    "Parquet named .csv": (parquet(pd.DataFrame({"a": [1]})), "a.csv", UnsupportedFormat, "but holds Parquet"),
+    "Parquet that is cut off": (parquet(pd.DataFrame({"a": [1]}))[:-20], "a.parquet", UnsupportedFormat, "damaged"),
+    "Parquet without rows": (parquet(pd.DataFrame({"a": [1]})[:0]), "a.parquet", BadInput, "no row"),
+    "Parquet of lists": (parquet(pd.DataFrame({"a": [[1]]})), "a.parquet", BadInput, "column a is list"),
+    "Parquet of many equal rows": (
+        parquet(pd.DataFrame({f"c{i}": np.zeros(200_000) for i in range(10)})), "a.parquet", TooLarge, "200,000 rows"
+    ),
+    "Parquet with one long text in many rows": (
+        parquet(pd.DataFrame({"a": ["x" * 10_000] * 20_000})), "a.parquet", TooLarge, "unpacks to more"
+    ),
+    "Arrow that unpacks to too much": (
+        arrow(pa.table({"a": ["x" * 1000] * 20_000}), compression="zstd"), "a.arrow", TooLarge, r"20\.\d MB"
+    ),
+    "Arrow that is damaged": (b"\xff\xff\xff\xff" + b"\x10\0\0\0" + b"\1" * 40, "a.arrow", UnsupportedFormat, "damaged"),
+    "a workbook": (zipped(), "a.xlsx", UnsupportedFormat, "an Excel file is one"),
+    "a pickle": (b"\x80\x04\x95\0\0\0\0", "a.csv", UnsupportedFormat, "a pickle"),
+    "binary data": (b"a,b\n\0\1\2", "a.csv", UnsupportedFormat, "binary data"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_a_malformed_file_gets_one_clear_message(case: str) -> None:
+    content, name, error, words = MALFORMED[case]
+    with pytest.raises(error, match=words) as caught:
+        read(content, name)
+    assert name in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+def test_a_csv_file_is_read_with_its_types(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("\ufeffn, x ,site,ok,code\n1,0.5,east,true,007\n2,,NA,False,008\n", encoding="utf-8")
+    frame = read_table(path, name=path.name, max_bytes=MB)
+    assert list(frame.columns) == ["n", "x", "site", "ok", "code"]
+    assert frame["n"].tolist() == [1, 2]
+    assert frame["x"].dtype == np.float64
+    assert np.isnan(frame["x"][1])
+    assert frame["site"].isna().tolist() == [False, True]
+    assert frame["ok"].tolist() == [True, False]
+    assert frame["code"].tolist() == ["007", "008"]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_separator_and_line_ends_are_found(separator: str, line_end: str) -> None:
+    lines = [["a", "b"], ["1", "x"], ["2", "y"]]
+    frame = read(line_end.join(separator.join(line) for line in lines))
+    assert frame.to_dict("list") == {"a": [1, 2], "b": ["x", "y"]}
+
+
+def test_numbers_with_a_decimal_comma_are_numbers_in_a_semicolon_file() -> None:
+    assert read("a;b\n1,5;x\n-2,25;y\n")["a"].tolist() == [1.5, -2.25]
+
+
+def test_a_first_line_that_holds_the_target_is_a_header_even_of_digits() -> None:
+    assert list(read("0,1,2,y\n1,2,3,0\n", target="y").columns) == ["0", "1", "2", "y"]
+    assert list(read("0,1,2\n1,2,3\n", target="2").columns) == ["0", "1", "2"]
+    with pytest.raises(BadInput, match="no header line"):
+        read("0,1,2\n1,2,3\n")
+
+
+def test_missing_markers_blanks_and_infinities_do_not_turn_a_number_column_into_text() -> None:
+    frame = read('a,b,c\n 1.5 ,inf,""\nNA,-Infinity,"2"\n null,1e400,NaN\n')
+    assert frame["a"].isna().tolist() == [False, True, True]
+    assert np.isinf(frame["b"]).all()
+    assert frame["c"].tolist()[1] == 2.0
+
+
+def test_what_looks_like_a_number_but_is_a_name_stays_text() -> None:
+    frame = read("zip,hexa,long,day\n01234,0x1F,12345678901234567890,2026-03-01\n55555,0x20,1,2026-03-02\n")
+    assert frame["zip"].tolist() == ["01234", "55555"]
+    assert frame["hexa"].tolist() == ["0x1F", "0x20"]
+    assert frame["long"].tolist() == ["12345678901234567890", "1"]
+    assert frame["day"].tolist() == ["2026-03-01", "2026-03-02"]
+
+
+def test_sql_and_html_in_a_column_name_are_just_a_name() -> None:
+    names = ["'; DROP TABLE users; --", "<script>alert(1)</script>", "a b\nc", "${x}"]
+    frame = pd.DataFrame([[1, 2, 3, 4]], columns=names)
+    assert list(read(frame.to_csv(index=False)).columns) == names
+    assert list(read(parquet(frame), "a.parquet").columns) == names
+
+
+def test_parquet_is_read_as_pandas_reads_it() -> None:
+    frame = pd.DataFrame(
+        {"x": [1.0, np.nan, 3.0], "c": ["a", None, "b"], "n": [1, 2, 3], "t": pd.date_range("2026-01-01", periods=3)}
+    )
+    content = parquet(frame)
+    pd.testing.assert_frame_equal(read(content, "a.parquet"), pd.read_parquet(io.BytesIO(content)))
+
+
+@pytest.mark.parametrize("compression", [None, "lz4", "zstd"])
+@pytest.mark.parametrize("file", [False, True])
+def test_arrow_streams_and_files_are_read(compression: str | None, file: bool) -> None:
+    table = pa.table(
+        {"x": [1.5, None], "c": pa.array(["a", "b"]).dictionary_encode(), "d": pa.array([1, 2], pa.decimal128(5))}
+    )
+    frame = read(arrow(table, compression=compression, file=file), "a.arrow")
+    assert frame["c"].tolist() == ["a", "b"]
+    assert frame["d"].tolist() == [1.0, 2.0]
+
+
+def test_a_table_of_too_many_columns_is_refused_before_it_is_decoded() -> None:
+    wide = pd.DataFrame(np.zeros((1, 2500))).add_prefix("c")
+    for content, name in (parquet(wide), "a.parquet"), (arrow(pa.Table.from_pandas(wide)), "a.arrow"):
+        with pytest.raises(TooLarge, match="2,500 columns, expected at most 2,000"):
+            read(content, name, max_bytes=5 * MB)
+
+
+def test_a_gzip_of_several_members_is_read_whole() -> None:
+    assert read(gzip.compress(b"a,b\n1,2\n") + gzip.compress(b"3,4\n"), "a.csv.gz")["b"].tolist() == [2, 4]
+
+
+def test_a_file_that_is_not_there_is_said() -> None:
+    with pytest.raises(NotFound, match=r"no file gone\.csv"):
+        read_table(Path("gone.csv"), name="gone.csv", max_bytes=MB)
+
+
+@given(
+    st.binary(max_size=300),
+    st.sampled_from(["a.csv", "a.csv.gz", "a.parquet", "a.arrow", "a"]),
+    st.sampled_from([b"", b"PAR1", b"\xff\xff\xff\xff", b"ARROW1\0\0", b"\x1f\x8b\x08\0"]),
+)
+def test_any_bytes_are_read_or_refused_by_name(content: bytes, name: str, magic: bytes) -> None:
+    rows, told = read_or_words(magic + content, name)
+    assert (rows > 0) != bool(told)
+
+
+@given(st.binary(min_size=1, max_size=3), st.integers(min_value=0), st.sampled_from(["parquet", "arrow"]))
+def test_damaged_tables_are_read_or_refused_by_name(change: bytes, place: int, kind: str) -> None:
+    table = pd.DataFrame({"x": [1.5, 2.5], "c": ["a", "b"]})
+    whole = bytearray(parquet(table) if kind == "parquet" else arrow(pa.Table.from_pandas(table), compression="zstd"))
+    at = place % len(whole)
+    whole[at : at + len(change)] = change
+    rows, told = read_or_words(bytes(whole), f"a.{kind}")
+    assert (rows > 0) != bool(told)
+
+
+def test_a_download_cannot_run_in_a_spreadsheet() -> None:
+    frame = pd.DataFrame({"=cmd": ["=1+1", "@x", "-5", "+a", None, "plain"], "n": [-1.5, 2, 3, 4, 5, np.nan]})
+    assert write_csv(frame).decode().splitlines() == [
+        "'=cmd,n",
+        "'=1+1,-1.5",
+        "'@x,2.0",
+        "-5,3.0",
+        "'+a,4.0",
+        ",5.0",
+        "plain,",
+    ]
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(allow_nan=False, allow_infinity=False), st.text("abc ,;\"\n'é", min_size=1, max_size=6)),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_what_is_written_is_read_back(rows: list[tuple[float, str]]) -> None:
+    frame = pd.DataFrame(rows, columns=["x", "words"])
+    again = read(write_csv(frame))
+    assert again["x"].tolist() == frame["x"].tolist()
+    assert again["words"].tolist() == frame["words"].tolist()
+
+
+def test_the_sample_is_there_whole_and_named() -> None:
+    sample, path = SAMPLES["insects"], sample_path("insects")
+    frame = read_table(path, name=path.name, max_bytes=10 * MB, target=sample.target)
+    assert list(frame.columns) == [f"sensor_{i:02d}" for i in range(1, 34)] + ["y"]
+    assert frame["y"].value_counts().to_dict() == dict.fromkeys([2, 3, 4, 5, 11, 12], 4025)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() in (path.parent / "README.md").read_text()
+    with pytest.raises(NotFound, match="insects"):
+        sample_path("birds")

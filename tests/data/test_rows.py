@@ -1,0 +1,142 @@
+"""Rows of a request become the frame that models take, or every problem is named."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.data.schema import conform, infer_schema, rows_to_frame
+from core.errors import BadInput, FieldProblem
+from core.records import FeatureSchema
+
+FRAME = pd.DataFrame(
+    {
+        "feature1": [1.0, 2.0, 3.0],
+        "site": ["east", "west", None],
+        "ok": [True, False, True],
+        "key": ["a", "b", "c"],
+        "at": ["2026-01-01"] * 3,
+        "y": [0, 1, 0],
+    }
+)
+SCHEMA = infer_schema(FRAME, target="y", id_column="key", time_column="at")
+ROW: dict[str, Any] = {"feature1": 0.5, "site": "east", "ok": True}
+
+
+def test_rows_become_the_frame_that_conform_would_give() -> None:
+    rows = [ROW, {"feature1": None, "site": None, "ok": None}, {"feature1": 2, "site": "north", "ok": False}]
+    X, ids, times = rows_to_frame(rows, SCHEMA)
+    expected = pd.DataFrame({"feature1": [0.5, None, 2], "site": ["east", None, "north"], "ok": [True, None, False]})
+    pd.testing.assert_frame_equal(X, conform(expected, SCHEMA).X)
+    assert ids == times == [None, None, None]
+
+
+def test_a_row_may_bring_its_id_and_instant() -> None:
+    rows = [
+        {**ROW, "_id": "a7", "_time": "2026-03-01T12:00:00+02:00"},
+        {**ROW, "_id": 8, "_time": "2026-03-01"},
+        {**ROW, "key": "c", "at": "2026-03-01T00:00:00Z"},
+        {**ROW, "_id": None, "_time": None},
+        ROW,
+    ]
+    _, ids, times = rows_to_frame(rows, SCHEMA)
+    day = datetime(2026, 3, 1, tzinfo=UTC)
+    assert ids == ["a7", "8", "c", None, None]
+    assert times == [day.replace(hour=10), day, day, None, None]
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "seen", "expected"),
+    [
+        ({"feature1": "warm"}, "feature1", "'warm'", "a finite number or null"),
+        ({"feature1": "1.5"}, "feature1", "'1.5'", "a finite number or null"),
+        ({"feature1": True}, "feature1", "true", "a finite number or null"),
+        ({"feature1": float("nan")}, "feature1", "nan", "a finite number or null"),
+        ({"feature1": float("inf")}, "feature1", "inf", "a finite number or null"),
+        ({"feature1": 10**400}, "feature1", "1000", "a finite number or null"),
+        ({"feature1": [1]}, "feature1", "a list", "a finite number or null"),
+        ({"site": {"a": 1}}, "site", "an object", "text, a number or null"),
+        ({"site": float("inf")}, "site", "inf", "text, a number or null"),
+        ({"ok": "perhaps"}, "ok", "'perhaps'", "true, false or null"),
+        ({"ok": 2}, "ok", "2", "true, false or null"),
+        ({"feture1": 1}, "feture1", "an unknown feature", "'feature1'"),
+        ({"zzz": 1}, "zzz", "an unknown feature", "one of 3 known features"),
+        ({"y": 1}, "y", "the target", "features only"),
+        ({"_id": True}, "_id", "true", "text of 1 to 200"),
+        ({"_id": " "}, "_id", "' '", "text of 1 to 200"),
+        ({"_id": "x" * 201}, "_id", "'xxx", "text of 1 to 200"),
+        ({"_time": "soon"}, "_time", "'soon'", "an instant"),
+        ({"_time": 5}, "_time", "5", "an instant"),
+    ],
+)
+@pytest.mark.parametrize("single", [True, False])
+def test_a_problem_names_its_field(change: dict[str, Any], field: str, seen: str, expected: str, single: bool) -> None:
+    rows = [{**ROW, **change}] if single else [ROW, {**ROW, **change}]
+    with pytest.raises(BadInput, match=field) as caught:
+        rows_to_frame(rows, SCHEMA, single=single)
+    (problem,) = caught.value.problems
+    assert problem.field == (field if single else f"rows[1].{field}")
+    assert problem.seen.startswith(seen)
+    assert problem.expected.startswith(expected)
+
+
+def test_every_problem_is_named_up_to_twenty() -> None:
+    rows: list[Any] = [{"feature1": "a", "ok": 5, "more": 1}, [1], ROW, None]
+    with pytest.raises(BadInput, match="and 3 more") as caught:
+        rows_to_frame(rows, SCHEMA)
+    assert [p.field for p in caught.value.problems] == [
+        "rows[0].feature1", "rows[0].site", "rows[0].ok", "rows[0].more", "rows[1]", "rows[3]",
+    ]  # fmt: skip
+    with pytest.raises(BadInput) as caught:
+        rows_to_frame([{}] * 100, SCHEMA)
+    assert len(caught.value.problems) == 20
+    with pytest.raises(BadInput, match="no row"):
+        rows_to_frame([], SCHEMA)
+
+
+VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=3)),
+    lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(st.text(max_size=2), inner, max_size=2)),
+    max_leaves=3,
+)
+KEYS = st.sampled_from(["feature1", "site", "ok", "_id", "_time", "key", "at", "y", "other"])
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.dictionaries(KEYS, VALUES),
+            st.fixed_dictionaries({"feature1": VALUES, "site": VALUES, "ok": VALUES}),
+            VALUES,
+        ),
+        max_size=4,
+    )
+)
+def test_any_rows_are_taken_whole_or_refused_with_their_fields(rows: list[Any]) -> None:
+    problems: tuple[FieldProblem, ...] = ()
+    try:
+        X, ids, times = rows_to_frame(rows, SCHEMA)
+    except BadInput as error:
+        problems = error.problems
+    if problems:
+        assert all(p.field and p.expected for p in problems)
+        return
+    assert list(X.columns) == list(SCHEMA.names)
+    assert len(X) == len(ids) == len(times) == len(rows)
+    assert X["feature1"].dtype == np.float64
+    assert not np.isinf(X["feature1"]).any()
+    pd.testing.assert_frame_equal(X, conform(X, SCHEMA).X)
+
+
+def test_a_schema_of_numbers_only_takes_rows_too() -> None:
+    plain: FeatureSchema = infer_schema(pd.DataFrame({"a": [1, 2], "b": [3, 4], "y": [0, 1]}))
+    X, _, _ = rows_to_frame([{"b": 1, "a": None}], plain)
+    assert X.columns.tolist() == ["a", "b"]
+    assert np.isnan(X.loc[0, "a"])
+    assert X.loc[0, "b"] == 1.0
