@@ -14,15 +14,17 @@ from core.learning.policy import BOUND_SIGMA
 
 ADWIN_DELTA = 0.002
 ADWIN_STEP = 16  # cut points tried, in rows
+BLOCK_ROWS, LEAST_BLOCKS = 25, 8
 LEAST_SIDE = 10  # rows on either side of a split
 
 
-def is_rising(errors: np.ndarray, *, delta: float = ADWIN_DELTA) -> bool:
+def is_rising(errors: np.ndarray, *, delta: float = ADWIN_DELTA, inflated: float = 1.0) -> bool:
     """True when some cut divides the errors into an older and a newer part whose mean is higher by more than chance.
 
     Args:
         errors: shape (n,), >= 0, oldest first.
         delta: chance of a false alarm over all cuts (Bifet and Gavalda 2007, equation 3.1 with the variance bound).
+        inflated: `inflation` of the errors before.
     """
     n = len(errors)
     cuts = np.arange(ADWIN_STEP, n - ADWIN_STEP + 1, ADWIN_STEP)
@@ -33,16 +35,31 @@ def is_rising(errors: np.ndarray, *, delta: float = ADWIN_DELTA) -> bool:
     newer = (total[-1] - total[cuts - 1]) / (n - cuts)
     m = 1.0 / (1.0 / cuts + 1.0 / (n - cuts))
     log_term = math.log(2.0 * len(cuts) / delta)
-    bound = np.sqrt(2.0 / m * float(errors.var()) * log_term) + 2.0 / (3.0 * m) * log_term
+    bound = np.sqrt(2.0 / m * float(errors.var()) * inflated * log_term) + 2.0 / (3.0 * m) * log_term
     return bool(np.any(newer - older > bound))
 
 
-def falls_below(history: Sequence[tuple[int, float]], errors: np.ndarray) -> bool:
+def inflation(errors: np.ndarray) -> float:
+    """How much more the mean of neighbouring errors varies than that of independent ones; at least 1.
+
+    Errors of rows that follow each other in time often go together (weather, prices): so many rows tell less than
+    their number says. Measured by the variance of the means of blocks; 1 when there are too few blocks.
+    """
+    blocks = len(errors) // BLOCK_ROWS
+    variance = float(errors.var())
+    if blocks < LEAST_BLOCKS or variance == 0.0:
+        return 1.0
+    means = errors[-blocks * BLOCK_ROWS :].reshape(blocks, BLOCK_ROWS).mean(axis=1)
+    return max(1.0, BLOCK_ROWS * float(means.var(ddof=1)) / variance)
+
+
+def falls_below(history: Sequence[tuple[int, float]], errors: np.ndarray, *, inflated: float = 1.0) -> bool:
     """True when the mean error of a batch exceeds that of the last batches by more than chance (one-sided 1 %).
 
     Args:
         history: (rows, mean error) of the batches since the last change.
         errors: of the new batch: 0 or 1, or scaled absolute errors.
+        inflated: `inflation` of the errors before.
     """
     if not history or len(errors) == 0:
         return False
@@ -50,7 +67,7 @@ def falls_below(history: Sequence[tuple[int, float]], errors: np.ndarray) -> boo
     assert mean is not None
     binary = bool(np.isin(errors, (0.0, 1.0)).all())
     variance = max(mean * (1.0 - mean), 0.0) if binary else float(errors.var())
-    return float(errors.mean()) > mean + BOUND_SIGMA * math.sqrt(variance / len(errors))
+    return float(errors.mean()) > mean + BOUND_SIGMA * math.sqrt(variance * inflated / len(errors))
 
 
 def recent_mean(history: Sequence[tuple[int, float]]) -> float | None:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from pandas import DataFrame
 
-from core.learning.change import falls_below, is_rising, likeliest_split, recent_mean
+from core.learning.change import falls_below, inflation, is_rising, likeliest_split, recent_mean
 from core.learning.models import DEFAULT_FAMILIES, MODEL_FAMILIES, Committee, fit_family, predict_quietly
 from core.learning.policy import GATES, MCNEMAR_ALPHA, decide, metric_for, verdict
 from core.learning.state import LearnerState, Member, Watch
@@ -34,7 +34,7 @@ from core.records import (
 )
 
 HALF_LIFE_ROWS = 500  # a member's loss forgets half of what it was over so many rows
-SHARPNESS = 12.0  # weight of a member = exp(-SHARPNESS * loss)
+SHARPNESS = {False: 12.0, True: 20.0}  # weight of a member = exp(-sharpness * loss); True = regression
 LEAST_WEIGHT = 0.01  # members below are left out of the vote
 LEAST_PROBABILITY = 0.02  # a sure mistake costs no more than this says
 TAIL_ROWS = 1_000  # errors kept to find a change in
@@ -217,8 +217,10 @@ class _Turn:
         since = min(state.tail_since + self.n, len(tail))
         mean_before = recent_mean(state.history)
         if mean_before is not None:
-            sudden = self.n >= BATCH_ROWS and falls_below(state.history, errors)
-            self.changed = sudden or (float(errors.mean()) > mean_before and is_rising(tail[-since:]))
+            inflated = inflation(np.asarray(state.tail[-state.tail_since :])) if state.tail_since else 1.0
+            sudden = self.n >= BATCH_ROWS and falls_below(state.history, errors, inflated=inflated)
+            rising = float(errors.mean()) > mean_before and is_rising(tail[-since:], inflated=inflated)
+            self.changed = sudden or rising
         scored = (self.n, self.score.value) if self.score is not None and self.score.value is not None else None
         if not self.changed:
             self.state = replace(
@@ -314,7 +316,7 @@ class _Turn:
         answers = Answers(X.iloc[judged], self.schema.task)
         if first:
             fitted = self._first_losses(fitted, X.iloc[held_out[::2]], y[held_out[::2]])
-        weights = _weights(fitted)
+        weights = _weights(fitted, SHARPNESS[self.regression])
         entered = [(member, weight) for member, weight in zip(fitted, weights, strict=True) if weight > 0]
         self.candidates = self._candidates(fitted, weights, errors, seconds, answers, y[judged])
         self.state = replace(
@@ -419,7 +421,7 @@ class _Turn:
         """Members with those refitted that are due, dearest first, as far as the saved-up fits go."""
         best = min((m.loss for m in members if m.loss is not None and m.model is not None), default=None)
         members = [self._lent(member, best) for member in members]
-        weights = _weights(members, fitted_only=False)
+        weights = _weights(members, SHARPNESS[self.regression], fitted_only=False)
         tokens = min(self.state.tokens + self.policy.max_fits, SAVED_BATCHES * self.policy.max_fits)
         due = [
             i
@@ -614,14 +616,14 @@ def _appended(history: tuple[tuple[int, float], ...], entry: tuple[int, float]) 
     return (*history, entry)[-HISTORY_BATCHES:]
 
 
-def _weights(members: list[Member], *, fitted_only: bool = True) -> list[float]:
+def _weights(members: list[Member], sharpness: float, *, fitted_only: bool = True) -> list[float]:
     """Softmax of the members' losses; 0 for those without a model, and for those that hardly count."""
     usable = [m.loss is not None and (m.model is not None or not fitted_only) for m in members]
     if not any(usable):  # nothing measured yet: all models count alike
         usable = [m.model is not None for m in members]
         return [1.0 / max(sum(usable), 1) if u else 0.0 for u in usable]
     losses = np.array([m.loss if u and m.loss is not None else np.inf for m, u in zip(members, usable, strict=True)])
-    raw = np.exp(-SHARPNESS * (losses - losses.min()))
+    raw = np.exp(-sharpness * (losses - losses.min()))
     raw /= raw.sum()
     if fitted_only:
         raw = np.where(raw < LEAST_WEIGHT, 0.0, raw)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from pandas import DataFrame
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, TransformerMixin, clone
 from sklearn.compose import ColumnTransformer
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import (
@@ -33,10 +33,9 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from core.errors import BadInput
 from core.records import FeatureSchema, Task
 
-MISSING = "(missing)"  # the category that stands for an absent one
 MAX_BINS = 63  # of a numeric feature in boosting
 MAX_CATEGORIES = 50  # a feature's rarer categories share one code
-TREES = 50
+TREES = 30
 
 _CLASSIFICATION: tuple[Task, ...] = ("binary", "multiclass")
 _EVERY: tuple[Task, ...] = (*_CLASSIFICATION, "regression")
@@ -44,9 +43,8 @@ _EVERY: tuple[Task, ...] = (*_CLASSIFICATION, "regression")
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A kind of model, as a table entry."""
+    """A kind of model, as a table entry; its words are in `policy.FAMILY_LABELS`."""
 
-    label: str
     tasks: tuple[Task, ...]
     builder: Callable[[FeatureSchema, int], Pipeline]  # (schema, seed) -> unfitted pipeline
     windows: tuple[str, ...]  # the training windows it enters a race with by default
@@ -68,32 +66,49 @@ def _scaled(schema: FeatureSchema) -> ColumnTransformer:
     numbers = Pipeline(
         [("impute", SimpleImputer(strategy="median", keep_empty_features=True)), ("scale", StandardScaler())]
     )
-    categories = Pipeline(
-        [
-            ("impute", SimpleImputer(strategy="constant", fill_value=MISSING, missing_values=None)),
-            ("encode", OneHotEncoder(handle_unknown="ignore", max_categories=MAX_CATEGORIES, sparse_output=False)),
-        ]
+    categories = OneHotEncoder(handle_unknown="ignore", max_categories=MAX_CATEGORIES, sparse_output=False)
+    return _side_by_side(numbers, numeric, categories, other)
+
+
+def _coded(schema: FeatureSchema, *, impute: bool) -> ColumnTransformer:
+    """Numbers imputed or with their gaps, categories as whole numbers, unseen and missing ones apart: for trees."""
+    numeric, other = _columns(schema)
+    numbers = SimpleImputer(strategy="median", keep_empty_features=True) if impute else FillEmpty()
+    categories = OrdinalEncoder(
+        handle_unknown="use_encoded_value",
+        unknown_value=-1 if impute else np.nan,
+        encoded_missing_value=-2 if impute else np.nan,
+        max_categories=MAX_CATEGORIES,
     )
+    if not impute:  # a feature whose every value is missing leaves gaps only
+        categories = Pipeline([("code", categories), ("fill", FillEmpty())])
+    return _side_by_side(numbers, numeric, categories, other)
+
+
+def _side_by_side(numbers: Any, numeric: list[str], categories: Any, other: list[str]) -> ColumnTransformer:
     parts = [("numbers", numbers, numeric)] * bool(numeric) + [("categories", categories, other)] * bool(other)
     return ColumnTransformer(parts, verbose_feature_names_out=False)
 
 
-def _coded(schema: FeatureSchema, *, impute: bool) -> ColumnTransformer:
-    """Numbers as they are (or imputed), categories as whole numbers, unseen and missing ones as their own: for trees."""
-    numeric, other = _columns(schema)
-    numbers = SimpleImputer(strategy="median", keep_empty_features=True) if impute else "passthrough"
-    blank = -1.0 if impute else np.nan
-    codes = Pipeline(
-        [
-            ("impute", SimpleImputer(strategy="constant", fill_value=MISSING, missing_values=None)),
-            (
-                "encode",
-                OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=blank, max_categories=MAX_CATEGORIES),
-            ),
-        ]
-    )
-    parts = [("numbers", numbers, numeric)] * bool(numeric) + [("categories", codes, other)] * bool(other)
-    return ColumnTransformer(parts, verbose_feature_names_out=False)
+class FillEmpty(TransformerMixin, BaseEstimator):
+    """Puts 0 into columns that hold no value at all and leaves every other gap: boosting reads gaps, but not only gaps."""
+
+    def fit(self, X: Any, y: Any = None) -> FillEmpty:
+        """Remember which columns are empty."""
+        values = np.asarray(X, dtype=np.float64)
+        self.empty_ = np.isnan(values).all(axis=0)
+        self.n_features_in_ = values.shape[1]
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """The values, shape (n, columns)."""
+        values = np.array(X, dtype=np.float64)
+        values[:, self.empty_] = 0.0
+        return values
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """The names that came in."""
+        return np.asarray(input_features, dtype=object)
 
 
 # --- families ---------------------------------------------------------------------------------------------------
@@ -112,13 +127,7 @@ def _booster(schema: FeatureSchema, seed: int) -> Any:
 
     Coarse bins (64) and few rounds cost no accuracy on the streams that were measured, and two thirds of the time.
     """
-    numeric, other = _columns(schema)
-    options: dict[str, Any] = {
-        "max_bins": MAX_BINS,
-        "early_stopping": False,
-        "random_state": seed,
-        "categorical_features": list(range(len(numeric), len(numeric) + len(other))) or None,
-    }
+    options: dict[str, Any] = {"max_bins": MAX_BINS, "early_stopping": False, "random_state": seed}
     if schema.task == "regression":
         return HistGradientBoostingRegressor(max_iter=100, learning_rate=0.1, max_leaf_nodes=8, **options)
     if len(schema.classes) <= 2:
@@ -148,7 +157,7 @@ def _extra_trees(schema: FeatureSchema, seed: int) -> Pipeline:
 
 
 def _neighbours(schema: FeatureSchema, seed: int) -> Pipeline:
-    options: dict[str, Any] = {"n_neighbors": 5, "weights": "distance", "n_jobs": 1}
+    options: dict[str, Any] = {"n_neighbors": 5, "weights": "distance", "algorithm": "brute", "n_jobs": 1}
     model = KNeighborsRegressor(**options) if schema.task == "regression" else KNeighborsClassifier(**options)
     return Pipeline([("prepare", _scaled(schema)), ("model", model)])
 
@@ -171,9 +180,6 @@ class RowNumbered(ClassifierMixin, RegressorMixin, BaseEstimator):
         """Learn from rows in their order."""
         self.model_ = clone(self.model)
         self.n_rows_ = len(X)
-        mask = self.model.categorical_features
-        if mask is not None:
-            self.model_.set_params(categorical_features=list(mask))
         self.model_.fit(np.column_stack([X, np.arange(len(X), dtype=np.float64)]), y)
         if hasattr(self.model_, "classes_"):
             self.classes_ = self.model_.classes_
@@ -286,16 +292,14 @@ def union_of_classes(members: Sequence[Any]) -> np.ndarray:
 
 # Windows: "change" since the last change, "all", or the newest so many rows.
 MODEL_FAMILIES: dict[str, Family] = {
-    "logistic": Family("logistic regression", _CLASSIFICATION, _logistic, ("change", "1000")),
-    "ridge": Family("ridge regression", ("regression",), _ridge, ("change", "1000")),
-    "boosting": Family("gradient boosting", _EVERY, _boosting, ("change", "5000", "all")),
-    "dated_boosting": Family("gradient boosting with row number", _EVERY, _dated_boosting, ("all",)),
-    "linear_boosting": Family(
-        "linear and boosting on its residuals", ("regression",), _linear_boosting, ("change", "all"), fits=2
-    ),
-    "extra_trees": Family("extra-trees", _EVERY, _extra_trees, ("change", "all")),
-    "neighbours": Family("nearest neighbours", _EVERY, _neighbours, ("1000", "all"), fits=0),
-    "constant": Family("constant", _EVERY, _constant, ("all",), fits=0),
+    "logistic": Family(_CLASSIFICATION, _logistic, ("change", "1000")),
+    "ridge": Family(("regression",), _ridge, ("change", "1000", "all")),
+    "boosting": Family(_EVERY, _boosting, ("change", "5000", "all")),
+    "dated_boosting": Family(_EVERY, _dated_boosting, ("all",)),
+    "linear_boosting": Family(("regression",), _linear_boosting, ("change", "all"), fits=2),
+    "extra_trees": Family(_EVERY, _extra_trees, ("change", "all")),
+    "neighbours": Family(_EVERY, _neighbours, ("1000", "all"), fits=0),
+    "constant": Family(_EVERY, _constant, ("all",), fits=0),
 }
 
 # What races when a policy names no family; "constant" stands in only where nothing else can be fitted.
@@ -304,3 +308,15 @@ DEFAULT_FAMILIES: dict[Task, tuple[str, ...]] = {
     "multiclass": ("boosting", "dated_boosting", "extra_trees", "logistic", "neighbours"),
     "regression": ("ridge", "linear_boosting", "boosting"),
 }
+
+# What skops has to be told to trust, beside its own list, when it loads a model of ours (a set of names, not a scan:
+# a file that holds anything else is refused).
+TRUSTED_TYPES: tuple[str, ...] = (
+    "core.learning.models.Committee",
+    "core.learning.models.FillEmpty",
+    "core.learning.models.ResidualBoosting",
+    "core.learning.models.RowNumbered",
+    "numpy.dtype",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.tree._tree.Tree",
+)

@@ -255,7 +255,7 @@ def describe(policy: Policy) -> tuple[str, ...]:
     lines = [_SENTENCES[name](policy) for name in policy.triggers if name in _SENTENCES]
     if policy.cooldown_s > 0:
         lines.append(f"Races are at least {_duration(policy.cooldown_s)} apart.")
-    families = ", ".join(policy.families) if policy.families else "every family that suits the task"
+    families = ", ".join(FAMILY_LABELS[name] for name in policy.families) if policy.families else "every family that suits the task"
     windows = ", ".join(policy.windows) if policy.windows else "the windows each of them is best on"
     lines.append(
         f"Candidates: {families}; trained on {windows}, never on more than the newest {policy.max_train_rows:,} rows."
@@ -400,6 +400,19 @@ _SENTENCES: dict[str, Callable[[Policy], str]] = {
     ),
 }
 
+# The kinds of model that a policy may name, in words; `models.MODEL_FAMILIES` builds them. Here, because a page that
+# offers them does not load sklearn.
+FAMILY_LABELS: dict[str, str] = {
+    "logistic": "logistic regression",
+    "ridge": "ridge regression",
+    "boosting": "gradient boosting",
+    "dated_boosting": "gradient boosting with row number",
+    "linear_boosting": "linear with boosting on its residuals",
+    "extra_trees": "extra-trees",
+    "neighbours": "nearest neighbours",
+    "constant": "constant",
+}
+
 _FIELDS: dict[str, Callable[[Any], Any]] = {
     "name": _text,
     "metric": _metric,
@@ -408,7 +421,7 @@ _FIELDS: dict[str, Callable[[Any], Any]] = {
     "drift_share": _number_in(0, 1),
     "new_labels": _whole(1),
     "min_rows": _whole(1),
-    "families": _several(_text),
+    "families": _several(_one_of(lambda: FAMILY_LABELS)),
     "windows": _several(_window),
     "max_fits": _number_in(0),
     "min_new_share": _number_in(0, 1),

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from core.errors import StorageError
-from core.learning.models import MODEL_FAMILIES, Committee
+from core.learning.models import Committee
+from core.learning.policy import FAMILY_LABELS
 
 FORMAT = 1  # of the document; an older one is refused by name
 
@@ -39,7 +40,7 @@ class Member:
         """In words: "gradient boosting, last 1,000 rows"."""
         windows = {"all": "all rows", "change": "since the last change"}
         window = windows[self.window] if self.window in windows else f"last {int(self.window):,} rows"
-        return f"{MODEL_FAMILIES[self.family].label}, {window}"
+        return f"{FAMILY_LABELS[self.family]}, {window}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

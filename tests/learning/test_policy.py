@@ -1,0 +1,207 @@
+"""Deciding: triggers, clauses, gates and policies as data."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import fields, replace
+
+import pytest
+
+from core.errors import BadInput
+from core.learning.policy import (
+    CLAUSES,
+    GATES,
+    POLICIES,
+    TRIGGERS,
+    decide,
+    describe,
+    metric_for,
+    policy_from_document,
+    policy_named,
+    policy_to_document,
+    verdict,
+)
+from core.records import Comparison, Evidence, Policy, Score, to_document
+
+QUIET = Evidence(
+    n_rows=500, n_labelled=500, metric="accuracy", score=0.9, score_low=0.87, score_high=0.93, score_n=500,
+    recent_mean=0.9, share_drifted=0.0, labels_since_race=150,
+)  # fmt: skip
+# What makes each trigger fire, and what is just short of it, under EVERY.
+EVERY = Policy(name="every", triggers=tuple(TRIGGERS), new_labels=500, max_age_s=3600.0)
+FIRES = {
+    "no_champion": (
+        {"has_champion": False, "labels_since_race": 20, "score": None},
+        {"has_champion": False, "labels_since_race": 19, "score": None},
+    ),
+    "by_hand": ({"forced": True}, {"forced": False}),
+    "below_threshold": ({"score": 0.79, "recent_mean": None}, {"score": 0.8, "recent_mean": None}),
+    # .9 - 2.33 sqrt(.09 / 500) = .8687
+    "below_recent_mean": ({"score": 0.868}, {"score": 0.869}),
+    "change_found": ({"change_found": True}, {"change_found": False}),
+    "drift_share": ({"share_drifted": 0.3, "drifted": ("a",)}, {"share_drifted": 0.29}),
+    "new_labels": ({"labels_since_race": 500}, {"labels_since_race": 499}),
+    "age": ({"seconds_since_race": 3600.0}, {"seconds_since_race": 3599.0}),
+}
+
+
+def compared(wins: int, losses: int, n: int = 100, p: float = 0.5) -> Comparison:
+    return Comparison(
+        n=n, metric="accuracy", champion=None, challenger=Score(metric="accuracy", value=0.5), difference=None,
+        wins=wins, losses=losses, p=p,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("trigger", TRIGGERS)
+def test_every_trigger_fires_at_its_bound_and_not_before_it(trigger: str) -> None:
+    reached, short = FIRES[trigger]
+    firings = decide(replace(QUIET, **reached), EVERY).firings
+    assert [f.trigger for f in firings] == [trigger]
+    assert firings[0].reason.endswith(".")
+    assert decide(replace(QUIET, **short), EVERY).action == "nothing"
+
+
+@pytest.mark.parametrize("trigger", TRIGGERS)
+def test_a_trigger_that_the_policy_does_not_name_does_not_fire(trigger: str) -> None:
+    others = replace(EVERY, triggers=tuple(name for name in TRIGGERS if name != trigger))
+    assert decide(replace(QUIET, **FIRES[trigger][0]), others).firings == ()
+
+
+@pytest.mark.parametrize("trigger", TRIGGERS)
+def test_stored_evidence_and_policy_give_the_stored_decision(trigger: str) -> None:
+    evidence = replace(QUIET, **FIRES[trigger][0])
+    stored = to_document(evidence)
+    again = Evidence(**{**stored, "drifted": tuple(stored["drifted"])})
+    assert decide(again, policy_from_document(policy_to_document(EVERY))) == decide(evidence, EVERY)
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "mae"])
+def test_where_less_is_better_the_threshold_lies_above(metric: str) -> None:
+    policy = replace(EVERY, threshold=0.5)
+    worse = replace(QUIET, metric=metric, score=0.6, score_low=0.5, score_high=0.7, recent_mean=0.4)
+    assert {f.trigger for f in decide(worse, policy).firings} == {"below_threshold", "below_recent_mean"}
+    assert decide(replace(worse, score=0.3, score_low=0.2, score_high=0.41), policy).action == "nothing"
+
+
+def test_a_score_over_too_few_rows_fires_nothing() -> None:
+    assert decide(replace(QUIET, score=0.1, score_n=99), EVERY).action == "nothing"
+
+
+def test_drift_without_new_labels_is_an_alert_and_by_hand_is_a_race() -> None:
+    drifted = replace(QUIET, share_drifted=0.5, drifted=("a", "b"), labels_since_race=0)
+    decision = decide(drifted, EVERY)
+    assert decision.action == "alert"
+    assert "0 of 100" in decision.reason
+    assert decide(replace(drifted, forced=True), EVERY).action == "retrain"
+
+
+def test_the_cooldown_holds_back_all_but_what_is_done_by_hand() -> None:
+    policy = replace(EVERY, cooldown_s=600.0)
+    early = replace(QUIET, labels_since_race=500, seconds_since_race=599.0)
+    assert decide(early, policy).action == "alert"
+    assert decide(replace(early, seconds_since_race=600.0), policy).action == "retrain"
+    assert decide(replace(early, forced=True), policy).action == "retrain"
+
+
+@pytest.mark.parametrize("clause", CLAUSES)
+def test_every_clause_passes_on_a_clear_win_and_fails_on_nothing_or_a_loss(clause: str) -> None:
+    check = CLAUSES[clause]
+    won = check(compared(40, 10, p=0.00002), EVERY)
+    assert won.passed and won.name == clause and won.reason
+    lost = check(compared(0, 0, n=0, p=1.0), EVERY)
+    assert not lost.passed and lost.reason and won.reason != lost.reason
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_every_gate_names_known_clauses_and_lets_a_clear_winner_in(gate: str) -> None:
+    policy = replace(EVERY, gate=gate)
+    assert set(GATES[gate]) <= set(CLAUSES)
+    result = verdict(compared(40, 10, p=0.00002), policy, kind="refresh")
+    assert result.promote and result.kind == "refresh"
+    assert [c.name for c in result.clauses] == list(GATES[gate])
+
+
+def test_gates_differ_in_what_they_refuse() -> None:
+    slightly, even = compared(11, 10, p=1.0), compared(10, 10, p=1.0)
+    let_in = {
+        gate: (verdict(slightly, replace(EVERY, gate=gate)).promote, verdict(even, replace(EVERY, gate=gate)).promote)
+        for gate in GATES
+    }
+    assert let_in == {"none": (True, True), "held_back": (True, False), "superior": (False, False)}
+
+
+def test_the_first_model_has_nothing_to_beat() -> None:
+    assert verdict(None, policy_named("careful"), first=True).kind == "promotion"
+
+
+@pytest.mark.parametrize("name", [*POLICIES, "default"])
+def test_every_policy_is_told_in_sentences_and_survives_json(name: str) -> None:
+    policy = policy_named(name)
+    assert policy_from_document(policy_to_document(policy)) == policy
+    sentences = describe(policy)
+    assert len(sentences) >= 4
+    assert all(sentence.endswith(".") for sentence in sentences)
+
+
+def test_default_is_balanced_and_changes_are_taken() -> None:
+    assert policy_named("default") == POLICIES["balanced"]
+    changed = policy_named("balanced", threshold=0.7, families=["logistic"])
+    assert (changed.threshold, changed.families, changed.name) == (0.7, ("logistic",), "balanced")
+    assert any("below 0.7" in sentence for sentence in describe(changed))
+
+
+def test_never_and_original_do_what_they_say() -> None:
+    bad = replace(QUIET, score=0.2, labels_since_race=10_000, change_found=True, share_drifted=1.0)
+    assert decide(bad, policy_named("never")).action == "nothing"
+    assert [f.trigger for f in decide(bad, policy_named("original")).firings] == ["below_threshold"]
+    assert decide(replace(bad, score=0.8), policy_named("original")).action == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"threshold": "high"}, "threshold"),
+        ({"triggers": ["sunrise"]}, "triggers"),
+        ({"triggers": "age"}, "triggers"),
+        ({"gate": "wide open"}, "gate"),
+        ({"metric": "beauty"}, "metric"),
+        ({"windows": ["yesterday"]}, "windows"),
+        ({"drift_share": 1.5}, "drift_share"),
+        ({"new_labels": 0}, "new_labels"),
+        ({"new_labels": 2.5}, "new_labels"),
+        ({"max_fits": float("nan")}, "max_fits"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_a_policy_that_cannot_be_taken_names_the_field(changes: dict, field: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        policy_named("balanced", **changes)
+    assert [problem.field for problem in caught.value.problems] == [field]
+    assert field in str(caught.value)
+
+
+def test_an_unknown_policy_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(BadInput, match="never, original, careful, balanced, fast"):
+        policy_named("bold")
+    with pytest.raises(BadInput, match="name"):
+        policy_from_document({})
+
+
+def test_every_field_of_a_policy_is_checked() -> None:
+    assert set(policy_to_document(EVERY)) == {f.name for f in fields(Policy)}
+    assert policy_from_document(policy_to_document(EVERY)) == EVERY
+
+
+def test_the_metric_suits_the_task() -> None:
+    assert metric_for(policy_named("balanced"), "regression") == "r2"
+    assert metric_for(policy_named("balanced", metric="kappa"), "binary") == "kappa"
+    assert metric_for(policy_named("balanced", metric="roc_auc"), "multiclass") == "accuracy"
+
+
+def test_pages_can_import_policy_and_metrics_without_sklearn_or_scipy() -> None:
+    code = (
+        "import sys, core.learning.policy, core.performance.realised; "
+        "sys.exit(any(m in sys.modules for m in ('sklearn', 'scipy', 'mlflow', 'pandas')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
