@@ -1,0 +1,370 @@
+"""Who may: people with passwords and roles, the throttle on sign-ins, the trail of changes; tokens are in `tokens.py`.
+
+Passwords are kept as bcrypt hashes and never logged or shown again. Cookies are the pages' affair.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any, Literal, cast
+
+from loguru import logger
+from sqlalchemy import delete, func, or_, select
+from sqlalchemy.orm import Session
+
+from core.errors import BadInput, Conflict, NotAuthenticated, NotFound
+from core.services.tokens import SCOPES as SCOPES
+from core.services.tokens import Scope as Scope
+from core.services.tokens import TokenInfo as TokenInfo
+from core.services.tokens import Tokens as Tokens
+from core.services.tokens import create_token as create_token
+from core.services.tokens import list_tokens as list_tokens
+from core.services.tokens import revoke_token as revoke_token
+from core.storage import audit as audit_log
+from core.storage.tables import AuditEntry, SignInFailure, User
+from core.storage.workspace import Workspace
+
+Role = Literal["viewer", "operator", "admin"]
+ROLES: tuple[Role, ...] = ("viewer", "operator", "admin")
+
+FIRST_USER = "admin"
+MIN_PASSWORD = 8  # characters
+MAX_PASSWORD = 72  # bytes: bcrypt reads no more
+BCRYPT_ROUNDS = 12
+NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")  # lower case: the sign-in form's library folds names
+
+FREE_FAILURES = {"user": 5, "client": 20}  # a client may be a whole office behind one address
+FIRST_LOCK = timedelta(minutes=1)
+LONGEST_LOCK = timedelta(minutes=15)
+FORGET_AFTER = timedelta(hours=1)
+
+SEEN_EVERY = timedelta(minutes=1)
+VISIT_GAP = timedelta(minutes=30)  # after so long a pause the next click is a new visit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserInfo:
+    """A person who may sign in."""
+
+    name: str
+    role: Role
+    epoch: int  # a cookie of an older epoch has ended
+    created_at: datetime
+    last_seen_at: datetime | None
+    previous_visit_at: datetime | None  # end of the visit before this one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstUser:
+    """The user made on the first start; `password` only when it was generated, to be shown once."""
+
+    name: str
+    password: str | None
+    generated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditInfo:
+    """One entry of the trail: who changed what outside the cycles."""
+
+    id: int
+    at: datetime
+    who: str
+    what: str
+    project_id: int | None
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+
+
+# --- people -----------------------------------------------------------------------------------------------------
+
+
+def _hash(password: str) -> str:
+    import bcrypt
+
+    if len(password) < MIN_PASSWORD:
+        raise BadInput(f"The password has {len(password)} characters, expected at least {MIN_PASSWORD}.")
+    size = len(password.encode())
+    if size > MAX_PASSWORD:
+        raise BadInput(f"The password has {size} bytes, expected at most {MAX_PASSWORD}. Choose a shorter one.")
+    if "\0" in password:
+        raise BadInput("The password holds a NUL character, expected characters that can be typed.")
+    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(BCRYPT_ROUNDS)).decode()
+
+
+@lru_cache(maxsize=1)
+def _nobodys_hash() -> str:
+    """What the password of an unknown user is compared with, so that it takes as long as a known one's."""
+    return _hash(secrets.token_urlsafe(16))
+
+
+def _matches(password: str, password_hash: str) -> bool:
+    import bcrypt
+
+    secret = password.encode()
+    fits = len(secret) <= MAX_PASSWORD and b"\0" not in secret
+    same = bcrypt.checkpw(secret if fits else b"too long", password_hash.encode())
+    return same and fits
+
+
+def _role(role: str) -> Role:
+    if role not in ROLES:
+        raise BadInput(f"Role is {role!r}, expected one of {', '.join(ROLES)}.")
+    return role
+
+
+def _fold(name: str) -> str:
+    return name.strip().lower()
+
+
+def _user(row: User) -> UserInfo:
+    return UserInfo(
+        name=row.name,
+        role=cast(Role, row.role),
+        epoch=row.epoch,
+        created_at=row.created_at,
+        last_seen_at=row.last_seen_at,
+        previous_visit_at=row.previous_visit_at,
+    )
+
+
+def _find(session: Session, name: str) -> User | None:
+    return session.scalar(select(User).where(User.name == _fold(name)))
+
+
+def _existing(session: Session, name: str) -> User:
+    row = _find(session, name)
+    if row is None:
+        raise NotFound(f"There is no user '{name[:64]}'. `users list` shows them.")
+    return row
+
+
+def _keep_an_admin(session: Session, row: User) -> None:
+    admins = session.scalar(select(func.count()).select_from(User).where(User.role == "admin")) or 0
+    if row.role == "admin" and admins == 1:
+        raise Conflict(f"'{row.name}' is the only admin. Make another user admin first.")
+
+
+def ensure_first_user(ws: Workspace, now: datetime) -> FirstUser | None:
+    """Make the admin `admin` when there is no user at all; None when there is one.
+
+    With STREAMLIT_PASSWORD set that is the password; else one is generated, returned this once and kept as a hash.
+    """
+    with ws.database.read() as session:
+        if session.scalar(select(User.id).limit(1)) is not None:
+            return None
+    given = ws.settings.streamlit_password
+    password = given.get_secret_value() if given is not None else secrets.token_urlsafe(12)
+    password_hash = _hash(password)
+    with ws.database.write() as session:
+        if session.scalar(select(User.id).limit(1)) is not None:  # another process was quicker
+            return None
+        session.add(User(name=FIRST_USER, password_hash=password_hash, role="admin", epoch=1, created_at=now))
+        audit_log.record(session, who="first start", what="user added", after={"user": FIRST_USER}, now=now)
+    return FirstUser(name=FIRST_USER, password=None if given is not None else password, generated=given is None)
+
+
+def create_user(ws: Workspace, name: str, password: str, role: str, *, by: str, now: datetime) -> UserInfo:
+    """Add a person.
+
+    Raises:
+        BadInput: a name, password or role that cannot be used.
+        Conflict: the name is taken.
+    """
+    folded, checked = _fold(name), _role(role)
+    if NAME.fullmatch(folded) is None:
+        raise BadInput(
+            f"User name {name[:80]!r} cannot be used, expected 1 to 64 letters a to z, digits, '.', '_', '@' or '-'."
+        )
+    password_hash = _hash(password)
+    with ws.database.write() as session:
+        if _find(session, folded) is not None:
+            raise Conflict(f"There is already a user '{folded}'.")
+        row = User(name=folded, password_hash=password_hash, role=checked, epoch=1, created_at=now)
+        session.add(row)
+        audit_log.record(session, who=by, what="user added", after={"user": folded, "role": role}, now=now)
+        session.flush()
+        return _user(row)
+
+
+def set_password(ws: Workspace, name: str, password: str, *, by: str, now: datetime) -> None:
+    """Change a password; every open session of that person ends, and a lock on the name is lifted."""
+    password_hash = _hash(password)
+    with ws.database.write() as session:
+        row = _existing(session, name)
+        row.password_hash = password_hash
+        row.epoch += 1
+        if (failures := session.get(SignInFailure, _key("user", row.name))) is not None:
+            session.delete(failures)
+        audit_log.record(session, who=by, what="password set", after={"user": row.name}, now=now)
+
+
+def set_role(ws: Workspace, name: str, role: str, *, by: str, now: datetime) -> None:
+    """Change a role; it counts from the person's next click on. Conflict for the only admin."""
+    role = _role(role)
+    with ws.database.write() as session:
+        row = _existing(session, name)
+        if row.role == role:
+            return
+        _keep_an_admin(session, row)
+        before, after = {"user": row.name, "role": row.role}, {"user": row.name, "role": role}
+        audit_log.record(session, who=by, what="role changed", before=before, after=after, now=now)
+        row.role = role
+
+
+def remove_user(ws: Workspace, name: str, *, by: str, now: datetime) -> None:
+    """Remove a person; open sessions end. Conflict for the only admin."""
+    with ws.database.write() as session:
+        row = _existing(session, name)
+        _keep_an_admin(session, row)
+        before = {"user": row.name, "role": row.role}
+        audit_log.record(session, who=by, what="user removed", before=before, now=now)
+        session.delete(row)
+
+
+def list_users(ws: Workspace) -> list[UserInfo]:
+    """Everybody, by name."""
+    with ws.database.read() as session:
+        return [_user(row) for row in session.scalars(select(User).order_by(User.name))]
+
+
+def get_user(ws: Workspace, name: str) -> UserInfo | None:
+    """One person as stored now; None when removed. Pages ask at each run: role and epoch may have changed."""
+    with ws.database.read() as session:
+        row = _find(session, name)
+        return None if row is None else _user(row)
+
+
+def note_visit(ws: Workspace, name: str, now: datetime) -> None:
+    """Remember that the person is here; written at most once a minute."""
+    with ws.database.read() as session:
+        row = _find(session, name)
+        if row is None or (row.last_seen_at is not None and now - row.last_seen_at < SEEN_EVERY):
+            return
+    with ws.database.write() as session:
+        row = _find(session, name)
+        if row is not None:
+            if row.last_seen_at is not None and now - row.last_seen_at >= VISIT_GAP:
+                row.previous_visit_at = row.last_seen_at
+            row.last_seen_at = now
+
+
+def sign_out_everywhere(ws: Workspace, name: str) -> None:
+    """End every session of that person: older cookies carry an older epoch."""
+    with ws.database.write() as session:
+        _existing(session, name).epoch += 1
+
+
+def authenticator_credentials(ws: Workspace) -> dict[str, Any]:
+    """What streamlit-authenticator wants to be given: a copy of its own, with hashes only."""
+    with ws.database.read() as session:
+        people = {
+            row.name: {"name": row.name, "email": "", "password": row.password_hash, "roles": [row.role]}
+            for row in session.scalars(select(User))
+        }
+    return copy.deepcopy({"usernames": people})
+
+
+# --- signing in -------------------------------------------------------------------------------------------------
+
+
+def verify_password(ws: Workspace, name: str, password: str, client: str, now: datetime) -> UserInfo:
+    """The person whose password this is.
+
+    Every attempt is counted before it is judged, so many at once do not slip through. After 5 failures on a name, or 20
+    from a client, both known or not, it is locked for a minute, then twice as long each time, up to 15 minutes.
+
+    Raises:
+        NotAuthenticated: wrong name or password (which of them is not told), or locked, and for how long.
+    """
+    keys = {"user": _key("user", _fold(name)), "client": _key("client", client)}
+    with ws.database.write() as session:
+        session.execute(_forgotten(now))
+        locked = [row.locked_until for key in keys.values() if (row := session.get(SignInFailure, key)) is not None]
+        until = max((at for at in locked if at is not None and at > now), default=None)
+        if until is None:
+            for kind, key in keys.items():
+                _count_attempt(session, key, FREE_FAILURES[kind], now)
+        found = _find(session, name)
+        stored = found.password_hash if found is not None else None
+    if until is not None:
+        wait = int((until - now).total_seconds()) + 1
+        raise NotAuthenticated(f"Too many failed sign-ins. Try again in {wait} s.")
+    nobody = _nobodys_hash()
+    if not _matches(password, stored or nobody) or stored is None:
+        logger.warning("failed sign-in")
+        raise NotAuthenticated("The user name or the password is wrong.")
+    with ws.database.write() as session:
+        if (row := session.get(SignInFailure, keys["user"])) is not None:
+            session.delete(row)
+        # One good account does not wash a client clean: only this attempt is taken back.
+        if (row := session.get(SignInFailure, keys["client"])) is not None:
+            row.count, row.locked_until = max(row.count - 1, 0), None
+        user = _find(session, name)
+        if user is None:
+            raise NotAuthenticated("The user name or the password is wrong.")
+        return _user(user)
+
+
+def _key(kind: str, value: str) -> str:
+    # Hashed: names and addresses are as long as a stranger likes, and nobody needs to read them here.
+    return f"{kind}:{hashlib.sha256(value.encode(errors='replace')).hexdigest()}"
+
+
+def _forgotten(now: datetime) -> Any:
+    old = now - FORGET_AFTER
+    unlocked = or_(SignInFailure.locked_until.is_(None), SignInFailure.locked_until < old)
+    return delete(SignInFailure).where(SignInFailure.first_at < old, unlocked)
+
+
+def _count_attempt(session: Session, key: str, free: int, now: datetime) -> None:
+    row = session.get(SignInFailure, key)
+    if row is None:
+        row = SignInFailure(key=key, count=0, first_at=now)
+        session.add(row)
+    row.count += 1
+    if row.count >= free:
+        row.locked_until = now + min(FIRST_LOCK * 2 ** min(row.count - free, 10), LONGEST_LOCK)
+
+
+# --- the trail --------------------------------------------------------------------------------------------------
+
+
+def audit(
+    ws: Workspace,
+    who: str,
+    what: str,
+    project_id: int | None,
+    before: dict[str, Any] | None,
+    after: dict[str, Any] | None,
+    now: datetime,
+) -> None:
+    """Add an entry that belongs to no other change of ours, such as a download."""
+    with ws.database.write() as session:
+        audit_log.record(session, who=who, what=what, project_id=project_id, before=before, after=after, now=now)
+
+
+def audit_entries(ws: Workspace, limit: int = 50, offset: int = 0) -> tuple[list[AuditInfo], int]:
+    """One page of the trail, newest first, and how many entries there are."""
+    with ws.database.read() as session:
+        total = session.scalar(select(func.count()).select_from(AuditEntry)) or 0
+        rows = session.scalars(select(AuditEntry).order_by(AuditEntry.id.desc()).limit(limit).offset(offset))
+        entries = [
+            AuditInfo(
+                id=row.id,
+                at=row.at,
+                who=row.who,
+                what=row.what,
+                project_id=row.project_id,
+                before=row.before,
+                after=row.after,
+            )
+            for row in rows
+        ]
+    return entries, total

@@ -1,0 +1,239 @@
+"""Bearer tokens of programs: made, listed, revoked, and checked in memory at every request.
+
+A token is shown once and kept as its sha256; it is never logged. What a header or a status code is, the API knows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from loguru import logger
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from core.errors import BadInput, NotAllowed, NotAuthenticated, NotFound, StorageError
+from core.storage import audit
+from core.storage.tables import ApiToken, Project
+from core.storage.workspace import Workspace
+
+Scope = Literal["predict", "ingest", "read", "admin"]
+SCOPES: tuple[Scope, ...] = ("predict", "ingest", "read", "admin")
+
+TOKEN_PREFIX = "cml_"
+REREAD_S = 1.0
+NOTE_USE_EVERY = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenInfo:
+    """A bearer token without its secret. `id` None = the API_KEY setting."""
+
+    id: int | None
+    name: str
+    prefix: str
+    scopes: tuple[Scope, ...]
+    project_id: int | None  # None = every project
+    created_at: datetime | None
+    created_by: str | None
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+    def allows(self, scope: Scope) -> bool:
+        """Whether it holds this scope; admin holds all, the others only themselves."""
+        return scope in self.scopes or "admin" in self.scopes
+
+
+def _token(row: ApiToken) -> TokenInfo:
+    return TokenInfo(
+        id=row.id,
+        name=row.name,
+        prefix=row.prefix,
+        scopes=tuple(row.scopes),
+        project_id=row.project_id,
+        created_at=row.created_at,
+        created_by=row.created_by,
+        expires_at=row.expires_at,
+        revoked_at=row.revoked_at,
+        last_used_at=row.last_used_at,
+    )
+
+
+def create_token(
+    ws: Workspace,
+    name: str,
+    scopes: Sequence[str],
+    project_id: int | None = None,
+    expires_at: datetime | None = None,
+    *,
+    by: str,
+    now: datetime,
+) -> tuple[TokenInfo, str]:
+    """Make a token; the second value is the token itself, which nobody can read again.
+
+    Raises:
+        BadInput: no or unknown scopes, no name, an expiry in the past.
+        NotFound: no such project.
+    """
+    wanted = tuple(dict.fromkeys(scopes))
+    unknown = [s for s in wanted if s not in SCOPES]
+    if not wanted or unknown:
+        seen = ", ".join(repr(s[:40]) for s in unknown) or "none"
+        raise BadInput(f"Scopes: {seen}, expected some of {', '.join(SCOPES)}.")
+    if not name.strip() or len(name) > 100:
+        raise BadInput(f"The token's name has {len(name.strip())} characters, expected 1 to 100.")
+    if expires_at is not None and expires_at <= now:
+        raise BadInput(f"The token would expire at {expires_at:%Y-%m-%d %H:%M}, expected an instant after now.")
+    token = TOKEN_PREFIX + secrets.token_urlsafe(32)
+    with ws.database.write() as session:
+        if project_id is not None and session.get(Project, project_id) is None:
+            raise NotFound(f"There is no project with id {project_id}.")
+        row = ApiToken(
+            name=name.strip(),
+            prefix=token[: len(TOKEN_PREFIX) + 4],
+            sha256=_digest(token),
+            scopes=list(wanted),
+            project_id=project_id,
+            created_at=now,
+            created_by=by,
+            expires_at=expires_at,
+        )
+        session.add(row)
+        after = {"token": row.name, "scopes": list(wanted)}
+        audit.record(session, who=by, what="token made", project_id=project_id, after=after, now=now)
+        session.flush()
+        return _token(row), token
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode(errors="replace")).hexdigest()
+
+
+def list_tokens(ws: Workspace) -> list[TokenInfo]:
+    """All tokens, newest first, revoked and expired ones included."""
+    with ws.database.read() as session:
+        return [_token(row) for row in session.scalars(select(ApiToken).order_by(ApiToken.id.desc()))]
+
+
+def revoke_token(ws: Workspace, token_id: int, *, by: str, now: datetime) -> None:
+    """End a token for good; every process refuses it within 2 seconds. Once revoked, nothing more happens."""
+    with ws.database.write() as session:
+        row = session.get(ApiToken, token_id)
+        if row is None:
+            raise NotFound(f"There is no token with id {token_id}. `keys list` shows them.")
+        if row.revoked_at is None:
+            row.revoked_at = now
+            before = {"token": row.name, "scopes": row.scopes}
+            audit.record(session, who=by, what="token revoked", project_id=row.project_id, before=before, now=now)
+
+
+class Tokens:
+    """The tokens in memory, for a process that checks one at every request; safe to share between threads.
+
+    They are read anew once a second while requests come. Where `due` is True, `check` asks or writes the database: an event loop
+    then calls it in a thread.
+    """
+
+    def __init__(self, ws: Workspace, api_key: str | None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._ws = ws
+        self._clock = clock
+        self._api_key = _digest(api_key) if api_key is not None else None
+        self._lock = threading.Lock()
+        self._known: dict[str, TokenInfo] = {}
+        self._noted: dict[int, datetime] = {}
+        self._read_at: float | None = None
+
+    def due(self, bearer: str, now: datetime) -> bool:
+        """Whether checking this token needs the database."""
+        digest = _digest(bearer)
+        if self._is_api_key(digest):
+            return False
+        token = self._known.get(digest)
+        return token is None or self._age() > REREAD_S or self._unnoted(token, now)
+
+    def check(self, bearer: str, scope: Scope | None, project_id: int | None, now: datetime) -> TokenInfo:
+        """The token: in force, with the scope (None = any) and may act on the project (None = no certain one).
+
+        Raises:
+            NotAuthenticated: unknown, revoked or expired.
+            NotAllowed: in force, but without the scope or for another project.
+            StorageError: the tokens cannot be read.
+        """
+        token = self._authenticate(bearer, now)
+        if scope is not None and not token.allows(scope):
+            raise NotAllowed(f"This token has the scope {', '.join(token.scopes)}; this needs {scope}.")
+        if project_id is not None and token.project_id is not None and token.project_id != project_id:
+            raise NotAllowed("This token is for another project.")
+        return token
+
+    def _authenticate(self, bearer: str, now: datetime) -> TokenInfo:
+        digest = _digest(bearer)
+        if self._is_api_key(digest):
+            return _API_KEY
+        with self._lock:
+            # A token that is not known may have been made a moment ago by another process.
+            if digest not in self._known or self._age() > REREAD_S:
+                self._read()
+            token = self._known.get(digest)
+        if token is None:
+            raise NotAuthenticated("This token is not known here. `keys create` makes one.")
+        if token.revoked_at is not None:
+            raise NotAuthenticated("This token was revoked.")
+        if token.expires_at is not None and token.expires_at <= now:
+            raise NotAuthenticated(f"This token expired at {token.expires_at:%Y-%m-%d %H:%M} UTC.")
+        if self._unnoted(token, now):
+            self._note_use(token, now)
+        return token
+
+    def _is_api_key(self, digest: str) -> bool:
+        return self._api_key is not None and hmac.compare_digest(digest, self._api_key)
+
+    def _age(self) -> float:
+        return float("inf") if self._read_at is None else self._clock() - self._read_at
+
+    def _read(self) -> None:
+        at = self._clock()
+        try:
+            with self._ws.database.read() as session:
+                self._known = {row.sha256: _token(row) for row in session.scalars(select(ApiToken))}
+        except SQLAlchemyError as error:
+            raise StorageError("The tokens cannot be read: the database is out of reach.") from error
+        self._read_at = at
+
+    def _unnoted(self, token: TokenInfo, now: datetime) -> bool:
+        assert token.id is not None
+        last = self._noted.get(token.id) or token.last_used_at
+        return last is None or now - last >= NOTE_USE_EVERY
+
+    def _note_use(self, token: TokenInfo, now: datetime) -> None:
+        assert token.id is not None
+        self._noted[token.id] = now
+        try:
+            with self._ws.database.write() as session:
+                row = session.get(ApiToken, token.id)
+                if row is not None:
+                    row.last_used_at = now
+        except SQLAlchemyError as error:  # the request itself may well succeed
+            logger.warning("a token's use could not be noted: {error}", error=type(error).__name__)
+
+
+_API_KEY = TokenInfo(
+    id=None,
+    name="API_KEY",
+    prefix="",
+    scopes=("admin",),
+    project_id=None,
+    created_at=None,
+    created_by=None,
+    expires_at=None,
+    revoked_at=None,
+    last_used_at=None,
+)
