@@ -55,9 +55,9 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     return same or next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.7)), None)
 
 
-def refusal(lead: str, problems: Sequence[FieldProblem], advice: str = "") -> BadInput:
+def refusal(lead: str, problems: Sequence[FieldProblem], advice: str = "", *, verb: str = "is") -> BadInput:
     """A `BadInput` whose text names the first problems and how many more there are."""
-    told = "; ".join(f"{p.field} is {p.seen}, expected {p.expected}" for p in problems[:3])
+    told = "; ".join(f"{p.field} {verb} {p.seen}, expected {p.expected}" for p in problems[:3])
     more = f"; and {len(problems) - 3:,} more" if len(problems) > 3 else ""
     return BadInput(f"{lead}: {told}{more}.{' ' if advice else ''}{advice}", tuple(problems[:MAX_PROBLEMS]))
 

@@ -155,7 +155,7 @@ def _ragged(body: memoryview, expected: int, delimiter: str, name: str, first_li
                     break
     except csv.Error as error:
         problems.append(FieldProblem(f"line {reader.line_num + first_line}", str(error), "CSV"))
-    return refusal(f"{name} has ragged rows", problems, "Quote values that hold the separator.")
+    return refusal(f"{name} has ragged rows", problems, "Quote values that hold the separator.", verb="has")
 
 
 def _typed(column: pa.ChunkedArray, delimiter: str) -> pa.ChunkedArray:

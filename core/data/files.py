@@ -235,7 +235,7 @@ def _plain(batch: pa.RecordBatch, name: str, budget: int) -> pa.RecordBatch:
             column = column.cast(pa.float64())
         out.append(column)
     if left < 0:
-        raise TooLarge(f"{name} unpacks to more than is taken. Send it in parts.")
+        raise TooLarge(f"{name} unpacks to more bytes than are taken from a file of its size limit. Send it in parts.")
     return pa.RecordBatch.from_arrays(out, names=batch.schema.names)
 
 

@@ -62,8 +62,8 @@ def read_or_words(content: bytes, name: str) -> tuple[int, str]:
 WIDE = ",".join(f"c{i}" for i in range(10_000))
 MALFORMED: dict[str, tuple[bytes | str, str, type[ContinualError], str]] = {
     "no header": ("1.5,2\n3,4\n", "a.csv", BadInput, "no header line"),
-    "ragged rows": ("a,b\n1,2\n3\n4,5,6\n", "a.csv", BadInput, "line 3 is 1 field, expected 2"),
-    "ragged rows below a text of several lines": ('a,b\n1,"x\ny"\n3\n', "a.csv", BadInput, "line 4 is 1 field"),
+    "ragged rows": ("a,b\n1,2\n3\n4,5,6\n", "a.csv", BadInput, "line 3 has 1 field, expected 2"),
+    "ragged rows below a text of several lines": ('a,b\n1,"x\ny"\n3\n', "a.csv", BadInput, "line 4 has 1 field"),
     "duplicate columns": ("a,b,a\n1,2,3\n", "a.csv", BadInput, r"column a is there 2 times \(columns 1, 3\)"),
     "a blank name": ("a, ,c\n1,2,3\n", "a.csv", BadInput, "column 2 is without a name"),
     "wrong encoding": ("a,b\ncafé,1\n".encode("latin-1"), "a.csv", BadInput, r"byte 0xe9 at position 7 \(line 2\)"),
@@ -94,7 +94,7 @@ MALFORMED: dict[str, tuple[bytes | str, str, type[ContinualError], str]] = {
     "Arrow that unpacks to too much": (
         arrow(pa.table({"a": ["x" * 1000] * 20_000}), compression="zstd"), "a.arrow", TooLarge, r"20\.\d MB"
     ),
-    "Arrow that is damaged": (b"\xff\xff\xff\xff" + b"\x10\0\0\0" + b"\1" * 40, "a.arrow", UnsupportedFormat, "damaged"),
+    "Arrow that is damaged": (b"\xff\xff\xff\xff\x10\0\0\0" + b"\1" * 40, "a.arrow", UnsupportedFormat, "damaged"),
     "a workbook": (zipped(), "a.xlsx", UnsupportedFormat, "an Excel file is one"),
     "a pickle": (b"\x80\x04\x95\0\0\0\0", "a.csv", UnsupportedFormat, "a pickle"),
     "binary data": (b"a,b\n\0\1\2", "a.csv", UnsupportedFormat, "binary data"),

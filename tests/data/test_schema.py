@@ -77,8 +77,14 @@ def test_the_target_tells_the_task(values: list[Any], task: str, classes: tuple[
 def test_what_the_user_names_goes_before_what_the_columns_look_like() -> None:
     frame = table(zone=[1, 2, 3, 1, 2, 3], flag=[0, 1, 0, 1, 0, 1], key=list("abcdef"), day=["2026-01-01"] * 6)
     found = infer_schema(
-        frame, target="x", task="multiclass", id_column="key", time_column="day", categorical=["zone"], kinds={"flag": "boolean"}
-    )  # fmt: skip
+        frame,
+        target="x",
+        task="multiclass",
+        id_column="key",
+        time_column="day",
+        categorical=["zone"],
+        kinds={"flag": "boolean"},
+    )
     assert found.classes == (0, 1, 2, 3, 4, 5)
     assert {f.name: f.kind for f in found.features} == {
         "site": "categorical",
@@ -184,7 +190,7 @@ def test_ids_become_text_and_must_be_there_once() -> None:
     assert conform(table(key=[7.0, 8, 9, 10, 11, 12]), found).ids == ["7", "8", "9", "10", "11", "12"]
     with pytest.raises(BadInput, match="column key, row 3 is 'a', as in row 1, expected an id of its own"):
         conform(table(key=list("abacde")), found)
-    with pytest.raises(BadInput, match="column key, row 2 is .*, expected a row id"):
+    with pytest.raises(BadInput, match=r"column key, row 2 is .*, expected a row id"):
         conform(table(key=["a", None, "c", "d", "e", "f"]), found)
     with pytest.raises(BadInput, match="at most 200 characters"):
         conform(table(key=["a" * 201, *"bcdef"]), found)
@@ -220,7 +226,7 @@ def test_instants_are_utc_whatever_their_form() -> None:
         assert str(times.dtype) == "datetime64[us, UTC]"
         assert set(times) == {noon}
     for bad in ("03/04/2026", "soon", None, 2026, True):
-        with pytest.raises(BadInput, match="column at, row 1 is .*, expected an instant"):
+        with pytest.raises(BadInput, match=r"column at, row 1 is .*, expected an instant"):
             conform(table(at=bad), found)
 
 
@@ -275,7 +281,13 @@ def test_a_schema_comes_back_from_json_as_it_was(
         Feature(name=n, kind=k, categories=() if k == "numeric" else ("a", "b"), low=low, high=low)
         for n, k in zip(names[1:], kinds, strict=False)
     )
-    made = FeatureSchema(task="multiclass" if classes else "regression", target=names[0], features=features, classes=tuple(sorted(classes)), id_column=None, time_column=names[0])  # fmt: skip
+    made = FeatureSchema(
+        task="multiclass" if classes else "regression",
+        target=names[0],
+        features=features,
+        classes=tuple(sorted(classes)),
+        time_column=names[0],
+    )
     again = schema_from_document(json.loads(json.dumps(schema_to_document(made))))
     assert again == made
     assert [type(c) for c in again.classes] == [type(c) for c in made.classes]
