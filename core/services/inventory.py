@@ -44,7 +44,9 @@ def inventory(ws: Workspace, project_id: int) -> Inventory:
 def races(ws: Workspace, project_id: int, *, limit: int = 100) -> list[CycleReport]:
     """The newest cycles that raced candidates, newest first."""
     with ws.database.read() as session:
-        statement = select(Cycle).where(Cycle.project_id == project_id, Cycle.decision == "retrain", Cycle.candidates.is_not(None))
+        statement = select(Cycle).where(
+            Cycle.project_id == project_id, Cycle.decision == "retrain", Cycle.candidates.is_not(None)
+        )
         found = session.scalars(statement.order_by(Cycle.id.desc()).limit(limit))
         return [report for report in map(monitoring.cycle_from, found) if report.candidates]
 
@@ -60,5 +62,10 @@ def cycle_page(ws: Workspace, project_id: int, cycle_id: int, page_rows: int) ->
     with ws.database.read() as session:
         if session.scalar(select(Cycle.id).where(Cycle.project_id == project_id, Cycle.id == cycle_id)) is None:
             return None
-        newer = session.scalar(select(func.count()).select_from(Cycle).where(Cycle.project_id == project_id, Cycle.id > cycle_id)) or 0
+        newer = (
+            session.scalar(
+                select(func.count()).select_from(Cycle).where(Cycle.project_id == project_id, Cycle.id > cycle_id)
+            )
+            or 0
+        )
     return newer // page_rows + 1

@@ -1,0 +1,482 @@
+"""What will it do next, why did it do that? The policy in sentences, every cycle with its evidence, and the replay of a decision."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import streamlit as st
+
+from core import plots, ui
+from core.errors import ContinualError
+from core.learning.policy import POLICIES, TRIGGERS, describe, policy_from_document, policy_to_document
+from core.records import CycleReport, Evidence, Policy, ProjectInfo
+from core.services import inventory, jobs, monitoring, projects
+
+PAGE_ROWS = 20
+CAUSES = {
+    "schedule": "the clock",
+    "button": "a button",
+    "api": "the API",
+    "cli": "the command line",
+    "live": "the live run",
+}
+DECISIONS = {"nothing": "✓ Nothing", "alert": "⚠ Alert", "retrain": "↻ Retrain"}
+OUTCOMES = {
+    "none": None,
+    "promoted": "▲ Promoted",
+    "refreshed": "↻ Refreshed",
+    "rejected": "– Rejected",
+    "rolled_back": "▼ Rolled back",
+    "failed": "✕ Failed",
+}
+TRIGGER_WORDS = {
+    "no_champion": "first race",
+    "by_hand": "by hand",
+    "below_threshold": "below the threshold",
+    "below_recent_mean": "below its recent mean",
+    "change_found": "errors changed",
+    "drift_share": "share of drifted features",
+    "new_labels": "new labels",
+    "age": "age of the last race",
+}
+
+
+# --- what it will do ------------------------------------------------------------------------------------------------
+
+
+def show_verdict(ctx: ui.Context, project: ProjectInfo, last: CycleReport | None) -> None:
+    """Next check, the policy in a sentence, the last decision."""
+    with ctx.ws.database.read() as session:
+        age = jobs.heartbeat_age(session, ctx.now)
+    interval = ctx.ws.settings.check_interval_s
+    if project.paused:
+        state, next_check = "watch", "**Checks are paused: nothing happens by itself.**"
+    elif age is None:
+        state, next_check = "unknown", "**No scheduler has run here yet: checks happen when somebody asks.**"
+    elif age > jobs.MISSED_BEATS * interval:
+        state, next_check = (
+            "bad",
+            f"**The scheduler has been silent for {ui.seconds(age)}.** Start it: `make run`, or `python scheduler.py`.",
+        )
+    else:
+        state, next_check = (
+            "well",
+            f"**Next check in {ui.seconds(max(interval - age, 0.0))}**, then every {ui.seconds(interval)}.",
+        )
+    if last is not None and last.status == "failed":
+        state = "bad"
+    decided = (
+        f" Last decision, {ui.when(last.started_at, ctx)}: {DECISIONS.get(last.decision, 'none').split(' ')[-1].lower()}. {ui.plain(last.reason or last.error or '')}"
+        if last
+        else " No check has found anything new yet."
+    )
+    rule = next(
+        (
+            line
+            for name, line in zip(project.policy.triggers, describe(project.policy), strict=False)
+            if name == "below_threshold"
+        ),
+        "",
+    )
+    with ui.verdict(state, f"{next_check} Policy {ui.plain(project.policy.name)}: {ui.plain(rule)}{decided}"):
+        ui.download_json("This policy as JSON", f"{project.slug}-policy.json", policy_to_document(project.policy))
+
+
+def show_policy(ctx: ui.Context, project: ProjectInfo) -> None:
+    """Every rule in a sentence with its value."""
+    policy = project.policy
+    with ui.card(
+        f"The policy “{policy.name}”: {ui.counted(len(policy.triggers), 'trigger')}, {gate_words(policy)}",
+        "It counts from the next cycle on; every cycle keeps the policy it was decided by",
+    ):
+        for line in describe(policy):
+            st.markdown(f"- {ui.plain(line)}")
+        with st.container(horizontal=True):
+            closed = not ctx.may("operator")
+            if st.button("Edit", icon=":material/edit:", key="edit", disabled=closed, help=ctx.why_not("operator")):
+                edit_dialog(ctx, project)
+            label, icon = (
+                ("Resume checks", ":material/play_arrow:") if project.paused else ("Pause checks", ":material/pause:")
+            )
+            if st.button(
+                label,
+                icon=icon,
+                key="pause",
+                disabled=closed,
+                help=ctx.why_not("operator") or "A cycle asked for by hand still runs.",
+            ):
+                projects.set_paused(ctx.ws, project, not project.paused, by=ctx.user.name, now=ctx.now)
+                ui.toast_next(
+                    "Checks run again." if project.paused else "Checks are paused; resume them here.", icon=icon
+                )
+                st.rerun()
+
+
+def gate_words(policy: Policy) -> str:
+    """The gate in three words."""
+    return {"none": "no gate", "held_back": "a held-back gate", "superior": "a strict gate"}.get(
+        policy.gate, policy.gate
+    )
+
+
+@st.dialog("Edit the policy", icon=":material/edit:", width="medium")
+def edit_dialog(ctx: ui.Context, project: ProjectInfo) -> None:
+    """Start from a ready-made policy or the present one, then change what is asked about most."""
+    policy = project.policy
+    name = st.selectbox(
+        "Start from",
+        ["as it is", *POLICIES],
+        key="p-name",
+        help="A ready-made policy sets everything; the fields below then change it. The threshold stays yours.",
+    )
+    base = (
+        policy
+        if name == "as it is"
+        else dataclasses.replace(POLICIES[name], threshold=policy.threshold, metric=policy.metric)
+    )
+    tag = f"{base.name}-{name}"
+    triggers = st.pills(
+        "Triggers",
+        list(TRIGGERS),
+        selection_mode="multi",
+        default=list(base.triggers),
+        format_func=lambda t: TRIGGER_WORDS.get(t, t),
+        key=f"p-triggers-{tag}",
+    )
+    with ui.grid(columns=2):
+        threshold = st.number_input(
+            f"Threshold of {ui.metric_label(base.metric)}",
+            value=float(base.threshold),
+            step=0.01,
+            format="%.3f",
+            key=f"p-threshold-{tag}",
+        )
+        share = st.number_input(
+            "Drift share",
+            min_value=0.0,
+            max_value=1.0,
+            value=float(base.drift_share),
+            step=0.05,
+            key=f"p-share-{tag}",
+            help="Share of the features that drifted from which a race starts.",
+        )
+        labels = st.number_input(
+            "New labels",
+            min_value=1,
+            value=int(base.new_labels),
+            step=50,
+            key=f"p-labels-{tag}",
+            help="A race starts after this many newly labelled rows.",
+        )
+        rows = st.number_input(
+            "Rows for a score",
+            min_value=1,
+            value=int(base.min_rows),
+            step=10,
+            key=f"p-rows-{tag}",
+            help="Labelled rows that a measurement needs before a score may start a race.",
+        )
+    try:
+        changed = {
+            **policy_to_document(base),
+            "triggers": list(triggers),
+            "threshold": threshold,
+            "drift_share": share,
+            "new_labels": labels,
+            "min_rows": rows,
+        }
+        wanted = policy_from_document(changed)
+    except ContinualError as error:
+        ui.error_box(error)
+        return
+    before, after = set(describe(policy)), describe(wanted)
+    new = [line for line in after if line not in before]
+    st.markdown("**What changes**" if new or len(after) != len(before) else "Nothing changes yet.")
+    for line in new:
+        st.markdown(f"- {ui.plain(line)}")
+    for line in describe(policy):
+        if line not in after:
+            st.markdown(f"- ~~{ui.plain(line)}~~")
+    if st.button("Save the policy", type="primary", key="p-save", disabled=wanted == policy):
+        try:
+            projects.set_policy(ctx.ws, project, wanted, by=ctx.user.name, now=ctx.now)
+        except ContinualError as error:
+            ui.error_box(error)
+            return
+        ui.toast_next(
+            "The policy counts from the next cycle on. The audit holds the one before.", icon=":material/check_circle:"
+        )
+        st.rerun()
+
+
+# --- what it did -----------------------------------------------------------------------------------------------------
+
+
+def cycle_line(cycle: CycleReport) -> dict[str, Any]:
+    """One cycle as a line of the table."""
+    evidence = cycle.evidence
+    version = f" v{cycle.champion_after}" if cycle.outcome in ("promoted", "refreshed", "rolled_back") else ""
+    outcome = OUTCOMES.get(cycle.outcome, cycle.outcome)
+    return {
+        "Cycle": cycle.id,
+        "When": cycle.started_at,
+        "Cause": cycle.cause,
+        "Rows": evidence.n_rows if evidence else None,
+        "Score": evidence.score if evidence else None,
+        "Drifted": evidence.share_drifted if evidence else None,
+        "Decision": "… Running" if cycle.status == "running" else DECISIONS.get(cycle.decision, cycle.decision) or None,
+        "Outcome": outcome + version if outcome else None,
+        "Seconds": cycle.seconds,
+    }
+
+
+def show_cycles(ctx: ui.Context, project: ProjectInfo, total: int) -> CycleReport | None:
+    """One page of the audit; returns the cycle that the address names, else the newest one."""
+    asked = st.query_params.get("cycle", "")
+    named = int(asked) if asked.isdecimal() else None
+    at_page = inventory.cycle_page(ctx.ws, project.id, named, PAGE_ROWS) if named is not None else 1
+    if at_page is None:
+        st.warning(f"This project has no cycle {named}; the newest is shown.", icon=":material/help:")
+    pages = max(math.ceil(total / PAGE_ROWS), 1)
+    metric = ui.metric_label(project.policy.metric)
+    with ui.card(
+        f"{ui.counted(total, 'cycle')}, newest first",
+        f"A check that finds nothing new leaves no row · score: {metric} on the newly labelled rows · select a row to read why",
+    ):
+        above = st.container()
+        with st.container(horizontal=True, vertical_alignment="center"):
+            page = (
+                st.pagination(pages, default=min(at_page or 1, pages), key="page", bind="query-params")
+                if pages > 1
+                else 1
+            )
+            st.space("stretch")
+            found, _ = monitoring.cycles(ctx.ws, project.id, limit=PAGE_ROWS, offset=(page - 1) * PAGE_ROWS)
+            lines = [cycle_line(c) for c in found]
+            ui.download_table("This page of cycles as CSV", f"{project.slug}-cycles-{page}.csv", lines)
+        ids = [c.id for c in found]
+        at = ids.index(named) if named in ids else 0
+        key = f"cycles-{project.id}-{page}"
+        above.dataframe(
+            lines,
+            hide_index=True,
+            row_height=32,
+            height="content" if len(found) <= 8 else 294,
+            placeholder="–",
+            on_select=lambda: name_cycle(key, ids),
+            selection_mode="single-row-required",
+            selection_default={"selection": {"rows": [at]}},
+            key=key,
+            alt=f"{len(found)} of {total} cycles with cause, evidence, decision and outcome",
+            column_config={
+                "Cycle": st.column_config.NumberColumn(width=60),
+                "When": st.column_config.DatetimeColumn(format="D MMM, HH:mm", timezone=ctx.timezone, width=110),
+                "Cause": st.column_config.TextColumn(width=80),
+                "Rows": st.column_config.NumberColumn(format="localized", width=65),
+                "Score": st.column_config.NumberColumn(format="%.3f", width=65),
+                "Drifted": st.column_config.NumberColumn(format="percent", width=75),
+                "Decision": st.column_config.TextColumn(width=100),
+                "Outcome": st.column_config.TextColumn(width=150),
+                "Seconds": st.column_config.NumberColumn(format="%.1f", width=75),
+            },
+        )
+    return found[at] if found else None
+
+
+def name_cycle(key: str, ids: list[int]) -> None:
+    """Put the selected cycle into the address, so that a link shows it again."""
+    rows = st.session_state[key].selection.rows
+    if rows:
+        st.query_params["cycle"] = str(ids[rows[0]])
+
+
+def evidence_lines(evidence: Evidence) -> list[tuple[str, str]]:
+    """What a decision rested on, as pairs of name and value."""
+    metric = ui.metric_label(evidence.metric)
+    score = (
+        "not measured: no newly labelled row"
+        if evidence.score is None
+        else f"{evidence.score:.3f}"
+        + (
+            f" ({evidence.score_low:.3f}–{evidence.score_high:.3f})"
+            if evidence.score_low is not None and evidence.score_high is not None
+            else ""
+        )
+        + f", n = {evidence.score_n:,}"
+    )
+    names = ", ".join(evidence.drifted[:4]) + (
+        f" and {len(evidence.drifted) - 4} more" if len(evidence.drifted) > 4 else ""
+    )
+    drift = (
+        "not judged"
+        if evidence.share_drifted is None
+        else f"{evidence.share_drifted:.0%} of the features" + (f": {names}" if names else "")
+    )
+    lines = [
+        ("New rows", f"{evidence.n_rows:,}, {evidence.n_labelled:,} newly labelled"),
+        (metric, score),
+        ("Its recent mean", "none yet" if evidence.recent_mean is None else f"{evidence.recent_mean:.3f}"),
+        ("Drifted", drift),
+        ("Labels since the last race", f"{evidence.labels_since_race:,}"),
+        ("Errors changed", "yes, inside these rows" if evidence.change_found else "no"),
+    ]
+    if evidence.forced:
+        lines.append(("Asked by hand", "yes"))
+    return lines
+
+
+def show_cycle(ctx: ui.Context, project: ProjectInfo, cycle: CycleReport) -> None:
+    """One turn of the loop, step by step: evidence, decision, race, comparison, verdict."""
+    if cycle.status == "failed":
+        st.error(
+            f"Cycle {cycle.id} failed: {ui.plain(cycle.error or 'no reason was stored')} What was there before stays as it was; the next check tries again.",
+            icon=":material/error:",
+        )
+    left, right = st.columns(2)
+    with (
+        left,
+        ui.card(
+            f"Evidence of cycle {cycle.id}",
+            f"{ui.when(cycle.started_at, ctx)}, caused by {CAUSES.get(cycle.cause, cycle.cause)}{f', asked by {ui.plain(cycle.by)}' if cycle.by else ''}",
+        ),
+    ):
+        if cycle.evidence is None:
+            st.markdown("It ended before there was evidence.")
+        else:
+            ui.pairs(evidence_lines(cycle.evidence))
+    with (
+        right,
+        ui.card(
+            f"Decision: {cycle.decision or 'none'}",
+            f"{ui.counted(len(cycle.firings), 'trigger')} fired" if cycle.firings else "No trigger fired",
+        ),
+    ):
+        for firing in cycle.firings:
+            st.markdown(
+                f":material/bolt: **{TRIGGER_WORDS.get(firing.trigger, firing.trigger)}**: {ui.plain(firing.reason)}"
+            )
+        if not cycle.firings:
+            st.markdown(ui.plain(cycle.reason) or "No decision was made.")
+        replay(ctx, cycle)
+    if cycle.candidates:
+        show_race_and_verdict(ctx, cycle)
+
+
+def replay(ctx: ui.Context, cycle: CycleReport) -> None:
+    """The stored evidence through the stored policy again: the same decision, or not."""
+    if cycle.evidence is None:
+        return
+    if not st.button(
+        "Replay this decision",
+        icon=":material/replay:",
+        key=f"replay-{cycle.id}",
+        help="Puts the stored evidence through the stored policy once more.",
+    ):
+        return
+    try:
+        stored, again, same = monitoring.replay_decision(ctx.ws, cycle.id)
+    except ContinualError as error:
+        ui.error_box(error)
+        return
+    if same:
+        st.success(
+            f"Same: {ui.counted(len(again.firings), 'trigger')} fired, decision “{again.action}”.",
+            icon=":material/check_circle:",
+        )
+    else:
+        st.error(
+            f"Not the same: stored “{stored.action}” with {len(stored.firings)} triggers, replayed “{again.action}” with {len(again.firings)}. The rules changed since.",
+            icon=":material/error:",
+        )
+
+
+def show_race_and_verdict(ctx: ui.Context, cycle: CycleReport) -> None:
+    """Who raced, and whether the winner was let in."""
+    left, right = st.columns(2)
+    members = sum(1 for c in cycle.candidates if c.weight)
+    with (
+        left,
+        ui.card(
+            f"Race: {members} of {ui.counted(len(cycle.candidates), 'candidate')} vote",
+            f"{ui.metric_label(cycle.candidates[0].score.metric)} on the same newest rows · line: 95 % interval",
+        ),
+    ):
+        ui.chart(
+            plots.race(cycle.candidates, colors=ctx.colors),
+            key=f"race-{cycle.id}",
+            alt=f"Scores of {len(cycle.candidates)} candidates",
+        )
+        st.page_link(
+            "pages/train.py",
+            label="Open on Train",
+            icon=":material/open_in_new:",
+            query_params={"cycle": str(cycle.id)},
+        )
+    verdict = cycle.verdict
+    found = (
+        "No verdict"
+        if verdict is None
+        else f"Verdict: {OUTCOMES.get(cycle.outcome, cycle.outcome) or 'nothing changed'}"
+        + (f", v{cycle.champion_after} serves" if cycle.champion_after else "")
+    )
+    with (
+        right,
+        ui.card(
+            found, cycle.comparison.rows_from if cycle.comparison and cycle.comparison.rows_from else "Clause by clause"
+        ),
+    ):
+        if cycle.comparison is not None and cycle.comparison.difference is not None:
+            ui.chart(
+                plots.comparison(cycle.comparison, colors=ctx.colors),
+                key=f"comparison-{cycle.id}",
+                alt=ui.interval_text(cycle.comparison.difference),
+            )
+        if verdict is not None:
+            for clause in verdict.clauses:
+                st.markdown(
+                    f":material/{'check_circle' if clause.passed else 'cancel'}: {'Pass' if clause.passed else 'Fail'} · {ui.plain(clause.reason)}"
+                )
+            if not verdict.clauses:
+                st.markdown(ui.plain(verdict.reason))
+
+
+def main() -> None:
+    """Draw the page."""
+    ctx = ui.start_page("Automation", choose_project=True)
+    project = ctx.project
+    if project is None:
+        ui.no_project()
+        return
+    checked = f"checked {ui.when(project.checked_at, ctx)}" if project.checked_at else "not checked yet"
+    with ui.head_row("Automation", checked):
+        if st.button(
+            "Check now",
+            type="primary",
+            icon=":material/autorenew:",
+            key="check",
+            disabled=not ctx.may("operator"),
+            help=ctx.why_not("operator"),
+        ):
+            st.session_state["job"] = jobs.request_cycle(
+                ctx.ws, project.id, cause="button", force=False, by=ctx.user.name, now=ctx.now
+            )
+    if (job := st.session_state.pop("job", None)) is not None:
+        ui.follow_job(ctx, job)
+        project = ctx.refreshed()
+    newest, total = monitoring.cycles(ctx.ws, project.id, limit=1)
+    show_verdict(ctx, project, newest[0] if newest else None)
+    show_policy(ctx, project)
+    if not total:
+        ui.empty(
+            "No cycle yet.",
+            "Each check that finds new rows or labels leaves a row here: what it saw, what it decided, what came of it.",
+        )
+        return
+    chosen = show_cycles(ctx, project, total)
+    if chosen is not None:
+        show_cycle(ctx, project, chosen)
+
+
+main()

@@ -1,0 +1,759 @@
+"""What do I have, is it sound? Rows, batches and their problems; new rows, labels and projects come in here."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from core import ui
+from core.errors import ContinualError
+from core.records import BatchInfo, FeatureSchema, ProjectInfo
+from core.services import ingest, projects
+from core.services.inventory import inventory
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+PAGE_ROWS = 25
+PREVIEW_ROWS = 8
+SCHEMA_ROWS = 200  # columns that the editor and the table of columns show; a wide file keeps what was inferred
+DOWNLOAD_ROWS = 50_000
+VIEWS = {"stored": "Stored", "rows": "Add rows", "labels": "Add labels", "new": "New project"}
+WAYS = {"sample": "Bundled sample", "file": "A file of yours", "generator": "Generator"}
+TASKS = {"": "as inferred", "classification": "one of some classes", "regression": "a number"}
+KINDS = ("numeric", "categorical", "boolean")
+NONE = "(none)"
+KEPT = "as it was"
+STRENGTH = "Mean shift: standard deviations. Scale: factor less 1. Label flip: share of labels, at most 1. Concept rotation: right angles."
+ROWS_FILE = ["csv", "gz", "parquet", "arrow", "feather"]
+
+
+# --- what is stored ---------------------------------------------------------------------------------------------
+
+
+def show_stored(ctx: ui.Context, project: ProjectInfo) -> None:
+    """Verdict, tiles, the batches page by page with the selected one in detail, the columns."""
+    held = inventory(ctx.ws, project.id)
+    due = ingest.labels_due(ctx.ws, project.id)
+    whole = ui.counted(held.batches, "batch", "batches")
+    if held.with_problems:
+        state, found = (
+            "watch",
+            f"**{ui.count(held.with_problems)} of {whole} came with something to know.** Select a batch to read what.",
+        )
+    else:
+        state, found = "well", f"**{whole}, nothing odd in any of them.**"
+    newest = f"; the newest is from {ui.when(held.last_at, ctx)}" if held.last_at else ""
+    found += f" {ui.counted(project.rows, 'row')}, {ui.count(project.labelled)} of them with a label{newest}."
+    with ui.verdict(state, found):
+        offer_rows(ctx, project)
+    with ui.tiles():
+        ui.tile("Rows", ui.count(project.rows), note=f"{len(project.schema.names) if project.schema else 0} features")
+        ui.tile("Labels", ui.count(project.labelled), note=f"{ui.count(due)} due" if due else "none due")
+        ui.tile(
+            "Batches", ui.count(held.batches), note=f"{ui.count(held.undone)} undone" if held.undone else "none undone"
+        )
+        ui.tile("With problems", ui.count(held.with_problems), note="batches")
+    show_batches(ctx, project)
+    show_columns(project)
+
+
+def offer_rows(ctx: ui.Context, project: ProjectInfo) -> None:
+    """Download of the newest rows; read when asked for, not at every run."""
+    label = f"The newest {ui.count(min(project.rows, DOWNLOAD_ROWS))} rows as CSV"
+    ui.download_later(
+        label,
+        f"{project.slug}-rows.csv",
+        lambda: ingest.read_rows(ctx.ws, project, n=DOWNLOAD_ROWS).to_csv(index=False).encode(),
+    )
+
+
+def show_batches(ctx: ui.Context, project: ProjectInfo) -> None:
+    """One page of manifests; the selected one opens beside them."""
+    _, total = ingest.list_batches(ctx.ws, project.id, limit=0)
+    pages = max(math.ceil(total / PAGE_ROWS), 1)
+    with ui.card(
+        "Newest first; a batch is stored once and never edited",
+        f"{ui.counted(total, 'batch', 'batches')} · select a row to see what it brought",
+    ):
+        below = st.container()
+        page = st.pagination(pages, key="page", bind="query-params") if pages > 1 else 1
+        batches, _ = ingest.list_batches(ctx.ws, project.id, limit=PAGE_ROWS, offset=(page - 1) * PAGE_ROWS)
+        chosen = below.dataframe(
+            [batch_line(batch) for batch in batches],
+            hide_index=True,
+            row_height=32,
+            height="content",
+            placeholder="–",
+            on_select="rerun",
+            selection_mode="single-row-required",
+            selection_default={"selection": {"rows": [0]}},
+            key=f"batches-{page}",
+            alt=f"{len(batches)} of {total} batches with their rows, labels and state",
+            column_config={
+                "Stored": st.column_config.DatetimeColumn(format="D MMM, HH:mm", timezone=ctx.timezone),
+                "Newest row": st.column_config.DatetimeColumn(format="D MMM, HH:mm", timezone=ctx.timezone),
+                "Rows": st.column_config.NumberColumn(format="localized"),
+                "Labelled": st.column_config.NumberColumn(format="localized"),
+            },
+        )
+    at = chosen.selection.rows[0] if chosen.selection.rows else 0
+    if at < len(batches):
+        show_batch(ctx, project, batches[at])
+
+
+def batch_line(batch: BatchInfo) -> dict[str, Any]:
+    """One batch as a line of the table."""
+    if batch.undone:
+        state = "✕ Undone"
+    elif batch.problems:
+        state = f"⚠ {len(batch.problems)} to know"
+    else:
+        state = "✓ Sound"
+    return {
+        "Batch": batch.number,
+        "State": state + (" · backfill" if batch.backfill else ""),
+        "Rows": batch.rows,
+        "Labelled": batch.labelled,
+        "Newest row": batch.last_at,
+        "Stored": batch.created_at,
+        "Origin": batch.origin,
+    }
+
+
+def show_batch(ctx: ui.Context, project: ProjectInfo, batch: BatchInfo) -> None:
+    """What one batch brought, and the way to take it back."""
+    head = f"Batch {batch.number}: " + (
+        f"{ui.counted(len(batch.problems), 'thing')} to know" if batch.problems else "taken whole, nothing odd"
+    )
+    about = f"{ui.plain(batch.origin)} · {ui.counted(batch.rows, 'row')}, {ui.count(batch.labelled)} labelled · rows from {ui.when(batch.first_at, ctx)} to {ui.when(batch.last_at, ctx)}"
+    with ui.card(head, about):
+        for problem in batch.problems:
+            st.markdown(f":material/info: {ui.plain(problem)}")
+        if batch.backfill:
+            st.markdown(
+                ":material/history: A backfill: its rows are older than the newest ones that were stored before, so the project's clock stayed."
+            )
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(f"sha256 {batch.sha256[:16]}… · id {batch.id}", width="stretch")
+            if batch.undone:
+                st.badge("Undone: its rows no longer count", icon=":material/undo:", color="gray")
+            elif st.button(
+                "Undo this batch",
+                icon=":material/undo:",
+                key="undo",
+                disabled=not ctx.may("operator"),
+                help=ctx.why_not("operator"),
+            ):
+                undo_dialog(ctx, project, batch)
+
+
+@st.dialog("Undo this batch?", icon=":material/undo:")
+def undo_dialog(ctx: ui.Context, project: ProjectInfo, batch: BatchInfo) -> None:
+    """Name the effect, then do it."""
+    st.markdown(
+        f"The {ui.counted(batch.rows, 'row')} of batch {batch.number} ({ui.plain(batch.origin)}) stop counting: they leave the windows, the totals and every later race. "
+        "Models that learnt from them and measurements already made stay as they are. The file is kept; the mark cannot be taken back, but the same rows can be stored anew."
+    )
+    if st.button(f"Undo batch {batch.number}", type="primary", key="undo-yes"):
+        try:
+            ingest.undo_batch(ctx.ws, project, batch.id, by=ctx.user.name, now=ctx.now)
+        except ContinualError as error:
+            ui.error_box(error)
+            return
+        ui.toast_next(
+            f"Batch {batch.number} is undone: {ui.counted(batch.rows, 'row')} no longer count.", icon=":material/undo:"
+        )
+        st.rerun()
+
+
+def show_columns(project: ProjectInfo) -> None:
+    """The schema that later batches are held to."""
+    schema = project.schema
+    if schema is None:
+        return
+    named = {"Id": schema.id_column, "Time": schema.time_column}
+    extra = "".join(f" · {role.lower()} column {ui.plain(column)}" for role, column in named.items() if column)
+    goal = "a number" if schema.task == "regression" else f"one of {len(schema.classes)} classes"
+    with ui.card(
+        f"{ui.counted(len(schema.features), 'feature')} predict {ui.plain(schema.target)}, {goal}",
+        f"What every later batch is held to{extra}. A new column is kept but unused; a missing one is refused by name.",
+    ):
+        if len(schema.features) > SCHEMA_ROWS:
+            st.caption(f"The first {SCHEMA_ROWS} of {ui.count(len(schema.features))} are shown.")
+        st.dataframe(
+            [
+                {
+                    "Feature": f.name,
+                    "Kind": f.kind,
+                    "Lowest": f.low,
+                    "Highest": f.high,
+                    "Values": ", ".join(f.categories[:12])
+                    + (f" and {len(f.categories) - 12} more" if len(f.categories) > 12 else "")
+                    or None,
+                }
+                for f in schema.features[:SCHEMA_ROWS]
+            ],
+            hide_index=True,
+            row_height=32,
+            height="content" if len(schema.features) <= 12 else 430,
+            placeholder="–",
+            alt=f"{len(schema.features)} features with their kinds and the range seen in the first batch",
+            column_config={
+                "Lowest": st.column_config.NumberColumn(format="%.4g"),
+                "Highest": st.column_config.NumberColumn(format="%.4g"),
+            },
+        )
+
+
+# --- rows come in -----------------------------------------------------------------------------------------------
+
+
+def add_rows(ctx: ui.Context, project: ProjectInfo) -> None:
+    """A further batch: from the generator where it made the project, else from a file."""
+    if project.source == "generator":
+        with ui.card(
+            "The generator adds rows that continue where the last ones ended",
+            "Left out, noise, balance and drift stay as they were last.",
+        ):
+            generate_form(ctx, project)
+        return
+    with ui.card(
+        "Add a batch from a file",
+        f"CSV, CSV.gz, Parquet or Arrow, up to {ctx.ws.settings.max_upload_mb:g} MB. Rows may come with or without their label.",
+    ):
+        file = upload(ctx, "Rows", ROWS_FILE, key="rows-file")
+        if file is None:
+            return
+        frame = read_upload(ctx, file, target=project.schema.target if project.schema else None)
+        if frame is None:
+            return
+        if project.schema is None:
+            take_first_file(ctx, file, frame, project)
+        else:
+            take_later_file(ctx, file, frame, project, project.schema)
+
+
+def upload(ctx: ui.Context, label: str, kinds: list[str], *, key: str) -> UploadedFile | None:
+    """A file uploader with this installation's limit; closed to viewers."""
+    limit = max(math.ceil(ctx.ws.settings.max_upload_mb), 1)
+    return st.file_uploader(
+        label,
+        type=kinds,
+        key=key,
+        max_upload_size=limit,
+        disabled=not ctx.may("operator"),
+        help=ctx.why_not("operator"),
+    )
+
+
+def read_upload(ctx: ui.Context, file: UploadedFile, *, target: str | None) -> pd.DataFrame | None:
+    """The uploaded file as a frame, read once per file; None when it cannot be read, which is said in place."""
+    kept = st.session_state.get("upload")
+    if kept is not None and kept[0] == (file.file_id, target):
+        return kept[1]
+    from core.data.files import read_table
+
+    try:
+        with st.status(f"Reading {ui.plain(file.name)}") as status, tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "upload"
+            path.write_bytes(file.getbuffer())
+            frame = read_table(path, name=file.name, max_bytes=ctx.ws.settings.max_upload_bytes, target=target)
+            status.update(
+                label=f"Read {ui.counted(len(frame), 'row')} and {ui.counted(len(frame.columns), 'column')}",
+                state="complete",
+            )
+    except ContinualError as error:
+        ui.error_box(error)
+        return None
+    st.session_state["upload"] = ((file.file_id, target), frame)
+    return frame
+
+
+def preview(frame: pd.DataFrame) -> None:
+    """The first rows as they were read."""
+    shown = frame.iloc[:PREVIEW_ROWS, :SCHEMA_ROWS]
+    st.caption(
+        f"{ui.counted(len(frame), 'row')}, {ui.counted(len(frame.columns), 'column')}; the first {len(shown)} as they were read:"
+    )
+    st.dataframe(
+        shown, hide_index=True, row_height=32, height="content", placeholder="–", alt="The first rows of the file"
+    )
+
+
+def take_later_file(
+    ctx: ui.Context, file: UploadedFile, frame: pd.DataFrame, project: ProjectInfo, schema: FeatureSchema
+) -> None:
+    """Hold a file to the schema before anything is stored; a missing column is refused by name here."""
+    from core.data.schema import conform
+
+    preview(frame)
+    try:
+        taken = conform(frame, schema)
+    except ContinualError as error:
+        ui.error_box(error)
+        return
+    for problem in taken.problems:
+        st.warning(ui.plain(problem), icon=":material/info:")
+    if not taken.problems:
+        st.success("Every column is there and of its kind.", icon=":material/check_circle:")
+    if st.button(
+        f"Store {ui.counted(len(frame), 'row')}",
+        type="primary",
+        icon=":material/save:",
+        key="store",
+        disabled=not ctx.may("operator"),
+    ):
+        store(ctx, project, frame, origin=file.name)
+
+
+def store(
+    ctx: ui.Context, project: ProjectInfo, frame: pd.DataFrame, *, origin: str, schema: FeatureSchema | None = None
+) -> bool:
+    """Store a frame as a batch and say what became of it; an error is shown in place."""
+    try:
+        with st.status(f"Storing {ui.counted(len(frame), 'row')}", expanded=True) as status:
+            st.write("Checking every row, writing the file, then its manifest")
+            report = ingest.ingest_frame(
+                ctx.ws, project, frame, origin=origin, by=ctx.user.name, now=ctx.now, schema=schema
+            )
+            for problem in report.problems:
+                st.write(f":material/info: {ui.plain(problem)}")
+            status.update(label=f"Stored as batch {report.batch.number}", state="complete")
+    except ContinualError as error:
+        ui.error_box(error)
+        return False
+    st.session_state.pop("upload", None)
+    kept = (
+        ""
+        if not report.problems
+        else f" {ui.counted(len(report.problems), 'thing')} to know: select the batch under Stored."
+    )
+    ui.toast_next(
+        f"Batch {report.batch.number} holds {ui.counted(report.rows, 'row')}, {ui.count(report.labelled)} labelled.{kept}",
+        icon=":material/check_circle:",
+    )
+    return True
+
+
+# --- a first file: types that the user corrects -------------------------------------------------------------------
+
+
+def take_first_file(ctx: ui.Context, file: UploadedFile, frame: pd.DataFrame, project: ProjectInfo | None) -> None:
+    """Inferred types, corrected by the user, then stored; makes the project where there is none yet."""
+    preview(frame)
+    schema = choose_schema(file, frame)
+    if schema is None:
+        return
+    name = (
+        project.name
+        if project
+        else st.text_input(
+            "Name of the project",
+            value=Path(file.name).stem.split(".")[0].replace("_", " ").capitalize(),
+            max_chars=projects.MAX_NAME,
+            key="new-name",
+        )
+    )
+    if not st.button(
+        f"Store {ui.counted(len(frame), 'row')}",
+        type="primary",
+        icon=":material/save:",
+        key="store",
+        disabled=not ctx.may("operator"),
+    ):
+        return
+    if project is not None:
+        if store(ctx, project, frame, origin=file.name, schema=schema):
+            st.rerun()
+        return
+    try:
+        made = projects.create_project(ctx.ws, name, source="file", by=ctx.user.name, now=ctx.now, task=schema.task)
+    except ContinualError as error:
+        ui.error_box(error)
+        return
+    if store(ctx, made, frame, origin=file.name, schema=schema):
+        open_project(made.slug)
+    else:
+        projects.delete_project(ctx.ws, made, by=ctx.user.name, now=ctx.now)
+
+
+def choose_schema(file: UploadedFile, frame: pd.DataFrame) -> FeatureSchema | None:
+    """Target, id, time, task and the kind of each column, as inferred and then as the user says."""
+    from core.data.schema import guess_id, guess_target, guess_time, infer_schema
+
+    columns = [str(c) for c in frame.columns]
+    guessed = st.session_state.get("guessed")
+    if guessed is None or guessed[0] != file.file_id:
+        try:
+            guessed = (file.file_id, guess_target(frame), guess_id(frame) or NONE, guess_time(frame) or NONE)
+        except ContinualError as error:
+            ui.error_box(error)
+            return None
+        st.session_state["guessed"] = guessed
+    _, likely, id_guess, time_guess = guessed
+    with ui.grid():
+        target = st.selectbox(
+            "Target: what is predicted", columns, index=columns.index(likely), key=f"target-{file.file_id}"
+        )
+        others = [NONE, *(c for c in columns if c != target)]
+        id_column = st.selectbox(
+            "Row id",
+            others,
+            index=others.index(id_guess) if id_guess in others else 0,
+            key=f"id-{file.file_id}",
+            help="Labels that come later find their row by it. Without one, ids are made.",
+        )
+        left = [c for c in others if c == NONE or c != id_column]
+        time_column = st.selectbox(
+            "Time",
+            left,
+            index=left.index(time_guess) if time_guess in left else 0,
+            key=f"time-{file.file_id}",
+            help="When a row happened. Without one, the moment of its arrival counts.",
+        )
+        task = st.selectbox(
+            "Task",
+            list(TASKS),
+            format_func=TASKS.__getitem__,
+            key=f"task-{file.file_id}",
+            help="Whole numbers with at most 50 values are taken as classes unless you say otherwise.",
+        )
+
+    key = (file.file_id, target, id_column, time_column, task)
+    kept = st.session_state.get("inferred")
+    if kept is None or kept[0] != key:
+        try:
+            with st.spinner("Looking at every column"):
+                inferred = infer_schema(
+                    frame,
+                    target=target,
+                    id_column=None if id_column == NONE else id_column,
+                    time_column=None if time_column == NONE else time_column,
+                    task=task or None,
+                )
+        except ContinualError as error:
+            ui.error_box(error)
+            return None
+        kept = (key, inferred)
+        st.session_state["inferred"] = kept
+    return correct_kinds(file, frame, kept[1])
+
+
+def correct_kinds(file: UploadedFile, frame: pd.DataFrame, inferred: FeatureSchema) -> FeatureSchema | None:
+    """The inferred kind of each feature in an editor; unticked columns are kept in the rows but not learnt from."""
+    import pandas as pd
+
+    from core.data.schema import infer_schema
+
+    goal = (
+        "a number"
+        if inferred.task == "regression"
+        else f"{len(inferred.classes)} classes: {', '.join(map(str, inferred.classes[:8]))}"
+    )
+    st.markdown(f"**{ui.plain(inferred.target)}** is {ui.plain(goal)}. Correct what was inferred wrongly:")
+    shown = inferred.features[:SCHEMA_ROWS]
+    table = pd.DataFrame(
+        {
+            "Use": [True] * len(shown),
+            "Column": [f.name for f in shown],
+            "Kind": [f.kind for f in shown],
+            "Seen": [", ".join(map(str, frame[f.name].dropna().iloc[:4])) for f in shown],
+        }
+    )
+    edited = st.data_editor(
+        table,
+        hide_index=True,
+        row_height=32,
+        height=min(38 + 32 * len(shown), 390),
+        disabled=["Column", "Seen"],
+        key=f"kinds-{file.file_id}-{inferred.target}-{inferred.id_column}-{inferred.time_column}-{inferred.task}",
+        column_config={
+            "Kind": st.column_config.SelectboxColumn(options=list(KINDS), required=True),
+            "Use": st.column_config.CheckboxColumn(help="Unticked: kept with the rows, not learnt from."),
+        },
+        alt="Columns of the file with their inferred kinds",
+    )
+    if len(inferred.features) > len(shown):
+        st.caption(
+            f"The first {SCHEMA_ROWS} of {ui.count(len(inferred.features))} columns can be corrected here; the others keep what was inferred."
+        )
+    unused = set(edited.loc[~edited["Use"], "Column"])
+    corrected = {
+        row.Column: row.Kind for row, f in zip(edited.itertuples(index=False), shown, strict=True) if row.Kind != f.kind
+    }
+    schema = inferred
+    try:
+        if corrected:
+            schema = infer_schema(
+                frame,
+                target=inferred.target,
+                id_column=inferred.id_column,
+                time_column=inferred.time_column,
+                task=inferred.task,
+                kinds=corrected,
+            )
+    except ContinualError as error:
+        ui.error_box(error)
+        return None
+    features = tuple(f for f in schema.features if f.name not in unused)
+    if not features:
+        st.error("No column is used; at least one is needed to predict from. Tick one.", icon=":material/error:")
+        return None
+    return dataclasses.replace(schema, features=features)
+
+
+# --- labels, generator, projects ------------------------------------------------------------------------------------
+
+
+def add_labels(ctx: ui.Context, project: ProjectInfo) -> None:
+    """Labels that come later, by row id."""
+    due = ingest.labels_due(ctx.ws, project.id)
+    found = f"{ui.counted(due, 'row')} wait for their label" if due else "Every stored row has its label"
+    with ui.card(
+        found,
+        "CSV with the columns row_id (or prediction_id) and label. The same label twice changes nothing; another one replaces it.",
+    ):
+        file = upload(ctx, "Labels", ["csv"], key="labels-file")
+        if file is None or not st.button(
+            "Store the labels", type="primary", icon=":material/label:", key="store-labels"
+        ):
+            return
+        try:
+            with st.status("Storing the labels") as status:
+                pairs = ingest.read_labels(file.getvalue(), name=file.name, max_bytes=ctx.ws.settings.max_upload_bytes)
+                results = ingest.add_labels(ctx.ws, project, pairs, by=ctx.user.name, now=ctx.now)
+                status.update(label=f"{ui.counted(len(results), 'label')} taken", state="complete")
+        except ContinualError as error:
+            ui.error_box(error)
+            return
+        words = {"stored": "new", "unchanged": "unchanged", "replaced": "replaced", "waiting": "waiting for their row"}
+        counts = {status: sum(r.status == status for r in results) for status in words}
+        told = ", ".join(f"{ui.count(n)} {words[status]}" for status, n in counts.items() if n)
+        st.success(
+            f"{ui.counted(len(results), 'label')}: {told}. The next check measures with them.",
+            icon=":material/check_circle:",
+        )
+        st.toast(f"{ui.counted(len(results), 'label')} taken.", icon=":material/label:")
+
+
+def generate_form(ctx: ui.Context, project: ProjectInfo | None) -> None:
+    """Controlled data: the original's linear rows, with drift on request. Makes the project where there is none yet."""
+    from core.data.synthetic import DRIFT_KINDS, DRIFT_SHAPES
+
+    before = (project.generator or {}) if project else {}
+    with st.form("generate", border=False):
+        name = (
+            project.name
+            if project
+            else st.text_input(
+                "Name of the project", value="Generated", max_chars=projects.MAX_NAME, key="generated-name"
+            )
+        )
+        with ui.grid():
+            rows = st.number_input("Rows", min_value=1, max_value=1_000_000, value=1_000, step=100, key="g-rows")
+            features = st.number_input(
+                "Features",
+                min_value=1,
+                max_value=1_000,
+                value=int(before.get("features", 2)),
+                key="g-features",
+                disabled=project is not None and project.schema is not None,
+            )
+            noise = st.number_input(
+                "Noise",
+                min_value=0.0,
+                max_value=1.0,
+                value=float(before.get("noise", 0.1)),
+                step=0.05,
+                key="g-noise",
+                help="Share of labels that are drawn at random.",
+            )
+            balance = st.number_input(
+                "Balance",
+                min_value=0.05,
+                max_value=0.95,
+                value=float(before.get("balance", 0.5)),
+                step=0.05,
+                key="g-balance",
+                help="Share of class 1.",
+            )
+            seed = st.number_input(
+                "Seed",
+                min_value=0,
+                value=None,
+                step=1,
+                key="g-seed",
+                placeholder="drawn anew",
+                help="The same seed gives the same rows.",
+            )
+            kind = st.selectbox(
+                "Drift",
+                [*([KEPT] if before.get("drift") else []), NONE, *DRIFT_KINDS],
+                format_func=lambda k: k.replace("_", " "),
+                key="g-kind",
+            )
+            shape = st.selectbox("How it comes", list(DRIFT_SHAPES), key="g-shape")
+            size = st.number_input(
+                "How strong", min_value=0.0, max_value=10.0, value=1.0, step=0.25, key="g-size", help=STRENGTH
+            )
+        sent = st.form_submit_button(
+            "Generate rows",
+            type="primary",
+            icon=":material/add:",
+            disabled=not ctx.may("operator"),
+            help=ctx.why_not("operator"),
+        )
+    if not sent:
+        return
+    drift: dict[str, Any] | None = {"kind": kind, "shape": shape, "size": size}
+    if kind == KEPT or (kind == NONE and not before.get("drift")):
+        drift = None
+    elif kind == NONE:
+        drift = {"kind": before["drift"]["kind"], "size": 0.0}  # left out, it would stay as it was
+    made = project
+    try:
+        with st.status(f"Generating {ui.counted(rows, 'row')}") as status:
+            if made is None:
+                made = projects.create_project(
+                    ctx.ws,
+                    name,
+                    source="generator",
+                    by=ctx.user.name,
+                    now=ctx.now,
+                    generator={"features": int(features)},
+                )
+            report = ingest.generate(
+                ctx.ws,
+                made,
+                rows=int(rows),
+                features=int(features),
+                seed=None if seed is None else int(seed),
+                noise=noise,
+                balance=balance,
+                drift=drift,
+                by=ctx.user.name,
+                now=ctx.now,
+            )
+            status.update(label=f"Stored as batch {report.batch.number}", state="complete")
+    except ContinualError as error:
+        ui.error_box(error)
+        if project is None and made is not None:
+            projects.delete_project(ctx.ws, made, by=ctx.user.name, now=ctx.now)
+        return
+    ui.toast_next(
+        f"{ui.counted(report.rows, 'row')} generated as batch {report.batch.number}.", icon=":material/check_circle:"
+    )
+    open_project(made.slug)
+
+
+def open_project(slug: str) -> None:
+    """Go to a project's stored rows."""
+    ui.choose_project(slug)
+    st.session_state["view"] = "stored"
+    st.rerun()
+
+
+def new_project(ctx: ui.Context) -> None:
+    """The three ways to a project."""
+    if not ctx.may("operator"):
+        st.info("A viewer looks; an operator or admin makes projects.", icon=":material/lock:")
+        return
+    way = st.segmented_control(
+        "Where the rows come from",
+        list(WAYS),
+        format_func=WAYS.__getitem__,
+        default="sample",
+        required=True,
+        key="way",
+        bind="query-params",
+    )
+    if way == "sample":
+        sample_form(ctx)
+    elif way == "generator":
+        with ui.card(
+            "Linear data with drift on request",
+            "Two classes from a linear rule over features drawn from a normal distribution; the drift, if any, is the one you ask for.",
+        ):
+            generate_form(ctx, None)
+    else:
+        with ui.card(
+            "Your rows",
+            f"CSV, CSV.gz, Parquet or Arrow, up to {ctx.ws.settings.max_upload_mb:g} MB. You see what was read and correct the types before anything is stored.",
+        ):
+            file = upload(ctx, "Rows", ROWS_FILE, key="first-file")
+            frame = read_upload(ctx, file, target=None) if file is not None else None
+            if file is not None and frame is not None:
+                take_first_file(ctx, file, frame, None)
+
+
+def sample_form(ctx: ui.Context) -> None:
+    """The bundled sample: its first rows as batch 1, the rest for the Live page."""
+    with (
+        ui.card(
+            "Flying insects, told apart by an optical sensor while the temperature drifts",
+            "33 sensor readings, six classes. The first 1,000 rows become batch 1; the Live page plays the rest.",
+        ),
+        st.form("sample", border=False),
+    ):
+        name = st.text_input("Name of the project", value="Insects", max_chars=projects.MAX_NAME, key="sample-name")
+        sent = st.form_submit_button("Create the sample project", type="primary", icon=":material/add:")
+    if not sent:
+        return
+    try:
+        with st.status("Storing the first 1,000 rows") as status:
+            made = projects.create_sample_project(ctx.ws, by=ctx.user.name, now=ctx.now, name=name)
+            status.update(label=f"Project {ui.plain(made.name)} holds {ui.counted(made.rows, 'row')}", state="complete")
+    except ContinualError as error:
+        ui.error_box(error)
+        return
+    ui.toast_next(
+        f"{made.name}: {ui.counted(made.rows, 'row')} stored. Open Live to watch it learn.",
+        icon=":material/check_circle:",
+    )
+    open_project(made.slug)
+
+
+# --- the page -----------------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Draw the page."""
+    ctx = ui.start_page("Data", choose_project=True)
+    project = ctx.project
+    with ui.head_row("Data", "nothing stored yet" if project is None else f"{project.name}, from {project.source}"):
+        view = st.segmented_control(
+            "View",
+            list(VIEWS),
+            format_func=VIEWS.__getitem__,
+            default="stored",
+            required=True,
+            key="view",
+            bind="query-params",
+            label_visibility="collapsed",
+        )
+    if project is None or view == "new":
+        if project is None:
+            ui.empty(
+                "No project yet.",
+                "A project is one table with a label to predict. Begin with the bundled sample, a file of yours, or generated rows.",
+            )
+        new_project(ctx)
+    elif view == "rows":
+        add_rows(ctx, project)
+    elif view == "labels" and project.schema is not None:
+        add_labels(ctx, project)
+    elif project.schema is None:
+        ui.empty("No rows yet.", "The first batch fixes what a row looks like; every later one is held to it.")
+        add_rows(ctx, project)
+    else:
+        show_stored(ctx, project)
+
+
+main()

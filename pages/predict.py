@@ -1,0 +1,292 @@
+"""What does it say for this row, for this file? Every answer comes from the champion and is logged with its version."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from core import plots, ui
+from core.errors import ContinualError
+from core.records import Feature, FeatureSchema, ProjectInfo
+from core.services import ingest
+
+if TYPE_CHECKING:
+    from core.services.serving import Served
+
+FORM_FEATURES = 200  # more fields than these are no form: a file is asked for
+SHOWN_ROWS = 200
+ROWS_FILE = ["csv", "gz", "parquet", "arrow", "feather"]
+MISSING = "(missing)"
+WAYS = {"row": "One row", "file": "A file"}
+
+
+# --- one row -------------------------------------------------------------------------------------------------------
+
+
+def field_key(project: ProjectInfo, feature: Feature) -> str:
+    """Key of a feature's widget; by project, so that switching does not mix values."""
+    return f"x-{project.id}-{feature.name}"
+
+
+def fill_from_recent(ctx: ui.Context, project: ProjectInfo, schema: FeatureSchema) -> None:
+    """Put the values of one of the newest rows into the form; each press takes another one."""
+    rows = ingest.read_rows(ctx.ws, project, n=50)
+    if not len(rows):
+        return
+    at = st.session_state.get("fill", 0)
+    st.session_state["fill"] = (at + 1) % len(rows)
+    row = rows.iloc[len(rows) - 1 - at]
+    for feature in schema.features:
+        st.session_state[field_key(project, feature)] = as_field(feature, row[feature.name])
+    st.session_state["known"] = row[schema.target]
+
+
+def as_field(feature: Feature, value: Any) -> Any:
+    """A stored value as the form's widget takes it; missing stays missing."""
+    missing = value is None or value != value
+    if feature.kind == "numeric":
+        return None if missing else float(value)
+    return MISSING if missing or str(value) not in feature.categories else str(value)
+
+
+def form_field(project: ProjectInfo, feature: Feature) -> Any:
+    """The widget of one feature; returns its value, None = missing."""
+    key = field_key(project, feature)
+    if feature.kind == "numeric":
+        seen = (
+            f"Seen: {feature.low:.4g} to {feature.high:.4g}"
+            if feature.low is not None and feature.high is not None
+            else "No finite value was seen"
+        )
+        return st.number_input(
+            ui.plain(feature.name), value=None, key=key, help=seen, placeholder="missing", format="%.6g"
+        )
+    options = [MISSING, *feature.categories]
+    chosen = st.selectbox(
+        ui.plain(feature.name),
+        options,
+        key=key,
+        help=f"{ui.counted(len(feature.categories), 'value')} seen; another one may be typed.",
+        accept_new_options=feature.kind == "categorical",
+    )
+    return None if chosen in (MISSING, None) else chosen
+
+
+def one_row(ctx: ui.Context, project: ProjectInfo, served: Served) -> None:
+    """Form on the left, answer on the right."""
+    schema = served.schema
+    if len(schema.features) > FORM_FEATURES:
+        st.info(
+            f"{ui.count(len(schema.features))} features are too many for a form. Predict for a file instead.",
+            icon=":material/table:",
+        )
+        return
+    left, right = st.columns([1.5, 1])
+    with (
+        left,
+        ui.card(
+            "The row",
+            f"{ui.counted(len(schema.features), 'feature')} · the range seen in the first batch stands in each help · an empty field is a missing value",
+        ),
+    ):
+        st.button(
+            "Fill from a recent row",
+            icon=":material/history:",
+            key="fill-button",
+            on_click=fill_from_recent,
+            args=(ctx, project, schema),
+            disabled=project.rows == 0,
+        )
+        with st.form("row", border=False):
+            with st.container(height=430 if len(schema.features) > 12 else "content", border=False), ui.grid(columns=3):
+                values = {feature.name: form_field(project, feature) for feature in schema.features}
+            sent = st.form_submit_button(
+                "Predict",
+                type="primary",
+                icon=":material/online_prediction:",
+                disabled=not ctx.may("operator"),
+                help=ctx.why_not("operator"),
+            )
+    with right:
+        if sent:
+            answer_row(ctx, project, served, values)
+        elif "answer" not in st.session_state:
+            with ui.card("The answer", "Class, probability of every class, and the version that said it"):
+                st.markdown("Fill the form and press **Predict**.")
+        if (answer := st.session_state.get("answer")) and answer["project"] == project.id:
+            show_answer(ctx, answer)
+
+
+def answer_row(ctx: ui.Context, project: ProjectInfo, served: Served, values: dict[str, Any]) -> None:
+    """Predict, log, and keep the answer for this session."""
+    from core.data.rows import rows_to_frame
+    from core.services import serving
+
+    try:
+        frame, ids, times = rows_to_frame([values], served.schema, single=True)
+        predicted = serving.predict(served, frame)
+        rows = serving.prediction_rows(served, predicted, frame, ids=ids, times=times, now=ctx.now)
+        serving.log_predictions(ctx.ws, rows)
+    except ContinualError as error:
+        ui.error_box(error)
+        return
+    chances = [] if predicted.probabilities is None else [float(p) for p in predicted.probabilities[0]]
+    st.session_state["answer"] = {
+        "project": project.id,
+        "label": predicted.labels[0],
+        "chances": chances,
+        "classes": predicted.classes,
+        "version": served.version,
+        "id": rows[0]["prediction_id"],
+        "target": served.schema.target,
+        "known": st.session_state.pop("known", None),
+    }
+    st.toast(
+        f"Logged as {rows[0]['prediction_id'][:8]}…, answered by v{served.version}.", icon=":material/check_circle:"
+    )
+
+
+def show_answer(ctx: ui.Context, answer: dict[str, Any]) -> None:
+    """The class or number, every class's probability, the version."""
+    label, target = answer["label"], ui.plain(answer["target"])
+    if answer["chances"]:
+        chance = dict(zip(answer["classes"], answer["chances"], strict=True)).get(label)
+        found = f"{target} is {ui.plain(str(label))}" + (f", probability {chance:.0%}" if chance is not None else "")
+    else:
+        found = f"{target} is {label:,.4g}"
+    with ui.card(found, f"Answered by v{answer['version']} · logged as {answer['id']}"):
+        if answer["chances"]:
+            figure = plots.probabilities(tuple(answer["classes"]), tuple(answer["chances"]), colors=ctx.colors)
+            ui.chart(
+                figure,
+                key="chances",
+                alt=", ".join(f"{c}: {p:.0%}" for c, p in zip(answer["classes"], answer["chances"], strict=True)),
+            )
+        if answer["known"] is not None:
+            st.caption(
+                f"The recent row that filled the form has {target} = {ui.plain(str(answer['known']))}; the model may have learnt from it."
+            )
+        st.caption("Send the true value later under this row id: Data, Add labels.")
+
+
+# --- a file ----------------------------------------------------------------------------------------------------------
+
+
+def a_file(ctx: ui.Context, project: ProjectInfo, served: Served) -> None:
+    """Upload, progress, head of the result, download."""
+    with ui.card(
+        "Predict for every row of a file",
+        f"CSV, CSV.gz, Parquet or Arrow, up to {ctx.ws.settings.max_upload_mb:g} MB, with the {ui.counted(len(served.schema.features), 'feature column')} of the project",
+    ):
+        limit = max(math.ceil(ctx.ws.settings.max_upload_mb), 1)
+        file = st.file_uploader(
+            "Rows",
+            type=ROWS_FILE,
+            key="predict-file",
+            max_upload_size=limit,
+            disabled=not ctx.may("operator"),
+            help=ctx.why_not("operator"),
+        )
+        if file is None:
+            st.session_state.pop("scored", None)
+            return
+        kept = st.session_state.get("scored")
+        if kept is None or kept[0] != file.file_id:
+            if not st.button(
+                "Predict the file", type="primary", icon=":material/online_prediction:", key="predict-run"
+            ):
+                return
+            result = score_file(ctx, project, served, file)
+            if result is None:
+                return
+            st.session_state["scored"] = kept = (file.file_id, result, served.version)
+    _, result, version = kept
+    with ui.card(
+        f"{ui.counted(len(result), 'row')} predicted by v{version}",
+        f"The first {min(len(result), SHOWN_ROWS)} rows; the download holds all of them. Each one is in the prediction log.",
+    ):
+        st.dataframe(
+            result.iloc[:SHOWN_ROWS],
+            hide_index=True,
+            row_height=32,
+            placeholder="–",
+            alt=f"Predictions for the first rows of {file.name}",
+        )
+        ui.download_later(
+            "All rows with their prediction as CSV",
+            f"{Path(file.name).stem}-predicted.csv",
+            lambda: result.to_csv(index=False).encode(),
+            label="Download CSV",
+        )
+
+
+def score_file(ctx: ui.Context, project: ProjectInfo, served: Served, file: Any) -> Any | None:
+    """Predictions for a file, logged; None when it cannot be taken, which is said in place."""
+    from core.data.files import read_table
+    from core.services import serving
+
+    try:
+        with (
+            st.status(f"Reading {ui.plain(file.name)}", expanded=True) as status,
+            tempfile.TemporaryDirectory() as folder,
+        ):
+            path = Path(folder) / "upload"
+            path.write_bytes(file.getbuffer())
+            frame = read_table(
+                path, name=file.name, max_bytes=ctx.ws.settings.max_upload_bytes, target=served.schema.target
+            )
+            st.write(f"{ui.counted(len(frame), 'row')} read")
+            status.update(label=f"v{served.version} predicts {ui.counted(len(frame), 'row')}")
+            result = serving.predict_file(ctx.ws, project, frame, now=ctx.now)
+            st.write("Predicted and logged")
+            status.update(
+                label=f"{ui.counted(len(result), 'row')} predicted by v{served.version}",
+                state="complete",
+                expanded=False,
+            )
+    except ContinualError as error:
+        ui.error_box(error)
+        return None
+    st.toast(f"{ui.counted(len(result), 'row')} predicted and logged.", icon=":material/check_circle:")
+    return result
+
+
+def main() -> None:
+    """Draw the page."""
+    ctx = ui.start_page("Predict", choose_project=True)
+    project = ctx.project
+    if project is None:
+        ui.no_project()
+        return
+    served = ui.served(ctx, project)
+    with ui.head_row("Predict", f"v{served.version} answers" if served else "no model yet"):
+        if served:
+            way = st.segmented_control(
+                "For",
+                list(WAYS),
+                format_func=WAYS.__getitem__,
+                default="row",
+                required=True,
+                key="way",
+                bind="query-params",
+                label_visibility="collapsed",
+            )
+    if served is None:
+        ui.empty(
+            "No champion yet.",
+            "Predictions come from the model that won a race. Start the first one.",
+            page="pages/train.py",
+            action="Go to Train",
+        )
+        return
+    if way == "row":
+        one_row(ctx, project, served)
+    else:
+        a_file(ctx, project, served)
+
+
+main()
