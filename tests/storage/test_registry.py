@@ -65,7 +65,8 @@ def register(ws: Workspace, project: ProjectInfo, line: Any, now: datetime) -> C
     def _register(model: Any = line, **changes: Any) -> ModelVersion:
         values: dict[str, Any] = {
             "family": "logistic", "members": [{"name": "line", "weight": 1.0}],
-            "metrics": {"accuracy": 0.9, "kappa": None}, "schema": SCHEMA, "X_example": rows()[0].head(), "n_rows": 200, "data_digest": "ab" * 32, "batch_ids": [1],
+            "metrics": {"accuracy": 0.9, "kappa": None},
+            "schema": SCHEMA, "X_example": rows()[0].head(), "n_rows": 200, "data_digest": "ab" * 32, "batch_ids": [1],
             "first_at": now, "last_at": now, "cycle_id": None, "by": "test", "now": now,
         }  # fmt: skip
         return registry.register_version(ws, project, model, **{**values, **changes})
@@ -262,7 +263,7 @@ def test_a_broken_mlflow_loses_nothing_and_is_told_later(
     assert told == [1]
 
 
-def test_importing_the_registry_imports_neither_mlflow_nor_sklearn(tmp_path: Path) -> None:
+def test_importing_registry_and_services_imports_neither_mlflow_nor_sklearn(tmp_path: Path) -> None:
     import subprocess
     import sys
 

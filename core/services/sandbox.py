@@ -1,0 +1,373 @@
+"""Model files of somebody else's: recognised by their bytes here, opened only in a child process.
+
+The child has no secrets, little memory and little time. `inspect` lists what is inside without loading it; `score`
+loads it with the approved types and lets it predict rows. The parent reads one JSON answer.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import os
+import pickletools
+import signal
+import subprocess
+import sys
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.errors import BadInput, StorageError, TooLarge, UnsupportedFormat
+from core.settings import ROOT
+from core.storage.artefacts import is_known_type, loads, untrusted_types
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MEMORY_BYTES = 3 * 1024**3
+CPU_S = 60
+TIMEOUT_S = 120.0
+MAX_MEMBERS = 100_000  # of the zip; a forest of 1,000 trees has some 5,000
+MAX_UNPACKED = 20  # times the size limit
+MAX_RATIO = 200  # unpacked over packed, looked at from 50 MB on
+HOW = "Save the fitted pipeline with skops.io.dump(pipeline, 'model.skops')."
+PICKLES = {
+    ".pkl": "pickle",
+    ".pickle": "pickle",
+    ".p": "pickle",
+    ".joblib": "joblib",
+    ".cloudpickle": "cloudpickle",
+    ".dill": "dill",
+    ".sav": "pickle",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportReport:
+    """What is inside a model file; nothing of it was loaded."""
+
+    types: tuple[str, ...]  # all of them
+    untrusted: tuple[str, ...]  # those that an admin has to approve one by one
+    problems: tuple[str, ...]  # why it cannot be imported at all, in words
+    root: str  # type of the object itself
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A model that has answered rows of the project as it should."""
+
+    metrics: dict[str, float | None]
+    n: int  # rows
+    untrusted: tuple[str, ...]  # the approved types that are in the file
+
+
+# --- recognising ------------------------------------------------------------------------------------------------
+
+
+def read_skops(path: Path, max_bytes: int) -> bytes:
+    """A model file's bytes, once they are those of a skops file of bearable size.
+
+    Raises:
+        TooLarge: beyond the limit, packed or unpacked.
+        UnsupportedFormat: pickle, joblib, cloudpickle or anything else; named.
+        BadInput: it cannot be read.
+    """
+    try:
+        size = path.stat().st_size
+        if size > max_bytes:
+            raise TooLarge(f"{path.name} has {size / 1e6:,.1f} MB, expected at most {max_bytes / 1e6:,.1f} MB.")
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{path.name} cannot be read: {error.strerror or error}. Name a .skops file.") from error
+    kind = pickle_kind(data) or PICKLES.get(path.suffix.lower())
+    if kind is not None:
+        raise UnsupportedFormat(f"{path.name} is a {kind} file; loading one runs whatever code is in it. {HOW}")
+    try:
+        members = zipfile.ZipFile(io.BytesIO(data)).infolist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise UnsupportedFormat(f"{path.name} is no skops file: it is no zip archive. {HOW}") from error
+    _refuse_archive(path.name, members, len(data), max_bytes)
+    return data
+
+
+def _refuse_archive(name: str, members: Sequence[zipfile.ZipInfo], size: int, max_bytes: int) -> None:
+    pickled = next((m.filename for m in members if Path(m.filename).suffix.lower() in PICKLES), None)
+    if pickled is not None:
+        raise UnsupportedFormat(f"{name} is an archive that holds the pickle {pickled}. {HOW}")
+    if "schema.json" not in {m.filename for m in members}:
+        raise UnsupportedFormat(f"{name} is a zip archive but no skops file: it has no schema.json. {HOW}")
+    unpacked = sum(m.file_size for m in members)
+    bomb = unpacked > 50_000_000 and unpacked > MAX_RATIO * size
+    if bomb or unpacked > MAX_UNPACKED * max_bytes or len(members) > MAX_MEMBERS:
+        raise TooLarge(
+            f"{name} unpacks from {size / 1e6:,.1f} MB to {unpacked / 1e6:,.0f} MB in {len(members):,} parts, "
+            f"expected at most {MAX_UNPACKED * max_bytes / 1e6:,.0f} MB, {MAX_RATIO} times its size "
+            f"and {MAX_MEMBERS:,} parts."
+        )
+
+
+def pickle_kind(data: bytes) -> str | None:
+    """pickle, joblib, cloudpickle or dill, told by the opcodes (of compressed files too); None for anything else."""
+    head = _unpacked_head(data)
+    if not _is_pickle(head):
+        return None
+    for word, kind in ((b"joblib", "joblib"), (b"cloudpickle", "cloudpickle"), (b"dill", "dill")):
+        if word in head:
+            return kind
+    return "pickle" if head is data else "joblib"  # joblib is what compresses pickles
+
+
+def _unpacked_head(data: bytes, most: int = 1 << 20) -> bytes:
+    """The first bytes of what a compressed file holds; the data itself when it is not compressed."""
+    packed: tuple[tuple[bytes, Callable[[], Any]], ...] = (
+        (b"\x1f\x8b", lambda: gzip.GzipFile(fileobj=io.BytesIO(data)).read1(most)),
+        (b"BZh", lambda: bz2.BZ2Decompressor().decompress(data, most)),
+        (b"\xfd7zXZ", lambda: lzma.LZMADecompressor().decompress(data, most)),
+        (b"]\x00\x00", lambda: lzma.LZMADecompressor(format=lzma.FORMAT_ALONE).decompress(data, most)),
+        (b"x", lambda: zlib.decompressobj().decompress(data, most)),
+    )
+    for magic, unpack in packed:
+        if data.startswith(magic):
+            try:
+                return bytes(unpack())
+            except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError):
+                return data
+    return data
+
+
+def _is_pickle(data: bytes) -> bool:
+    """Whether the first opcodes are those of a pickle; nothing is executed."""
+    if len(data) >= 2 and data[0] == 0x80:
+        return data[1] <= 5
+    if not data or data[:1] not in b"(]}cIFLSVUXKMJGN.)":
+        return False
+    seen = 0
+    try:
+        for opcode, _, _ in pickletools.genops(io.BytesIO(data)):
+            seen += 1
+            if opcode.name == "STOP" or seen >= 50:
+                return seen > 1
+    except Exception:  # not a pickle
+        return False
+    return False
+
+
+# --- the parent's side ------------------------------------------------------------------------------------------
+
+
+def inspect(data: bytes) -> ImportReport:
+    """What a skops file holds, read in a child process.
+
+    Raises:
+        BadInput: the child could not read it, or ran out of memory or time.
+    """
+    answer = _ask("inspect", data, {})
+    found = {key: tuple(answer[key]) for key in ("types", "untrusted", "problems")}
+    return ImportReport(**found, root=answer["root"])
+
+
+def check_score(
+    data: bytes, X: pd.DataFrame, y: Sequence[Any], *, task: str, classes: Sequence[Any], approved: Sequence[str]
+) -> Checked:
+    """Load a skops file in a child process and let it predict labelled rows.
+
+    Raises:
+        BadInput: it holds types that nobody approved, cannot be loaded, cannot predict these rows, or answers what
+            cannot be; the reason says which.
+    """
+    request = {"task": task, "classes": list(classes), "approved": list(approved), "y": list(y)}
+    answer = _ask("score", data, request, X)
+    return Checked(metrics=answer["metrics"], n=answer["n"], untrusted=tuple(answer["untrusted"]))
+
+
+def _ask(what: str, data: bytes, request: dict[str, Any], X: pd.DataFrame | None = None) -> dict[str, Any]:
+    """Run this module as a child on a folder of its own; its answer."""
+    with tempfile.TemporaryDirectory(prefix="continual-import-") as folder:
+        place = Path(folder)
+        (place / "model.skops").write_bytes(data)
+        (place / "request.json").write_text(json.dumps(request))
+        if X is not None:
+            X.to_parquet(place / "rows.parquet", index=False)
+        code = _run(what, place)
+        try:
+            answer: dict[str, Any] = json.loads((place / "answer.json").read_text())
+        except (OSError, json.JSONDecodeError):
+            raise BadInput(_why_ended(code)) from None
+    if "error" in answer:
+        raise BadInput(answer["error"])
+    return answer
+
+
+def _run(what: str, folder: Path) -> int:
+    """The child's exit code; BadInput when it had to be stopped."""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH") if name in os.environ}
+    threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")}
+    child = subprocess.Popen(
+        [sys.executable, "-m", "core.services.sandbox", what, str(folder)],
+        env={**kept, **threads, "PYTHONPATH": str(ROOT), "HOME": str(folder), "TMPDIR": str(folder)},
+        cwd=folder,
+        start_new_session=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        return child.wait(TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        raise BadInput(f"The model was stopped after {TIMEOUT_S:g} s in its own process. Make it smaller.") from None
+
+
+def _why_ended(code: int) -> str:
+    if code in (-signal.SIGXCPU, -signal.SIGKILL):
+        return f"The model used more than {CPU_S} s of computing time in its own process. Make it smaller."
+    return f"The model ended its own process without an answer (exit code {code}). It was not imported."
+
+
+# --- the child's side -------------------------------------------------------------------------------------------
+
+
+def _limit() -> None:
+    import resource
+
+    for what, most in (
+        (resource.RLIMIT_AS, MEMORY_BYTES),
+        (resource.RLIMIT_CPU, CPU_S),
+        (resource.RLIMIT_FSIZE, 64 * 1024**2),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        _, hard = resource.getrlimit(what)
+        allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(what, (allowed, allowed))
+
+
+def _answer(what: str, folder: Path) -> dict[str, Any]:
+    data = (folder / "model.skops").read_bytes()
+    request = json.loads((folder / "request.json").read_text())
+    try:
+        return _inspect(data) if what == "inspect" else _score(data, request, folder / "rows.parquet")
+    except (BadInput, StorageError) as error:
+        return {"error": str(error)}
+    except (MemoryError, RecursionError) as error:
+        limit = f"{MEMORY_BYTES // 1024**3} GB"
+        return {"error": f"The model needs more than the {limit} of its own process ({type(error).__name__})."}
+    except Exception as error:  # whatever the file provokes is an answer about the file
+        return {"error": f"The file cannot be read as skops ({type(error).__name__}: {str(error)[:300]}). {HOW}"}
+
+
+def _inspect(data: bytes) -> dict[str, Any]:
+    schema = json.loads(zipfile.ZipFile(io.BytesIO(data)).read("schema.json"))
+    types: set[str] = set()
+    _collect(schema, types)
+    found = untrusted_types(data)
+    root = f"{schema.get('__module__')}.{schema.get('__class__')}"
+    untrusted = sorted(name for name in found if not is_known_type(name))
+    problems = [*_not_installed(untrusted), *_no_estimator(root)]
+    return {"types": sorted(types | set(found)), "untrusted": untrusted, "problems": problems, "root": root}
+
+
+def _collect(node: Any, types: set[str]) -> None:
+    waiting = [node]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            if isinstance(value.get("__class__"), str):
+                types.add(f"{value.get('__module__')}.{value['__class__']}")
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+
+
+def _not_installed(names: Sequence[str]) -> list[str]:
+    import importlib.util
+
+    packages = sorted({name.split(".")[0] for name in names})
+    missing = [package for package in packages if importlib.util.find_spec(package) is None]
+    return [f"It needs the package '{package}', which is not installed here." for package in missing]
+
+
+def _no_estimator(root: str) -> list[str]:
+    """Objects of the language itself or of numpy cannot predict."""
+    if root.split(".")[0] in ("builtins", "numpy", "pandas", "scipy"):
+        return [f"It holds a {root}, expected a fitted scikit-learn pipeline or estimator."]
+    return []
+
+
+def _score(data: bytes, request: dict[str, Any], rows: Path) -> dict[str, Any]:
+    import numpy as np
+    import pandas as pd
+
+    from core.learning.models import predict_quietly
+    from core.performance.realised import measure
+
+    held = _inspect(data)
+    if held["problems"]:
+        raise BadInput(f"The file cannot be imported. {' '.join(held['problems'])}")
+    missing = [name for name in held["untrusted"] if name not in request["approved"]]
+    if missing:
+        raise BadInput(f"The file holds types that nobody approved: {', '.join(missing)}. An admin approves each one.")
+    model = loads(data, approved=held["untrusted"])
+    X, regression = pd.read_parquet(rows), request["task"] == "regression"
+    for method in ("predict",) if regression else ("predict", "predict_proba"):
+        if not hasattr(model, method):
+            raise BadInput(f"A {type(model).__name__} has no {method}; a model for {request['task']} needs one.")
+    try:
+        if regression:
+            values, classes = np.asarray(predict_quietly(model, X, proba=False)), ()
+        else:
+            values, classes = np.asarray(predict_quietly(model, X, proba=True)), _classes(model, request["classes"])
+    except BadInput:
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {str(error)[:300]}"
+        raise BadInput(f"The model cannot predict this project's rows: {said}") from error
+    _refuse_answers(values, len(X), len(classes), regression)
+    y = np.empty(len(X), dtype=float if regression else object)
+    y[:] = request["y"]
+    if regression:
+        report = measure("regression", y, values)
+    else:
+        chosen = np.empty(len(X), dtype=object)
+        chosen[:] = [classes[k] for k in values.argmax(axis=1)]
+        report = measure(request["task"], y, chosen, values, classes)
+    metrics = {name: score.value for name, score in report.scores.items()}
+    return {"metrics": metrics, "n": report.n, "untrusted": held["untrusted"]}
+
+
+def _classes(model: Any, known: Sequence[Any]) -> tuple[Any, ...]:
+    """The model's classes as python values, all of them classes of the project."""
+    own = tuple(c.item() if hasattr(c, "item") else c for c in getattr(model, "classes_", ()))
+    alien = [
+        c for c in own if not isinstance(c, (str, int, float, bool)) or json.dumps(c) not in map(json.dumps, known)
+    ]
+    if alien or len(own) < 2:
+        seen = ", ".join(map(repr, (alien or own)[:5])) or "no classes at all"
+        expected = ", ".join(map(repr, known[:20]))
+        raise BadInput(f"The model knows {seen}; this project's classes are {expected}. Train it on the same labels.")
+    return own
+
+
+def _refuse_answers(values: Any, n: int, k: int, regression: bool) -> None:
+    import numpy as np
+
+    expected = (n,) if regression else (n, k)
+    if values.shape != expected:
+        raise BadInput(f"The model answers {n} rows in the shape {values.shape}, expected {expected}.")
+    if not np.isfinite(values).all():
+        raise BadInput("The model answers with values that are not finite (NaN or infinity) on this project's rows.")
+    if not regression and (values.min() < 0 or not np.allclose(values.sum(axis=1), 1.0, atol=1e-6)):
+        raise BadInput("The model's probabilities are not such: expected values from 0 to 1 that sum to 1 in each row.")
+
+
+if __name__ == "__main__":
+    _limit()
+    place = Path(sys.argv[2])
+    (place / "answer.json").write_text(json.dumps(_answer(sys.argv[1], place)))

@@ -1,0 +1,385 @@
+"""A model of the user's own: refused by name, opened apart, checked, registered; comparing, promoting, going back."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+import zipfile
+import zlib
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.svm import LinearSVC
+from sqlalchemy import select
+
+from core.errors import BadInput, Busy, Conflict, NotEnoughRows, NotFound, StorageError, TooLarge, UnsupportedFormat
+from core.records import ProjectInfo
+from core.services import ingest, projects, sandbox, training
+from core.storage import artefacts, registry
+from core.storage.tables import AuditEntry, Lease
+from core.storage.workspace import Workspace
+
+
+def rows(n: int = 200, *, seed: int = 0) -> pd.DataFrame:
+    """Rows whose class is the sign of a, with some noise."""
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame(rng.normal(size=(n, 2)), columns=["a", "b"])
+    frame["y"] = np.where(frame.a + 0.3 * rng.normal(size=n) > 0, "up", "down")
+    return frame
+
+
+def fitted(model: Any | None = None, *, target: str = "y") -> Any:
+    """A user's own pipeline."""
+    frame = rows(seed=1)
+    return make_pipeline(StandardScaler(), model or LogisticRegression()).fit(frame[["a", "b"]], frame[target])
+
+
+@pytest.fixture(autouse=True)
+def told(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Projects that MLflow was to be told about; the telling itself is the registry's test."""
+    found: list[int] = []
+    monkeypatch.setattr(registry, "sync_mlflow_apart", lambda ws, project_id: found.append(project_id))
+    return found
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child's side without a child: a process for each of many files would take most of the time."""
+
+    def run(what: str, folder: Path) -> int:
+        (folder / "answer.json").write_text(json.dumps(sandbox._answer(what, folder)))
+        return 0
+
+    monkeypatch.setattr(sandbox, "_run", run)
+
+
+@pytest.fixture
+def project(ws: Workspace, now: datetime) -> ProjectInfo:
+    """A project with 200 labelled rows."""
+    made = projects.create_project(ws, "Demo", source="file", by="test", now=now)
+    ingest.ingest_frame(ws, made, rows(), origin="rows.csv", by="test", now=now, target="y")
+    return projects.project_by_id(ws, made.id)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A good model file."""
+    return save(tmp_path / "model.skops", fitted())
+
+
+def save(path: Path, model: Any) -> Path:
+    path.write_bytes(artefacts.dumps(model))
+    return path
+
+
+# --- refusals by name -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["model.pkl", "model.skops", "model"])
+@pytest.mark.parametrize("protocol", [0, 2, 5])
+def test_a_pickle_is_refused_whatever_it_is_called(tmp_path: Path, name: str, protocol: int) -> None:
+    path = tmp_path / name
+    path.write_bytes(pickle.dumps({"a": [1, 2.5, "x"]}, protocol=protocol))
+    with pytest.raises(UnsupportedFormat, match=r"is a pickle file.*skops\.io\.dump"):
+        training.inspect_import(path)
+
+
+@pytest.mark.parametrize("compress", [0, 3, ("gzip", 3), ("bz2", 3), ("xz", 3)])
+def test_joblib_is_refused_compressed_or_not(tmp_path: Path, compress: Any) -> None:
+    path = tmp_path / "model.skops"
+    joblib.dump(fitted(), path, compress=compress)
+    with pytest.raises(UnsupportedFormat, match="is a joblib file"):
+        training.inspect_import(path)
+
+
+def test_cloudpickle_is_refused_by_content_and_by_name(tmp_path: Path) -> None:
+    cloudpickle = pytest.importorskip("cloudpickle")
+    path = tmp_path / "model.skops"
+    path.write_bytes(cloudpickle.dumps(lambda x: x + 1))
+    with pytest.raises(UnsupportedFormat, match="is a cloudpickle file"):
+        training.inspect_import(path)
+    path = tmp_path / "model.cloudpickle"
+    path.write_bytes(b"whatever")
+    with pytest.raises(UnsupportedFormat, match="is a cloudpickle file"):
+        training.inspect_import(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "no zip"),
+        (b"<html></html>", "no zip"),
+        (b"PK\x03\x04broken", "no zip"),
+        (zlib.compress(b"text"), "no zip"),
+    ],
+)
+def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes, told: str) -> None:
+    path = tmp_path / "model.skops"
+    path.write_bytes(content)
+    with pytest.raises(UnsupportedFormat, match=told):
+        training.inspect_import(path)
+
+
+def archive(path: Path, **members: bytes) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+        for name, content in members.items():
+            made.writestr(name.replace("_", "."), content)
+    return path
+
+
+def test_archives_that_are_no_skops_or_hold_a_pickle_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedFormat, match=r"no schema\.json"):
+        training.inspect_import(archive(tmp_path / "a.skops", rows_csv=b"1,2"))
+    with pytest.raises(UnsupportedFormat, match=r"holds the pickle data\.pkl"):
+        training.inspect_import(archive(tmp_path / "b.skops", data_pkl=b"", schema_json=b"{}"))
+    with pytest.raises(BadInput, match="cannot be read"):
+        training.inspect_import(tmp_path / "absent.skops")
+
+
+def test_a_zip_bomb_and_a_file_beyond_the_limit_are_refused(tmp_path: Path, file: Path) -> None:
+    bomb = archive(tmp_path / "bomb.skops", schema_json=b"{}", x_npy=bytes(60_000_000))
+    with pytest.raises(TooLarge, match=r"unpacks from 0\.1 MB to 60 MB"):
+        training.inspect_import(bomb)
+    with pytest.raises(TooLarge, match=r"expected at most 0\.0 MB"):
+        training.inspect_import(file, max_bytes=100)
+
+
+# --- the child process ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("here")
+def test_inspecting_lists_the_types_and_names_those_from_outside(tmp_path: Path, file: Path) -> None:
+    report = training.inspect_import(file)
+    assert report.untrusted == () and report.problems == ()
+    assert "sklearn.linear_model._logistic.LogisticRegression" in report.types
+    own = save(tmp_path / "own.skops", make_pipeline(FunctionTransformer(json.dumps), StandardScaler()))
+    assert training.inspect_import(own).untrusted == ("json.dumps",)
+
+
+@pytest.mark.usefixtures("here")
+def test_files_that_provoke_the_reader_get_one_clear_answer(tmp_path: Path) -> None:
+    for schema in (b"{}", b"[]", b"not json", b'{"protocol": 99, "__class__": "x", "__module__": "y"}'):
+        with pytest.raises(BadInput, match="cannot be read as skops"):
+            training.inspect_import(archive(tmp_path / "odd.skops", schema_json=schema))
+    listed = training.inspect_import(save(tmp_path / "list.skops", [1, 2]))
+    assert listed.problems == ("It holds a builtins.list, expected a fitted scikit-learn pipeline or estimator.",)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_package_that_is_not_here_is_named(tmp_path: Path, file: Path) -> None:
+    path = tmp_path / "foreign.skops"
+    with zipfile.ZipFile(file) as source, zipfile.ZipFile(path, "w") as made:
+        for member in source.namelist():
+            made.writestr(member, source.read(member).replace(b"sklearn.linear_model._logistic", b"no_such_package.x"))
+    report = training.inspect_import(path)
+    assert report.untrusted == ("no_such_package.x.LogisticRegression",)
+    assert report.problems == ("It needs the package 'no_such_package', which is not installed here.",)
+
+
+def test_the_child_has_no_secrets_and_its_end_is_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_KEY", "not for the child")
+    given: list[dict[str, str]] = []
+    real = sandbox.subprocess.Popen
+
+    def popen(command: list[str], **options: Any) -> Any:
+        given.append(options["env"])
+        return real([sys.executable, "-c", "raise SystemExit(7)"], **options)
+
+    monkeypatch.setattr(sandbox.subprocess, "Popen", popen)
+    with pytest.raises(BadInput, match=r"without an answer \(exit code 7\)"):
+        training.inspect_import(file)
+    assert given and "API_KEY" not in given[0] and "CONTINUAL_HOME" not in given[0]
+
+
+def test_a_child_that_never_ends_is_stopped(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "TIMEOUT_S", 0.01)
+    with pytest.raises(BadInput, match="stopped after"):
+        training.inspect_import(file)
+
+
+# --- importing --------------------------------------------------------------------------------------------------
+
+
+def test_an_imported_pipeline_is_the_challenger_and_serves_only_when_promoted(
+    ws: Workspace, project: ProjectInfo, file: Path, now: datetime, told: list[int]
+) -> None:
+    version = training.import_challenger(ws, project, file, (), by="ann", now=now)
+    assert (version.version, version.aliases, version.source) == (1, ("challenger",), "import")
+    assert version.family == "imported LogisticRegression"
+    assert 0.8 < (version.metrics["accuracy"] or 0) <= 1.0
+    assert projects.project_by_id(ws, project.id).champion is None
+    training.promote(ws, project, 1, reason="first", by="ann", now=now)
+    assert projects.project_by_id(ws, project.id).champion == 1
+    assert told == [project.id, project.id]
+    with ws.database.read() as session:
+        entries = [(e.who, e.what) for e in session.scalars(select(AuditEntry).order_by(AuditEntry.id))][-2:]
+    assert entries == [("ann", "model imported"), ("ann", "model promoted")]
+
+
+@pytest.mark.usefixtures("here")
+def test_every_type_from_outside_has_to_be_approved(
+    ws: Workspace, project: ProjectInfo, tmp_path: Path, now: datetime
+) -> None:
+    frame = rows(seed=1)
+    own = make_pipeline(FunctionTransformer(np.tanh), FunctionTransformer(np.nan_to_num), LogisticRegression())
+    path = save(tmp_path / "own.skops", own.fit(frame[["a", "b"]], frame["y"]))
+    wanted = training.inspect_import(path).untrusted
+    assert wanted and all("nan_to_num" in name for name in wanted)
+    with pytest.raises(BadInput, match=r"nobody approved: .*nan_to_num"):
+        training.import_challenger(ws, project, path, (), by="ann", now=now)
+    version = training.import_challenger(ws, project, path, wanted, by="ann", now=now)
+    registry._loaded.clear()
+    assert registry.load_model(ws, project.id, version.version).steps[-1][0] == "logisticregression"
+
+
+class _Wrong:
+    """Models that load but do not fit the project, and what is said of them."""
+
+    @staticmethod
+    def other_columns() -> Any:
+        frame = rows(seed=1).rename(columns={"a": "z"})
+        return LogisticRegression().fit(frame[["z", "b"]], frame["y"])
+
+    @staticmethod
+    def other_classes() -> Any:
+        frame = rows(seed=1)
+        return LogisticRegression().fit(frame[["a", "b"]], (frame["y"] == "up").astype(int))
+
+    @staticmethod
+    def endless() -> Any:
+        model = fitted()
+        model.steps[-1][1].coef_[:] = np.nan
+        return model
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (_Wrong.other_columns, "cannot predict this project's rows: ValueError"),
+        (_Wrong.other_classes, "knows 0, 1; this project's classes are 'down', 'up'"),
+        (_Wrong.endless, "not finite|cannot predict"),
+        (lambda: fitted(LinearSVC()), "has no predict_proba"),
+        (lambda: make_pipeline(StandardScaler()).fit(rows()[["a", "b"]]), "has no predict"),
+    ],
+)
+def test_a_model_that_does_not_fit_the_project_is_refused_with_the_reason(
+    ws: Workspace, project: ProjectInfo, tmp_path: Path, now: datetime, make: Any, told: str
+) -> None:
+    path = save(tmp_path / "wrong.skops", make())
+    with pytest.raises(BadInput, match=told):
+        training.import_challenger(ws, project, path, (), by="ann", now=now)
+    with ws.database.read() as session:
+        assert registry.list_versions(session, project.id) == []
+
+
+@pytest.mark.usefixtures("here")
+def test_a_regression_model_can_be_imported(ws: Workspace, tmp_path: Path, now: datetime) -> None:
+    frame = rows()
+    frame["y"] = frame.a * 3.0 + 0.01 * frame.b
+    made = projects.create_project(ws, "Heat", source="file", by="test", now=now)
+    ingest.ingest_frame(ws, made, frame, origin="rows.csv", by="test", now=now, target="y")
+    project = projects.project_by_id(ws, made.id)
+    path = save(tmp_path / "ridge.skops", Ridge().fit(frame[["a", "b"]], frame["y"]))
+    version = training.import_challenger(ws, project, path, (), by="ann", now=now)
+    assert (version.metrics["r2"] or 0) > 0.99
+
+
+@pytest.mark.usefixtures("here")
+def test_an_import_needs_data_labels_and_a_project_at_rest(
+    ws: Workspace, project: ProjectInfo, file: Path, now: datetime
+) -> None:
+    empty = projects.create_project(ws, "Empty", source="file", by="test", now=now)
+    with pytest.raises(Conflict, match="no data yet"):
+        training.import_challenger(ws, empty, file, (), by="ann", now=now)
+    (batch,) = ingest.list_batches(ws, project.id)[0]
+    ingest.undo_batch(ws, project, batch.id, by="ann", now=now)
+    with pytest.raises(NotEnoughRows):
+        training.import_challenger(ws, project, file, (), by="ann", now=now)
+
+
+@pytest.mark.usefixtures("here")
+def test_an_import_waits_for_a_check_that_is_under_way(
+    ws: Workspace, project: ProjectInfo, file: Path, now: datetime
+) -> None:
+    with ws.database.write() as session:
+        session.add(Lease(name=f"project:{project.id}", owner="x:1", expires_at=now + timedelta(seconds=30)))
+    with pytest.raises(Busy, match="under way"):
+        training.import_challenger(ws, project, file, (), by="ann", now=now)
+    assert training.import_challenger(ws, project, file, (), by="ann", now=now + timedelta(minutes=1)).version == 1
+
+
+# --- comparing, promoting, going back ---------------------------------------------------------------------------
+
+
+def register(ws: Workspace, project: ProjectInfo, model: Any, now: datetime, *, learnt: bool = True) -> int:
+    """Register a model as a race would; by default it has learnt from everything stored so far."""
+    assert project.schema is not None
+    batches = [b.id for b in ingest.list_batches(ws, project.id)[0]] if learnt else []
+    return registry.register_version(
+        ws, project, model, family="logistic", members=[], metrics={}, schema=project.schema,
+        X_example=rows()[["a", "b"]].head(), n_rows=200, data_digest=None, batch_ids=batches,
+        first_at=now if learnt else None, last_at=now if learnt else None, cycle_id=None, by="test", now=now,
+    ).version  # fmt: skip
+
+
+def test_two_versions_meet_on_rows_that_neither_has_learnt_from(
+    ws: Workspace, project: ProjectInfo, now: datetime
+) -> None:
+    frame = rows()
+    poor = register(ws, project, DummyClassifier().fit(frame[["a", "b"]], frame["y"]), now)
+    good = register(ws, project, fitted(), now)
+    nothing = training.compare(ws, project, poor, good)
+    assert nothing.n == 0 and nothing.difference is None and nothing.challenger.value is None
+    fresh = rows(150, seed=9)
+    ingest.ingest_frame(ws, project, fresh, origin="new.csv", by="test", now=now + timedelta(hours=1))
+    found = training.compare(ws, project, poor, good)
+    assert found.n == 150 and "150 labelled rows that neither has learnt from" in found.rows_from
+    right = float(np.mean(fitted().predict(fresh[["a", "b"]]) == fresh["y"]))
+    assert found.challenger.value == pytest.approx(right)
+    assert found.difference is not None and found.difference.low is not None and found.difference.low > 0
+    assert found.p is not None and found.p < 0.001 and found.wins > found.losses
+    with pytest.raises(NotFound):
+        training.compare(ws, project, poor, 9)
+
+
+def test_promoting_and_going_back_by_hand(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
+    with pytest.raises(Conflict, match="no earlier champion"):
+        training.rollback(ws, project, reason="worse", by="ann", now=now)
+    for _ in range(2):
+        register(ws, project, fitted(), now)
+    training.promote(ws, project, 1, reason="first", by="ann", now=now)
+    training.promote(ws, project, 2, reason="better", by="ann", now=now)
+    with pytest.raises(Conflict, match="serves already"):
+        training.promote(ws, project, 2, reason="again", by="ann", now=now)
+    with pytest.raises(BadInput, match="reason"):
+        training.promote(ws, project, 1, reason=" ", by="ann", now=now)
+    with pytest.raises(NotFound):
+        training.promote(ws, project, 7, reason="which?", by="ann", now=now)
+    assert training.rollback(ws, project, reason="worse at night", by="ann", now=now) == 1
+    with ws.database.read() as session:
+        spans = registry.serving_spans(session, project.id)
+    assert [(s[0], s[3], s[4]) for s in spans] == [
+        (1, "promoted", "first"),
+        (2, "promoted", "better"),
+        (1, "rolled_back", "worse at night"),
+    ]
+
+
+def test_a_damaged_version_cannot_be_made_champion(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
+    version = register(ws, project, fitted(), now)
+    registry.artefact_path(ws, project.id, version).write_bytes(b"damaged")
+    registry._loaded.clear()
+    with pytest.raises(StorageError):
+        training.promote(ws, project, version, reason="let's see", by="ann", now=now)
+    assert projects.project_by_id(ws, project.id).champion is None
