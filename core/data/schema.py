@@ -220,7 +220,9 @@ def _infer_feature(column: pd.Series, name: str, asked: FeatureKind | None) -> F
         low, high = (float(known.min()), float(known.max())) if len(known) else (None, None)
         return Feature(name=name, kind=kind, low=low, high=high)
     words = columns.booleans(column, name) if kind == "boolean" else columns.texts(column, name)
-    categories = words.value_counts().index[:MAX_CATEGORIES]
+    categories = words.dropna().unique()
+    if len(categories) > MAX_CATEGORIES:
+        categories = words.value_counts().index[:MAX_CATEGORIES].to_numpy()
     return Feature(name=name, kind=kind, categories=tuple(sorted(str(c) for c in categories)))
 
 
