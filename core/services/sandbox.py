@@ -7,6 +7,7 @@ loads it with the approved types and lets it predict rows. The parent reads one 
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import io
 import json
@@ -246,7 +247,8 @@ def _limit() -> None:
     ):
         _, hard = resource.getrlimit(what)
         allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(what, (allowed, allowed))
+        with contextlib.suppress(ValueError, OSError):  # macOS knows no limit of address space; time still ends there
+            resource.setrlimit(what, (allowed, allowed))
 
 
 def _answer(what: str, folder: Path) -> dict[str, Any]:

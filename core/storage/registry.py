@@ -35,6 +35,7 @@ from core.storage import queries
 from core.storage.artefacts import MEND, dumps, loads, read_bytes, untrusted_types
 from core.storage.artefacts import loads_file as loads_file
 from core.storage.batches import write_durably
+from core.storage.engine import file_lock
 from core.storage.tables import Cycle, ModelEvent, ModelRow, Project
 from core.storage.workspace import Workspace, open_workspace
 
@@ -396,9 +397,19 @@ def _tell_all() -> None:
                 return
             (_, project_id), ws = _queue.popitem()
         try:
-            _tell(ws, project_id)
+            tell_mlflow(ws, project_id)
         except Exception as error:  # MLflow is a copy for people: no failure of it may stop anything
             logger.warning("MLflow was not told: {kind}: {error}", kind=type(error).__name__, error=str(error)[:300])
+
+
+def tell_mlflow(ws: Workspace, project_id: int) -> None:
+    """Tell MLflow now, in this thread; one process at a time, so that no version is told twice.
+
+    Raises:
+        Whatever MLflow raises.
+    """
+    with file_lock(ws.locks_path / "mlflow.lock"):
+        _tell(ws, project_id)
 
 
 def _tell(ws: Workspace, project_id: int) -> None:
@@ -577,4 +588,4 @@ def _tell_aliases(ws: Workspace, client: MlflowClient, project: Project, aliases
 
 
 if __name__ == "__main__":
-    _tell(open_workspace(), int(sys.argv[1]))
+    tell_mlflow(open_workspace(), int(sys.argv[1]))
