@@ -20,7 +20,7 @@ install: $(VENV)/.installed
 
 $(VENV)/.installed: requirements.txt constraints.txt
 	@test -n '$(PYTHON)' || { echo 'No Python >= 3.11 with venv was found. Install it (Debian: apt-get install python3-venv) or say PYTHON=/path/to/python3.12.' >&2; exit 1; }
-	@test -x $(PY) || $(PYTHON) -m venv --clear $(VENV)
+	@$(PIP) --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@echo 'Installing into ./$(VENV); the first time takes a minute or two.'
 	@$(PIP) install --quiet -r requirements.txt -c constraints.txt
 	@touch $@

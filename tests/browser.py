@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -12,12 +13,14 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 DOWNLOAD_S = 300
 
 
-def _playwrights_own() -> str | None:
-    from playwright.sync_api import sync_playwright
+ASK = "from playwright.sync_api import sync_playwright as start\nwith start() as it: print(it.chromium.executable_path)"
 
-    with sync_playwright() as playwright:
-        path = playwright.chromium.executable_path
-    return path if Path(path).exists() else None
+
+def _playwrights_own() -> str | None:
+    """Asked in a process of its own: Playwright's driver cannot be started twice in one."""
+    asked = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, timeout=60, check=False)
+    path = asked.stdout.strip()
+    return path if path and Path(path).exists() else None
 
 
 def _starts(path: str) -> bool:
@@ -28,10 +31,16 @@ def _starts(path: str) -> bool:
         return False
 
 
+@functools.lru_cache(maxsize=1)
 def find_chromium() -> str | None:
     """Path of a browser that starts: Playwright's own, else the system's; None when there is none."""
     candidates = [_playwrights_own(), *(shutil.which(name) for name in NAMES)]
     return next((path for path in candidates if path is not None and _starts(path)), None)
+
+
+def _found() -> bool:
+    find_chromium.cache_clear()
+    return find_chromium() is not None
 
 
 def _run(command: list[str], **environment: str) -> bool:
@@ -48,18 +57,18 @@ def _run(command: list[str], **environment: str) -> bool:
 
 def main() -> int:
     """0 when a browser is there in the end, else 1 and what to do."""
-    if find_chromium():
+    if _found():
         return 0
     may_install = os.geteuid() == 0
     playwright = [sys.executable, "-m", "playwright", "install", *(["--with-deps"] if may_install else []), "chromium"]
-    if _run(playwright, PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT="30000") and find_chromium():
+    if _run(playwright, PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT="30000") and _found():
         return 0
     if may_install and shutil.which("apt-get"):
         _run(["apt-get", "update", "-qq"])
         _run(
             ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"], DEBIAN_FRONTEND="noninteractive"
         )
-        if find_chromium():
+        if _found():
             return 0
     sys.stderr.write(
         "The browser tests need Chromium, and Playwright's could not be downloaded or does not start. "
