@@ -14,7 +14,7 @@ from core.settings import Settings
 from core.storage.workspace import open_workspace
 
 GENERATED = ("API_KEY", "CONTINUAL_COOKIE_KEY")
-FIRST_USER = "admin"
+FIRST_USER = auth.FIRST_USER
 
 
 def ensure_secrets(env_file: Path, environment: Mapping[str, str]) -> tuple[str, ...]:
@@ -46,10 +46,12 @@ def initialise(settings: Settings, *, now: datetime) -> tuple[str, ...]:
     """
     ws = open_workspace(settings, migrate=True)
     try:
-        given = settings.streamlit_password
-        made = auth.ensure_first_user(ws, now=now)
+        first = auth.ensure_first_user(ws, now)
     finally:
         ws.database.dispose()
-    if made is None:
+    if first is None:
         return ()
-    return f"User: {FIRST_USER}", "Password: as in STREAMLIT_PASSWORD" if given is not None else f"Password: {made}"
+    return (
+        f"User: {first.name}",
+        f"Password: {first.password}" if first.generated else "Password: as in STREAMLIT_PASSWORD",
+    )
