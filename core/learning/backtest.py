@@ -9,14 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from pandas import DataFrame
+from pandas import DataFrame, isna
 
 from core.data.schema import conform, infer_schema
 from core.errors import BadInput, NotEnoughRows
-from core.learning.learner import Answers, Labelled, Step, advance
+from core.learning.learner import Answers, Labelled, Step, advance, plain_labels
 from core.learning.models import Committee
 from core.learning.policy import policy_named
 from core.learning.state import LearnerState
@@ -101,7 +101,7 @@ def replay(
     warmup_rows: int = 1000,
     policy: str | Policy = "default",
     seed: int = 0,
-    task: str | None = None,
+    task: Task | Literal["classification"] | None = None,
     categorical: Sequence[str] = (),
     label_delay: int = 0,
     label_fraction: float = 1.0,
@@ -131,14 +131,14 @@ def replay(
         raise BadInput(f"label_fraction is {label_fraction}, expected a number from 0 to 1.")
     schema = infer_schema(frame, target=target, task=task, categorical=tuple(categorical))
     rows = conform(frame, schema)
-    y = np.asarray(rows.y)
-    known = ~DataFrame({"y": y})["y"].isna().to_numpy()
+    assert rows.y is not None  # the schema was made from this frame
+    known = ~isna(rows.y)
     X = rows.X.loc[known].reset_index(drop=True)
     if len(X) <= warmup_rows:
         raise NotEnoughRows("A replay", needed=warmup_rows + 1, found=len(X))
     chosen = policy_named(policy) if isinstance(policy, str) else policy
     return replay_rows(
-        X, y[known], schema, chosen, batch_rows=batch_rows, warmup_rows=warmup_rows, seed=seed, label_delay=label_delay,
+        X, plain_labels(rows.y[known]), schema, chosen, batch_rows=batch_rows, warmup_rows=warmup_rows, seed=seed, label_delay=label_delay,
         label_fraction=label_fraction, progress=progress,
     )  # fmt: skip
 

@@ -34,13 +34,14 @@ from core.records import (
 )
 
 HALF_LIFE_ROWS = 500  # a member's loss forgets half of what it was over so many rows
-SHARPNESS = {False: 12.0, True: 20.0}  # weight of a member = exp(-sharpness * loss); True = regression
+SHARPNESS = {False: 12.0, True: 40.0}  # weight of a member = exp(-sharpness * loss); True = regression
 LEAST_WEIGHT = 0.01  # members below are left out of the vote
 LEAST_PROBABILITY = 0.02  # a sure mistake costs no more than this says
 TAIL_ROWS = 1_000  # errors kept to find a change in
 HISTORY_BATCHES = 10
 BATCH_ROWS = 30  # fewer rows are added to the last batch of the history
 AFTER_CHANGE_ROWS = 50  # rows after a change from which losses are measured on them alone
+HOPE_ROWS = 300  # rows of a new regime at which its model is trusted to have made up half of what the change cost
 WINDOW_ROWS = 30  # a candidate's window has at least so many rows, else it waits
 HELD_OUT_SHARE, HELD_OUT_ROWS = 0.25, 100
 WATCH_ROWS = 1_000  # rows over which a replaced version is compared with its successor
@@ -155,7 +156,8 @@ class _Turn:
         progress: Progress | None,
     ) -> None:  # fmt: skip
         self.before, self.state = state, state
-        self.fresh, self.window, self.schema, self.policy = fresh, window, schema, policy
+        self.fresh, self.schema, self.policy = replace(fresh, y=plain_labels(fresh.y)), schema, policy
+        self.window = window
         self.n = len(fresh.y)
         self.gated = bool(GATES[policy.gate])
         self.regression = schema.task == "regression"
@@ -300,6 +302,7 @@ class _Turn:
         """Fits what is due, forms the challenger, and lets it in or not."""
         first = self.state.champion is None
         X, y = self.window(self.policy.max_train_rows)
+        y = plain_labels(y)
         if len(y) == 0:
             self.verdict = Verdict(promote=False, kind="none", reason="There is no labelled row to learn from.")
             return
@@ -397,10 +400,10 @@ class _Turn:
         return updated if isinstance(members, list) else tuple(updated)
 
     def _losses(self, answers: Answers, y: np.ndarray, model: Any) -> np.ndarray:
-        """Loss of each row: log-loss with bounded mistakes, or the scaled absolute error."""
+        """Loss of each row: log-loss with bounded mistakes, or the squared error in units of the spread, cut."""
         if self.regression:
             scale = self.state.scale or 1.0
-            return np.minimum(np.abs(answers.of(model) - y.astype(np.float64)) / scale, LARGEST_ERROR)
+            return np.minimum(np.abs(answers.of(model) - y.astype(np.float64)) / scale, LARGEST_ERROR) ** 2
         classes = model.classes_
         codes = np.searchsorted(classes, y)
         codes = np.where(
@@ -420,6 +423,7 @@ class _Turn:
     ) -> tuple[list[Member], dict[int, str], dict[int, float]]:
         """Members with those refitted that are due, dearest first, as far as the saved-up fits go."""
         best = min((m.loss for m in members if m.loss is not None and m.model is not None), default=None)
+        best = self._hoped(best)
         members = [self._lent(member, best) for member in members]
         weights = _weights(members, SHARPNESS[self.regression], fitted_only=False)
         tokens = min(self.state.tokens + self.policy.max_fits, SAVED_BATCHES * self.policy.max_fits)
@@ -455,6 +459,17 @@ class _Turn:
         self.state = replace(self.state, tokens=max(tokens, 0.0) if not first else 0.0, serial=serial)
         self.report(1.0, "comparing")
         return members, errors, seconds
+
+    def _hoped(self, best: float | None) -> float | None:
+        """What a model of the new regime may hope for: between the best loss now and the best before the change.
+
+        The more rows there are to learn the new regime from, the nearer to what was reached before.
+        """
+        before = [m.loss for m in self.before.members if m.loss is not None and m.model is not None]
+        if best is None or not self.changed or not before or min(before) >= best:
+            return best
+        rows = self.seen - self.state.change_start
+        return best - (best - min(before)) * rows / (rows + HOPE_ROWS)
 
     def _lent(self, member: Member, best: float | None) -> Member:
         """The benefit of the doubt: a window that begins anew is lent the best member's loss."""
@@ -605,6 +620,11 @@ class _Turn:
             challenger_version=next_version if made else None, state=self.state, fits=self.fits,
             change_at=self.change_at, scores={self.metric: self.score} if self.score is not None else {},
         )  # fmt: skip
+
+
+def plain_labels(y: np.ndarray) -> np.ndarray:
+    """Labels as an array of their own type: sklearn refuses numbers in an array of objects."""
+    return np.asarray(y.tolist()) if y.dtype == object and len(y) else y
 
 
 def _appended(history: tuple[tuple[int, float], ...], entry: tuple[int, float]) -> tuple[tuple[int, float], ...]:

@@ -1,0 +1,128 @@
+"""Replay: prequential, reproducible, blind to the future, and honest in what it reports."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from pandas import DataFrame
+from sklearn.metrics import cohen_kappa_score, f1_score, r2_score
+
+from core.errors import BadInput, NotEnoughRows
+from core.learning.backtest import replay
+from core.learning.policy import policy_named
+
+QUICK = policy_named("balanced", families=["logistic", "ridge", "neighbours"], new_labels=100, min_rows=50)
+
+
+def stream(task: str, n: int, *, turn: int | None = None, seed: int = 0) -> DataFrame:
+    """A linear concept that is reversed at row `turn`."""
+    rng = np.random.default_rng(seed)
+    frame = DataFrame({"x0": rng.normal(size=n), "x1": rng.normal(size=n), "c0": rng.choice(["a", "b"], n)})
+    value = frame["x0"].to_numpy() + 0.5 * frame["x1"].to_numpy() + rng.normal(0, 0.2, n)
+    if turn is not None:
+        value[turn:] *= -1
+    frame["y"] = value if task == "regression" else (np.where(value > 0, "yes", "no") if task == "text" else (value > 0).astype(int))
+    return frame
+
+
+@pytest.mark.parametrize("task", ["numbers", "text", "regression"])
+def test_the_loop_recovers_from_a_reversal_that_breaks_a_fixed_model(task: str) -> None:
+    frame = stream(task, 1000, turn=450)
+    options = {"batch_rows": 100, "warmup_rows": 200}
+    adaptive = replay(frame, "y", policy=QUICK, **options)
+    fixed = replay(frame, "y", policy="never", **options)
+    name = "r2" if task == "regression" else "kappa"
+    assert adaptive.scores[name] is not None and fixed.scores[name] is not None
+    assert adaptive.scores[name] > fixed.scores[name] + 0.4
+    assert (fixed.fits, fixed.promotions, fixed.refreshes, fixed.rollbacks) == (0, 0, 0, 0)
+    changes = [b["change_at"] for b in adaptive.per_batch if b["change_at"] is not None]
+    assert any(abs(row - 450) <= 30 for row in changes)
+
+
+def test_shuffled_future_labels_change_no_earlier_prediction() -> None:
+    frame = stream("text", 700)
+    changed = frame.copy()
+    labels = changed["y"].to_numpy().copy()
+    labels[500:] = np.random.default_rng(1).permutation(labels[500:])
+    changed["y"] = labels
+    options = {"batch_rows": 100, "warmup_rows": 200, "policy": QUICK}
+    one, two = replay(frame, "y", **options), replay(changed, "y", **options)
+    # Rows 500 to 599 are predicted before any of the shuffled labels is known.
+    assert one.predictions[:400].tolist() == two.predictions[:400].tolist()
+
+
+def test_same_seed_same_report_and_it_is_plain_json() -> None:
+    frame = stream("numbers", 600, turn=400)
+    options = {"batch_rows": 100, "warmup_rows": 200, "policy": QUICK, "seed": 3}
+    one, two = (replay(frame, "y", **options).to_document() for _ in "ab")
+    one.pop("seconds"), two.pop("seconds")
+    assert json.dumps(one, allow_nan=False) == json.dumps(two, allow_nan=False)
+
+
+def test_the_report_can_be_recomputed_from_its_predictions() -> None:
+    frame = stream("text", 650, turn=400)
+    report = replay(frame, "y", batch_rows=100, warmup_rows=200, policy=QUICK)
+    truth = frame["y"].to_numpy()[200:]
+    assert report.rows_scored == 450
+    assert report.batches == len(report.per_batch) == 5
+    assert [b["rows"] for b in report.per_batch] == [100, 100, 100, 100, 50]
+    assert report.scores["kappa"] == pytest.approx(cohen_kappa_score(truth, report.predictions), abs=1e-12)
+    assert report.scores["macro_f1"] == pytest.approx(f1_score(truth, report.predictions, average="macro"), abs=1e-12)
+    assert report.fits == sum(b["fits"] for b in report.per_batch)
+    outcomes = [b["outcome"] for b in report.per_batch]
+    counted = (outcomes.count("promoted"), outcomes.count("refreshed"), outcomes.count("rolled_back"))
+    assert counted == (report.promotions, report.refreshes, report.rollbacks)
+
+
+def test_regression_reports_errors_and_r2() -> None:
+    frame = stream("regression", 500)
+    report = replay(frame, "y", batch_rows=100, warmup_rows=200, policy=QUICK)
+    assert set(report.scores) == {"mae", "rmse", "r2"}
+    assert report.scores["r2"] == pytest.approx(r2_score(frame["y"][200:], report.predictions), abs=1e-12)
+
+
+def test_admissions_tell_what_was_replaced_how_it_did_and_how_it_ended() -> None:
+    report = replay(stream("text", 1000, turn=450), "y", batch_rows=100, warmup_rows=200, policy=QUICK)
+    admissions = report.to_document()["admissions"]
+    assert len(admissions) == report.promotions + report.refreshes > 0
+    answered = next(a for a in admissions if a["kind"] == "promotion")
+    assert answered["wins"] > answered["losses"] and answered["p"] < 0.05
+    for i, admission in enumerate(admissions):
+        assert admission["wins"] + admission["losses"] <= admission["judged"] == min(1000, 1000 - admission["row"])
+        last = i == len(admissions) - 1
+        assert admission["ended_by"] in ((None, "rollback") if last else ("replaced", "rollback"))
+        assert (admission["ended_row"] is None) == (admission["ended_by"] is None)
+        assert admission["replaced"] < admission["version"]
+
+
+def test_delayed_and_partial_labels_reach_the_loop_later_and_in_part() -> None:
+    frame = stream("text", 800, turn=400)
+    options = {"batch_rows": 100, "warmup_rows": 200, "policy": QUICK}
+    prompt, late = replay(frame, "y", **options), replay(frame, "y", label_delay=200, **options)
+    none = replay(frame, "y", label_fraction=0.0, **options)
+    assert late.rows_scored == prompt.rows_scored == none.rows_scored == 600
+    assert (none.fits, none.promotions + none.refreshes) == (0, 0)
+    first = [next(b for b, x in enumerate(r.per_batch) if x["change_at"] is not None) for r in (prompt, late)]
+    assert first[1] == first[0] + 2
+    assert prompt.scores["kappa"] > late.scores["kappa"] > none.scores["kappa"]
+
+
+def test_rows_without_a_label_are_left_out() -> None:
+    frame = stream("text", 500)
+    frame.loc[::5, "y"] = None
+    assert replay(frame, "y", batch_rows=100, warmup_rows=200, policy=QUICK).rows_scored == 200
+
+
+@pytest.mark.parametrize(
+    "options", [{"batch_rows": 0}, {"warmup_rows": 1}, {"label_delay": -1}, {"label_fraction": 1.5}, {"policy": "bold"}]
+)
+def test_arguments_out_of_range_are_refused_by_name(options: dict) -> None:
+    with pytest.raises(BadInput, match=r"expected|Expected"):
+        replay(stream("text", 300), "y", **{"warmup_rows": 100, **options})
+
+
+def test_a_stream_no_longer_than_its_warmup_is_refused() -> None:
+    with pytest.raises(NotEnoughRows, match="needs 301 rows, found 300"):
+        replay(stream("text", 300), "y", warmup_rows=300)
