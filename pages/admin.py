@@ -71,9 +71,9 @@ def show_people(ctx: ui.Context) -> None:
         person = people[at] if at < len(people) else people[0]
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"**{ui.plain(person.name)}**", width="content")
-            if st.button("Change role", icon=":material/badge:", key="role"):
+            if st.button("Change role", icon=":material/badge:", key="change-role"):
                 role_dialog(ctx, person)
-            if st.button("Set password", icon=":material/password:", key="password"):
+            if st.button("Set password", icon=":material/password:", key="set-password"):
                 password_dialog(ctx, person)
             if st.button(
                 "Remove",

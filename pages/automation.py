@@ -408,7 +408,7 @@ def show_race_and_verdict(ctx: ui.Context, cycle: CycleReport) -> None:
             key=f"race-{cycle.id}",
             alt=f"Scores of {len(cycle.candidates)} candidates",
         )
-        st.page_link(
+        ui.link(
             "pages/train.py",
             label="Open on Train",
             icon=":material/open_in_new:",

@@ -310,7 +310,8 @@ def take_later_file(
         key="store",
         disabled=not ctx.may("operator"),
     ):
-        store(ctx, project, frame, origin=file.name)
+        if store(ctx, project, frame, origin=file.name):
+            open_project(project.slug)
 
 
 def store(
@@ -371,7 +372,7 @@ def take_first_file(ctx: ui.Context, file: UploadedFile, frame: pd.DataFrame, pr
         return
     if project is not None:
         if store(ctx, project, frame, origin=file.name, schema=schema):
-            st.rerun()
+            open_project(project.slug)
         return
     try:
         made = projects.create_project(ctx.ws, name, source="file", by=ctx.user.name, now=ctx.now, task=schema.task)
@@ -656,7 +657,7 @@ def generate_form(ctx: ui.Context, project: ProjectInfo | None) -> None:
 def open_project(slug: str) -> None:
     """Go to a project's stored rows."""
     ui.choose_project(slug)
-    st.session_state["view"] = "stored"
+    st.session_state["open-view"] = "stored"  # the view's own key is taken until the next run
     st.rerun()
 
 
@@ -727,12 +728,14 @@ def main() -> None:
     """Draw the page."""
     ctx = ui.start_page("Data", choose_project=True)
     project = ctx.project
+    if (wanted := st.session_state.pop("open-view", None)) is not None:
+        st.session_state["view"] = wanted
     with ui.head_row("Data", "nothing stored yet" if project is None else f"{project.name}, from {project.source}"):
         view = st.segmented_control(
             "View",
             list(VIEWS),
             format_func=VIEWS.__getitem__,
-            default="stored",
+            default=None if wanted else "stored",
             required=True,
             key="view",
             bind="query-params",

@@ -48,9 +48,13 @@ def show_verdict(ctx: ui.Context, project: ProjectInfo, versions: list[ModelVers
 
 def show_timeline(ctx: ui.Context, spans: list[Any]) -> None:
     """A bar per serving span, and the answer for one day."""
-    changes = {"promoted": "promotion", "refreshed": "refresh", "rolled_back": "rollback"}
+    changes = {
+        "promoted": ("promotion", "promotions"),
+        "refreshed": ("refresh", "refreshes"),
+        "rolled_back": ("rollback", "rollbacks"),
+    }
     counts = {event: sum(s[3] == event for s in spans[1:]) for event in changes}
-    told = [ui.counted(n, changes[event]) for event, n in counts.items() if n]
+    told = [ui.counted(n, *changes[event]) for event, n in counts.items() if n]
     with ui.card(
         ", ".join(told) + " since the first model" if told else "The first model has served all along",
         "Which version served when · hatched: brought back by a rollback",
@@ -363,6 +367,9 @@ def comparison_caption(found: Comparison) -> str:
 
 def show_clauses(ctx: ui.Context, project: ProjectInfo, found: Comparison) -> None:
     """The difference with its interval, and what each clause of the policy says to it."""
+    if not found.n:
+        st.markdown("There is no labelled row that neither has learnt from. Wait for new labels, or compare older versions.")
+        return
     ui.chart(plots.comparison(found, colors=ctx.colors), key="comparison-chart", alt=ui.interval_text(found.difference))
     said = judge(found, project.policy)
     for clause in said.clauses:

@@ -151,6 +151,7 @@ def main() -> None:
         start_race(ctx, project)
     if (job := st.session_state.pop("job", None)) is not None:
         ui.follow_job(ctx, job)
+        st.query_params.pop("cycle", None)  # the race that has just ended is what was asked for
         project = ctx.refreshed()
     races = inventory.races(ctx.ws, project.id, limit=RACES)
     if not races:
@@ -168,17 +169,19 @@ def main() -> None:
             )
         return
     by_id = {race.id: race for race in races}
+    asked = st.query_params.get("cycle", "")
+    cycle_id = int(asked) if asked.isdecimal() and int(asked) in by_id else races[0].id
     if len(races) > 1:
+        ids = list(by_id)
         cycle_id = st.selectbox(
             "Race",
-            list(by_id),
+            ids,
+            index=ids.index(cycle_id),
             format_func=lambda i: race_name(ctx, by_id[i]),
-            key="cycle",
-            bind="query-params",
+            key=f"race-{races[0].id}",  # a new race is shown as soon as it is there
             label_visibility="collapsed",
         )
-    else:
-        cycle_id = races[0].id
+        st.query_params["cycle"] = str(cycle_id)
     show_race(ctx, by_id[cycle_id])
 
 
