@@ -20,9 +20,9 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from loguru import logger
 
 from core.errors import ContinualError
-from core.jobs.worker import ANOTHER_WORKS
+from core.jobs import ANOTHER_WORKS
 from core.logs import set_up_logs
-from core.services import ingest, jobs, notify
+from core.services import jobs, notify
 from core.settings import ROOT, get_settings
 from core.storage.engine import file_lock
 from core.storage.workspace import Workspace, open_workspace
@@ -123,7 +123,6 @@ def main() -> int:
         settings = get_settings()
         set_up_logs(settings, "scheduler")
         ws = open_workspace(settings, migrate=True)
-        ws.batches.remove_orphans(ingest.known_paths(ws))
     except ContinualError as error:
         sys.exit(str(error))
     told = False

@@ -24,6 +24,7 @@ from typing import Any
 from loguru import logger
 
 from core.errors import Busy, ContinualError
+from core.jobs import ANOTHER_WORKS
 from core.logs import set_up_logs
 from core.services import ingest, jobs, live, projects
 from core.services.jobs import JobInfo
@@ -37,7 +38,6 @@ POLL_S = 0.2
 RENEW_S = 15.0
 BUSY_WAIT_S = 120.0  # how long a job waits for a project that another process works on
 STOP_S = 7.0  # a step that has not ended so long after SIGTERM is cut off; it is taken up again
-ANOTHER_WORKS = 75
 TOO_LONG = 70
 
 
@@ -281,6 +281,7 @@ def main(arguments: list[str] | None = None) -> int:
         with file_lock(ws.locks_path / "worker.lock", wait=False) as held:
             if not held:
                 return ANOTHER_WORKS if chosen.follow else 0
+            ws.batches.remove_orphans(ingest.known_paths(ws))
             Worker(ws, stop, checks).run(once=chosen.once)
         # Who asked for work while this process was about to end found the lock taken, and relies on it.
         with ws.database.read() as session:

@@ -18,7 +18,7 @@ import pytest
 
 import core.loop
 from core.errors import Busy, Conflict
-from core.jobs import worker
+from core.jobs import ANOTHER_WORKS, worker
 from core.services import jobs, projects
 from core.storage.engine import file_lock
 from core.storage.workspace import Workspace
@@ -198,4 +198,4 @@ def test_only_one_works_on_a_state_folder(ws: Workspace) -> None:
         assert worker.main(["--once"]) == 0
         follower = [sys.executable, "-m", "core.jobs.worker", "--follow"]
         done = subprocess.run(follower, stdin=subprocess.DEVNULL, timeout=60, check=False)
-        assert done.returncode == worker.ANOTHER_WORKS
+        assert done.returncode == ANOTHER_WORKS
