@@ -58,7 +58,9 @@ def main() -> None:
     parser.add_argument("--warm-up", type=int, default=1000)
     parser.add_argument("--drop", type=int, default=0, help="first rows left out, so that changes fall inside batches")
     parser.add_argument("--every", nargs="*", default=[], metavar="NAME=K", help="take every k-th row of a stream")
-    parser.add_argument("--categorical", nargs="*", default=[], metavar="NAME=A,B", help="numeric columns that are codes")
+    parser.add_argument(
+        "--categorical", nargs="*", default=[], metavar="NAME=A,B", help="numeric columns that are codes"
+    )
     options = parser.parse_args()
     every: Mapping[str, int] = {name: int(k) for name, k in (item.split("=") for item in options.every)}
     coded = {name: tuple(columns.split(",")) for name, columns in (item.split("=") for item in options.categorical)}

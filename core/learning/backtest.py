@@ -16,7 +16,8 @@ from pandas import DataFrame, isna
 
 from core.data.schema import conform, infer_schema
 from core.errors import BadInput, NotEnoughRows
-from core.learning.learner import Answers, Labelled, Step, advance, plain_labels
+from core.learning.field import Answers, plain_labels
+from core.learning.learner import Labelled, Step, advance
 from core.learning.models import Committee
 from core.learning.policy import policy_named
 from core.learning.state import LearnerState

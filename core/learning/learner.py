@@ -7,7 +7,6 @@ The committee is a softmax vote of a few families on a few windows, by their rec
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -16,10 +15,11 @@ import numpy as np
 from pandas import DataFrame
 
 from core.learning.change import falls_below, inflation, is_rising, likeliest_split, recent_mean
-from core.learning.models import DEFAULT_FAMILIES, MODEL_FAMILIES, Committee, fit_family, predict_quietly
+from core.learning.field import LARGEST_ERROR, SHARPNESS, Answers, Field, Fitted, leader_of, plain_labels, weights_of
+from core.learning.models import Committee
 from core.learning.policy import GATES, MCNEMAR_ALPHA, decide, metric_for, verdict
-from core.learning.state import LearnerState, Member, Watch
-from core.performance.realised import log_losses, mcnemar_exact, measure, paired_difference
+from core.learning.state import LearnerState, Watch
+from core.performance.realised import mcnemar_exact, measure, paired_difference
 from core.records import (
     Candidate,
     Comparison,
@@ -33,46 +33,15 @@ from core.records import (
     Verdict,
 )
 
-HALF_LIFE_ROWS = 500  # a member's loss forgets half of what it was over so many rows
-SHARPNESS = {False: 12.0, True: 40.0}  # weight of a member = exp(-sharpness * loss); True = regression
-LEAST_WEIGHT = 0.01  # members below are left out of the vote
-LEAST_PROBABILITY = 0.02  # a sure mistake costs no more than this says
 TAIL_ROWS = 1_000  # errors kept to find a change in
 HISTORY_BATCHES = 10
 BATCH_ROWS = 30  # fewer rows are added to the last batch of the history
-AFTER_CHANGE_ROWS = 50  # rows after a change from which losses are measured on them alone
-HOPE_ROWS = 300  # rows of a new regime at which its model is trusted to have made up half of what the change cost
-WINDOW_ROWS = 30  # a candidate's window has at least so many rows, else it waits
 HELD_OUT_SHARE, HELD_OUT_ROWS = 0.25, 100
 WATCH_ROWS = 1_000  # rows over which a replaced version is compared with its successor
-SAVED_BATCHES = 4  # fits are saved up for so many batches
-LARGEST_ERROR = 3.0  # scaled absolute errors are cut here: one outlier is no change
 
 Window = Callable[[int | None], tuple[DataFrame, np.ndarray]]
 Progress = Callable[[float, str], None]
 Kind = Literal["promotion", "refresh", "rollback", "none"]
-
-
-class Answers:
-    """Each model's answers over one set of rows, asked for once."""
-
-    def __init__(self, X: DataFrame, task: str) -> None:
-        self.X, self.task = X, task
-        self._known: dict[int, np.ndarray] = {}
-
-    def of(self, model: Any) -> np.ndarray:
-        """Probabilities, or values in regression, of a committee or one of its members."""
-        if id(model) not in self._known:
-            if isinstance(model, Committee):
-                self._known[id(model)] = model.vote([self.of(member) for member in model.members])
-            else:
-                self._known[id(model)] = predict_quietly(model, self.X, proba=self.task != "regression")
-        return self._known[id(model)]
-
-    def predict(self, model: Any) -> np.ndarray:
-        """Classes, or values."""
-        answers = self.of(model)
-        return answers if self.task == "regression" else model.classes_[np.argmax(answers, axis=1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,7 +265,11 @@ class _Turn:
 
     def rest(self) -> None:
         """No race: the members' losses are kept up to date."""
-        self.state = replace(self.state, members=self._with_losses(self.state.members))
+        members = self._field().with_losses(self.state.members, self.answers, self.fresh.y, self.fresh_held_out)
+        self.state = replace(self.state, members=tuple(members))
+
+    def _field(self) -> Field:
+        return Field(self.before, self.state, self.schema, self.policy, seed=self.seed, changed=self.changed)
 
     def race(self, version: int) -> None:
         """Fits what is due, forms the challenger, and lets it in or not."""
@@ -309,27 +282,31 @@ class _Turn:
         if self.regression:
             spread = float(np.std(y[-TAIL_ROWS:].astype(np.float64)))
             self.state = replace(self.state, scale=spread if spread > 0 else self.state.scale)
-        members = self._roster(first)
+        field = self._field()
         held_out = self._held_out(len(y), first)
         train = np.ones(len(y), dtype=bool)
         train[held_out] = False
-        members = self._with_losses(members)
-        fitted, errors, seconds = self._fit(members, X, y, train, first)
+        members = field.with_losses(field.roster(first), self.answers, self.fresh.y, self.fresh_held_out)
+        fitted = field.fit(members, X, y, train, first, self.report)
+        self.fits = fitted.fits
         judged = held_out[1::2] if first and len(held_out) >= 2 else held_out  # first race: the others set the weights
-        answers = Answers(X.iloc[judged], self.schema.task)
         if first:
-            fitted = self._first_losses(fitted, X.iloc[held_out[::2]], y[held_out[::2]])
-        weights = _weights(fitted, SHARPNESS[self.regression])
-        entered = [(member, weight) for member, weight in zip(fitted, weights, strict=True) if weight > 0]
-        self.candidates = self._candidates(fitted, weights, errors, seconds, answers, y[judged])
+            rows = held_out[::2]
+            fitted = replace(fitted, members=field.first_losses(fitted.members, X.iloc[rows], y[rows]))
+        answers = Answers(X.iloc[judged], self.schema.task)
+        weights = weights_of(fitted.members, SHARPNESS[self.regression])
+        entered = [(member, weight) for member, weight in zip(fitted.members, weights, strict=True) if weight > 0]
+        self.candidates = self._candidates(fitted, weights, answers, y[judged])
         self.state = replace(
             self.state,
-            members=tuple(fitted),
+            members=tuple(fitted.members),
+            tokens=fitted.tokens,
+            serial=fitted.serial,
             labels_since_race=0,
             held_out=tuple((judged + self.seen - len(y)).tolist()) if self.gated else (),
         )
         if not entered:
-            reasons = "; ".join(dict.fromkeys(errors.values())) or "nothing was due"
+            reasons = "; ".join(dict.fromkeys(fitted.errors.values())) or "nothing was due"
             self.verdict = Verdict(promote=False, kind="none", reason=f"No candidate could be fitted: {reasons}")
             return
         total = sum(weight for _, weight in entered)
@@ -340,33 +317,6 @@ class _Turn:
             self.schema.task,
         )
         self._judge(answers, y[judged], first, version)
-
-    def _roster(self, first: bool) -> list[Member]:
-        """The members that the policy asks for; those whose window is another's are asleep (no model)."""
-        known = {(member.family, member.window): member for member in self.state.members}
-        roster: list[Member] = []
-        for family in self.policy.families or DEFAULT_FAMILIES[self.schema.task]:
-            if self.schema.task not in MODEL_FAMILIES[family].tasks:
-                continue
-            starts: set[int] = set()
-            windows = self.policy.windows or MODEL_FAMILIES[family].windows
-            for name in sorted(windows, key=lambda w: (w != "all", w != "change")):
-                member = known.get((family, name), Member(family=family, window=name))
-                start = self._start(name)
-                if start in starts or (self.seen - start < WINDOW_ROWS and not first):
-                    member = replace(member, model=None, key="")
-                elif name == "change" and member.start != start:
-                    member = replace(member, model=None, key="")  # learnt from another regime
-                starts.add(start)
-                roster.append(member)
-        return roster
-
-    def _start(self, window: str) -> int:
-        """Labelled row at which a window begins now."""
-        oldest = max(0, self.seen - self.policy.max_train_rows)
-        if window == "all":
-            return oldest
-        return max(oldest, self.state.change_start if window == "change" else self.seen - int(window))
 
     def _held_out(self, n_rows: int, first: bool) -> np.ndarray:
         """Rows of the window, by place, that nothing may learn from in this race: the challenger is tested on them."""
@@ -380,137 +330,12 @@ class _Turn:
             places = places[places >= self.state.change_start - self.seen + n_rows]
         return places[places >= 0][-HELD_OUT_ROWS:]
 
-    def _with_losses(self, members: Any) -> list[Member] | tuple[Member, ...]:
-        """Members with their loss on the fresh rows that were not set aside; a change makes them forget the past."""
-        use = ~self.fresh_held_out
-        if self.changed:
-            recent = np.arange(self.n) >= self.n - (self.seen - self.state.change_start)
-            if (recent & use).sum() >= AFTER_CHANGE_ROWS:
-                use = use & recent
-        if not use.any():
-            return members
-        keep = 0.0 if self.changed else 0.5 ** (self.n / HALF_LIFE_ROWS)
-        updated = []
-        for member in members:
-            if member.model is not None:
-                now = float(self._losses(self.answers, self.fresh.y, member.model)[use].mean())
-                loss = now if member.loss is None else keep * member.loss + (1 - keep) * now
-                member = replace(member, loss=loss)
-            updated.append(member)
-        return updated if isinstance(members, list) else tuple(updated)
-
-    def _losses(self, answers: Answers, y: np.ndarray, model: Any) -> np.ndarray:
-        """Loss of each row: log-loss with bounded mistakes, or the squared error in units of the spread, cut."""
-        if self.regression:
-            scale = self.state.scale or 1.0
-            return np.minimum(np.abs(answers.of(model) - y.astype(np.float64)) / scale, LARGEST_ERROR) ** 2
-        classes = model.classes_
-        codes = np.searchsorted(classes, y)
-        codes = np.where(
-            (codes < len(classes)) & (classes[np.minimum(codes, len(classes) - 1)] == y), codes, len(classes)
-        )
-        return log_losses(codes, answers.of(model), least=LEAST_PROBABILITY)
-
-    def _first_losses(self, members: list[Member], X: DataFrame, y: np.ndarray) -> list[Member]:
-        answers = Answers(X, self.schema.task)
-        return [
-            replace(m, loss=float(self._losses(answers, y, m.model).mean())) if m.model is not None and len(y) else m
-            for m in members
-        ]
-
-    def _fit(
-        self, members: list[Member], X: DataFrame, y: np.ndarray, train: np.ndarray, first: bool
-    ) -> tuple[list[Member], dict[int, str], dict[int, float]]:
-        """Members with those refitted that are due, dearest first, as far as the saved-up fits go."""
-        best = min((m.loss for m in members if m.loss is not None and m.model is not None), default=None)
-        best = self._hoped(best)
-        members = [self._lent(member, best) for member in members]
-        weights = _weights(members, SHARPNESS[self.regression], fitted_only=False)
-        tokens = min(self.state.tokens + self.policy.max_fits, SAVED_BATCHES * self.policy.max_fits)
-        due = [
-            i
-            for i, member in enumerate(members)
-            if first or self._share(member) >= max(self.policy.min_new_share, 1e-9)
-        ]
-        due = [i for i in due if members[i].window == "all" or not self._asleep(i, members)]
-        due.sort(key=lambda i: (not (self.changed and members[i].window == "change"), -(weights[i] + 0.02) * self._share(members[i]), i))  # fmt: skip
-        errors: dict[int, str] = {}
-        seconds: dict[int, float] = {}
-        serial = self.state.serial
-        for done, i in enumerate(due):
-            member = members[i]
-            costs = MODEL_FAMILIES[member.family].fits
-            if costs > tokens and not first:
-                continue
-            self.report(done / len(due), f"fitting {member.name}")
-            began = time.perf_counter()
-            try:
-                members[i] = self._fitted(member, X, y, train, serial)
-            except Exception as error:  # a candidate that cannot be fitted drops out; the race goes on
-                errors[i] = str(error) or type(error).__name__
-                continue
-            finally:
-                seconds[i] = time.perf_counter() - began
-            serial += 1
-            self.fits += costs
-            tokens -= costs
-        if first and all(member.model is None for member in members):
-            members, serial = self._stand_in(members, X, y, train, serial)
-        self.state = replace(self.state, tokens=max(tokens, 0.0) if not first else 0.0, serial=serial)
-        self.report(1.0, "comparing")
-        return members, errors, seconds
-
-    def _hoped(self, best: float | None) -> float | None:
-        """What a model of the new regime may hope for: between the best loss now and the best before the change.
-
-        The more rows there are to learn the new regime from, the nearer to what was reached before.
-        """
-        before = [m.loss for m in self.before.members if m.loss is not None and m.model is not None]
-        if best is None or not self.changed or not before or min(before) >= best:
-            return best
-        rows = self.seen - self.state.change_start
-        return best - (best - min(before)) * rows / (rows + HOPE_ROWS)
-
-    def _lent(self, member: Member, best: float | None) -> Member:
-        """The benefit of the doubt: a window that begins anew is lent the best member's loss."""
-        fresh = member.window == "change" and self.changed
-        return replace(member, loss=best) if best is not None and (fresh or member.model is None) else member
-
-    def _share(self, member: Member) -> float:
-        """Share of its window that a member has not seen; 1 without a model."""
-        if member.model is None:
-            return 1.0
-        size = self.seen - self._start(member.window)
-        return min(1.0, (self.seen - member.fitted_at) / max(size, 1))
-
-    def _asleep(self, i: int, members: list[Member]) -> bool:
-        """True when an earlier member of the family has the same window, or the window is too short yet."""
-        start = self._start(members[i].window)
-        same = any(m.family == members[i].family and self._start(m.window) == start for m in members[:i])
-        return same or (self.seen - start < WINDOW_ROWS and self.before.champion is not None)
-
-    def _fitted(self, member: Member, X: DataFrame, y: np.ndarray, train: np.ndarray, serial: int) -> Member:
-        start = self._start(member.window)
-        first_place = max(0, len(y) - (self.seen - start))
-        rows = np.flatnonzero(train[first_place:]) + first_place
-        seed = int(np.random.default_rng((self.seed, serial)).integers(2**31))
-        model = fit_family(member.family, self.schema, X.iloc[rows], y[rows], seed=seed)
-        key = f"{member.family}-{member.window}-{serial}"
-        return replace(member, model=model, key=key, start=start, fitted_at=self.seen, n_rows=len(rows))
-
-    def _stand_in(
-        self, members: list[Member], X: DataFrame, y: np.ndarray, train: np.ndarray, serial: int
-    ) -> tuple[list[Member], int]:
-        """A constant model where nothing else can be fitted (one class only): the loop goes on."""
-        constant = self._fitted(Member(family="constant", window="all"), X, y, train, serial)
-        return [*members, constant], serial + 1
-
     def _candidates(
-        self, members: list[Member], weights: list[float], errors: dict[int, str], seconds: dict[int, float],
-        answers: Answers, y: np.ndarray,
-    ) -> tuple[Candidate, ...]:  # fmt: skip
+        self, fitted: Fitted, weights: list[float], answers: Answers, y: np.ndarray
+    ) -> tuple[Candidate, ...]:
+        errors, seconds = fitted.errors, fitted.seconds
         entrants = []
-        for i, member in enumerate(members):
+        for i, member in enumerate(fitted.members):
             if member.model is None and i not in errors:
                 continue
             score = Score(
@@ -590,7 +415,7 @@ class _Turn:
         """True for a promotion, False for a refresh: an answer to a change, or another family carries the vote."""
         if champion is None or self.state.change_pending:
             return True
-        (leader, share), (old_leader, _) = _leader(challenger), _leader(champion)
+        (leader, share), (old_leader, _) = leader_of(challenger), leader_of(champion)
         return leader != old_leader and share > 0.5
 
     def step(self, evidence: Evidence, decision: Decision, next_version: int) -> Step:
@@ -622,11 +447,6 @@ class _Turn:
         )  # fmt: skip
 
 
-def plain_labels(y: np.ndarray) -> np.ndarray:
-    """Labels as an array of their own type: sklearn refuses numbers in an array of objects."""
-    return np.asarray(y.tolist()) if y.dtype == object and len(y) else y
-
-
 def _appended(history: tuple[tuple[int, float], ...], entry: tuple[int, float]) -> tuple[tuple[int, float], ...]:
     """The history with one more batch; small batches are put together, old ones dropped."""
     if history and (history[-1][0] < BATCH_ROWS or entry[0] < BATCH_ROWS):
@@ -634,27 +454,3 @@ def _appended(history: tuple[tuple[int, float], ...], entry: tuple[int, float]) 
         total = n + entry[0]
         return (*history[:-1], (total, (n * value + entry[0] * entry[1]) / total))
     return (*history, entry)[-HISTORY_BATCHES:]
-
-
-def _weights(members: list[Member], sharpness: float, *, fitted_only: bool = True) -> list[float]:
-    """Softmax of the members' losses; 0 for those without a model, and for those that hardly count."""
-    usable = [m.loss is not None and (m.model is not None or not fitted_only) for m in members]
-    if not any(usable):  # nothing measured yet: all models count alike
-        usable = [m.model is not None for m in members]
-        return [1.0 / max(sum(usable), 1) if u else 0.0 for u in usable]
-    losses = np.array([m.loss if u and m.loss is not None else np.inf for m, u in zip(members, usable, strict=True)])
-    raw = np.exp(-sharpness * (losses - losses.min()))
-    raw /= raw.sum()
-    if fitted_only:
-        raw = np.where(raw < LEAST_WEIGHT, 0.0, raw)
-        raw /= raw.sum()
-    return raw.tolist()
-
-
-def _leader(committee: Committee) -> tuple[str, float]:
-    """The family that carries most of the vote, and its share."""
-    shares: dict[str, float] = {}
-    for info, weight in zip(committee.info, committee.weights, strict=True):
-        shares[info["family"]] = shares.get(info["family"], 0.0) + weight
-    leader = max(shares, key=lambda family: (shares[family], family))
-    return leader, shares[leader]

@@ -255,7 +255,11 @@ def describe(policy: Policy) -> tuple[str, ...]:
     lines = [_SENTENCES[name](policy) for name in policy.triggers if name in _SENTENCES]
     if policy.cooldown_s > 0:
         lines.append(f"Races are at least {_duration(policy.cooldown_s)} apart.")
-    families = ", ".join(FAMILY_LABELS[name] for name in policy.families) if policy.families else "every family that suits the task"
+    families = (
+        ", ".join(FAMILY_LABELS[name] for name in policy.families)
+        if policy.families
+        else "every family that suits the task"
+    )
     windows = ", ".join(policy.windows) if policy.windows else "the windows each of them is best on"
     lines.append(
         f"Candidates: {families}; trained on {windows}, never on more than the newest {policy.max_train_rows:,} rows."

@@ -120,21 +120,19 @@ class LearnerState:
             )
         members = []
         for stored in document["members"]:
-            values = {name: stored[name] for name in _MEMBER_FIELDS}
-            members.append(Member(**values, model=_named(values["key"], estimators) if values["key"] else None))
+            kept = {name: stored[name] for name in _MEMBER_FIELDS}
+            members.append(Member(**kept, model=_named(kept["key"], estimators) if kept["key"] else None))
         watch = document["watch"]
-        return cls(
-            members=tuple(members),
-            champion=_committee_from_document(document["champion"], estimators),
-            watch=watch
-            and Watch(
-                model=_committee_from_document(watch["model"], estimators) or Committee(),
-                version=watch["version"], wins=watch["wins"], losses=watch["losses"], rows=watch["rows"],
-            ),
-            **{name: document[name] for name in _PLAIN_FIELDS},
-            **{name: tuple(document[name]) for name in _LIST_FIELDS},
-            **{name: tuple((int(n), float(v)) for n, v in document[name]) for name in _PAIR_FIELDS},
-        )  # fmt: skip
+        values: dict[str, Any] = {name: document[name] for name in _PLAIN_FIELDS}
+        values |= {name: tuple(document[name]) for name in _LIST_FIELDS}
+        values |= {name: tuple((int(n), float(v)) for n, v in document[name]) for name in _PAIR_FIELDS}
+        values["champion"] = _committee_from_document(document["champion"], estimators)
+        if watch is not None:
+            model = _committee_from_document(watch["model"], estimators)
+            assert model is not None
+            counts = {name: watch[name] for name in ("version", "wins", "losses", "rows")}
+            values["watch"] = Watch(model=model, **counts)
+        return cls(members=tuple(members), **values)
 
 
 def _committee_to_document(committee: Committee | None, estimators: dict[str, Any]) -> dict[str, Any] | None:

@@ -23,7 +23,11 @@ def stream(task: str, n: int, *, turn: int | None = None, seed: int = 0) -> Data
     value = frame["x0"].to_numpy() + 0.5 * frame["x1"].to_numpy() + rng.normal(0, 0.2, n)
     if turn is not None:
         value[turn:] *= -1
-    frame["y"] = value if task == "regression" else (np.where(value > 0, "yes", "no") if task == "text" else (value > 0).astype(int))
+    frame["y"] = (
+        value
+        if task == "regression"
+        else (np.where(value > 0, "yes", "no") if task == "text" else (value > 0).astype(int))
+    )
     return frame
 
 

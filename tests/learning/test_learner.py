@@ -10,7 +10,7 @@ import pytest
 import skops.io
 
 from core.errors import StorageError
-from core.learning import learner
+from core.learning import field, learner
 from core.learning.models import MODEL_FAMILIES, TRUSTED_TYPES, fit_family
 from core.learning.policy import POLICIES, decide
 from core.learning.state import LearnerState, Watch
@@ -60,7 +60,13 @@ def test_same_rows_and_seed_give_the_same_steps_and_the_evidence_the_same_decisi
         assert loop.state.champion is not None
         answer = loop.state.champion.predict(probe)
         timeless = [[replace(c, seconds=None) for c in s.candidates] for s in loop.steps]
-        runs.append((to_document([(s.evidence, s.decision, s.verdict, s.comparison) for s in loop.steps]), timeless, answer.tolist()))
+        runs.append(
+            (
+                to_document([(s.evidence, s.decision, s.verdict, s.comparison) for s in loop.steps]),
+                timeless,
+                answer.tolist(),
+            )
+        )
         assert all(decide(s.evidence, loop.policy) == s.decision for s in loop.steps)
     assert runs[0] == runs[1]
 
@@ -109,7 +115,7 @@ def test_the_tested_rows_are_those_that_no_member_of_the_challenger_learnt_from(
         learnt.append(set(X.index))
         return fit_family(family, schema, X, y, seed=seed)
 
-    monkeypatch.setattr(learner, "fit_family", watched)
+    monkeypatch.setattr(field, "fit_family", watched)
     loop = driver("binary")
     X, y = rows_of("binary", 900)
     loop.feed(X.iloc[:300], y[:300])
@@ -211,10 +217,12 @@ def test_a_candidate_that_cannot_be_fitted_drops_out_and_the_race_goes_on(driver
             raise MemoryError("no room for boosting")
         return fit_family(family, schema, X, y, seed=seed)
 
-    monkeypatch.setattr(learner, "fit_family", broken)
+    monkeypatch.setattr(field, "fit_family", broken)
     step = driver("binary").feed(*rows_of("binary", 200))
     dropped = [c for c in step.candidates if c.error]
-    assert [(c.family, c.error, c.weight) for c in dropped] == [("boosting", "no room for boosting", None)] * len(dropped)
+    assert [(c.family, c.error, c.weight) for c in dropped] == [("boosting", "no room for boosting", None)] * len(
+        dropped
+    )
     assert step.outcome == "promoted" and dropped
 
 

@@ -63,10 +63,14 @@ def test_a_family_takes_categories_alone_and_numbers_alone(family, task, schema_
 @every_family
 def test_a_family_takes_a_feature_that_is_missing_everywhere_and_many_categories(family, task, rows_of) -> None:
     X, y = rows_of(task, 400)
-    X = X.assign(c0=np.array([f"city {i % 300}" for i in range(400)], dtype=object), c1=np.array([None] * 400, dtype=object))
+    X = X.assign(
+        c0=np.array([f"city {i % 300}" for i in range(400)], dtype=object), c1=np.array([None] * 400, dtype=object)
+    )
     features = [Feature(name=n, kind="numeric") for n in ("x0", "x1", "x2")]
     features += [Feature(name=n, kind="categorical") for n in ("c0", "c1")]
-    schema = FeatureSchema(task=task, target="y", features=tuple(features), classes=tuple(np.unique(y)) if y.dtype == object else ())
+    schema = FeatureSchema(
+        task=task, target="y", features=tuple(features), classes=tuple(np.unique(y)) if y.dtype == object else ()
+    )
     assert len(fit_family(family, schema, X, y, seed=0).predict(X)) == 400
 
 
