@@ -1,7 +1,6 @@
 """Alembic's entry: called by core.storage.engine.migrate with the URL in `attributes`."""
 
 from alembic import context
-
 from core.storage.engine import Database
 from core.storage.tables import Base
 

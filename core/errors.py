@@ -49,7 +49,9 @@ class NoChampion(Conflict):
     """The project has no model yet that could predict."""
 
     def __init__(self, project: str) -> None:
-        super().__init__(f"Project '{project}' has no champion yet. Store labelled rows, then run a cycle (POST /retrain or `cycle`).")
+        super().__init__(
+            f"Project '{project}' has no champion yet. Store labelled rows, then run a cycle (POST /retrain or `cycle`)."
+        )
 
 
 class Busy(Conflict):

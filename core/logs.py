@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from core.settings import Settings
 
 _secrets: tuple[str, ...] = ()
+_CONTEXT = ("project", "cycle", "job", "request")
 _FIELDS = "{time:HH:mm:ss} {level: <7} {extra[process]: <9} {message}{extra[_context]}"
 
 
@@ -42,7 +43,7 @@ def _mask(record: Record) -> None:
     for secret in _secrets:
         if secret in record["message"]:
             record["message"] = record["message"].replace(secret, "***")
-    shown = {k: v for k, v in record["extra"].items() if k not in ("process", "_context")}
+    shown = {k: v for k, v in record["extra"].items() if k in _CONTEXT}  # others stand in the message already
     record["extra"]["_context"] = "".join(f" {k}={v}" for k, v in shown.items())
     record["extra"].setdefault("process", "-")
 
@@ -67,7 +68,13 @@ def _json_sink(message: Any) -> None:
 def set_up_logs(settings: Settings, process: str) -> None:
     """Set the sinks of this process (app, api, scheduler, worker, cli); a second call replaces them."""
     global _secrets
-    named = (settings.api_key, settings.streamlit_password, settings.cookie_key, settings.discord_webhook_url, settings.database_url_setting)
+    named = (
+        settings.api_key,
+        settings.streamlit_password,
+        settings.cookie_key,
+        settings.discord_webhook_url,
+        settings.database_url_setting,
+    )
     _secrets = tuple(s.get_secret_value() for s in named if s is not None and len(s.get_secret_value()) >= 8)
     logger.remove()
     logger.configure(extra={"process": process}, patcher=_mask)
@@ -75,10 +82,17 @@ def set_up_logs(settings: Settings, process: str) -> None:
     if settings.log_format == "json":
         logger.add(_json_sink, level=level, diagnose=False, backtrace=False)
     else:
-        logger.add(sys.stderr, level=level, format=_FIELDS + "\n{exception}", diagnose=False, backtrace=False, colorize=sys.stderr.isatty() and "NO_COLOR" not in os.environ)
+        logger.add(
+            sys.stderr,
+            level=level,
+            format=_FIELDS,
+            diagnose=False,
+            backtrace=False,
+            colorize=sys.stderr.isatty() and "NO_COLOR" not in os.environ,
+        )
     logging.basicConfig(handlers=[_ToLoguru()], level=logging.INFO, force=True)
     for noisy in ("alembic", "mlflow", "apscheduler", "httpx", "httpcore", "watchdog", "fsevents", "urllib3", "git"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    for own in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+    for own in ("uvicorn", "uvicorn.error"):
         logging.getLogger(own).handlers = []
         logging.getLogger(own).propagate = True

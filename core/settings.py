@@ -24,7 +24,19 @@ from pydantic_settings import (
 from core.errors import ConfigurationError
 
 ROOT = Path(__file__).resolve().parent.parent
-SAMPLE_WORDS = ("changeme", "change-me", "example", "password", "secret", "some_key", "your-", "your_", "xxxx", "placeholder", "default")
+SAMPLE_WORDS = (
+    "changeme",
+    "change-me",
+    "example",
+    "password",
+    "secret",
+    "some_key",
+    "your-",
+    "your_",
+    "xxxx",
+    "placeholder",
+    "default",
+)
 MIN_API_KEY = 16
 MIN_COOKIE_KEY = 32
 
@@ -55,9 +67,20 @@ class Settings(BaseSettings):
     max_upload_mb: float = Field(default=200.0, gt=0, validation_alias="CONTINUAL_MAX_UPLOAD_MB")
     open_metrics: bool = Field(default=False, validation_alias="CONTINUAL_OPEN_METRICS")
     cycle_timeout_s: float = Field(default=1800.0, gt=0, validation_alias="CONTINUAL_CYCLE_TIMEOUT_SECONDS")
-    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(default=(), validation_alias="CONTINUAL_TRUSTED_PROXIES")
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), validation_alias="CONTINUAL_TRUSTED_PROXIES"
+    )
 
-    @field_validator("api_key", "streamlit_password", "cookie_key", "database_url_setting", "discord_webhook_url", "data_url_setting", "api_base_url", mode="before")
+    @field_validator(
+        "api_key",
+        "streamlit_password",
+        "cookie_key",
+        "database_url_setting",
+        "discord_webhook_url",
+        "data_url_setting",
+        "api_base_url",
+        mode="before",
+    )
     @classmethod
     def _empty_is_unset(cls, value: Any) -> Any:
         return None if isinstance(value, str) and not value.strip() else value
@@ -139,9 +162,13 @@ def _refuse_sample(value: SecretStr | None, name: str, shortest: int) -> SecretS
         return None
     text = value.get_secret_value()
     if len(text.encode()) < shortest:
-        raise ValueError(f"{name} has {len(text)} characters, expected at least {shortest}. Generate one: python -c 'import secrets; print(secrets.token_urlsafe(32))'")
+        raise ValueError(
+            f"{name} has {len(text)} characters, expected at least {shortest}. Generate one: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+        )
     if any(word in text.lower() for word in SAMPLE_WORDS) or len(set(text)) < 5:
-        raise ValueError(f"{name} looks like a sample, expected a secret of your own. Generate one: python -c 'import secrets; print(secrets.token_urlsafe(32))'")
+        raise ValueError(
+            f"{name} looks like a sample, expected a secret of your own. Generate one: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+        )
     return value
 
 
@@ -155,5 +182,8 @@ def get_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        lines = [f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors(include_input=False, include_url=False)]
+        lines = [
+            f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}"
+            for e in error.errors(include_input=False, include_url=False)
+        ]
         raise ConfigurationError("Settings are not usable: " + "; ".join(lines)) from None

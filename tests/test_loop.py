@@ -173,7 +173,9 @@ def test_two_cycles_of_one_project_never_run_together(ws: Workspace, project: Pr
 
     with ws.database.write() as session:
         owner = f"{socket.gethostname()}:{os.getpid()}:1:1"
-        session.add(Lease(name=f"project:{project.id}", owner=owner, expires_at=datetime.now(UTC) + timedelta(minutes=1)))
+        session.add(
+            Lease(name=f"project:{project.id}", owner=owner, expires_at=datetime.now(UTC) + timedelta(minutes=1))
+        )
     with pytest.raises(Busy, match="under way"):
         loop.run_cycle(ws, project.id, cause="cli", now=now, force=True)
 
@@ -183,7 +185,9 @@ def test_a_lease_of_a_dead_process_is_taken_over_at_once(ws: Workspace, project:
 
     with ws.database.write() as session:
         owner = f"{socket.gethostname()}:4194304:1:1"  # above the largest process id
-        session.add(Lease(name=f"project:{project.id}", owner=owner, expires_at=datetime.now(UTC) + timedelta(minutes=1)))
+        session.add(
+            Lease(name=f"project:{project.id}", owner=owner, expires_at=datetime.now(UTC) + timedelta(minutes=1))
+        )
     assert loop.run_cycle(ws, project.id, cause="cli", now=now, force=True) is not None
     with ws.database.read() as session:
         assert session.scalar(select(func.count()).select_from(Lease)) == 0

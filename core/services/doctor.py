@@ -147,7 +147,7 @@ def _files(ws: Workspace) -> Iterator[Check]:
     with ws.database.read() as session:
         wanted = [(ws.batches.root / path, sha) for path, sha in session.execute(select(Batch.path, Batch.sha256))]
         wanted += [
-            (ws.batches.root / path, sha)
+            (ws.batches.root / str(path), str(sha))
             for path, sha in session.execute(
                 select(Batch.scores_path, Batch.scores_sha256).where(Batch.scores_path.is_not(None))
             )

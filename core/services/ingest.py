@@ -12,7 +12,7 @@ import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +21,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from core.data import schema as schemas
+from core.data.columns import MAX_ID_LENGTH
 from core.data.files import read_table
 from core.data.samples import SAMPLES, sample_path
 from core.data.synthetic import drift_from_document
@@ -28,6 +29,7 @@ from core.data.synthetic import generate as generate_frame
 from core.drift.profile import profile
 from core.errors import BadInput, Conflict, FieldProblem, NotFound, TooLarge
 from core.records import ROW_ID, ROW_TIME, BatchInfo, FeatureKind, FeatureSchema, Label, ProjectInfo, Task
+from core.services.jobs import SEAL_AGE, SEAL_ROWS
 from core.services.projects import folder_of
 from core.storage import audit, history, queries
 from core.storage.tables import Batch, Prediction, Project
@@ -38,10 +40,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-SEAL_ROWS = 500  # logged rows that are worth a batch of their own
-SEAL_AGE = timedelta(minutes=10)  # older ones are sealed whatever their number
 SEAL_AT_MOST = 50_000
-MAX_ID_LENGTH = 200
 LabelStatus = Literal["stored", "unchanged", "replaced", "waiting"]
 
 
@@ -193,8 +192,6 @@ def _refuse_seen(ws: Workspace, project: ProjectInfo, digest: str, ids: list[str
         )
     if ids is None or project.schema is None:
         return
-    if (longest := max(ids, key=len, default="")) and len(longest) > MAX_ID_LENGTH:
-        raise BadInput(f"Row id {longest[:40]!r}... has {len(longest)} characters, expected at most {MAX_ID_LENGTH}.")
     reader = history.History(ws, project.id, project.schema)
     places = reader.find(set(ids))
     if places:
@@ -592,6 +589,9 @@ def generate(
             f"features is {options['features']}, but project '{project.slug}' has {len(project.schema.features)}. Leave it out, or make another project."
         )
     spec = drift_from_document(options["drift"]) if options["drift"] is not None else None
+    if spec is not None:  # places given as shares mean this call's rows; later calls go on from there
+        spec = spec.anchored(rows=rows, start_row=project.rows)
+        options["drift"] = dataclasses.asdict(spec)
     drawn = seed if seed is not None else secrets.randbelow(2**31)
     frame = generate_frame(
         rows,

@@ -18,11 +18,12 @@ from sqlalchemy import and_, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from core.errors import NotFound
-from core.services.ingest import SEAL_AGE, SEAL_ROWS
 from core.settings import ROOT
 from core.storage.tables import Heartbeat, Job, Label, LiveRun, Notice, Prediction, Project
 from core.storage.workspace import Workspace
 
+SEAL_ROWS = 500  # logged rows that are worth a batch of their own
+SEAL_AGE = timedelta(minutes=10)  # older ones are sealed whatever their number
 CLAIM = timedelta(seconds=60)
 MAX_ATTEMPTS = 3
 LABELS_WORTH_A_CHECK = 100
@@ -187,12 +188,14 @@ def due_projects(session: Session, now: datetime) -> list[int]:
     old_log = exists().where(
         Prediction.project_id == Project.id, Prediction.batch_id.is_(None), Prediction.created_at <= now - SEAL_AGE
     )
-    labels = (
-        select(func.count()).where(Label.project_id == Project.id, Label.id > Project.label_watermark).scalar_subquery()
+    # Labels that a failed check has seen are looked at again only when something else comes.
+    fresh = and_(
+        Label.project_id == Project.id,
+        Label.id > Project.label_watermark,
+        or_(Project.checked_at.is_(None), Label.created_at > Project.checked_at),
     )
-    old_labels = exists().where(
-        Label.project_id == Project.id, Label.id > Project.label_watermark, Label.created_at <= now - LABEL_AGE
-    )
+    labels = select(func.count()).where(fresh).scalar_subquery()
+    old_labels = exists().where(fresh, Label.created_at <= now - LABEL_AGE)
     new = or_(
         Project.news != Project.checked_news, log >= SEAL_ROWS, old_log, labels >= LABELS_WORTH_A_CHECK, old_labels
     )
@@ -228,10 +231,10 @@ def scheduler_lives(ws: Workspace, now: datetime) -> bool:
 
 def start_worker(ws: Workspace) -> None:
     """Start a worker process of its own that does what waits and then ends; a second one ends at once."""
-    environment = {**os.environ, "CONTINUAL_HOME": str(ws.settings.home_path)}
+    # The folder stays: the child reads the same `.env`.
+    environment = {**os.environ, "CONTINUAL_HOME": str(ws.settings.home_path), "PYTHONPATH": str(ROOT)}
     subprocess.Popen(
         [sys.executable, "-m", "core.jobs.worker", "--once"],
-        cwd=ROOT,
         env=environment,
         stdin=subprocess.DEVNULL,
         start_new_session=True,

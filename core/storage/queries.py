@@ -146,5 +146,5 @@ def first_labels(session: Session, project_id: int, row_ids: Sequence[str]) -> d
             .where(Label.project_id == project_id, Label.row_id.in_(row_ids[i : i + CHUNK]))
             .group_by(Label.row_id)
         )
-        found.update({row_id: label_id for row_id, label_id in session.execute(statement)})
+        found.update(session.execute(statement).tuples().all())
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import JSON, DateTime, ForeignKey, Index, MetaData, String, Text, UniqueConstraint
 from sqlalchemy.engine import Dialect
@@ -52,13 +52,18 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {datetime: UtcDateTime(), dict[str, Any]: Document(), list[Any]: Document()}
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: UtcDateTime(),
+        dict[str, Any]: Document(),
+        list[Any]: Document(),
+    }
 
 
 class Project(Base):
     """One prediction problem, and how far the loop has read it."""
 
     __tablename__ = "projects"
+    __table_args__ = ({"sqlite_autoincrement": True},)  # an id, and so a folder, is never given twice
     id: Mapped[int] = mapped_column(primary_key=True)
     slug: Mapped[str] = mapped_column(String(64), unique=True)
     name: Mapped[str] = mapped_column(String(200))
@@ -120,6 +125,7 @@ class Prediction(Base):
         UniqueConstraint("project_id", "prediction_id"),
         Index("ix_predictions_project_row", "project_id", "row_id"),
         Index("ix_predictions_project_batch", "project_id", "batch_id"),
+        {"sqlite_autoincrement": True},  # cursors of GET /predictions count on growing ids
     )
     id: Mapped[int] = mapped_column(primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))

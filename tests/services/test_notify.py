@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -21,7 +21,7 @@ def report(**changes: Any) -> CycleReport:
         "project_id": 1,
         "cause": "schedule",
         "status": "done",
-        "started_at": datetime(2026, 1, 1),
+        "started_at": datetime(2026, 1, 1, tzinfo=UTC),
         "finished_at": None,
         "decision": "retrain",
         "reason": "Accuracy 0.61 is below 0.70.",

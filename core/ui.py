@@ -1,0 +1,619 @@
+"""The frame of every page: sign-in, navigation, project switcher, and the few shapes that pages are made of.
+
+The only core module that imports Streamlit. `start_page` is the first statement of every page: it draws nothing but
+the sign-in until somebody is signed in, whichever address was asked for.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import streamlit as st
+
+from core import words
+from core.errors import BadInput, ContinualError
+from core.plots import Palette, palette
+from core.records import ProjectInfo, to_document
+from core.services import auth, jobs, projects
+from core.services.auth import UserInfo
+from core.settings import MIN_COOKIE_KEY, ROOT, get_settings
+from core.storage.batches import write_durably
+from core.storage.workspace import Workspace, open_workspace
+from core.words import (
+    count,
+    counted,
+    interval,
+    interval_text,
+    metric_label,
+    plain,
+    points,
+    score,
+    seconds,
+    share,
+)
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from core.services.serving import Champions, Served
+
+__all__ = [
+    "count",
+    "counted",
+    "interval",
+    "interval_text",
+    "metric_label",
+    "plain",
+    "points",
+    "score",
+    "seconds",
+    "share",
+]
+
+ROLES = ("viewer", "operator", "admin")
+COOKIE_DAYS = 1.0
+ICON = str(ROOT / "core" / "icon.png")
+STATES = {  # icon, colour, word
+    "well": (":material/check_circle:", "green", "Well"),
+    "watch": (":material/warning:", "orange", "Watch"),
+    "drifted": (":material/warning:", "orange", "Drifted"),
+    "bad": (":material/error:", "red", "Below threshold"),
+    "failed": (":material/error:", "red", "Failed"),
+    "unknown": (":material/help:", "gray", "Not judged"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A page in the navigation."""
+
+    title: str
+    file: str  # below pages/; "" = Home
+    icon: str
+    role: str = "viewer"
+
+
+PAGES: dict[str, tuple[Entry, ...]] = {
+    "Watch": (
+        Entry(title="Home", file="", icon=":material/home:"),
+        Entry(title="Drift", file="drift", icon=":material/waves:"),
+        Entry(title="Performance", file="performance", icon=":material/monitoring:"),
+        Entry(title="Live", file="live", icon=":material/play_circle:"),
+    ),
+    "Work": (
+        Entry(title="Data", file="data", icon=":material/database:"),
+        Entry(title="Train", file="train", icon=":material/model_training:"),
+        Entry(title="Predict", file="predict", icon=":material/online_prediction:"),
+    ),
+    "Govern": (
+        Entry(title="Models", file="models", icon=":material/deployed_code:"),
+        Entry(title="Automation", file="automation", icon=":material/autorenew:"),
+        Entry(title="Admin", file="admin", icon=":material/admin_panel_settings:", role="admin"),
+    ),
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class Context:
+    """What a page knows once somebody is signed in."""
+
+    ws: Workspace
+    user: UserInfo
+    project: ProjectInfo | None
+    now: datetime
+    zone: tzinfo
+    colors: Palette
+
+    @property
+    def timezone(self) -> str:
+        """Name of the visitor's time zone."""
+        return str(self.zone)
+
+    def may(self, role: str) -> bool:
+        """Whether the person's role includes this one."""
+        return ROLES.index(self.user.role) >= ROLES.index(role)
+
+    def why_not(self, role: str) -> str | None:
+        """What to say beside a control that the person may not use; None when they may."""
+        return None if self.may(role) else f"Your role is {self.user.role}; this needs {role}. An admin can change it."
+
+    def refreshed(self) -> ProjectInfo:
+        """The project as it is stored now."""
+        assert self.project is not None
+        self.project = projects.project_by_id(self.ws, self.project.id)
+        return self.project
+
+
+# --- what the process shares -------------------------------------------------------------------------------------
+
+
+@st.cache_resource(show_spinner=False)
+def workspace() -> Workspace:
+    """The open state folder, migrated once a process; the first user is made from STREAMLIT_PASSWORD."""
+    from core.logs import set_up_logs
+
+    settings = get_settings()
+    set_up_logs(settings, "app")
+    ws = open_workspace(settings, migrate=True)
+    if settings.streamlit_password is not None:
+        auth.ensure_first_user(ws, now=datetime.now(UTC))
+    return ws
+
+
+@st.cache_resource(show_spinner=False)
+def champions() -> Champions:
+    """The serving models of this process."""
+    from core.services.serving import Champions
+
+    return Champions(workspace())
+
+
+@st.cache_resource(show_spinner=False)
+def _cookie_key(home: str) -> str:
+    """Key of the sign-in cookie: the setting, else one generated into the state folder."""
+    settings = get_settings()
+    if settings.cookie_key is not None:
+        return settings.cookie_key.get_secret_value()
+    place = Path(home) / "cookie.key"
+    if not place.exists():
+        write_durably(place, secrets.token_hex(MIN_COOKIE_KEY).encode())
+        place.chmod(0o600)
+    return place.read_text()
+
+
+# --- sign-in -----------------------------------------------------------------------------------------------------
+
+
+def _authenticator(ws: Workspace) -> Any:
+    """streamlit-authenticator over names that carry the person's epoch: a raised epoch ends every older cookie."""
+    import streamlit_authenticator
+
+    people = auth.authenticator_credentials(ws)["usernames"]
+    epochs = {user.name: user.epoch for user in auth.list_users(ws)}
+    known = {"usernames": {f"{name}@{epochs[name]}": person for name, person in people.items() if name in epochs}}
+    return streamlit_authenticator.Authenticate(
+        known,
+        ws.settings.cookie_name,
+        _cookie_key(str(ws.settings.home_path)),
+        COOKIE_DAYS,
+        auto_hash=False,
+        login_sleep_time=0.0,
+    )
+
+
+def _person(ws: Workspace, marked: str | None) -> UserInfo | None:
+    """The person whom "name@epoch" stands for, as the database knows them now."""
+    name, _, epoch = (marked or "").rpartition("@")
+    user = auth.get_user(ws, name) if name else None
+    return user if user is not None and str(user.epoch) == epoch else None
+
+
+def _from_cookie(ws: Workspace) -> str | None:
+    """Who the browser's cookie says it is; verified, not expired."""
+    import jwt
+
+    if st.session_state.get("logout"):
+        return None
+    raw = st.context.cookies.get(ws.settings.cookie_name)
+    if not raw:
+        return None
+    try:
+        token = jwt.decode(raw, _cookie_key(str(ws.settings.home_path)), algorithms=["HS256"])
+    except jwt.InvalidTokenError:
+        return None
+    return token.get("username") if token.get("exp_date", 0) > time.time() else None
+
+
+def _signed_in(ws: Workspace) -> UserInfo | None:
+    state = st.session_state
+    user = _person(ws, state.get("username"))
+    if user is None:
+        user = _person(ws, _from_cookie(ws))
+        if user is not None:
+            auth.note_visit(ws, user.name, datetime.now(UTC))
+    if user is None:
+        state["username"] = state["authentication_status"] = None
+        return None
+    state["username"], state["name"], state["authentication_status"] = f"{user.name}@{user.epoch}", user.name, True
+    return user
+
+
+def _submit(ws: Workspace) -> None:
+    """The form's callback: signs in before the page is drawn, so that the cookie's component stays on it."""
+    state = st.session_state
+    try:
+        client = st.context.ip_address or "local"
+        user = auth.verify_password(ws, state["sign-in name"], state["sign-in password"], client, datetime.now(UTC))
+    except ContinualError as error:
+        state["sign-in error"] = str(error)
+        return
+    state.update(username=f"{user.name}@{user.epoch}", name=user.name, authentication_status=True, logout=None)
+    state["write cookie"] = True
+    auth.note_visit(ws, user.name, datetime.now(UTC))
+
+
+def _show_sign_in(ws: Workspace) -> None:
+    _, middle, _ = st.columns((1, 1.3, 1))
+    with middle:
+        st.title("Continual ML", anchor=False)
+        st.caption("The whole life of a model after it ships.")
+        if not auth.list_users(ws):
+            st.info(
+                "Nobody can sign in yet. Set STREAMLIT_PASSWORD (in the environment, `.env` or secrets.toml) and start "
+                "again: it becomes the password of the user `admin`. Or run `make run`, which makes one for you.",
+                icon=":material/key:",
+            )
+            return
+        with st.form("sign-in", border=True):
+            st.text_input("Username", key="sign-in name", autocomplete="username")
+            st.text_input("Password", type="password", key="sign-in password", autocomplete="current-password")
+            st.form_submit_button("Sign in", type="primary", width="stretch", on_click=_submit, args=(ws,))
+        if error := st.session_state.pop("sign-in error", None):
+            st.error(error, icon=":material/error:")
+        st.caption("Password forgotten? An admin sets another one: `python -m core.cli users set-password NAME`.")
+
+
+def _sign_out(ws: Workspace, name: str) -> None:
+    auth.sign_out_everywhere(ws, name)
+    for key in ("username", "name", "authentication_status"):
+        st.session_state[key] = None
+    st.session_state["logout"] = True
+
+
+# --- frame -------------------------------------------------------------------------------------------------------
+
+_running = threading.local()  # whether Home.py drives this run
+
+
+def run_app(home: Callable[[], None]) -> None:
+    """Home.py's work: sign-in first, then the navigation and the page that was asked for."""
+    _configure("Continual ML")
+    ws = _workspace_or_stop()
+    user = _signed_in(ws)
+    page = navigation(home, user)
+    if user is None:
+        _show_sign_in(ws)
+        return
+    _running.driven = True
+    try:
+        page.run()
+    finally:
+        _running.driven = False
+
+
+def navigation(home: Any, user: UserInfo | None) -> Any:
+    """The ten pages; hidden and without content for a visitor who is not signed in, so that deep links live on."""
+    hidden = user is None
+
+    def nothing() -> None:
+        """The sign-in stands in its place."""
+
+    sections: dict[str, list[Any]] = {}
+    for section, entries in PAGES.items():
+        for entry in entries:
+            if user is not None and ROLES.index(user.role) < ROLES.index(entry.role):
+                continue
+            source: Any = nothing if hidden else (home if not entry.file else str(ROOT / "pages" / f"{entry.file}.py"))
+            made = st.Page(source, title=entry.title, icon=entry.icon, url_path=entry.file, default=not entry.file)
+            sections.setdefault(section, []).append(made)
+    return st.navigation(sections, position="hidden" if hidden else "sidebar", expanded=True)
+
+
+def _configure(title: str) -> None:
+    st.set_page_config(
+        page_title=f"{title} · Continual ML" if title != "Continual ML" else title, page_icon=ICON, layout="wide"
+    )
+    st.html(ROOT / "core" / "style.css")
+
+
+def _workspace_or_stop() -> Workspace:
+    try:
+        return workspace()
+    except ContinualError as error:
+        st.error(str(error), icon=":material/error:")
+        st.stop()
+
+
+def start_page(title: str, *, choose_project: bool = False, role: str = "viewer") -> Context:
+    """The gate and frame of a page; stops the run unless somebody who may see it is signed in.
+
+    Args:
+        choose_project: the page is about one project: shows the switcher and sets `Context.project`.
+        role: the least that may see the page.
+    """
+    driven = getattr(_running, "driven", False)
+    if not driven:
+        _configure(title)
+    ws = _workspace_or_stop()
+    user = _signed_in(ws)
+    if user is None:
+        _show_sign_in(ws)
+        st.stop()
+    if not driven and not st.session_state.get("write cookie") and _in_browser():
+        # The page's file was asked for before Home.py ever ran: once it has registered the pages, Home.py drives.
+        navigation(str(ROOT / "Home.py"), user)
+        st.rerun()
+    zone = _zone()
+    now = datetime.now(UTC)
+    mode = st.context.theme.type or "light"
+    context = Context(ws=ws, user=user, project=None, now=now, zone=zone, colors=palette(mode))
+    with st.sidebar:
+        if choose_project:
+            context.project = _switcher(ws)
+        _account(ws, user)
+    if st.session_state.pop("write cookie", False):
+        _authenticator(ws).cookie_controller.set_cookie()
+    if not context.may(role):
+        st.error(
+            f"{title} is for the role {role}; yours is {user.role}. An admin can change it.", icon=":material/lock:"
+        )
+        st.stop()
+    if told := st.session_state.pop("toast", None):
+        st.toast(told[0], icon=told[1], duration="long")
+    return context
+
+
+def _in_browser() -> bool:
+    """Whether a real browser session runs this script; page tests drive a page file alone."""
+    from streamlit import runtime
+
+    return runtime.exists()
+
+
+def _zone() -> tzinfo:
+    try:
+        return ZoneInfo(st.context.timezone or "UTC")
+    except (ZoneInfoNotFoundError, ValueError):
+        return ZoneInfo("UTC")
+
+
+def _switcher(ws: Workspace) -> ProjectInfo | None:
+    """The project the page is about: the link's, the last one chosen, else the first."""
+    known = projects.list_projects(ws)
+    if not known:
+        return None
+    slugs = [p.slug for p in known]
+    names = {p.slug: p.name for p in known}
+    wanted = (
+        st.session_state.pop("chosen project", None)
+        or st.query_params.get("project")
+        or st.session_state.get("last project")
+    )
+    if wanted not in slugs:
+        wanted = slugs[0]
+    slug = st.selectbox(
+        "Project", slugs, index=slugs.index(wanted), format_func=lambda s: names[s], label_visibility="collapsed"
+    )
+    st.session_state["last project"] = slug
+    if len(slugs) > 1 and st.query_params.get("project") != slug:
+        st.query_params["project"] = slug
+    return next(p for p in known if p.slug == slug)
+
+
+def choose_project(slug: str) -> None:
+    """Make a project the one that the switcher shows from the next run on."""
+    st.session_state["chosen project"] = slug
+    st.session_state["last project"] = slug
+    if "project" in st.query_params:
+        st.query_params["project"] = slug
+
+
+def _account(ws: Workspace, user: UserInfo) -> None:
+    with st.popover(f"{user.name}", icon=":material/account_circle:", width="stretch"):
+        st.caption(f"Signed in as {plain(user.name)}, role {user.role}.")
+        st.button(
+            "Sign out",
+            icon=":material/logout:",
+            on_click=_sign_out,
+            args=(ws, user.name),
+            width="stretch",
+            help="Ends every session of yours, in all browsers.",
+        )
+
+
+# --- shapes ------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def head_row(title: str, caption: str = "") -> Iterator[None]:
+    """Title and caption at the left; what is drawn inside stands at the right."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.title(plain(title), anchor=False, width="content")
+        if caption:
+            st.caption(caption, width="content")
+        st.space("stretch")
+        yield
+
+
+@contextmanager
+def verdict(state: str, text: str, *, word: str | None = None) -> Iterator[None]:
+    """The page's one sentence: badge (icon, word, colour), finding, and what is drawn inside at the right."""
+    icon, color, usual = STATES[state]
+    with (
+        st.container(border=True, key=f"verdict-{state}"),
+        st.container(horizontal=True, wrap=False, vertical_alignment="center"),
+    ):
+        st.badge(word or usual, icon=icon, color=color)  # type: ignore[arg-type]
+        st.markdown(text, width="stretch")
+        yield
+
+
+@contextmanager
+def card(finding: str, caption: str = "", *, key: str | None = None) -> Iterator[None]:
+    """A bordered card: the finding as its heading, what is drawn below as its caption."""
+    with st.container(border=True, height="stretch", gap="xsmall", key=key):
+        st.markdown(f"**{finding}**")
+        if caption:
+            st.caption(caption)
+        yield
+
+
+def grid(columns: int = 4) -> Any:
+    """Cells side by side that wrap on a phone."""
+    return st.grid(columns=columns, min_column_width=150, gap="small")
+
+
+def tiles() -> Any:
+    """Four tiles in a row, two by two on a phone."""
+    return grid(4)
+
+
+def tile(
+    label: str, value: str, *, note: str | None = None, help: str | None = None, color: str = "off", arrow: str = "off"
+) -> None:
+    """One figure with what it rests on below it; an absent value is a dash."""
+    st.metric(label, value, delta=note, delta_color=color, delta_arrow=arrow, border=True, height="stretch", help=help)  # type: ignore[arg-type]
+
+
+def chart(figure: go.Figure, *, key: str, alt: str) -> None:
+    """A plotly figure without its toolbar; `alt` tells screen readers the figures."""
+    st.plotly_chart(figure, key=key, theme=None, width="stretch", config={"displayModeBar": False}, alt=alt)
+
+
+def empty(what: str, todo: str, *, page: str | None = None, action: str | None = None) -> None:
+    """What will stand here, what to do for it, and one way there."""
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{what}** {todo}", width="stretch")
+        if page is not None:
+            st.page_link(page_path(page), label=action or "Open", icon=":material/arrow_forward:")
+
+
+def page_path(page: str) -> str:
+    """The file of a page for links: "data" -> its path, "" -> Home."""
+    return str(ROOT / "pages" / f"{page}.py") if page else str(ROOT / "Home.py")
+
+
+def no_project() -> None:
+    """The empty state of every page about a project."""
+    empty(
+        "No project yet.",
+        "Make one from the sample, a file of yours or the generator.",
+        page="data",
+        action="Make a project",
+    )
+
+
+def error_box(error: ContinualError) -> None:
+    """An error in place: what was seen, what was expected, what to do."""
+    lines = [plain(error)]
+    if isinstance(error, BadInput):
+        lines += [f"- `{p.field}`: seen {plain(p.seen)}, expected {plain(p.expected)}" for p in error.problems[:10]]
+    st.error("\n".join(lines), icon=":material/error:")
+
+
+def pairs(lines: Sequence[tuple[str, str]]) -> None:
+    """Names and values in two columns."""
+    st.markdown("\n".join(["| | |", "| --- | --- |", *(f"| {name} | **{value}** |" for name, value in lines)]))
+
+
+def toast_next(text: str, icon: str | None = None) -> None:
+    """A message after the next run: for actions that end in a rerun."""
+    st.session_state["toast"] = (text, icon)
+
+
+def when(at: datetime, ctx: Context) -> str:
+    """An instant for people, in their zone."""
+    return words.ago(at, ctx.now, ctx.zone)
+
+
+def served(ctx: Context, project: ProjectInfo) -> Served | None:
+    """The project's champion in this process's memory; None while it has none."""
+    return champions().get(project.id)
+
+
+# --- downloads ---------------------------------------------------------------------------------------------------
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Rows as CSV; text that a spreadsheet would take for a formula is quoted."""
+    sink = io.StringIO()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.writer(sink)
+    writer.writerow(names)
+    for row in rows:
+        cells = [to_document(row.get(name)) for name in names]
+        writer.writerow(["'" + c if isinstance(c, str) and c[:1] in "=+-@\t" and c[1:2] else c for c in cells])
+    return sink.getvalue().encode()
+
+
+def download_later(help: str, name: str, make: Callable[[], bytes], *, label: str = "") -> None:
+    """A download that is made when it is asked for."""
+    st.download_button(
+        label or " ",
+        data=make,
+        file_name=name,
+        icon=":material/download:",
+        help=help,
+        key=f"download-{name}-{help}",
+        on_click="ignore",
+    )
+
+
+def download_table(help: str, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Rows as a CSV file."""
+    download_later(help, name, lambda: _csv(rows))
+
+
+def download_json(help: str, name: str, document: Any) -> None:
+    """A record or document as a JSON file."""
+    download_later(help, name, lambda: json.dumps(to_document(document), indent=2, ensure_ascii=False).encode())
+
+
+# --- work that takes time ----------------------------------------------------------------------------------------
+
+FOLLOW_S = 300.0
+POLL_S = 0.3
+
+
+def request_cycle(ctx: Context, *, force: bool) -> str:
+    """Ask for a cycle of the page's project and see to it that somebody does it; returns the job."""
+    assert ctx.project is not None
+    job = jobs.request_cycle(
+        ctx.ws, ctx.project.id, cause="button", force=force, by=ctx.user.name, now=datetime.now(UTC)
+    )
+    if not jobs.scheduler_lives(ctx.ws, datetime.now(UTC)):
+        jobs.start_worker(ctx.ws)
+    return job
+
+
+def follow_job(ctx: Context, job: str) -> jobs.JobInfo:
+    """Show a job until it ends, or for five minutes: it goes on without the page."""
+    began = time.monotonic()
+    with st.status("Waiting for a worker", expanded=True) as status:
+        line = st.empty()
+        while True:
+            info = jobs.get_job(ctx.ws, job)
+            spent = time.monotonic() - began
+            if info.status in ("done", "failed"):
+                break
+            said = "Waiting for a worker" if info.status == "queued" else "Measuring, racing, judging"
+            line.caption(f"{said}, {seconds(spent)}")
+            status.update(label=said)
+            if spent > FOLLOW_S:
+                status.update(label="Still under way; the Automation page shows it", state="running")
+                return info
+            time.sleep(POLL_S)
+        if info.status == "failed":
+            status.update(label="It failed", state="error")
+            line.error(plain(info.error or "The log tells more."), icon=":material/error:")
+        else:
+            result = info.result or {}
+            status.update(
+                label=f"{str(result.get('outcome', 'done')).replace('_', ' ').capitalize()} after {seconds(spent)}",
+                state="complete",
+                expanded=False,
+            )
+            line.caption(plain(result.get("reason", "")))
+    return info

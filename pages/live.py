@@ -1,0 +1,230 @@
+"""Watch it learn: a sample played batch by batch through the real loop, by a worker, whoever looks."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import streamlit as st
+
+from core import plots, ui, words
+from core.errors import ContinualError
+from core.records import CycleReport, ProjectInfo
+from core.services import jobs, live, monitoring
+from core.services.live import SPEEDS, LiveInfo
+
+SHOWN = {"playing": "Playing", "paused": "Paused", "stopped": "Stopped", "done": "All rows played", "failed": "Failed"}
+ICONS = {"promoted": "▲", "refreshed": "↻", "rolled_back": "▼", "rejected": "✕", "failed": "✕"}
+FEED = 40
+
+
+def controls(ctx: ui.Context, project: ProjectInfo, run: LiveInfo | None) -> None:
+    """Speed, play, pause, stop: they change the stored run, in every tab alike."""
+    closed = not ctx.may("operator")
+    ended = run is None or run.status in ("stopped", "done", "failed")
+    names = list(SPEEDS)
+    current = next((n for n in names if run is not None and SPEEDS[n] == run.seconds_per_batch), "normal")
+    speed = st.segmented_control(
+        "Speed",
+        names,
+        default=current,
+        required=True,
+        key="speed",
+        format_func=str.capitalize,
+        label_visibility="collapsed",
+        disabled=closed,
+    )
+    if run is not None and not ended and speed != current:
+        live.set_live_speed(ctx.ws, run.id, SPEEDS[speed], now=datetime.now(UTC))
+        wake(ctx)
+    help = ctx.why_not("operator")
+    if ended:
+        if st.button(
+            "Play",
+            type="primary",
+            icon=":material/play_arrow:",
+            disabled=closed or (run is not None and run.status == "done"),
+            help=help,
+        ):
+            live.start_live(ctx.ws, project, by=ctx.user.name, now=datetime.now(UTC), seconds_per_batch=SPEEDS[speed])
+            wake(ctx)
+            st.rerun()
+        return
+    assert run is not None
+    playing = run.status == "playing"
+    if st.button(
+        "Pause" if playing else "Play",
+        type="primary",
+        icon=":material/pause:" if playing else ":material/play_arrow:",
+        disabled=closed,
+        help=help,
+    ):
+        live.set_live_status(
+            ctx.ws, run.id, "paused" if playing else "playing", by=ctx.user.name, now=datetime.now(UTC)
+        )
+        wake(ctx)
+        st.rerun()
+    if st.button("Stop", icon=":material/stop:", disabled=closed, help=help or "The rows that are stored stay."):
+        live.set_live_status(ctx.ws, run.id, "stopped", by=ctx.user.name, now=datetime.now(UTC))
+        st.rerun()
+
+
+def wake(ctx: ui.Context) -> None:
+    """Without a scheduler somebody else has to start the worker."""
+    if not jobs.scheduler_lives(ctx.ws, datetime.now(UTC)):
+        jobs.start_worker(ctx.ws)
+
+
+@st.fragment(run_every="2s")
+def stage(ctx: ui.Context, project_id: int) -> None:
+    """The part that changes: drawn anew every two seconds while a browser looks."""
+    run = live.latest_live(ctx.ws, project_id)
+    if run is None:
+        return
+    project = ctx.refreshed()
+    metric = project.policy.metric
+    reports, _ = monitoring.cycles(ctx.ws, project.id, limit=FEED)
+    points = plots.points_of(monitoring.performance_history(ctx.ws, project.id), metric)
+    never = plots.points_of(monitoring.performance_history(ctx.ws, project.id, role="never"), metric)
+    events = plots.events_of(monitoring.events(ctx.ws, project.id))
+    state = {"playing": "well", "paused": "unknown", "failed": "failed"}.get(run.status, "unknown")
+    with ui.verdict(state, told(project, run, reports), word=SHOWN[run.status]):
+        st.progress(min(run.position / run.total, 1.0), width=120)
+    figures(project, run, points, never, reports, events)
+    left, right = st.columns((2.1, 1))
+    with (
+        left,
+        ui.card(
+            plots.performance_finding(points, events, project.policy.threshold, metric)
+            if points
+            else "The first champion is being trained",
+            f"{words.metric_label(metric)} per batch of {run.batch_rows} rows, each predicted before its labels were used · dots: the first model, never retrained",
+        ),
+    ):
+        if points:
+            figure = plots.performance_over_time(
+                points,
+                palette=ctx.colors,
+                threshold=project.policy.threshold,
+                events=events,
+                never=never,
+                metric=metric,
+                height=286,
+                x="rows",
+            )
+            ui.chart(figure, key="live-chart", alt=plots.alt_of(points, metric))
+        else:
+            st.caption("The chart begins with the first batch after it.")
+    with right, ui.card("What happens", "newest first"), st.container(height=286, border=False):
+        feed(reports)
+
+
+def told(project: ProjectInfo, run: LiveInfo, reports: list[CycleReport]) -> str:
+    """The newest turn in a sentence."""
+    if run.error:
+        return f"**It stopped: {words.plain(run.error)}**"
+    place = f"{run.position:,} of {run.total:,} rows have arrived."
+    if not reports or reports[0].evidence is None or reports[0].evidence.score is None:
+        return f"{place} The loop trains the first champion on the first {project.rows:,}."
+    newest = reports[0]
+    evidence = newest.evidence
+    assert evidence is not None
+    _, sentence = words.standing(_score_of(newest), project.policy.threshold, evidence.metric)
+    after = {
+        "promoted": f" v{newest.champion_after} was raced and **promoted**.",
+        "refreshed": f" v{newest.champion_after} takes over: the same members on newer rows.",
+        "rolled_back": f" **Rolled back** to v{newest.champion_after}: it proved better.",
+        "rejected": f" A challenger was raced and **rejected**; v{newest.champion_after} stays.",
+    }.get(newest.outcome, "")
+    return f"{sentence}{after} {place}"
+
+
+def _score_of(report: CycleReport) -> Any:
+    from core.records import Score
+
+    e = report.evidence
+    assert e is not None
+    return Score(metric=e.metric, value=e.score, low=e.score_low, high=e.score_high, n=e.score_n)
+
+
+def figures(
+    project: ProjectInfo, run: LiveInfo, points: Any, never: Any, reports: list[CycleReport], events: Any
+) -> None:
+    """Four tiles."""
+    metric = project.policy.metric
+    batches = -(-max(run.position - 1000, 0) // run.batch_rows)
+    total = -(-(run.total - 1000) // run.batch_rows)
+    with ui.tiles():
+        ui.tile("Batch", f"{batches} of {total}", note=f"{run.position:,} rows")
+        value = points[-1].value if points else None
+        alone = never[-1].value if never else None
+        gap = (
+            f"{words.points(value - alone, metric)} against never retrained"
+            if value is not None and alone is not None
+            else "not measured yet"
+        )
+        ui.tile(f"{words.metric_label(metric)} now", words.number(value), note=gap)
+        newest = next((r.evidence for r in reports if r.evidence and r.evidence.share_drifted is not None), None)
+        ui.tile(
+            "Features drifted",
+            words.share(newest.share_drifted) if newest else words.ABSENT,
+            note=f"{len(newest.drifted)} of {len(project.schema.names) if project.schema else 0}"
+            if newest
+            else "no check yet",
+        )
+        kinds = [e.kind for e in events]
+        races = sum(k in ("retrain", "promoted", "refreshed", "rolled_back") for k in kinds)
+        ui.tile(
+            "Races",
+            str(races),
+            note=f"{max(kinds.count('promoted') - 1, 0)} promoted, {kinds.count('refreshed')} refreshed, {kinds.count('rolled_back')} rolled back",
+        )
+
+
+def feed(reports: list[CycleReport]) -> None:
+    """One line a turn."""
+    lines = []
+    for r in reports:
+        score = r.evidence.score if r.evidence else None
+        figure = f"{words.number(score)}" if score is not None else "first race"
+        what = r.outcome.replace("_", " ") if r.outcome not in ("none", "") else "nothing to do"
+        version = f" v{r.champion_after}" if r.outcome in ("promoted", "refreshed", "rolled_back") else ""
+        why = words.plain(r.verdict.reason if r.verdict else r.reason)
+        lines.append(f"{ICONS.get(r.outcome, '·')} **{figure} · {what}{version}**  \n:small[:gray[{why}]]")
+    st.markdown("\n\n".join(lines) if lines else "Waiting for the first turn.")
+
+
+def show(ctx: ui.Context) -> None:
+    """The page itself."""
+    if ctx.project is None:
+        with ui.head_row("Live", "watch it learn"):
+            pass
+        ui.empty(
+            "Nothing to play yet.",
+            "The sample project shows the whole loop in about two minutes.",
+            page="",
+            action="Create it on Home",
+        )
+        return
+    project = ctx.project
+    run = live.latest_live(ctx.ws, project.id)
+    with ui.head_row("Live", project.name):
+        if project.source == "sample":
+            try:
+                controls(ctx, project, run)
+            except ContinualError as error:
+                ui.error_box(error)
+    if project.source != "sample":
+        ui.empty(
+            "This project was not made from a sample.",
+            "Its own rows come by Data, API or command line; Home shows their course.",
+            page="",
+            action="Open Home",
+        )
+    elif run is None:
+        ui.empty("Ready to play.", "Press Play: the rest of the sample arrives batch by batch through the real loop.")
+    else:
+        stage(ctx, project.id)
+
+
+show(ui.start_page("Live", choose_project=True))
