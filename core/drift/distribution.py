@@ -1,0 +1,236 @@
+"""The two distributions of one column, ready to be drawn, and the sentence that says what happened to it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from core.drift import words
+from core.drift.univariate import category_table, middle, sorted_values
+from core.errors import NotEnoughRows
+from core.records import DriftScore, Feature
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BINS = 28  # about so many steps a histogram has
+TOP = 10  # categories drawn by name; the rest is "other"
+OTHER = "other"
+_TAILS = (0.002, 0.998)  # quantiles that the histogram spans; what lies beyond stands in its outer bins
+_LEAST_GAIN = 0.02  # share of rows from which a region counts as shifted
+_LEAST_SHIFT = 0.1  # median shift, in interquartile ranges, from which a column is called higher or lower
+_LEAST_SPREAD = 1.2  # ratio of interquartile ranges from which it is said to vary more or less
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """Values, or a category, that gained rows."""
+
+    text: str  # "above 31", "east"
+    low: float | None  # None = open, or a category
+    high: float | None
+    reference: float  # share of rows in it
+    current: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distribution:
+    """Shares of rows per bin or category, missing cells aside."""
+
+    feature: str
+    kind: str
+    n_reference: int  # values, without missing cells
+    n_current: int
+    reference: tuple[float, ...]  # one share a bin or category
+    current: tuple[float, ...]
+    edges: tuple[float, ...] = ()  # numeric: one more than there are bins
+    categories: tuple[str, ...] = ()  # else: largest first, OTHER last
+    new: tuple[str, ...] = ()  # categories that only the current window has
+    gone: tuple[str, ...] = ()
+    medians: tuple[float, float] | None = None  # reference, current
+    spreads: tuple[float, float] | None = None  # interquartile ranges
+    region: Region | None = None  # where rows were gained most, None when nowhere
+
+
+def distribution(reference: pd.Series, current: pd.Series, feature: Feature) -> Distribution:
+    """Both windows of one feature over common bins or categories.
+
+    Raises:
+        NotEnoughRows: a window has no value at all.
+    """
+    if feature.kind == "numeric":
+        a, b = sorted_values(reference), sorted_values(current)
+        a, b = a[np.isfinite(a)], b[np.isfinite(b)]
+        _need_values(feature.name, len(a), len(b))
+        return _of_numbers(a, b, feature)
+    names, table = category_table(reference, current)
+    _need_values(feature.name, *(int(n) for n in table.sum(axis=1)))
+    return _of_categories(names, table, feature)
+
+
+def feature_finding(score: DriftScore, found: Distribution | None = None) -> str:
+    """What happened to one feature, in a sentence without a full stop: `temperature is higher: median 24.1 → 29.8`.
+
+    Args:
+        found: its distribution, when there is one; without it the sentence rests on the score's own reason.
+    """
+    name = score.name
+    if not score.judged:
+        return f"{name} is {score.reason}" if score.reason.startswith("not judged") else f"{name}: {score.reason}"
+    if not score.drifted:
+        return f"{name} is steady: {score.reason.split(';')[0]}"
+    if (
+        score.test == "two proportions"
+        and score.miss_rate_reference is not None
+        and score.miss_rate_current is not None
+    ):
+        word = "more" if score.miss_rate_current > score.miss_rate_reference else "less"
+        return f"{name} is missing {word} often: {words.shares(score.miss_rate_reference, score.miss_rate_current)} of rows"
+    if found is None:
+        return f"{name} drifted: {score.reason}"
+    if found.medians is not None and found.spreads is not None:
+        return f"{name} {_numeric_change(found, found.medians, found.spreads, score)}"
+    return f"{name} {_category_change(found)}"
+
+
+def _numeric_change(
+    found: Distribution, medians: tuple[float, float], spreads: tuple[float, float], score: DriftScore
+) -> str:
+    shift, spread = medians[1] - medians[0], max(spreads)
+    if shift and abs(shift) >= _LEAST_SHIFT * spread:
+        return f"is {'higher' if shift > 0 else 'lower'}: median {words.change(*medians)}"
+    low, high = sorted(spreads)
+    if high > low * _LEAST_SPREAD:
+        return f"varies {'more' if spreads[1] > spreads[0] else 'less'}: middle half spans {words.change(*spreads)}"
+    if found.region is not None:
+        return f"has another shape: {found.region.text} {words.shares(found.region.reference, found.region.current)}"
+    return f"has another shape: effect {score.effect or 0.0:.2f}"
+
+
+def _category_change(found: Distribution) -> str:
+    share = dict(zip(found.categories, zip(found.reference, found.current, strict=True), strict=True))
+    new, gone = [c for c in found.new if c in share], [c for c in found.gone if c in share]
+    if new:
+        value = max(new, key=lambda c: share[c][1])
+        others = f" and {len(found.new) - 1:,} more new" if len(found.new) > 1 else ""
+        return f"has a new value: {value} in {words.share(share[value][1])} of rows{others}"
+    if gone:
+        value = max(gone, key=lambda c: share[c][0])
+        return f"has lost a value: {value}, {words.share(share[value][0])} of rows before"
+    value = max(share, key=lambda c: abs(share[c][1] - share[c][0]))
+    before, after = share[value]
+    return f"has {'more' if after > before else 'fewer'} rows with {value}: {words.shares(before, after)}"
+
+
+# --- numbers ------------------------------------------------------------------------------------------------------
+
+
+def _of_numbers(a: np.ndarray, b: np.ndarray, feature: Feature) -> Distribution:
+    edges = _edges(a, b)
+    p, q = _histogram(a, edges), _histogram(b, edges)
+    quartiles = [np.quantile(x, (0.25, 0.75)) for x in (a, b)]
+    return Distribution(
+        feature=feature.name,
+        kind=feature.kind,
+        n_reference=len(a),
+        n_current=len(b),
+        reference=tuple(p.tolist()),
+        current=tuple(q.tolist()),
+        edges=tuple(edges.tolist()),
+        medians=(middle(a), middle(b)),
+        spreads=(float(quartiles[0][1] - quartiles[0][0]), float(quartiles[1][1] - quartiles[1][0])),
+        region=_shifted(p, q, edges),
+    )
+
+
+def _edges(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Bin edges on round numbers over what both samples span, tails aside."""
+    low = min(float(np.quantile(x, _TAILS[0])) for x in (a, b))
+    high = max(float(np.quantile(x, _TAILS[1])) for x in (a, b))
+    whole = all(bool((x == np.floor(x)).all()) for x in (a, b))
+    width = (high - low) / BINS
+    if not width > abs(high) * 1e-9:  # one value, or as good as one: a bin around it
+        half = 0.5 if whole else max(abs(high) * 1e-3, 1e-12)
+        return np.array([low - half, high + half])
+    power = 10.0 ** math.floor(math.log10(width))
+    step = next(m * power for m in (1, 2, 5, 10) if m * power >= width * 0.75)
+    if whole:
+        step = max(1.0, step)
+    # Bins of whole numbers lie around them, so that no value sits on an edge.
+    offset = 0.5 if whole else 0.0
+    first, last = math.floor((low + offset) / step), math.floor((high + offset) / step) + 1
+    return np.round(np.arange(first, last + 1) * step, 12) - offset
+
+
+def _histogram(ordered: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Share of values a bin; values beyond the edges are in the outer bins."""
+    inner = np.searchsorted(ordered, edges[1:-1], "left")
+    return np.diff(np.r_[0, inner, len(ordered)]) / len(ordered)
+
+
+def _shifted(p: np.ndarray, q: np.ndarray, edges: np.ndarray) -> Region | None:
+    """The run of bins that gained the largest share of rows (maximum subarray, Kadane)."""
+    best, run, start, span = 0.0, 0.0, 0, (0, 0)
+    for i, gain in enumerate(q - p):
+        if run <= 0:
+            run, start = 0.0, i
+        run += float(gain)
+        if run > best:
+            best, span = run, (start, i + 1)
+    if best < _LEAST_GAIN:
+        return None
+    first, last = span
+    low = float(edges[first]) if first > 0 else None
+    high = float(edges[last]) if last < len(p) else None
+    # As many decimals as the edges have: edges of whole numbers lie on halves.
+    step = 5.0 if edges[0] % 1 == 0.5 else 10 * float(edges[1] - edges[0])
+    if low is None and high is not None:
+        text = f"below {words.number(high, step)}"
+    elif high is None and low is not None:
+        text = f"above {words.number(low, step)}"
+    elif low is not None and high is not None:
+        text = f"{words.number(low, step)} to {words.number(high, step)}"
+    else:
+        text = "all values"
+    return Region(
+        text=text, low=low, high=high, reference=float(p[first:last].sum()), current=float(q[first:last].sum())
+    )
+
+
+# --- categories ---------------------------------------------------------------------------------------------------
+
+
+def _of_categories(names: tuple[str, ...], table: np.ndarray, feature: Feature) -> Distribution:
+    p = table / table.sum(axis=1, keepdims=True)
+    order = [int(i) for i in np.argsort(-p.max(axis=0), kind="stable")]
+    if len(order) > TOP + 1:
+        order, rest = order[:TOP], order[TOP:]
+    else:
+        rest = []
+    shown = [(names[i], float(p[0, i]), float(p[1, i])) for i in order]
+    if rest:
+        shown.append((OTHER, float(p[0, rest].sum()), float(p[1, rest].sum())))
+    gains = p[1] - p[0]
+    top = int(np.argmax(gains))
+    return Distribution(
+        feature=feature.name,
+        kind=feature.kind,
+        n_reference=int(table[0].sum()),
+        n_current=int(table[1].sum()),
+        categories=tuple(s[0] for s in shown),
+        reference=tuple(s[1] for s in shown),
+        current=tuple(s[2] for s in shown),
+        new=tuple(names[i] for i in np.argsort(-p[1], kind="stable") if table[0, i] == 0),
+        gone=tuple(names[i] for i in np.argsort(-p[0], kind="stable") if table[1, i] == 0),
+        region=Region(text=names[top], low=None, high=None, reference=float(p[0, top]), current=float(p[1, top]))
+        if gains[top] >= _LEAST_GAIN
+        else None,
+    )
+
+
+def _need_values(name: str, n: int, m: int) -> None:
+    if min(n, m) == 0:
+        raise NotEnoughRows(f"The distribution of {name} in each window", needed=1, found=min(n, m))
