@@ -146,5 +146,5 @@ def first_labels(session: Session, project_id: int, row_ids: Sequence[str]) -> d
             .where(Label.project_id == project_id, Label.row_id.in_(row_ids[i : i + CHUNK]))
             .group_by(Label.row_id)
         )
-        found.update(session.execute(statement).tuples().all())
+        found.update(session.execute(statement).all())
     return found
