@@ -1,0 +1,194 @@
+"""What the process holds while it runs, and who may do what with which project: the first step of every route."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from loguru import logger
+from starlette.requests import Request
+
+from core.errors import ContinualError, NotAllowed, NotAuthenticated, NotFound
+from core.services import status
+from core.services.metrics import Requests
+from core.services.predictions_log import PredictionWriter
+from core.services.status import Place
+from core.services.tokens import Scope, TokenInfo, Tokens
+from core.settings import Settings
+from core.storage.workspace import open_workspace
+
+if TYPE_CHECKING:
+    from core.records import ProjectInfo
+    from core.services.serving import Champions
+
+PLACES_S = 0.5  # how old the list of projects may be
+INFERENCE_THREADS = 2  # one long call leaves the other for short ones
+WARM_AT_MOST = 4  # models loaded before anybody asks
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, and for which project."""
+
+    token: TokenInfo
+    place: Place | None
+
+    @property
+    def name(self) -> str:
+        """For the audit and for `by`."""
+        return f"token {self.token.name}" if self.token.id is not None else "API_KEY"
+
+
+class Api:
+    """Everything that outlives one request. Made inside the event loop, by the application's lifespan."""
+
+    def __init__(self, settings: Settings, requests: Requests) -> None:
+        self.settings = settings
+        self.ws = open_workspace(settings, migrate=True)
+        # The log has a connection of its own: after kill -9 NORMAL loses nothing, after a power cut only FULL does not.
+        self._log = open_workspace(settings, synchronous="FULL" if settings.durability == "power" else "NORMAL")
+        key = settings.api_key
+        self.tokens = Tokens(self.ws, key.get_secret_value() if key is not None else None)
+        self.requests = requests
+        self.started = time.monotonic()
+        self.inference = ThreadPoolExecutor(INFERENCE_THREADS, thread_name_prefix="inference")
+        self._champions: Champions | None = None
+        self._champions_lock = threading.Lock()
+        self._places: list[Place] = []
+        self._places_at = -1.0
+        self.writer: PredictionWriter
+
+    def start(self) -> None:
+        """What needs the running loop: the writer; and the warm-up, which needs nobody to wait for it."""
+        self.writer = PredictionWriter(self._log)
+        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
+
+    async def close(self) -> None:
+        """Answer what waits, then let go of everything."""
+        await self.writer.close()
+        self.inference.shutdown(wait=False, cancel_futures=True)
+        self.ws.database.dispose()
+        self._log.database.dispose()
+
+    def champions(self) -> Champions:
+        """The models in memory. The first call imports what they need, so it is made in a thread."""
+        with self._champions_lock:
+            if self._champions is None:
+                from core.services.serving import Champions
+
+                self._champions = Champions(self.ws)
+            return self._champions
+
+    def damage(self) -> str | None:
+        """Why some project's champion cannot be loaded, as far as this process has tried."""
+        loaded = self._champions
+        if loaded is None:
+            return None
+        return next((text for p in self._places if (text := loaded.problem(p.id)) is not None), None)
+
+    def _warm_up(self) -> None:
+        """Load the champions and ask each once, so that the first caller does not wait for imports."""
+        try:
+            with self.ws.database.read() as session:
+                waiting = list(status.champions(session))[:WARM_AT_MOST]
+            if not waiting:
+                return
+            from core.data.rows import rows_to_frame
+            from core.services.serving import predict
+
+            for project_id in waiting:
+                served = self.champions().get(project_id)
+                if served is not None:
+                    empty = dict.fromkeys(served.schema.names)
+                    predict(served, rows_to_frame([empty], served.schema)[0])
+        except ContinualError as error:
+            logger.info("a model was not warmed up: {error}", error=error)
+        except Exception as error:  # the first caller is told what is wrong; the process goes on
+            logger.warning("models were not warmed up: {error}", error=type(error).__name__)
+
+    # --- who and where ------------------------------------------------------------------------------------------
+
+    async def caller(self, request: Request, scope: Scope | None) -> Caller:
+        """The token and the project of a request.
+
+        Raises:
+            NotAuthenticated, NotAllowed: no token in force; not for this scope or project.
+            NotFound: no such project; it names those that exist, to tokens that may know.
+        """
+        token = await self.token(request, scope)
+        try:
+            place = await self.place(request)
+        except NotFound:
+            if token.project_id is not None:
+                raise NotAllowed("This token is for another project.") from None
+            raise
+        if token.project_id not in (None, place.id):
+            raise NotAllowed("This token is for another project.")
+        return Caller(token, place)
+
+    async def token(self, request: Request, scope: Scope | None) -> TokenInfo:
+        """The bearer token of a request, if it is in force and holds the scope."""
+        kind, _, bearer = request.headers.get("authorization", "").partition(" ")
+        if kind.lower() != "bearer" or not bearer.strip():
+            raise NotAuthenticated("This needs a token: send `Authorization: Bearer <token>`.")
+        bearer, now = bearer.strip(), datetime.now(UTC)
+        if self.tokens.due(bearer, now):
+            return await asyncio.to_thread(self.tokens.check, bearer, scope, None, now)
+        return self.tokens.check(bearer, scope, None, now)
+
+    async def place(self, request: Request) -> Place:
+        """The project that the address names, or the root's.
+
+        Raises:
+            NotFound: names the projects that exist.
+        """
+        slug = request.path_params.get("slug")
+        for fresh in (False, True):  # a project made a moment ago is looked up before anybody is told no
+            found = await self.places(fresh=fresh)
+            place = status.root_of(found) if slug is None else next((p for p in found if p.slug == slug), None)
+            if place is not None:
+                return place
+        there = ", ".join(p.slug for p in found[:50])
+        if not found:
+            raise NotFound(
+                "There is no project yet. POST /generate makes one; so do the Data page and `projects create`."
+            )
+        if slug is None:
+            raise NotFound(
+                f"There are several projects and none is called default. Use /projects/{{slug}}/...: {there}."
+            )
+        raise NotFound(f"There is no project '{slug[:80]}'. Projects: {there}.")
+
+    async def places(self, *, fresh: bool = False) -> list[Place]:
+        """Every project, at most half a second old."""
+        if fresh or time.monotonic() - self._places_at > PLACES_S:
+            self._places = await asyncio.to_thread(status.places, self.ws)
+            self._places_at = time.monotonic()
+        return self._places
+
+    async def project(self, place: Place) -> ProjectInfo:
+        """The project's record as stored now."""
+
+        def _read() -> ProjectInfo:
+            from core.services.projects import project_by_id
+
+            return project_by_id(self.ws, place.id)
+
+        return await asyncio.to_thread(_read)
+
+    async def infer(self, work: Callable[..., T], *args: Any) -> T:
+        """Run model work in one of its own few threads."""
+        return await asyncio.get_running_loop().run_in_executor(self.inference, work, *args)
+
+
+def api_of(request: Request) -> Api:
+    """The process's state."""
+    api: Api = request.app.state.api
+    return api

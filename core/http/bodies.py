@@ -1,0 +1,273 @@
+"""Request bodies: what type they claim to be, at most so large, decoded only after every limit was checked."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from starlette.requests import Request
+
+from core.errors import BadInput, FieldProblem, StorageError, TooLarge, UnsupportedFormat
+from core.http.problems import NotJson
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from core.records import FeatureSchema
+
+MAX_JSON_BYTES = 32 * 1024 * 1024
+MAX_ROWS = 100_000
+MAX_DEPTH = 32
+_KINDS = (("arrow", "arrow"), ("npy", "npy"), ("numpy", "npy"), ("parquet", "parquet"), ("csv", "csv"))
+ENDINGS = {"csv": ".csv", "parquet": ".parquet", "arrow": ".arrow"}
+# A string of JSON; possessive, so that no text makes it slow.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_PAIR = re.compile(rb"\[\]|\{\}")
+_KEPT = bytes(c for c in range(256) if c not in b'[]{}"\\')
+
+
+def kind_of(request: Request) -> str:
+    """json, unless the Content-Type names arrow, npy, parquet or csv."""
+    named = request.headers.get("content-type", "").partition(";")[0].lower()
+    return next((kind for word, kind in _KINDS if word in named), "json")
+
+
+def require_kind(request: Request, *kinds: str) -> str:
+    """The body's kind, if the route reads it.
+
+    Raises:
+        UnsupportedFormat: another kind, or a body that is compressed on the way.
+    """
+    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    if coding not in ("", "identity"):
+        raise UnsupportedFormat(f"Content-Encoding is {coding[:40]!r}, expected none: send the body as it is.")
+    kind = kind_of(request)
+    if kind not in kinds:
+        words = {"json": "JSON", "arrow": "an Arrow stream", "npy": "npy", "parquet": "Parquet", "csv": "CSV"}
+        seen = request.headers.get("content-type", "no Content-Type")[:80]
+        raise UnsupportedFormat(f"The body is {seen!r}; this route reads {', '.join(words[k] for k in kinds)}.")
+    return kind
+
+
+# --- reading ----------------------------------------------------------------------------------------------------
+
+
+async def chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
+    """The body piece by piece; TooLarge before anything is read where the length is told, else at the limit."""
+    told = request.headers.get("content-length", "")
+    if told.isdigit() and int(told) > limit:
+        raise _too_large(int(told), limit)
+    total = 0
+    async for chunk in request.stream():
+        total += len(chunk)
+        if total > limit:
+            raise _too_large(total, limit)
+        yield chunk
+
+
+def _too_large(seen: int, limit: int) -> TooLarge:
+    return TooLarge(
+        f"The body has {seen:,} bytes or more, expected at most {limit:,}. Send it in parts.",
+        (FieldProblem("body", f"{seen:,} bytes", f"at most {limit:,} bytes"),),
+    )
+
+
+async def read_bytes(request: Request, limit: int = MAX_JSON_BYTES) -> bytes:
+    """The whole body."""
+    return b"".join([chunk async for chunk in chunks(request, limit)])
+
+
+async def read_json(request: Request, *, empty: Any = None) -> Any:
+    """The body as JSON; `empty` stands for no body at all.
+
+    Raises:
+        NotJson: it is not JSON, holds NaN or Infinity, or is nested too deeply.
+    """
+    body = await read_bytes(request)
+    if empty is not None and not body.strip():
+        return empty
+    return decode(body)
+
+
+def decode(body: bytes) -> Any:
+    """JSON of a body, its nesting checked before anything is decoded."""
+    if not body.strip():
+        raise NotJson("The body is empty, expected JSON.")
+    if depth_exceeds(body, MAX_DEPTH):
+        raise NotJson(f"The body is nested more than {MAX_DEPTH} levels deep, expected rows of plain values.")
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise NotJson(f"The body is not JSON: {error}.") from None
+
+
+def depth_exceeds(body: bytes, limit: int) -> bool:
+    """Whether brackets are nested more than `limit` deep; broken JSON may give either answer."""
+    if body.count(b"[") + body.count(b"{") <= limit:
+        return False
+    left = body.translate(None, _KEPT)
+    if b"\\" in left or _opens_in_string(left):
+        left = _STRING.sub(b"", body).translate(None, _KEPT + b'"\\')
+    else:
+        left = left.replace(b'"', b"")
+    for _ in range(limit):
+        left, found = _PAIR.subn(b"", left)
+        if not found:
+            return False
+    return bool(left)
+
+
+def _opens_in_string(left: bytes) -> bool:
+    """Whether a string holds a bracket: then the quotes of some string do not stand side by side."""
+    return b'"' in left.replace(b'""', b"")
+
+
+def an_object(document: Any, known: tuple[str, ...]) -> dict[str, Any]:
+    """The document, if it is an object without unknown fields.
+
+    Raises:
+        BadInput: names what is there instead, and the known field that was probably meant.
+    """
+    if not isinstance(document, dict):
+        seen = "null" if document is None else type(document).__name__.replace("dict", "object")
+        raise BadInput("The body is not a JSON object.", (FieldProblem("body", seen, "an object"),))
+    unknown = [key for key in document if key not in known]
+    if unknown:
+        from core.data.columns import nearest, refusal
+
+        raise refusal(
+            "The body has unknown fields",
+            [
+                FieldProblem(key[:80], "an unknown field", f"'{near}'" if near else f"one of {', '.join(known)}")
+                for key in unknown[:20]
+                for near in [nearest(key[:200], known)]
+            ],
+        )
+    return document
+
+
+# --- tables -----------------------------------------------------------------------------------------------------
+
+
+def frame_of(body: bytes, kind: str, schema: FeatureSchema, max_bytes: int) -> pd.DataFrame:
+    """The rows of an Arrow or npy body as a frame; npy columns are the features in the project's order.
+
+    Raises:
+        TooLarge: more than 100,000 rows.
+        BadInput, UnsupportedFormat: a body that is not what it claims, or does not fit.
+    """
+    if kind == "npy":
+        frame = _npy(body, schema)
+    else:
+        from core.data.files import read_table
+
+        frame = read_table(body, name="body.arrow", max_bytes=max_bytes)
+    check_rows(len(frame))
+    return frame
+
+
+def check_rows(n_rows: int) -> None:
+    """Refuse a call of too many rows."""
+    if n_rows > MAX_ROWS:
+        raise TooLarge(
+            f"The call has {n_rows:,} rows, expected at most {MAX_ROWS:,}. Send it in parts.",
+            (FieldProblem("rows", f"{n_rows:,} rows", f"at most {MAX_ROWS:,} rows"),),
+        )
+
+
+def _npy(body: bytes, schema: FeatureSchema) -> pd.DataFrame:
+    import io
+
+    import numpy as np
+    import pandas as pd
+
+    text = [f.name for f in schema.features if f.kind != "numeric"]
+    if text:
+        raise BadInput(
+            f"An npy body holds numbers only, but {', '.join(map(repr, text[:5]))} of this project "
+            "are not numeric. Send JSON or Arrow."
+        )
+    file = io.BytesIO(body)
+    try:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(file, max_header_size=2_000)
+    except (ValueError, EOFError, SyntaxError, RecursionError, MemoryError, TypeError) as error:
+        raise BadInput(f"The body is not an npy array ({type(error).__name__}).") from None
+    if dtype.kind not in "fiu" or dtype.itemsize > 8:
+        raise BadInput(
+            f"The array holds {dtype}, expected numbers.", (FieldProblem("dtype", str(dtype)[:80], "float64 or int64"),)
+        )
+    n_features = len(schema.features)
+    if len(shape) not in (1, 2) or shape[-1] != n_features:
+        raise BadInput(
+            f"The array has the shape {shape}, expected (rows, {n_features}): {', '.join(schema.names[:8])}"
+            f"{' ...' if n_features > 8 else ''}.",
+            (FieldProblem("shape", str(shape)[:80], f"(rows, {n_features})"),),
+        )
+    # The shape is a claim until the bytes are there: nothing is allocated for it before.
+    expected, there = math.prod(shape) * dtype.itemsize, len(body) - file.tell()
+    if expected != there:
+        raise BadInput(f"The array of shape {shape} needs {expected:,} bytes, but {there:,} are there.")
+    values = np.frombuffer(body, dtype, offset=file.tell()).reshape(shape, order="F" if fortran else "C")
+    if not len(values):
+        raise BadInput("There is no row, expected at least one.", (FieldProblem("rows", "none", "at least one row"),))
+    return pd.DataFrame(np.atleast_2d(values).astype(np.float64), columns=list(schema.names))
+
+
+# --- uploads ----------------------------------------------------------------------------------------------------
+
+
+async def spool(request: Request, folder: Path, kind: str, limit: int) -> tuple[Path, int]:
+    """The body as a file that is safe on disk, and its size. Whoever uses it removes it.
+
+    Raises:
+        TooLarge: the limit is passed; nothing is left behind.
+        StorageError: the disk is full or not writable.
+    """
+    import anyio.to_thread
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / f"{secrets.token_hex(12)}.part"
+        file = part.open("xb")
+    except OSError as error:
+        raise StorageError(f"The upload cannot be kept ({error.strerror}).") from error
+    size, first = 0, b""
+    try:
+        with file:
+            async for chunk in chunks(request, limit):
+                size += len(chunk)
+                first = first or chunk[:2]
+                await anyio.to_thread.run_sync(file.write, chunk)
+            await anyio.to_thread.run_sync(_to_disk, file)
+        packed = kind == "csv" and first == b"\x1f\x8b"
+        path = part.with_suffix(".csv.gz" if packed else ENDINGS[kind])
+        part.rename(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise StorageError(f"The upload cannot be kept ({error.strerror}).") from error
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    return path, size
+
+
+def _to_disk(file: Any) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def remove_parts(folder: Path, older_than: float) -> None:
+    """Remove what is left of uploads that broke off before the instant `older_than` (Unix seconds)."""
+    for part in folder.glob("*.part"):
+        with contextlib.suppress(OSError):
+            if part.stat().st_mtime < older_than:
+                part.unlink()

@@ -1,0 +1,116 @@
+"""Errors as problem JSON (RFC 9457): one table from our exceptions to statuses, one form for everything that goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from loguru import logger
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from core import errors
+from core.errors import ContinualError, FieldProblem
+
+MEDIA_TYPE = "application/problem+json"
+MAX_SHOWN = 300  # characters of one field of an error: what a client sent is not sent back whole
+
+
+class NotJson(ContinualError):
+    """A body that cannot be decoded."""
+
+
+class JobFailed(errors.Conflict):
+    """The result of a job that has none."""
+
+
+# The narrowest class counts.
+STATUS: Mapping[type[ContinualError], int] = {
+    NotJson: 400,
+    errors.NotAuthenticated: 401,
+    errors.NotAllowed: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.NotEnoughRows: 409,
+    errors.TooLarge: 413,
+    errors.UnsupportedFormat: 415,
+    errors.BadInput: 422,
+    errors.ConfigurationError: 503,
+    errors.StorageError: 503,
+    ContinualError: 500,
+}
+
+
+def problem(
+    status: int,
+    detail: str,
+    fields: Sequence[FieldProblem] = (),
+    *,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """An answer of problem JSON."""
+    document: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": _printable(detail),
+        "errors": [{"field": _short(f.field), "seen": _short(f.seen), "expected": _short(f.expected)} for f in fields],
+    }
+    return Response(orjson.dumps(document), status, dict(headers or {}), MEDIA_TYPE)
+
+
+def _short(text: str) -> str:
+    return _printable(text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "...")
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()  # lone surrogates cannot be sent
+
+
+def status_of(error: ContinualError) -> int:
+    """The status of an error's narrowest class."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def answer(error: Exception) -> Response:
+    """The answer to whatever was raised; internals stay in the log."""
+    if isinstance(error, ContinualError):
+        status = status_of(error)
+        headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+        if status == 413:
+            headers["Connection"] = "close"  # the rest of the body is not read
+        if status == 503:
+            headers["Retry-After"] = "5"
+        if status >= 500:
+            logger.error("{status}: {error}", status=status, error=error)
+        fields = error.problems if isinstance(error, errors.BadInput) else ()
+        return problem(status, str(error), fields, headers=headers)
+    if isinstance(error, HTTPException):
+        return problem(error.status_code, _http_detail(error), headers=error.headers)
+    if isinstance(error, SQLAlchemyError):
+        logger.error("the database failed: {error}", error=type(error).__name__)
+        return problem(503, "The database is out of reach or busy. Try again.", headers={"Retry-After": "5"})
+    if isinstance(error, (asyncio.TimeoutError, MemoryError)):
+        logger.error("given up: {error}", error=type(error).__name__)
+        return problem(503, "This cannot be done now. Try again, or with less.", headers={"Retry-After": "5"})
+    logger.opt(exception=error).error("unhandled")
+    return problem(500, "Something went wrong here; the log tells what, under this answer's X-Request-ID.")
+
+
+def _http_detail(error: HTTPException) -> str:
+    if error.status_code == 404:
+        return "There is no such address. /docs lists what there is."
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        return f"This address does not take that method, expected {allowed}." if allowed else "Method not allowed."
+    return str(error.detail)
+
+
+async def handle(_request: Request, error: Exception) -> Response:
+    """Exception handler of the application."""
+    return answer(error)

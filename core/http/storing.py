@@ -1,0 +1,370 @@
+"""The routes that store something or ask for work: labels, generated rows, batches, cycles, and the jobs they become."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from core.errors import BadInput, Conflict, FieldProblem, NotAllowed, NotFound, TooLarge
+from core.http import bodies
+from core.http.access import Api, Caller, api_of
+from core.http.answers import answer_json
+from core.http.problems import JobFailed
+from core.services.predictions_log import row_ids
+from core.services.status import ROOT_SLUG, Place
+
+if TYPE_CHECKING:
+    from core.services.jobs import JobInfo
+
+MAX_LABELS = 100_000
+AT_ONCE_BYTES = 20 * 1024 * 1024  # larger uploads become a job
+WAIT_S = 25.0
+POLL_S = 0.1
+WORKER_LATE_S = 5.0  # a job that nobody took up so long gets a worker of its own, whatever the scheduler's beat says
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+# --- labels -----------------------------------------------------------------------------------------------------
+
+
+async def labels(request: Request) -> Response:
+    """Store labels by row id or prediction id, all or none."""
+    api = api_of(request)
+    caller = await api.caller(request, "ingest")
+    bodies.require_kind(request, "json")
+    document = bodies.an_object(await bodies.read_json(request), ("labels",))
+    results = await asyncio.to_thread(_store_labels, api, caller, document)
+    return answer_json({"results": results})
+
+
+def _store_labels(api: Api, caller: Caller, document: dict[str, Any]) -> list[dict[str, str]]:
+    from core.services.ingest import add_labels
+    from core.services.projects import project_by_id
+
+    assert caller.place is not None
+    pairs = _pairs(document.get("labels"))
+    project = project_by_id(api.ws, caller.place.id)
+    rows = row_ids(api.ws, project.id, [key for key, by_prediction, _ in pairs if by_prediction])
+    known = [(rows.get(key, key) if by_prediction else key, label) for key, by_prediction, label in pairs]
+    stored = add_labels(api.ws, project, known, by=caller.name, now=_now())
+    return [{"row_id": r.row_id, "status": r.status} for r in stored]
+
+
+def _pairs(given: Any) -> list[tuple[str, bool, Any]]:
+    """Id, whether it is a prediction id, label.
+
+    Raises:
+        BadInput: every entry (the first 20) that is not of that form.
+    """
+    if not isinstance(given, list) or not given:
+        seen = "missing" if given is None else "an empty list" if given == [] else type(given).__name__
+        raise BadInput("There is no label.", (FieldProblem("labels", seen, "a list of {row_id, label}"),))
+    if len(given) > MAX_LABELS:
+        seen = f"{len(given):,} labels"
+        problem = FieldProblem("labels", seen, f"at most {MAX_LABELS:,}")
+        raise TooLarge(f"The call has {seen}, expected {problem.expected}. Send them in parts.", (problem,))
+    pairs: list[tuple[str, bool, Any]] = []
+    problems: list[FieldProblem] = []
+    for i, entry in enumerate(given):
+        place = f"labels[{i}]"
+        if not isinstance(entry, dict):
+            problems.append(FieldProblem(place, type(entry).__name__, "an object {row_id, label}"))
+        else:
+            problems += _entry_problems(entry, place)
+            by_prediction = "prediction_id" in entry
+            pairs.append(
+                (str(entry.get("prediction_id" if by_prediction else "row_id")), by_prediction, entry.get("label"))
+            )
+        if len(problems) >= 20:
+            break
+    if problems:
+        from core.data.columns import refusal
+
+        raise refusal("Not all labels can be taken, so none was", problems[:20])
+    return pairs
+
+
+def _entry_problems(entry: dict[str, Any], place: str) -> list[FieldProblem]:
+    found = []
+    ids = [key for key in ("row_id", "prediction_id") if key in entry]
+    if len(ids) != 1:
+        seen = "both ids" if ids else "no id"
+        found.append(FieldProblem(f"{place}.row_id", seen, "row_id or prediction_id"))
+    elif isinstance(entry[ids[0]], bool) or not isinstance(entry[ids[0]], (str, int)):
+        found.append(FieldProblem(f"{place}.{ids[0]}", type(entry[ids[0]]).__name__, "text"))
+    if "label" not in entry or not isinstance(entry["label"], (str, int, float, bool)):
+        seen = "missing" if "label" not in entry else _kind(entry["label"])
+        found.append(FieldProblem(f"{place}.label", seen, "a class or a number"))
+    found += [
+        FieldProblem(f"{place}.{key[:60]}", "an unknown field", "row_id, prediction_id, label")
+        for key in entry
+        if key not in ("row_id", "prediction_id", "label")
+    ]
+    return found
+
+
+def _kind(value: Any) -> str:
+    return {type(None): "null", dict: "an object", list: "a list"}.get(type(value), type(value).__name__)
+
+
+# --- generated rows ---------------------------------------------------------------------------------------------
+
+GENERATE_FIELDS = ("rows", "features", "seed", "noise", "balance", "drift")
+
+
+async def generate(request: Request) -> Response:
+    """Store new generated rows; at the root, make `default` where there is no project."""
+    api = api_of(request)
+    slug = request.path_params.get("slug")
+    token = await api.token(request, "ingest")
+    bodies.require_kind(request, "json")
+    if slug is None and token.project_id is None and not await api.places(fresh=True):
+        caller = Caller(token, None)
+    else:
+        caller = await api.caller(request, "ingest")
+    given = bodies.an_object(await bodies.read_json(request, empty={}), GENERATE_FIELDS)
+    options = {key: value for key, value in given.items() if value is not None}
+    _check_generator(options)
+    report = await asyncio.to_thread(_generate, api, caller, options)
+    await api.places(fresh=True)
+    return answer_json(report)
+
+
+def _check_generator(options: dict[str, Any]) -> None:
+    """What is not even of the right type; ranges are the generator's."""
+    whole, real = ("rows", "features", "seed"), ("noise", "balance")
+    problems = [
+        FieldProblem(key, _kind(value), "a whole number" if key in whole else "a number")
+        for key, value in options.items()
+        if (key in whole and type(value) is not int) or (key in real and type(value) not in (int, float))
+    ]
+    if not isinstance(options.get("drift", {}), dict):
+        problems.append(FieldProblem("drift", _kind(options["drift"]), "an object"))
+    if problems:
+        from core.data.columns import refusal
+
+        raise refusal("These rows cannot be generated", problems)
+
+
+def _generate(api: Api, caller: Caller, options: dict[str, Any]) -> dict[str, Any]:
+    from core.services import ingest, projects
+
+    made = None
+    if caller.place is None:
+        try:
+            made = projects.create_project(
+                api.ws, ROOT_SLUG, source="generator", by=caller.name, now=_now(), policy="original"
+            )
+        except Conflict:  # another call was quicker
+            made = None
+        project = made or projects.get_project(api.ws, ROOT_SLUG)
+    else:
+        project = projects.project_by_id(api.ws, caller.place.id)
+    try:
+        report = ingest.generate(api.ws, project, **options, by=caller.name, now=_now())
+    except BaseException:
+        if made is not None:
+            projects.delete_project(api.ws, made, by=caller.name, now=_now())
+        raise
+    return {"batch": report.batch.id, "rows": report.rows, "project": project.slug}
+
+
+# --- batches ----------------------------------------------------------------------------------------------------
+
+_OPTIONS = {"target": "target", "id": "id_column", "time": "time_column", "task": "task"}
+
+
+async def batches(request: Request) -> Response:
+    """Store a table as one batch: at once, or as a job when it is large."""
+    api = api_of(request)
+    caller = await api.caller(request, "ingest")
+    kind = bodies.require_kind(request, "csv", "parquet", "arrow")
+    options = _batch_options(request)
+    path, size = await bodies.spool(request, api.ws.spool_path, kind, api.settings.max_upload_bytes)
+    queued = False
+    try:
+        if size == 0:
+            raise BadInput("The body is empty, expected rows.", (FieldProblem("body", "0 bytes", "a table"),))
+        if size > AT_ONCE_BYTES:
+            job = await asyncio.to_thread(_queue_batch, api, caller, path, options)
+            queued = True
+            return answer_json({"job": job, "status": "queued"}, 202, headers=_job_address(request, job))
+        return answer_json(await asyncio.to_thread(_store_batch, api, caller, path, options))
+    finally:
+        if not queued:
+            path.unlink(missing_ok=True)
+
+
+def _batch_options(request: Request) -> dict[str, str]:
+    given = dict(request.query_params)
+    mode = given.pop("mode", "ingest")
+    problems = []
+    if mode != "ingest":
+        problems.append(FieldProblem("mode", repr(mode[:40]), "ingest"))
+    if given.get("task", "classification") not in ("binary", "multiclass", "regression", "classification"):
+        problems.append(FieldProblem("task", repr(given["task"][:40]), "binary, multiclass or regression"))
+    problems += [
+        FieldProblem(key[:40], "an unknown parameter", "mode, target, id, time, task")
+        for key in given
+        if key not in _OPTIONS
+    ]
+    if problems:
+        from core.data.columns import refusal
+
+        raise refusal("The query cannot be understood", problems)
+    return {_OPTIONS[key]: value for key, value in given.items() if value}
+
+
+def _store_batch(api: Api, caller: Caller, path: Path, options: dict[str, Any]) -> dict[str, Any]:
+    from core.services import ingest, projects
+
+    assert caller.place is not None
+    project = projects.project_by_id(api.ws, caller.place.id)
+    report = ingest.ingest_file(api.ws, project, path, name=_name(path), by=caller.name, now=_now(), **options)
+    return {
+        "batch": report.batch.id,
+        "rows": report.rows,
+        "labelled": report.labelled,
+        "problems": list(report.problems),
+        "backfill": report.backfill,
+    }
+
+
+def _queue_batch(api: Api, caller: Caller, path: Path, options: dict[str, Any]) -> str:
+    from core.services import jobs
+
+    assert caller.place is not None
+    named = {"name": _name(path), **options}
+    job = jobs.request_ingest(api.ws, caller.place.id, path, named, by=caller.name, now=_now())
+    if not jobs.scheduler_lives(api.ws, _now()):
+        jobs.start_worker(api.ws)
+    return job
+
+
+def _name(path: Path) -> str:
+    return "upload" + "".join(path.suffixes)
+
+
+# --- cycles -----------------------------------------------------------------------------------------------------
+
+
+async def retrain(request: Request) -> Response:
+    """Ask for a cycle, and wait a while for its end."""
+    api = api_of(request)
+    caller = await api.caller(request, "admin")
+    bodies.require_kind(request, "json")
+    given = bodies.an_object(await bodies.read_json(request, empty={}), ("force",))
+    force = given.get("force", False)
+    if not isinstance(force, bool):
+        raise BadInput("force is not a boolean.", (FieldProblem("force", _kind(force), "true or false"),))
+    began = time.monotonic()
+    job, worker = await asyncio.to_thread(_ask_for_cycle, api, caller, force)
+    while True:
+        info = await asyncio.to_thread(_job, api, job)
+        waited = time.monotonic() - began
+        if info.status in ("done", "failed"):
+            return answer_json(_cycle(info))
+        if waited > WAIT_S:
+            document = {"cycle": info.cycle_id, "job": job, "outcome": "running"}
+            return answer_json(document, 202, headers=_job_address(request, job))
+        if not worker and info.status == "queued" and waited > WORKER_LATE_S:
+            await asyncio.to_thread(_start_worker, api)
+            worker = True
+        await asyncio.sleep(POLL_S)
+
+
+def _ask_for_cycle(api: Api, caller: Caller, force: bool) -> tuple[str, bool]:
+    from core.services import jobs
+
+    assert caller.place is not None
+    job = jobs.request_cycle(api.ws, caller.place.id, cause="api", force=force, by=caller.name, now=_now())
+    alone = not jobs.scheduler_lives(api.ws, _now())
+    if alone:
+        jobs.start_worker(api.ws)
+    return job, alone
+
+
+def _start_worker(api: Api) -> None:
+    from core.services import jobs
+
+    jobs.start_worker(api.ws)
+
+
+def _cycle(info: JobInfo) -> dict[str, Any]:
+    if info.status == "failed":
+        return {"cycle": info.cycle_id, "decision": None, "reason": info.error, "outcome": "failed", "job": info.id}
+    known = info.result or {}
+    return {**{key: known.get(key) for key in ("cycle", "decision", "reason", "outcome")}, "job": info.id}
+
+
+# --- jobs -------------------------------------------------------------------------------------------------------
+
+
+def _job(api: Api, job_id: str) -> JobInfo:
+    from core.services import jobs
+
+    return jobs.get_job(api.ws, job_id)
+
+
+def _job_address(request: Request, job: str) -> dict[str, str]:
+    slug = request.path_params.get("slug")
+    return {"Location": f"/projects/{slug}/jobs/{job}" if slug else f"/jobs/{job}"}
+
+
+async def _asked_job(request: Request) -> JobInfo:
+    """The job of the address, if the token may see it: any scope, but no other project's."""
+    api = api_of(request)
+    token = await api.token(request, None)
+    slug = request.path_params.get("slug")
+    place: Place | None = (await api.caller(request, None)).place if slug is not None else None
+    try:
+        info = await asyncio.to_thread(_job, api, request.path_params["job_id"])
+    except NotFound:
+        if token.project_id is not None:
+            raise NotAllowed("This token is for another project.") from None
+        raise
+    if token.project_id not in (None, info.project_id):
+        raise NotAllowed("This token is for another project.")
+    if place is not None and info.project_id != place.id:
+        raise NotFound(f"There is no job '{info.id}' in project '{place.slug}'.")
+    return info
+
+
+async def job(request: Request) -> Response:
+    """How far a job is."""
+    info = await _asked_job(request)
+    return answer_json(
+        {
+            "job": info.id,
+            "kind": info.kind,
+            "status": info.status,
+            "cycle": info.cycle_id,
+            "error": info.error,
+            "created_at": info.created_at,
+            "started_at": info.started_at,
+            "finished_at": info.finished_at,
+        }
+    )
+
+
+async def job_result(request: Request) -> Response:
+    """What a job brought; 202 while it runs.
+
+    Raises:
+        JobFailed: it has no result, and why.
+    """
+    info = await _asked_job(request)
+    if info.status == "failed":
+        raise JobFailed(f"The job failed: {info.error}")
+    if info.status != "done":
+        return answer_json({"job": info.id, "status": info.status}, 202, headers={"Retry-After": "1"})
+    return answer_json(info.result or {})

@@ -1,0 +1,193 @@
+"""The routes that only tell: health, model status, the prediction log, metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import re
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from core.errors import BadInput, FieldProblem, NotFound
+from core.http.access import Api, api_of
+from core.http.answers import answer_json
+from core.services import metrics as prometheus
+from core.services import status
+from core.services.predictions_log import logged
+from core.services.status import Place
+
+DATABASE_ANSWERS_S = 3.0
+DEFAULT_LIMIT, MOST_PREDICTIONS = 1_000, 10_000
+_CURSOR = re.compile(r"p\d{1,18}")
+
+
+# --- health -----------------------------------------------------------------------------------------------------
+
+
+async def health(request: Request) -> Response:
+    """Whether all is well, flat; 503 only when the database is out of reach."""
+    api = api_of(request)
+    found = await _health(api, request.path_params.get("slug"))
+    document = {
+        "status": found.status,
+        "reason": found.reason,
+        "database": found.database,
+        "model_version": found.model_version,
+        "scheduler_age_seconds": found.scheduler_age_seconds,
+        "uptime_seconds": round(time.monotonic() - api.started, 3),
+    }
+    code = 503 if found.status == "down" else 200
+    return answer_json(document, code, headers={"Cache-Control": "no-store"})
+
+
+async def _health(api: Api, slug: str | None) -> status.Health:
+    damaged = api.damage() is not None
+    asked = asyncio.to_thread(status.health, api.ws, slug, datetime.now(UTC), damaged=damaged)
+    try:
+        return await asyncio.wait_for(asked, DATABASE_ANSWERS_S)
+    except TimeoutError:
+        return status.down()
+
+
+async def live(_request: Request) -> Response:
+    """This process answers."""
+    return answer_json({"status": "ok"}, headers={"Cache-Control": "no-store"})
+
+
+async def ready(request: Request) -> Response:
+    """This process and its database answer."""
+    found = await _health(api_of(request), None)
+    down = found.status == "down"
+    document = {"status": "down" if down else "ok", "reason": found.reason if down else None}
+    return answer_json(document, 503 if down else 200, headers={"Cache-Control": "no-store"})
+
+
+# --- the model --------------------------------------------------------------------------------------------------
+
+_NO_MODEL: dict[str, Any] = {
+    "model_trained": False,
+    "performance": None,
+    "threshold": None,
+    "needs_retraining": None,
+    "model_version": None,
+    "metric": None,
+    "rows_measured": None,
+    "measured_at": None,
+}
+
+
+async def model_status(request: Request) -> Response:
+    """What serves, and how well it was measured to do."""
+    api = api_of(request)
+    try:
+        place = await api.place(request)
+    except NotFound:
+        if request.path_params.get("slug") is None and not await api.places():
+            return answer_json(_NO_MODEL)
+        raise
+    return answer_json(await asyncio.to_thread(_model_status, api, place))
+
+
+def _model_status(api: Api, place: Place) -> dict[str, Any]:
+    from core.learning.policy import metric_for
+    from core.performance.realised import higher_is_better
+    from core.services import monitoring, projects
+
+    project = projects.project_by_id(api.ws, place.id)
+    threshold, document = project.policy.threshold, dict(_NO_MODEL)
+    document["threshold"] = threshold
+    if project.task is None:
+        return document
+    metric = metric_for(project.policy, project.task)
+    document["metric"] = metric
+    document["model_version"] = project.champion
+    served = api.champions().get(place.id) if project.champion is not None else None
+    document["model_trained"] = served is not None
+    points = monitoring.performance_history(api.ws, place.id, role="champion", limit=1)
+    score = points[-1].scores.get(metric) if points else None
+    if score is not None and score.value is not None:
+        worse = score.value < threshold if higher_is_better(metric) else score.value > threshold
+        document.update(
+            performance=score.value, needs_retraining=worse, rows_measured=score.n, measured_at=points[-1].at
+        )
+    return document
+
+
+# --- the prediction log -----------------------------------------------------------------------------------------
+
+
+async def predictions(request: Request) -> Response:
+    """One page of the log, oldest first."""
+    api = api_of(request)
+    caller = await api.caller(request, "read")
+    limit, after = _limit(request.query_params.get("limit")), _after(request.query_params.get("cursor"))
+    assert caller.place is not None
+    return answer_json(await asyncio.to_thread(_page, api, caller.place.id, limit, after))
+
+
+def _limit(given: str | None) -> int:
+    if given is None:
+        return DEFAULT_LIMIT
+    if not given.isascii() or not given.isdigit() or not 1 <= int(given[:9]) <= MOST_PREDICTIONS or len(given) > 9:
+        problem = FieldProblem("limit", repr(given[:40]), f"a whole number from 1 to {MOST_PREDICTIONS:,}")
+        raise BadInput(f"limit is {problem.seen}, expected {problem.expected}.", (problem,))
+    return int(given)
+
+
+def _after(cursor: str | None) -> int:
+    """The id after which a page begins."""
+    if not cursor:
+        return 0
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
+    except (binascii.Error, ValueError):
+        text = ""
+    if _CURSOR.fullmatch(text) is None:
+        problem = FieldProblem("cursor", repr(cursor[:40]), "the next_cursor of an earlier page")
+        raise BadInput(f"cursor is {problem.seen}, expected {problem.expected}.", (problem,))
+    return int(text[1:])
+
+
+def _cursor(last_id: int) -> str:
+    return base64.urlsafe_b64encode(f"p{last_id}".encode()).decode().rstrip("=")
+
+
+def _page(api: Api, project_id: int, limit: int, after: int) -> dict[str, Any]:
+    shown, more = logged(api.ws, project_id, limit=limit, after=after)
+    return {
+        "predictions": [
+            {
+                "prediction_id": entry.prediction_id,
+                "row_id": entry.row_id,
+                "model_version": entry.model_version,
+                "prediction": entry.prediction,
+                "created_at": entry.created_at,
+            }
+            for entry in shown
+        ],
+        "next_cursor": _cursor(shown[-1].id) if more else None,
+    }
+
+
+# --- metrics ----------------------------------------------------------------------------------------------------
+
+
+async def metrics(request: Request) -> Response:
+    """Prometheus text of all projects, or of the one that the address or the token names."""
+    api = api_of(request)
+    place = None
+    if request.path_params.get("slug") is not None:
+        place = await api.place(request) if api.settings.open_metrics else (await api.caller(request, "read")).place
+    elif not api.settings.open_metrics:
+        token = await api.token(request, "read")
+        if token.project_id is not None:
+            place = next((p for p in await api.places(fresh=True) if p.id == token.project_id), None)
+    only = place.id if place is not None else None
+    text = await asyncio.to_thread(prometheus.metrics_text, api.ws, datetime.now(UTC), project_id=only)
+    text += api.requests.text(project=place.slug if place is not None else None)
+    return Response(text, headers={"Content-Type": prometheus.CONTENT_TYPE})

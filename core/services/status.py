@@ -1,0 +1,113 @@
+"""What probes and the API's routing ask, in a query or two each: projects, champions, heartbeat. No pandas, no model.
+
+A health check must answer in milliseconds in a process that has just started, so these few reads stand alone here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import func, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from core.storage.tables import Heartbeat, ModelEvent, Project
+from core.storage.workspace import Workspace
+
+ROOT_SLUG = "default"
+SCHEDULER = "scheduler"
+MISSED_BEATS = 3
+DATABASE_DOWN = "The database is out of reach."
+SCHEDULER_LATE = "The scheduler has not been heard of for more than three intervals."
+MODEL_DAMAGED = "The model that should answer cannot be loaded."
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A project's address and number."""
+
+    id: int
+    slug: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """Whether the installation is well, as probes see it."""
+
+    status: str  # ok | degraded | down
+    reason: str | None  # one of the sentences above
+    database: str  # ok | down
+    model_version: int | None
+    scheduler_age_seconds: float | None
+
+
+def places(ws: Workspace) -> list[Place]:
+    """Every project, oldest first."""
+    with ws.database.read() as session:
+        return [Place(*row) for row in session.execute(select(Project.id, Project.slug).order_by(Project.id))]
+
+
+def root_of(found: list[Place]) -> Place | None:
+    """The project that the API's root stands for: `default` where it exists, else the only one."""
+    named = next((p for p in found if p.slug == ROOT_SLUG), None)
+    return named or (found[0] if len(found) == 1 else None)
+
+
+def champions(session: Session) -> dict[int, int]:
+    """Project id -> version that serves."""
+    newest = select(func.max(ModelEvent.id)).group_by(ModelEvent.project_id)
+    rows = session.execute(select(ModelEvent.project_id, ModelEvent.version).where(ModelEvent.id.in_(newest)))
+    return dict(rows.tuples().all())
+
+
+def scheduler_age(session: Session, now: datetime) -> float | None:
+    """Seconds since the scheduler's last beat; None when there never was one."""
+    at = session.scalar(select(Heartbeat.at).where(Heartbeat.name == SCHEDULER))
+    return None if at is None else max((now - at).total_seconds(), 0.0)
+
+
+def health(ws: Workspace, slug: str | None, now: datetime, *, damaged: bool = False) -> Health:
+    """The state now. Nothing trained yet, or a scheduler that never ran here, is well.
+
+    Args:
+        slug: the project whose model is told; None = the root's.
+        damaged: whether this process knows of a champion that it could not load.
+    """
+    if not _database_file_is_there(ws):
+        return down()
+    try:
+        with ws.database.read() as session:
+            found = [Place(*row) for row in session.execute(select(Project.id, Project.slug).order_by(Project.id))]
+            serving = champions(session)
+            age = scheduler_age(session, now)
+    except SQLAlchemyError:
+        return down()
+    place = root_of(found) if slug is None else next((p for p in found if p.slug == slug), None)
+    reason = None
+    if age is not None and age > MISSED_BEATS * ws.settings.check_interval_s:
+        reason = SCHEDULER_LATE
+    elif damaged:
+        reason = MODEL_DAMAGED
+    return Health(
+        status="ok" if reason is None else "degraded",
+        reason=reason,
+        database="ok",
+        model_version=serving.get(place.id) if place else None,
+        scheduler_age_seconds=None if age is None else round(age, 3),
+    )
+
+
+def down() -> Health:
+    """What is told while the database does not answer."""
+    return Health(status="down", reason=DATABASE_DOWN, database="down", model_version=None, scheduler_age_seconds=None)
+
+
+def _database_file_is_there(ws: Workspace) -> bool:
+    """An open connection would go on reading a file that somebody has removed."""
+    if not ws.database.is_sqlite:
+        return True
+    path = make_url(ws.database.url).database
+    return path is not None and Path(path).is_file()
