@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from core.learning.backtest import replay
 from core.learning.policy import POLICIES
 from core.performance.realised import measure
+from core.records import Task
 
 
 def forest(frame: pd.DataFrame, target: str, *, batch: int, warm_up: int, categorical: tuple[str, ...]) -> float | None:
@@ -43,7 +44,8 @@ def forest(frame: pd.DataFrame, target: str, *, batch: int, warm_up: int, catego
             answers += [model.predict_one(row) for row in rows[start:end]]
         for row, label in zip(rows[start:end], y[start:end], strict=True):
             model.learn_one(row, label)
-    task, metric = ("regression", "r2") if regression else ("multiclass", "kappa")
+    task: Task = "regression" if regression else "multiclass"
+    metric = "r2" if regression else "kappa"
     return measure(task, y[warm_up:], np.asarray(answers), metrics=[metric], intervals=False).score(metric).value
 
 
