@@ -1,0 +1,49 @@
+"""Charts: records in, plotly figures out. Colours come in as `colors=palette(mode)`; no Streamlit, no clock, no database.
+
+A function that is given nothing to draw raises ValueError: what stands there instead is the page's to say.
+"""
+
+from core.plots.distributions import distribution_chart
+from core.plots.frame import EVENTS, Event, Happened, Measured, Point, points_of
+from core.plots.performance import (
+    calibration_curve,
+    comparison,
+    confusion_matrix,
+    probabilities,
+    race,
+    slices,
+)
+from core.plots.theme import CONFIG, Palette, palette
+from core.plots.timeline import (
+    EffectSeries,
+    effect_over_time,
+    effect_series,
+    performance_finding,
+    performance_over_time,
+    versions,
+)
+
+__all__ = [
+    "CONFIG",
+    "EVENTS",
+    "EffectSeries",
+    "Event",
+    "Happened",
+    "Measured",
+    "Palette",
+    "Point",
+    "calibration_curve",
+    "comparison",
+    "confusion_matrix",
+    "distribution_chart",
+    "effect_over_time",
+    "effect_series",
+    "palette",
+    "performance_finding",
+    "performance_over_time",
+    "points_of",
+    "probabilities",
+    "race",
+    "slices",
+    "versions",
+]

@@ -1,0 +1,335 @@
+"""What the charts over time share: points, events and the one way they are drawn, lines with bands, direct labels."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, Protocol
+from zoneinfo import ZoneInfo
+
+import plotly.graph_objects as go
+
+from core.plots.theme import SMALL, Label, Palette, Scale, place, plain, thin, tint, write
+from core.records import Score
+
+Axis = Literal["time", "rows"]
+WIDTH = 560  # pixels that a chart is taken to have when texts are placed; they only need to be about right
+TOP, BOTTOM = 34, 28  # margins: the row of signs above, the ticks below
+
+
+class Happened(Protocol):
+    """Anything with an instant, a position and a kind: `Event`, or the loop's own events."""
+
+    @property
+    def at(self) -> datetime: ...
+    @property
+    def rows_seen(self) -> int: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+
+
+class Measured(Protocol):
+    """A stored measurement."""
+
+    @property
+    def at(self) -> datetime: ...
+    @property
+    def rows_seen(self) -> int: ...
+    @property
+    def n(self) -> int: ...
+    @property
+    def model_version(self) -> int | None: ...
+    @property
+    def scores(self) -> dict[str, Score]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One value of a line over time. None is a gap."""
+
+    at: datetime
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    version: int | None = None
+    rows_seen: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened: a key of EVENTS."""
+
+    at: datetime
+    kind: str
+    text: str = ""
+    rows_seen: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EventMark:
+    """How a kind of event is drawn."""
+
+    sign: str
+    role: str  # colour of the palette
+    rank: int  # the lower one stays where two signs would overlap
+    named: bool  # its text is shown beside the sign
+    words: str  # in the hover
+
+
+EVENTS: dict[str, EventMark] = {
+    "incident": EventMark("✕", "bad", 0, True, "incident"),
+    "failed": EventMark("✕", "bad", 0, False, "check failed"),
+    "rolled_back": EventMark("▼", "second", 1, True, "rolled back"),
+    "promoted": EventMark("▲", "well", 2, True, "promoted"),
+    "drift": EventMark("◆", "watch", 3, False, "drift found"),
+    "retrain": EventMark("↻", "current", 4, False, "retrained"),
+    "rejected": EventMark("↻", "current", 4, False, "retrained, challenger rejected"),
+}
+REFRESHED = "refreshed"  # routine: a tick on the axis instead of a line
+
+
+def points_of(history: Sequence[Measured], metric: str) -> list[Point]:
+    """The points of one metric; measurements that lack it, or could not tell it, are gaps."""
+    empty = Score(metric=metric, value=None)
+    return [
+        Point(at=m.at, value=s.value, low=s.low, high=s.high, n=m.n, version=m.model_version, rows_seen=m.rows_seen)
+        for m in history
+        for s in (m.scores.get(metric, empty),)
+    ]
+
+
+# --- axes ---
+
+
+class Frame:
+    """Maps instants or row counts to the x axis, and both axes to pixels for placing texts."""
+
+    def __init__(self, points: Sequence[Point], *, x: Axis, zone: str, height: int) -> None:
+        known = [p for p in points if p.value is not None]
+        if not known:
+            raise ValueError("No point has a value: there is nothing to draw.")
+        self.by_rows = x == "rows"
+        self.zone = ZoneInfo(zone)
+        self.first = min(self.number(p) for p in known)
+        self.last = max(self.number(p) for p in known)
+        self.plot_height = float(height - TOP - BOTTOM)
+
+    def number(self, p: Point | Happened) -> float:
+        """Position as a number: rows, or seconds."""
+        return float(p.rows_seen) if self.by_rows else p.at.timestamp()
+
+    def value(self, p: Point | Happened) -> Any:
+        """Position as plotly takes it: instants as wall time of the zone."""
+        return p.rows_seen if self.by_rows else wall_time(p.at, self.zone)
+
+    def px(self, p: Point | Happened) -> float:
+        span = self.last - self.first
+        return (self.number(p) - self.first) / span * WIDTH if span else float(WIDTH)
+
+    def py(self, value: float | None, limits: Scale) -> float:
+        return ((value or 0.0) - limits.low) / (limits.high - limits.low) * self.plot_height
+
+    def set_axes(self, fig: go.Figure, limits: Scale, *, threshold_format: int) -> None:
+        """Range and ticks of both axes."""
+        fig.update_yaxes(**limits.axis(), hoverformat=f".{threshold_format}f")
+        if self.by_rows:
+            pad = max(1.0, (self.last - self.first) * 0.005)
+            fig.update_xaxes(range=[self.first - pad, self.last + pad], tickformat=",d", nticks=7, hoverformat=",d")
+            fig.update_xaxes(ticksuffix=" rows", showticksuffix="last", unifiedhovertitle={"text": "%{x:,d} rows seen"})
+            return
+        first, last = (datetime.fromtimestamp(s, tz=UTC).astimezone(self.zone) for s in (self.first, self.last))
+        pad_t = max(timedelta(seconds=1), (last - first) * 0.005)
+        fig.update_xaxes(
+            type="date",
+            range=[(first - pad_t).replace(tzinfo=None), (last + pad_t).replace(tzinfo=None)],
+            **time_ticks(first, last),
+        )
+
+
+def wall_time(at: datetime, zone: ZoneInfo) -> datetime:
+    """Wall time in the zone, which is what plotly writes."""
+    return at.astimezone(zone).replace(tzinfo=None)
+
+
+def instant(at: datetime) -> str:
+    return f"{at.day} {at:%b, %H:%M}"
+
+
+def time_ticks(first: datetime, last: datetime) -> dict[str, Any]:
+    """Tick and hover formats for a span of time."""
+    span = last - first
+    if span > timedelta(days=300):
+        form = "%b %Y"
+    elif span > timedelta(days=4):
+        form = "%-d %b"
+    elif span > timedelta(hours=20):
+        form = "%-d %b, %H:%M"
+    else:
+        form = "%H:%M" if span > timedelta(minutes=10) else "%H:%M:%S"
+    year = " %Y" if span > timedelta(days=300) else ""
+    return {"tickformat": form, "hoverformat": f"%-d %b{year}, %H:%M", "nticks": 7}
+
+
+def cut(limits: Scale, values: Sequence[float]) -> Scale:
+    """No room above 1 for scores that cannot exceed it, none below 0 for those that cannot."""
+    high = min(limits.high, 1.01) if max(values) <= 1.0 else limits.high
+    low = max(limits.low, -0.01) if min(values) >= 0.0 else limits.low
+    return Scale(low, high, limits.step)
+
+
+def draw_line(
+    fig: go.Figure,
+    frame: Frame,
+    points: Sequence[Point],
+    *,
+    name: str,
+    color: str,
+    style: Mapping[str, Any],
+    band: bool,
+    decimals: int = 3,
+) -> Point:
+    """A line, its band under it, and its hover; returns its last point with a value."""
+    kept = [points[i] for i in thin([p.value for p in points], 900 if band else 2_000)]
+    xs = [frame.value(p) for p in kept]
+    if band:
+        _band(fig, frame, kept, color)
+    fig.add_scatter(
+        x=xs,
+        y=[p.value for p in kept],
+        mode="lines" if sum(p.value is not None for p in kept) > 1 else "markers",
+        line={"color": color, "shape": "linear", **style},
+        marker={"color": color, "size": 5},
+        customdata=[[_detail(p)] for p in kept],
+        hovertemplate=f"{name} <b>%{{y:.{decimals}f}}</b>%{{customdata[0]}}<extra></extra>",
+        connectgaps=False,
+    )
+    return next(p for p in reversed(points) if p.value is not None)
+
+
+def _band(fig: go.Figure, frame: Frame, points: Sequence[Point], color: str) -> None:
+    """The interval around a line, one closed shape per stretch without gap."""
+    stretch: list[Point] = []
+    for p in [*points, None]:
+        if p is not None and p.low is not None and p.high is not None:
+            stretch.append(p)
+            continue
+        if len(stretch) > 1:
+            xs = [frame.value(q) for q in stretch]
+            fig.add_scatter(
+                x=xs + xs[::-1],
+                y=[q.high for q in stretch] + [q.low for q in stretch[::-1]],
+                mode="lines",
+                line={"width": 0},
+                fill="toself",
+                fillcolor=tint(color, 0.14),
+                hoverinfo="skip",
+            )
+        stretch = []
+
+
+def quiet_line(fig: go.Figure, frame: Frame, points: Sequence[Point], color: str, budget: int) -> None:
+    kept = [points[i] for i in thin([p.value for p in points], budget)]
+    fig.add_scatter(
+        x=[frame.value(p) for p in kept], y=[p.value for p in kept], mode="lines",
+        line={"color": color, "width": 1.1}, hoverinfo="skip",
+    )  # fmt: skip
+
+
+def _detail(p: Point) -> str:
+    """Interval, rows and version in the hover."""
+    told = [f"{p.low:.3f}–{p.high:.3f}"] if p.low is not None and p.high is not None else []
+    told += [f"n = {p.n:,}"] if p.n else []
+    told += [f"v{p.version}"] if p.version is not None else []
+    return f" ({', '.join(told)})" if told else ""
+
+
+def mark_last(fig: go.Figure, frame: Frame, points: Sequence[Point], colors: Palette) -> None:
+    last = next(p for p in reversed(points) if p.value is not None)
+    fig.add_scatter(
+        x=[frame.value(last)], y=[last.value], mode="markers", hoverinfo="skip", cliponaxis=False,
+        marker={"color": colors.current, "size": 8, "line": {"color": colors.page, "width": 1.5}},
+    )  # fmt: skip
+
+
+def direct_labels(
+    fig: go.Figure, frame: Frame, limits: Scale, labels: Sequence[Label], lines: Sequence[Sequence[Point]]
+) -> None:
+    """Names and last values at the lines' ends, where they cover least."""
+    taken = []
+    for line in lines:
+        spots = [(frame.px(p), frame.py(p.value, limits)) for p in line if p.value is not None]
+        # Between two points the line is there too: a few places along it.
+        for (x0, y0), (x1, y1) in itertools.pairwise(spots):
+            taken += [(x0 + (x1 - x0) * t / 4, y0 + (y1 - y0) * t / 4) for t in range(4)]
+        taken += spots[-1:]
+    ordered = sorted(labels, key=lambda label: -label.y)
+    for label, shift in zip(ordered, place(ordered, taken, height=frame.plot_height), strict=True):
+        fig.add_annotation(
+            text=label.text, xref="paper", x=label.x / WIDTH, xanchor="right",
+            y=limits.low + label.y / frame.plot_height * (limits.high - limits.low), yshift=shift, showarrow=False,
+            font={"size": SMALL, "color": label.color}, bgcolor=tint(_ground(fig), 0.82), borderpad=1,
+        )  # fmt: skip
+
+
+def _ground(fig: go.Figure) -> str:
+    return str(fig.layout.hoverlabel.bgcolor)
+
+
+def add_threshold(fig: go.Figure, value: float, text: str, *, colors: Palette, color: str, above: bool = False) -> None:
+    """A dashed line over the whole width, its name at the left under it (or above)."""
+    fig.add_shape(
+        type="line", xref="paper", x0=0, x1=1, y0=value, y1=value,
+        line={"color": color, "width": 1.3, "dash": "4px,3px"}, layer="above",
+    )  # fmt: skip
+    write(
+        fig, colors, text, 0, value, xref="paper", xanchor="left", yanchor="bottom" if above else "top",
+        yshift=1 if above else -1, color=color,
+    )  # fmt: skip
+
+
+def add_events(fig: go.Figure, events: Sequence[Happened], *, frame: Frame, colors: Palette, floor: float) -> None:
+    """Dotted lines with a sign above the plot; where signs would overlap the weightier stays, among equals the later.
+
+    Refreshes are routine and many: they are small ticks on the axis. Events outside the drawn span are left out.
+    """
+    inside = [e for e in events if frame.first <= frame.number(e) <= frame.last]
+    for event, named in _room(inside, frame):
+        mark = EVENTS[event.kind]
+        color = getattr(colors, mark.role)
+        at = frame.value(event)
+        fig.add_shape(
+            type="line", x0=at, x1=at, yref="paper", y0=0, y1=1, line={"color": color, "width": 1.1, "dash": "1px,2px"}
+        )
+        fig.add_annotation(
+            text=f"{mark.sign} {plain(event.text, at_most=14)}" if named else mark.sign,
+            x=at, yref="paper", y=1, yanchor="bottom", yshift=3, showarrow=False, font={"size": SMALL, "color": color},
+            hovertext=f"{instant(event.at.astimezone(frame.zone))}: {mark.words} {plain(event.text)}",
+        )  # fmt: skip
+    ticks = [e for e in inside if e.kind == REFRESHED]
+    if ticks:
+        kept = ticks[:: max(1, len(ticks) // 500)]
+        fig.add_scatter(
+            x=[frame.value(e) for e in kept], y=[floor] * len(kept), mode="markers", cliponaxis=False,
+            marker={"symbol": "line-ns-open", "size": 7, "color": colors.well, "line": {"width": 1.2}},
+            hovertemplate=[f"refreshed {plain(e.text)}<extra></extra>" for e in kept],
+        )  # fmt: skip
+
+
+def _room(events: Sequence[Happened], frame: Frame) -> list[tuple[Happened, bool]]:
+    """The events that have room for their sign, each with whether its text has room too."""
+    kept: list[tuple[float, float, Happened, bool]] = []
+    drawn = [e for e in events if e.kind in EVENTS]
+    for event in sorted(drawn, key=lambda e: (EVENTS[e.kind].rank, -frame.number(e))):
+        px = frame.px(event)
+        text = 8 + 7.0 * len(event.text[:14])
+        for named in (True, False) if EVENTS[event.kind].named and event.text else (False,):
+            half = (16 + text) / 2 if named else 8.0
+            if all(abs(px - other) >= half + width for other, width, _, _ in kept):
+                kept.append((px, half, event, named))
+                break
+    return [(event, named) for _, _, event, named in kept]

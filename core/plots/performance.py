@@ -1,0 +1,255 @@
+"""Charts of one moment: slices, confusion, calibration, a comparison, a race, class probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from core.drift import words
+from core.performance.segments import Calibration, Confusion, Slice
+from core.plots.theme import SMALL, Palette, Scale, figure, mixed, plain, scale, tint, write
+from core.records import Candidate, Comparison
+
+ROW = 44  # pixels a row of name, dot and interval takes
+MOST_CANDIDATES = 14  # of a race that are drawn
+
+
+def slices(found: Sequence[Slice], *, colors: Palette, height: int = 240, lower_is_better: bool = False) -> go.Figure:
+    """Score of each slice with its interval against all rows; red where the slice stands out as worse.
+
+    Raises:
+        ValueError: no slice.
+    """
+    if not found:
+        raise ValueError("There is no slice to draw.")
+    overall = found[0].overall
+    rows = [
+        _Row(s.name, s.score, s.low, s.high, colors.bad if s.stands_out else colors.current,
+             f"{words.counted(s.n, 'row')}, {words.share(s.share)} of all")
+        for s in found
+    ]  # fmt: skip
+    ends = [v for s in found for v in (s.low, s.high)]
+    limits = scale([*ends, overall], pad=0.04, ticks=3)
+    if not lower_is_better:
+        limits = Scale(limits.low, min(limits.high, 1.0 if max(ends) <= 1 else limits.high), limits.step)
+    fig = _rows(rows, limits, colors, max(height, 52 + ROW * len(rows)))
+    _vertical(fig, overall, colors, f"all rows {overall:.{_decimals(limits)}f}", limits)
+    return fig
+
+
+def race(candidates: Sequence[Candidate], *, colors: Palette, height: int | None = None) -> go.Figure:
+    """Score of each candidate with its interval, in the order given; those with a vote in colour, the others grey.
+
+    Raises:
+        ValueError: no candidate was scored.
+    """
+    scored = [c for c in candidates if c.score.value is not None][:MOST_CANDIDATES]
+    if not scored:
+        raise ValueError("No candidate was scored: there is nothing to draw.")
+    rows = []
+    for c in scored:
+        value = c.score.value or 0.0
+        low = value if c.score.low is None else c.score.low
+        high = value if c.score.high is None else c.score.high
+        vote = f" · vote {words.share(c.weight)}" if c.weight else ""
+        rows.append(
+            _Row(c.name + vote, value, low, high, colors.current if c.weight else colors.reference,
+                 f"{words.counted(c.score.n, 'row')}{f', {c.score.method}' if c.score.method else ''}")
+        )  # fmt: skip
+    limits = scale([v for r in rows for v in (r.low, r.high)], pad=0.05, ticks=3)
+    return _rows(rows, limits, colors, height or 40 + ROW * len(rows))
+
+
+def comparison(found: Comparison, *, colors: Palette, height: int = 120) -> go.Figure:
+    """Challenger minus champion on the same rows, with the interval and the line of no difference.
+
+    Raises:
+        ValueError: there is no difference to draw (no champion to compare with).
+    """
+    difference = found.difference
+    if difference is None or difference.value is None:
+        raise ValueError("There is no difference to draw: no champion to compare with.")
+    value = difference.value
+    low = value if difference.low is None else difference.low
+    high = value if difference.high is None else difference.high
+    color = colors.well if low > 0 else colors.bad if high < 0 else colors.current
+    reach = max(abs(low), abs(high), 0.005) * 1.25
+    limits = scale([-reach, reach], pad=0.02)
+    fig = figure(colors, height=height, top=26, hover="closest")
+    fig.update_xaxes({**limits.axis(), "tickformat": f"+.{max(2, limits.decimals)}f"}, showline=False, showgrid=True)
+    fig.update_yaxes(visible=False, range=[-1, 1])
+    fig.add_shape(type="line", x0=0, x1=0, yref="paper", y0=0, y1=1, line={"color": colors.muted, "width": 1.2})
+    _interval(fig, low, high, 0.0, color)
+    detail = f"{low:+.3f} to {high:+.3f}, {words.counted(found.n, 'row')}"
+    _dot(fig, value, 0.0, color, f"challenger minus champion <b>{value:+.3f}</b><br>{detail}", size=12)
+    write(fig, colors, f"<b>{value:+.3f}</b>", value, 0, yshift=16, color=color)
+    for text, x, anchor in (("challenger better →", 1, "right"), ("← champion better", 0, "left")):
+        write(fig, colors, text, x, 1, xref="paper", yref="paper", xanchor=anchor, yanchor="bottom", yshift=2)
+    return fig
+
+
+def confusion_matrix(found: Confusion, *, colors: Palette, height: int = 240) -> go.Figure:
+    """Share of each actual class that is taken for which, with the counts below; one hue."""
+    k = len(found.classes)
+    names = [plain(c, at_most=12) for c in found.classes]
+    z = [[0.0 if s is None else s for s in row] for row in found.shares]
+    deep = mixed(colors.current, colors.page, 0.72)
+    fig = figure(colors, height=max(height, 64 + 34 * k), top=6, bottom=44, hover="closest")
+    fig.add_heatmap(
+        z=z, x=list(range(k)), y=list(range(k)), zmin=0, zmax=1, xgap=2, ygap=2, showscale=False,
+        colorscale=[[0, mixed(colors.current, colors.page, 0.05)], [1, deep]],
+        customdata=[[f"{words.counted(n, 'row')} of {names[i]} taken for {names[j]}" for j, n in enumerate(row)]
+                    for i, row in enumerate(found.counts)],
+        hovertemplate="<b>%{z:.1%}</b>, %{customdata}<extra></extra>",
+    )  # fmt: skip
+    small = k > 8  # the numbers of many classes only fit in the hover
+    for i in range(k):
+        for j in range(k):
+            share = found.shares[i][j]
+            if small or share is None:
+                continue
+            ink = colors.text if share < 0.6 or colors.mode == "dark" else "#FFFFFF"
+            fig.add_annotation(
+                x=j, y=i, showarrow=False, font={"size": SMALL, "color": ink},
+                text=f"{words.share(share)}<br><span style='font-size:11px'>{found.counts[i][j]:,}</span>",
+            )  # fmt: skip
+    fig.update_xaxes(
+        tickvals=list(range(k)),
+        ticktext=names,
+        showline=False,
+        title=_title("predicted", colors),
+        range=[-0.5, k - 0.5],
+    )
+    fig.update_yaxes(
+        tickvals=list(range(k)), ticktext=names, showgrid=False, title=_title("actual", colors), range=[k - 0.5, -0.5]
+    )
+    return fig
+
+
+def calibration_curve(found: Calibration, *, colors: Palette, height: int = 240) -> go.Figure:
+    """Observed against predicted probability with intervals; on the diagonal they mean what they say."""
+    if not found.points:
+        raise ValueError("There is no calibration point to draw.")
+    xs = [p.predicted for p in found.points]
+    ends = [v for p in found.points for v in (p.predicted, p.low, p.high)]
+    low, high = max(0.0, min(ends) - 0.04), min(1.02, max(ends) + 0.04)
+    step = 0.2 if high - low > 0.5 else 0.1
+    axis = Scale(low, high, step).axis(percent=True)
+    fig = figure(colors, height=height, bottom=44, hover="closest")
+    fig.update_xaxes(**axis, title=_title("predicted probability", colors))
+    fig.update_yaxes(**axis, title=_title("share that was right", colors))
+    fig.add_shape(
+        type="line", x0=low, y0=low, x1=high, y1=high, line={"color": colors.muted, "width": 1.3, "dash": "dot"}
+    )
+    fig.add_scatter(
+        x=xs, y=[p.observed for p in found.points], mode="lines+markers", line={"color": colors.current, "width": 2},
+        marker={"size": 7, "color": colors.current},
+        error_y={"type": "data", "symmetric": False, "array": [p.high - p.observed for p in found.points],
+                 "arrayminus": [p.observed - p.low for p in found.points], "color": tint(colors.current, 0.45),
+                 "thickness": 1.5, "width": 0},
+        customdata=[f"{p.low:.0%}–{p.high:.0%}, n = {p.n:,}" for p in found.points],
+        hovertemplate="says %{x:.0%}, <b>%{y:.0%}</b> right (%{customdata})<extra></extra>",
+    )  # fmt: skip
+    for text, x, y, xa, ya in (("above: too timid", 0, 1, "left", "top"), ("below: too sure", 1, 0, "right", "bottom")):
+        write(fig, colors, text, x, y, xref="paper", yref="paper", xanchor=xa, yanchor=ya, xshift=4 if x == 0 else -4)
+    return fig
+
+
+def probabilities(
+    classes: Sequence[Any], chances: Sequence[float], *, colors: Palette, height: int | None = None, most: int = 10
+) -> go.Figure:
+    """Probability of each class, likeliest first and in colour; beyond `most` the rest together.
+
+    Raises:
+        ValueError: no class.
+    """
+    pairs = sorted(zip((str(c) for c in classes), chances, strict=True), key=lambda p: -p[1])
+    if not pairs:
+        raise ValueError("There is no class to draw.")
+    rest = sum(p for _, p in pairs[most:])
+    shown = pairs[:most] + ([(f"{len(pairs) - most:,} others", rest)] if len(pairs) > most else [])
+    fig = figure(colors, height=height or 16 + 30 * len(shown), top=4, bottom=4, right=54, hover="closest")
+    rows = list(range(len(shown)))[::-1]
+    fig.add_bar(
+        x=[p for _, p in shown], y=rows, orientation="h", width=0.58,
+        marker={"color": [colors.current] + [tint(colors.reference, 0.55)] * (len(shown) - 1), "cornerradius": 3},
+        text=[f"<b>{words.share(p)}</b>" if i == 0 else words.share(p) for i, (_, p) in enumerate(shown)],
+        textposition="outside", cliponaxis=False, textfont={"color": colors.text, "size": SMALL},
+        customdata=[plain(c) for c, _ in shown], hovertemplate="%{customdata}: <b>%{x:.3f}</b><extra></extra>",
+    )  # fmt: skip
+    fig.update_xaxes(visible=False, range=[0, 1])
+    fig.update_yaxes(
+        tickvals=rows, ticktext=[plain(c, at_most=20) for c, _ in shown], showgrid=False, tickfont={"color": colors.text},
+        range=[-0.6, len(shown) - 0.4],
+    )  # fmt: skip
+    return fig
+
+
+# --- rows of name, dot and interval -------------------------------------------------------------------------------
+
+
+class _Row:
+    """One row of such a chart."""
+
+    def __init__(self, name: str, value: float, low: float, high: float, color: str, detail: str) -> None:
+        self.name, self.value, self.low, self.high, self.color, self.detail = name, value, low, high, color, detail
+
+
+def _rows(rows: Sequence[_Row], limits: Scale, colors: Palette, height: int) -> go.Figure:
+    """The name above its interval at the left edge, the value at the right edge."""
+    fig = figure(colors, height=height, top=6, hover="closest")
+    fig.update_xaxes(**limits.axis())
+    fig.update_yaxes(visible=False, range=[-0.55, len(rows) - 0.35])
+    decimals = _decimals(limits)
+    for y, row in zip(range(len(rows) - 1, -1, -1), rows, strict=True):
+        _interval(fig, row.low, row.high, y, row.color)
+        value = f"{row.value:,.{decimals}f}"
+        interval = f"{row.low:,.{decimals}f}–{row.high:,.{decimals}f}"
+        _dot(fig, row.value, y, row.color, f"{plain(row.name)} <b>{value}</b> ({interval})<br>{row.detail}")
+        ink = colors.muted if row.color == colors.reference else row.color
+        for text, x, anchor, color in (
+            (plain(row.name, at_most=42), 0, "left", colors.text), (f"<b>{value}</b>", 1, "right", ink),
+        ):  # fmt: skip
+            write(fig, colors, text, x, y, xref="paper", xanchor=anchor, yshift=16, color=color)
+    return fig
+
+
+def _decimals(limits: Scale) -> int:
+    """Decimals of values on an axis: one more than its ticks, three for scores at most."""
+    return min(3, limits.decimals + 1) if limits.high <= 1.5 else limits.decimals + 1
+
+
+def _interval(fig: go.Figure, low: float, high: float, y: float, color: str) -> None:
+    fig.add_scatter(
+        x=[low, high], y=[y, y], mode="lines", line={"color": tint(color, 0.5), "width": 3.5}, hoverinfo="skip"
+    )
+
+
+def _dot(fig: go.Figure, x: float, y: float, color: str, text: str, size: int = 10) -> None:
+    fig.add_scatter(
+        x=[x], y=[y], mode="markers", marker={"color": color, "size": size}, hovertemplate=f"{text}<extra></extra>"
+    )
+
+
+def _vertical(fig: go.Figure, value: float, colors: Palette, text: str, limits: Scale) -> None:
+    """The line of all rows, its name at the foot on the side where there is room."""
+    fig.add_shape(
+        type="line",
+        x0=value,
+        x1=value,
+        yref="paper",
+        y0=0,
+        y1=1,
+        line={"color": colors.muted, "width": 1.4, "dash": "dot"},
+    )
+    right = value > (limits.low + limits.high) / 2
+    write(
+        fig, colors, text, value, 0, yref="paper", yanchor="bottom", xanchor="right" if right else "left",
+        xshift=-4 if right else 4,
+    )  # fmt: skip
+
+
+def _title(text: str, colors: Palette) -> dict[str, Any]:
+    return {"text": text, "font": {"size": SMALL, "color": colors.muted}, "standoff": 6}

@@ -1,0 +1,286 @@
+"""Charts over time: performance, drift effects, serving versions; and the heading of the performance chart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import plotly.graph_objects as go
+
+from core.plots.frame import (
+    BOTTOM,
+    EVENTS,
+    REFRESHED,
+    TOP,
+    WIDTH,
+    Axis,
+    Frame,
+    Happened,
+    Point,
+    add_events,
+    add_threshold,
+    cut,
+    direct_labels,
+    draw_line,
+    instant,
+    mark_last,
+    quiet_line,
+    time_ticks,
+    wall_time,
+)
+from core.plots.theme import SMALL, Label, Palette, Scale, figure, mixed, plain, scale, tint, write
+from core.records import DriftReport
+
+NAMED = 3  # drifted features that get a colour and a name of their own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EffectSeries:
+    """The drift effect of one feature over time."""
+
+    name: str
+    at: tuple[datetime, ...]
+    effects: tuple[float | None, ...]
+    drifted: bool  # at the end
+    rows_seen: tuple[int, ...] = ()
+
+
+def effect_series(history: Sequence[tuple[datetime, DriftReport]]) -> list[EffectSeries]:
+    """One series a feature out of drift reports in the order of time; a feature that was not judged has a gap."""
+    times = tuple(at for at, _ in history)
+    effects: dict[str, list[float | None]] = {}
+    drifted: dict[str, bool] = {}
+    for i, (_, report) in enumerate(history):
+        for score in report.scores:
+            effects.setdefault(score.name, [None] * i).append(score.effect if score.judged else None)
+            drifted[score.name] = score.drifted
+        for values in effects.values():
+            values.extend([None] * (i + 1 - len(values)))
+    return [EffectSeries(name=n, at=times, effects=tuple(v), drifted=drifted[n]) for n, v in effects.items()]
+
+
+# --- performance --------------------------------------------------------------------------------------------------
+
+
+def performance_over_time(
+    points: Sequence[Point],
+    *,
+    colors: Palette,
+    threshold: float | None = None,
+    events: Sequence[Happened] = (),
+    estimated: Sequence[Point] = (),
+    never: Sequence[Point] = (),
+    metric_label: str = "Accuracy",
+    height: int = 250,
+    x: Axis = "time",
+    zone: str = "UTC",
+) -> go.Figure:
+    """Measured score with its band, what is estimated after it, and what the first model would score.
+
+    Args:
+        points, estimated, never: in order. Estimates have no labels yet and are dashed.
+        threshold: of the policy; a line with its name.
+        x: instants, or the number of rows seen (where rows came faster than time tells).
+        zone: in which instants are written.
+
+    Raises:
+        ValueError: no point has a value.
+    """
+    frame = Frame([*points, *estimated, *never], x=x, zone=zone, height=height)
+    values = [v for p in [*points, *estimated, *never] for v in (p.value, p.low, p.high) if v is not None]
+    limits = cut(scale([*values, *([threshold] if threshold is not None else [])]), values)
+    fig = figure(colors, height=height, top=TOP if events else 12, bottom=BOTTOM)
+    frame.set_axes(fig, limits, threshold_format=3)
+    labels: list[Label] = []
+    for name, line, color, style in (
+        ("Never retrained", never, colors.reference, {"dash": "1.4px,3px", "width": 1.4}),
+        ("Estimated", estimated, colors.estimated, {"dash": "5px,3px", "width": 2.0}),
+        ("Measured", points, colors.current, {"width": 2.2}),
+    ):
+        if any(p.value is not None for p in line):
+            last = draw_line(fig, frame, line, name=name, color=color, style=style, band=name != "Never retrained")
+            ink = colors.muted if name == "Never retrained" else color
+            labels.append(Label(f"{name} {last.value:.3f}", ink, frame.px(last), frame.py(last.value, limits)))
+    if any(p.value is not None for p in points):
+        mark_last(fig, frame, points, colors)
+    else:
+        fig.update_layout(hovermode="x unified")
+    if threshold is not None:
+        add_threshold(fig, threshold, f"Threshold {threshold:.2f}", colors=colors, color=colors.bad)
+    direct_labels(fig, frame, limits, labels, [points, estimated, never])
+    add_events(fig, events, frame=frame, colors=colors, floor=limits.low)
+    return fig
+
+
+def performance_finding(
+    points: Sequence[Point],
+    events: Sequence[Happened] = (),
+    threshold: float | None = None,
+    *,
+    metric_label: str = "Accuracy",
+    higher_is_better: bool = True,
+) -> str:
+    """The heading of the performance chart: how often the score was on the wrong side of the threshold, and what helped.
+
+    `Accuracy fell below 0.70 twice; both times a retrain brought it back`.
+    """
+    known = [p for p in points if p.value is not None]
+    if not known:
+        return f"{metric_label} has not been measured yet"
+    last = known[-1].value or 0.0
+    if threshold is None:
+        return f"{metric_label} is {last:.3f}"
+    sign = 1.0 if higher_is_better else -1.0
+    bad = [sign * (p.value or 0.0) < sign * threshold for p in known]
+    side, good = ("below", "above") if higher_is_better else ("above", "below")
+    limit = f"{threshold:.2f}"
+    if not any(bad):
+        return f"{metric_label} stayed {good} {limit} all along, now {last:.3f}"
+    if all(bad):
+        return f"{metric_label} has been {side} {limit} all along, now {last:.3f}"
+    starts = [i for i, b in enumerate(bad) if b and (i == 0 or not bad[i - 1])]
+    ends = [next((j for j in range(i, len(bad)) if not bad[j]), None) for i in starts]
+    verb = "fell below" if higher_is_better else "rose above"
+    text = f"{metric_label} {verb} {limit} {_times(len(starts))}"
+    back = [e for e in ends if e is not None]
+    helped = sum(_new_model_between(known, s, e, events) for s, e in zip(starts, ends, strict=True) if e is not None)
+    if ends[-1] is None:
+        return f"{text} and is there now: {last:.3f}"
+    if helped == len(back):
+        how = {1: "a new model brought it back", 2: "both times a new model brought it back"}
+        return f"{text}; {how.get(helped, 'each time a new model brought it back')}"
+    if helped:
+        return f"{text}; {_times(helped)} a new model brought it back"
+    return f"{text} and came back by itself"
+
+
+def _new_model_between(points: Sequence[Point], start: int, end: int, events: Sequence[Happened]) -> bool:
+    """Whether another model served between the last good score before a drop and the first good one after it."""
+    first, last = points[max(0, start - 1)], points[end]
+    versions = [p.version for p in points[max(0, start - 1) : end + 1] if p.version is not None]
+    return len(set(versions)) > 1 or any(
+        e.kind in ("promoted", REFRESHED, "rolled_back") and first.at <= e.at <= last.at for e in events
+    )
+
+
+def _times(n: int) -> str:
+    return {1: "once", 2: "twice"}.get(n, f"{n} times")
+
+
+# --- drift --------------------------------------------------------------------------------------------------------
+
+
+def effect_over_time(
+    series: Sequence[EffectSeries],
+    gate: float,
+    events: Sequence[Happened] = (),
+    *,
+    colors: Palette,
+    height: int = 286,
+    x: Axis = "time",
+    zone: str = "UTC",
+) -> go.Figure:
+    """How far each feature is from its reference: drifted ones coloured and named, the others grey.
+
+    Raises:
+        ValueError: no feature was ever judged.
+    """
+    lines = {s.name: _effect_points(s) for s in series}
+    frame = Frame([p for line in lines.values() for p in line], x=x, zone=zone, height=height)
+    values = [p.value for line in lines.values() for p in line if p.value is not None]
+    top = scale([0.0, gate * 1.3, *values], floor=0.0)
+    limits = Scale(0.0, top.high, top.step)
+    fig = figure(colors, height=height, top=TOP if events else 12, bottom=BOTTOM)
+    frame.set_axes(fig, limits, threshold_format=2)
+
+    def newest(s: EffectSeries) -> float:
+        return next((e for e in reversed(s.effects) if e is not None), 0.0)
+
+    drifted = sorted((s for s in series if s.drifted), key=newest, reverse=True)
+    named = drifted[:NAMED]
+    labels: list[Label] = []
+    budget = max(2, 2_000 // max(1, len(series)))
+    for s in [s for s in series if s not in named]:
+        color = tint(colors.watch, 0.45) if s.drifted else tint(colors.reference, 0.55)
+        quiet_line(fig, frame, lines[s.name], color, budget)
+    for s, color in reversed(list(zip(named, (colors.current, colors.second, colors.text), strict=False))):
+        last = draw_line(fig, frame, lines[s.name], name=plain(s.name, at_most=30), color=color, style={"width": 2.0},
+                     band=False, decimals=2)  # fmt: skip
+        labels.append(
+            Label(f"{plain(s.name, at_most=24)} {last.value:.2f}", color, frame.px(last), frame.py(last.value, limits))
+        )
+    others = len(series) - len(drifted)
+    more = len(drifted) - len(named)
+    add_threshold(fig, gate, f"Material above {gate:.2f}", colors=colors, color=colors.watch, above=True)
+    direct_labels(fig, frame, limits, labels[::-1], [lines[s.name] for s in named])
+    rest = " · ".join(t for t in (f"{more} more drifted" if more else "", f"{others} steady" if others else "") if t)
+    if rest and named:
+        write(fig, colors, rest, 1, 0, xref="paper", yref="paper", xanchor="right", yanchor="bottom", yshift=4)
+    add_events(fig, events, frame=frame, colors=colors, floor=limits.low)
+    return fig
+
+
+def _effect_points(series: EffectSeries) -> list[Point]:
+    rows = series.rows_seen or (0,) * len(series.at)
+    return [Point(at=a, value=e, rows_seen=r) for a, e, r in zip(series.at, series.effects, rows, strict=True)]
+
+
+# --- versions -----------------------------------------------------------------------------------------------------
+
+
+def versions(
+    spans: Sequence[tuple[int, datetime, datetime | None, str, str | None]],
+    *,
+    now: datetime,
+    colors: Palette,
+    height: int = 130,
+    zone: str = "UTC",
+) -> go.Figure:
+    """Which version served when: a bar per span, its label inside where it fits, hatched when a rollback brought it.
+
+    Args:
+        spans: version, from, to (None = serves still), event, reason; in order.
+
+    Raises:
+        ValueError: no span.
+    """
+    if not spans:
+        raise ValueError("No version has served yet: there is nothing to draw.")
+    fig = figure(colors, height=height, top=14, bottom=BOTTOM, hover="closest")
+    place_ = ZoneInfo(zone)
+    first, last = spans[0][1], max([now, *(to for _, _, to, _, _ in spans if to is not None)])
+    total = max((last - first).total_seconds(), 1.0)
+    for i, (version, start, end, event, reason) in enumerate(spans):
+        seconds = max(((end or last) - start).total_seconds(), 0.0)
+        serving = end is None
+        color = colors.current if serving else mixed(colors.current, colors.page, (0.42, 0.26)[i % 2])
+        until = "now" if serving else instant((end or last).astimezone(place_))
+        fits = seconds / total * WIDTH > 8 * len(f"v{version}") + 6
+        fig.add_bar(
+            x=[max(seconds, total * 0.003) * 1000],
+            base=[wall_time(start, place_)],
+            y=["serving"],
+            orientation="h",
+            width=0.62,
+            marker={
+                "color": color,
+                "line": {"width": 1, "color": colors.page},
+                "pattern": {"shape": "/" if event == "rolled_back" else "", "fgcolor": colors.page, "size": 7},
+            },
+            text=f"<b>v{version}</b>" if serving else f"v{version}",
+            textposition="inside" if fits else "none",
+            insidetextanchor="middle",
+            textfont={"size": SMALL, "color": colors.page if serving else colors.text},
+            hovertemplate=(
+                f"v{version}, {instant(start.astimezone(place_))} to {until}"
+                f"<br>{EVENTS[event].words if event in EVENTS else plain(event)}"
+                + (f": {plain(reason, at_most=70)}" if reason else "")
+                + "<extra></extra>"
+            ),
+        )
+    fig.update_layout(barmode="overlay", bargap=0)
+    fig.update_xaxes(type="date", **time_ticks(first.astimezone(place_), last.astimezone(place_)))
+    fig.update_yaxes(visible=False)
+    return fig
