@@ -174,21 +174,22 @@ def show_chart(ctx: ui.Context, project: ProjectInfo, seen: Overview) -> None:
         )
         return
     never = plots.points_of(monitoring.performance_history(ctx.ws, project.id, role="never"), metric)
-    events = plots.events_of(monitoring.events(ctx.ws, project.id))
+    events = monitoring.events(ctx.ws, project.id)
     with ui.card(
-        plots.performance_finding(points, events, project.policy.threshold, metric),
+        ui.course(points, events, project),
         f"{words.metric_label(metric)} per labelled batch · band: 95 % interval · ▲ promoted · ↻ refreshed · ◆ drift found",
     ):
         figure = plots.performance_over_time(
             points,
-            palette=ctx.colors,
+            colors=ctx.colors,
             threshold=project.policy.threshold,
             events=events,
             never=never,
-            metric=metric,
+            metric_label=words.metric_label(metric),
+            zone=ctx.timezone,
             height=250,
         )
-        ui.chart(figure, key="home-chart", alt=plots.alt_of(points, metric))
+        ui.chart(figure, key="home-chart", alt=ui.course_alt(points, metric))
 
 
 def show_needs(seen: Overview) -> None:

@@ -24,7 +24,7 @@ import streamlit as st
 
 from core import words
 from core.errors import BadInput, ContinualError
-from core.plots import Palette, palette
+from core.plots import Palette, palette, performance_finding
 from core.records import ProjectInfo, to_document
 from core.services import auth, jobs, projects
 from core.services.auth import UserInfo
@@ -531,6 +531,26 @@ def when(at: datetime, ctx: Context) -> str:
 def served(ctx: Context, project: ProjectInfo) -> Served | None:
     """The project's champion in this process's memory; None while it has none."""
     return champions().get(project.id)
+
+
+def course(score_points: Sequence[Any], events: Sequence[Any], project: ProjectInfo) -> str:
+    """The heading of a performance chart."""
+    metric = project.policy.metric
+    return performance_finding(
+        score_points,
+        events,
+        project.policy.threshold,
+        metric_label=metric_label(metric),
+        higher_is_better=metric not in words.LOWER_IS_BETTER,
+    )
+
+
+def course_alt(score_points: Sequence[Any], metric: str) -> str:
+    """The figures of a performance chart for screen readers."""
+    known = [p.value for p in score_points if p.value is not None]
+    if not known:
+        return f"{metric_label(metric)}: no measurement"
+    return f"{metric_label(metric)} per batch: {len(known)} points, first {words.number(known[0])}, lowest {words.number(min(known))}, last {words.number(known[-1])}"
 
 
 # --- downloads ---------------------------------------------------------------------------------------------------

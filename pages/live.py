@@ -86,7 +86,7 @@ def stage(ctx: ui.Context, project_id: int) -> None:
     reports, _ = monitoring.cycles(ctx.ws, project.id, limit=FEED)
     points = plots.points_of(monitoring.performance_history(ctx.ws, project.id), metric)
     never = plots.points_of(monitoring.performance_history(ctx.ws, project.id, role="never"), metric)
-    events = plots.events_of(monitoring.events(ctx.ws, project.id))
+    events = monitoring.events(ctx.ws, project.id)
     state = {"playing": "well", "paused": "unknown", "failed": "failed"}.get(run.status, "unknown")
     with ui.verdict(state, told(project, run, reports), word=SHOWN[run.status]):
         st.progress(min(run.position / run.total, 1.0), width=120)
@@ -95,24 +95,23 @@ def stage(ctx: ui.Context, project_id: int) -> None:
     with (
         left,
         ui.card(
-            plots.performance_finding(points, events, project.policy.threshold, metric)
-            if points
-            else "The first champion is being trained",
+            ui.course(points, events, project) if points else "The first champion is being trained",
             f"{words.metric_label(metric)} per batch of {run.batch_rows} rows, each predicted before its labels were used · dots: the first model, never retrained",
         ),
     ):
         if points:
             figure = plots.performance_over_time(
                 points,
-                palette=ctx.colors,
+                colors=ctx.colors,
                 threshold=project.policy.threshold,
                 events=events,
                 never=never,
-                metric=metric,
+                metric_label=words.metric_label(metric),
+                zone=ctx.timezone,
                 height=286,
                 x="rows",
             )
-            ui.chart(figure, key="live-chart", alt=plots.alt_of(points, metric))
+            ui.chart(figure, key="live-chart", alt=ui.course_alt(points, metric))
         else:
             st.caption("The chart begins with the first batch after it.")
     with right, ui.card("What happens", "newest first"), st.container(height=286, border=False):
