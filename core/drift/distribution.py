@@ -20,7 +20,8 @@ BINS = 28  # about so many steps a histogram has
 TOP = 10  # categories drawn by name; the rest is "other"
 OTHER = "other"
 _TAILS = (0.002, 0.998)  # quantiles that the histogram spans; what lies beyond stands in its outer bins
-_LEAST_GAIN = 0.02  # share of rows from which a region counts as shifted
+_LEAST_GAIN = 0.05  # share of rows from which a region counts as shifted
+_LEAST_SURE = 3.0  # standard errors that the gain must exceed besides: the region is chosen for its gain
 _LEAST_SHIFT = 0.1  # median shift, in interquartile ranges, from which a column is called higher or lower
 _LEAST_SPREAD = 1.2  # ratio of interquartile ranges from which it is said to vary more or less
 
@@ -142,7 +143,7 @@ def _of_numbers(a: np.ndarray, b: np.ndarray, feature: Feature) -> Distribution:
         edges=tuple(edges.tolist()),
         medians=(middle(a), middle(b)),
         spreads=(float(quartiles[0][1] - quartiles[0][0]), float(quartiles[1][1] - quartiles[1][0])),
-        region=_shifted(p, q, edges),
+        region=_shifted(p, q, edges, len(a), len(b)),
     )
 
 
@@ -171,7 +172,7 @@ def _histogram(ordered: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return np.diff(np.r_[0, inner, len(ordered)]) / len(ordered)
 
 
-def _shifted(p: np.ndarray, q: np.ndarray, edges: np.ndarray) -> Region | None:
+def _shifted(p: np.ndarray, q: np.ndarray, edges: np.ndarray, n: int, m: int) -> Region | None:
     """The run of bins that gained the largest share of rows (maximum subarray, Kadane)."""
     best, run, start, span = 0.0, 0.0, 0, (0, 0)
     for i, gain in enumerate(q - p):
@@ -180,24 +181,33 @@ def _shifted(p: np.ndarray, q: np.ndarray, edges: np.ndarray) -> Region | None:
         run += float(gain)
         if run > best:
             best, span = run, (start, i + 1)
-    if best < _LEAST_GAIN:
-        return None
     first, last = span
+    if not _is_gain(float(p[first:last].sum()), float(q[first:last].sum()), n, m):
+        return None
     low = float(edges[first]) if first > 0 else None
     high = float(edges[last]) if last < len(p) else None
-    # As many decimals as the edges have: edges of whole numbers lie on halves.
-    step = 5.0 if edges[0] % 1 == 0.5 else 10 * float(edges[1] - edges[0])
     if low is None and high is not None:
-        text = f"below {words.number(high, step)}"
+        text = f"below {_edge(high)}"
     elif high is None and low is not None:
-        text = f"above {words.number(low, step)}"
+        text = f"above {_edge(low)}"
     elif low is not None and high is not None:
-        text = f"{words.number(low, step)} to {words.number(high, step)}"
+        text = f"{_edge(low)} to {_edge(high)}"
     else:
         text = "all values"
     return Region(
         text=text, low=low, high=high, reference=float(p[first:last].sum()), current=float(q[first:last].sum())
     )
+
+
+def _is_gain(before: float, after: float, n: int, m: int) -> bool:
+    """Whether a share of rows grew enough to be shown as shifted, and by more than chance."""
+    pool = (before * n + after * m) / (n + m)
+    return after - before >= max(_LEAST_GAIN, _LEAST_SURE * math.sqrt(pool * (1 - pool) * (1 / n + 1 / m)))
+
+
+def _edge(value: float) -> str:
+    """An edge in words; edges are round numbers."""
+    return f"{value:,.10g}"
 
 
 # --- categories ---------------------------------------------------------------------------------------------------
@@ -226,7 +236,7 @@ def _of_categories(names: tuple[str, ...], table: np.ndarray, feature: Feature) 
         new=tuple(names[i] for i in np.argsort(-p[1], kind="stable") if table[0, i] == 0),
         gone=tuple(names[i] for i in np.argsort(-p[0], kind="stable") if table[1, i] == 0),
         region=Region(text=names[top], low=None, high=None, reference=float(p[0, top]), current=float(p[1, top]))
-        if gains[top] >= _LEAST_GAIN
+        if _is_gain(float(p[0, top]), float(p[1, top]), int(table[0].sum()), int(table[1].sum()))
         else None,
     )
 

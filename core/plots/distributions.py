@@ -101,7 +101,7 @@ def _dots(found: Distribution, colors: Palette, height: int) -> go.Figure:
     rows = list(range(len(names)))[::-1]
     top = scale([0.0, *found.reference, *found.current], floor=0.0, pad=0.14)
     fig = figure(colors, height=max(height, 60 + 24 * len(names)), top=22, hover="closest")
-    fig.update_xaxes(**top.axis(percent=True), showgrid=True, showline=False)
+    fig.update_xaxes({**top.axis(percent=True), "range": [-0.03 * top.high, top.high]}, showgrid=True, showline=False)
     fig.update_yaxes(
         tickvals=rows, ticktext=names, range=[-0.6, len(rows) - 0.4], showgrid=False, tickfont={"color": colors.text}
     )

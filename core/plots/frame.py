@@ -16,6 +16,7 @@ from core.records import Score
 
 Axis = Literal["time", "rows"]
 WIDTH = 560  # pixels that a chart is taken to have when texts are placed; they only need to be about right
+NARROW = 0.7  # signs are thinned out as if the chart were this much narrower, for phones
 TOP, BOTTOM = 34, 28  # margins: the row of signs above, the ticks below
 
 
@@ -129,18 +130,24 @@ class Frame:
 
     def px(self, p: Point | Happened) -> float:
         span = self.last - self.first
-        return (self.number(p) - self.first) / span * WIDTH if span else float(WIDTH)
+        return (self.number(p) - self.first) / span * WIDTH if span else WIDTH / 2
 
     def py(self, value: float | None, limits: Scale) -> float:
         return ((value or 0.0) - limits.low) / (limits.high - limits.low) * self.plot_height
 
-    def set_axes(self, fig: go.Figure, limits: Scale, *, threshold_format: int) -> None:
+    def set_axes(self, fig: go.Figure, limits: Scale, *, decimals: int) -> None:
         """Range and ticks of both axes."""
-        fig.update_yaxes(**limits.axis(), hoverformat=f".{threshold_format}f")
+        fig.update_yaxes(**limits.axis(least_decimals=2), hoverformat=f".{decimals}f")
         if self.by_rows:
             pad = max(1.0, (self.last - self.first) * 0.005)
-            fig.update_xaxes(range=[self.first - pad, self.last + pad], tickformat=",d", nticks=7, hoverformat=",d")
-            fig.update_xaxes(ticksuffix=" rows", showticksuffix="last", unifiedhovertitle={"text": "%{x:,d} rows seen"})
+            one = self.first == self.last
+            ticks = {"tickvals": [self.last]} if one else {"nticks": 6}
+            fig.update_xaxes(range=[self.first - pad, self.last + pad], tickformat=",d", hoverformat=",d", **ticks)
+            fig.update_xaxes(
+                ticksuffix=" rows",
+                showticksuffix="all" if one else "last",
+                unifiedhovertitle={"text": "%{x:,d} rows seen"},
+            )
             return
         first, last = (datetime.fromtimestamp(s, tz=UTC).astimezone(self.zone) for s in (self.first, self.last))
         pad_t = max(timedelta(seconds=1), (last - first) * 0.005)
@@ -325,7 +332,7 @@ def _room(events: Sequence[Happened], frame: Frame) -> list[tuple[Happened, bool
     kept: list[tuple[float, float, Happened, bool]] = []
     drawn = [e for e in events if e.kind in EVENTS]
     for event in sorted(drawn, key=lambda e: (EVENTS[e.kind].rank, -frame.number(e))):
-        px = frame.px(event)
+        px = frame.px(event) * NARROW
         text = 8 + 7.0 * len(event.text[:14])
         for named in (True, False) if EVENTS[event.kind].named and event.text else (False,):
             half = (16 + text) / 2 if named else 8.0

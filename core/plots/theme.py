@@ -147,10 +147,10 @@ class Scale:
         """Decimals that its ticks need."""
         return max(0, -math.floor(math.log10(self.step) + 1e-9))
 
-    def axis(self, *, percent: bool = False) -> dict[str, Any]:
+    def axis(self, *, percent: bool = False, least_decimals: int = 0) -> dict[str, Any]:
         """The plotly settings of such an axis."""
         first = math.ceil(self.low / self.step - 1e-9) * self.step
-        form = f".{max(0, self.decimals - 2)}%" if percent else f",.{max(self.decimals, 0)}f"
+        form = f".{max(0, self.decimals - 2)}%" if percent else f",.{max(self.decimals, least_decimals)}f"
         return {"range": [self.low, self.high], "tick0": first, "dtick": self.step, "tickformat": form}
 
 

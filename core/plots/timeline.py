@@ -33,6 +33,7 @@ from core.plots.frame import (
 from core.plots.theme import SMALL, Label, Palette, Scale, figure, mixed, plain, scale, tint, write
 from core.records import DriftReport
 
+MOST_DROPS = 3  # more of them are a score that hovers around the threshold, and are not counted one by one
 NAMED = 3  # drifted features that get a colour and a name of their own
 
 
@@ -92,7 +93,7 @@ def performance_over_time(
     values = [v for p in [*points, *estimated, *never] for v in (p.value, p.low, p.high) if v is not None]
     limits = cut(scale([*values, *([threshold] if threshold is not None else [])]), values)
     fig = figure(colors, height=height, top=TOP if events else 12, bottom=BOTTOM)
-    frame.set_axes(fig, limits, threshold_format=3)
+    frame.set_axes(fig, limits, decimals=3)
     labels: list[Label] = []
     for name, line, color, style in (
         ("Never retrained", never, colors.reference, {"dash": "1.4px,3px", "width": 1.4}),
@@ -140,8 +141,9 @@ def performance_finding(
         return f"{metric_label} stayed {good} {limit} all along, now {last:.3f}"
     if all(bad):
         return f"{metric_label} has been {side} {limit} all along, now {last:.3f}"
-    starts = [i for i, b in enumerate(bad) if b and (i == 0 or not bad[i - 1])]
-    ends = [next((j for j in range(i, len(bad)) if not bad[j]), None) for i in starts]
+    starts, ends = _drops(bad)
+    if len(starts) > MOST_DROPS:
+        return f"{metric_label} was {side} {limit} in {sum(bad)} of {len(bad)} measurements, now {last:.3f}"
     verb = "fell below" if higher_is_better else "rose above"
     text = f"{metric_label} {verb} {limit} {_times(len(starts))}"
     back = [e for e in ends if e is not None]
@@ -154,6 +156,12 @@ def performance_finding(
     if helped:
         return f"{text}; {_times(helped)} a new model brought it back"
     return f"{text} and came back by itself"
+
+
+def _drops(bad: Sequence[bool]) -> tuple[list[int], list[int | None]]:
+    """Where each stretch on the wrong side begins, and the first good place after it (None = none yet)."""
+    starts = [i for i, b in enumerate(bad) if b and (i == 0 or not bad[i - 1])]
+    return starts, [next((j for j in range(i, len(bad)) if not bad[j]), None) for i in starts]
 
 
 def _new_model_between(points: Sequence[Point], start: int, end: int, events: Sequence[Happened]) -> bool:
@@ -190,10 +198,10 @@ def effect_over_time(
     lines = {s.name: _effect_points(s) for s in series}
     frame = Frame([p for line in lines.values() for p in line], x=x, zone=zone, height=height)
     values = [p.value for line in lines.values() for p in line if p.value is not None]
-    top = scale([0.0, gate * 1.3, *values], floor=0.0)
+    top = scale([0.0, gate * 1.3, *values], floor=0.0, pad=0.16)
     limits = Scale(0.0, top.high, top.step)
     fig = figure(colors, height=height, top=TOP if events else 12, bottom=BOTTOM)
-    frame.set_axes(fig, limits, threshold_format=2)
+    frame.set_axes(fig, limits, decimals=2)
 
     def newest(s: EffectSeries) -> float:
         return next((e for e in reversed(s.effects) if e is not None), 0.0)
