@@ -155,7 +155,7 @@ def show_tiles(project: ProjectInfo, seen: Overview) -> None:
         ui.tile(
             "Features drifted",
             f"{n} of {len(drift.scores)}" if drift else words.ABSENT,
-            note="newest batch against the champion's rows" if drift else "no drift check yet",
+            note="in the newest batch" if drift else "no drift check yet",
         )
         ui.tile("Labels still due", words.count(seen.labels_due), note=f"of {words.counted(project.rows, 'row')}")
 
@@ -174,10 +174,10 @@ def show_chart(ctx: ui.Context, project: ProjectInfo, seen: Overview) -> None:
         )
         return
     never = plots.points_of(monitoring.performance_history(ctx.ws, project.id, role="never"), metric)
-    events = monitoring.events(ctx.ws, project.id)
+    events = ui.charted(monitoring.events(ctx.ws, project.id))
     with ui.card(
         ui.course(points, events, project),
-        f"{words.metric_label(metric)} per labelled batch · band: 95 % interval · ▲ promoted · ↻ refreshed · ◆ drift found",
+        f"{words.metric_label(metric)} per labelled batch · band: 95 % interval · ▲ promoted · ◆ drift found · green ticks: refreshed",
     ):
         figure = plots.performance_over_time(
             points,

@@ -47,6 +47,7 @@ from core.words import (
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from core.services.monitoring import LoopEvent
     from core.services.serving import Champions, Served
 
 __all__ = [
@@ -531,6 +532,11 @@ def when(at: datetime, ctx: Context) -> str:
 def served(ctx: Context, project: ProjectInfo) -> Served | None:
     """The project's champion in this process's memory; None while it has none."""
     return champions().get(project.id)
+
+
+def charted(events: Sequence[LoopEvent]) -> list[LoopEvent]:
+    """The events that belong on a chart: races whose challenger was rejected are in the lists alone."""
+    return [event for event in events if event.kind != "retrain"]
 
 
 def course(score_points: Sequence[Any], events: Sequence[Any], project: ProjectInfo) -> str:

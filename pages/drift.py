@@ -99,14 +99,14 @@ def show_table(ctx: ui.Context, project: ProjectInfo, report: DriftReport, histo
             selection_default={"selection": {"rows": [0]}},
             key=f"features-{project.id}",
             column_config={
-                "Feature": st.column_config.TextColumn(width=120),
-                "State": st.column_config.TextColumn(width=90),
+                "Feature": st.column_config.TextColumn(width=95),
+                "State": st.column_config.TextColumn(width=88),
                 "Effect": st.column_config.ProgressColumn(
-                    format="%.2f", min_value=0.0, max_value=1.0, color="orange", width=120
+                    format="%.2f", min_value=0.0, max_value=1.0, color="orange", width=110
                 ),
-                "Course": st.column_config.LineChartColumn(y_min=0.0, y_max=top, width=110),
-                "Missing": st.column_config.NumberColumn(format="percent", width=70),
-                "Since": st.column_config.DatetimeColumn(format="D MMM, HH:mm", width=105),
+                "Course": st.column_config.LineChartColumn(y_min=0.0, y_max=top, width=85),
+                "Missing": st.column_config.NumberColumn(format="percent", width=62),
+                "Since": st.column_config.DatetimeColumn(format="D MMM, HH:mm", width=98),
             },
         )
     at = (chosen["selection"]["rows"] or [0])[0]
@@ -158,7 +158,7 @@ def show_course(ctx: ui.Context, project: ProjectInfo, history: list[Any]) -> No
         figure = plots.effect_over_time(
             series,
             project.policy.drift_gate,
-            monitoring.events(ctx.ws, project.id),
+            ui.charted(monitoring.events(ctx.ws, project.id)),
             colors=ctx.colors,
             zone=ctx.timezone,
         )
@@ -193,10 +193,11 @@ def show_where(ctx: ui.Context, project: ProjectInfo) -> None:
             hide_index=True,
             row_height=32,
             column_config={
-                "Score": st.column_config.NumberColumn(format="%.3f", width=70),
-                "Rows": st.column_config.NumberColumn(format="localized", width=60),
+                "Segment": st.column_config.TextColumn(width=120),
+                "Score": st.column_config.NumberColumn(format="%.3f", width=58),
+                "Rows": st.column_config.NumberColumn(format="localized", width=50),
                 "Against all": st.column_config.NumberColumn(
-                    format="%+.1f", width=90, help="Points of a hundred; for regression the mean error"
+                    format="%+.1f", width=70, help="Points of a hundred; for regression the mean error"
                 ),
             },
         )

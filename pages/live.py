@@ -16,6 +16,7 @@ from core.services.live import SPEEDS, LiveInfo
 SHOWN = {"playing": "Playing", "paused": "Paused", "stopped": "Stopped", "done": "All rows played", "failed": "Failed"}
 ICONS = {"promoted": "▲", "refreshed": "↻", "rolled_back": "▼", "rejected": "✕", "failed": "✕"}
 FEED = 40
+RACES = ("retrain", "promoted", "refreshed")
 
 
 def controls(ctx: ui.Context, project: ProjectInfo, run: LiveInfo | None) -> None:
@@ -87,10 +88,12 @@ def stage(ctx: ui.Context, project_id: int) -> None:
     points = plots.points_of(monitoring.performance_history(ctx.ws, project.id), metric)
     never = plots.points_of(monitoring.performance_history(ctx.ws, project.id, role="never"), metric)
     events = monitoring.events(ctx.ws, project.id)
+    races = sum(e.kind in RACES for e in events)
+    events = ui.charted(events)
     state = {"playing": "well", "paused": "unknown", "failed": "failed"}.get(run.status, "unknown")
     with ui.verdict(state, told(project, run, reports), word=SHOWN[run.status]):
         st.progress(min(run.position / run.total, 1.0), width=120)
-    figures(project, run, points, never, reports, events)
+    figures(project, run, points, never, reports, events, races)
     left, right = st.columns((2.1, 1))
     with (
         left,
@@ -147,7 +150,7 @@ def _score_of(report: CycleReport) -> Any:
 
 
 def figures(
-    project: ProjectInfo, run: LiveInfo, points: Any, never: Any, reports: list[CycleReport], events: Any
+    project: ProjectInfo, run: LiveInfo, points: Any, never: Any, reports: list[CycleReport], events: Any, races: int
 ) -> None:
     """Four tiles."""
     metric = project.policy.metric
@@ -158,7 +161,7 @@ def figures(
         value = points[-1].value if points else None
         alone = never[-1].value if never else None
         gap = (
-            f"{words.points(value - alone, metric)} against never retrained"
+            f"{words.points(value - alone, metric)} by retraining"
             if value is not None and alone is not None
             else "not measured yet"
         )
@@ -172,11 +175,11 @@ def figures(
             else "no check yet",
         )
         kinds = [e.kind for e in events]
-        races = sum(k in ("retrain", "promoted", "refreshed", "rolled_back") for k in kinds)
         ui.tile(
             "Races",
             str(races),
-            note=f"{max(kinds.count('promoted') - 1, 0)} promoted, {kinds.count('refreshed')} refreshed, {kinds.count('rolled_back')} rolled back",
+            note=f"{max(kinds.count('promoted') - 1, 0)} promoted · {kinds.count('refreshed')} refreshed",
+            help=f"{kinds.count('rolled_back')} rolled back; the first model is not counted as a promotion.",
         )
 
 

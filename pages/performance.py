@@ -70,7 +70,7 @@ def show_chart(ctx: ui.Context, project: ProjectInfo, history: list[Any], metric
         )
         return
     never = plots.points_of(monitoring.performance_history(ctx.ws, project.id, role="never"), metric)
-    events = monitoring.events(ctx.ws, project.id)
+    events = ui.charted(monitoring.events(ctx.ws, project.id))
     threshold = project.policy.threshold if metric == project.policy.metric else None
     finding = plots.performance_finding(
         points,
@@ -81,7 +81,7 @@ def show_chart(ctx: ui.Context, project: ProjectInfo, history: list[Any], metric
     )
     with ui.card(
         finding,
-        f"{words.metric_label(metric)} per labelled batch · band: 95 % interval · dots: the first model, never retrained · ▲ promoted · ↻ refreshed · ▼ rolled back · ◆ drift found",
+        f"{words.metric_label(metric)} per labelled batch · band: 95 % interval · dots: the first model, never retrained · ▲ promoted · ▼ rolled back · ◆ drift found · green ticks: refreshed",
     ):
         figure = plots.performance_over_time(
             points,
