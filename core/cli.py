@@ -463,7 +463,8 @@ def _replay(args: argparse.Namespace) -> int:
         for k in ("accuracy", "kappa", "macro_f1", "mae", "rmse", "r2")
         if document.get(k) is not None
     )
-    text = f"{document['rows_scored']:,} rows in {document['batches']} batches: {scores}; {document['fits']} fits, {document['promotions']} promotions, {document['refreshes']} refreshes, {document['rollbacks']} rollbacks, {document['seconds']:.1f} s"
+    counts = ", ".join(f"{document[name]:,} {name}" for name in ("fits", "promotions", "refreshes", "rollbacks"))
+    text = f"{document['rows_scored']:,} rows in {document['batches']} batches: {scores}; {counts}, {document['seconds']:.1f} s"
     return _say(args, document, text)
 
 

@@ -79,6 +79,8 @@ def show_table(ctx: ui.Context, project: ProjectInfo, report: DriftReport, histo
     """The ranked features; returns the selected one."""
     scores = ranked(report)
     rows = table_rows(report, history)
+    if not any(row["Missing"] for row in rows):
+        rows = [{name: value for name, value in row.items() if name != "Missing"} for row in rows]
     for row in rows:
         row["Since"] = row["Since"].astimezone(ctx.zone) if row["Since"] else None
     top = max([*(v for row in rows for v in row["Course"]), project.policy.drift_gate * 1.5, 0.1])

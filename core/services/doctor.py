@@ -153,10 +153,8 @@ def _files(ws: Workspace) -> Iterator[Check]:
             )
         ]
         models = [(ws.models_path / path, sha) for path, sha in session.execute(select(ModelRow.path, ModelRow.sha256))]
-        learners = [
-            ws.models_path / path
-            for path in session.scalars(select(Project.learner_path).where(Project.learner_path.is_not(None)))
-        ]
+        named = session.scalars(select(Project.learner_path).where(Project.learner_path.is_not(None)))
+        learners = [ws.models_path / path for path in named if path is not None]
     yield _compare("batches", wanted)
     yield _compare("models", models)
     lost = [path for path in learners if not path.is_file()]
