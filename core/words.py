@@ -137,3 +137,8 @@ def standing(found: Score | None, threshold: float, metric: str) -> tuple[str, s
         f"**{label} is {number(found.value)}** on the newest {rows}{doubt}, {side} the threshold of {threshold:.2f}."
     )
     return ("bad" if short else "well"), sentence
+
+
+def wall(at: datetime | None, zone: tzinfo) -> datetime | None:
+    """Wall time in the zone without its name, as tables take it; absent stays absent."""
+    return None if at is None else at.astimezone(zone).replace(tzinfo=None)
