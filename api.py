@@ -33,6 +33,8 @@ STATIC = Path(__file__).parent / "core" / "http" / "static"
 PART_AGE_S = 3600.0
 ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", "/health", "health", telling.health),
+    ("GET", "/health/live", "live", telling.live),
+    ("GET", "/health/ready", "ready", telling.ready),
     ("GET", "/model-status", "model_status", telling.model_status),
     ("POST", "/predict", "predict", predicting.predict),
     ("POST", "/labels", "labels", storing.labels),
@@ -44,16 +46,11 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", "/predictions", "predictions", telling.predictions),
     ("GET", "/metrics", "metrics", telling.metrics),
 )
-PROBES: tuple[tuple[str, str, str, Handler], ...] = (
-    ("GET", "/health/live", "live", telling.live),
-    ("GET", "/health/ready", "ready", telling.ready),
-)
 ASSETS = {"docs.js": "text/javascript", "docs.css": "text/css"}
 # The documentation page may load and ask nothing but this server.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'"
 )
-requests = Requests()
 
 
 @asynccontextmanager
@@ -62,7 +59,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings = get_settings()
     set_up_logs(settings, "api")
     try:
-        api = await asyncio.to_thread(Api, settings, requests)
+        api = await asyncio.to_thread(Api, settings, app.state.requests)
     except ContinualError as error:
         logger.error("the API does not start: {error}", error=error)
         raise
@@ -76,32 +73,11 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await api.close()
 
 
-app = FastAPI(
-    title="Continual ML",
-    version="0.1.0",
-    description="Rows and labels in, predictions out; the model looks after itself.",
-    lifespan=lifespan,
-    docs_url=None,
-    redoc_url=None,
-    redirect_slashes=False,
-)
-for method, path, name, handler in ROUTES:
-    for prefix in ("", "/projects/{slug}"):
-        said = documents.told(name, by_project=bool(prefix))
-        app.add_api_route(prefix + path, handler, methods=[method], response_class=Response, **said)
-for method, path, name, handler in PROBES:
-    app.add_api_route(
-        path, handler, methods=[method], response_class=Response, **documents.told(name, by_project=False)
-    )
-
-
-@app.get("/docs", include_in_schema=False)
 async def docs() -> Response:
     """The documentation page; script and style come from here too."""
     return FileResponse(STATIC / "docs.html", media_type="text/html", headers={"Content-Security-Policy": POLICY})
 
 
-@app.get("/docs/{asset}", include_in_schema=False)
 async def docs_asset(asset: str) -> Response:
     """Script and style of the page."""
     if asset not in ASSETS:
@@ -109,15 +85,37 @@ async def docs_asset(asset: str) -> Response:
     return FileResponse(STATIC / asset, media_type=ASSETS[asset])
 
 
-def _openapi() -> dict[str, Any]:
-    if app.openapi_schema is None:
-        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        document["components"] = documents.components()
-        app.openapi_schema = document
-    return app.openapi_schema
+def create_app() -> FastAPI:
+    """The application; nothing is opened before it starts."""
+    app = FastAPI(
+        title="Continual ML",
+        version="0.1.0",
+        description="Rows and labels in, predictions out; the model looks after itself.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.requests = Requests()
+    for method, path, name, handler in ROUTES:
+        for prefix in ("",) if path.startswith("/health/") else ("", "/projects/{slug}"):
+            said = documents.told(name, by_project=bool(prefix))
+            app.add_api_route(prefix + path, handler, methods=[method], response_class=Response, **said)
+    app.add_api_route("/docs", docs, include_in_schema=False)
+    app.add_api_route("/docs/{asset}", docs_asset, include_in_schema=False)
+    for kind in (ContinualError, HTTPException):
+        app.add_exception_handler(kind, problems.handle)
+    app.add_middleware(Around, requests=app.state.requests)
+
+    def _openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+            document["components"] = documents.components()
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = _openapi  # type: ignore[method-assign]
+    return app
 
 
-app.openapi = _openapi  # type: ignore[method-assign]
-for kind in (ContinualError, HTTPException):
-    app.add_exception_handler(kind, problems.handle)
-app.add_middleware(Around, requests=requests)
+app = create_app()

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 PLACES_S = 0.5  # how old the list of projects may be
 INFERENCE_THREADS = 2  # one long call leaves the other for short ones
 WARM_AT_MOST = 4  # models loaded before anybody asks
+WARM_LOOK_S = 2.0  # how often a process without any model looks for the first one
 T = TypeVar("T")
 
 
@@ -63,6 +64,7 @@ class Api:
         self._champions_lock = threading.Lock()
         self._places: list[Place] = []
         self._places_at = -1.0
+        self._closing = threading.Event()
         self.writer: PredictionWriter
 
     def start(self) -> None:
@@ -72,6 +74,7 @@ class Api:
 
     async def close(self) -> None:
         """Answer what waits, then let go of everything."""
+        self._closing.set()
         await self.writer.close()
         self.inference.shutdown(wait=False, cancel_futures=True)
         self.ws.database.dispose()
@@ -94,24 +97,32 @@ class Api:
         return next((text for p in self._places if (text := loaded.problem(p.id)) is not None), None)
 
     def _warm_up(self) -> None:
-        """Load the champions and ask each once, so that the first caller does not wait for imports."""
-        try:
-            with self.ws.database.read() as session:
-                waiting = list(status.champions(session))[:WARM_AT_MOST]
-            if not waiting:
+        """Load the first champions and ask each once, so that no caller waits for imports; then end."""
+        while not self._closing.is_set():
+            try:
+                with self.ws.database.read() as session:
+                    waiting = list(status.champions(session))[:WARM_AT_MOST]
+                for project_id in waiting:
+                    self.warm(project_id)
+                if waiting:
+                    return
+            except ContinualError as error:
+                logger.info("a model was not warmed up: {error}", error=error)
                 return
-            from core.data.rows import rows_to_frame
-            from core.services.serving import predict
+            except Exception as error:  # the first caller is told what is wrong; the process goes on
+                logger.warning("models were not warmed up: {error}", error=type(error).__name__)
+                return
+            self._closing.wait(WARM_LOOK_S)
 
-            for project_id in waiting:
-                served = self.champions().get(project_id)
-                if served is not None:
-                    empty = dict.fromkeys(served.schema.names)
-                    predict(served, rows_to_frame([empty], served.schema)[0])
-        except ContinualError as error:
-            logger.info("a model was not warmed up: {error}", error=error)
-        except Exception as error:  # the first caller is told what is wrong; the process goes on
-            logger.warning("models were not warmed up: {error}", error=type(error).__name__)
+    def warm(self, project_id: int) -> None:
+        """Load a project's champion, if it has one, and ask it once."""
+        from core.data.rows import rows_to_frame
+        from core.services.serving import predict
+
+        served = self.champions().get(project_id)
+        if served is not None:
+            empty = dict.fromkeys(served.schema.names)
+            predict(served, rows_to_frame([empty], served.schema)[0])
 
     # --- who and where ------------------------------------------------------------------------------------------
 

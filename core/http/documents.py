@@ -467,7 +467,8 @@ def told(name: str, *, by_project: bool) -> dict[str, Any]:
         for code in document.errors
     }
     for code, (schema, example) in document.answers.items():
-        media, shape = (schema, {"type": "string"}) if isinstance(schema, str) else (JSON, _ref(schema))
+        media = schema if isinstance(schema, str) else JSON
+        shape: dict[str, Any] = {"type": "string"} if isinstance(schema, str) else dict(_ref(schema))
         if name == "predict":
             shape = {"anyOf": [_ref(Prediction), _ref(Predictions)]}
         words = {200: "Done", 202: "Accepted: it goes on"}.get(code, _ERRORS.get(code, ""))

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loguru import logger
 from starlette.requests import Request
 from starlette.responses import Response
 
-from core.errors import BadInput, Conflict, FieldProblem, NotAllowed, NotFound, TooLarge
+from core.errors import BadInput, Conflict, ContinualError, FieldProblem, NotAllowed, NotFound, TooLarge
 from core.http import bodies
 from core.http.access import Api, Caller, api_of
 from core.http.answers import answer_json
@@ -272,6 +273,8 @@ async def retrain(request: Request) -> Response:
         info = await asyncio.to_thread(_job, api, job)
         waited = time.monotonic() - began
         if info.status in ("done", "failed"):
+            if (info.result or {}).get("outcome") in ("promoted", "refreshed"):
+                await api.infer(_warm, api, caller)  # who asks next does not wait for it
             return answer_json(_cycle(info))
         if waited > WAIT_S:
             document = {"cycle": info.cycle_id, "job": job, "outcome": "running"}
@@ -297,6 +300,14 @@ def _start_worker(api: Api) -> None:
     from core.services import jobs
 
     jobs.start_worker(api.ws)
+
+
+def _warm(api: Api, caller: Caller) -> None:
+    assert caller.place is not None
+    try:
+        api.warm(caller.place.id)
+    except ContinualError as error:
+        logger.info("a model was not warmed up: {error}", error=error)
 
 
 def _cycle(info: JobInfo) -> dict[str, Any]:

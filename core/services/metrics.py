@@ -109,14 +109,14 @@ def metrics_text(ws: Workspace, now: datetime, *, project_id: int | None = None)
 
 def _stored(session: Session, slugs: Mapping[int, str]) -> list[tuple[Labels, float]]:
     counted = dict(
-        session.execute(select(Batch.project_id, func.sum(Batch.rows)).group_by(Batch.project_id)).tuples().all()
+        session.execute(select(Batch.project_id, func.sum(Batch.rows)).group_by(Batch.project_id)).all()
     )
     return [({"project": slug}, float(counted.get(key, 0))) for key, slug in slugs.items()]
 
 
 def _unsealed(session: Session) -> dict[int, int]:
     statement = select(Prediction.project_id, func.count()).where(Prediction.batch_id.is_(None))
-    return dict(session.execute(statement.group_by(Prediction.project_id)).tuples().all())
+    return dict(session.execute(statement.group_by(Prediction.project_id)).all())
 
 
 def _scores(session: Session, slugs: Mapping[int, str]) -> list[tuple[Labels, float | None]]:
@@ -159,7 +159,7 @@ def _installation(out: Exposition, session: Session, now: datetime) -> None:
         .where(or_(Job.status == "queued", Job.status == "running"))
         .group_by(Job.status)
     )
-    counted = {"queued": 0, "running": 0} | dict(jobs.tuples().all())
+    counted = {"queued": 0, "running": 0} | dict(jobs.all())
     out.family("continual_jobs", "gauge", "Jobs by status.", (({"status": s}, n) for s, n in counted.items()))
     newest = session.scalar(select(func.max(Label.created_at)))
     out.family(

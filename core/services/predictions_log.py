@@ -161,5 +161,5 @@ def row_ids(ws: Workspace, project_id: int, prediction_ids: Sequence[str]) -> di
     with ws.database.read() as session:
         for start in range(0, len(prediction_ids), IDS_AT_ONCE):
             some = prediction_ids[start : start + IDS_AT_ONCE]
-            found.update(session.execute(statement.where(Prediction.prediction_id.in_(some))).tuples().all())
+            found.update(session.execute(statement.where(Prediction.prediction_id.in_(some))).all())
     return found

@@ -60,7 +60,7 @@ def champions(session: Session) -> dict[int, int]:
     """Project id -> version that serves."""
     newest = select(func.max(ModelEvent.id)).group_by(ModelEvent.project_id)
     rows = session.execute(select(ModelEvent.project_id, ModelEvent.version).where(ModelEvent.id.in_(newest)))
-    return dict(rows.tuples().all())
+    return dict(rows.all())
 
 
 def scheduler_age(session: Session, now: datetime) -> float | None:

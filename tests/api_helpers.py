@@ -1,0 +1,68 @@
+"""What the tests of the API send."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import uvicorn
+
+from core.services import auth
+from core.storage.workspace import Workspace
+
+KEY = "k3y-of-this-installation"
+ADMIN = {"Authorization": f"Bearer {KEY}"}
+ROW = {"feature1": 0.1, "feature2": 2.0}
+
+
+def arrow(frame: pd.DataFrame) -> bytes:
+    """An Arrow stream."""
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+def npy(values: Any) -> bytes:
+    """An npy file."""
+    sink = io.BytesIO()
+    np.save(sink, np.asarray(values))
+    return sink.getvalue()
+
+
+def token(ws: Workspace, *scopes: str, project_id: int | None = None) -> dict[str, str]:
+    """Header of a new token."""
+    _, secret = auth.create_token(ws, "test", scopes, project_id, by="test", now=datetime.now(UTC))
+    return {"Authorization": f"Bearer {secret}"}
+
+
+@contextmanager
+def serving() -> Iterator[httpx.Client]:
+    """The API behind a real server on a free port, in this process, over the state folder of the settings."""
+    from api import create_app
+
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(), port=0, log_config=None, lifespan="on", timeout_graceful_shutdown=5)
+    )
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive(), "the API did not start"
+        time.sleep(0.005)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join(20)
