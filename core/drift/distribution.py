@@ -10,7 +10,6 @@ import numpy as np
 
 from core.drift import words
 from core.drift.univariate import category_table, middle, sorted_values
-from core.errors import NotEnoughRows
 from core.records import DriftScore, Feature
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ OTHER = "other"
 _TAILS = (0.002, 0.998)  # quantiles that the histogram spans; what lies beyond stands in its outer bins
 _LEAST_GAIN = 0.05  # share of rows from which a region counts as shifted
 _LEAST_SURE = 3.0  # standard errors that the gain must exceed besides: the region is chosen for its gain
+_LARGEST = 1e300  # beyond, differences of values overflow
 _LEAST_SHIFT = 0.1  # median shift, in interquartile ranges, from which a column is called higher or lower
 _LEAST_SPREAD = 1.2  # ratio of interquartile ranges from which it is said to vary more or less
 
@@ -60,11 +60,11 @@ def distribution(reference: pd.Series, current: pd.Series, feature: Feature) -> 
     """Both windows of one feature over common bins or categories.
 
     Raises:
-        NotEnoughRows: a window has no value at all.
+        ValueError: a window has no value at all: there is nothing to draw.
     """
     if feature.kind == "numeric":
         a, b = sorted_values(reference), sorted_values(current)
-        a, b = a[np.isfinite(a)], b[np.isfinite(b)]
+        a, b = a[np.abs(a) < _LARGEST], b[np.abs(b) < _LARGEST]
         _need_values(feature.name, len(a), len(b))
         return _of_numbers(a, b, feature)
     names, table = category_table(reference, current)
@@ -121,7 +121,7 @@ def _category_change(found: Distribution) -> str:
     if gone:
         value = max(gone, key=lambda c: share[c][0])
         return f"has lost a value: {value}, {words.share(share[value][0])} of rows before"
-    value = max(share, key=lambda c: abs(share[c][1] - share[c][0]))
+    value = max(share, key=lambda c: (round(abs(share[c][1] - share[c][0]), 9), share[c][1]))
     before, after = share[value]
     return f"has {'more' if after > before else 'fewer'} rows with {value}: {words.shares(before, after)}"
 
@@ -243,4 +243,4 @@ def _of_categories(names: tuple[str, ...], table: np.ndarray, feature: Feature) 
 
 def _need_values(name: str, n: int, m: int) -> None:
     if min(n, m) == 0:
-        raise NotEnoughRows(f"The distribution of {name} in each window", needed=1, found=min(n, m))
+        raise ValueError(f"{name} has {n:,} and {m:,} values in the windows: there is nothing to draw.")

@@ -33,6 +33,7 @@ def profile(frame: pd.DataFrame, schema: FeatureSchema) -> dict[str, Any]:
 
 def _numeric(column: pd.Series) -> dict[str, Any]:
     values = sorted_values(column)
+    values = values[np.isfinite(values)]
     n = len(values)
     summary: dict[str, Any] = {
         "kind": "numeric",
@@ -43,9 +44,10 @@ def _numeric(column: pd.Series) -> dict[str, Any]:
     }
     if n:
         # Rounded to seven digits: the profile is for reading and charts, the rows are stored beside it.
-        summary["mean"] = _rounded(values.mean())
-        summary["sd"] = _rounded(values.std(ddof=1)) if n > 1 else None
-        summary["quantiles"] = [_rounded(v) for v in np.quantile(values, QUANTILES)]
+        with np.errstate(over="ignore", invalid="ignore"):  # values near the largest double have no sd: None
+            summary["mean"] = _rounded(values.mean())
+            summary["sd"] = _rounded(values.std(ddof=1)) if n > 1 else None
+            summary["quantiles"] = [_rounded(v) for v in np.quantile(values, QUANTILES)]
     return summary
 
 

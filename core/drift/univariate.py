@@ -111,9 +111,8 @@ def headline(report: DriftReport) -> str:
     if not report.scores:
         text = "There is no feature to judge."
     elif not judged:
-        reasons = {s.reason for s in report.scores}
-        why = f": {reasons.pop()}" if len(reasons) == 1 else "."
-        text = f"No feature could be judged{why}"
+        reasons = {s.reason.removeprefix("not judged: ") for s in report.scores}
+        text = f"No feature could be judged{': ' + reasons.pop() if len(reasons) == 1 else ''}."
     elif drifted:
         verb = f"of {words.counted(len(judged), 'feature')} drifted"
         text = f"{len(drifted)} {verb}: {words.listed([s.name for s in drifted])}."
@@ -205,7 +204,8 @@ def _category_change(names: Sequence[str], table: np.ndarray) -> str:
             shown = [f"'{names[i]}' ({words.share(float(p[here, i]))} of rows)" for i in only]
             told.append(f"{word}: {words.listed(shown, at_most=_NAMED_CATEGORIES)}")
     if not told:
-        i = int(np.argmax(np.abs(p[1] - p[0])))
+        moved = p[1] - p[0]
+        i = int(np.argmax(np.abs(moved).round(12) + 1e-9 * (moved > 0)))  # of two that moved alike, the one that grew
         told.append(f"'{names[i]}' {words.shares(float(p[0, i]), float(p[1, i]))}")
     return "; ".join(told)
 
@@ -318,7 +318,7 @@ def category_table(reference: pd.Series, current: pd.Series) -> tuple[tuple[str,
 def middle(ordered: np.ndarray) -> float:
     """Median of sorted values."""
     n = len(ordered)
-    return float((ordered[(n - 1) // 2] + ordered[n // 2]) / 2)
+    return float(ordered[(n - 1) // 2] / 2 + ordered[n // 2] / 2)  # halves first: a sum could overflow
 
 
 def _too_few(what: str, n: int, m: int, needed: int) -> str:
