@@ -241,8 +241,31 @@ def _submit(ws: Workspace) -> None:
         state["sign-in error"] = str(error)
         return
     state.update(username=f"{user.name}@{user.epoch}", name=user.name, authentication_status=True, logout=None)
-    state["write cookie"] = True
+    state["write cookie"] = time.time() + COOKIE_DAYS * 86_400
     auth.note_visit(ws, user.name, datetime.now(UTC))
+
+
+def _write_cookie(ws: Workspace) -> None:
+    """Have the browser keep the sign-in; drawn in every run until its component says that it did.
+
+    The component's first answer starts another run. One that no longer draws it could take it away before it has set
+    the cookie, and the person would be signed out by the next reload. So each run asks for the very same cookie.
+    """
+    import jwt
+
+    state = st.session_state
+    ends = state.get("write cookie")
+    if not ends:
+        return
+    if state.get("set cookie") is True:
+        state["write cookie"] = None
+        return
+    token = jwt.encode(
+        {"username": state["username"], "exp_date": ends}, _cookie_key(str(ws.settings.home_path)), algorithm="HS256"
+    )
+    _authenticator(ws).cookie_controller.cookie_model.cookie_manager.set(
+        ws.settings.cookie_name, token, key="set cookie", expires_at=datetime.fromtimestamp(ends, tz=UTC)
+    )
 
 
 def _show_sign_in(ws: Workspace) -> None:
@@ -268,7 +291,7 @@ def _show_sign_in(ws: Workspace) -> None:
 
 def _sign_out(ws: Workspace, name: str) -> None:
     auth.sign_out_everywhere(ws, name)
-    for key in ("username", "name", "authentication_status"):
+    for key in ("username", "name", "authentication_status", "write cookie"):
         st.session_state[key] = None
     st.session_state["logout"] = True
 
@@ -354,8 +377,7 @@ def start_page(title: str, *, choose_project: bool = False, role: str = "viewer"
         if choose_project:
             context.project = _switcher(ws)
         _account(ws, user)
-    if st.session_state.pop("write cookie", False):
-        _authenticator(ws).cookie_controller.set_cookie()
+    _write_cookie(ws)
     if not context.may(role):
         st.error(
             f"{title} is for the role {role}; yours is {user.role}. An admin can change it.", icon=":material/lock:"
