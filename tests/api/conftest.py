@@ -27,7 +27,7 @@ def trained_home(tmp_path_factory: pytest.TempPathFactory, migrated_database: Pa
     home = tmp_path_factory.mktemp("trained") / "home"
     home.mkdir()
     shutil.copy(migrated_database, home / "continual.db")
-    ws = open_workspace(Settings(home=home))
+    ws = open_workspace(Settings(CONTINUAL_HOME=home))
     project = projects.create_project(ws, "default", source="generator", by="test", now=MADE_AT, policy="original")
     ingest.generate(ws, project, rows=600, features=2, seed=5, by="test", now=MADE_AT)
     with pytest.MonkeyPatch.context() as patch:
