@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import streamlit as st
 from pydantic import SecretStr
 
-from core import ui
+from core import ui, words
 from core.errors import ContinualError
 from core.services import auth, doctor, inventory
 
@@ -48,8 +48,8 @@ def show_people(ctx: ui.Context) -> None:
                     "Name": p.name,
                     "Role": p.role,
                     "May": ROLES.get(p.role, ""),
-                    "Since": p.created_at,
-                    "Last seen": p.last_seen_at,
+                    "Since": words.wall(p.created_at, ctx.zone),
+                    "Last seen": words.wall(p.last_seen_at, ctx.zone),
                 }
                 for p in people
             ],
@@ -63,8 +63,7 @@ def show_people(ctx: ui.Context) -> None:
             key="people",
             alt=f"{len(people)} people with their role",
             column_config={
-                name: st.column_config.DatetimeColumn(format="D MMM, HH:mm", timezone=ctx.timezone)
-                for name in ("Since", "Last seen")
+                name: st.column_config.DatetimeColumn(format="D MMM, HH:mm") for name in ("Since", "Last seen")
             },
         )
         at = chosen.selection.rows[0] if chosen.selection.rows else 0
@@ -178,8 +177,8 @@ def show_tokens(ctx: ui.Context) -> None:
                         "Begins": t.prefix + "…",
                         "Scopes": ", ".join(t.scopes),
                         "Project": names.get(t.project_id, "deleted") if t.project_id else WHOLE,
-                        "Expires": t.expires_at,
-                        "Last used": t.last_used_at,
+                        "Expires": words.wall(t.expires_at, ctx.zone),
+                        "Last used": words.wall(t.last_used_at, ctx.zone),
                     }
                     for t in tokens
                 ],
@@ -193,14 +192,16 @@ def show_tokens(ctx: ui.Context) -> None:
                 key="tokens",
                 alt=f"{len(tokens)} tokens with scopes, project and expiry",
                 column_config={
-                    name: st.column_config.DatetimeColumn(format="D MMM, HH:mm", timezone=ctx.timezone)
-                    for name in ("Expires", "Last used")
+                    name: st.column_config.DatetimeColumn(format="D MMM, HH:mm") for name in ("Expires", "Last used")
                 },
             )
             at = chosen.selection.rows[0] if chosen.selection.rows else 0
             token = tokens[min(at, len(tokens) - 1)]
             if st.button(
-                f"Revoke “{token.name}”", icon=":material/block:", key="revoke", disabled=token.revoked_at is not None
+                f"Revoke “{ui.plain(token.name)}”",
+                icon=":material/block:",
+                key="revoke",
+                disabled=token.revoked_at is not None,
             ):
                 revoke_dialog(ctx, token)
     new_token(ctx, names)
@@ -258,7 +259,7 @@ def new_token(ctx: ui.Context, names: dict[int, str]) -> None:
         ui.error_box(error)
         return
     st.session_state["made-token"] = (info.name, secret)
-    ui.toast_next(f"Token “{info.name}” is created.", icon=":material/key:")
+    ui.toast_next(f"Token “{ui.plain(info.name)}” is created.", icon=":material/key:")
     st.rerun()
 
 
@@ -272,7 +273,7 @@ def revoke_dialog(ctx: ui.Context, token: Any) -> None:
     if st.button("Revoke", type="primary", key="revoke-yes"):
         act(
             lambda: auth.revoke_token(ctx.ws, token.id, by=ctx.user.name, now=ctx.now),
-            f"Token “{token.name}” is revoked.",
+            f"Token “{ui.plain(token.name)}” is revoked.",
         )
 
 
@@ -321,7 +322,7 @@ def show_audit(ctx: ui.Context) -> None:
     pages = max(math.ceil(total / AUDIT_ROWS), 1)
     rows = [
         {
-            "When": e.at,
+            "When": words.wall(e.at, ctx.zone),
             "Who": e.who,
             "What": e.what,
             "Project": (names.get(e.project_id, "deleted") if e.project_id else None),
@@ -342,7 +343,7 @@ def show_audit(ctx: ui.Context) -> None:
             placeholder="–",
             alt=f"{len(rows)} of {total} changes",
             column_config={
-                "When": st.column_config.DatetimeColumn(format="D MMM, HH:mm:ss", timezone=ctx.timezone),
+                "When": st.column_config.DatetimeColumn(format="D MMM, HH:mm:ss"),
                 "Before": st.column_config.TextColumn(width="medium"),
                 "After": st.column_config.TextColumn(width="medium"),
             },
@@ -368,7 +369,7 @@ def show_health(ctx: ui.Context) -> None:
         {"Check": c.name, "State": "✓ Well" if c.ok else "✕ Not well", "Found": c.detail, "To do": c.mend or None}
         for c in checks
     ]
-    with ui.verdict("bad" if bad else "well", found):
+    with ui.verdict("bad" if bad else "well", found, word="Not well" if bad else "Well"):
         ui.download_table("The checks as CSV", "health.csv", rows)
     with ui.card("What was looked at", "The same checks as `python -m core.cli doctor`"):
         st.dataframe(

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from core import plots, ui
+from core import plots, ui, words
 from core.errors import ContinualError
 from core.learning.policy import POLICIES, TRIGGERS, describe, policy_from_document, policy_to_document
 from core.records import CycleReport, Evidence, Policy, ProjectInfo
@@ -52,36 +52,34 @@ def show_verdict(ctx: ui.Context, project: ProjectInfo, last: CycleReport | None
         age = jobs.heartbeat_age(session, ctx.now)
     interval = ctx.ws.settings.check_interval_s
     if project.paused:
-        state, next_check = "watch", "**Checks are paused: nothing happens by itself.**"
+        state, word, next_check = "watch", "Paused", "**Checks are paused: nothing happens by itself.**"
     elif age is None:
-        state, next_check = "unknown", "**No scheduler has run here yet: checks happen when somebody asks.**"
+        state, word = "unknown", "By hand"
+        next_check = "**No scheduler has run here yet: checks happen when somebody asks.**"
     elif age > jobs.MISSED_BEATS * interval:
-        state, next_check = (
-            "bad",
-            f"**The scheduler has been silent for {ui.seconds(age)}.** Start it: `make run`, or `python scheduler.py`.",
-        )
+        state, word = "bad", "Silent"
+        next_check = f"**The scheduler has been silent for {ui.seconds(age)}.** Start it: `make run`."
     else:
-        state, next_check = (
-            "well",
-            f"**Next check in {ui.seconds(max(interval - age, 0.0))}**, then every {ui.seconds(interval)}.",
-        )
+        state, word = "well", "Runs"
+        next_check = f"**Next check in {ui.seconds(max(interval - age, 0.0))}**, then every {ui.seconds(interval)}."
     if last is not None and last.status == "failed":
-        state = "bad"
-    decided = (
-        f" Last decision, {ui.when(last.started_at, ctx)}: {DECISIONS.get(last.decision, 'none').split(' ')[-1].lower()}. {ui.plain(last.reason or last.error or '')}"
-        if last
-        else " No check has found anything new yet."
-    )
-    rule = next(
-        (
-            line
-            for name, line in zip(project.policy.triggers, describe(project.policy), strict=False)
-            if name == "below_threshold"
-        ),
-        "",
-    )
-    with ui.verdict(state, f"{next_check} Policy {ui.plain(project.policy.name)}: {ui.plain(rule)}{decided}"):
+        state, word = "failed", "Failed"
+    by_trigger = dict(zip(project.policy.triggers, describe(project.policy), strict=False))
+    rule = by_trigger.get("below_threshold", "No score threshold starts a race.")
+    text = f"{next_check} Policy {ui.plain(project.policy.name)}: {ui.plain(rule)} {last_words(ctx, last)}"
+    with ui.verdict(state, text, word=word):
         ui.download_json("This policy as JSON", f"{project.slug}-policy.json", policy_to_document(project.policy))
+
+
+def last_words(ctx: ui.Context, last: CycleReport | None) -> str:
+    """The last decision in a sentence."""
+    if last is None:
+        return "No check has found anything new yet."
+    if last.status == "failed":
+        return (
+            f"The last check failed {ui.when(last.started_at, ctx)}: {ui.plain(last.error or 'no reason was stored')}"
+        )
+    return f"Last decision, {ui.when(last.started_at, ctx)}: **{last.decision or 'none yet'}**. {ui.plain(last.reason)}"
 
 
 def show_policy(ctx: ui.Context, project: ProjectInfo) -> None:
@@ -91,8 +89,10 @@ def show_policy(ctx: ui.Context, project: ProjectInfo) -> None:
         f"The policy “{policy.name}”: {ui.counted(len(policy.triggers), 'trigger')}, {gate_words(policy)}",
         "It counts from the next cycle on; every cycle keeps the policy it was decided by",
     ):
-        for line in describe(policy):
-            st.markdown(f"- {ui.plain(line)}")
+        lines = describe(policy)
+        columns = st.columns(2)
+        for column, part in zip(columns, (lines[: len(policy.triggers)], lines[len(policy.triggers) :]), strict=True):
+            column.markdown("\n".join(f"- {ui.plain(line)}" for line in part))
         with st.container(horizontal=True):
             closed = not ctx.may("operator")
             if st.button("Edit", icon=":material/edit:", key="edit", disabled=closed, help=ctx.why_not("operator")):
@@ -214,18 +214,18 @@ def edit_dialog(ctx: ui.Context, project: ProjectInfo) -> None:
 # --- what it did -----------------------------------------------------------------------------------------------------
 
 
-def cycle_line(cycle: CycleReport) -> dict[str, Any]:
+def cycle_line(ctx: ui.Context, cycle: CycleReport) -> dict[str, Any]:
     """One cycle as a line of the table."""
     evidence = cycle.evidence
     version = f" v{cycle.champion_after}" if cycle.outcome in ("promoted", "refreshed", "rolled_back") else ""
     outcome = OUTCOMES.get(cycle.outcome, cycle.outcome)
     return {
         "Cycle": cycle.id,
-        "When": cycle.started_at,
+        "When": words.wall(cycle.started_at, ctx.zone),
         "Cause": cycle.cause,
         "Rows": evidence.n_rows if evidence else None,
         "Score": evidence.score if evidence else None,
-        "Drifted": evidence.share_drifted if evidence else None,
+        "Drifted": None if evidence is None or evidence.share_drifted is None else round(100 * evidence.share_drifted),
         "Decision": "… Running" if cycle.status == "running" else DECISIONS.get(cycle.decision, cycle.decision) or None,
         "Outcome": outcome + version if outcome else None,
         "Seconds": cycle.seconds,
@@ -254,7 +254,7 @@ def show_cycles(ctx: ui.Context, project: ProjectInfo, total: int) -> CycleRepor
             )
             st.space("stretch")
             found, _ = monitoring.cycles(ctx.ws, project.id, limit=PAGE_ROWS, offset=(page - 1) * PAGE_ROWS)
-            lines = [cycle_line(c) for c in found]
+            lines = [cycle_line(ctx, c) for c in found]
             ui.download_table("This page of cycles as CSV", f"{project.slug}-cycles-{page}.csv", lines)
         ids = [c.id for c in found]
         at = ids.index(named) if named in ids else 0
@@ -272,11 +272,11 @@ def show_cycles(ctx: ui.Context, project: ProjectInfo, total: int) -> CycleRepor
             alt=f"{len(found)} of {total} cycles with cause, evidence, decision and outcome",
             column_config={
                 "Cycle": st.column_config.NumberColumn(width=60),
-                "When": st.column_config.DatetimeColumn(format="D MMM, HH:mm", timezone=ctx.timezone, width=110),
+                "When": st.column_config.DatetimeColumn(format="D MMM, HH:mm", width=110),
                 "Cause": st.column_config.TextColumn(width=80),
                 "Rows": st.column_config.NumberColumn(format="localized", width=65),
                 "Score": st.column_config.NumberColumn(format="%.3f", width=65),
-                "Drifted": st.column_config.NumberColumn(format="percent", width=75),
+                "Drifted": st.column_config.NumberColumn(format="%d %%", width=75, help="Share of the features"),
                 "Decision": st.column_config.TextColumn(width=100),
                 "Outcome": st.column_config.TextColumn(width=150),
                 "Seconds": st.column_config.NumberColumn(format="%.1f", width=75),
@@ -306,7 +306,7 @@ def evidence_lines(evidence: Evidence) -> list[tuple[str, str]]:
         )
         + f", n = {evidence.score_n:,}"
     )
-    names = ", ".join(evidence.drifted[:4]) + (
+    names = ", ".join(map(ui.plain, evidence.drifted[:4])) + (
         f" and {len(evidence.drifted) - 4} more" if len(evidence.drifted) > 4 else ""
     )
     drift = (
@@ -408,8 +408,8 @@ def show_race_and_verdict(ctx: ui.Context, cycle: CycleReport) -> None:
             key=f"race-{cycle.id}",
             alt=f"Scores of {len(cycle.candidates)} candidates",
         )
-        ui.link(
-            "pages/train.py",
+        st.page_link(
+            ui.page_path("train"),
             label="Open on Train",
             icon=":material/open_in_new:",
             query_params={"cycle": str(cycle.id)},
@@ -459,9 +459,7 @@ def main() -> None:
             disabled=not ctx.may("operator"),
             help=ctx.why_not("operator"),
         ):
-            st.session_state["job"] = jobs.request_cycle(
-                ctx.ws, project.id, cause="button", force=False, by=ctx.user.name, now=ctx.now
-            )
+            st.session_state["job"] = ui.request_cycle(ctx, force=False)
     if (job := st.session_state.pop("job", None)) is not None:
         ui.follow_job(ctx, job)
         project = ctx.refreshed()

@@ -6,13 +6,13 @@ import dataclasses
 import math
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import streamlit as st
 
-from core import ui
+from core import ui, words
 from core.errors import ContinualError
-from core.records import BatchInfo, FeatureSchema, ProjectInfo
+from core.records import BatchInfo, FeatureKind, FeatureSchema, ProjectInfo
 from core.services import ingest, projects
 from core.services.inventory import inventory
 
@@ -25,8 +25,18 @@ PREVIEW_ROWS = 8
 SCHEMA_ROWS = 200  # columns that the editor and the table of columns show; a wide file keeps what was inferred
 DOWNLOAD_ROWS = 50_000
 VIEWS = {"stored": "Stored", "rows": "Add rows", "labels": "Add labels", "new": "New project"}
+SOURCES = {
+    "sample": "from a bundled sample",
+    "file": "from a file",
+    "generator": "from the generator",
+    "api": "made over the API",
+}
 WAYS = {"sample": "Bundled sample", "file": "A file of yours", "generator": "Generator"}
-TASKS = {"": "as inferred", "classification": "one of some classes", "regression": "a number"}
+TASKS: dict[Literal["classification", "regression"] | None, str] = {
+    None: "as inferred",
+    "classification": "one of some classes",
+    "regression": "a number",
+}
 KINDS = ("numeric", "categorical", "boolean")
 NONE = "(none)"
 KEPT = "as it was"
@@ -49,9 +59,9 @@ def show_stored(ctx: ui.Context, project: ProjectInfo) -> None:
         )
     else:
         state, found = "well", f"**{whole}, nothing odd in any of them.**"
-    newest = f"; the newest is from {ui.when(held.last_at, ctx)}" if held.last_at else ""
+    newest = f"; newest row: {ui.when(held.last_at, ctx)}" if held.last_at else ""
     found += f" {ui.counted(project.rows, 'row')}, {ui.count(project.labelled)} of them with a label{newest}."
-    with ui.verdict(state, found):
+    with ui.verdict(state, found, word="To know" if held.with_problems else "Sound"):
         offer_rows(ctx, project)
     with ui.tiles():
         ui.tile("Rows", ui.count(project.rows), note=f"{len(project.schema.names) if project.schema else 0} features")
@@ -59,7 +69,7 @@ def show_stored(ctx: ui.Context, project: ProjectInfo) -> None:
         ui.tile(
             "Batches", ui.count(held.batches), note=f"{ui.count(held.undone)} undone" if held.undone else "none undone"
         )
-        ui.tile("With problems", ui.count(held.with_problems), note="batches")
+        ui.tile("To know about", ui.count(held.with_problems), note="batches")
     show_batches(ctx, project)
     show_columns(project)
 
@@ -86,7 +96,7 @@ def show_batches(ctx: ui.Context, project: ProjectInfo) -> None:
         page = st.pagination(pages, key="page", bind="query-params") if pages > 1 else 1
         batches, _ = ingest.list_batches(ctx.ws, project.id, limit=PAGE_ROWS, offset=(page - 1) * PAGE_ROWS)
         chosen = below.dataframe(
-            [batch_line(batch) for batch in batches],
+            [batch_line(ctx, batch) for batch in batches],
             hide_index=True,
             row_height=32,
             height="content",
@@ -97,8 +107,8 @@ def show_batches(ctx: ui.Context, project: ProjectInfo) -> None:
             key=f"batches-{page}",
             alt=f"{len(batches)} of {total} batches with their rows, labels and state",
             column_config={
-                "Stored": st.column_config.DatetimeColumn(format="D MMM, HH:mm", timezone=ctx.timezone),
-                "Newest row": st.column_config.DatetimeColumn(format="D MMM, HH:mm", timezone=ctx.timezone),
+                "Stored": st.column_config.DatetimeColumn(format="D MMM, HH:mm"),
+                "Newest row": st.column_config.DatetimeColumn(format="D MMM, HH:mm"),
                 "Rows": st.column_config.NumberColumn(format="localized"),
                 "Labelled": st.column_config.NumberColumn(format="localized"),
             },
@@ -108,7 +118,7 @@ def show_batches(ctx: ui.Context, project: ProjectInfo) -> None:
         show_batch(ctx, project, batches[at])
 
 
-def batch_line(batch: BatchInfo) -> dict[str, Any]:
+def batch_line(ctx: ui.Context, batch: BatchInfo) -> dict[str, Any]:
     """One batch as a line of the table."""
     if batch.undone:
         state = "✕ Undone"
@@ -121,8 +131,8 @@ def batch_line(batch: BatchInfo) -> dict[str, Any]:
         "State": state + (" · backfill" if batch.backfill else ""),
         "Rows": batch.rows,
         "Labelled": batch.labelled,
-        "Newest row": batch.last_at,
-        "Stored": batch.created_at,
+        "Newest row": words.wall(batch.last_at, ctx.zone),
+        "Stored": words.wall(batch.created_at, ctx.zone),
         "Origin": batch.origin,
     }
 
@@ -179,6 +189,7 @@ def show_columns(project: ProjectInfo) -> None:
     if schema is None:
         return
     named = {"Id": schema.id_column, "Time": schema.time_column}
+    any_values = any(f.categories for f in schema.features)
     extra = "".join(f" · {role.lower()} column {ui.plain(column)}" for role, column in named.items() if column)
     goal = "a number" if schema.task == "regression" else f"one of {len(schema.classes)} classes"
     with ui.card(
@@ -205,6 +216,7 @@ def show_columns(project: ProjectInfo) -> None:
             height="content" if len(schema.features) <= 12 else 430,
             placeholder="–",
             alt=f"{len(schema.features)} features with their kinds and the range seen in the first batch",
+            column_order=["Feature", "Kind", "Lowest", "Highest"] + (["Values"] if any_values else []),
             column_config={
                 "Lowest": st.column_config.NumberColumn(format="%.4g"),
                 "Highest": st.column_config.NumberColumn(format="%.4g"),
@@ -303,15 +315,15 @@ def take_later_file(
         st.warning(ui.plain(problem), icon=":material/info:")
     if not taken.problems:
         st.success("Every column is there and of its kind.", icon=":material/check_circle:")
-    if st.button(
+    asked = st.button(
         f"Store {ui.counted(len(frame), 'row')}",
         type="primary",
         icon=":material/save:",
         key="store",
         disabled=not ctx.may("operator"),
-    ):
-        if store(ctx, project, frame, origin=file.name):
-            open_project(project.slug)
+    )
+    if asked and store(ctx, project, frame, origin=file.name):
+        open_project(project.slug)
 
 
 def store(
@@ -437,7 +449,7 @@ def choose_schema(file: UploadedFile, frame: pd.DataFrame) -> FeatureSchema | No
                     target=target,
                     id_column=None if id_column == NONE else id_column,
                     time_column=None if time_column == NONE else time_column,
-                    task=task or None,
+                    task=task,
                 )
         except ContinualError as error:
             ui.error_box(error)
@@ -486,9 +498,8 @@ def correct_kinds(file: UploadedFile, frame: pd.DataFrame, inferred: FeatureSche
             f"The first {SCHEMA_ROWS} of {ui.count(len(inferred.features))} columns can be corrected here; the others keep what was inferred."
         )
     unused = set(edited.loc[~edited["Use"], "Column"])
-    corrected = {
-        row.Column: row.Kind for row, f in zip(edited.itertuples(index=False), shown, strict=True) if row.Kind != f.kind
-    }
+    kinds: list[FeatureKind] = edited["Kind"].tolist()
+    corrected = {f.name: kind for f, kind in zip(shown, kinds, strict=True) if kind != f.kind}
     schema = inferred
     try:
         if corrected:
@@ -715,7 +726,7 @@ def sample_form(ctx: ui.Context) -> None:
         ui.error_box(error)
         return
     ui.toast_next(
-        f"{made.name}: {ui.counted(made.rows, 'row')} stored. Open Live to watch it learn.",
+        f"{ui.plain(made.name)}: {ui.counted(made.rows, 'row')} stored. Open Live to watch it learn.",
         icon=":material/check_circle:",
     )
     open_project(made.slug)
@@ -730,7 +741,12 @@ def main() -> None:
     project = ctx.project
     if (wanted := st.session_state.pop("open-view", None)) is not None:
         st.session_state["view"] = wanted
-    with ui.head_row("Data", "nothing stored yet" if project is None else f"{project.name}, from {project.source}"):
+    with ui.head_row(
+        "Data",
+        "nothing stored yet"
+        if project is None
+        else f"{ui.plain(project.name)}, {SOURCES.get(project.source, project.source)}",
+    ):
         view = st.segmented_control(
             "View",
             list(VIEWS),

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import streamlit as st
 
-from core import plots, ui
+from core import plots, ui, words
 from core.errors import ContinualError
 from core.learning.policy import verdict as judge
 from core.records import Comparison, ModelVersion, ProjectInfo
@@ -37,12 +37,14 @@ def show_verdict(ctx: ui.Context, project: ProjectInfo, versions: list[ModelVers
             ui.download_table("The versions as CSV", f"{project.slug}-versions.csv", rows)
         return
     _, since, _, event, reason = spans[-1]
-    rolled = event == "rolled_back"
-    how = {"promoted": "promoted", "refreshed": "a refresh of the one before", "rolled_back": "brought back"}[event]
-    found = f"**v{champion.version} serves since {ui.when(since, ctx)}**, {how}"
-    found += f": {ui.plain(reason)}" if reason else "."
-    learnt = f" It learnt from {ui.counted(champion.n_rows, 'row')}." if champion.n_rows else ""
-    with ui.verdict("watch" if rolled else "well", found + learnt):
+    how = {"promoted": "promoted", "refreshed": "a refresh", "rolled_back": "brought back by a rollback"}[event]
+    found = f"**v{champion.version} serves**, {how} {ui.when(since, ctx)}"
+    found += f": {ui.plain(reason.rstrip('.'))}." if reason else "."
+    if champion.n_rows:
+        found += f" It learnt from {ui.counted(champion.n_rows, 'row')}."
+    with ui.verdict(
+        "watch" if event == "rolled_back" else "well", found, word="Rolled back" if event == "rolled_back" else "Serves"
+    ):
         ui.download_table("The versions as CSV", f"{project.slug}-versions.csv", rows)
 
 
@@ -59,7 +61,7 @@ def show_timeline(ctx: ui.Context, spans: list[Any]) -> None:
         ", ".join(told) + " since the first model" if told else "The first model has served all along",
         "Which version served when · hatched: brought back by a rollback",
     ):
-        figure = plots.versions(tuple(spans[-SPANS:]), now=ctx.now, colors=ctx.colors)
+        figure = plots.versions(tuple(spans[-SPANS:]), now=ctx.now, colors=ctx.colors, zone=ctx.timezone)
         ui.chart(figure, key="versions-chart", alt=f"{len(spans)} serving spans from v{spans[0][0]} to v{spans[-1][0]}")
         with st.container(horizontal=True, vertical_alignment="bottom"):
             zone = ZoneInfo(ctx.timezone or "UTC")
@@ -103,8 +105,8 @@ def version_line(ctx: ui.Context, version: ModelVersion, metric: str) -> dict[st
         "Family": version.family,
         "Score": version.metrics.get(metric),
         "Rows": version.n_rows,
-        "Made": version.created_at,
-        "Promoted": version.promoted_at,
+        "Made": words.wall(version.created_at, ctx.zone),
+        "Promoted": words.wall(version.promoted_at, ctx.zone),
         "From": "your import"
         if version.source == "import"
         else f"cycle {version.cycle_id}"
@@ -131,13 +133,13 @@ def show_versions(ctx: ui.Context, project: ProjectInfo, versions: list[ModelVer
             selection_default={"selection": {"rows": [0]}},
             key="versions",
             alt=f"{len(versions)} versions with their state, family and score",
+            column_order=["Version", "State", "Score", "Rows", "Made", "Family"],
             column_config={
-                "Version": st.column_config.TextColumn(width=65),
-                "State": st.column_config.TextColumn(width=105),
+                "Version": st.column_config.TextColumn(width=60),
+                "State": st.column_config.TextColumn(width=95),
                 "Score": st.column_config.NumberColumn(format="%.3f", width=60),
-                "Rows": st.column_config.NumberColumn(format="localized", width=65),
-                "Made": st.column_config.DatetimeColumn(format="D MMM, HH:mm", timezone=ctx.timezone, width=105),
-                "Promoted": st.column_config.DatetimeColumn(format="D MMM, HH:mm", timezone=ctx.timezone, width=105),
+                "Rows": st.column_config.NumberColumn(format="localized", width=60, help="Rows it learnt from"),
+                "Made": st.column_config.DatetimeColumn(format="D MMM, HH:mm", width=105),
             },
         )
     at = chosen.selection.rows[0] if chosen.selection.rows else 0
@@ -155,12 +157,16 @@ def show_version(ctx: ui.Context, project: ProjectInfo, version: ModelVersion) -
     )
     with ui.card(
         f"v{version.version}: {made}",
-        f"{'imported' if version.source == 'import' else 'made by the loop'}{span} · data digest {version.data_digest or 'none'}",
+        f"{'imported' if version.source == 'import' else 'made by the loop'}{span} · data digest {(version.data_digest or 'none')[:12]}",
     ):
         if members:
             st.dataframe(
                 [
-                    {"Member": m.get("name") or m.get("family"), "Weight": m.get("weight"), "Rows": m.get("n_rows")}
+                    {
+                        "Member": m.get("name") or m.get("family"),
+                        "Vote": None if m.get("weight") is None else round(100 * m["weight"]),
+                        "Rows": m.get("n_rows"),
+                    }
                     for m in members
                 ],
                 hide_index=True,
@@ -169,10 +175,11 @@ def show_version(ctx: ui.Context, project: ProjectInfo, version: ModelVersion) -
                 placeholder="–",
                 alt=f"Members of v{version.version} with their weights",
                 column_config={
-                    "Weight": st.column_config.ProgressColumn(
-                        format="percent", min_value=0.0, max_value=1.0, color="blue"
+                    "Member": st.column_config.TextColumn(width=180),
+                    "Vote": st.column_config.ProgressColumn(
+                        format="%d %%", min_value=0, max_value=100, color="blue", width=85
                     ),
-                    "Rows": st.column_config.NumberColumn(format="localized"),
+                    "Rows": st.column_config.NumberColumn(format="localized", width=60),
                 },
             )
         with st.container(horizontal=True):
@@ -202,7 +209,14 @@ def show_version(ctx: ui.Context, project: ProjectInfo, version: ModelVersion) -
                 help=ctx.why_not("operator"),
             ):
                 rollback_dialog(ctx, project, version)
-        st.caption(f"sha256 {(version.sha256 or 'none')[:16]}… · MLflow run {version.run_id or 'none'}")
+        if version.cycle_id:
+            st.page_link(
+                ui.page_path("automation"),
+                label=f"Why it was let in, or not: cycle {version.cycle_id}",
+                icon=":material/open_in_new:",
+                query_params={"cycle": str(version.cycle_id)},
+            )
+        st.caption(f"sha256 {(version.sha256 or 'none')[:16]}… · MLflow run {(version.run_id or 'none yet')[:12]}")
 
 
 def all_versions(ctx: ui.Context, project: ProjectInfo) -> list[ModelVersion]:
@@ -222,7 +236,8 @@ def promote_dialog(ctx: ui.Context, project: ProjectInfo, version: ModelVersion)
         else "it was never scored in a race"
     )
     st.markdown(
-        f"**v{version.version}** ({ui.plain(version.family)}, {measured}) answers every prediction of {ui.plain(project.name)} within 2 seconds, in place of {now_serving}, which stays one click away: Roll back."
+        f"**v{version.version}** ({ui.plain(version.family)}, {measured}) answers every prediction of "
+        f"{ui.plain(project.name)} within 2 seconds, in place of {now_serving}, which stays one click away: Roll back."
     )
     reason = st.text_input(
         "Reason, for the audit",
@@ -354,9 +369,9 @@ def comparison_finding(found: Comparison, a: int, b: int) -> str:
     if d is None or d.value is None:
         return f"v{b} and v{a} cannot be told apart: no row to judge by"
     if d.low is not None and d.low > 0:
-        return f"v{b} is better than v{a} by {ui.points(d.value, found.metric)}"
+        return f"v{b} is better than v{a}: {ui.points(d.value, d.metric)}"
     if d.high is not None and d.high < 0:
-        return f"v{b} is worse than v{a} by {ui.points(abs(d.value), found.metric)}"
+        return f"v{b} is worse than v{a}: {ui.points(d.value, d.metric)}"
     return f"No clear difference between v{b} and v{a}"
 
 
@@ -368,7 +383,9 @@ def comparison_caption(found: Comparison) -> str:
 def show_clauses(ctx: ui.Context, project: ProjectInfo, found: Comparison) -> None:
     """The difference with its interval, and what each clause of the policy says to it."""
     if not found.n:
-        st.markdown("There is no labelled row that neither has learnt from. Wait for new labels, or compare older versions.")
+        st.markdown(
+            "There is no labelled row that neither has learnt from. Wait for new labels, or compare older versions."
+        )
         return
     ui.chart(plots.comparison(found, colors=ctx.colors), key="comparison-chart", alt=ui.interval_text(found.difference))
     said = judge(found, project.policy)
@@ -482,7 +499,7 @@ def main() -> None:
         ui.empty(
             "No model yet.",
             "The first race registers the first version; from then on every change of champion is kept here.",
-            page="pages/train.py",
+            page="train",
             action="Go to Train",
         )
         if project.schema is not None:
@@ -491,7 +508,7 @@ def main() -> None:
     show_verdict(ctx, project, versions, spans)
     if spans:
         show_timeline(ctx, spans)
-    left, right = st.columns([1.7, 1])
+    left, right = st.columns([1.5, 1])
     with left:
         chosen = show_versions(ctx, project, versions)
     with right:

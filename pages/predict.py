@@ -275,13 +275,16 @@ def main() -> None:
                 bind="query-params",
                 label_visibility="collapsed",
             )
+    if (problem := ui.champions().problem(project.id)) is not None:
+        st.error(ui.plain(problem), icon=":material/error:")
     if served is None:
-        ui.empty(
-            "No champion yet.",
-            "Predictions come from the model that won a race. Start the first one.",
-            page="pages/train.py",
-            action="Go to Train",
-        )
+        if problem is None:
+            ui.empty(
+                "No champion yet.",
+                "Predictions come from the model that won a race. Start the first one.",
+                page="train",
+                action="Go to Train",
+            )
         return
     if way == "row":
         one_row(ctx, project, served)

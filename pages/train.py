@@ -8,7 +8,7 @@ import streamlit as st
 
 from core import plots, ui
 from core.records import Candidate, CycleReport, ProjectInfo
-from core.services import inventory, jobs
+from core.services import inventory
 
 RACES = 100  # how many earlier races the picker offers
 
@@ -24,13 +24,11 @@ def start_race(ctx: ui.Context, project: ProjectInfo) -> None:
         disabled=not (ready and ctx.may("operator")),
         help=ctx.why_not("operator"),
     ):
-        st.session_state["job"] = jobs.request_cycle(
-            ctx.ws, project.id, cause="button", force=True, by=ctx.user.name, now=ctx.now
-        )
+        st.session_state["job"] = ui.request_cycle(ctx, force=True)
 
 
-def headline(race: CycleReport) -> tuple[str, str]:
-    """State and finding of a race, with the numbers that it rests on."""
+def headline(race: CycleReport) -> tuple[str, str, str]:
+    """State, its word and finding of a race, with the numbers that it rests on."""
     ran = [c for c in race.candidates if c.error is None]
     members = [c for c in ran if c.weight]
     best = best_of(race.candidates)
@@ -44,16 +42,13 @@ def headline(race: CycleReport) -> tuple[str, str]:
         f"a committee of {len(members)}" if len(members) > 1 else (ui.plain(members[0].name) if members else "nothing")
     )
     if race.status == "failed":
-        return "bad", f"**The race of cycle {race.id} failed.** {ui.plain(race.error or '')}"
+        return "failed", "Failed", f"**The race of cycle {race.id} failed.** {ui.plain(race.error or '')}"
     if race.outcome in ("promoted", "refreshed"):
-        return "well", f"**v{race.champion_after} won and serves: {made}.**{alone}"
+        return "well", "Let in", f"**v{race.champion_after} won and was let in: {made}.**{alone}"
+    why = ui.plain(race.verdict.reason if race.verdict else race.reason)
     if race.outcome == "rolled_back":
-        return (
-            "watch",
-            f"**v{race.champion_after} serves again.** {ui.plain(race.verdict.reason if race.verdict else race.reason)}",
-        )
-    why = f" {ui.plain(race.verdict.reason)}" if race.verdict else ""
-    return "unknown", f"**{made[:1].upper() + made[1:]} did not beat the champion.**{why}{alone}"
+        return "watch", "Rolled back", f"**v{race.champion_after} serves again.** {why}"
+    return "unknown", "Not let in", f"**{made[:1].upper() + made[1:]} did not beat the champion.** {why}{alone}"
 
 
 def best_of(candidates: tuple[Candidate, ...]) -> Candidate | None:
@@ -77,8 +72,8 @@ def candidate_line(candidate: Candidate) -> dict[str, Any]:
         "95 % interval": ui.interval(s),
         "n": s.n or None,
         "Loss": candidate.loss,
-        "Weight": candidate.weight,
-        "Learnt from": candidate.n_rows,
+        "Vote": None if candidate.weight is None else round(100 * candidate.weight),
+        "Rows": candidate.n_rows,
         "Seconds": candidate.seconds,
         "State": state,
     }
@@ -91,13 +86,13 @@ def show_race(ctx: ui.Context, race: CycleReport) -> None:
         key=lambda c: (c.error is not None, -(c.weight or 0.0), c.loss if c.loss is not None else float("inf")),
     )
     rows = [candidate_line(c) for c in ordered]
-    state, found = headline(race)
-    with ui.verdict(state, found):
+    state, word, found = headline(race)
+    with ui.verdict(state, found, word=word):
         ui.download_table("The candidates as CSV", f"race-{race.id}.csv", rows)
     metric = ui.metric_label(race.candidates[0].score.metric)
     fitted = [c for c in ordered if c.fitted]
     members = [c for c in ordered if c.weight]
-    left, right = st.columns([1, 1])
+    left, right = st.columns([1, 1.05])
     with (
         left,
         ui.card(
@@ -121,19 +116,29 @@ def show_race(ctx: ui.Context, race: CycleReport) -> None:
             height="content" if len(rows) <= 12 else 430,
             placeholder="–",
             alt="Candidates with score, interval, rows, seconds and weight",
-            column_order=["Candidate", "Score", "Weight", "Learnt from", "Seconds", "State"],
+            column_order=["Candidate", "Score", "Vote", "Rows", "Seconds"],
             column_config={
-                "Candidate": st.column_config.TextColumn(width=150),
+                "Candidate": st.column_config.TextColumn(width=175),
                 "Score": st.column_config.NumberColumn(format="%.3f", width=55),
-                "Weight": st.column_config.ProgressColumn(
-                    format="percent", min_value=0.0, max_value=1.0, color="blue", width=90
+                "Vote": st.column_config.ProgressColumn(
+                    format="%d %%",
+                    min_value=0,
+                    max_value=100,
+                    color="blue",
+                    width=85,
+                    help="Share of the committee's vote",
                 ),
-                "Learnt from": st.column_config.NumberColumn(
-                    format="localized", width=75, help="Rows of its training window"
+                "Rows": st.column_config.NumberColumn(format="localized", width=60, help="Rows of its training window"),
+                "Seconds": st.column_config.NumberColumn(
+                    format="%.1f", width=62, help="Time of the fit; a dash: kept from before"
                 ),
-                "Seconds": st.column_config.NumberColumn(format="%.1f", width=60),
             },
         )
+    for candidate in ordered:
+        if candidate.error is not None:
+            st.warning(
+                f"{ui.plain(candidate.name)} dropped out: {ui.plain(candidate.error)}", icon=":material/warning:"
+            )
     why = " ".join(f.reason for f in race.firings) or race.reason
     st.caption(
         f"Cycle {race.id}, {ui.when(race.started_at, ctx)}, {race.cause}{f' by {ui.plain(race.by)}' if race.by else ''}. Why it raced: {ui.plain(why)}"
@@ -164,7 +169,7 @@ def main() -> None:
             ui.empty(
                 "Nothing to learn from yet.",
                 "A race needs rows with their label.",
-                page="pages/data.py",
+                page="data",
                 action="Add rows",
             )
         return

@@ -1,0 +1,124 @@
+"""A state folder with a project that has lived a little, grown once a run and copied for each test; opens pages in it."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pandas as pd
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from core import loop
+from core.learning.policy import policy_named
+from core.services import auth, ingest, projects
+from core.settings import Settings, get_settings
+from core.storage.workspace import Workspace, open_workspace
+
+ROOT = Path(__file__).resolve().parents[2]
+PEOPLE = {"ada": "admin", "otto": "operator", "vera": "viewer"}
+PASSWORD = "a long enough one"
+BEGAN = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+
+
+def rows(start: int, n: int, *, flipped: bool = False) -> pd.DataFrame:
+    """Rows of one linear concept with a word beside the numbers; flipped, the opposite concept."""
+    rng = np.random.default_rng(start + 3)
+    frame = pd.DataFrame(rng.normal(size=(n, 2)), columns=["warmth", "speed"])
+    frame["site"] = rng.choice(["east", "west"], size=n)
+    frame["species"] = np.where((frame["warmth"] + frame["speed"] > 0) ^ flipped, "musca", "aedes")
+    return frame
+
+
+@functools.cache
+def _homes() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="continual-pages-"))
+    for name, grow in (("empty", False), ("grown", True)):
+        with (
+            mock.patch.dict(os.environ, {"CONTINUAL_HOME": str(folder / name)}),
+            mock.patch("core.storage.registry.sync_mlflow", return_value=None),
+            mock.patch("core.services.auth.BCRYPT_ROUNDS", 4),
+        ):
+            get_settings.cache_clear()
+            ws = open_workspace(Settings(), migrate=True)
+            for person, role in PEOPLE.items():
+                auth.create_user(ws, person, PASSWORD, role, by="test", now=BEGAN)
+            if grow:
+                _grow(ws)
+            ws.database.dispose()
+    get_settings.cache_clear()
+    return folder
+
+
+def _grow(ws: Workspace) -> None:
+    """Three batches of which the last one turns the concept round: two versions, three cycles."""
+    policy = policy_named("balanced", families=("logistic", "neighbours"), new_labels=200)
+    project = projects.create_project(ws, "Flies", source="file", by="ada", now=BEGAN, policy=policy)
+    frames = [rows(0, 300), rows(300, 200), rows(500, 200, flipped=True).assign(humidity=0.5)]
+    for i, frame in enumerate(frames):
+        now = BEGAN + timedelta(hours=i)
+        project = projects.project_by_id(ws, project.id)
+        ingest.ingest_frame(ws, project, frame, origin=f"day {i + 1}.csv", by="ada", now=now, target="species")
+        assert loop.run_cycle(ws, project.id, cause="schedule", now=now) is not None
+
+
+def settle(home: Path, monkeypatch: pytest.MonkeyPatch, *, grown: bool) -> Workspace:
+    """Put a copy of the grown (or the empty) state folder in this test's place; nothing leaves the process."""
+    shutil.copytree(_homes() / ("grown" if grown else "empty"), home)
+    monkeypatch.setattr("core.storage.registry.sync_mlflow", lambda ws, project_id: None)
+    monkeypatch.setattr("core.storage.registry.sync_mlflow_apart", lambda ws, project_id: None)
+    monkeypatch.setattr("core.services.jobs.start_worker", _work_here)
+    # Every run of a page test is that of a fresh process, in which Home.py would take over and the click be forgotten.
+    monkeypatch.setattr("core.ui._in_browser", lambda: False)
+    st.cache_resource.clear()
+    return open_workspace(get_settings())
+
+
+def _work_here(ws: Workspace) -> None:
+    """What a worker process would do, done at once."""
+    from core.services import jobs
+
+    job = jobs.claim_next(ws, "test", datetime.now(UTC))
+    assert job is not None
+    assert job.project_id is not None
+    report = loop.run_cycle(
+        ws, job.project_id, cause="button", force=job.payload["force"], by=job.requested_by, now=datetime.now(UTC)
+    )
+    outcome = (
+        {"cycle": report.id, "outcome": report.outcome, "reason": report.reason} if report else {"outcome": "none"}
+    )
+    jobs.finish(ws, job.id, outcome, datetime.now(UTC))
+
+
+def open_page(page: str, person: str = "ada", **query: str) -> AppTest:
+    """A page as a person sees it, signed in, with its address."""
+    at = AppTest.from_file(str(ROOT / "Home.py"), default_timeout=60)
+    at.session_state["username"] = f"{person}@1"
+    at.switch_page(f"pages/{page}.py")
+    for name, value in query.items():
+        at.query_params[name] = value
+    return at.run()
+
+
+def text_of(at: AppTest) -> str:
+    """Everything that is written on the page."""
+    kinds = (at.title, at.markdown, at.caption, at.error, at.warning, at.success, at.info)
+    return "\n".join(element.value for found in kinds for element in found)
+
+
+def click(at: AppTest, label: str) -> AppTest:
+    """Press the button of that label."""
+    next(b for b in at.button if b.label == label).click()
+    return at.run()
+
+
+def closed(at: AppTest, label: str) -> bool:
+    """Whether the button of that label is there and cannot be pressed."""
+    return next(b for b in at.button if b.label == label).disabled

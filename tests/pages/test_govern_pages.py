@@ -1,0 +1,262 @@
+"""Models, Automation and Admin: empty, with data, for each role, with wrong input."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from core.services import auth, inventory, monitoring, projects
+from core.settings import get_settings
+from core.storage import registry
+from core.storage.workspace import Workspace
+from tests.pages.grown import BEGAN, click, closed, open_page, settle, text_of
+
+
+@pytest.fixture
+def empty(settings: object, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    return settle(get_settings().home_path, monkeypatch, grown=False)
+
+
+@pytest.fixture
+def grown(settings: object, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    return settle(get_settings().home_path, monkeypatch, grown=True)
+
+
+def test_the_pages_of_a_project_say_what_to_do_when_there_is_nothing(empty: Workspace) -> None:
+    for page in ("models", "automation"):
+        assert "No project yet." in text_of(open_page(page))
+    projects.create_project(empty, "Void", source="file", by="test", now=BEGAN)
+    assert "No model yet." in text_of(open_page("models"))
+    assert "No cycle yet." in text_of(open_page("automation"))
+
+
+def test_a_viewer_governs_nothing(grown: Workspace) -> None:
+    at = open_page("models", "vera")
+    assert not at.exception
+    assert all(b.disabled for b in at.button if b.label.startswith(("Promote", "Roll back")))
+    at = open_page("automation", "vera")
+    assert closed(at, "Check now")
+    assert closed(at, "Edit")
+    assert closed(at, "Pause checks")
+
+
+@pytest.mark.parametrize("person", ["vera", "otto"])
+def test_only_an_admin_reaches_the_admin_page(grown: Workspace, person: str) -> None:
+    at = open_page("admin", person)
+    assert "for the role admin" in at.error[0].value
+    assert not at.dataframe
+
+
+# --- Models ------------------------------------------------------------------------------------------------------
+
+
+def test_models_tells_which_version_serves_and_which_served_on_a_day(grown: Workspace) -> None:
+    project = projects.get_project(grown, "flies")
+    at = open_page("models")
+    assert not at.exception
+    said = text_of(at)
+    assert f"**v{project.champion} serves**" in said
+    assert at.dataframe[0].value["State"].tolist()[0] == "▲ Champion"
+    at.date_input(key="day").set_value(BEGAN.date())
+    at.run()
+    assert "On 2 Mar 2026: **v1** from 12:00" in text_of(at)
+
+
+def test_two_versions_are_compared_on_rows_that_neither_has_learnt_from(grown: Workspace) -> None:
+    at = click(open_page("models", a="v1", b="v2"), "Compare")
+    assert not at.exception
+    said = text_of(at)
+    assert "200 rows: the newest 200 labelled rows that neither has learnt from" in said
+    assert "Compared on 200 labelled rows" in said
+    at = click(open_page("models", a="v1", b="v3"), "Compare")
+    assert "cannot be told apart: no row to judge by" in text_of(at)
+    at = open_page("models", a="v1", b="v1")
+    assert closed(at, "Compare")
+
+
+def test_a_rollback_needs_a_reason_and_is_undone_by_a_promotion(grown: Workspace) -> None:
+    project = projects.get_project(grown, "flies")
+    serving = project.champion
+    at = click(open_page("models", "otto"), "Roll back")
+    said = text_of(at)
+    assert "answers again within 2 seconds" in said
+    at.button(key="rollback").click()
+    at.button(key="rollback-yes").click()
+    at.run()
+    assert "A reason is expected" in at.error[0].value
+    at.text_input(key="rollback-reason").set_value("wrong on the night shift")
+    at.button(key="rollback").click()
+    at.button(key="rollback-yes").click()
+    at.run()
+    assert not at.exception
+    back = projects.get_project(grown, "flies").champion
+    assert back != serving
+    assert "brought back by a rollback" in text_of(at)
+    at = click(at, f"Promote v{serving}")
+    at.text_input(key="promote-reason").set_value("it was right after all")
+    at.button(key="promote").click()
+    at.button(key="promote-yes").click()
+    at.run()
+    assert projects.get_project(grown, "flies").champion == serving
+    entries, _ = auth.audit_entries(grown, limit=2)
+    assert [e.who for e in entries] == ["otto", "otto"]
+    assert entries[0].after is not None
+    assert entries[0].after["reason"] == "it was right after all"
+
+
+def test_a_pickle_is_refused_and_a_skops_file_becomes_the_challenger(grown: Workspace) -> None:
+    at = open_page("models")
+    at.expander[0].open = True
+    at.session_state["import"] = True
+    at.run()
+    at.file_uploader(key="model-file").set_value(("model.pkl", b"\x80\x04\x95abc", "application/octet-stream"))
+    at.run()
+    assert "pickle" in at.error[0].value
+    project = projects.get_project(grown, "flies")
+    with grown.database.read() as session:
+        first = registry.list_versions(session, project.id)[-1].version
+    data = Path(registry.artefact_path(grown, project.id, first)).read_bytes()
+    at.file_uploader(key="model-file").set_value(("mine.skops", data, "application/octet-stream"))
+    at.run()
+    for box in at.checkbox:
+        box.check()
+    at.run()
+    click(at, "Import as challenger")
+    assert not at.exception
+    with grown.database.read() as session:
+        newest = registry.list_versions(session, project.id)[0]
+    assert (newest.source, newest.aliases) == ("import", ("challenger",))
+
+
+def test_only_an_admin_imports(grown: Workspace) -> None:
+    at = open_page("models", "otto")
+    at.session_state["import"] = True
+    at.run()
+    assert "An admin imports models" in text_of(at)
+    assert not at.file_uploader
+
+
+# --- Automation --------------------------------------------------------------------------------------------------
+
+
+def test_automation_tells_policy_and_cycles_and_opens_the_one_of_the_address(grown: Workspace) -> None:
+    found, total = monitoring.cycles(grown, projects.get_project(grown, "flies").id)
+    at = open_page("automation")
+    assert not at.exception
+    assert "No scheduler has run here yet" in text_of(at)
+    assert len(at.dataframe[0].value) == total
+    assert f"Evidence of cycle {found[0].id}" in text_of(at)
+    at = open_page("automation", cycle=str(found[-1].id))
+    assert f"Evidence of cycle {found[-1].id}" in text_of(at)
+    assert "has no cycle 999" in text_of(open_page("automation", cycle="999"))
+
+
+def test_a_stored_decision_replays_to_the_same(grown: Workspace) -> None:
+    at = click(open_page("automation"), "Replay this decision")
+    assert at.success[0].value.startswith("Same:")
+
+
+def test_checks_are_paused_and_asked_for_by_hand(grown: Workspace) -> None:
+    at = click(open_page("automation", "otto"), "Pause checks")
+    assert projects.get_project(grown, "flies").paused
+    assert "Checks are paused" in text_of(at)
+    click(at, "Resume checks")
+    assert not projects.get_project(grown, "flies").paused
+    at = click(at, "Check now")
+    assert not at.exception
+
+
+def test_the_policy_is_edited_and_counts_from_then_on(grown: Workspace) -> None:
+    at = click(open_page("automation"), "Edit")
+    tag = "balanced-as it is"
+    at.number_input(key=f"p-threshold-{tag}").set_value(0.9)
+    at.button(key="edit").click()
+    at.run()
+    assert "below 0.9 over" in text_of(at)
+    at.button(key="edit").click()
+    at.button(key="p-save").click()
+    at.run()
+    assert not at.exception
+    policy = projects.get_project(grown, "flies").policy
+    assert (policy.threshold, policy.families) == (0.9, ("logistic", "neighbours"))
+    entries, _ = auth.audit_entries(grown, limit=1)
+    assert entries[0].what == "policy changed"
+
+
+# --- Admin -------------------------------------------------------------------------------------------------------
+
+
+def test_people_are_added_and_wrong_passwords_refused(grown: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "BCRYPT_ROUNDS", 4)
+    at = open_page("admin")
+    at.text_input(key="add-name").set_value("bea")
+    at.text_input(key="add-password").set_value("short")
+    click(at, "Add")
+    assert "expected at least 8" in at.error[0].value
+    at.text_input(key="add-password").set_value("long enough now")
+    click(at, "Add")
+    assert {u.name for u in auth.list_users(grown)} == {"ada", "otto", "vera", "bea"}
+
+
+def test_a_role_is_changed_but_never_that_of_the_only_admin(grown: Workspace) -> None:
+    at = click(open_page("admin"), "Change role")
+    at.selectbox(key="new-role").set_value("viewer")
+    at.button(key="change-role").click()
+    at.run()
+    at.button(key="change-role").click()
+    at.button(key="role-yes").click()
+    at.run()
+    assert "only admin" in at.error[0].value
+    assert closed(at, "Remove")
+
+
+def test_a_token_is_shown_once_and_revoked(grown: Workspace) -> None:
+    at = open_page("admin", tab="Tokens")
+    assert "No token in force" in text_of(at)
+    at.text_input(key="token-name").set_value("sensor *gateway*")
+    click(at, "Create the token")
+    assert at.code[0].value.startswith("cml_")
+    assert "1 token in force" in text_of(at)
+    at.run()
+    assert not at.code
+    at.button(key="revoke").click()
+    at.run()
+    assert "answered 401 within 2 seconds" in text_of(at)
+    at.button(key="revoke").click()
+    at.button(key="revoke-yes").click()
+    at.run()
+    assert auth.list_tokens(grown)[0].revoked_at is not None
+
+
+def test_settings_are_shown_without_any_secret(grown: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_KEY", "k3y-of-this-installation-77")
+    get_settings.cache_clear()
+    table = open_page("admin", tab="Settings").dataframe[0].value.set_index("Setting")
+    assert table.loc["API_KEY", "Value"] == "set"
+    assert table.loc["DISCORD_WEBHOOK_URL", "Value"] == "not set"
+    assert "k3y-of-this" not in table.to_csv()
+
+
+def test_audit_and_health_are_there(grown: Workspace) -> None:
+    at = open_page("admin", tab="Audit")
+    assert "user added" in at.dataframe[0].value["What"].tolist()
+    at = open_page("admin", tab="Health")
+    assert "checks are well" in text_of(at)
+    click(at, "Read every stored file too")
+    assert any("files match their digests" in m.value for m in at.markdown)
+
+
+# --- what they read ------------------------------------------------------------------------------------------------
+
+
+def test_the_inventory_counts_batches_and_finds_the_page_of_a_cycle(grown: Workspace) -> None:
+    project = projects.get_project(grown, "flies")
+    held = inventory.inventory(grown, project.id)
+    assert (held.batches, held.undone, held.with_problems, held.backfilled) == (3, 0, 1, 0)
+    assert (held.first_at, held.last_at) == (BEGAN, BEGAN + timedelta(hours=2))
+    found, _ = monitoring.cycles(grown, project.id)
+    assert [inventory.cycle_page(grown, project.id, c.id, 1) for c in found] == [1, 2, 3]
+    assert inventory.cycle_page(grown, project.id + 1, found[0].id, 1) is None
+    assert inventory.project_names(grown) == {project.id: "Flies"}
