@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,19 +25,20 @@ from pydantic_settings import (
 from core.errors import ConfigurationError
 
 ROOT = Path(__file__).resolve().parent.parent
-SAMPLE_WORDS = (
-    "changeme",
-    "change-me",
-    "example",
+# What examples and tutorials put where a secret belongs: words of their own, or parts that give them away.
+SAMPLES = {
     "password",
+    "passwort",
     "secret",
-    "some_key",
-    "your-",
-    "your_",
-    "xxxx",
-    "placeholder",
+    "somekey",
+    "example",
     "default",
-)
+    "placeholder",
+    "admin",
+    "apikey",
+    "mysecret",
+}
+SAMPLE_PARTS = ("changeme", "change-me", "change_me", "replaceme", "replace-me", "your-", "your_", "<", "xxxx")
 MIN_API_KEY = 16
 MIN_COOKIE_KEY = 32
 
@@ -44,7 +46,10 @@ MIN_COOKIE_KEY = 32
 class Settings(BaseSettings):
     """Everything that can be set from outside. docs/settings.md tells each in words."""
 
-    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", populate_by_name=True)
+    # By alias alone: by field name, `home` would be the shell's HOME.
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", extra="ignore", populate_by_name=False
+    )
 
     home: Path = Field(default=Path("var"), validation_alias="CONTINUAL_HOME")
     streamlit_port: int = Field(default=8501, validation_alias="STREAMLIT_SERVER_PORT")
@@ -165,7 +170,8 @@ def _refuse_sample(value: SecretStr | None, name: str, shortest: int) -> SecretS
         raise ValueError(
             f"{name} has {len(text)} characters, expected at least {shortest}. Generate one: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
         )
-    if any(word in text.lower() for word in SAMPLE_WORDS) or len(set(text)) < 5:
+    letters = re.sub(r"[^a-z]", "", text.lower())
+    if letters in SAMPLES or any(part in text.lower() for part in SAMPLE_PARTS) or len(set(text)) < 5:
         raise ValueError(
             f"{name} looks like a sample, expected a secret of your own. Generate one: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
         )

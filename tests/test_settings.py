@@ -1,0 +1,76 @@
+"""Where settings come from, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.errors import ConfigurationError
+from core.settings import get_settings
+
+
+def test_the_state_folder_is_var_and_never_the_shells_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("CONTINUAL_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "somebody"))
+    get_settings.cache_clear()
+    assert get_settings().home_path == tmp_path / "var"
+
+
+def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("FASTAPI_PORT=8100\nCHECK_INTERVAL_SECONDS=7\n")
+    monkeypatch.setenv("FASTAPI_PORT", "8200")
+    get_settings.cache_clear()
+    settings = get_settings()
+    assert (settings.api_port, settings.check_interval_s) == (8200, 7)
+
+
+def test_streamlits_secrets_are_read_last(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".streamlit").mkdir()
+    (tmp_path / ".streamlit" / "secrets.toml").write_text(
+        'STREAMLIT_PASSWORD = "from-the-toml-9"\nFASTAPI_PORT = 8300\n'
+    )
+    (tmp_path / ".env").write_text("FASTAPI_PORT=8100\n")
+    get_settings.cache_clear()
+    settings = get_settings()
+    assert settings.api_port == 8100
+    assert settings.streamlit_password is not None
+    assert settings.streamlit_password.get_secret_value() == "from-the-toml-9"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("API_KEY", "short"),
+        ("API_KEY", "change-me-please-now-1"),
+        ("CONTINUAL_COOKIE_KEY", "some_key"),
+        ("CONTINUAL_COOKIE_KEY", "a" * 40),
+        ("STREAMLIT_PASSWORD", "password"),
+        ("CHECK_INTERVAL_SECONDS", "0"),
+        ("LOG_FORMAT", "xml"),
+    ],
+)
+def test_a_weak_or_wrong_setting_stops_the_start_and_is_not_repeated(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    get_settings.cache_clear()
+    with pytest.raises(ConfigurationError, match=name) as caught:
+        get_settings()
+    if name.endswith(("KEY", "PASSWORD")):
+        assert value not in str(caught.value).replace(name, "")
+
+
+def test_an_empty_secret_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_KEY", "")
+    get_settings.cache_clear()
+    assert get_settings().api_key is None
+
+
+def test_two_state_folders_have_two_cookies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    names = set()
+    for folder in ("a", "b"):
+        monkeypatch.setenv("CONTINUAL_HOME", str(tmp_path / folder))
+        get_settings.cache_clear()
+        names.add(get_settings().cookie_name)
+    assert len(names) == 2
