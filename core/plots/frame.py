@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import plotly.graph_objects as go
 
-from core.plots.theme import SMALL, Label, Palette, Scale, place, plain, thin, tint, write
+from core.plots.theme import SMALL, Label, Palette, Scale, place, plain, score_text, thin, tint, write
 from core.records import Score
 
 Axis = Literal["time", "rows"]
@@ -110,12 +110,12 @@ def points_of(history: Sequence[Measured], metric: str) -> list[Point]:
 class Frame:
     """Maps instants or row counts to the x axis, and both axes to pixels for placing texts."""
 
-    def __init__(self, points: Sequence[Point], *, x: Axis, zone: str, height: int) -> None:
+    def __init__(self, points: Sequence[Point], *, x: Axis, zone: str | None, height: int) -> None:
         known = [p for p in points if p.value is not None]
         if not known:
             raise ValueError("No point has a value: there is nothing to draw.")
         self.by_rows = x == "rows"
-        self.zone = ZoneInfo(zone)
+        self.zone = ZoneInfo(zone or "UTC")
         self.first = min(self.number(p) for p in known)
         self.last = max(self.number(p) for p in known)
         self.plot_height = float(height - TOP - BOTTOM)
@@ -249,7 +249,7 @@ def quiet_line(fig: go.Figure, frame: Frame, points: Sequence[Point], color: str
 
 def _detail(p: Point) -> str:
     """Interval, rows and version in the hover."""
-    told = [f"{p.low:.3f}–{p.high:.3f}"] if p.low is not None and p.high is not None else []
+    told = [f"{score_text(p.low)}–{score_text(p.high)}"] if p.low is not None and p.high is not None else []
     told += [f"n = {p.n:,}"] if p.n else []
     told += [f"v{p.version}"] if p.version is not None else []
     return f" ({', '.join(told)})" if told else ""

@@ -30,7 +30,7 @@ from core.plots.frame import (
     time_ticks,
     wall_time,
 )
-from core.plots.theme import SMALL, Label, Palette, Scale, figure, mixed, plain, scale, tint, write
+from core.plots.theme import SMALL, Label, Palette, Scale, figure, mixed, plain, scale, score_text, tint, write
 from core.records import DriftReport
 
 MOST_DROPS = 3  # more of them are a score that hovers around the threshold, and are not counted one by one
@@ -76,7 +76,7 @@ def performance_over_time(
     metric_label: str = "Accuracy",
     height: int = 250,
     x: Axis = "time",
-    zone: str = "UTC",
+    zone: str | None = None,
 ) -> go.Figure:
     """Measured score with its band, what is estimated after it, and what the first model would score.
 
@@ -84,7 +84,8 @@ def performance_over_time(
         points, estimated, never: in order. Estimates have no labels yet and are dashed.
         threshold: of the policy; a line with its name.
         x: instants, or the number of rows seen (where rows came faster than time tells).
-        zone: in which instants are written.
+        metric_label: of the measured line in the hover.
+        zone: in which instants are written; UTC when it is not known.
 
     Raises:
         ValueError: no point has a value.
@@ -101,13 +102,14 @@ def performance_over_time(
         ("Measured", points, colors.current, {"width": 2.2}),
     ):
         if any(p.value is not None for p in line):
-            last = draw_line(fig, frame, line, name=name, color=color, style=style, band=name != "Never retrained")
+            told = plain(metric_label) if name == "Measured" else name
+            last = draw_line(fig, frame, line, name=told, color=color, style=style, band=name != "Never retrained")
             ink = colors.muted if name == "Never retrained" else color
-            labels.append(Label(f"{name} {last.value:.3f}", ink, frame.px(last), frame.py(last.value, limits)))
+            labels.append(
+                Label(f"{name} {score_text(last.value or 0.0)}", ink, frame.px(last), frame.py(last.value, limits))
+            )
     if any(p.value is not None for p in points):
         mark_last(fig, frame, points, colors)
-    else:
-        fig.update_layout(hovermode="x unified")
     if threshold is not None:
         add_threshold(fig, threshold, f"Threshold {threshold:.2f}", colors=colors, color=colors.bad)
     direct_labels(fig, frame, limits, labels, [points, estimated, never])
@@ -125,37 +127,37 @@ def performance_finding(
 ) -> str:
     """The heading of the performance chart: how often the score was on the wrong side of the threshold, and what helped.
 
-    `Accuracy fell below 0.70 twice; both times a retrain brought it back`.
+    `Accuracy fell below 0.70 twice and came back with a new model both times`.
     """
     known = [p for p in points if p.value is not None]
     if not known:
         return f"{metric_label} has not been measured yet"
     last = known[-1].value or 0.0
     if threshold is None:
-        return f"{metric_label} is {last:.3f}"
+        return f"{metric_label} is {score_text(last)}"
     sign = 1.0 if higher_is_better else -1.0
     bad = [sign * (p.value or 0.0) < sign * threshold for p in known]
     side, good = ("below", "above") if higher_is_better else ("above", "below")
     limit = f"{threshold:.2f}"
     if not any(bad):
-        return f"{metric_label} stayed {good} {limit} all along, now {last:.3f}"
+        return f"{metric_label} stayed {good} {limit} all along, now {score_text(last)}"
     if all(bad):
-        return f"{metric_label} has been {side} {limit} all along, now {last:.3f}"
+        return f"{metric_label} has been {side} {limit} all along, now {score_text(last)}"
     starts, ends = _drops(bad)
     if len(starts) > MOST_DROPS:
-        return f"{metric_label} was {side} {limit} in {sum(bad)} of {len(bad)} measurements, now {last:.3f}"
+        return f"{metric_label} was {side} {limit} in {sum(bad)} of {len(bad)} measurements, now {score_text(last)}"
     verb = "fell below" if higher_is_better else "rose above"
     text = f"{metric_label} {verb} {limit} {_times(len(starts))}"
     back = [e for e in ends if e is not None]
     helped = sum(_new_model_between(known, s, e, events) for s, e in zip(starts, ends, strict=True) if e is not None)
     if ends[-1] is None:
-        return f"{text} and is there now: {last:.3f}"
-    if helped == len(back):
-        how = {1: "a new model brought it back", 2: "both times a new model brought it back"}
-        return f"{text}; {how.get(helped, 'each time a new model brought it back')}"
-    if helped:
-        return f"{text}; {_times(helped)} a new model brought it back"
-    return f"{text} and came back by itself"
+        return f"{text} and is there now: {score_text(last)}"
+    if not helped:
+        return f"{text} and came back with the same model"
+    if helped < len(back):
+        return f"{text} and came back, {_times(helped)} with a new model"
+    each = {1: "", 2: " both times"}.get(helped, " each time")
+    return f"{text} and came back with a new model{each}"
 
 
 def _drops(bad: Sequence[bool]) -> tuple[list[int], list[int | None]]:
@@ -188,7 +190,7 @@ def effect_over_time(
     colors: Palette,
     height: int = 286,
     x: Axis = "time",
-    zone: str = "UTC",
+    zone: str | None = None,
 ) -> go.Figure:
     """How far each feature is from its reference: drifted ones coloured and named, the others grey.
 
@@ -244,7 +246,7 @@ def versions(
     now: datetime,
     colors: Palette,
     height: int = 130,
-    zone: str = "UTC",
+    zone: str | None = None,
 ) -> go.Figure:
     """Which version served when: a bar per span, its label inside where it fits, hatched when a rollback brought it.
 
@@ -257,18 +259,18 @@ def versions(
     if not spans:
         raise ValueError("No version has served yet: there is nothing to draw.")
     fig = figure(colors, height=height, top=14, bottom=BOTTOM, hover="closest")
-    place_ = ZoneInfo(zone)
+    here = ZoneInfo(zone or "UTC")
     first, last = spans[0][1], max([now, *(to for _, _, to, _, _ in spans if to is not None)])
     total = max((last - first).total_seconds(), 1.0)
     for i, (version, start, end, event, reason) in enumerate(spans):
         seconds = max(((end or last) - start).total_seconds(), 0.0)
         serving = end is None
         color = colors.current if serving else mixed(colors.current, colors.page, (0.42, 0.26)[i % 2])
-        until = "now" if serving else instant((end or last).astimezone(place_))
+        until = "now" if serving else instant((end or last).astimezone(here))
         fits = seconds / total * WIDTH > 8 * len(f"v{version}") + 6
         fig.add_bar(
             x=[max(seconds, total * 0.003) * 1000],
-            base=[wall_time(start, place_)],
+            base=[wall_time(start, here)],
             y=["serving"],
             orientation="h",
             width=0.62,
@@ -282,13 +284,13 @@ def versions(
             insidetextanchor="middle",
             textfont={"size": SMALL, "color": colors.page if serving else colors.text},
             hovertemplate=(
-                f"v{version}, {instant(start.astimezone(place_))} to {until}"
+                f"v{version}, {instant(start.astimezone(here))} to {until}"
                 f"<br>{EVENTS[event].words if event in EVENTS else plain(event)}"
                 + (f": {plain(reason, at_most=70)}" if reason else "")
                 + "<extra></extra>"
             ),
         )
     fig.update_layout(barmode="overlay", bargap=0)
-    fig.update_xaxes(type="date", **time_ticks(first.astimezone(place_), last.astimezone(place_)))
+    fig.update_xaxes(type="date", **time_ticks(first.astimezone(here), last.astimezone(here)))
     fig.update_yaxes(visible=False)
     return fig
