@@ -142,7 +142,9 @@ def show_batch(ctx: ui.Context, project: ProjectInfo, batch: BatchInfo) -> None:
     head = f"Batch {batch.number}: " + (
         f"{ui.counted(len(batch.problems), 'thing')} to know" if batch.problems else "taken whole, nothing odd"
     )
-    about = f"{ui.plain(batch.origin)} · {ui.counted(batch.rows, 'row')}, {ui.count(batch.labelled)} labelled · rows from {ui.when(batch.first_at, ctx)} to {ui.when(batch.last_at, ctx)}"
+    first, last = ui.when(batch.first_at, ctx), ui.when(batch.last_at, ctx)
+    span = f"rows of {last}" if first == last else f"rows from {first} to {last}"
+    about = f"{ui.plain(batch.origin)} · {ui.counted(batch.rows, 'row')}, {ui.count(batch.labelled)} labelled · {span}"
     with ui.card(head, about):
         for problem in batch.problems:
             st.markdown(f":material/info: {ui.plain(problem)}")

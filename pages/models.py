@@ -322,7 +322,7 @@ def show_comparison(ctx: ui.Context, project: ProjectInfo, versions: list[ModelV
     ):
         with st.container(horizontal=True, vertical_alignment="bottom"):
             a = st.selectbox(
-                "Serving",
+                "Version",
                 numbers,
                 index=numbers.index(champion),
                 format_func=lambda n: f"v{n}",
