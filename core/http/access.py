@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -31,6 +32,7 @@ PLACES_S = 0.5  # how old the list of projects may be
 INFERENCE_THREADS = 2  # one long call leaves the other for short ones
 WARM_AT_MOST = 4  # models loaded before anybody asks
 WARM_LOOK_S = 2.0  # how often a process without any model looks for the first one
+WAKE_AGAIN_S = 10.0
 T = TypeVar("T")
 
 
@@ -64,6 +66,7 @@ class Api:
         self._champions_lock = threading.Lock()
         self._places: list[Place] = []
         self._places_at = -1.0
+        self._woken_at = -math.inf
         self._closing = threading.Event()
         self.writer: PredictionWriter
 
@@ -89,12 +92,18 @@ class Api:
                 self._champions = Champions(self.ws)
             return self._champions
 
-    def damage(self) -> str | None:
-        """Why some project's champion cannot be loaded, as far as this process has tried."""
+    def damaged(self, project_id: int) -> bool:
+        """Whether this process has failed to load the project's champion."""
         loaded = self._champions
-        if loaded is None:
-            return None
-        return next((text for p in self._places if (text := loaded.problem(p.id)) is not None), None)
+        return loaded is not None and loaded.problem(project_id) is not None
+
+    def wake_worker(self, *, again: bool = False) -> None:
+        """Start a worker; `again` = for a job that nobody has taken up, and so not too often."""
+        from core.services import jobs
+
+        if not again or time.monotonic() - self._woken_at > WAKE_AGAIN_S:
+            self._woken_at = time.monotonic()
+            jobs.start_worker(self.ws)
 
     def _warm_up(self) -> None:
         """Load the first champions and ask each once, so that no caller waits for imports; then end."""

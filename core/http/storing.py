@@ -27,7 +27,7 @@ MAX_LABELS = 100_000
 AT_ONCE_BYTES = 20 * 1024 * 1024  # larger uploads become a job
 WAIT_S = 25.0
 POLL_S = 0.1
-WORKER_LATE_S = 5.0  # a job that nobody took up so long gets a worker of its own, whatever the scheduler's beat says
+WORKER_LATE_S = 5.0
 
 
 def _now() -> datetime:
@@ -246,8 +246,7 @@ def _queue_batch(api: Api, caller: Caller, path: Path, options: dict[str, Any]) 
     assert caller.place is not None
     named = {"name": _name(path), **options}
     job = jobs.request_ingest(api.ws, caller.place.id, path, named, by=caller.name, now=_now())
-    if not jobs.scheduler_lives(api.ws, _now()):
-        jobs.start_worker(api.ws)
+    _start_if_alone(api)
     return job
 
 
@@ -268,7 +267,7 @@ async def retrain(request: Request) -> Response:
     if not isinstance(force, bool):
         raise BadInput("force is not a boolean.", (FieldProblem("force", _kind(force), "true or false"),))
     began = time.monotonic()
-    job, worker = await asyncio.to_thread(_ask_for_cycle, api, caller, force)
+    job = await asyncio.to_thread(_ask_for_cycle, api, caller, force)
     while True:
         info = await asyncio.to_thread(_job, api, job)
         waited = time.monotonic() - began
@@ -279,27 +278,30 @@ async def retrain(request: Request) -> Response:
         if waited > WAIT_S:
             document = {"cycle": info.cycle_id, "job": job, "outcome": "running"}
             return answer_json(document, 202, headers=_job_address(request, job))
-        if not worker and info.status == "queued" and waited > WORKER_LATE_S:
-            await asyncio.to_thread(_start_worker, api)
-            worker = True
+        await _see_to(api, info)
         await asyncio.sleep(POLL_S)
 
 
-def _ask_for_cycle(api: Api, caller: Caller, force: bool) -> tuple[str, bool]:
+def _ask_for_cycle(api: Api, caller: Caller, force: bool) -> str:
     from core.services import jobs
 
     assert caller.place is not None
     job = jobs.request_cycle(api.ws, caller.place.id, cause="api", force=force, by=caller.name, now=_now())
-    alone = not jobs.scheduler_lives(api.ws, _now())
-    if alone:
-        jobs.start_worker(api.ws)
-    return job, alone
+    _start_if_alone(api)
+    return job
 
 
-def _start_worker(api: Api) -> None:
+def _start_if_alone(api: Api) -> None:
     from core.services import jobs
 
-    jobs.start_worker(api.ws)
+    if not jobs.scheduler_lives(api.ws, _now()):
+        api.wake_worker()
+
+
+async def _see_to(api: Api, info: JobInfo) -> None:
+    """A job that still waits after a while gets a worker: the scheduler may have died since its last beat."""
+    if info.status == "queued" and (_now() - info.created_at).total_seconds() > WORKER_LATE_S:
+        await asyncio.to_thread(api.wake_worker, again=True)
 
 
 def _warm(api: Api, caller: Caller) -> None:
@@ -347,6 +349,7 @@ async def _asked_job(request: Request) -> JobInfo:
         raise NotAllowed("This token is for another project.")
     if place is not None and info.project_id != place.id:
         raise NotFound(f"There is no job '{info.id}' in project '{place.slug}'.")
+    await _see_to(api, info)
     return info
 
 

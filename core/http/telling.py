@@ -46,8 +46,7 @@ async def health(request: Request) -> Response:
 
 
 async def _health(api: Api, slug: str | None) -> status.Health:
-    damaged = api.damage() is not None
-    asked = asyncio.to_thread(status.health, api.ws, slug, datetime.now(UTC), damaged=damaged)
+    asked = asyncio.to_thread(status.health, api.ws, slug, datetime.now(UTC), damaged=api.damaged)
     try:
         return await asyncio.wait_for(asked, DATABASE_ANSWERS_S)
     except TimeoutError:

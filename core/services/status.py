@@ -5,6 +5,7 @@ A health check must answer in milliseconds in a process that has just started, s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -69,12 +70,12 @@ def scheduler_age(session: Session, now: datetime) -> float | None:
     return None if at is None else max((now - at).total_seconds(), 0.0)
 
 
-def health(ws: Workspace, slug: str | None, now: datetime, *, damaged: bool = False) -> Health:
+def health(ws: Workspace, slug: str | None, now: datetime, *, damaged: Callable[[int], bool]) -> Health:
     """The state now. Nothing trained yet, or a scheduler that never ran here, is well.
 
     Args:
         slug: the project whose model is told; None = the root's.
-        damaged: whether this process knows of a champion that it could not load.
+        damaged: whether this process has failed to load the champion of a project id.
     """
     if not _database_file_is_there(ws):
         return down()
@@ -89,7 +90,7 @@ def health(ws: Workspace, slug: str | None, now: datetime, *, damaged: bool = Fa
     reason = None
     if age is not None and age > MISSED_BEATS * ws.settings.check_interval_s:
         reason = SCHEDULER_LATE
-    elif damaged:
+    elif any(damaged(p.id) for p in found):
         reason = MODEL_DAMAGED
     return Health(
         status="ok" if reason is None else "degraded",
