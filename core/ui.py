@@ -325,6 +325,7 @@ def navigation(home: Any, user: UserInfo | None) -> Any:
         """The sign-in stands in its place."""
 
     sections: dict[str, list[Any]] = {}
+    registered: dict[str, Any] = {}
     for section, entries in PAGES.items():
         for entry in entries:
             if user is not None and ROLES.index(user.role) < ROLES.index(entry.role):
@@ -332,6 +333,8 @@ def navigation(home: Any, user: UserInfo | None) -> Any:
             source: Any = nothing if hidden else (home if not entry.file else str(ROOT / "pages" / f"{entry.file}.py"))
             made = st.Page(source, title=entry.title, icon=entry.icon, url_path=entry.file, default=not entry.file)
             sections.setdefault(section, []).append(made)
+            registered[entry.file] = made
+    _running.pages = registered
     return st.navigation(sections, position="hidden" if hidden else "sidebar", expanded=True)
 
 
@@ -513,9 +516,10 @@ def empty(what: str, todo: str, *, page: str | None = None, action: str | None =
             st.page_link(page_path(page), label=action or "Open", icon=":material/arrow_forward:")
 
 
-def page_path(page: str) -> str:
-    """The file of a page for links: "data" -> its path, "" -> Home."""
-    return str(ROOT / "pages" / f"{page}.py") if page else str(ROOT / "Home.py")
+def page_path(page: str) -> Any:
+    """A page for links, by the name of its file: "data"; "" is Home."""
+    registered = getattr(_running, "pages", {})
+    return registered.get(page) or (str(ROOT / "pages" / f"{page}.py") if page else str(ROOT / "Home.py"))
 
 
 def no_project() -> None:

@@ -16,6 +16,9 @@ import numpy as np
 from core.records import PerformanceReport, Score, Task
 
 Z95 = 1.959963984540054  # two-sided 95 % of the normal distribution
+RESAMPLED_VALUES = 4_000_000  # rows x resamples that are drawn at the most
+LEAST_RESAMPLES = 20
+NORMAL_ROWS = 20_000  # rows from which a mean's interval is the normal one: the bootstrap gives the same, far slower
 RESAMPLES = 200  # bootstrap: the ends of a 95 % interval then rest on five resamples each
 SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)  # where sklearn clips log-loss too
 
@@ -217,7 +220,8 @@ class _Material:
     ) -> None:  # fmt: skip
         self.n = len(true)
         self.seed = seed
-        self.resamples = resamples if self.n >= 2 else 0
+        # Many rows: fewer resamples, so that memory and time stay bounded; the interval is narrow then anyway.
+        self.resamples = min(resamples, max(LEAST_RESAMPLES, RESAMPLED_VALUES // max(self.n, 1))) if self.n >= 2 else 0
         self._rows: np.ndarray | None = None
         self.proba: np.ndarray | None = None
         if task == "regression":
@@ -253,9 +257,13 @@ class _Material:
             return Score(metric=name, value=value, low=low, high=high, n=self.n, method="Wilson 95 %")
         if self.resamples == 0:
             return Score(metric=name, value=value, n=self.n)
+        if metric.compute is _mean and self.n >= NORMAL_ROWS:
+            rows = self._inputs(name, metric, None)[0][0]
+            half = 1.96 * float(rows.std()) / math.sqrt(self.n)
+            return Score(metric=name, value=value, low=value - half, high=value + half, n=self.n, method="normal 95 %")
         values = metric.compute(*self._inputs(name, metric, self.rows))
         values = values[np.isfinite(values)]
-        if len(values) < RESAMPLES // 2:
+        if len(values) < self.resamples // 2:
             return Score(metric=name, value=value, n=self.n)
         low, high = (float(v) for v in np.quantile(values, (0.025, 0.975)))
         return Score(

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+LOOKED_AT = 5  # rows of a batch that are read for each wanted row that is labelled and was predicted in time
 WINDOW_ROWS = 5_000  # rows of a reference or current window that a frame-based drift measure reads
 
 
@@ -408,8 +409,8 @@ def window_frame(reader: history.History, batch_ids: set[int], n: int) -> pd.Dat
     found = 0
     for batch in reader.batches:
         if batch.id in batch_ids and found < n:
-            frame, _ = reader.frame(batch)
-            frames.append(frame.iloc[max(len(frame) - (n - found), 0) :])
+            frame, _ = reader.frame(batch, last=n - found)
+            frames.append(frame)
             found += len(frames[-1])
     return pd.concat(frames[::-1], ignore_index=True) if frames else None
 
@@ -452,10 +453,13 @@ def labelled_with_predictions(ws: Workspace, project: ProjectInfo, *, n: int = 2
     for batch in reader.batches:
         if found >= n:
             break
-        scores = reader.scores(batch)
-        if scores is None or (batch.labelled == 0 and not reader.has_late_labels):
+        if batch.labelled == 0 and not reader.has_late_labels:
             continue
-        frame, y = reader.frame(batch)
+        last = LOOKED_AT * n  # of a large batch the last rows will do
+        scores = reader.scores(batch, last=last)
+        if scores is None:
+            continue
+        frame, y = reader.frame(batch, last=last)
         mask = history.is_labelled(y, project.schema.task) & np.array([v is not None for v in scores.labels])
         at = np.flatnonzero(mask)[-(n - found) :]
         if len(at):

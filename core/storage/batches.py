@@ -83,8 +83,8 @@ class BatchStore:
         write_durably(self.root / name, memoryview(buffer))
         return hashlib.sha256(buffer).hexdigest()
 
-    def read_frame(self, name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """Read a stored frame, or some of its columns.
+    def read_frame(self, name: str, columns: Sequence[str] | None = None, *, last: int | None = None) -> pd.DataFrame:
+        """Read a stored frame, or some of its columns, or only its last rows.
 
         Raises:
             StorageError: the file is missing or damaged.
@@ -100,7 +100,7 @@ class BatchStore:
             raise StorageError(
                 f"The stored file {name} is missing or damaged ({type(error).__name__}). `doctor --deep` lists what is affected; restore it from a backup."
             ) from error
-        return table.to_pandas()
+        return (table if last is None else table.slice(max(len(table) - last, 0))).to_pandas()
 
     def verify(self, name: str, sha256: str) -> bool:
         """Whether the file is there and unchanged."""

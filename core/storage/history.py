@@ -81,12 +81,14 @@ class History:
         """Whether any label came by row id."""
         return bool(self._late)
 
-    def frame(self, batch: Batch, *, features: Sequence[str] | None = None) -> tuple[pd.DataFrame, np.ndarray]:
-        """Rows of one batch: (`_id`, `_time` and features), and the labels as known now."""
+    def frame(
+        self, batch: Batch, *, features: Sequence[str] | None = None, last: int | None = None
+    ) -> tuple[pd.DataFrame, np.ndarray]:
+        """Rows of one batch, or its last ones: (`_id`, `_time` and features), and the labels as known now."""
         import numpy as np
 
         names = list(self.schema.names if features is None else features)
-        table = self._ws.batches.read_frame(batch.path, [ROW_ID, ROW_TIME, *names, self.schema.target])
+        table = self._ws.batches.read_frame(batch.path, [ROW_ID, ROW_TIME, *names, self.schema.target], last=last)
         y = decode_target(table.pop(self.schema.target), self.schema.task)
         if self._late:
             late = [self._late.get(row_id) for row_id in table[ROW_ID]]
@@ -95,11 +97,11 @@ class History:
                 y[at] = [label[0] for label in late if label is not None]
         return table, y
 
-    def scores(self, batch: Batch) -> Scores | None:
+    def scores(self, batch: Batch, *, last: int | None = None) -> Scores | None:
         """Predictions of one batch made before its labels were known; None when no model was there to make them."""
         if batch.scores_path is None:
             return None
-        return read_scores(self._ws, batch.scores_path)
+        return read_scores(self._ws, batch.scores_path, last=last)
 
     def newest(
         self, n: int | None, *, labelled: bool = True, features: Sequence[str] | None = None
@@ -122,7 +124,8 @@ class History:
                 break
             if labelled and batch.labelled == 0 and not self._late:
                 continue
-            table, y = self.frame(batch, features=features)
+            whole = not labelled or batch.labelled == batch.rows  # each row counts: the last ones will do
+            table, y = self.frame(batch, features=features, last=n - found if n is not None and whole else None)
             if labelled:
                 mask = is_labelled(y, self.schema.task)
                 table, y = table[mask], y[mask]
@@ -181,11 +184,11 @@ def write_scores(
     return ws.batches.write_frame(name, frame)
 
 
-def read_scores(ws: Workspace, name: str) -> Scores:
+def read_scores(ws: Workspace, name: str, *, last: int | None = None) -> Scores:
     """Read what `write_scores` stored."""
     import numpy as np
 
-    frame = ws.batches.read_frame(name)
+    frame = ws.batches.read_frame(name, last=last)
     known: dict[Any, Any] = {text: json.loads(text) for text in frame[PREDICTION].dropna().unique()}
     labels = np.empty(len(frame), dtype=object)
     labels[:] = [known.get(v) if isinstance(v, str) else None for v in frame[PREDICTION]]
