@@ -111,7 +111,9 @@ def checked_line(ctx: ui.Context, seen: Overview) -> str:
 
 def show_verdict(project: ProjectInfo, seen: Overview) -> None:
     """One sentence: state, figure, what it rests on."""
-    state, sentence = words.standing(seen.score, project.policy.threshold, project.policy.metric)
+    state, sentence = words.standing(
+        seen.score, project.policy.threshold, project.policy.metric, least=project.policy.min_rows
+    )
     drift = seen.drift
     if drift is not None and drift.drifted:
         n = len(drift.drifted)
@@ -217,7 +219,7 @@ def show_visit(ctx: ui.Context, project: ProjectInfo) -> None:
             return
         rows: list[dict[str, Any]] = [
             {
-                "When": r.started_at.astimezone(ctx.zone),
+                "When": words.wall(r.started_at, ctx.zone),
                 "What": OUTCOMES.get(r.outcome, r.outcome),
                 "Detail": (r.verdict.reason if r.verdict else r.reason) or r.error,
                 "Champion": f"v{r.champion_after}" if r.champion_after else None,

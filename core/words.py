@@ -115,8 +115,12 @@ def ago(at: datetime, now: datetime, zone: tzinfo) -> str:
 LOWER_IS_BETTER = {"log_loss", "brier", "mae", "rmse"}
 
 
-def standing(found: Score | None, threshold: float, metric: str) -> tuple[str, str]:
-    """State (well, bad, unknown) and the sentence that tells it with the figures it rests on."""
+def standing(found: Score | None, threshold: float, metric: str, *, least: int = 0) -> tuple[str, str]:
+    """State (well, bad, unknown) and the sentence that tells it with the figures it rests on.
+
+    Args:
+        least: rows below which a score is shown, but not judged.
+    """
     label = metric_label(metric)
     if found is None or found.value is None:
         why = f" {found.reason}" if found is not None and found.reason else ""

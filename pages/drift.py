@@ -82,7 +82,7 @@ def show_table(ctx: ui.Context, project: ProjectInfo, report: DriftReport, histo
     if not any(row["Missing"] for row in rows):
         rows = [{name: value for name, value in row.items() if name != "Missing"} for row in rows]
     for row in rows:
-        row["Since"] = row["Since"].astimezone(ctx.zone) if row["Since"] else None
+        row["Since"] = words.wall(row["Since"], ctx.zone) if row["Since"] else None
     top = max([*(v for row in rows for v in row["Course"]), project.policy.drift_gate * 1.5, 0.1])
     steady = sum(s.judged and not s.drifted for s in scores)
     n = len(report.drifted)

@@ -131,7 +131,9 @@ def told(project: ProjectInfo, run: LiveInfo, reports: list[CycleReport]) -> str
     newest = reports[0]
     evidence = newest.evidence
     assert evidence is not None
-    _, sentence = words.standing(_score_of(newest), project.policy.threshold, evidence.metric)
+    _, sentence = words.standing(
+        _score_of(newest), project.policy.threshold, evidence.metric, least=project.policy.min_rows
+    )
     after = {
         "promoted": f" v{newest.champion_after} was raced and **promoted**.",
         "refreshed": f" v{newest.champion_after} takes over: the same members on newer rows.",

@@ -25,7 +25,7 @@ def show_verdict(ctx: ui.Context, project: ProjectInfo, history: list[Any], metr
     newest = history[-1].scores.get(metric)
     rule = metric == project.policy.metric
     if rule:
-        state, sentence = words.standing(newest, project.policy.threshold, metric)
+        state, sentence = words.standing(newest, project.policy.threshold, metric, least=project.policy.min_rows)
     else:
         state = "unknown" if newest is None or newest.value is None else "well"
         sentence = f"**{words.metric_label(metric)} is {words.score(newest)}** on the newest labelled rows ({words.interval_text(newest)})."
@@ -141,7 +141,7 @@ def show_table(ctx: ui.Context, history: list[Any], metric: str) -> None:
     with ui.card("The measurements", "newest first; the download above holds all of them with every metric"):
         rows = [
             {
-                "When": p.at.astimezone(ctx.zone),
+                "When": words.wall(p.at, ctx.zone),
                 "Rows": p.n,
                 "Model": f"v{p.model_version}" if p.model_version else "several",
                 words.metric_label(metric): words.score(p.scores.get(metric)),

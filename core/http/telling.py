@@ -111,8 +111,9 @@ def _model_status(api: Api, place: Place) -> dict[str, Any]:
     score = points[-1].scores.get(metric) if points else None
     if score is not None and score.value is not None:
         worse = score.value < threshold if higher_is_better(metric) else score.value > threshold
+        told = worse if score.n >= project.policy.min_rows else None  # a handful of rows tells nothing yet
         document.update(
-            performance=score.value, needs_retraining=worse, rows_measured=score.n, measured_at=points[-1].at
+            performance=score.value, needs_retraining=told, rows_measured=score.n, measured_at=points[-1].at
         )
     return document
 

@@ -111,7 +111,10 @@ def performance_over_time(
     if any(p.value is not None for p in points):
         mark_last(fig, frame, points, colors)
     if threshold is not None:
-        add_threshold(fig, threshold, f"Threshold {threshold:.2f}", colors=colors, color=colors.bad)
+        no_room_below = threshold - limits.low < 0.1 * (limits.high - limits.low)
+        add_threshold(
+            fig, threshold, f"Threshold {threshold:.2f}", colors=colors, color=colors.bad, above=no_room_below
+        )
     direct_labels(fig, frame, limits, labels, [points, estimated, never])
     add_events(fig, events, frame=frame, colors=colors, floor=limits.low)
     return fig
@@ -277,7 +280,12 @@ def versions(
             marker={
                 "color": color,
                 "line": {"width": 1, "color": colors.page},
-                "pattern": {"shape": "/" if event == "rolled_back" else "", "fgcolor": colors.page, "size": 7},
+                "pattern": {
+                    "shape": "/" if event == "rolled_back" else "",
+                    "fgcolor": colors.page,
+                    "size": 7,
+                    "fillmode": "overlay",
+                },
             },
             text=f"<b>v{version}</b>" if serving else f"v{version}",
             textposition="inside" if fits else "none",
