@@ -163,7 +163,7 @@ def _edges(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     # Bins of whole numbers lie around them, so that no value sits on an edge.
     offset = 0.5 if whole else 0.0
     first, last = math.floor((low + offset) / step), math.floor((high + offset) / step) + 1
-    return np.round(np.arange(first, last + 1) * step, 12) - offset
+    return np.array([float(f"{k * step:.12g}") - offset for k in range(first, last + 1)])
 
 
 def _histogram(ordered: np.ndarray, edges: np.ndarray) -> np.ndarray:

@@ -46,13 +46,15 @@ def domain_classifier(
     lost = np.zeros(X.shape[1])
     for k in range(FOLDS):
         train, test = fold != k, fold == k
+        # A column without any value cannot be binned; as a constant it says as little.
+        filled = np.where(np.isnan(X[train]).all(axis=0), 0.0, X)
         model = _classifier([bool(n) for n in names], seed)
-        model.fit(X[train], y[train])
-        scores = model.predict_proba(X[test])[:, 1]
+        model.fit(filled[train], y[train])
+        scores = model.predict_proba(filled[test])[:, 1]
         part, part_spread = delong(scores[y[test]], scores[~y[test]])
         # The folds' models are each other's test rows: errors add up as if they were one, which bounds any correlation.
         auc, spread = auc + part / FOLDS, spread + part_spread / FOLDS
-        lost += _importance(model, X[test], y[test], part, rng) / FOLDS
+        lost += _importance(model, filled[test], y[test], part, rng) / FOLDS
     low, high = max(0.0, auc - Z95 * spread), min(1.0, auc + Z95 * spread)
     order = [int(j) for j in np.argsort(-lost, kind="stable") if lost[j] > 0.002][:NAMED]
     return {

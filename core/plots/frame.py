@@ -16,7 +16,7 @@ from core.records import Score
 
 Axis = Literal["time", "rows"]
 WIDTH = 560  # pixels that a chart is taken to have when texts are placed; they only need to be about right
-NARROW = 0.7  # signs are thinned out as if the chart were this much narrower, for phones
+NARROW = 0.6  # signs and names are placed as if the chart were this much narrower: on a phone it is
 TOP, BOTTOM = 34, 28  # margins: the row of signs above, the ticks below
 
 
@@ -269,13 +269,14 @@ def direct_labels(
     """Names and last values at the lines' ends, where they cover least."""
     taken = []
     for line in lines:
-        spots = [(frame.px(p), frame.py(p.value, limits)) for p in line if p.value is not None]
+        spots = [(frame.px(p) * NARROW, frame.py(p.value, limits)) for p in line if p.value is not None]
         # Between two points the line is there too: a few places along it.
         for (x0, y0), (x1, y1) in itertools.pairwise(spots):
             taken += [(x0 + (x1 - x0) * t / 4, y0 + (y1 - y0) * t / 4) for t in range(4)]
         taken += spots[-1:]
     ordered = sorted(labels, key=lambda label: -label.y)
-    for label, shift in zip(ordered, place(ordered, taken, height=frame.plot_height), strict=True):
+    narrow = [Label(label.text, label.color, label.x * NARROW, label.y) for label in ordered]
+    for label, shift in zip(ordered, place(narrow, taken, height=frame.plot_height), strict=True):
         fig.add_annotation(
             text=label.text, xref="paper", x=label.x / WIDTH, xanchor="right",
             y=limits.low + label.y / frame.plot_height * (limits.high - limits.low), yshift=shift, showarrow=False,

@@ -208,7 +208,7 @@ def place(labels: Sequence[Label], taken: Sequence[tuple[float, float]], *, heig
             shift: float, label: Label = label, near: list[float] = near, left: float = left, right: float = right
         ) -> float:
             y = label.y + shift
-            covered = sum(abs(v - y) < LINE_PX * 0.62 for v in near) / max(1, len(near))
+            covered = min(1.0, sum(abs(v - y) < LINE_PX * 0.62 for v in near) / 4)  # a dip counts as much as a plain
             clash = sum(abs(y - m) < LINE_PX and left < r and right > x for x, r, m in boxes)
             outside = max(0.0, LINE_PX / 2 - y) + max(0.0, y - height + LINE_PX / 2)
             return 10 * clash + 6 * covered + outside + abs(shift) / 40

@@ -118,3 +118,18 @@ def test_the_sentence_tells_the_shares_of_the_rows() -> None:
 def test_equal_windows_have_no_explanation() -> None:
     rng = np.random.default_rng(11)
     assert [explain(rows(rng, 300), rows(rng, 300), SCHEMA, seed=s) for s in range(20)] == [None] * 20
+
+
+def test_columns_without_values_or_without_variety_do_no_harm() -> None:
+    rng = np.random.default_rng(12)
+    a, b = rows(rng, 200), rows(rng, 200)
+    for frame in (a, b):
+        frame["noise"] = np.nan
+        frame["site"] = pd.Series([None] * 200, dtype="str")
+    assert not domain_classifier(a, b, SCHEMA)["drifted"] and explain(a, b, SCHEMA) is None
+    for frame in (a, b):
+        frame["temperature"] = 3.0
+    assert domain_classifier(a, b, SCHEMA)["auc"] == 0.5 and explain(a, b, SCHEMA) is None
+    b["temperature"] = 4.0
+    assert domain_classifier(a, b, SCHEMA)["auc"] == 1.0
+    assert explain(a, b, SCHEMA) == "100 % of the change is temperature > 3.50: 0 % → 100 % of rows"
