@@ -264,16 +264,28 @@ def mark_last(fig: go.Figure, frame: Frame, points: Sequence[Point], colors: Pal
 
 
 def direct_labels(
-    fig: go.Figure, frame: Frame, limits: Scale, labels: Sequence[Label], lines: Sequence[Sequence[Point]]
+    fig: go.Figure,
+    frame: Frame,
+    limits: Scale,
+    labels: Sequence[Label],
+    lines: Sequence[tuple[Sequence[Point], float]],
+    level: float | None = None,
 ) -> None:
-    """Names and last values at the lines' ends, where they cover least."""
-    taken = []
-    for line in lines:
-        spots = [(frame.px(p) * NARROW, frame.py(p.value, limits)) for p in line if p.value is not None]
+    """Names and last values at the lines' ends, where they cover least.
+
+    Args:
+        lines: each with how much it matters that all of it is seen.
+        level: of a straight line over the whole width.
+    """
+    taken: list[tuple[float, float, float]] = []
+    for line, weight in lines:
+        spots = [(frame.px(p) * NARROW, frame.py(p.value, limits), weight) for p in line if p.value is not None]
         # Between two points the line is there too: a few places along it.
-        for (x0, y0), (x1, y1) in itertools.pairwise(spots):
-            taken += [(x0 + (x1 - x0) * t / 4, y0 + (y1 - y0) * t / 4) for t in range(4)]
+        for (x0, y0, _), (x1, y1, _) in itertools.pairwise(spots):
+            taken += [(x0 + (x1 - x0) * t / 4, y0 + (y1 - y0) * t / 4, weight) for t in range(4)]
         taken += spots[-1:]
+    if level is not None:
+        taken += [(WIDTH * NARROW * t / 40, frame.py(level, limits), 0.5) for t in range(41)]
     ordered = sorted(labels, key=lambda label: -label.y)
     narrow = [Label(label.text, label.color, label.x * NARROW, label.y) for label in ordered]
     for label, shift in zip(ordered, place(narrow, taken, height=frame.plot_height), strict=True):

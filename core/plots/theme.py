@@ -191,27 +191,33 @@ class Label:
     y: float
 
 
-def place(labels: Sequence[Label], taken: Sequence[tuple[float, float]], *, height: float) -> list[float]:
+def place(labels: Sequence[Label], taken: Sequence[tuple[float, float, float]], *, height: float) -> list[float]:
     """How far above (or below) its place each label stands, in pixels, so that it covers least.
 
     Args:
-        taken: points of the lines, in the same pixels; a label avoids them and the labels before it.
+        taken: points of the lines in the same pixels, and how much it matters (0 to 1) that they are seen.
         height: of the plot.
     """
     boxes: list[tuple[float, float, float]] = []  # left, right, middle
     shifts: list[float] = []
     for label in labels:
         left, right = label.x - CHARACTER_PX * len(label.text) - 4, label.x
-        near = [y for x, y in taken if left <= x <= right]
+        near = [(y, weight) for x, y, weight in taken if left <= x <= right]
 
         def cost(
-            shift: float, label: Label = label, near: list[float] = near, left: float = left, right: float = right
+            shift: float,
+            label: Label = label,
+            near: list[tuple[float, float]] = near,
+            left: float = left,
+            right: float = right,
         ) -> float:
             y = label.y + shift
-            covered = min(1.0, sum(abs(v - y) < LINE_PX * 0.62 for v in near) / 4)  # a dip counts as much as a plain
+            covered = min(
+                1.0, sum(w * (abs(v - y) < LINE_PX * 0.62) for v, w in near) / 4
+            )  # a dip counts as much as a plain
             clash = sum(abs(y - m) < LINE_PX and left < r and right > x for x, r, m in boxes)
             outside = max(0.0, LINE_PX / 2 - y) + max(0.0, y - height + LINE_PX / 2)
-            return 10 * clash + 6 * covered + outside + abs(shift) / 40
+            return 10 * clash + 6 * covered + outside + abs(shift) / 14
 
         shift = min((s * sign for s in (13, 18, 24, 32, 42, 54) for sign in (1, -1)), key=cost)
         shifts.append(shift)

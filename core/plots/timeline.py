@@ -115,7 +115,7 @@ def performance_over_time(
         add_threshold(
             fig, threshold, f"Threshold {threshold:.2f}", colors=colors, color=colors.bad, above=no_room_below
         )
-    direct_labels(fig, frame, limits, labels, [points, estimated, never])
+    direct_labels(fig, frame, limits, labels, [(points, 1.0), (estimated, 0.7), (never, 0.3)], threshold)
     add_events(fig, events, frame=frame, colors=colors, floor=limits.low)
     return fig
 
@@ -227,7 +227,7 @@ def effect_over_time(
     others = len(series) - len(drifted)
     more = len(drifted) - len(named)
     add_threshold(fig, gate, f"Material above {gate:.2f}", colors=colors, color=colors.watch, above=True)
-    direct_labels(fig, frame, limits, labels[::-1], [lines[s.name] for s in named])
+    direct_labels(fig, frame, limits, labels[::-1], [(lines[s.name], 1.0) for s in named], gate)
     rest = " · ".join(t for t in (f"{more} more drifted" if more else "", f"{others} steady" if others else "") if t)
     if rest and named:
         write(fig, colors, rest, 1, 0, xref="paper", yref="paper", xanchor="right", yanchor="bottom", yshift=4)

@@ -88,7 +88,7 @@ def test_labels_keep_clear_of_each_other_and_of_the_plots_edge() -> None:
 
 
 def test_a_label_goes_where_the_line_is_not() -> None:
-    line = [(500.0 + i, 100.0 + 13) for i in range(60)]  # the line runs just above the last point
+    line = [(500.0 + i, 100.0 + 13, 1.0) for i in range(60)]  # the line runs just above the last point
     (shift,) = place([Label("Measured 0.887", "", 560, 100)], line, height=190)
     assert shift < 0
 
