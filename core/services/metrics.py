@@ -108,9 +108,7 @@ def metrics_text(ws: Workspace, now: datetime, *, project_id: int | None = None)
 
 
 def _stored(session: Session, slugs: Mapping[int, str]) -> list[tuple[Labels, float]]:
-    counted = dict(
-        session.execute(select(Batch.project_id, func.sum(Batch.rows)).group_by(Batch.project_id)).all()
-    )
+    counted = dict(session.execute(select(Batch.project_id, func.sum(Batch.rows)).group_by(Batch.project_id)).all())
     return [({"project": slug}, float(counted.get(key, 0))) for key, slug in slugs.items()]
 
 

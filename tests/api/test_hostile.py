@@ -395,6 +395,7 @@ def _valid_bodies() -> list[tuple[str, dict[str, str], bytes]]:
 @pytest.mark.campaign
 def test_no_mutation_of_a_valid_body_is_a_fault_of_ours(shared: httpx.Client, campaign: Any) -> None:
     bodies = _valid_bodies()
+    bodies = bodies[:5] * 3 + bodies[5:]  # each accepted batch makes the next one slower
     for number in campaign.rounds("mutated-bodies", campaign.mutated_bodies):
         rng = random.Random(number)
         path, headers, body = bodies[number % len(bodies)]
