@@ -281,7 +281,10 @@ def _score(column: _Compared, adjusted: list[float], alpha: float, gate: float, 
 def _part_reason(column: _Compared, part: _Part, p: tuple[float, str], passed: bool, alpha: float, gate: float) -> str:
     """One clause of the reason. `p` is the adjusted p-value and how it is written."""
     adjusted, text = p
-    size = f"{part.effect_name} {part.outcome.effect:.2f}"
+    effect = part.outcome.effect
+    # Two decimals, more where it would read as the gate itself.
+    near = abs(effect - gate) < 0.005 and effect != gate
+    size = f"{part.effect_name} {effect:.{4 if near else 2}f}"
     if part.of == "missing":
         assert column.miss_rates is not None
         return f"missing in {words.shares(*column.miss_rates)} of rows ({text})"

@@ -184,6 +184,12 @@ def test_a_moved_share_is_named() -> None:
     assert score.statistic == pytest.approx(0.3)
 
 
+def test_an_effect_next_to_the_gate_does_not_read_as_the_gate() -> None:
+    before, after = texts(["a"] * 5_000 + ["b"] * 5_000), texts(["a"] * 3_980 + ["b"] * 6_020)
+    score = one("chi_square", "categorical", before, after)
+    assert score.drifted and score.reason.startswith("total variation 0.1020, above the gate 0.1")
+
+
 # --- over all features --------------------------------------------------------------------------------------------
 
 
