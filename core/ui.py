@@ -368,8 +368,15 @@ def start_page(title: str, *, choose_project: bool = False, role: str = "viewer"
     if user is None:
         _show_sign_in(ws)
         st.stop()
-    if not driven and not st.session_state.get("write cookie") and _in_browser():
-        # The page's file was asked for before Home.py ever ran: once it has registered the pages, Home.py drives.
+    if (
+        not driven
+        and not st.session_state.get("write cookie")
+        and _in_browser()
+        and "handed over" not in st.session_state
+    ):
+        # The page's file was asked for before Home.py ever ran: once it has registered the pages, Home.py drives. Asked
+        # once a session: where Home.py does not take over, the page goes on alone instead of starting anew for ever.
+        st.session_state["handed over"] = True
         navigation(str(ROOT / "Home.py"), user)
         st.rerun()
     zone = _zone()

@@ -2,7 +2,7 @@
 
 Revision ID: 0001
 Revises:
-Create Date: 2026-11-23 14:36:21.226819
+Create Date: 2026-11-23 15:17:11.867623
 """
 
 import sqlalchemy as sa
@@ -132,6 +132,7 @@ def upgrade() -> None:
         sa.Column("backfill", sa.Boolean(), nullable=False),
         sa.Column("undone_at", core.storage.tables.UtcDateTime(timezone=True), nullable=True),
         sa.Column("undone_by", sa.String(length=200), nullable=True),
+        sa.Column("digest", sa.String(length=64), nullable=False),
         sa.Column("profile", core.storage.tables.Document(none_as_null=True), nullable=True),
         sa.Column("problems", core.storage.tables.Document(none_as_null=True), nullable=True),
         sa.Column("scores_path", sa.Text(), nullable=True),
@@ -145,6 +146,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("project_id", "number", name=op.f("uq_batches_project_id")),
     )
     with op.batch_alter_table("batches", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_batches_digest"), ["digest"], unique=False)
         batch_op.create_index(batch_op.f("ix_batches_project_id"), ["project_id"], unique=False)
         batch_op.create_index("ix_batches_project_last", ["project_id", "last_at"], unique=False)
 
@@ -454,6 +456,7 @@ def downgrade() -> None:
     with op.batch_alter_table("batches", schema=None) as batch_op:
         batch_op.drop_index("ix_batches_project_last")
         batch_op.drop_index(batch_op.f("ix_batches_project_id"))
+        batch_op.drop_index(batch_op.f("ix_batches_digest"))
 
     op.drop_table("batches")
     with op.batch_alter_table("audit", schema=None) as batch_op:

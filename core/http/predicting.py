@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from core.services.serving import Predicted, Served
 
-TOO_GREAT = 1e100
 _Log = list[dict[str, Any]]
 
 
@@ -71,10 +70,7 @@ def _answered(api: Api, caller: Caller, kind: str, body: bytes, now: datetime) -
         X, ids, times = rows_to_frame(rows, champion.schema, single=single)
     else:
         X, ids, times, notes = _table(api, champion, kind, body)
-    try:
-        predicted = ask(champion, X)
-    except ValueError as error:  # of the libraries: scaling has made infinity of a finite number
-        raise _too_great(X, single) from error
+    predicted = ask(champion, X, single=single)
     log = prediction_rows(champion, predicted, X, ids=ids, times=times, now=now, token_id=caller.token.id)
     answers = _documents(predicted, log)
     if single:
@@ -122,26 +118,6 @@ def _table(
     # Absent ids and times are usual in a question, unlike in a file of rows.
     notes = tuple(p for p in taken.problems if " is not there: " not in p)
     return taken.X, taken.ids, times, notes
-
-
-def _too_great(X: pd.DataFrame, single: bool) -> Exception:
-    """The refusal that names the values beyond what a model can scale; without any, the fault is ours."""
-    import numpy as np
-
-    numeric = X.select_dtypes("number")
-    values = numeric.to_numpy()
-    found = np.argwhere(np.abs(values) > TOO_GREAT)
-    if not len(found):
-        return RuntimeError("the model refused rows that fit the schema")
-    problems = tuple(
-        FieldProblem(
-            numeric.columns[j] if single else f"rows[{i}].{numeric.columns[j]}",
-            repr(float(values[i, j])),
-            "a number of usual size",
-        )
-        for i, j in found[:20]
-    )
-    return BadInput(f"{problems[0].field} is {problems[0].seen}: so great that the model overflows.", problems)
 
 
 def _documents(predicted: Predicted, log: _Log) -> list[dict[str, Any]]:

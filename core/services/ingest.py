@@ -183,8 +183,10 @@ def _digest(taken: Any, schema: FeatureSchema) -> str:
 
 def _refuse_seen(ws: Workspace, project: ProjectInfo, digest: str, ids: list[str] | None) -> None:
     with ws.database.read() as session:
-        twin = next(
-            (b for b in queries.stored_batches(session, project.id) if (b.profile or {}).get("digest") == digest), None
+        twin = session.scalar(
+            select(Batch)
+            .where(Batch.project_id == project.id, Batch.digest == digest, Batch.undone_at.is_(None))
+            .limit(1)
         )
     if twin is not None:
         raise Conflict(
@@ -229,7 +231,6 @@ def _store(
     with ws.database.write() as session:
         number = (session.scalar(select(func.max(Batch.number)).where(Batch.project_id == project.id)) or 0) + 1
     summary = profile(table, schema)
-    summary["digest"] = digest
     first_at, last_at = times.min().to_pydatetime(), times.max().to_pydatetime()
     labelled_mask = history.is_labelled(y, schema.task)
     stored = table.copy(deep=False)
@@ -277,6 +278,7 @@ def _store(
                 created_at=now,
                 created_by=by,
                 backfill=backfill,
+                digest=digest,
                 profile=summary,
                 problems=list(problems),
                 ids_from_user=ids is not None,

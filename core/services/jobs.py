@@ -9,6 +9,7 @@ import os
 import secrets
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -233,10 +234,12 @@ def start_worker(ws: Workspace) -> None:
     """Start a worker process of its own that does what waits and then ends; a second one ends at once."""
     # The folder stays: the child reads the same `.env`.
     environment = {**os.environ, "CONTINUAL_HOME": str(ws.settings.home_path), "PYTHONPATH": str(ROOT)}
-    subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "core.jobs.worker", "--once"],
         env=environment,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
         close_fds=True,
     )
+    # Somebody has to take note of its end, or it stays a zombie of this process.
+    threading.Thread(target=process.wait, name="worker's end", daemon=True).start()

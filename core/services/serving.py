@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 CHECK_EVERY_S = 0.5
 RETRY_DAMAGED_S = 5.0
+TOO_GREAT = 1e100  # squares of their sums are no finite numbers any more
 LOG_CHUNK = 10_000  # rows in one statement
 
 
@@ -138,12 +139,22 @@ def _plain(value: Any) -> Any:
 # --- predicting -------------------------------------------------------------------------------------------------
 
 
-def predict(served: Served, X: pd.DataFrame) -> Predicted:
+def predict(served: Served, X: pd.DataFrame, *, single: bool = False) -> Predicted:
     """Answers for rows in schema order, as `core.data.schema` makes them.
 
+    Args:
+        single: name fields without `rows[i].` in front.
+
     Raises:
-        BadInput: the model gives no finite number for a row, and which.
+        BadInput: the model gives no finite number for a row, or a value is too great for it, and which.
     """
+    try:
+        return _asked(served, X)
+    except ValueError as error:  # of the libraries: scaling has made infinity of a finite number
+        raise _too_great(X, single) from error
+
+
+def _asked(served: Served, X: pd.DataFrame) -> Predicted:
     import numpy as np
 
     from core.learning.models import predict_quietly
@@ -163,6 +174,26 @@ def _refuse_endless(finite: Any) -> None:
         row = int(finite.argmin())
         problem = FieldProblem(f"rows[{row}]", "values so large that the model overflows", "values of a usual size")
         raise BadInput(f"The model gives no finite answer for rows[{row}]: its values are too large.", (problem,))
+
+
+def _too_great(X: pd.DataFrame, single: bool) -> Exception:
+    """The refusal that names the values beyond what a model can scale; without any, the fault is ours."""
+    import numpy as np
+
+    numeric = X.select_dtypes("number")
+    values = numeric.to_numpy()
+    found = np.argwhere(np.abs(values) > TOO_GREAT)
+    if not len(found):
+        return RuntimeError("the model refused rows that fit the schema")
+    problems = tuple(
+        FieldProblem(
+            numeric.columns[j] if single else f"rows[{i}].{numeric.columns[j]}",
+            repr(float(values[i, j])),
+            "a number of usual size",
+        )
+        for i, j in found[:20]
+    )
+    return BadInput(f"{problems[0].field} is {problems[0].seen}: so great that the model overflows.", problems)
 
 
 # --- the log ----------------------------------------------------------------------------------------------------

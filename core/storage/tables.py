@@ -108,6 +108,7 @@ class Batch(Base):
     backfill: Mapped[bool] = mapped_column(default=False)
     undone_at: Mapped[datetime | None]
     undone_by: Mapped[str | None] = mapped_column(String(200))
+    digest: Mapped[str] = mapped_column(String(64), index=True)  # of the rows as given: knows a file that comes twice
     profile: Mapped[dict[str, Any] | None]
     problems: Mapped[list[Any] | None]
     # Predictions made before the labels were known: one more Parquet file, row for row.
