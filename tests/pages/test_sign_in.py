@@ -1,0 +1,265 @@
+"""Nothing is seen without signing in, whichever file is asked for; and a sign-in ends when it should."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+import streamlit as st
+from streamlit.runtime.context import ContextProxy
+from streamlit.testing.v1 import AppTest
+
+from core import ui
+from core.services import auth
+from core.settings import get_settings
+from core.storage.workspace import Workspace
+from tests.pages.grown import PASSWORD, ROOT, closed, open_page, settle, text_of
+
+FILES = [str(ROOT / "Home.py"), *sorted(str(f) for f in (ROOT / "pages").glob("*.py"))]
+WATCH = [str(ROOT / "Home.py"), *(str(ROOT / "pages" / f"{name}.py") for name in ("drift", "performance", "live"))]
+HOME = str(ROOT / "Home.py")
+
+
+@pytest.fixture
+def grown(settings: object, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    return settle(get_settings().home_path, monkeypatch, grown=True)
+
+
+@pytest.fixture(autouse=True)
+def _address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where visitors come from; the page tests' own session answers with a stand-in that is no text."""
+    monkeypatch.setattr(ContextProxy, "ip_address", property(lambda self: "192.0.2.7"))
+
+
+def in_fresh_processes(home: Path, *arguments: str) -> dict[str, Any]:
+    """What `fresh.py` prints."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "pages" / "fresh.py"), *arguments],
+        env={**os.environ, "CONTINUAL_HOME": str(home), "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.fixture(scope="module")
+def anonymous(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Every page as a stranger sees it, over a state folder that holds a project."""
+    home = tmp_path_factory.mktemp("anonymous") / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        settle(home, patch, grown=True).database.dispose()
+    return in_fresh_processes(home, *FILES)
+
+
+@pytest.mark.parametrize("file", FILES, ids=[Path(f).stem for f in FILES])
+def test_a_stranger_sees_only_the_sign_in(anonymous: dict[str, Any], file: str) -> None:
+    page = anonymous[file]
+    assert page["errors"] == []
+    assert page["inputs"] == ["Username", "Password"]
+    assert page["buttons"] == ["Sign in"]
+    assert page["titles"] == ["Continual ML"]
+    assert page["sidebar"] == 0
+    assert not {"metric", "dataframe", "plotly_chart", "selectbox", "arrow_data_frame"} & set(page["kinds"])
+    assert "flies" not in page["text"].lower()
+
+
+def test_the_first_pages_load_no_learning_library(grown: Workspace) -> None:
+    pages = in_fresh_processes(get_settings().home_path, "--as", "ada@1", *WATCH)
+    for file in WATCH:
+        assert pages[file]["errors"] == [], file
+        assert pages[file]["inputs"] == [], file
+    assert {Path(file).stem: pages[file]["heavy"] for file in WATCH} == {Path(file).stem: [] for file in WATCH}
+
+
+# --- signing in ---------------------------------------------------------------------------------------------------
+
+
+def sign_in(at: AppTest, name: str, password: str) -> AppTest:
+    at.text_input(key="sign-in name").set_value(name)
+    at.text_input(key="sign-in password").set_value(password)
+    at.button[0].click()
+    return at.run()
+
+
+def visit() -> AppTest:
+    return AppTest.from_file(HOME, default_timeout=60).run()
+
+
+def is_closed(at: AppTest) -> bool:
+    return [i.label for i in at.text_input] == ["Username", "Password"] and not at.metric
+
+
+def test_the_right_password_opens_the_page_that_was_asked_for(grown: Workspace) -> None:
+    at = sign_in(visit(), "ada", PASSWORD)
+    assert not at.exception
+    assert not is_closed(at)
+    assert at.title[0].value == "Flies"
+    assert "role admin" in text_of(at)
+
+
+@pytest.mark.parametrize(
+    ("name", "password"), [("ada", "not this one"), ("nobody", PASSWORD), ("", ""), ("ada", "x" * 90)]
+)
+def test_a_wrong_name_or_password_opens_nothing_and_tells_not_which(grown: Workspace, name: str, password: str) -> None:
+    at = sign_in(visit(), name, password)
+    assert not at.exception
+    assert is_closed(at)
+    assert [e.value for e in at.error] == ["The user name or the password is wrong."]
+
+
+def test_many_wrong_passwords_lock_the_name_even_for_the_right_one(grown: Workspace) -> None:
+    at = visit()
+    for _ in range(auth.FREE_FAILURES["user"]):
+        sign_in(at, "ada", "not this one")
+    sign_in(at, "ada", PASSWORD)
+    assert is_closed(at)
+    assert at.error[0].value.startswith("Too many failed sign-ins. Try again in")
+
+
+def test_the_cookie_is_asked_for_until_the_browser_has_set_it(grown: Workspace) -> None:
+    at = sign_in(visit(), "ada", PASSWORD)
+    ends = at.session_state["write cookie"]
+    at.run()
+    assert at.session_state["write cookie"] == ends > time.time()  # the same cookie, not another one each run
+
+
+# --- a sign-in ends -----------------------------------------------------------------------------------------------
+
+
+def test_signing_out_ends_every_session_of_that_person(grown: Workspace) -> None:
+    here, there = visit_as("ada"), visit_as("ada")
+    next(b for b in here.button if b.label == "Sign out").click()
+    assert is_closed(here.run())
+    assert is_closed(there.run())
+
+
+def test_a_new_password_ends_open_sessions(grown: Workspace) -> None:
+    at = visit_as("otto")
+    auth.set_password(grown, "otto", "quite another one", by="ada", now=datetime.now(UTC))
+    assert is_closed(at.run())
+
+
+def test_a_person_who_was_removed_is_out_at_the_next_click(grown: Workspace) -> None:
+    at = visit_as("vera")
+    auth.remove_user(grown, "vera", by="ada", now=datetime.now(UTC))
+    assert is_closed(at.run())
+    assert not at.exception
+
+
+def test_a_role_counts_from_the_next_click_on(grown: Workspace) -> None:
+    at = visit_as("otto")
+    assert not closed(at, "Check now")
+    auth.set_role(grown, "otto", "viewer", by="ada", now=datetime.now(UTC))
+    assert closed(at.run(), "Check now")
+
+
+@pytest.mark.parametrize("person", ["otto", "vera"])
+def test_a_page_above_the_role_is_refused_with_nothing_on_it(grown: Workspace, person: str) -> None:
+    at = open_page("admin", person)
+    assert [e.value for e in at.error] == [
+        f"Admin is for the role admin; yours is {auth.get_user(grown, person).role}. An admin can change it."  # type: ignore[union-attr]
+    ]
+    assert not at.dataframe
+    assert [b.label for b in at.button] == ["Sign out"]
+
+
+def visit_as(person: str) -> AppTest:
+    at = AppTest.from_file(HOME, default_timeout=60)
+    at.session_state["username"] = f"{person}@1"
+    at.run()
+    assert not is_closed(at)
+    return at
+
+
+# --- the cookie ---------------------------------------------------------------------------------------------------
+
+
+def visit_with(monkeypatch: pytest.MonkeyPatch, ws: Workspace, token: str) -> AppTest:
+    """A new session of a browser that sends this cookie."""
+    cookies = {ws.settings.cookie_name: token}
+    monkeypatch.setattr(ContextProxy, "cookies", property(lambda self: cookies))
+    return visit()
+
+
+def token(ws: Workspace, who: str, *, key: str | None = None, hours: float = 1.0) -> str:
+    right = ui._cookie_key(str(ws.settings.home_path))
+    return jwt.encode({"username": who, "exp_date": time.time() + hours * 3600}, key or right, algorithm="HS256")
+
+
+def test_a_cookie_of_ours_signs_in(grown: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not is_closed(visit_with(monkeypatch, grown, token(grown, "ada@1")))
+
+
+@pytest.mark.parametrize(
+    "what", ["another key", "expired", "older epoch", "removed user", "no epoch", "unsigned", "no token at all"]
+)
+def test_no_other_cookie_does(grown: Workspace, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    auth.sign_out_everywhere(grown, "otto")
+    made = {
+        "another key": token(grown, "ada@1", key="k" * 64),
+        "expired": token(grown, "ada@1", hours=-1),
+        "older epoch": token(grown, "otto@1"),
+        "removed user": token(grown, "gone@1"),
+        "no epoch": token(grown, "ada"),
+        "unsigned": jwt.encode({"username": "ada@1", "exp_date": time.time() + 3600}, "", algorithm="none"),
+        "no token at all": "<script>",
+    }
+    at = visit_with(monkeypatch, grown, made[what])
+    assert not at.exception
+    assert is_closed(at)
+
+
+def test_the_cookie_key_is_generated_once_and_for_nobody_else_to_read(grown: Workspace) -> None:
+    home = get_settings().home_path
+    key = ui._cookie_key(str(home))
+    place = home / "cookie.key"
+    assert stat.S_IMODE(place.stat().st_mode) == 0o600
+    assert len(key) >= 32
+    st.cache_resource.clear()
+    assert ui._cookie_key(str(home)) == key
+
+
+# --- the first start ----------------------------------------------------------------------------------------------
+
+
+def test_without_any_user_the_one_page_says_what_to_set(settings: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    st.cache_resource.clear()
+    at = visit()
+    assert not at.exception
+    assert not at.text_input
+    assert "STREAMLIT_PASSWORD" in at.info[0].value
+
+
+def test_streamlit_password_becomes_the_first_admins(monkeypatch: pytest.MonkeyPatch, settings: object) -> None:
+    monkeypatch.setenv("STREAMLIT_PASSWORD", "Zaunkoenig-42")
+    monkeypatch.setattr("core.services.auth.BCRYPT_ROUNDS", 4)
+    get_settings.cache_clear()
+    st.cache_resource.clear()
+    at = sign_in(visit(), auth.FIRST_USER, "Zaunkoenig-42")
+    assert not is_closed(at)
+    assert at.title[0].value == "Welcome"
+
+
+def test_a_setting_that_is_unsafe_is_named_instead_of_a_crash(
+    monkeypatch: pytest.MonkeyPatch, settings: object
+) -> None:
+    monkeypatch.setenv("CONTINUAL_COOKIE_KEY", "some_key")
+    get_settings.cache_clear()
+    st.cache_resource.clear()
+    at = visit()
+    assert not at.exception
+    assert "CONTINUAL_COOKIE_KEY" in at.error[0].value
+    assert "some_key" not in at.error[0].value
