@@ -398,6 +398,12 @@ def start_page(title: str, *, choose_project: bool = False, role: str = "viewer"
     return context
 
 
+def gate_again(ctx: Context) -> None:
+    """The gate of a fragment that draws itself anew: the page around it, and so `start_page`, does not run then."""
+    if _person(ctx.ws, st.session_state.get("username")) is None:
+        st.rerun(scope="app")
+
+
 def _in_browser() -> bool:
     """Whether a real browser session runs this script; page tests drive a page file alone."""
     from streamlit import runtime

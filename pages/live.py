@@ -79,6 +79,7 @@ def wake(ctx: ui.Context) -> None:
 @st.fragment(run_every="2s")
 def stage(ctx: ui.Context, project_id: int) -> None:
     """The part that changes: drawn anew every two seconds while a browser looks."""
+    ui.gate_again(ctx)
     run = live.latest_live(ctx.ws, project_id)
     if run is None:
         return
