@@ -136,7 +136,7 @@ def show_tiles(project: ProjectInfo, seen: Overview) -> None:
     with ui.tiles():
         moved = None
         if seen.score and seen.before and seen.score.value is not None and seen.before.value is not None:
-            moved = f"{words.points(seen.score.value - seen.before.value, metric)} since the batch before"
+            moved = f"{words.points(seen.score.value - seen.before.value, metric)} since last batch"
         ui.tile(
             f"{label}, measured",
             words.score(seen.score),
