@@ -366,6 +366,8 @@ def start_page(title: str, *, choose_project: bool = False, role: str = "viewer"
     ws = _workspace_or_stop()
     user = _signed_in(ws)
     if user is None:
+        if not driven and _in_browser():
+            navigation(str(ROOT / "Home.py"), None)  # else Streamlit lists the files of pages/ beside the form
         _show_sign_in(ws)
         st.stop()
     if (
