@@ -60,7 +60,7 @@ def welcome(ctx: ui.Context) -> None:
         pass
     with st.container(border=True):
         st.markdown(
-            "**See it work on real data.** 24,150 flying insects of six kinds, told apart by an optical sensor while the temperature drifts."
+            "**See it work on real data.** 24,150 flying insects of six kinds, told apart by an optical sensor while the temperature and the mix of kinds change."
         )
         st.markdown(
             "The first 1,000 rows train a champion; the others arrive batch by batch through the real loop. You will see accuracy fall, "
@@ -150,7 +150,7 @@ def show_tiles(project: ProjectInfo, seen: Overview) -> None:
             f"{label}, never retrained",
             words.score(seen.never),
             note=gap or "no labelled batch yet",
-            help="The first champion on the same rows.",
+            help="The first champion on the same rows. A class that its own rows did not hold it can never name.",
         )
         drift = seen.drift
         n = len(drift.drifted) if drift else None

@@ -218,7 +218,7 @@ def show(ctx: ui.Context) -> None:
     caption = (
         f"{words.plain(full[-1][2].current.description)} against {words.plain(full[-1][2].reference.description)}"
         if full
-        else project.name
+        else words.plain(project.name)
     )
     with ui.head_row("Drift", caption):
         chosen = (

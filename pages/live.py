@@ -93,7 +93,8 @@ def stage(ctx: ui.Context, project_id: int) -> None:
     events = ui.charted(events)
     state = {"playing": "well", "paused": "unknown", "failed": "failed"}.get(run.status, "unknown")
     with ui.verdict(state, told(project, run, reports), word=SHOWN[run.status]):
-        st.progress(min(run.position / run.total, 1.0), width=120)
+        pass
+    st.progress(min(run.position / run.total, 1.0))
     figures(project, run, points, never, reports, events, races)
     left, right = st.columns((2.1, 1))
     with (
@@ -168,7 +169,12 @@ def figures(
             if value is not None and alone is not None
             else "not measured yet"
         )
-        ui.tile(f"{words.metric_label(metric)} now", words.number(value), note=gap)
+        ui.tile(
+            f"{words.metric_label(metric)} now",
+            words.number(value),
+            note=gap,
+            help="Beside the first champion on the same rows; a class that its own rows did not hold it can never name.",
+        )
         newest = next((r.evidence for r in reports if r.evidence and r.evidence.share_drifted is not None), None)
         ui.tile(
             "Features drifted",
@@ -213,7 +219,7 @@ def show(ctx: ui.Context) -> None:
         return
     project = ctx.project
     run = live.latest_live(ctx.ws, project.id)
-    with ui.head_row("Live", project.name):
+    with ui.head_row("Live", words.plain(project.name)):
         if project.source == "sample":
             try:
                 controls(ctx, project, run)

@@ -1,0 +1,279 @@
+"""Home, Drift, Performance and Live: empty, with data, for each role, with names that mean something to markdown."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from core import loop
+from core.learning.policy import policy_named
+from core.services import ingest, jobs, live, monitoring, projects
+from core.settings import get_settings
+from core.storage.workspace import Workspace
+from tests.pages.grown import BEGAN, click, closed, open_page, rows, settle, text_of
+from tests.pages.test_sign_in import HOME, visit_as
+
+HOSTILE = "<script>alert(1)</script> **x** [a](http://evil.example) `q`"
+
+
+@pytest.fixture
+def empty(settings: object, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    return settle(get_settings().home_path, monkeypatch, grown=False)
+
+
+@pytest.fixture
+def grown(settings: object, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    return settle(get_settings().home_path, monkeypatch, grown=True)
+
+
+def drawn(at: object) -> list[dict[str, object]]:
+    """The figures on a page, as the browser gets them."""
+    return [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]  # type: ignore[attr-defined]
+
+
+def test_the_watch_pages_say_what_to_do_when_there_is_nothing(empty: Workspace) -> None:
+    for page in ("drift", "performance"):
+        at = open_page(page)
+        assert not at.exception
+        assert "No project yet." in text_of(at)
+    assert "Nothing to play yet." in text_of(open_page("live"))
+    projects.create_project(empty, "Void", source="file", by="test", now=BEGAN)
+    assert "No drift check yet." in text_of(open_page("drift"))
+    assert "No measurement yet." in text_of(open_page("performance"))
+    assert "was not made from a sample" in text_of(open_page("live"))
+    assert "**No model serves yet.** Store labelled rows first." in text_of(visit_as("ada"))
+
+
+# --- Home ---------------------------------------------------------------------------------------------------------
+
+
+def test_one_button_makes_the_sample_project_and_its_live_run(
+    empty: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Workspace] = []
+    monkeypatch.setattr("core.services.jobs.start_worker", started.append)
+    at = visit_as("ada")
+    assert at.title[0].value == "Welcome"
+    click(at, "Create the sample project")
+    assert not at.exception
+    made = projects.get_project(empty, "insects")
+    run = live.latest_live(empty, made.id)
+    assert run is not None
+    assert (run.status, run.position, run.total) == ("playing", 1000, 24_150)
+    assert len(started) == 1  # no scheduler lives here: the page sees to a worker
+
+
+def test_a_viewer_cannot_make_the_sample_or_ask_for_a_check(empty: Workspace) -> None:
+    assert closed(visit_as("vera"), "Create the sample project")
+    projects.create_project(empty, "Void", source="file", by="test", now=BEGAN)
+    assert closed(visit_as("vera"), "Check now")
+
+
+def test_home_tells_the_newest_measurement_with_what_it_rests_on(grown: Workspace) -> None:
+    project = projects.get_project(grown, "flies")
+    newest = monitoring.performance_history(grown, project.id)[-1].scores["accuracy"]
+    at = visit_as("ada")
+    assert at.title[0].value == "Flies"
+    said = text_of(at)
+    assert f"**Accuracy is {newest.value:.3f}** on the newest {newest.n} labelled rows" in said
+    assert f"{newest.low:.3f}–{newest.high:.3f}" in said
+    assert "below the threshold of 0.80" in said
+    tiles = {m.label: m.value for m in at.metric}
+    assert tiles["Accuracy, measured"] == f"{newest.value:.3f}"
+    assert tiles["Labels still due"] == "0"
+    assert len(drawn(at)) == 1
+
+
+def test_home_lists_what_the_loop_did_with_a_link_to_each_cycle(grown: Workspace) -> None:
+    project = projects.get_project(grown, "flies")
+    reports, total = monitoring.cycles(grown, project.id)
+    table = visit_as("ada").dataframe[0].value
+    assert len(table) == total
+    assert table[""].tolist() == [f"/automation?project=flies&cycle={r.id}" for r in reports]
+
+
+def test_home_names_what_waits_for_a_person(grown: Workspace) -> None:
+    project = projects.get_project(grown, "flies")
+    ingest.ingest_frame(
+        grown, project, rows(900, 30).drop(columns="species"), origin="x", by="t", now=BEGAN + timedelta(days=1)
+    )
+    projects.set_paused(grown, project, True, by="t", now=BEGAN)
+    said = text_of(visit_as("ada"))
+    assert "30 labels due" in said
+    assert "Checks are paused" in said
+
+
+def test_check_now_runs_a_cycle_and_says_how_it_ended(grown: Workspace) -> None:
+    project = projects.get_project(grown, "flies")
+    ingest.ingest_frame(grown, project, rows(900, 200), origin="new", by="t", now=BEGAN + timedelta(days=1))
+    _, before = monitoring.cycles(grown, project.id)
+    at = click(visit_as("otto"), "Check now")
+    assert not at.exception
+    reports, after = monitoring.cycles(grown, project.id)
+    assert after == before + 1
+    assert (reports[0].cause, reports[0].by) == ("button", "otto")
+    assert at.status[0].state == "complete"
+
+
+def test_a_silent_scheduler_is_told(grown: Workspace) -> None:
+    assert "no scheduler has run here yet" in text_of(visit_as("ada"))
+    jobs.beat(grown, jobs.SCHEDULER, owner="test", now=datetime.now(UTC) - timedelta(hours=1))
+    assert "the scheduler is silent for 60" in text_of(visit_as("ada"))
+
+
+def test_the_project_of_a_link_is_the_one_that_is_shown(grown: Workspace) -> None:
+    projects.create_project(grown, "Another one", source="file", by="test", now=BEGAN)
+    assert "No drift check yet." in text_of(open_page("drift", project="another-one"))
+    assert "No drift check yet." not in text_of(open_page("drift", project="flies"))
+    assert "No drift check yet." not in text_of(open_page("drift", project="no-such-project"))
+
+
+# --- Drift --------------------------------------------------------------------------------------------------------
+
+
+def test_drift_ranks_the_features_and_draws_the_selected_one(grown: Workspace) -> None:
+    found = monitoring.latest_drift(grown, projects.get_project(grown, "flies").id)
+    assert found is not None
+    at = open_page("drift")
+    assert not at.exception
+    table = at.dataframe[0].value
+    ranked = sorted(found[1].scores, key=lambda s: (not s.drifted, -(s.effect or 0.0), s.name))
+    assert table["Feature"].tolist() == [s.name for s in ranked]
+    assert table["State"].tolist().count("▲ Drifted") == len(found[1].drifted)
+    assert len(drawn(at)) == 2  # the distribution of the first feature, and all effects over time
+
+
+@pytest.mark.parametrize("window", ["Last check", "Last 10", "All"])
+def test_each_window_of_checks_has_an_answer(grown: Workspace, window: str) -> None:
+    at = open_page("drift", window=window)
+    assert not at.exception
+    assert drawn(at)
+
+
+# --- Performance --------------------------------------------------------------------------------------------------
+
+
+def test_performance_tells_course_slices_confusion_and_calibration(grown: Workspace) -> None:
+    at = open_page("performance")
+    assert not at.exception
+    assert len(drawn(at)) == 4
+    history = monitoring.performance_history(grown, projects.get_project(grown, "flies").id)
+    table = at.dataframe[0].value
+    assert table["Accuracy"].tolist() == [f"{p.scores['accuracy'].value:.3f}" for p in reversed(history)]
+    assert table["Rows"].tolist() == [p.n for p in reversed(history)]
+
+
+def test_the_metric_of_a_link_is_the_one_that_is_told(grown: Workspace) -> None:
+    history = monitoring.performance_history(grown, projects.get_project(grown, "flies").id)
+    said = text_of(open_page("performance", metric="Cohen's kappa"))
+    assert f"**Cohen's kappa is {history[-1].scores['kappa'].value:.3f}**".replace("-", "−") in said
+    assert "threshold" not in said  # the policy's threshold is one of accuracy
+
+
+def test_regression_has_its_own_metrics_and_no_confusion(empty: Workspace) -> None:
+    policy = policy_named("balanced", families=("ridge",), new_labels=200)
+    project = projects.create_project(empty, "Heat", source="file", by="t", now=BEGAN, policy=policy, task="regression")
+    for i in range(3):
+        frame = rows(i * 300, 300).drop(columns="species").assign(heat=lambda f: f["warmth"] * 2.5 + f["speed"] / 3)
+        now = BEGAN + timedelta(hours=i)
+        project = projects.project_by_id(empty, project.id)
+        ingest.ingest_frame(empty, project, frame, origin=f"{i}", by="t", now=now, target="heat", task="regression")
+        loop.run_cycle(empty, project.id, cause="cli", now=now)
+    at = open_page("performance")
+    assert not at.exception
+    assert "R²" in text_of(at)
+    assert len(drawn(at)) == 2
+    assert not visit_as("ada").exception
+    assert not open_page("drift").exception
+
+
+# --- Live ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sample(empty: Workspace) -> Workspace:
+    """The sample project with its run, before the first turn."""
+    project = projects.create_sample_project(empty, by="ada", now=BEGAN)
+    live.start_live(empty, project, by="ada", now=BEGAN)
+    return empty
+
+
+def run_of(ws: Workspace) -> live.LiveInfo:
+    found = live.latest_live(ws, projects.get_project(ws, "insects").id)
+    assert found is not None
+    return found
+
+
+def test_live_is_paused_played_and_stopped_from_any_tab(sample: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.services.jobs.start_worker", lambda ws: None)
+    here, there = open_page("live"), open_page("live", "otto")
+    assert "1,000 of 24,150 rows have arrived" in text_of(here)
+    click(here, "Pause")
+    assert run_of(sample).status == "paused"
+    click(there.run(), "Play")
+    assert run_of(sample).status == "playing"
+    click(here.run(), "Stop")
+    assert run_of(sample).status == "stopped"
+    assert "Stopped" in text_of(there.run())
+
+
+def test_the_speed_that_is_chosen_is_stored(sample: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.services.jobs.start_worker", lambda ws: None)
+    at = open_page("live")
+    at.session_state["speed"] = "fast"
+    at.run()
+    assert run_of(sample).seconds_per_batch == live.SPEEDS["fast"]
+
+
+def test_a_viewer_watches_the_run_and_does_not_touch_it(sample: Workspace) -> None:
+    at = open_page("live", "vera")
+    assert not at.exception
+    assert closed(at, "Pause")
+    assert closed(at, "Stop")
+
+
+def test_a_run_that_failed_says_why(sample: Workspace) -> None:
+    live.fail_run(sample, run_of(sample).id, "The disk is full.")
+    at = open_page("live")
+    assert not at.exception
+    assert "The disk is full" in text_of(at)
+
+
+def test_live_closes_for_a_session_that_has_ended(sample: Workspace) -> None:
+    at = open_page("live", "vera")
+    at.session_state["username"] = "vera@0"
+    at.run()
+    assert [i.label for i in at.text_input] == ["Username", "Password"]
+
+
+# --- names that mean something to markdown ------------------------------------------------------------------------
+
+
+def test_names_from_users_are_shown_letter_by_letter(empty: Workspace) -> None:
+    policy = policy_named("balanced", families=("logistic",), new_labels=200)
+    project = projects.create_project(empty, HOSTILE, source="file", by="t", now=BEGAN, policy=policy)
+    shown = [text_of(at) for at in (visit_as("ada"), open_page("drift"), open_page("performance"), open_page("live"))]
+    for i in range(3):
+        frame = rows(i * 300, 300, flipped=i == 2).rename(columns={"warmth": HOSTILE, "site": "*b* <i>"})
+        now = BEGAN + timedelta(hours=i)
+        project = projects.project_by_id(empty, project.id)
+        ingest.ingest_frame(empty, project, frame, origin=HOSTILE, by="t", now=now, target="species")
+        loop.run_cycle(empty, project.id, cause="cli", now=now)
+    for at in (visit_as("ada"), open_page("drift"), open_page("performance"), open_page("live")):
+        assert not at.exception
+        assert all("<script>" not in str(figure) for figure in drawn(at))
+        shown.append(text_of(at))
+    for said in shown:
+        assert "<script>" not in said
+        assert "](http" not in said
+
+
+def test_no_page_draws_html_but_the_one_stylesheet() -> None:
+    root = Path(HOME).parent
+    for file in (Path(HOME), *sorted((root / "pages").glob("*.py")), *sorted((root / "core").glob("ui*.py"))):
+        source = file.read_text()
+        assert "unsafe_allow_html" not in source, file.name
+        assert source.count("st.html(") == (1 if file.name == "ui.py" else 0), file.name
