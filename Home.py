@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
 import streamlit as st
 
@@ -217,31 +216,17 @@ def show_visit(ctx: ui.Context, project: ProjectInfo) -> None:
         if not new:
             st.caption(f"Nothing happened since. {words.counted(total, 'check')} with an audit row in all.")
             return
-        rows: list[dict[str, Any]] = [
-            {
-                "When": words.wall(r.started_at, ctx.zone),
-                "What": OUTCOMES.get(r.outcome, r.outcome),
-                "Detail": (r.verdict.reason if r.verdict else r.reason) or r.error,
-                "Champion": f"v{r.champion_after}" if r.champion_after else None,
-                "By": r.by or r.cause,
-                "": f"/automation?project={project.slug}&cycle={r.id}",
-            }
-            for r in new
-        ]
-        st.dataframe(
-            rows,
-            hide_index=True,
-            row_height=32,
-            placeholder=words.ABSENT,
-            column_config={
-                "When": st.column_config.DatetimeColumn(format="D MMM, HH:mm", width=110),
-                "What": st.column_config.TextColumn(width=150),
-                "Detail": st.column_config.TextColumn(width="large"),
-                "Champion": st.column_config.TextColumn(width=70),
-                "By": st.column_config.TextColumn(width=80),
-                "": st.column_config.LinkColumn(display_text="open", width=50),
-            },
-        )
+        # A plain table: the interactive one would add its script to the first page that people open.
+        lines = ["| When | What | Detail | Champion | By | |", "| --- | --- | --- | --- | --- | --- |"]
+        for r in new:
+            detail = words.plain((r.verdict.reason if r.verdict else r.reason) or r.error or "")
+            served = f"v{r.champion_after}" if r.champion_after else words.ABSENT
+            link = f"[open](/automation?project={project.slug}&cycle={r.id})"
+            what = OUTCOMES.get(r.outcome, r.outcome)
+            lines.append(
+                f"| {ui.when(r.started_at, ctx)} | {what} | {detail} | {served} | {words.plain(r.by or r.cause)} | {link} |"
+            )
+        st.markdown("\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -76,9 +76,8 @@ def form_field(project: ProjectInfo, feature: Feature) -> Any:
     return None if chosen in (MISSING, None) else chosen
 
 
-def one_row(ctx: ui.Context, project: ProjectInfo, served: Served) -> None:
+def one_row(ctx: ui.Context, project: ProjectInfo, schema: FeatureSchema) -> None:
     """Form on the left, answer on the right."""
-    schema = served.schema
     if len(schema.features) > FORM_FEATURES:
         st.info(
             f"{ui.count(len(schema.features))} features are too many for a form. Predict for a file instead.",
@@ -113,7 +112,7 @@ def one_row(ctx: ui.Context, project: ProjectInfo, served: Served) -> None:
             )
     with right:
         if sent:
-            answer_row(ctx, project, served, values)
+            answer_row(ctx, project, values)
         elif "answer" not in st.session_state:
             with ui.card("The answer", "Class, probability of every class, and the version that said it"):
                 st.markdown("Fill the form and press **Predict**.")
@@ -121,11 +120,23 @@ def one_row(ctx: ui.Context, project: ProjectInfo, served: Served) -> None:
             show_answer(ctx, answer)
 
 
-def answer_row(ctx: ui.Context, project: ProjectInfo, served: Served, values: dict[str, Any]) -> None:
+def loaded(ctx: ui.Context, project: ProjectInfo) -> Served | None:
+    """The champion in this process's memory; the first time takes seconds. None, and why, when it cannot be loaded."""
+    with st.spinner(f"Loading v{project.champion}"):
+        served = ui.served(ctx, project)
+    if served is None:
+        st.error(ui.plain(ui.champions().problem(project.id) or "No model answers yet."), icon=":material/error:")
+    return served
+
+
+def answer_row(ctx: ui.Context, project: ProjectInfo, values: dict[str, Any]) -> None:
     """Predict, log, and keep the answer for this session."""
     from core.data.rows import rows_to_frame
     from core.services import serving
 
+    served = loaded(ctx, project)
+    if served is None:
+        return
     try:
         frame, ids, times = rows_to_frame([values], served.schema, single=True)
         predicted = serving.predict(served, frame)
@@ -176,11 +187,11 @@ def show_answer(ctx: ui.Context, answer: dict[str, Any]) -> None:
 # --- a file ----------------------------------------------------------------------------------------------------------
 
 
-def a_file(ctx: ui.Context, project: ProjectInfo, served: Served) -> None:
+def a_file(ctx: ui.Context, project: ProjectInfo, schema: FeatureSchema) -> None:
     """Upload, progress, head of the result, download."""
     with ui.card(
         "Predict for every row of a file",
-        f"CSV, CSV.gz, Parquet or Arrow, up to {ctx.ws.settings.max_upload_mb:g} MB, with the {ui.counted(len(served.schema.features), 'feature column')} of the project",
+        f"CSV, CSV.gz, Parquet or Arrow, up to {ctx.ws.settings.max_upload_mb:g} MB, with the {ui.counted(len(schema.features), 'feature column')} of the project",
     ):
         limit = max(math.ceil(ctx.ws.settings.max_upload_mb), 1)
         file = st.file_uploader(
@@ -200,8 +211,9 @@ def a_file(ctx: ui.Context, project: ProjectInfo, served: Served) -> None:
                 "Predict the file", type="primary", icon=":material/online_prediction:", key="predict-run"
             ):
                 return
-            result = score_file(ctx, project, served, file)
-            if result is None:
+            served = loaded(ctx, project)
+            result = score_file(ctx, project, served, file) if served is not None else None
+            if served is None or result is None:
                 return
             st.session_state["scored"] = kept = (file.file_id, result, served.version)
     _, result, version = kept
@@ -262,9 +274,9 @@ def main() -> None:
     if project is None:
         ui.no_project()
         return
-    served = ui.served(ctx, project)
-    with ui.head_row("Predict", f"v{served.version} answers" if served else "no model yet"):
-        if served:
+    schema = project.schema
+    with ui.head_row("Predict", f"v{project.champion} answers" if project.champion else "no model yet"):
+        if project.champion:
             way = st.segmented_control(
                 "For",
                 list(WAYS),
@@ -275,21 +287,18 @@ def main() -> None:
                 bind="query-params",
                 label_visibility="collapsed",
             )
-    if (problem := ui.champions().problem(project.id)) is not None:
-        st.error(ui.plain(problem), icon=":material/error:")
-    if served is None:
-        if problem is None:
-            ui.empty(
-                "No champion yet.",
-                "Predictions come from the model that won a race. Start the first one.",
-                page="train",
-                action="Go to Train",
-            )
+    if project.champion is None or schema is None:
+        ui.empty(
+            "No champion yet.",
+            "Predictions come from the model that won a race. Start the first one.",
+            page="train",
+            action="Go to Train",
+        )
         return
     if way == "row":
-        one_row(ctx, project, served)
+        one_row(ctx, project, schema)
     else:
-        a_file(ctx, project, served)
+        a_file(ctx, project, schema)
 
 
 main()
