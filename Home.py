@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
+from typing import Any
 
 import streamlit as st
 
@@ -13,6 +15,7 @@ from core.services import jobs, live, monitoring, projects
 from core.services.monitoring import Overview
 
 SHOWN_EVENTS = 12
+CHART_FIRST_S = 0.8
 OUTCOMES = {
     "promoted": "▲ Promoted",
     "refreshed": "↻ Refreshed",
@@ -43,11 +46,13 @@ def home() -> None:
         ui.follow_job(ctx, ui.request_cycle(ctx, force=False))
         project = ctx.refreshed()
         seen = monitoring.overview(ctx.ws, project, datetime.now(UTC))
-    show_verdict(project, seen)
-    show_tiles(project, seen)
+    above = st.container()
     left, right = st.columns((2.1, 1))
-    with left:
+    with left:  # first of all: its script is the largest
         show_chart(ctx, project, seen)
+    with above:
+        show_verdict(project, seen)
+        show_tiles(project, seen)
     with right:
         show_needs(seen)
     show_visit(ctx, project)
@@ -164,8 +169,7 @@ def show_tiles(project: ProjectInfo, seen: Overview) -> None:
 def show_chart(ctx: ui.Context, project: ProjectInfo, seen: Overview) -> None:
     """Score per batch with threshold, events and the first model left to itself."""
     metric = project.policy.metric
-    history = monitoring.performance_history(ctx.ws, project.id)
-    points = plots.points_of(history, metric)
+    points = ui.measured(ctx, metric)
     if not points:
         ui.empty(
             "No measurement yet.",
@@ -174,18 +178,18 @@ def show_chart(ctx: ui.Context, project: ProjectInfo, seen: Overview) -> None:
             action="Bring rows",
         )
         return
-    never = plots.points_of(monitoring.performance_history(ctx.ws, project.id, role="never"), metric)
+    never = ui.measured(ctx, metric, role="never")
     events = ui.charted(monitoring.events(ctx.ws, project.id))
     with ui.card(
         ui.course(points, events, project),
         f"{words.metric_label(metric)} per labelled batch · band: 95 % interval · ▲ promoted · ◆ drift found · green ticks: refreshed",
     ):
         figure = plots.performance_over_time(
-            points,
+            ui.line(points),
             colors=ctx.colors,
             threshold=project.policy.threshold,
             events=events,
-            never=never,
+            never=ui.line(never),
             metric_label=words.metric_label(metric),
             zone=ctx.timezone,
             height=250,
@@ -216,17 +220,35 @@ def show_visit(ctx: ui.Context, project: ProjectInfo) -> None:
         if not new:
             st.caption(f"Nothing happened since. {words.counted(total, 'check')} with an audit row in all.")
             return
-        # A plain table: the interactive one would add its script to the first page that people open.
-        lines = ["| When | What | Detail | Champion | By | |", "| --- | --- | --- | --- | --- | --- |"]
-        for r in new:
-            detail = words.plain((r.verdict.reason if r.verdict else r.reason) or r.error or "")
-            served = f"v{r.champion_after}" if r.champion_after else words.ABSENT
-            link = f"[open](/automation?project={project.slug}&cycle={r.id})"
-            what = OUTCOMES.get(r.outcome, r.outcome)
-            lines.append(
-                f"| {ui.when(r.started_at, ctx)} | {what} | {detail} | {served} | {words.plain(r.by or r.cause)} | {link} |"
-            )
-        st.markdown("\n".join(lines))
+        if not st.session_state.get("tables known"):
+            # A table's script is a quarter of a megabyte: fetched at the same time it would hold up the chart.
+            st.session_state["tables known"] = True
+            time.sleep(CHART_FIRST_S)
+        rows: list[dict[str, Any]] = [
+            {
+                "When": words.wall(r.started_at, ctx.zone),
+                "What": OUTCOMES.get(r.outcome, r.outcome),
+                "Detail": (r.verdict.reason if r.verdict else r.reason) or r.error,
+                "Champion": f"v{r.champion_after}" if r.champion_after else None,
+                "By": r.by or r.cause,
+                "": f"/automation?project={project.slug}&cycle={r.id}",
+            }
+            for r in new
+        ]
+        st.dataframe(
+            rows,
+            hide_index=True,
+            row_height=32,
+            placeholder=words.ABSENT,
+            column_config={
+                "When": st.column_config.DatetimeColumn(format="D MMM, HH:mm", width=110),
+                "What": st.column_config.TextColumn(width=150),
+                "Detail": st.column_config.TextColumn(width="large"),
+                "Champion": st.column_config.TextColumn(width=70),
+                "By": st.column_config.TextColumn(width=80),
+                "": st.column_config.LinkColumn(display_text="open", width=50),
+            },
+        )
 
 
 if __name__ == "__main__":
