@@ -24,9 +24,10 @@ import streamlit as st
 
 from core import words
 from core.errors import BadInput, ContinualError
-from core.plots import Palette, palette, performance_finding
+from core.plots import Palette, Point, palette, performance_finding, points_of
+from core.plots.theme import thin
 from core.records import ProjectInfo, to_document
-from core.services import auth, jobs, projects
+from core.services import auth, jobs, monitoring, projects
 from core.services.auth import UserInfo
 from core.settings import MIN_COOKIE_KEY, ROOT, get_settings
 from core.storage.batches import write_durably
@@ -65,6 +66,7 @@ __all__ = [
 
 ROLES = ("viewer", "operator", "admin")
 COOKIE_DAYS = 1.0
+LINE_POINTS = 300  # of a line on a chart: more than two a pixel column are sent and drawn, but not seen
 ICON = str(ROOT / "core" / "icon.png")
 STATES = {  # icon, colour, word
     "well": (":material/check_circle:", "green", "Well"),
@@ -580,6 +582,31 @@ def charted(events: Sequence[LoopEvent]) -> list[LoopEvent]:
     return [event for event in events if event.kind != "retrain"]
 
 
+@st.cache_data(ttl=3600, max_entries=64, show_spinner=False)
+def _measured(home: str, project_id: int, role: str, metric: str, newest: tuple[Any, ...]) -> list[Point]:
+    """Keyed by the state folder and the newest measurement: stored ones never change."""
+    return points_of(monitoring.performance_history(workspace(), project_id, role=role), metric)
+
+
+def measured(ctx: Context, metric: str, *, role: str = "champion") -> list[Point]:
+    """The whole course of a metric of the page's project; read again only after another measurement.
+
+    Args:
+        role: champion, or never (the first champion, never retrained, on the same rows).
+    """
+    assert ctx.project is not None
+    found = monitoring.performance_history(ctx.ws, ctx.project.id, role=role, limit=1)
+    if not found:
+        return []
+    newest = (found[0].cycle_id, found[0].batch_id, found[0].rows_seen, found[0].n)
+    return _measured(str(ctx.ws.settings.home_path), ctx.project.id, role, metric, newest)
+
+
+def line(score_points: Sequence[Point]) -> list[Point]:
+    """What a chart draws of a course: every dip and peak, at most LINE_POINTS. What is said about it takes them all."""
+    return [score_points[i] for i in thin([p.value for p in score_points], LINE_POINTS)]
+
+
 def course(score_points: Sequence[Any], events: Sequence[Any], project: ProjectInfo) -> str:
     """The heading of a performance chart."""
     metric = project.policy.metric
@@ -628,9 +655,11 @@ def download_later(help: str, name: str, make: Callable[[], bytes], *, label: st
     )
 
 
-def download_table(help: str, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows as a CSV file."""
-    download_later(help, name, lambda: _csv(rows))
+def download_table(
+    help: str, name: str, rows: Sequence[Mapping[str, Any]] | Callable[[], Sequence[Mapping[str, Any]]]
+) -> None:
+    """Rows as a CSV file; a function is asked for them when somebody wants the file."""
+    download_later(help, name, lambda: _csv(rows() if callable(rows) else rows))
 
 
 def download_json(help: str, name: str, document: Any) -> None:

@@ -86,8 +86,8 @@ def stage(ctx: ui.Context, project_id: int) -> None:
     project = ctx.refreshed()
     metric = project.policy.metric
     reports, _ = monitoring.cycles(ctx.ws, project.id, limit=FEED)
-    points = plots.points_of(monitoring.performance_history(ctx.ws, project.id), metric)
-    never = plots.points_of(monitoring.performance_history(ctx.ws, project.id, role="never"), metric)
+    points = ui.measured(ctx, metric)
+    never = ui.measured(ctx, metric, role="never")
     events = monitoring.events(ctx.ws, project.id)
     races = sum(e.kind in RACES for e in events)
     events = ui.charted(events)
@@ -106,11 +106,11 @@ def stage(ctx: ui.Context, project_id: int) -> None:
     ):
         if points:
             figure = plots.performance_over_time(
-                points,
+                ui.line(points),
                 colors=ctx.colors,
                 threshold=project.policy.threshold,
                 events=events,
-                never=never,
+                never=ui.line(never),
                 metric_label=words.metric_label(metric),
                 zone=ctx.timezone,
                 height=286,

@@ -18,6 +18,7 @@ SHOWN_METRICS = {
     "multiclass": ("accuracy", "kappa", "macro_f1", "log_loss"),
 }
 ROWS = 2_000
+SHOWN = 50  # measurements in the table
 
 
 def show_verdict(ctx: ui.Context, project: ProjectInfo, history: list[Any], metric: str, due: int) -> None:
@@ -39,7 +40,11 @@ def show_verdict(ctx: ui.Context, project: ProjectInfo, history: list[Any], metr
     with ui.verdict(
         state, sentence + served + method + waiting, word="Measured" if not rule and state == "well" else None
     ):
-        ui.download_table("Every measurement as CSV", f"{project.slug}-performance.csv", csv_rows(history))
+        ui.download_table(
+            "Every measurement as CSV",
+            f"{project.slug}-performance.csv",
+            lambda: csv_rows(monitoring.performance_history(ctx.ws, project.id)),
+        )
 
 
 def csv_rows(history: list[Any]) -> list[dict[str, Any]]:
@@ -62,14 +67,14 @@ def csv_rows(history: list[Any]) -> list[dict[str, Any]]:
 
 def show_chart(ctx: ui.Context, project: ProjectInfo, history: list[Any], metric: str) -> None:
     """The score's course with everything that happened to it."""
-    points = plots.points_of(history, metric)
+    points = ui.measured(ctx, metric)
     if all(p.value is None for p in points):
         ui.empty(
             f"{words.metric_label(metric)} could not be told.",
             words.plain(history[-1].scores[metric].reason if metric in history[-1].scores else ""),
         )
         return
-    never = plots.points_of(monitoring.performance_history(ctx.ws, project.id, role="never"), metric)
+    never = ui.measured(ctx, metric, role="never")
     events = ui.charted(monitoring.events(ctx.ws, project.id))
     threshold = project.policy.threshold if metric == project.policy.metric else None
     finding = plots.performance_finding(
@@ -84,11 +89,11 @@ def show_chart(ctx: ui.Context, project: ProjectInfo, history: list[Any], metric
         f"{words.metric_label(metric)} per labelled batch · band: 95 % interval · dots: the first model, never retrained · ▲ promoted · ▼ rolled back · ◆ drift found · green ticks: refreshed",
     ):
         figure = plots.performance_over_time(
-            points,
+            ui.line(points),
             colors=ctx.colors,
             threshold=threshold,
             events=events,
-            never=never,
+            never=ui.line(never),
             metric_label=words.metric_label(metric),
             height=286,
             zone=ctx.timezone,
@@ -148,7 +153,7 @@ def show_table(ctx: ui.Context, history: list[Any], metric: str) -> None:
                 "95 % interval": words.interval(p.scores.get(metric)),
                 "Rows seen": p.rows_seen,
             }
-            for p in history[:-51:-1]
+            for p in reversed(history)
         ]
         st.dataframe(
             rows,
@@ -172,7 +177,7 @@ def show(ctx: ui.Context) -> None:
             pass
         ui.no_project()
         return
-    history = monitoring.performance_history(ctx.ws, project.id)
+    history = monitoring.performance_history(ctx.ws, project.id, limit=SHOWN)
     due = ingest.labels_due(ctx.ws, project.id)
     caption = f"{words.counted(project.labelled, 'labelled row')} · {words.counted(due, 'label')} due"
     with ui.head_row("Performance", caption):

@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
-from core import loop
+from core import loop, ui
 from core.learning.policy import policy_named
 from core.services import ingest, jobs, live, monitoring, projects
 from core.settings import get_settings
+from core.storage.tables import PerformanceRun
 from core.storage.workspace import Workspace
 from tests.pages.grown import BEGAN, click, closed, open_page, rows, settle, text_of
 from tests.pages.test_sign_in import HOME, visit_as
@@ -90,9 +92,41 @@ def test_home_tells_the_newest_measurement_with_what_it_rests_on(grown: Workspac
 def test_home_lists_what_the_loop_did_with_a_link_to_each_cycle(grown: Workspace) -> None:
     project = projects.get_project(grown, "flies")
     reports, total = monitoring.cycles(grown, project.id)
-    table = visit_as("ada").dataframe[0].value
-    assert len(table) == total
-    assert table[""].tolist() == [f"/automation?project=flies&cycle={r.id}" for r in reports]
+    at = visit_as("ada")
+    shown = text_of(at) + "".join(str(table.value.to_dict()) for table in at.dataframe)
+    assert len(reports) == total == 3
+    assert shown.count("/automation?project=flies&cycle=") == total
+    assert all(f"/automation?project=flies&cycle={r.id}" in shown for r in reports)
+
+
+def test_a_long_course_is_told_whole_and_drawn_thinned(grown: Workspace) -> None:
+    project = projects.get_project(grown, "flies")
+    with grown.database.write() as session:
+        row = session.scalars(select(PerformanceRun).where(PerformanceRun.role == "champion")).first()
+        assert row is not None
+        known = {c.name: getattr(row, c.name) for c in PerformanceRun.__table__.columns if c.name != "id"}
+        good, bad = ({**known["scores"], "accuracy": {**known["scores"]["accuracy"], "value": v}} for v in (0.95, 0.11))
+        for i in range(1000):
+            at = known["at"] + timedelta(days=1, minutes=i)
+            scores = bad if i == 777 else good
+            session.add(PerformanceRun(**{**known, "at": at, "rows_seen": 1000 + i, "scores": scores}))
+    lines = [t for t in drawn(visit_as("ada"))[0]["data"] if t.get("mode") == "lines" and not t.get("fill")]  # type: ignore[attr-defined]
+    longest = max(lines, key=lambda t: len(t["x"]))
+    assert ui.LINE_POINTS / 2 < len(longest["x"]) <= ui.LINE_POINTS
+    assert "Accuracy fell below 0.80 twice" in text_of(visit_as("ada"))  # the one bad batch among a thousand too
+    assert any(v == 0.11 for v in longest["y"])
+    assert len(monitoring.performance_history(grown, project.id)) > 1000
+
+
+def test_a_new_measurement_is_on_the_page_at_once(grown: Workspace) -> None:
+    at = visit_as("ada")
+    project = projects.get_project(grown, "flies")
+    ingest.ingest_frame(grown, project, rows(900, 200), origin="new", by="t", now=BEGAN + timedelta(days=1))
+    loop.run_cycle(grown, project.id, cause="cli", now=BEGAN + timedelta(days=1))
+    newest = monitoring.performance_history(grown, project.id)[-1].scores["accuracy"].value
+    at.run()
+    assert {m.label: m.value for m in at.metric}["Accuracy, measured"] == f"{newest:.3f}"
+    assert f"Measured {newest:.3f}" in str(drawn(at)[0])
 
 
 def test_home_names_what_waits_for_a_person(grown: Workspace) -> None:
@@ -268,7 +302,7 @@ def test_names_from_users_are_shown_letter_by_letter(empty: Workspace) -> None:
         shown.append(text_of(at))
     for said in shown:
         assert "<script>" not in said
-        assert "](http" not in said
+        assert "](http" not in said.replace("](/automation", "")
 
 
 def test_no_page_draws_html_but_the_one_stylesheet() -> None:
