@@ -3,7 +3,7 @@ FROM python:3.12-slim AS build
 WORKDIR /app
 RUN python -m venv /venv
 COPY requirements.txt constraints.txt ./
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/tmp/pip-cache \
     /venv/bin/pip install --disable-pip-version-check -r requirements.txt -c constraints.txt \
     && /venv/bin/python -m compileall -q -j 0 /venv
 COPY Home.py api.py scheduler.py server.py ./

@@ -140,6 +140,8 @@ def standing(found: Score | None, threshold: float, metric: str, *, least: int =
     sentence = (
         f"**{label} is {number(found.value)}** on the newest {rows}{doubt}, {side} the threshold of {threshold:.2f}."
     )
+    if found.n < least:
+        return "unknown", f"{sentence} It is judged from {counted(least, 'row')} on."
     return ("bad" if short else "well"), sentence
 
 

@@ -1,0 +1,66 @@
+"""Numbers, instants and names as people read them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from core import words
+from core.records import Score
+
+NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+GOOD = Score(metric="accuracy", value=0.887, low=0.86, high=0.915, n=500, method="Wilson 95 %")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.8874, "0.887"), (-0.5, "\u22120.500"), (1234.56, "1,234.6"), (None, "\u2013")]
+)
+def test_a_number_has_three_decimals_or_fewer(value: float | None, shown: str) -> None:
+    assert words.number(value) == shown
+
+
+def test_a_score_is_told_with_its_doubt() -> None:
+    assert words.interval(GOOD) == "0.860\u20130.915"
+    assert "n = 500" in words.interval_text(GOOD)
+    assert words.interval_text(Score(metric="r2", value=None, reason="One row only.")) == "not measured: One row only."
+
+
+def test_a_difference_is_told_in_points_only_where_the_metric_is_a_share() -> None:
+    assert words.points(0.041, "accuracy") == "+4.1 points"
+    assert words.points(-0.041, "kappa") == "\u22120.041"
+
+
+@pytest.mark.parametrize(
+    ("passed", "shown"),
+    [
+        (timedelta(seconds=20), "just now"),
+        (timedelta(minutes=1), "1 minute ago"),
+        (timedelta(hours=5), "5 hours ago"),
+        (timedelta(days=3), "27 Feb, 13:00"),
+        (timedelta(days=300), "6 May 2025, 14:00"),
+    ],
+)
+def test_under_a_day_an_instant_is_relative(passed: timedelta, shown: str) -> None:
+    assert words.ago(NOW - passed, NOW, ZoneInfo("Europe/Paris")) == shown
+
+
+def test_text_of_a_user_is_taken_literally() -> None:
+    assert words.plain("**bold** <b> [x](y)\nnext") == r"\*\*bold\*\* \<b\> \[x\]\(y\) next"
+
+
+def test_a_standing_names_side_and_threshold() -> None:
+    state, sentence = words.standing(GOOD, 0.8, "accuracy")
+    assert state == "well"
+    assert "0.887" in sentence
+    assert "above the threshold of 0.80" in sentence
+    assert words.standing(GOOD, 0.9, "accuracy")[0] == "bad"
+    assert words.standing(Score(metric="mae", value=2.0, n=500), 1.0, "mae")[0] == "bad"
+    assert words.standing(None, 0.8, "accuracy")[0] == "unknown"
+
+
+def test_a_handful_of_rows_is_shown_and_not_judged() -> None:
+    state, sentence = words.standing(Score(metric="accuracy", value=0.0, n=1), 0.8, "accuracy", least=100)
+    assert state == "unknown"
+    assert "judged from 100 rows on" in sentence
