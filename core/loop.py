@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loguru import logger
@@ -398,16 +399,18 @@ def _turn(
         seconds=time.perf_counter() - started,
     )
     learners.drop_old(ws, project.id, keep=path)
-    _remember(project.id, path, step.state)
+    _remember(ws, project.id, path, step.state)
     progress(1.0, "Done")
     return report
 
 
-_learners: dict[int, tuple[str, LearnerState]] = {}  # the newest state of each project, as long as this process lives
+_learners: dict[
+    tuple[Path, int], tuple[str, LearnerState]
+] = {}  # the newest state of each project, as long as this process lives
 
 
-def _remember(project_id: int, path: str, state: LearnerState) -> None:
-    _learners[project_id] = (path, state)
+def _remember(ws: Workspace, project_id: int, path: str, state: LearnerState) -> None:
+    _learners[ws.models_path, project_id] = (path, state)
 
 
 def _learner_state(ws: Workspace, project: ProjectInfo) -> LearnerState:
@@ -416,7 +419,7 @@ def _learner_state(ws: Workspace, project: ProjectInfo) -> LearnerState:
 
     with ws.database.read() as session:
         path = queries.project_row(session, project.id).learner_path
-    held = _learners.get(project.id)
+    held = _learners.get((ws.models_path, project.id))
     if path is None:
         state = LearnerState()
     elif held is not None and held[0] == path:

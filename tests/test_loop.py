@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,9 +18,10 @@ from core.errors import Busy
 from core.learning.policy import policy_named
 from core.records import ProjectInfo
 from core.services import ingest, jobs, monitoring, projects
+from core.settings import Settings
 from core.storage import queries
 from core.storage.tables import Cycle, Lease, ModelEvent, Project
-from core.storage.workspace import Workspace
+from core.storage.workspace import Workspace, open_workspace
 
 BATCH = 200
 
@@ -268,3 +270,22 @@ def test_a_deleted_project_takes_everything_along(ws: Workspace, project: Projec
         for table in (Project, Cycle, ModelEvent):
             assert session.scalar(select(func.count()).select_from(table)) == 0
     assert not (ws.batches.root / f"p{project.id}").exists()
+
+
+def test_two_state_folders_in_one_process_keep_their_learners_apart(
+    ws: Workspace, project: ProjectInfo, now: datetime, tmp_path: Path
+) -> None:
+    """Both projects have the same id and the same cycle numbers."""
+    settings = Settings(CONTINUAL_HOME=tmp_path / "another")
+    other = open_workspace(settings, migrate=True)
+    policy = policy_named("balanced", families=("logistic", "neighbours"), new_labels=BATCH)
+    made = projects.create_project(other, "Other", source="file", by="test", now=now, policy=policy)
+    assert made.id == project.id
+    renamed = stream(0, 400).rename(columns={"a": "c", "b": "d"})
+    ingest.ingest_frame(other, made, renamed, origin="warm-up", by="test", now=now, target="y")
+    loop.run_cycle(other, made.id, cause="cli", now=now)
+    for workspace in (ws, other):
+        report = loop.run_cycle(workspace, project.id, cause="cli", now=now + timedelta(hours=1), force=True)
+        assert report is not None
+        assert report.status == "done"
+    other.database.dispose()
