@@ -6,6 +6,7 @@ Only translates between a person and the services. `replay` and `drift` touch ne
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import re
 import secrets
@@ -469,50 +470,29 @@ def _replay(args: argparse.Namespace) -> int:
 
 
 def _drift(args: argparse.Namespace) -> int:
-    from core.data.schema import conform, infer_schema
-    from core.drift import univariate
+    import scipy.stats  # noqa: F401  # what is imported when it is first needed is not what drift costs
+
+    from core.drift.frames import compare_frames
+    from core.drift.univariate import headline
 
     reference, current = _read(args.reference, args.target), _read(args.current, args.target)
     started = time.process_time()
-    target = args.target
-    if target is None:  # every column is a feature: a target of zeros stands in for the label that a schema wants
-        reference = reference.assign(**{_STAND_IN: [0.0, 1.0] * (len(reference) // 2) + [0.0] * (len(reference) % 2)})
-        target = _STAND_IN
-    schema = infer_schema(reference, target=target, task="regression" if args.target is None else None)
-    before, after = conform(reference, schema), conform(current, schema)
-    labels: dict[str, Any] = (
-        {"y_reference": before.y, "y_current": after.y} if args.target is not None and after.y is not None else {}
-    )
-    report = univariate.measure_drift(before.X, after.X, schema, **labels)
+    schema, report = compare_frames(reference, current, target=args.target)
     seconds = time.process_time() - started
     multivariate = explanation = None
-    if args.multivariate:
-        from core.drift.multivariate import domain_classifier
+    if args.multivariate or args.explain:
+        judged = {s.name for s in report.scores if s.judged}
+        common = dataclasses.replace(schema, features=tuple(f for f in schema.features if f.name in judged))
+        if args.multivariate:
+            from core.drift.multivariate import domain_classifier
 
-        multivariate = domain_classifier(before.X, after.X, schema)
-    if args.explain:
-        from core.drift.explain import explain
+            multivariate = domain_classifier(reference, current, common)
+        if args.explain:
+            from core.drift.explain import explain
 
-        explanation = explain(before.X, after.X, schema, seed=0)
-    features = [
-        {
-            k: getattr(s, k)
-            for k in (
-                "name",
-                "kind",
-                "drifted",
-                "statistic",
-                "p_value",
-                "effect",
-                "miss_rate_reference",
-                "miss_rate_current",
-                "reason",
-            )
-        }
-        for s in report.scores
-    ]
+            explanation = explain(reference, current, common, seed=0)
     document = {
-        "features": features,
+        "features": report.scores,
         "drifted_features": report.drifted,
         "share_drifted": report.share_drifted,
         "seconds": seconds,
@@ -521,15 +501,12 @@ def _drift(args: argparse.Namespace) -> int:
         "label": report.label,
     }
     lines = [
-        f"{len(report.drifted)} of {len(report.scores)} features drifted.",
+        headline(report),
         *(f"  {s.name}: {s.reason}" for s in report.scores if s.drifted or not s.judged),
     ]
     _say(args, document, "\n".join([*lines, *([explanation] if explanation else [])]))
     found = bool(report.drifted) or bool(multivariate and multivariate["drifted"])
     return 3 if args.fail_on_drift and found else 0
-
-
-_STAND_IN = "continual_no_target"
 
 
 def _names(text: str | None) -> tuple[str, ...]:

@@ -26,9 +26,9 @@ from sqlalchemy import select, update
 
 from core.errors import Busy, ContinualError
 from core.records import ROW_ID, ROW_TIME, CycleReport, DriftReport, FeatureSchema, PerformanceReport, ProjectInfo
-from core.services import ingest, live, monitoring, notify, serving
+from core.services import drifts, estimates, ingest, live, monitoring, notify, serving
 from core.storage import history, learners, queries, registry
-from core.storage.tables import Batch, Cycle, DriftRun, Lease, ModelRow, PerformanceRun
+from core.storage.tables import Batch, Cycle, DriftRun, EstimateRun, Lease, PerformanceRun
 from core.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 LEASE = timedelta(seconds=60)
 RENEW_EVERY_S = 15.0
+ESTIMATE_SEED = 0  # the same rows give the same estimate
 Progress = Callable[[float, str], None]
 
 
@@ -348,6 +349,7 @@ def _turn(
     progress: Progress,
 ) -> CycleReport:
     from core.learning.learner import advance
+    from core.learning.policy import metric_for
 
     assert project.schema is not None
     progress(0.05, "Measuring the new rows")
@@ -355,6 +357,10 @@ def _turn(
     rows_before = project.labelled - sum(len(g.y) for g in found.groups)
     performance = _measure(ws, project, found, rows_before)
     drift = _measure_drift(ws, project, found)
+    estimated = estimates.estimate_batches(ws, project, found.batches, now=now, seed=ESTIMATE_SEED)
+    estimate, trusted = estimates.newest_estimate(
+        ws, project, estimated, metric_for(project.policy, project.schema.task)
+    )
     fresh = _labelled(project.schema, found.groups, rows_before, state)
     window, used = _window_reader(ws, project, found)
     with ws.database.read() as session:
@@ -377,6 +383,8 @@ def _turn(
         forced=force,
         n_rows=sum(b.rows for b in found.batches),
         seconds_since_race=(now - last_race).total_seconds() if last_race else None,
+        estimate=estimate,
+        estimate_trusted=trusted,
         seed=seed,
         next_version=next_version,
         progress=lambda share, text: progress(0.15 + 0.7 * share, text),
@@ -391,7 +399,7 @@ def _turn(
         found,
         cycle_id,
         step,
-        performance,
+        [*performance, *estimated],
         drift,
         path,
         now=now,
@@ -549,39 +557,11 @@ def _performance_run(
 
 def _measure_drift(ws: Workspace, project: ProjectInfo, found: _Found) -> DriftReport | None:
     """The new rows against those that the champion learnt from."""
-    from core.drift.univariate import measure_drift
-
-    if not found.batches or project.champion is None or project.schema is None:
+    champion = project.champion
+    if not found.batches or champion is None:
         return None
-    reader = history.History(ws, project.id, project.schema)
-    with ws.database.read() as session:
-        learnt = (
-            session.scalar(
-                select(ModelRow.batch_ids).where(
-                    ModelRow.project_id == project.id, ModelRow.version == project.champion
-                )
-            )
-            or []
-        )
-    new_ids = {b.id for b in found.batches}
-    reference = monitoring.window_frame(reader, set(learnt) - new_ids, monitoring.WINDOW_ROWS)
-    current = monitoring.window_frame(reader, new_ids, monitoring.WINDOW_ROWS)
-    if reference is None or current is None:
-        return None
-    names = list(project.schema.names)
-    return measure_drift(
-        reference[names],
-        current[names],
-        project.schema,
-        alpha=project.policy.drift_alpha,
-        gate=project.policy.drift_gate,
-        reference_window=monitoring.window_of(
-            "reference", reference, f"the newest {len(reference):,} of the rows v{project.champion} learnt from"
-        ),
-        current_window=monitoring.window_of("current", current, f"the newest {len(current):,} rows"),
-        pred_reference=_predict(ws, project, project.champion, reference).labels,
-        pred_current=_predict(ws, project, project.champion, current).labels,
-    )
+    new = {b.id for b in found.batches}
+    return drifts.check(ws, project, new, lambda frame: _predict(ws, project, champion, frame))
 
 
 # --- writing -------------------------------------------------------------------------------------------------
@@ -670,7 +650,7 @@ def _close(
     found: _Found,
     cycle_id: int,
     step: Step,
-    performance: list[PerformanceRun],
+    measured: Sequence[PerformanceRun | EstimateRun],
     drift: DriftReport | None,
     learner_path: str,
     *,
@@ -692,7 +672,7 @@ def _close(
         row.comparison = dataclasses.asdict(step.comparison) if step.comparison else None
         row.verdict = dataclasses.asdict(step.verdict) if step.verdict else None
         row.outcome, row.challenger, row.champion_after = step.outcome, step.challenger_version, step.champion_version
-        for run in performance:
+        for run in measured:
             run.cycle_id, run.created_at = cycle_id, now
             session.add(run)
         if drift is not None:

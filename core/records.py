@@ -64,18 +64,35 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DriftPart:
+    """One test of one column: of its values, their location or spread, its missing cells, its categories."""
+
+    of: str  # values | location | spread | missing | new | vanished
+    test: str
+    statistic: float
+    p_value: float  # before the correction over all tests
+    effect: float
+    gate: float  # that the effect must exceed
+    passed: bool  # significant after the correction, and above the gate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DriftScore:
     """How far one feature moved between reference and current."""
 
     name: str
     kind: str  # numeric | categorical | boolean | prediction | label
     drifted: bool
-    statistic: float | None  # KS distance, or total variation for categories
-    p_value: float | None
+    statistic: float | None  # of the values: KS distance, or total variation for categories
+    p_value: float | None  # of the part that decided
     effect: float | None  # the size that is compared with the gate
-    test: str = ""  # "Kolmogorov-Smirnov" | "chi-square"
+    gate: float | None = None
+    test: str = ""  # "Kolmogorov-Smirnov" | "chi-square" ...
     miss_rate_reference: float | None = None
     miss_rate_current: float | None = None
+    new_share: float | None = None  # of current rows, in categories that the reference does not have
+    vanished_share: float | None = None  # of reference rows, in categories that are gone
+    parts: tuple[DriftPart, ...] = ()
     reason: str = ""  # in words, with numbers; also why it was not judged
     judged: bool = True
 
@@ -90,7 +107,13 @@ class DriftReport:
     prediction: DriftScore | None = None
     label: DriftScore | None = None
     multivariate: dict[str, Any] | None = None  # {drifted, auc, low, high, features}
-    explanation: str | None = None
+    reconstruction: dict[str, Any] | None = (
+        None  # {drifted, error_reference, error_current, low, high, components, reason}
+    )
+    explanation: str | None = None  # the sentence: what most of the change is, since when, what it costs
+    segment: dict[str, Any] | None = None  # {rule, part, before, after, since, n, inside, outside, metric}
+    importance: dict[str, float] | None = None  # of each feature to the champion: loss when it is shuffled
+    attribution: dict[str, Any] | None = None  # {drifted, finding, rank_correlation, scores}: importance then and now
 
     @property
     def drifted(self) -> tuple[str, ...]:
@@ -102,6 +125,19 @@ class DriftReport:
         """Drifted features over judged features; None when none could be judged."""
         judged = [s for s in self.scores if s.judged]
         return sum(s.drifted for s in judged) / len(judged) if judged else None
+
+    @property
+    def ranked(self) -> tuple[DriftScore, ...]:
+        """Features by what matters: drifted ones first, then by effect times importance, or by effect alone."""
+        weight = {} if self.importance is None else {k: max(0.0, v) for k, v in self.importance.items()}
+        top = max(weight.values(), default=0.0)
+
+        def key(s: DriftScore) -> tuple[bool, bool, float, float, str]:
+            effect = s.effect or 0.0
+            matters = effect * (weight.get(s.name, 0.0) / top) if top > 0 else effect
+            return (not s.drifted, not s.judged, -matters, -effect, s.name)
+
+        return tuple(sorted(self.scores, key=key))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +151,21 @@ class Score:
     n: int = 0
     method: str = ""  # how the interval was made: "Wilson 95 %", "bootstrap 95 %"
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EstimatePoint:
+    """What the serving model's scores on one batch were estimated to be, without its labels; never a realised score."""
+
+    at: datetime
+    rows_seen: int
+    n: int
+    batch_id: int | None
+    cycle_id: int | None
+    model_version: int | None
+    estimates: dict[str, Score]  # metric -> value with its 95 % band; None = cannot tell, with the reason
+    realised: dict[str, float]  # what the labels said later, as far as they came
+    trust: dict[str, dict[str, Any]]  # metric -> {trusted: bool | None, z, n_chunks, reason}, as known at that batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,8 +202,9 @@ class Policy:
     fit_timeout_s: float = 120.0  # fault guard on one fit
     cooldown_s: float = 0.0  # between two races, by the evidence's clock
     max_age_s: float = 0.0  # age of the last race at which the trigger age fires; 0 = never
-    drift_gate: float = 0.1  # effect size from which a feature's change matters (KS distance, total variation)
-    drift_alpha: float = 0.05  # family-wise significance of the drift tests
+    drift_gate: float = 0.02  # effect size from which a feature's change matters (KS distance, total variation)
+    drift_alpha: float = 0.002  # chance of any false alarm in one drift check
+    false_alarms_per_month: float = 0.0  # by the ups and downs of the reference itself; raises gates; 0 = no budget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +236,11 @@ class Evidence:
     forced: bool = False  # by hand
     has_champion: bool = True
     seconds_since_race: float | None = None
+    estimated: float | None = None  # of the metric on the newest rows, without labels
+    estimated_low: float | None = None
+    estimated_high: float | None = None
+    estimate_trusted: bool | None = None  # False: labels contradicted it; None: not graded yet
+    error_alarms: tuple[str, ...] = ()  # of the online detectors inside the new rows, in words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

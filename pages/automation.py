@@ -36,7 +36,9 @@ TRIGGER_WORDS = {
     "by_hand": "by hand",
     "below_threshold": "below the threshold",
     "below_recent_mean": "below its recent mean",
+    "estimated_below": "estimate below the threshold",
     "change_found": "errors changed",
+    "error_alarm": "ADWIN or Page-Hinkley",
     "drift_share": "share of drifted features",
     "new_labels": "new labels",
     "age": "age of the last race",
@@ -178,6 +180,24 @@ def edit_dialog(ctx: ui.Context, project: ProjectInfo) -> None:
             key=f"p-rows-{tag}",
             help="Labelled rows that a measurement needs before a score may start a race.",
         )
+        gate = st.number_input(
+            "Drift gate",
+            min_value=0.0,
+            max_value=1.0,
+            value=float(base.drift_gate),
+            step=0.01,
+            format="%.3f",
+            key=f"p-gate-{tag}",
+            help="Size from which a significant change of a feature counts: KS distance or total variation.",
+        )
+        budget = st.number_input(
+            "False drift alarms a month",
+            min_value=0.0,
+            value=float(base.false_alarms_per_month),
+            step=1.0,
+            key=f"p-budget-{tag}",
+            help="Above 0, each feature's gate is raised until the reference's own ups and downs would pass it only so often.",
+        )
     try:
         changed = {
             **policy_to_document(base),
@@ -186,6 +206,8 @@ def edit_dialog(ctx: ui.Context, project: ProjectInfo) -> None:
             "drift_share": share,
             "new_labels": labels,
             "min_rows": rows,
+            "drift_gate": gate,
+            "false_alarms_per_month": budget,
         }
         wanted = policy_from_document(changed)
     except ContinualError as error:

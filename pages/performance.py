@@ -8,74 +8,236 @@ import streamlit as st
 
 from core import plots, ui, words
 from core.performance import segments
-from core.performance.realised import metrics_of
-from core.records import ProjectInfo
-from core.services import ingest, monitoring
+from core.performance.realised import measure, metrics_of, past_error
+from core.records import EstimatePoint, ProjectInfo, Score
+from core.services import ingest, labels, monitoring
 
-SHOWN_METRICS = {
-    "regression": ("r2", "mae", "rmse"),
-    "binary": ("accuracy", "kappa", "macro_f1", "roc_auc", "log_loss"),
-    "multiclass": ("accuracy", "kappa", "macro_f1", "log_loss"),
-}
-ROWS = 2_000
+WINDOWS = {"1": "Last batch", "5": "Last 5", "20": "Last 20"}
+USUAL_WINDOW = "5"
+MOST_ROWS = 20_000  # of a window
+SLICED_ROWS = 5_000  # newest rows of a window in which slices are looked for
 SHOWN = 50  # measurements in the table
+SIGNS = {  # of the course, by kind of event
+    "promoted": "▲ promoted",
+    "retrain": "↻ retrained, not promoted",
+    "rolled_back": "▼ rolled back",
+    "drift": "◆ drift found",
+    "failed": "✕ check failed",
+    "refreshed": "green ticks: refreshed",
+}
 
 
-def show_verdict(ctx: ui.Context, project: ProjectInfo, history: list[Any], metric: str, due: int) -> None:
-    """The newest measurement in a sentence."""
-    newest = history[-1].scores.get(metric)
+# --- what is chosen and read --------------------------------------------------------------------------------------
+
+
+def chosen(name: str, options: dict[str, str], usual: str, *, segmented: bool) -> str:
+    """One of the options; the address carries its key, so a link reproduces what is seen."""
+    wanted = st.query_params.get(name, usual)
+    usual = wanted if wanted in options else usual
+
+    def remember() -> None:
+        st.query_params[name] = st.session_state[f"chosen-{name}"]
+
+    shared: dict[str, Any] = {
+        "key": f"chosen-{name}",
+        "format_func": lambda key: options[key],
+        "on_change": remember,
+        "label_visibility": "collapsed",
+    }
+    keys = list(options)
+    if segmented:
+        found = st.segmented_control(name.capitalize(), keys, default=usual, required=True, **shared)
+        return found or usual
+    return st.selectbox(name.capitalize(), keys, index=keys.index(usual), width=200, **shared) or usual
+
+
+@st.cache_data(ttl=600, max_entries=32, show_spinner=False)
+def windowed(home: str, project_id: int, n: int, newest: tuple[Any, ...]) -> dict[str, Any] | None:
+    """What the newest n labelled rows say; read again only after another measurement."""
+    from core.services import projects
+
+    ws = ui.workspace()
+    project = projects.project_by_id(ws, project_id)
+    judged = monitoring.labelled_with_predictions(ws, project, n=n)
+    if judged is None or project.schema is None or project.task is None:
+        return None
+    regression = project.task == "regression"
+    y_true = judged.y_true.astype(float) if regression else judged.y_true
+    merit = abs(y_true - judged.y_pred) if regression else y_true == judged.y_pred
+    found: dict[str, Any] = {
+        "first_at": judged.times.min().to_pydatetime(),
+        "last_at": judged.times.max().to_pydatetime(),
+        "report": measure(project.task, y_true, judged.y_pred, judged.y_proba, judged.classes or None),
+        "sliced": min(len(y_true), SLICED_ROWS),
+        "slices": segments.worst_slices(
+            judged.X.iloc[-SLICED_ROWS:].reset_index(drop=True), merit[-SLICED_ROWS:], project.schema
+        ),
+    }
+    if not regression:
+        found["confusion"] = segments.confusion(y_true, judged.y_pred, project.schema.classes)
+        if judged.y_proba is not None:
+            found["calibration"] = segments.calibration(y_true, judged.y_proba, judged.classes)
+    return found
+
+
+# Kept as they are and never changed: copying thousands of measurements at each click takes longer than all the rest.
+@st.cache_resource(ttl=600, max_entries=32, show_spinner=False)
+def measured(home: str, project_id: int, role: str, newest: tuple[Any, ...]) -> list[Any]:
+    """One measurement a batch; read again only after another one is stored."""
+    from core.services import projects
+
+    ws = ui.workspace()
+    return labels.measured_by_batch(ws, projects.project_by_id(ws, project_id), role=role)
+
+
+@st.cache_resource(ttl=600, max_entries=32, show_spinner=False)
+def estimated(home: str, project_id: int, newest: tuple[Any, ...]) -> list[EstimatePoint]:
+    """The estimates with their grades; read again only after another measurement or other rows."""
+    return monitoring.estimates(ui.workspace(), project_id)
+
+
+@st.cache_data(ttl=60, max_entries=32, show_spinner=False)
+def arrived(home: str, project_id: int, rows: int, labelled: int, due: int, zone: str) -> labels.Arrival:
+    """How labels arrive; read again after other rows or labels, and each minute, since waiting goes on."""
+    from datetime import UTC, datetime
+    from zoneinfo import ZoneInfo
+
+    from core.services import projects
+
+    ws = ui.workspace()
+    return labels.arrival(ws, projects.project_by_id(ws, project_id), now=datetime.now(UTC), zone=ZoneInfo(zone))
+
+
+# --- the parts of the page ----------------------------------------------------------------------------------------
+
+
+def show_verdict(
+    ctx: ui.Context, project: ProjectInfo, history: list[Any], metric: str, window: str, found: dict[str, Any] | None,
+    guesses: list[EstimatePoint], due: int,
+) -> None:  # fmt: skip
+    """The window's score in a sentence, and what was estimated without labels in another."""
+    recent = history[-int(window) :]
+    score = found["report"].scores.get(metric) if found else history[-1].scores.get(metric)
     rule = metric == project.policy.metric
     if rule:
-        state, sentence = words.standing(newest, project.policy.threshold, metric, least=project.policy.min_rows)
+        state, sentence = words.standing(score, project.policy.threshold, metric, least=project.policy.min_rows)
     else:
-        state = "unknown" if newest is None or newest.value is None else "well"
-        sentence = f"**{words.metric_label(metric)} is {words.score(newest)}** on the newest labelled rows ({words.interval_text(newest)})."
-    method = f" Interval: {newest.method}." if newest is not None and newest.method else ""
-    served = (
-        f" v{history[-1].model_version} answered them before their labels were known."
-        if history[-1].model_version
+        state = "unknown" if score is None or score.value is None else "well"
+        sentence = f"**{words.metric_label(metric)} is {words.score(score)}** on the newest labelled rows ({words.interval_text(score)})."
+    method = f" Interval: {score.method}." if score is not None and score.method else ""
+    newest = history[-1].scores.get(metric)
+    alone = (
+        f" The newest batch alone: {words.score(newest)} (n = {history[-1].n:,})."
+        if len(recent) > 1 and newest is not None and newest.value is not None
         else ""
     )
     waiting = f" {words.counted(due, 'label')} still due." if due else ""
-    with ui.verdict(
-        state, sentence + served + method + waiting, word="Measured" if not rule and state == "well" else None
-    ):
-        ui.download_table(
-            "Every measurement as CSV",
-            f"{project.slug}-performance.csv",
-            lambda: csv_rows(monitoring.performance_history(ctx.ws, project.id)),
+    text = sentence + served_by(recent) + method + alone + waiting
+    if guess := estimate_text(guesses, metric):
+        text += f"\n\n{guess}"
+    with ui.verdict(state, text, word="Measured" if not rule and state == "well" else None):
+        if found:
+            ui.download_json(
+                f"{WINDOWS[window]} as JSON",
+                f"{project.slug}-performance-{window}.json",
+                document(project, found, guesses[-int(window) :], due),
+            )
+
+
+def served_by(recent: list[Any]) -> str:
+    """Which versions answered the window's rows."""
+    versions = sorted({p.model_version for p in recent if p.model_version})
+    if not versions:
+        return ""
+    who = f"v{versions[0]}" if len(versions) == 1 else f"v{versions[0]} to v{versions[-1]}"
+    return f" {who} answered them before their labels were known."
+
+
+def estimate_text(guesses: list[EstimatePoint], metric: str) -> str:
+    """What the newest batch was estimated to score, how far such estimates were off, and whether they are trusted."""
+    if not guesses:
+        return ""
+    newest = guesses[-1]
+    guess = newest.estimates.get(metric)
+    if guess is None:
+        return f"{words.metric_label(metric)} is not estimated without labels."
+    if guess.value is None:
+        return f"Not estimated without labels: {words.plain(guess.reason.rstrip('.'))}."
+    band = f" (95{words.THIN}% band {words.interval(guess)})" if words.interval(guess) else ""
+    said = f":violet[**estimated {words.score(guess)}**]{band}"
+    if metric in newest.realised:
+        told = (
+            f"Before its labels came, the newest batch was {said}; they said {words.number(newest.realised[metric])}."
         )
+    else:
+        told = f"Without labels so far, the newest {words.counted(newest.n, 'row')} are {said}."
+    error = past_error(guesses, metric)
+    if error.value is not None:
+        told += f" Such estimates were off by {words.score(error)} on average over {words.counted(error.n, 'batch', 'batches')}."
+    grade = newest.trust.get(metric) or {}
+    if grade.get("trusted") is False:
+        why = grade.get("reason", "").removeprefix("Not trusted: ").rstrip(".")
+        return f"{told} **Not trusted:** {words.plain(why)}."
+    return told if grade.get("trusted") else f"{told} Labels have not graded it yet."
 
 
-def csv_rows(history: list[Any]) -> list[dict[str, Any]]:
-    """One row a measured batch with every metric and its interval."""
+def csv_rows(ctx: ui.Context, project: ProjectInfo) -> list[dict[str, Any]]:
+    """One row a batch and kind: measured, estimated without labels, or the first model, never retrained."""
     rows = []
-    for p in history:
-        row: dict[str, Any] = {
-            "at": p.at,
-            "batch": p.batch_id,
-            "cycle": p.cycle_id,
-            "model_version": p.model_version,
-            "rows_seen": p.rows_seen,
-            "n": p.n,
-        }
-        for name, s in p.scores.items():
-            row |= {name: s.value, f"{name}_low": s.low, f"{name}_high": s.high}
-        rows.append(row)
-    return rows
+    for kind, role in (("measured", "champion"), ("never retrained", "never")):
+        for p in monitoring.performance_history(ctx.ws, project.id, role=role):
+            rows.append(csv_row(kind, p, p.scores))
+    for e in monitoring.estimates(ctx.ws, project.id):
+        trust = {f"{name}_trusted": grade.get("trusted") for name, grade in e.trust.items()}
+        rows.append(csv_row("estimated", e, e.estimates) | trust)
+    return sorted(rows, key=lambda row: row["at"])
 
 
-def show_chart(ctx: ui.Context, project: ProjectInfo, history: list[Any], metric: str) -> None:
+def csv_row(kind: str, point: Any, scores: dict[str, Score]) -> dict[str, Any]:
+    """Every metric of one batch with its interval."""
+    row: dict[str, Any] = {
+        "kind": kind,
+        "at": point.at,
+        "batch": point.batch_id,
+        "cycle": point.cycle_id,
+        "model_version": point.model_version,
+        "rows_seen": point.rows_seen,
+        "n": point.n,
+    }
+    for name, s in scores.items():
+        row |= {name: s.value, f"{name}_low": s.low, f"{name}_high": s.high}
+    return row
+
+
+def document(project: ProjectInfo, found: dict[str, Any], guesses: list[EstimatePoint], due: int) -> dict[str, Any]:
+    """The window's report as it is downloaded."""
+    return {
+        "project": project.slug,
+        "labels_due": due,
+        "threshold": {project.policy.metric: project.policy.threshold},
+        "estimated": guesses,
+        **found,
+    }
+
+
+def show_chart(
+    ctx: ui.Context,
+    project: ProjectInfo,
+    history: list[Any],
+    never: list[Any],
+    metric: str,
+    guesses: list[EstimatePoint],
+) -> None:
     """The score's course with everything that happened to it."""
-    points = ui.measured(ctx, metric)
+    points = plots.points_of(history, metric)
     if all(p.value is None for p in points):
+        told = history[-1].scores.get(metric)
         ui.empty(
-            f"{words.metric_label(metric)} could not be told.",
-            words.plain(history[-1].scores[metric].reason if metric in history[-1].scores else ""),
+            f"{words.metric_label(metric)} has no course yet.",
+            words.plain(told.reason) if told else "It is measured from the next labelled batch on.",
         )
         return
-    never = ui.measured(ctx, metric, role="never")
-    events = ui.charted(monitoring.events(ctx.ws, project.id))
+    events = monitoring.events(ctx.ws, project.id)
     threshold = project.policy.threshold if metric == project.policy.metric else None
     finding = plots.performance_finding(
         points,
@@ -84,16 +246,24 @@ def show_chart(ctx: ui.Context, project: ProjectInfo, history: list[Any], metric
         metric_label=words.metric_label(metric),
         higher_is_better=metric not in words.LOWER_IS_BETTER,
     )
-    with ui.card(
-        finding,
-        f"{words.metric_label(metric)} per labelled batch · band: 95 % interval · dots: the first model, never retrained · ▲ promoted · ▼ rolled back · ◆ drift found · green ticks: refreshed",
-    ):
+    guessed = plots.estimated_points(guesses, metric)
+    first = plots.points_of(never, metric)
+    if 2 * sum(p.value is not None for p in first) < len(first):
+        first = []  # labels that came in portions leave too little of it for a line
+    caption = [f"{words.metric_label(metric)} per labelled batch", "band: 95 % interval"]
+    if any(p.value is not None for p in guessed):
+        caption.append(":violet[dashed: estimated without labels]")
+    if first:
+        caption.append("dots: the first model, never retrained")
+    caption += [text for kind, text in SIGNS.items() if kind in {e.kind for e in events}]
+    with ui.card(finding, " · ".join(caption)):
         figure = plots.performance_over_time(
-            ui.line(points),
+            plots.light(ui.line(points)),
             colors=ctx.colors,
             threshold=threshold,
             events=events,
-            never=ui.line(never),
+            estimated=plots.light(ui.line(guessed)),
+            never=plots.light(ui.line(first)),
             metric_label=words.metric_label(metric),
             height=286,
             zone=ctx.timezone,
@@ -101,49 +271,97 @@ def show_chart(ctx: ui.Context, project: ProjectInfo, history: list[Any], metric
         ui.chart(figure, key=f"course-{metric}", alt=ui.course_alt(points, metric))
 
 
-def show_details(ctx: ui.Context, project: ProjectInfo) -> None:
-    """Weakest slices, confusion and calibration of the newest labelled rows."""
-    judged = monitoring.labelled_with_predictions(ctx.ws, project, n=ROWS)
-    if judged is None or project.schema is None:
-        return
-    rows = f"the newest {words.counted(len(judged.y_true), 'labelled row')}"
-    regression = project.schema.task == "regression"
-    merit = abs(judged.y_true.astype(float) - judged.y_pred) if regression else judged.y_true == judged.y_pred
+def show_details(ctx: ui.Context, project: ProjectInfo, found: dict[str, Any]) -> None:
+    """Weakest slices, confusion and calibration of the window's labelled rows."""
+    n = found["report"].n
+    rows = f"the newest {words.counted(n, 'labelled row')}"
+    regression = project.task == "regression"
     cells = st.columns(1 if regression else 3)
     with cells[0]:
-        found = segments.worst_slices(judged.X, merit, project.schema)
+        slices = found["slices"]
         label = "mean error" if regression else "accuracy"
+        tried = f" among {slices[0].tried:,} segments" if slices else ""
         with ui.card(
-            words.plain(segments.slices_finding(found, metric_label=label)),
-            f"Found automatically in {rows} · 95 % intervals",
+            words.plain(segments.slices_finding(slices, metric_label=label)),
+            f"Found without being told{tried} of the newest {found['sliced']:,} rows · 95 % intervals",
         ):
-            if found:
+            if slices:
                 ui.chart(
-                    plots.slices(found, colors=ctx.colors, lower_is_better=regression),
+                    plots.slices(slices, colors=ctx.colors, lower_is_better=regression),
                     key="slices",
-                    alt=segments.slices_finding(found, metric_label=label),
+                    alt=segments.slices_finding(slices, metric_label=label),
                 )
             else:
-                st.caption("No segment of 50 rows or more stands out.")
+                st.caption("No segment of 50 rows or more is weaker than the rest. Choose a longer window to see more.")
     if regression:
         return
     with cells[1]:
-        table = segments.confusion(judged.y_true, judged.y_pred, project.schema.classes)
+        table = found["confusion"]
         with ui.card(words.plain(table.finding), f"Share of each actual class · rows · {rows}"):
             ui.chart(plots.confusion_matrix(table, colors=ctx.colors), key="confusion", alt=table.finding)
     with cells[2]:
-        if judged.y_proba is None:
+        curve = found.get("calibration")
+        if curve is None:
             with ui.card("No probabilities", "The model that answered gives none"):
                 st.caption("Calibration needs them.")
             return
-        curve = segments.calibration(judged.y_true, judged.y_proba, judged.classes)
-        with ui.card(words.plain(curve.finding), f"Predicted probability against how often it was right · {rows}"):
+        with ui.card(
+            words.plain(curve.finding),
+            f"Predicted probability against how often it was right · calibration error {words.number(curve.error)}, "
+            f"95 % interval {words.number(curve.low)}{words.DASH}{words.number(curve.high)} · {rows}",
+        ):
             ui.chart(plots.calibration_curve(curve, colors=ctx.colors), key="calibration", alt=curve.finding)
 
 
-def show_table(ctx: ui.Context, history: list[Any], metric: str) -> None:
+def show_labels(found: labels.Arrival, ctx: ui.Context, due: int) -> None:
+    """How labels arrive, and which are due since when."""
+    curve = found.curve
+    with ui.card(
+        words.plain(curve.finding),
+        f"Share of labels by the time since the row came · {words.counted(curve.n, 'row')}, {words.count(curve.n_waiting)} waiting · band: 95 % interval",
+        key="labels",
+    ):
+        if curve.delays_s:
+            ui.chart(plots.label_arrival(curve, colors=ctx.colors, height=200), key="arrival", alt=curve.finding)
+        if not found.due:
+            st.caption("No label is due.")
+            return
+        known = [day.expected for day in found.due if day.expected is not None]
+        if known:
+            st.markdown(f"**{words.counted(due, 'label')} due**, about {sum(known):,.0f} of them expected to come.")
+        else:
+            st.markdown(f"**{words.counted(due, 'label')} due.** Upload them by row id on the Data page.")
+        shown = found.due[:SHOWN]
+        rows: list[dict[str, Any]] = [{"Row came": day.day, "Due": day.rows, "Expected": day.expected} for day in shown]
+        if any(day.reason for day in shown):
+            rows = [row | {"Why not": day.reason or None} for row, day in zip(rows, shown, strict=True)]
+        st.dataframe(
+            rows,
+            hide_index=True,
+            row_height=32,
+            height=min(36 + 32 * len(rows), 164),
+            placeholder=words.ABSENT,
+            column_config={
+                "Row came": st.column_config.DateColumn(format="D MMM YYYY", width=90),
+                "Due": st.column_config.NumberColumn(format="localized", width=60),
+                "Expected": st.column_config.NumberColumn(format="%.0f", width=70, help="Labels still to come, by the curve above"),
+            },
+        )  # fmt: skip
+
+
+def show_table(
+    ctx: ui.Context, project: ProjectInfo, history: list[Any], metric: str, guesses: list[EstimatePoint]
+) -> None:
     """The newest measurements as figures."""
-    with ui.card("The measurements", "newest first; the download above holds all of them with every metric"):
+    guessed = {e.batch_id: e.estimates.get(metric) for e in guesses if e.batch_id is not None}
+    with ui.card("The measurements"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption("One a batch, newest first; the file holds all of them with every metric", width="stretch")
+            ui.download_table(
+                "Every measurement and estimate as CSV",
+                f"{project.slug}-performance.csv",
+                lambda: csv_rows(ctx, project),
+            )
         rows = [
             {
                 "When": words.wall(p.at, ctx.zone),
@@ -151,9 +369,9 @@ def show_table(ctx: ui.Context, history: list[Any], metric: str) -> None:
                 "Model": f"v{p.model_version}" if p.model_version else "several",
                 words.metric_label(metric): words.score(p.scores.get(metric)),
                 "95 % interval": words.interval(p.scores.get(metric)),
-                "Rows seen": p.rows_seen,
+                "Estimated before": told(guessed.get(p.batch_id)),
             }
-            for p in reversed(history)
+            for p in reversed(history[-SHOWN:])
         ]
         st.dataframe(
             rows,
@@ -162,10 +380,37 @@ def show_table(ctx: ui.Context, history: list[Any], metric: str) -> None:
             height=260,
             placeholder=words.ABSENT,
             column_config={
-                "When": st.column_config.DatetimeColumn(format="D MMM, HH:mm:ss"),
-                "Rows": st.column_config.NumberColumn(format="localized"),
-                "Rows seen": st.column_config.NumberColumn(format="localized"),
+                "When": st.column_config.DatetimeColumn(format="D MMM, HH:mm", width=98),
+                "Rows": st.column_config.NumberColumn(format="localized", width=52),
+                "Model": st.column_config.TextColumn(width=56),
+                words.metric_label(metric): st.column_config.TextColumn(width=104),
+                "95 % interval": st.column_config.TextColumn(width=98),
+                "Estimated before": st.column_config.TextColumn(width=130, help="Without labels, with its 95 % band"),
             },
+        )
+
+
+def told(guess: Score | None) -> str | None:
+    """An estimate with its band; absent when there is none."""
+    span = words.interval(guess)
+    return f"{words.score(guess)} ({span})" if guess is not None and guess.value is not None and span else None
+
+
+def show_empty(project: ProjectInfo, metric: str) -> None:
+    """What will stand here and what to do for it."""
+    if project.champion is None:
+        ui.empty(
+            "No measurement yet.",
+            "It begins with the first champion: each later batch is predicted before its labels are used.",
+            page="train",
+            action="Train one",
+        )
+    else:
+        ui.empty(
+            "No labels yet.",
+            f"{words.metric_label(metric)} appears with the first labelled rows after the champion.",
+            page="data",
+            action="Upload labels",
         )
 
 
@@ -177,44 +422,43 @@ def show(ctx: ui.Context) -> None:
             pass
         ui.no_project()
         return
-    history = monitoring.performance_history(ctx.ws, project.id, limit=SHOWN)
+    stored = monitoring.performance_history(ctx.ws, project.id, limit=1)
+    home = str(ctx.ws.settings.home_path)
+    newest = (*((p.cycle_id, p.batch_id, p.rows_seen, p.n) for p in stored), project.rows, project.labelled)
+    history = measured(home, project.id, "champion", newest) if stored else []
     due = ingest.labels_due(ctx.ws, project.id)
-    caption = f"{words.counted(project.labelled, 'labelled row')} · {words.counted(due, 'label')} due"
-    with ui.head_row("Performance", caption):
-        metric = project.policy.metric
+    metric, window = project.policy.metric, USUAL_WINDOW
+    with ui.head_row("Performance", f"{words.counted(project.labelled, 'labelled row')}"):
         if history and project.task is not None:
-            names = [m for m in SHOWN_METRICS[project.task] if m in metrics_of(project.task)]
-            names = names if metric in names else [metric, *names]
-            metric = st.segmented_control(
-                "Metric",
-                names,
-                default=metric,
-                required=True,
-                key="metric",
-                bind="query-params",
-                format_func=words.metric_label,
-                label_visibility="collapsed",
+            names = metrics_of(project.task)
+            metric = chosen(
+                "metric",
+                {m: words.metric_label(m) for m in names},
+                metric if metric in names else names[0],
+                segmented=False,
             )
+            window = chosen("window", WINDOWS, window, segmented=True)
+    waiting = arrived(home, project.id, project.rows, project.labelled, due, ctx.timezone)
     if not history:
-        if project.champion is None:
-            ui.empty(
-                "No measurement yet.",
-                "It begins with the first champion: each later batch is predicted before its labels are used.",
-                page="train",
-                action="Train one",
-            )
-        else:
-            ui.empty(
-                "No labels yet.",
-                f"{words.metric_label(metric)} appears with the first labelled rows after the champion.",
-                page="data",
-                action="Upload labels",
-            )
+        show_empty(project, metric)
+        if waiting.due:
+            show_labels(waiting, ctx, due)
         return
-    show_verdict(ctx, project, history, metric, due)
-    show_chart(ctx, project, history, metric)
-    show_details(ctx, project)
-    show_table(ctx, history, metric)
+    n = min(sum(p.n for p in history[-int(window) :]), MOST_ROWS)
+    found = windowed(home, project.id, n, newest)
+    guesses = estimated(home, project.id, newest)
+    show_verdict(ctx, project, history, metric, window, found, guesses, due)
+    show_chart(ctx, project, history, measured(home, project.id, "never", newest), metric, guesses)
+    if found is not None:
+        show_details(ctx, project, found)
+    if waiting.due or (waiting.curve.delays_s and waiting.curve.delays_s[-1] > 1.0):
+        left, right = st.columns((1, 1.6))
+        with left:
+            show_labels(waiting, ctx, due)
+        with right:
+            show_table(ctx, project, history, metric, guesses)
+    else:
+        show_table(ctx, project, history, metric, guesses)
 
 
 show(ui.start_page("Performance", choose_project=True))

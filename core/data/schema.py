@@ -172,6 +172,15 @@ def _refuse_missing(frame: pd.DataFrame, wanted: Sequence[str]) -> None:
     )
 
 
+def infer_task(column: pd.Series, name: str) -> Task:
+    """The task that a target column means: text, booleans and few whole numbers are classes, other numbers regression.
+
+    Raises:
+        BadInput: it has no value, one class only, or too many.
+    """
+    return _infer_target(column, name, None)[0]
+
+
 def _infer_target(column: pd.Series, name: str, task: str | None) -> tuple[Task, tuple[Label, ...]]:
     if not column.notna().any():
         raise BadInput(f"Target '{name}' has no value in any row, expected labels. Name another column as the target.")

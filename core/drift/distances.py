@@ -1,7 +1,7 @@
 """How far two samples of one column are apart, and how likely chance alone takes them that far.
 
-Numeric samples come sorted and without missing values, categories as a table of counts. docs/drift.md holds the formulas.
-scipy is imported inside: pages may import this module.
+Numeric samples come as a `Pair` of counts in common cells from low to high, categories as a table of counts.
+docs/drift.md holds the formulas. scipy is imported inside: pages may import this module.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-GRID = 16_384  # points of a sorted sample at which the KS distance is looked at first
-BINS = 10  # quantile bins of numeric columns for PSI and Jensen-Shannon
+from core.drift.ranks import Pair
+
+BINS = 10  # quantile bins of numeric columns for PSI, Jensen-Shannon and Hellinger
+LIMIT_ROWS = 10_000  # nm/(n+m) from which the KS distance follows its limiting law
 LEAST_EXPECTED = 5.0  # rows a cell of a chi-square table must expect (Cochran 1954); rarer categories are pooled
 
 
@@ -23,49 +25,127 @@ class Outcome:
 
     statistic: float
     p_value: float
-    effect: float  # without unit, 0 = same; compared with the gate
+    effect: float  # 0 = same; compared with the test's gate
 
 
-def ks_distance(reference: np.ndarray, current: np.ndarray) -> float:
-    """Largest distance of the two empirical distribution functions, exact, in [0, 1].
+# --- numbers ------------------------------------------------------------------------------------------------------
 
-    Args:
-        reference, current: sorted, no NaN, at least one value each.
 
-    A coarse grid bounds how far the functions can part between two of its points; only the stretches that could
-    hold the maximum are searched value by value. So a million rows cost thousands of searches, and the result is exact.
+def kolmogorov_smirnov(pair: Pair) -> Outcome:
+    """Two-sample Kolmogorov-Smirnov test; the effect is the distance.
+
+    p is that of the one-sample distance at nm/(n+m) rows, as in scipy's `ks_2samp(method="asymp")`, and Smirnov's limit
+    for many rows, where the two agree. Conservative where values tie.
     """
-    a, b = (reference, current) if len(reference) <= len(current) else (current, reference)
-    n, m = len(a), len(b)
-    at = np.unique(np.r_[np.arange(0, n, max(1, n // GRID)), n - 1])
-    v = np.unique(a[at])
-    a_left, a_right = np.searchsorted(a, v, "left"), np.searchsorted(a, v, "right")
-    b_left, b_right = np.searchsorted(b, v, "left"), np.searchsorted(b, v, "right")
-    best = max(np.abs(a_left / n - b_left / m).max(), np.abs(a_right / n - b_right / m).max())
-    # Between v[k] and v[k + 1] both functions only rise, from their right to their next left limit.
-    bound = np.maximum(a_left[1:] / n - b_right[:-1] / m, b_left[1:] / m - a_right[:-1] / n)
-    open_ = np.flatnonzero((bound > best) & (a_left[1:] > a_right[:-1]))
-    if len(open_):
-        lengths = a_left[open_ + 1] - a_right[open_]
-        starts = np.repeat(a_right[open_] - np.r_[0, np.cumsum(lengths)[:-1]], lengths)
-        i = starts + np.arange(lengths.sum())
-        rises = (i + 1) / n - np.searchsorted(b, a[i], "right") / m
-        falls = np.searchsorted(b, a[i], "left") / m - i / n
-        best = max(best, rises.max(), falls.max())
-    return float(best)
+    n, m = pair.sizes
+    rows = max(1, round(n * m / (n + m)))
+    # What the distance may owe to a sketch counts against it.
+    sure = max(0.0, pair.ks - pair.error)
+    if rows > LIMIT_ROWS:
+        from scipy.special import kolmogorov
+
+        return Outcome(pair.ks, float(kolmogorov(math.sqrt(rows) * sure)), pair.ks)
+    from scipy.stats import kstwo
+
+    return Outcome(pair.ks, min(1.0, max(0.0, float(kstwo.sf(sure, rows)))), pair.ks)
 
 
-def ks_p_value(distance: float, n: int, m: int) -> float:
-    """Chance of at least this distance between equal distributions (Smirnov's limit; conservative where values tie)."""
-    from scipy.special import kolmogorov
+def location(pair: Pair) -> Outcome:
+    """Which sample has the larger values: Cliff's delta (Cliff 1993), p of the Wilcoxon rank-sum test with ties.
 
-    return float(kolmogorov(math.sqrt(n * m / (n + m)) * distance))
+    The statistic is signed: above 0 when current values are larger. It sees a shift that the KS distance is too weak for.
+    """
+    delta, p = _rank_score(pair, power=1)
+    return Outcome(2 * delta, p, abs(2 * delta))
 
 
-def kolmogorov_smirnov(reference: np.ndarray, current: np.ndarray) -> Outcome:
-    """Two-sample Kolmogorov-Smirnov test; the effect is the distance."""
-    distance = ks_distance(reference, current)
-    return Outcome(distance, ks_p_value(distance, len(reference), len(current)), distance)
+def spread(pair: Pair) -> Outcome:
+    """Which sample has the more extreme values: Mood's test (Mood 1954), the mean of (2u - 1)^2 over pooled ranks u.
+
+    The statistic is signed: above 0 when current values spread more.
+    """
+    difference, p = _rank_score(pair, power=2)
+    return Outcome(difference, p, abs(difference))
+
+
+def _rank_score(pair: Pair, *, power: int) -> tuple[float, float]:
+    """Difference of the samples' mean rank scores, and its p from the permutation variance (ties share their rank)."""
+    both = pair.counts.sum(axis=0, dtype=np.float64)
+    total = both.sum()
+    u = (np.cumsum(both) - both / 2) / total
+    score = u if power == 1 else (2 * u - 1) ** 2
+    n, m = pair.counts.sum(axis=1, dtype=np.float64)
+    # Sums of products, not `@`: a matrix product of this shape would start threads that cost more than they save.
+    means = (pair.counts * score).sum(axis=1) / (n, m)
+    overall = float((both * score).sum()) / total
+    variance = float((both * (score - overall) ** 2).sum()) / max(total - 1, 1)
+    difference = float(means[1] - means[0])
+    if variance <= 0:
+        return 0.0, 1.0
+    z = max(0.0, abs(difference) - pair.error) / math.sqrt(variance * (1 / n + 1 / m))
+    return difference, math.erfc(z / math.sqrt(2))
+
+
+def wasserstein(pair: Pair) -> Outcome:
+    """Area between the distribution functions over the reference's standard deviation (1 = a shift by one sd).
+
+    p is that of the rank-sum test: the distance itself has no distribution-free law. Infinite values are left out.
+    """
+    assert pair.values is not None
+    finite = np.isfinite(pair.values)
+    values, counts = pair.values[finite], pair.counts[:, finite].astype(np.float64)
+    if counts.sum(axis=1).min() <= 0:
+        return Outcome(0.0, 1.0, 0.0)
+    upto = np.cumsum(counts, axis=1) / counts.sum(axis=1, keepdims=True)
+    with np.errstate(over="ignore", invalid="ignore"):
+        area = float((np.abs(upto[0] - upto[1])[:-1] * np.diff(values)).sum())
+        p = counts[0] / counts[0].sum()
+        sd = math.sqrt(max(0.0, float(p @ (values - p @ values) ** 2)))
+    if sd <= 0:  # a constant reference: of the current one, then
+        q = counts[1] / counts[1].sum()
+        sd = math.sqrt(max(0.0, float(q @ (values - q @ values) ** 2))) or 1.0
+    value = area / sd if math.isfinite(area) and math.isfinite(sd) else 1.0
+    return Outcome(value, location(pair).p_value, value)
+
+
+def cramer_von_mises(pair: Pair) -> Outcome:
+    """Two-sample Cramer-von Mises test (Anderson 1962): T, its asymptotic p, and sqrt of the mean squared distance.
+
+    T and p agree with scipy's `cramervonmises_2samp(method="asymptotic")`, midranks where values tie.
+    """
+    n, m = pair.sizes
+    total = n + m
+    upto = pair.upto()
+    both = pair.counts.sum(axis=0, dtype=np.float64)
+    ranks = np.cumsum(both) - both / 2 + 0.5  # midranks
+    u = 0.0
+    for k, size in ((0, n), (1, m)):
+        # Sum over each tied group of (rank - own rank)^2: own ranks i run through the group.
+        count = pair.counts[k].astype(np.float64)
+        own_end = np.cumsum(count)
+        own_mean = own_end - count / 2 + 0.5
+        within = count * (count * count - 1) / 12.0
+        u += size * float((count * (ranks - own_mean) ** 2 + within).sum())
+    statistic = u / (n * m * total) - (4 * n * m - 1) / (6 * total)
+    mean = (1 + 1 / total) / 6
+    variance = (total + 1) * (4 * m * n * total - 3 * (n * n + m * m) - 2 * m * n) / (45 * total**2 * 4 * m * n)
+    tn = 1 / 6 + (statistic - mean) / math.sqrt(45 * variance)
+    p = 1.0 if tn < 0.003 else min(1.0, max(0.0, 1.0 - _cramer_von_mises_limit(tn)))
+    effect = math.sqrt(float(((upto[0] - upto[1]) ** 2 @ both) / total))
+    return Outcome(statistic, p, effect)
+
+
+def _cramer_von_mises_limit(x: float) -> float:
+    """Distribution function of the limiting statistic (Csorgo and Faraway 1996, equation 1.2)."""
+    from scipy.special import gammaln, kv
+
+    k = np.arange(20)
+    y = (4 * k + 1) ** 2 / (16 * x)
+    terms = np.exp(gammaln(k + 0.5) - gammaln(k + 1) - y) * np.sqrt(4 * k + 1) * kv(0.25, y)
+    return float(terms.sum() / (math.pi**1.5 * math.sqrt(x)))
+
+
+# --- categories ---------------------------------------------------------------------------------------------------
 
 
 def pooled(table: np.ndarray) -> np.ndarray:
@@ -107,12 +187,13 @@ def chi_square(table: np.ndarray) -> Outcome:
     return Outcome(distance, chi_square_p_value(chi_square_statistic(table), table.shape[1]), distance)
 
 
-def binned(reference: np.ndarray, current: np.ndarray) -> np.ndarray:
-    """Counts of two sorted samples in bins between the quantiles of both together, shape (2, <= BINS), no empty column."""
-    both = np.concatenate([reference, current])
-    edges = np.unique(np.quantile(both, np.linspace(0, 1, BINS + 1)[1:-1]))
-    table = np.stack([np.diff(np.r_[0, np.searchsorted(x, edges, "right"), len(x)]) for x in (reference, current)])
-    return table[:, table.sum(axis=0) > 0]
+def binned(pair: Pair) -> np.ndarray:
+    """Counts of both samples in bins between the quantiles of both together, shape (2, <= BINS), no empty column."""
+    both = pair.counts.sum(axis=0, dtype=np.float64)
+    upto = np.cumsum(both)
+    bins = np.ceil(upto / upto[-1] * BINS - 1e-9)  # a cell across a quantile goes to the bin where it ends
+    starts = np.flatnonzero(np.r_[True, bins[1:] != bins[:-1]])
+    return np.add.reduceat(pair.counts, starts, axis=1)
 
 
 def psi_of_table(table: np.ndarray) -> Outcome:
@@ -139,14 +220,28 @@ def jensen_shannon_of_table(table: np.ndarray) -> Outcome:
     return Outcome(distance, chi_square_p_value(8 * divergence * n * m / (n + m), table.shape[1]), distance)
 
 
-def psi(reference: np.ndarray, current: np.ndarray) -> Outcome:
-    """Population stability index of two sorted numeric samples."""
-    return psi_of_table(binned(reference, current))
+def hellinger_of_table(table: np.ndarray) -> Outcome:
+    """Hellinger distance, in [0, 1]; near zero eight times its square is chi-square over nm/(n+m)."""
+    table = pooled(table)
+    n, m = table.sum(axis=1)
+    square = float(((np.sqrt(table[0] / n) - np.sqrt(table[1] / m)) ** 2).sum() / 2)
+    distance = math.sqrt(square)
+    return Outcome(distance, chi_square_p_value(8 * square * n * m / (n + m), table.shape[1]), distance)
 
 
-def jensen_shannon(reference: np.ndarray, current: np.ndarray) -> Outcome:
-    """Jensen-Shannon distance of two sorted numeric samples."""
-    return jensen_shannon_of_table(binned(reference, current))
+def psi(pair: Pair) -> Outcome:
+    """Population stability index of two numeric samples over their common deciles."""
+    return psi_of_table(binned(pair))
+
+
+def jensen_shannon(pair: Pair) -> Outcome:
+    """Jensen-Shannon distance of two numeric samples over their common deciles."""
+    return jensen_shannon_of_table(binned(pair))
+
+
+def hellinger(pair: Pair) -> Outcome:
+    """Hellinger distance of two numeric samples over their common deciles."""
+    return hellinger_of_table(binned(pair))
 
 
 def two_proportions(hits_reference: int, n: int, hits_current: int, m: int) -> Outcome:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.drift import words
-from core.drift.univariate import category_table, middle, sorted_values
+from core.drift.values import counts_of, numbers_of, table_of
 from core.records import DriftScore, Feature
 
 if TYPE_CHECKING:
@@ -63,11 +63,10 @@ def distribution(reference: pd.Series, current: pd.Series, feature: Feature) -> 
         ValueError: a window has no value at all: there is nothing to draw.
     """
     if feature.kind == "numeric":
-        a, b = sorted_values(reference), sorted_values(current)
-        a, b = a[np.abs(a) < _LARGEST], b[np.abs(b) < _LARGEST]
+        a, b = (np.sort(v[np.abs(v) < _LARGEST]) for v in (numbers_of(x).values for x in (reference, current)))
         _need_values(feature.name, len(a), len(b))
         return _of_numbers(a, b, feature)
-    names, table = category_table(reference, current)
+    names, table = table_of(counts_of(reference), counts_of(current))
     _need_values(feature.name, *(int(n) for n in table.sum(axis=1)))
     return _of_categories(names, table, feature)
 
@@ -141,7 +140,7 @@ def _of_numbers(a: np.ndarray, b: np.ndarray, feature: Feature) -> Distribution:
         reference=tuple(p.tolist()),
         current=tuple(q.tolist()),
         edges=tuple(edges.tolist()),
-        medians=(middle(a), middle(b)),
+        medians=(float(np.median(a)), float(np.median(b))),
         spreads=(float(quartiles[0][1] - quartiles[0][0]), float(quartiles[1][1] - quartiles[1][0])),
         region=_shifted(p, q, edges, len(a), len(b)),
     )

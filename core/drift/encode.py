@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 5_000  # of each window; more tell a classifier little and cost it much
 MAX_CODES = 250  # categories of a feature that keep a code of their own; boosting takes 255
+LEAST_ROWS = 5  # of both windows in which a category must occur to keep its code
+ANOTHER = "another value"
+LARGEST = 1e30  # numbers beyond it count as it: their squares must stay finite
 
 
 def sampled(frame: pd.DataFrame, rng: np.random.Generator, at_most: int = MAX_ROWS) -> pd.DataFrame:
@@ -27,26 +30,54 @@ def encoded(
 ) -> tuple[np.ndarray, np.ndarray, list[list[str]]]:
     """Features of both windows below each other, shape (n + m, features), whose window each row is, and the codes' names.
 
-    Numbers stay, missing is NaN. Categories become codes by how often they occur: 0 is the most frequent; those beyond
-    MAX_CODES share the last code. The list of names is empty for numeric features.
+    Numbers stay, what is no finite number is NaN. Categories become codes by how often they occur: 0 is the most
+    frequent; those beyond MAX_CODES share the last code. The list of names is empty for numeric features. A feature that
+    one of the frames lacks is NaN in both.
     """
     import pandas as pd
 
-    both = pd.concat([reference[list(schema.names)], current[list(schema.names)]], ignore_index=True)
-    matrix = np.empty((len(both), len(schema.features)), dtype=np.float64)
-    names: list[list[str]] = []
+    matrix = np.full((len(reference) + len(current), len(schema.features)), np.nan)
+    names: list[list[str]] = [[] for _ in schema.features]
     for j, feature in enumerate(schema.features):
-        column = both[feature.name]
-        if feature.kind == "numeric":
-            values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-            matrix[:, j] = np.where(np.isfinite(values), values, np.nan)
-            names.append([])
+        if feature.name not in reference.columns or feature.name not in current.columns:
             continue
-        counts = column.value_counts(dropna=True)
-        ranked = sorted(counts.index, key=lambda c: (-int(counts[c]), str(c)))
-        code = {value: float(min(i, MAX_CODES - 1)) for i, value in enumerate(ranked)}
-        matrix[:, j] = column.map(code).to_numpy(dtype=np.float64, na_value=np.nan)
-        shown = [str(v) for v in ranked[:MAX_CODES]]
-        names.append([*shown[: MAX_CODES - 1], "another value"] if len(ranked) > MAX_CODES else shown)
+        if feature.kind == "numeric":
+            matrix[:, j] = np.r_[numbers(reference[feature.name]), numbers(current[feature.name])]
+            continue
+        # One frame below the other: their dtypes may differ.
+        texts = pd.concat([categories(reference[feature.name]), categories(current[feature.name])], ignore_index=True)
+        counts = texts.value_counts(dropna=True)
+        ranked = sorted(counts.index, key=lambda c: (-int(counts[c]), c))
+        # Ids would tell the windows apart by the rows themselves.
+        own = [c for c in ranked[: MAX_CODES - 1] if counts[c] >= LEAST_ROWS]
+        code = {value: float(min(i, len(own))) for i, value in enumerate(ranked)}
+        matrix[:, j] = texts.map(code).to_numpy(dtype=np.float64, na_value=np.nan)
+        names[j] = own if len(own) == len(ranked) else [*own, ANOTHER]
     is_current = np.r_[np.zeros(len(reference), dtype=bool), np.ones(len(current), dtype=bool)]
     return matrix, is_current, names
+
+
+def numbers(column: pd.Series) -> np.ndarray:
+    """A column as numbers, shape (n,): NaN where it is missing, infinite or no number; never beyond LARGEST."""
+    import pandas as pd
+
+    if not pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_complex_dtype(column.dtype):
+        column = pd.to_numeric(column.astype(object).map(_plain), errors="coerce")
+    values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    return np.where(np.isfinite(values), np.clip(values, -LARGEST, LARGEST), np.nan)
+
+
+def categories(column: pd.Series) -> pd.Series:
+    """A column as text, None where it is missing: what is written alike is one category, whatever its type."""
+    import pandas as pd
+
+    known = column.notna().to_numpy()
+    cells = column.to_numpy(dtype=object)
+    text = np.full(len(cells), None, dtype=object)
+    text[known] = [str(v) for v in cells[known]]
+    return pd.Series(text, dtype=object)
+
+
+def _plain(cell: Any) -> Any:
+    """Numbers and text; None for cells that pandas would not parse but raise an error for."""
+    return cell if isinstance(cell, str | int | float | np.number) else None

@@ -1,15 +1,20 @@
-"""What most of the change between two windows is, in a sentence found by a shallow tree. Needs sklearn when it runs."""
+"""What most of the change between two windows is, in a sentence: the rows that became more, since when, and what they cost.
+
+Owns the segment, how it is found (a shallow tree), and its words. Needs sklearn when a segment is looked for.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from core.drift import words
-from core.drift.encode import encoded, sampled
+from core.drift.encode import ANOTHER, categories, encoded, numbers, sampled
+from core.errors import BadInput
 from core.records import FeatureSchema
 
 if TYPE_CHECKING:
@@ -17,10 +22,39 @@ if TYPE_CHECKING:
 
 DEPTH = 3  # of the tree; a rule has at most two of its conditions
 MIN_ROWS = 100  # of each window
+LEAST_TOLD = 30  # rows in a segment from which on its score is told
+SIGMAS = 3.0  # by which a batch's share must exceed the reference share
 _LEAST_GAIN = 0.03  # share of rows that must have moved
 _LEAST_SURE = 3.0  # standard errors of that share
 _LONGER = 1.25  # how much more a rule of two conditions must gain than one of a single condition
 _MOST_CATEGORIES = 20  # of a feature that a rule may name
+_MOST_MOVED_ROWS = 0.005  # share of rows that rounding a threshold may put on its other side
+_IN_POINTS = ("accuracy", "balanced_accuracy", "macro_f1", "error_rate")  # shares: told in percentage points
+_METRIC_WORDS = {"mae": "mean error", "macro_f1": "macro F1", "r2": "R²"}
+
+Op = Literal[">", "<=", "=", "!=", "missing", "not missing"]
+Condition = tuple[str, Op, float | str | None]  # feature, op, and a number, a category as text, or None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """The rows that hold most of the change. All conditions must hold."""
+
+    rule: str  # "temperature > 31", "site = east and wind is missing"
+    conditions: tuple[Condition, ...]  # one or two
+    part: float  # share of the change, in (0, 1]
+    before: float  # share of reference rows in it
+    after: float  # share of current rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A column of the tree: a feature's number (as its rank), one of its categories, or whether it is missing."""
+
+    feature: str
+    kind: Literal["number", "is", "missing"]
+    category: str = ""
+    values: np.ndarray | None = None  # of a number: its different values, ascending; the column holds their positions
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,64 +71,190 @@ class _Rule:
 
 
 def explain(reference: pd.DataFrame, current: pd.DataFrame, schema: FeatureSchema, *, seed: int = 0) -> str | None:
-    """`71 % of the change is temperature > 31: 1 % → 38 % of rows`; None when nothing can be told apart.
+    """`71 % of the change is temperature > 31: 1 % → 38 % of rows`; None when nothing can be told apart."""
+    segment = find_segment(reference, current, schema, seed=seed)
+    if segment is None:
+        return None
+    shares = words.shares(segment.before, segment.after)
+    return f"{words.share(segment.part)} of the change is {segment.rule}: {shares} of rows"
 
-    A tree is grown on half of the rows; shares are counted on the other half, so that the sentence does not describe
-    chance. The change is the total variation between the windows over the tree's leaves.
+
+def find_segment(
+    reference: pd.DataFrame, current: pd.DataFrame, schema: FeatureSchema, *, seed: int = 0
+) -> Segment | None:
+    """The rows that became more between the windows; None with fewer than MIN_ROWS rows or nothing that is sure.
+
+    A tree is grown on half of the rows; shares are counted on the other half, so that the segment does not describe
+    chance. The change is the total variation between the windows over the tree's leaves. At most 5,000 rows of each
+    window are used.
     """
     if min(len(reference), len(current)) < MIN_ROWS:
         return None
     from sklearn.tree import DecisionTreeClassifier
 
     rng = np.random.default_rng(seed)
-    X, y, names = encoded(sampled(reference, rng), sampled(current, rng), schema)
-    columns, questions = _questions(X, names, schema)
+    old, new = sampled(reference, rng), sampled(current, rng)
+    X, y, names = encoded(old, new, schema)
     half = rng.permutation(len(y)) % 2 == 0
+    columns, questions = _questions(X, names, schema, y, half)
+    if not questions:
+        return None
     tree = DecisionTreeClassifier(
         max_depth=DEPTH, min_samples_leaf=max(10, len(y) // 100), class_weight="balanced", random_state=seed
     ).fit(columns[half], y[half])
-    held, window = columns[~half], y[~half]
-    rules, leaves = _rules(tree.tree_, held, window)
+    rules, leaves = _rules(tree.tree_, columns[~half], y[~half])
+    best = _best(rules)
     total = sum(max(0.0, leaf.gain) for leaf in leaves)
-    best = max((r for r in rules if len(r.conditions) == 1), key=lambda r: r.gain, default=None)
-    longer = max((r for r in rules if len(r.conditions) == 2), key=lambda r: r.gain, default=None)
-    if longer is not None and (best is None or longer.gain > _LONGER * best.gain):
-        best = longer
     if best is None or total <= 0:
         return None
-    n, m = int((~window).sum()), int(window.sum())
-    chance = math.sqrt(best.before * (1 - best.before) / n + best.after * (1 - best.after) / m)
-    if best.gain < max(_LEAST_GAIN, _LEAST_SURE * chance):
+    place = {name: j for j, name in enumerate(schema.names)}
+    told = [_condition(questions[j], above, at, X[:, place[questions[j].feature]]) for j, above, at in best.conditions]
+    conditions = tuple(condition for condition, _ in told)
+    # Counted as `in_segment` will: at the rounded threshold, missing cells on no side of it.
+    held_old, held_new = ~half[: len(old)], ~half[len(old) :]
+    before = float(_mask(old, conditions)[held_old].mean())
+    after = float(_mask(new, conditions)[held_new].mean())
+    chance = math.sqrt(before * (1 - before) / int(held_old.sum()) + after * (1 - after) / int(held_new.sum()))
+    if after - before < max(_LEAST_GAIN, _LEAST_SURE * chance):
         return None
-    rule = " and ".join(_condition(questions[j], above, at, columns[:, j]) for j, above, at in best.conditions)
-    part = words.share(min(1.0, best.gain / total))
-    return f"{part} of the change is {rule}: {words.shares(best.before, best.after)} of rows"
+    return Segment(
+        rule=" and ".join(text for _, text in told),
+        conditions=conditions,
+        part=min(1.0, (after - before) / total),
+        before=before,
+        after=after,
+    )
+
+
+def in_segment(frame: pd.DataFrame, segment: Segment) -> np.ndarray:
+    """Which rows are in the segment, shape (n,).
+
+    A cell that is missing (for numbers also: infinite or no number) is neither above nor at most a number, and is no
+    category: `!=` holds for it.
+
+    Raises:
+        BadInput: the frame lacks a feature of the segment.
+    """
+    return _mask(frame, segment.conditions)
+
+
+def tell(
+    segment: Segment,
+    *,
+    since: str | None = None,
+    score_inside: float | None = None,
+    score_outside: float | None = None,
+    n_inside: int = 0,
+    metric: str = "accuracy",
+) -> str:
+    """`71 % of it is temperature > 31 (1 % → 38 % of rows); new since 3 May; accuracy there is 4.1 points lower (n = 412)`.
+
+    Args:
+        since: when the segment began to grow, in words; left out when None.
+        score_inside, score_outside: of the rows with labels; the clause is left out when one is None.
+        n_inside: rows with labels in the segment; below LEAST_TOLD the clause says that they are too few.
+        metric: its name; differences of shares (accuracy, macro_f1) are told in percentage points, others as they are.
+
+    Raises:
+        BadInput: a score is not finite.
+    """
+    if not all(math.isfinite(s) for s in (score_inside, score_outside) if s is not None):
+        raise BadInput(f"The scores are {score_inside} and {score_outside}; expected numbers, or None where unknown.")
+    parts = [
+        f"{words.share(segment.part)} of it is {segment.rule} ({words.shares(segment.before, segment.after)} of rows)"
+    ]
+    if since is not None:
+        parts.append(f"new since {since}")
+    if n_inside < LEAST_TOLD and (n_inside > 0 or score_outside is not None):
+        parts.append(f"{_metric_words(metric)} there not judged (n = {n_inside:,}, too few to tell)")
+    elif score_inside is not None and score_outside is not None:
+        parts.append(_loss_words(score_inside, score_outside, n_inside, metric))
+    return "; ".join(parts)
+
+
+def since(batches: Sequence[tuple[Any, float, int]], *, reference: float) -> int | None:
+    """Position of the first batch from which on the segment's share stays above the reference share by more than chance.
+
+    Args:
+        batches: (label, share of its rows in the segment, rows), oldest first; those without rows tell nothing.
+        reference: share of the reference rows in the segment, in [0, 1].
+
+    Returns:
+        None when the newest batch with rows is not above it by SIGMAS standard errors.
+    """
+    first: int | None = None
+    for i in range(len(batches) - 1, -1, -1):
+        _, part, n = batches[i]
+        if n <= 0:
+            continue
+        # A share of 0 or 1 has no spread of its own; half a row keeps one row from being news.
+        base = min(max(reference, 0.5 / n), 1 - 0.5 / n)
+        if not part - reference > SIGMAS * math.sqrt(base * (1 - base) / n):
+            break
+        first = i
+    return first
+
+
+# --- the segment's words ------------------------------------------------------------------------------------------
+
+
+def _metric_words(metric: str) -> str:
+    return _METRIC_WORDS.get(metric, metric.replace("_", " "))
+
+
+def _loss_words(inside: float, outside: float, n: int, metric: str) -> str:
+    """`accuracy there is 4.1 points lower (n = 412)`."""
+    difference = abs(inside - outside)
+    shown = f"{difference * 100:.1f} points" if metric in _IN_POINTS else words.number(difference)
+    told = f"{shown} {'higher' if inside > outside else 'lower'}"
+    if shown in ("0", "0.0 points"):
+        told = "the same"
+    return f"{_metric_words(metric)} there is {told} (n = {n:,})"
+
+
+# --- the search ---------------------------------------------------------------------------------------------------
 
 
 def _questions(
-    X: np.ndarray, names: list[list[str]], schema: FeatureSchema
-) -> tuple[np.ndarray, list[tuple[str, str, str]]]:
+    X: np.ndarray, names: list[list[str]], schema: FeatureSchema, y: np.ndarray, half: np.ndarray
+) -> tuple[np.ndarray, list[_Question]]:
     """Columns that a rule can be told about: numbers, one yes/no per category, one per missing cell.
 
-    Returns the matrix without NaN and for each column its feature, its kind (number, is, missing) and its category.
+    Of many categories those are asked about whose share differs most on the half that grows the tree.
     """
     columns: list[np.ndarray] = []
-    told: list[tuple[str, str, str]] = []
+    told: list[_Question] = []
     for j, feature in enumerate(schema.features):
         missing = np.isnan(X[:, j])
-        if missing.any():
-            columns.append(missing.astype(np.float64))
-            told.append((feature.name, "missing", ""))
         if missing.all():
             continue
+        if missing.any():
+            columns.append(missing.astype(np.float64))
+            told.append(_Question(feature.name, "missing"))
         if names[j]:
-            for code, name in enumerate(names[j][:_MOST_CATEGORIES]):
+            for code in _most_moved(X[:, j], names[j], y, half):
                 columns.append((X[:, j] == code).astype(np.float64))
-                told.append((feature.name, "is", name))
+                told.append(_Question(feature.name, "is", names[j][code]))
         else:
-            columns.append(np.where(missing, np.median(X[~missing, j]), X[:, j]))
-            told.append((feature.name, "number", ""))
-    return np.column_stack(columns), told
+            # The tree compares in single precision: positions are exact there, values of any size need not be.
+            values, position = np.unique(X[~missing, j], return_inverse=True)
+            column = np.full(len(X), float(np.median(position)))
+            column[~missing] = position
+            columns.append(column)
+            told.append(_Question(feature.name, "number", values=values))
+    return (np.column_stack(columns) if columns else np.empty((len(X), 0))), told
+
+
+def _most_moved(codes: np.ndarray, names: list[str], y: np.ndarray, half: np.ndarray) -> list[int]:
+    """The categories that a rule may name, those that moved most first."""
+    known = ~np.isnan(codes) & half
+    old, new = (
+        np.bincount(codes[known & (y == side)].astype(np.int64), minlength=len(names)) for side in (False, True)
+    )
+    moved = np.abs(new / max(1, int((half & y).sum())) - old / max(1, int((half & ~y).sum())))
+    order = [int(c) for c in np.argsort(-moved, kind="stable")[:_MOST_CATEGORIES]]
+    # Many categories under one name are no rule that anyone could check.
+    return [c for c in order if names[c] != ANOTHER]
 
 
 def _rules(tree: Any, held: np.ndarray, window: np.ndarray) -> tuple[list[_Rule], list[_Rule]]:
@@ -111,8 +271,7 @@ def _rules(tree: Any, held: np.ndarray, window: np.ndarray) -> tuple[list[_Rule]
             leaves.append(rule)
             return
         j, at = int(tree.feature[node]), float(tree.threshold[node])
-        # The tree compares in single precision.
-        above = held[:, j].astype(np.float32) > at
+        above = held[:, j] > at
         visit(tree.children_left[node], mask & ~above, (*conditions, (j, False, at)))
         visit(tree.children_right[node], mask & above, (*conditions, (j, True, at)))
 
@@ -120,11 +279,58 @@ def _rules(tree: Any, held: np.ndarray, window: np.ndarray) -> tuple[list[_Rule]
     return rules, leaves
 
 
-def _condition(question: tuple[str, str, str], above: bool, at: float, column: np.ndarray) -> str:
-    name, kind, category = question
-    if kind == "missing":
-        return f"{name} {'is' if above else 'is not'} missing"
-    if kind == "is":
-        return f"{name} {'=' if above else '≠'} {category}"
-    low, high = np.quantile(column, (0.05, 0.95))
-    return f"{name} {'>' if above else '≤'} {words.number(at, float(high - low) / 10)}"
+def _best(rules: list[_Rule]) -> _Rule | None:
+    """The rule that gained most; one of two conditions only where it gains clearly more."""
+    best = max((r for r in rules if len(r.conditions) == 1), key=lambda r: r.gain, default=None)
+    longer = max((r for r in rules if len(r.conditions) == 2), key=lambda r: r.gain, default=None)
+    if longer is not None and (best is None or longer.gain > _LONGER * best.gain):
+        return longer
+    return best
+
+
+def _condition(question: _Question, above: bool, at: float, column: np.ndarray) -> tuple[Condition, str]:
+    """A cut of the tree as a condition on the feature itself, and in words."""
+    name = question.feature
+    if question.kind == "missing":
+        return (name, "missing" if above else "not missing", None), f"{name} {'is' if above else 'is not'} missing"
+    if question.kind == "is":
+        return (name, "=" if above else "!=", question.category), f"{name} {'=' if above else '≠'} {question.category}"
+    assert question.values is not None
+    left, right = (float(question.values[math.floor(at) + k]) for k in (0, 1))
+    value, shown = _rounded(left / 2 + right / 2, column[~np.isnan(column)])
+    return (name, ">" if above else "<=", value), f"{name} {'>' if above else '≤'} {shown}"
+
+
+def _rounded(threshold: float, known: np.ndarray) -> tuple[float, str]:
+    """The threshold in as few digits as leave the rows on their side of it, and as text."""
+    low, high = np.quantile(known, (0.05, 0.95))
+    for finer in (10.0, 100.0, 1_000.0, 10_000.0):
+        shown = words.number(threshold, float(high / finer - low / finer))
+        value = float(shown.replace(",", ""))
+        if float(((known > value) != (known > threshold)).mean()) <= _MOST_MOVED_ROWS:
+            return value, shown
+    return threshold, f"{threshold:.15g}"
+
+
+def _mask(frame: pd.DataFrame, conditions: Sequence[Condition]) -> np.ndarray:
+    """Rows for which all conditions hold, shape (n,)."""
+    inside = np.ones(len(frame), dtype=bool)
+    for name, op, value in conditions:
+        if name not in frame.columns:
+            raise BadInput(f"The rows have no column '{name}', which the segment asks for.")
+        inside &= _holds(frame[name], op, value)
+    return inside
+
+
+def _holds(column: pd.Series, op: Op, value: float | str | None) -> np.ndarray:
+    if op in (">", "<="):
+        cells, at = numbers(column), float(value or 0.0)
+        # NaN is on neither side.
+        return cells > at if op == ">" else cells <= at
+    if op in ("=", "!="):
+        is_it = (categories(column) == value).to_numpy(dtype=bool)
+        return is_it if op == "=" else ~is_it
+    missing = column.isna().to_numpy()
+    if column.dtype.kind == "f":
+        missing = missing | ~np.isfinite(numbers(column))
+    return missing if op == "missing" else ~missing

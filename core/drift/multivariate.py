@@ -1,17 +1,19 @@
-"""Drift of all features together: can a classifier tell current rows from reference rows?
+"""Drift of all features together: can a classifier tell the windows apart, does the old structure still fit the rows?
 
-It sees what no single column shows, e.g. two features that change places. Needs sklearn: imported when it runs.
+Both see what no single column shows, e.g. two features that no longer go together. Needs sklearn: imported when it runs.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.drift import words
 from core.drift.encode import encoded, sampled
-from core.errors import NotEnoughRows
+from core.errors import BadInput, NotEnoughRows
 from core.records import FeatureSchema
 
 if TYPE_CHECKING:
@@ -22,6 +24,14 @@ MIN_ROWS = 100  # of each window
 FOLDS = 2
 GATE = 0.55  # the AUC must exceed it, besides being above 0.5 for sure
 NAMED = 10  # features that are weighed in the result
+PAIRS = 10  # of features whose product the classifier is given
+SURE = 4.5  # standard errors by which their correlations must differ
+MOST_SPREADS = 10.0  # standard deviations from the middle; what is farther counts as that far
+LEAST_SPREAD = 1e-100  # so that dividing by it stays finite
+VARIANCE = 0.65  # share that the principal components keep at least
+CHUNKS = 20  # of the reference half that tells how the reconstruction error varies
+LEAST_CHUNKS = 5
+SIGMAS = 3.0
 
 
 def domain_classifier(
@@ -41,6 +51,8 @@ def domain_classifier(
         raise NotEnoughRows("A domain classifier in each window", needed=MIN_ROWS, found=found)
     rng = np.random.default_rng(seed)
     X, y, names = encoded(sampled(reference, rng), sampled(current, rng), schema)
+    if not X.shape[1]:
+        return {"drifted": False, "auc": 0.5, "low": 0.5, "high": 0.5, "features": {}}
     fold = _folds(y, rng)
     auc, spread = 0.0, 0.0
     lost = np.zeros(X.shape[1])
@@ -48,13 +60,14 @@ def domain_classifier(
         train, test = fold != k, fold == k
         # A column without any value cannot be binned; as a constant it says as little.
         filled = np.where(np.isnan(X[train]).all(axis=0), 0.0, X)
-        model = _classifier([bool(n) for n in names], seed)
-        model.fit(filled[train], y[train])
-        scores = model.predict_proba(filled[test])[:, 1]
+        products = _products(filled[train], y[train], [not n for n in names])
+        model = _classifier([*map(len, names), *[0] * len(products.pairs)], seed)
+        model.fit(products.added(filled[train]), y[train])
+        scores = model.predict_proba(products.added(filled[test]))[:, 1]
         part, part_spread = delong(scores[y[test]], scores[~y[test]])
         # The folds' models are each other's test rows: errors add up as if they were one, which bounds any correlation.
         auc, spread = auc + part / FOLDS, spread + part_spread / FOLDS
-        lost += _importance(model, filled[test], y[test], part, rng) / FOLDS
+        lost += _importance(model, products, filled[test], y[test], part, rng) / FOLDS
     low, high = max(0.0, auc - Z95 * spread), min(1.0, auc + Z95 * spread)
     order = [int(j) for j in np.argsort(-lost, kind="stable") if lost[j] > 0.002][:NAMED]
     return {
@@ -87,22 +100,212 @@ def _folds(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return fold
 
 
-def _classifier(categorical: list[bool], seed: int) -> Any:
+def _classifier(codes: list[int], seed: int) -> Any:
+    """The unfitted model.
+
+    Args:
+        codes: categories of each column, 0 for numbers.
+    """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     return HistGradientBoostingClassifier(
-        max_iter=40, learning_rate=0.15, max_leaf_nodes=8, min_samples_leaf=20, max_bins=64, early_stopping=False,
-        categorical_features=categorical if any(categorical) else None, random_state=seed,
+        max_iter=40, learning_rate=0.15, max_leaf_nodes=8, min_samples_leaf=20, early_stopping=False,
+        max_bins=max(64, *codes),  # each category needs a bin
+        categorical_features=[n > 0 for n in codes] if any(codes) else None, random_state=seed,
     )  # fmt: skip
 
 
-def _importance(model: Any, X: np.ndarray, y: np.ndarray, auc: float, rng: np.random.Generator) -> np.ndarray:
+@dataclass(frozen=True, slots=True)
+class _Products:
+    """Pairs of columns whose correlation differs between the windows; their product shows it to a tree at once.
+
+    Trees find an interaction only after a cut that by itself gains nothing: among many columns they cut elsewhere.
+    """
+
+    center: np.ndarray  # shape (columns,)
+    spread: np.ndarray
+    pairs: tuple[tuple[int, int], ...]
+
+    def added(self, X: np.ndarray) -> np.ndarray:
+        """The columns, and one more for each pair."""
+        if not self.pairs:
+            return X
+        a, b = (list(side) for side in zip(*self.pairs, strict=True))
+        scaled = np.clip((X - self.center) / self.spread, -MOST_SPREADS, MOST_SPREADS)
+        return np.column_stack([X, scaled[:, a] * scaled[:, b]])
+
+
+def _products(X: np.ndarray, y: np.ndarray, numeric: list[bool]) -> _Products:
+    """The pairs of numeric columns whose correlations differ most for sure (Fisher's z), at most PAIRS.
+
+    Args:
+        X: rows to learn from, shape (n, columns); a missing cell counts as the median.
+    """
+    center, spread = _center_and_spread(X)
+    scaled = np.where(np.isnan(X), 0.0, np.clip((X - center) / spread, -MOST_SPREADS, MOST_SPREADS))
+    apart = np.abs(_fisher(scaled[y]) - _fisher(scaled[~y])) / math.sqrt(1 / y.sum() + 1 / (~y).sum())
+    kept = np.asarray(numeric)
+    apart[~kept] = apart[:, ~kept] = 0.0
+    rows, columns = np.triu_indices(len(apart), k=1)
+    values = apart[rows, columns]
+    order = [int(i) for i in np.argsort(-values, kind="stable")[:PAIRS] if values[i] > SURE]
+    return _Products(center, spread, tuple((int(rows[i]), int(columns[i])) for i in order))
+
+
+def _fisher(scaled: np.ndarray) -> np.ndarray:
+    """Fisher's z of the correlation of each pair of columns, shape (columns, columns); 0 where one is constant."""
+    centered = scaled - scaled.mean(axis=0)
+    length = np.sqrt((centered**2).sum(axis=0))
+    unit = np.divide(centered, length, out=np.zeros_like(centered), where=length > 1e-9)
+    return np.arctanh(np.clip(unit.T @ unit, -0.999, 0.999))
+
+
+def _center_and_spread(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Median and a spread above 0 of each column, shape (columns,): the standard deviation where there is one.
+
+    A column of NaN has the median 0 and the spread 1.
+    """
+    known = ~np.isnan(X)
+    center, spread = np.zeros(X.shape[1]), np.ones(X.shape[1])
+    for j in np.flatnonzero(known.any(axis=0)):
+        values = X[known[:, j], j]
+        center[j] = np.median(values)
+        # The standard deviation of equal values is not always 0: rounding.
+        spread[j] = max(float(values.std()), LEAST_SPREAD) if values.min() < values.max() else 1.0
+    return center, spread
+
+
+def _importance(
+    model: Any, products: _Products, X: np.ndarray, y: np.ndarray, auc: float, rng: np.random.Generator
+) -> np.ndarray:
     """AUC lost on unseen rows when one column at a time is shuffled (Breiman 2001)."""
     lost = np.zeros(X.shape[1])
     mixed = X.copy()
     for j in range(X.shape[1]):
         mixed[:, j] = rng.permutation(X[:, j])
-        shuffled = model.predict_proba(mixed)[:, 1]
+        shuffled = model.predict_proba(products.added(mixed))[:, 1]
         lost[j] = auc - delong(shuffled[y], shuffled[~y])[0]
         mixed[:, j] = X[:, j]
     return lost
+
+
+# --- reconstruction -----------------------------------------------------------------------------------------------
+
+
+def pca_reconstruction(
+    reference: pd.DataFrame,
+    current: pd.DataFrame,
+    schema: FeatureSchema,
+    *,
+    seed: int = 0,
+    chunks: int = CHUNKS,
+    variance: float = VARIANCE,
+) -> dict[str, Any]:
+    """`{drifted, error_reference, error_current, low, high, components, reason}`: does the old structure fit the new rows?
+
+    Principal components learnt on one half of the reference rows keep so much of their variance; the error of a row is
+    the Euclidean distance to its reconstruction from them (the measure of NannyML's `DataReconstructionDriftCalculator`).
+    The other half, in `chunks` consecutive parts, says how the mean error varies by chance: low and high are its mean
+    +- 3 standard deviations for a window of as many rows as the current one has. Drifted when the current mean is
+    outside. At most 5,000 rows of each window are used.
+
+    Numbers are standardised, a missing cell is the mean, a category is its share of the reference rows (a new one 0).
+    What changes only along the components that are kept, e.g. a plain shift of a strong one, is not seen.
+
+    Returns:
+        Errors in standard deviations of a feature. None for every number when nothing can be judged: `reason` says why.
+
+    Raises:
+        BadInput: chunks below 5, or variance not in (0, 1).
+    """
+    if chunks < LEAST_CHUNKS or not 0.0 < variance < 1.0:
+        raise BadInput(
+            f"chunks is {chunks} and variance {variance}; expected at least {LEAST_CHUNKS} chunks and a share below 1."
+        )
+    found = min(len(reference), len(current))
+    if found < MIN_ROWS:
+        return _not_judged(f"{words.counted(found, 'row')}, needs {MIN_ROWS:,} in each window")
+    rng = np.random.default_rng(seed)
+    X, y, names = encoded(sampled(reference, rng), sampled(current, rng), schema)
+    old, new = X[~y], X[y]
+    learnt = rng.permutation(len(old)) % 2 == 0
+    old, new = _as_numbers(old, old[learnt], names), _as_numbers(new, old[learnt], names)
+    varied = np.ptp(old[learnt], axis=0) > LEAST_SPREAD
+    if varied.sum() < 2:
+        return _not_judged(f"{words.counted(int(varied.sum()), 'feature')} with more than one value, needs 2")
+    center, spread = old[learnt][:, varied].mean(axis=0), old[learnt][:, varied].std(axis=0)
+    # One wild cell must not be the mean error of a window.
+    old, new = (np.clip((part[:, varied] - center) / spread, -MOST_SPREADS, MOST_SPREADS) for part in (old, new))
+    axes = _principal_axes(old[learnt], variance)
+    before, after = _distances(old[~learnt], axes), _distances(new, axes)
+    low, high = _band(before, len(after), chunks)
+    error = float(after.mean())
+    drifted = not low <= error <= high
+    return {
+        "drifted": drifted,
+        "error_reference": float(before.mean()),
+        "error_current": error,
+        "low": low,
+        "high": high,
+        "components": len(axes),
+        "reason": _reconstruction_reason(error, low, high),
+    }
+
+
+def _not_judged(why: str) -> dict[str, Any]:
+    numbers = dict.fromkeys(("error_reference", "error_current", "low", "high", "components"))
+    return {"drifted": False, **numbers, "reason": f"not judged: {why}"}
+
+
+def _reconstruction_reason(error: float, low: float, high: float) -> str:
+    band = f"{words.number(low, high - low)} to {words.number(high, high - low)}"
+    shown = words.number(error, high - low)
+    if error > high:
+        return f"features no longer go together as before: reconstruction error {shown}, expected {band}"
+    if error < low:
+        return f"features go together more than before: reconstruction error {shown}, expected {band}"
+    return f"features go together as before: reconstruction error {shown}, expected {band}"
+
+
+def _as_numbers(X: np.ndarray, learnt: np.ndarray, names: list[list[str]]) -> np.ndarray:
+    """Missing numbers become the mean of the learnt rows, codes the share of the learnt rows that have them."""
+    filled = X.copy()
+    for j, codes in enumerate(names):
+        missing, known = np.isnan(X[:, j]), ~np.isnan(learnt[:, j])
+        if codes:
+            # Missing is a category as well: the last one.
+            place = np.where(missing, len(codes), np.nan_to_num(X[:, j])).astype(np.int64)
+            own = np.where(known, np.nan_to_num(learnt[:, j]), len(codes)).astype(np.int64)
+            filled[:, j] = (np.bincount(own, minlength=len(codes) + 1) / len(own))[place]
+        else:
+            filled[missing, j] = learnt[known, j].mean() if known.any() else 0.0
+    return filled
+
+
+def _principal_axes(scaled: np.ndarray, variance: float) -> np.ndarray:
+    """The fewest axes that keep this share of the variance, but not all; shape (k, columns), k >= 1."""
+    _, lengths, axes = np.linalg.svd(scaled, full_matrices=False)
+    kept = np.cumsum(lengths**2) / (lengths**2).sum()
+    return axes[: min(int(np.searchsorted(kept, variance)) + 1, len(axes) - 1)]
+
+
+def _distances(scaled: np.ndarray, axes: np.ndarray) -> np.ndarray:
+    """How far each row is from its reconstruction, shape (n,)."""
+    return np.linalg.norm(scaled - scaled @ axes.T @ axes, axis=1)
+
+
+def _band(errors: np.ndarray, n_current: int, chunks: int) -> tuple[float, float]:
+    """Where the mean error of n_current rows lies by chance: mean +- 3 sd of the chunks, brought to that many rows.
+
+    With few chunks their standard deviation is itself uncertain: Student's t stands in for the normal's 3. The mean of
+    the reference errors is uncertain as well.
+    """
+    from scipy.stats import norm, t
+
+    parts = np.array_split(errors, chunks)
+    of_one_row = float(np.std([part.mean() for part in parts], ddof=1)) * math.sqrt(len(errors) / chunks)
+    spread = of_one_row * math.sqrt(1 / n_current + 1 / len(errors))
+    half = float(t.ppf(norm.cdf(SIGMAS), chunks - 1)) * spread
+    # Where every row is reconstructed exactly, rounding alone is no drift.
+    half = max(half, 1e-9)
+    return max(0.0, float(errors.mean()) - half), float(errors.mean()) + half

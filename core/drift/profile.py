@@ -1,68 +1,253 @@
-"""The profile of a batch: a small summary of every feature, stored with the batch as JSON."""
+"""The profile of a batch: a mergeable summary of every feature, stored with the batch.
+
+Profiles of consecutive batches merge into the profile of a window, and two profiles give the drift between their
+windows (`univariate.measure_drift` takes them in the place of frames), so a course over a thousand batches reads no row.
+What a profile cannot tell exactly it bounds: `Sketch.error` for numbers, the uncounted rows for categories.
+"""
 
 from __future__ import annotations
 
+import json
+import math
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.drift.univariate import sorted_values
+from core.drift import sketch
+from core.drift.sketch import Sketch
+from core.drift.values import Counts, Numbers, Unfit, counts_of, numbers_of
+from core.errors import StorageError
 from core.records import FeatureSchema
 
 if TYPE_CHECKING:
     import pandas as pd
 
-QUANTILES = tuple(round(q / 10, 1) for q in range(11))  # 0 = smallest, 0.5 = median, 1 = largest
-TOP = 20  # categories that are counted by name; the rest is "other"
+TOP = 1_000  # categories that are counted by name; the rest is "other"
+_MAGIC = b"cmlp1\n"
+_NUMERIC_FIELDS = 8  # of a numeric feature in the head; categories have five
 
 
-def profile(frame: pd.DataFrame, schema: FeatureSchema) -> dict[str, Any]:
-    """Counts, missing cells and the distribution of each feature: `{"rows": n, "features": {name: {...}}}`.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class NumericProfile:
+    """A numeric feature over the rows of one or more batches."""
+
+    rows: int
+    missing: int
+    infinite: int
+    mean: float | None  # of the finite values
+    squares: float | None  # sum of squared distances from the mean
+    sketch: Sketch
+
+    @property
+    def known(self) -> int:
+        """Rows that are not missing."""
+        return self.rows - self.missing
+
+    @property
+    def sd(self) -> float | None:
+        """Sample standard deviation of the finite values; None below two."""
+        n = self.known - self.infinite
+        return math.sqrt(self.squares / (n - 1)) if self.squares is not None and n > 1 else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CategoryProfile:
+    """A feature of categories over the rows of one or more batches."""
+
+    counts: Counts
+    unseen: int = 0  # rows whose category the schema did not know when the batch came
+
+    @property
+    def rows(self) -> int:
+        """Rows, missing cells included."""
+        return self.counts.rows
+
+    @property
+    def known(self) -> int:
+        """Rows that are not missing."""
+        return self.counts.known
+
+    @property
+    def missing(self) -> int:
+        """Rows without a value."""
+        return self.rows - self.known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Profile:
+    """Every feature of the same rows. A feature that a batch could not give is left out."""
+
+    rows: int
+    features: dict[str, NumericProfile | CategoryProfile]
+
+
+EMPTY = Profile(rows=0, features={})
+
+
+def profile(frame: pd.DataFrame, schema: FeatureSchema) -> Profile:
+    """The profile of a frame's rows.
 
     Args:
-        frame: conformed to the schema; more columns are ignored.
-
-    Numeric features have mean, sd (sample), and the values at QUANTILES; the others counts of their TOP categories,
-    how many categories there are, and the rows in the rest. A figure that cannot be told is None.
+        frame: columns of the schema; more are ignored, absent and unfit ones are left out of the profile.
     """
-    features = {
-        f.name: _numeric(frame[f.name]) if f.kind == "numeric" else _categories(frame[f.name]) for f in schema.features
-    }
-    return {"rows": len(frame), "features": features}
+    found: dict[str, NumericProfile | CategoryProfile] = {}
+    for feature in schema.features:
+        if feature.name not in frame.columns:
+            continue
+        column = frame[feature.name]
+        if feature.kind == "numeric":
+            try:
+                found[feature.name] = profile_of_numbers(numbers_of(column))
+            except Unfit:
+                continue
+        else:
+            found[feature.name] = profile_of_counts(counts_of(column), feature.categories)
+    return Profile(rows=len(frame), features=found)
 
 
-def _numeric(column: pd.Series) -> dict[str, Any]:
-    values = sorted_values(column)
-    values = values[np.isfinite(values)]
-    n = len(values)
-    summary: dict[str, Any] = {
-        "kind": "numeric",
-        "missing": len(column) - n,
-        "mean": None,
-        "sd": None,
-        "quantiles": None,
-    }
-    if n:
-        # Rounded to seven digits: the profile is for reading and charts, the rows are stored beside it.
-        with np.errstate(over="ignore", invalid="ignore"):  # values near the largest double have no sd: None
-            summary["mean"] = _rounded(values.mean())
-            summary["sd"] = _rounded(values.std(ddof=1)) if n > 1 else None
-            summary["quantiles"] = [_rounded(v) for v in np.quantile(values, QUANTILES)]
-    return summary
+def profile_of_numbers(column: Numbers) -> NumericProfile:
+    """The profile of one numeric column."""
+    values = column.values
+    finite = values[np.isfinite(values)] if len(values) else values
+    mean: float | None = None
+    squares: float | None = None
+    if len(finite):
+        with np.errstate(over="ignore", invalid="ignore"):  # values near the largest double have no variance: None
+            mean = _finite(finite.mean())
+            squares = _finite(((finite - mean) ** 2).sum()) if mean is not None else None
+    return NumericProfile(
+        rows=column.rows,
+        missing=column.rows - len(values),
+        infinite=len(values) - len(finite),
+        mean=mean,
+        squares=squares,
+        sketch=sketch.sketch(values),
+    )
 
 
-def _categories(column: pd.Series) -> dict[str, Any]:
-    counts = column.value_counts(dropna=True, sort=False)
-    ranked = sorted(((str(k), int(v)) for k, v in counts.items() if v), key=lambda kv: (-kv[1], kv[0]))
-    return {
-        "kind": "categorical",
-        "missing": len(column) - sum(v for _, v in ranked),
-        "distinct": len(ranked),
-        "top": dict(ranked[:TOP]),
-        "other": sum(v for _, v in ranked[TOP:]),
-    }
+def profile_of_counts(column: Counts, known: Iterable[str] = ()) -> CategoryProfile:
+    """The profile of one column of categories.
+
+    Args:
+        known: the schema's categories; others are counted as unseen. Empty = nothing is known, nothing is marked.
+    """
+    seen = set(known)
+    unseen = sum(n for name, n in column.counts.items() if name not in seen) if seen else 0
+    return CategoryProfile(counts=_capped(column), unseen=unseen)
 
 
-def _rounded(value: Any) -> float | None:
-    value = float(f"{float(value):.7g}")
-    return value if np.isfinite(value) else None
+def merge(profiles: Iterable[Profile]) -> Profile:
+    """The profile of all rows together; associative up to the order of floating point sums."""
+    return reduce(_merged, profiles, EMPTY)
+
+
+def to_bytes(whole: Profile) -> bytes:
+    """The profile as it is stored: a JSON head, then the sketches' knots, then their row counts."""
+    sketches = [p.sketch for p in whole.features.values() if isinstance(p, NumericProfile)]
+    counts = np.concatenate([np.empty(0), *(x for s in sketches for x in (s.left, s.right))])
+    kind = "<u4" if bool((counts == np.floor(counts)).all() and counts.max(initial=0) < 2**32) else "<f8"
+    head: dict[str, Any] = {"rows": whole.rows, "counts": kind, "features": {}}
+    for name, p in whole.features.items():
+        if isinstance(p, NumericProfile):
+            k = p.sketch
+            head["features"][name] = [p.rows, p.missing, p.infinite, p.mean, p.squares, len(k.values), k.n, k.error]
+        else:
+            head["features"][name] = [p.rows, p.unseen, p.counts.other, p.counts.distinct, p.counts.counts]
+    text = json.dumps(head, separators=(",", ":")).encode()
+    values = np.concatenate([np.empty(0), *(s.values for s in sketches)]).astype("<f8")
+    return _MAGIC + struct.pack("<I", len(text)) + text + values.tobytes() + counts.astype(kind).tobytes()
+
+
+def from_bytes(stored: bytes) -> Profile:
+    """What `to_bytes` wrote.
+
+    Raises:
+        StorageError: these bytes are no profile of this version.
+    """
+    if not stored.startswith(_MAGIC):
+        raise StorageError("A stored profile cannot be read: it was written by another version. It is made again.")
+    start = len(_MAGIC) + 4
+    (length,) = struct.unpack_from("<I", stored, len(_MAGIC))
+    head = json.loads(stored[start : start + length])
+    knots = sum(f[5] for f in head["features"].values() if len(f) == _NUMERIC_FIELDS)
+    values = np.frombuffer(stored, dtype="<f8", count=knots, offset=start + length)
+    counts = np.frombuffer(stored, dtype=head["counts"], offset=start + length + 8 * knots).astype(np.float64)
+    found: dict[str, NumericProfile | CategoryProfile] = {}
+    at = 0
+    for name, f in head["features"].items():
+        if len(f) != _NUMERIC_FIELDS:
+            rows, unseen, other, distinct, named = f
+            found[name] = CategoryProfile(counts=Counts(rows, named, other=other, distinct=distinct), unseen=unseen)
+            continue
+        rows, missing, infinite, mean, squares, k, n, error = f
+        left, right = counts[2 * at : 2 * at + k], counts[2 * at + k : 2 * (at + k)]
+        found[name] = NumericProfile(
+            rows=rows, missing=missing, infinite=infinite, mean=mean, squares=squares,
+            sketch=Sketch(values[at : at + k], left, right, n, error),
+        )  # fmt: skip
+        at += k
+    return Profile(rows=head["rows"], features=found)
+
+
+def _merged(a: Profile, b: Profile) -> Profile:
+    names = dict.fromkeys([*a.features, *b.features])
+    found = {}
+    for name in names:
+        one, other = a.features.get(name), b.features.get(name)
+        if one is None or other is None:
+            found[name] = one or other
+        elif isinstance(one, NumericProfile) and isinstance(other, NumericProfile):
+            found[name] = _numbers_merged(one, other)
+        elif isinstance(one, CategoryProfile) and isinstance(other, CategoryProfile):
+            found[name] = _counts_merged(one, other)
+        else:  # the feature changed its kind: the newer rows tell
+            found[name] = other
+    return Profile(rows=a.rows + b.rows, features={k: v for k, v in found.items() if v is not None})
+
+
+def _numbers_merged(a: NumericProfile, b: NumericProfile) -> NumericProfile:
+    """Moments by Chan, Golub and LeVeque 1983."""
+    n, m = a.known - a.infinite, b.known - b.infinite
+    mean, squares = (a.mean, a.squares) if n else (b.mean, b.squares)
+    if n and m:
+        mean = squares = None
+        if a.mean is not None and b.mean is not None:
+            step = b.mean - a.mean
+            mean = _finite(a.mean + step * m / (n + m))
+            if a.squares is not None and b.squares is not None:
+                squares = _finite(a.squares + b.squares + step * step * n * m / (n + m))
+    return NumericProfile(
+        rows=a.rows + b.rows,
+        missing=a.missing + b.missing,
+        infinite=a.infinite + b.infinite,
+        mean=mean,
+        squares=squares,
+        sketch=sketch.merged(a.sketch, b.sketch),
+    )
+
+
+def _counts_merged(a: CategoryProfile, b: CategoryProfile) -> CategoryProfile:
+    counts = dict(a.counts.counts)
+    for name, n in b.counts.counts.items():
+        counts[name] = counts.get(name, 0) + n
+    other = a.counts.other + b.counts.other
+    distinct = len(counts) if not other else max(a.counts.distinct, b.counts.distinct, len(counts))
+    both = Counts(a.rows + b.rows, counts, other=other, distinct=distinct)
+    return CategoryProfile(counts=_capped(both), unseen=a.unseen + b.unseen)
+
+
+def _capped(column: Counts) -> Counts:
+    """The TOP categories by name, the rest as other."""
+    if len(column.counts) <= TOP:
+        return column
+    ranked = sorted(column.counts.items(), key=lambda kv: (-kv[1], kv[0]))
+    rest = sum(n for _, n in ranked[TOP:])
+    return Counts(column.rows, dict(ranked[:TOP]), other=column.other + rest, distinct=column.distinct)
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None

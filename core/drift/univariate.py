@@ -1,29 +1,38 @@
 """Drift of each feature by itself, of the predictions and of the labels: reference window against current window.
 
-A column drifts when its change passes two gates: it is significant after Holm's correction over everything tested, and
-its size is above the effect gate. Values and missing cells are tested apart. What cannot be judged says why. Which rows
-make the windows is the caller's business; the formulas stand in docs/drift.md.
+A column drifts when a change of it passes two gates: it is significant after Holm's correction over everything tested,
+and its size is above the effect gate. Values, missing cells and new or vanished categories are tested apart. Windows
+are frames, or profiles of them. Which rows make the windows is the caller's business; docs/drift.md has the formulas.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.drift import distances, words
+from core.drift import distances, ranks, sketch, words
 from core.drift.distances import Outcome
-from core.errors import BadInput, FieldProblem
-from core.records import DriftReport, DriftScore, FeatureSchema, Window
+from core.drift.profile import CategoryProfile, NumericProfile, Profile
+from core.drift.ranks import Pair
+from core.drift.values import MOST_CATEGORIES, Counts, Numbers, Unfit, counts_of, numbers_of, table_of
+from core.errors import BadInput
+from core.records import DriftPart, DriftReport, DriftScore, FeatureSchema, Window
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MIN_ROWS = 30  # values that each window needs before a column is judged
+ALPHA = 0.002  # chance of any false alarm in a report
+GATE = 0.02  # KS distance and total variation from which a change is material: a shift of a normal column by 0.05 sd
 NUMERIC, CATEGORIES = "kolmogorov_smirnov", "chi_square"  # the tests that are used unless others are named
 _NAMED_CATEGORIES = 3  # new or vanished categories that a reason names
+# Location and spread: the gate of a normal column whose KS distance is at its gate, with a little room below.
+_RANK_GATE = 1.25
+_NEW_GATE = 0.5  # a category that was not there before matters at half the share
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +41,22 @@ class UnivariateTest:
 
     label: str
     effect: str  # what its effect is called in a sentence
-    numeric: Callable[[np.ndarray, np.ndarray], Outcome] | None  # sorted samples without NaN
+    numeric: Callable[[Pair], Outcome] | None
     categories: Callable[[np.ndarray], Outcome] | None  # counts, shape (2, K)
+    gate: Callable[[float], float]  # its effect for the change whose KS distance or total variation is given
+    by_value: bool = False  # it needs each distinct value
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One test of one column: of its values, or of its missing cells."""
+    """One test of one column before the correction."""
 
-    of: str  # values | missing
+    of: str
     test: str
     effect_name: str
+    gate: float
     outcome: Outcome
+    change: str  # what happened, in words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,19 +65,23 @@ class _Compared:
 
     name: str
     kind: str
-    parts: tuple[_Part, ...]
-    why_not: str  # why its values were not judged; "" when they were
-    change: str = ""  # what happened to the values, in words
+    parts: tuple[_Part, ...] = ()
+    why_not: str = ""  # why its values were not judged; "" when they were
     miss_rates: tuple[float, float] | None = None
+    unmatched: tuple[float, float] | None = None  # shares in new and in vanished categories
+
+
+_Column = Numbers | Counts | NumericProfile | CategoryProfile
 
 
 def measure_drift(
-    reference: pd.DataFrame,
-    current: pd.DataFrame,
+    reference: pd.DataFrame | Profile,
+    current: pd.DataFrame | Profile,
     schema: FeatureSchema,
     *,
-    alpha: float = 0.05,
-    gate: float = 0.1,
+    alpha: float = ALPHA,
+    gate: float = GATE,
+    gates: Mapping[str, float] | None = None,
     min_rows: int = MIN_ROWS,
     numeric_test: str = NUMERIC,
     category_test: str = CATEGORIES,
@@ -78,28 +95,28 @@ def measure_drift(
     """Drift of every feature, and of predictions and labels where both windows carry them.
 
     Args:
-        reference, current: conformed to the schema: numeric features float64, the others text; NaN or None = missing.
+        reference, current: frames, as they were read or conformed, or profiles. A column that is missing, or is not
+            what the schema says, is not judged, and the reason says so.
         alpha: chance of any false alarm over all features together (predictions and labels are each tested at alpha).
-        gate: effect that a significant change must exceed, strictly: KS distance, total variation, miss-rate difference.
+        gate: effect that a significant change must exceed, strictly: KS distance, total variation, miss-rate
+            difference; the other tests' gates follow from it.
+        gates: a gate for some features by name, where the common one would alarm too often.
         min_rows: values that a column needs in each window; fewer are not judged.
         numeric_test, category_test: keys of UNIVARIATE_TESTS.
         y_reference, y_current, pred_reference, pred_current: one value a row; missing ones are left out.
 
     Raises:
-        BadInput: a feature is missing in a window, or a test is unknown or cannot compare such columns.
+        BadInput: a test is unknown or cannot compare such columns.
     """
-    tests = _chosen(numeric_test, category_test)
-    _check_columns(reference, current, schema)
-    compared = [
-        _compare(f.name, f.kind, reference[f.name], current[f.name], tests, max(1, min_rows)) for f in schema.features
-    ]
+    rules = _Rules(*_chosen(numeric_test, category_test), alpha, gate, dict(gates or {}), max(1, min_rows))
+    compared = [_feature(f.name, f.kind, reference, current, rules) for f in schema.features]
     kind = "numeric" if schema.task == "regression" else "categorical"
     return DriftReport(
-        reference=reference_window or Window(name="reference", n_rows=len(reference)),
-        current=current_window or Window(name="current", n_rows=len(current)),
-        scores=tuple(_scores(compared, alpha, gate)),
-        prediction=_outcome_drift("prediction", kind, pred_reference, pred_current, tests, alpha, gate, min_rows),
-        label=_outcome_drift("label", kind, y_reference, y_current, tests, alpha, gate, min_rows),
+        reference=reference_window or Window(name="reference", n_rows=_rows(reference)),
+        current=current_window or Window(name="current", n_rows=_rows(current)),
+        scores=tuple(_scores(compared, alpha)),
+        prediction=_outcome_drift("prediction", kind, pred_reference, pred_current, rules),
+        label=_outcome_drift("label", kind, y_reference, y_current, rules),
     )
 
 
@@ -129,69 +146,184 @@ def headline(report: DriftReport) -> str:
 # --- one column ---------------------------------------------------------------------------------------------------
 
 
-def _compare(
-    name: str,
-    kind: str,
-    reference: pd.Series,
-    current: pd.Series,
-    tests: tuple[UnivariateTest, UnivariateTest],
-    min_rows: int,
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What every column is held to."""
+
+    numeric: UnivariateTest
+    categories: UnivariateTest
+    alpha: float
+    gate: float
+    gates: dict[str, float]
+    min_rows: int
+
+
+def _rows(window: pd.DataFrame | Profile) -> int:
+    return window.rows if isinstance(window, Profile) else len(window)
+
+
+def _feature(
+    name: str, kind: str, reference: pd.DataFrame | Profile, current: pd.DataFrame | Profile, rules: _Rules
 ) -> _Compared:
-    n, m = len(reference), len(current)
-    if min(n, m) < min_rows:
-        return _Compared(name=name, kind=kind, parts=(), why_not=_too_few("rows", n, m, min_rows))
-    if kind == "numeric":
-        a, b = sorted_values(reference), sorted_values(current)
-        known = (len(a), len(b))
-        values, why_not, change = _compare_numbers(a, b, tests[0], min_rows)
+    """One feature of both windows."""
+    if kind != "numeric" and not isinstance(reference, Profile) and not isinstance(current, Profile):
+        said = [_is_number(w[name]) for w in (reference, current) if name in w.columns]
+        if len(set(said)) == 2:
+            found = "numbers where text was" if said[1] else "text where numbers were"
+            return _Compared(name=name, kind=kind, why_not=f"another type: {found} expected in the current window")
+    columns: list[_Column] = []
+    for window, word in ((reference, "reference"), (current, "current")):
+        try:
+            column = _column(window, name, kind)
+        except Unfit as error:
+            return _Compared(name=name, kind=kind, why_not=f"{error} in the {word} window")
+        if column is None:
+            other = "current" if word == "reference" else "reference"
+            what = "a new column" if word == "reference" else "the column is gone"
+            return _Compared(name=name, kind=kind, why_not=f"{what}: it is in the {other} window only")
+        columns.append(column)
+    return _compare(name, kind, columns[0], columns[1], rules)
+
+
+def _is_number(column: pd.Series) -> bool:
+    """Whether the column holds numbers; one without any value may be anything."""
+    from pandas.api import types
+
+    number = types.is_numeric_dtype(column.dtype) and not types.is_bool_dtype(column.dtype)
+    return bool(number and column.notna().any())
+
+
+def _column(window: pd.DataFrame | Profile, name: str, kind: str) -> _Column | None:
+    """The column as the tests take it; None when the window does not have it."""
+    if isinstance(window, Profile):
+        found = window.features.get(name)
+        if found is not None and (kind == "numeric") != isinstance(found, NumericProfile):
+            raise Unfit("another type")
+        return found
+    if name not in window.columns:
+        return None
+    return numbers_of(window[name]) if kind == "numeric" else counts_of(window[name])
+
+
+def _compare(name: str, kind: str, a: _Column, b: _Column, rules: _Rules) -> _Compared:
+    n, m = a.rows, b.rows
+    if min(n, m) < rules.min_rows:
+        return _Compared(name=name, kind=kind, why_not=_too_few("rows", n, m, rules.min_rows))
+    gate = rules.gates.get(name, rules.gate)
+    missing = (n - a.known, m - b.known)
+    miss_rates = (missing[0] / n, missing[1] / m)
+    unmatched = None
+    if isinstance(a, (Numbers, NumericProfile)) and isinstance(b, (Numbers, NumericProfile)):
+        parts, why_not = _compare_numbers(a, b, rules, gate)
+    elif isinstance(a, (Counts, CategoryProfile)) and isinstance(b, (Counts, CategoryProfile)):
+        parts, why_not, unmatched = _compare_categories(_counts(a), _counts(b), rules, gate)
     else:
-        names, table = category_table(reference, current)
-        known = (int(table[0].sum()), int(table[1].sum()))
-        values, why_not, change = _compare_categories(names, table, tests[1], min_rows)
-    missing = (n - known[0], m - known[1])
-    parts = [values] if values is not None else []
+        return _Compared(name=name, kind=kind, why_not="its type differs between the windows")
     if 0 < sum(missing) < n + m:
         parts.append(
-            _Part("missing", "two proportions", "miss-rate difference",
-                  distances.two_proportions(missing[0], n, missing[1], m))
+            _Part("missing", "two proportions", "miss-rate difference", gate,
+                  distances.two_proportions(missing[0], n, missing[1], m), words.shares(*miss_rates))
         )  # fmt: skip
     return _Compared(
-        name=name, kind=kind, parts=tuple(parts), why_not=why_not, change=change,
-        miss_rates=(missing[0] / n, missing[1] / m),
-    )  # fmt: skip
+        name=name, kind=kind, parts=tuple(parts), why_not=why_not, miss_rates=miss_rates, unmatched=unmatched
+    )
+
+
+def _counts(column: Counts | CategoryProfile) -> Counts:
+    return column.counts if isinstance(column, CategoryProfile) else column
 
 
 def _compare_numbers(
-    a: np.ndarray, b: np.ndarray, test: UnivariateTest, min_rows: int
-) -> tuple[_Part | None, str, str]:
-    """The part for the values, or why there is none, and what happened in words."""
-    if len(a) + len(b) == 0:
-        return None, "every value is missing in both windows", ""
-    if min(len(a), len(b)) < min_rows:
-        return None, _too_few("values", len(a), len(b), min_rows), ""
-    if a[0] == b[0] == a[-1] == b[-1]:
-        return None, f"constant: {words.number(float(a[0]))} in every row of both windows", ""
+    a: Numbers | NumericProfile, b: Numbers | NumericProfile, rules: _Rules, gate: float
+) -> tuple[list[_Part], str]:
+    """The parts for the values, or why there is none."""
+    if a.known + b.known == 0:
+        return [], "every value is missing in both windows"
+    if min(a.known, b.known) < rules.min_rows:
+        return [], _too_few("values", a.known, b.known, rules.min_rows)
+    test = rules.numeric
+    pair = pair_of(a, b, by_value=test.by_value)
+    if pair.constant is not None:
+        return [], f"constant: {words.number(pair.constant)} in every row of both windows"
     assert test.numeric is not None
-    before, after = float(middle(a)), float(middle(b))
+    before, after = pair.medians
     change = f"median {words.change(before, after)}" if before != after else f"median {words.number(before)} in both"
-    return _Part("values", test.label, test.effect, test.numeric(a, b)), "", change
+    parts = [_Part("values", test.label, test.effect, test.gate(gate), test.numeric(pair), change)]
+    if test is UNIVARIATE_TESTS[NUMERIC]:
+        parts.append(
+            _Part("location", "rank sum", "Cliff's delta", _RANK_GATE * gate, distances.location(pair), change)
+        )
+        found = distances.spread(pair)
+        word = "more" if found.statistic > 0 else "less"
+        parts.append(_Part("spread", "Mood", "spread difference", _RANK_GATE * gate, found, f"it varies {word}"))
+    return parts, ""
+
+
+def pair_of(a: Numbers | NumericProfile, b: Numbers | NumericProfile, *, by_value: bool = False) -> Pair:
+    """Both columns in common cells, exact where the rows are at hand; each has at least one value."""
+    if isinstance(a, Numbers) and isinstance(b, Numbers):
+        return ranks.compared(a.values, b.values, by_value=by_value)
+    if isinstance(a, NumericProfile):
+        return (
+            sketch.paired(a.sketch, b.sketch)
+            if isinstance(b, NumericProfile)
+            else sketch.paired_with_values(a.sketch, b.values)
+        )
+    return sketch.paired(
+        sketch.sketch(a.values), b.sketch if isinstance(b, NumericProfile) else sketch.sketch(b.values)
+    )
 
 
 def _compare_categories(
-    names: Sequence[str], table: np.ndarray, test: UnivariateTest, min_rows: int
-) -> tuple[_Part | None, str, str]:
-    n, m = (int(v) for v in table.sum(axis=1))
+    a: Counts, b: Counts, rules: _Rules, gate: float
+) -> tuple[list[_Part], str, tuple[float, float] | None]:
+    n, m = a.known, b.known
     if n + m == 0:
-        return None, "every value is missing in both windows", ""
-    if min(n, m) < min_rows:
-        return None, _too_few("values", n, m, min_rows), ""
+        return [], "every value is missing in both windows", None
+    if min(n, m) < rules.min_rows:
+        return [], _too_few("values", n, m, rules.min_rows), None
+    if not a.counts or not b.counts:
+        most = max(a.distinct, b.distinct)
+        return [], f"{most:,} different values, more than {MOST_CATEGORIES:,}: an id or free text", None
+    names, table = table_of(a, b)
     if len(names) == 1:
-        return None, f"constant: '{names[0]}' in every row of both windows", ""
+        return [], f"constant: '{names[0]}' in every row of both windows", None
     change = _category_change(names, table)
+    parts: list[_Part] = []
+    shares: tuple[float, float] | None = None
+    why_not = ""
     if distances.pooled(table).shape[1] < 2:
-        return None, f"none of its {len(names):,} categories has enough rows", change
-    assert test.categories is not None
-    return _Part("values", test.label, test.effect, test.categories(table)), "", change
+        why_not = f"none of its {len(names):,} categories has enough rows"
+    else:
+        test = rules.categories
+        assert test.categories is not None
+        parts.append(_Part("values", test.label, test.effect, test.gate(gate), test.categories(table), change))
+    if not a.other and not b.other:
+        shares = (float(table[1][table[0] == 0].sum()) / m, float(table[0][table[1] == 0].sum()) / n)
+        if why_not == "":
+            parts += _unmatched_parts(table, gate, change)
+    return parts, why_not, shares
+
+
+def _unmatched_parts(table: np.ndarray, gate: float, change: str) -> list[_Part]:
+    """Rows in categories that only one window has, against what chance alone leaves unseen.
+
+    A category that occurs once in the reference could as well have occurred first in the current window: the share of
+    such rows is what a new sample is expected to bring (Good 1953).
+    """
+    parts = []
+    for of, here, there in (("new", 1, 0), ("vanished", 0, 1)):
+        only = int(table[here][table[there] == 0].sum())
+        once = int((table[there] == 1).sum())
+        size, other = int(table[here].sum()), int(table[there].sum())
+        if only and only / size > once / other:
+            outcome = distances.two_proportions(once, other, only, size)
+            share = only / size - once / other
+            parts.append(
+                _Part(of, "two proportions", f"{of} categories", _NEW_GATE * gate,
+                      Outcome(only / size, outcome.p_value, share), change)
+            )  # fmt: skip
+    return parts
 
 
 def _category_change(names: Sequence[str], table: np.ndarray) -> str:
@@ -206,63 +338,55 @@ def _category_change(names: Sequence[str], table: np.ndarray) -> str:
     if not told:
         moved = p[1] - p[0]
         i = int(np.argmax(np.abs(moved).round(12) + 1e-9 * (moved > 0)))  # of two that moved alike, the one that grew
-        told.append(f"'{names[i]}' {words.shares(float(p[0, i]), float(p[1, i]))}")
+        told.append(f"'{names[i] or 'other'}' {words.shares(float(p[0, i]), float(p[1, i]))}")
     return "; ".join(told)
 
 
-def _outcome_drift(
-    name: str,
-    kind: str,
-    reference: Any,
-    current: Any,
-    tests: tuple[UnivariateTest, UnivariateTest],
-    alpha: float,
-    gate: float,
-    min_rows: int,
-) -> DriftScore | None:
+def _outcome_drift(name: str, kind: str, reference: Any, current: Any, rules: _Rules) -> DriftScore | None:
     """Drift of predictions or labels; None when a window has none. A label that is not there yet is no drift."""
     if reference is None or current is None:
         return None
     import pandas as pd
 
     if kind == "numeric":
-        before, after = (pd.Series(np.asarray(v, dtype=np.float64)).dropna() for v in (reference, current))
+        before, after = (numbers_of(pd.Series(np.asarray(v, dtype=np.float64)).dropna()) for v in (reference, current))
+        compared = _compare(name, kind, before, after, rules)
     else:
-        before, after = (pd.Series(list(v), dtype=object).dropna() for v in (reference, current))
-    compared = _compare(name, kind, before, after, tests, max(1, min_rows))
-    (score,) = _scores([compared], alpha, gate)
-    return DriftScore(
-        name=name, kind=name, drifted=score.drifted, statistic=score.statistic, p_value=score.p_value,
-        effect=score.effect, test=score.test, reason=score.reason, judged=score.judged,
-    )  # fmt: skip
+        here, there = (
+            counts_of((v if isinstance(v, pd.Series) else pd.Series(v, dtype=None if len(v) else object)).dropna())
+            for v in (reference, current)
+        )
+        compared = _compare(name, kind, here, there, rules)
+    (score,) = _scores([compared], rules.alpha)
+    return dataclasses.replace(score, kind=name, miss_rate_reference=None, miss_rate_current=None)
 
 
 # --- verdicts -----------------------------------------------------------------------------------------------------
 
 
-def _scores(compared: Sequence[_Compared], alpha: float, gate: float) -> list[DriftScore]:
+def _scores(compared: Sequence[_Compared], alpha: float) -> list[DriftScore]:
     """Both gates over every part of every column; one score a column."""
     p_values = [part.outcome.p_value for c in compared for part in c.parts]
     adjusted = iter(distances.holm(p_values))
     corrected = f" after Holm over {len(p_values):,} tests" if len(p_values) > 1 else ""
-    return [_score(c, [next(adjusted) for _ in c.parts], alpha, gate, corrected) for c in compared]
+    return [_score(c, [next(adjusted) for _ in c.parts], alpha, corrected) for c in compared]
 
 
-def _score(column: _Compared, adjusted: list[float], alpha: float, gate: float, corrected: str) -> DriftScore:
+def _score(column: _Compared, adjusted: list[float], alpha: float, corrected: str) -> DriftScore:
     """The verdict on one column. Test, p and effect are those of the part that decided: values before missing cells."""
-    passed = [p < alpha and part.outcome.effect > gate for part, p in zip(column.parts, adjusted, strict=True)]
+    passed = [p < alpha and part.outcome.effect > part.gate for part, p in zip(column.parts, adjusted, strict=True)]
     drifted = any(passed)
     values = next((part for part in column.parts if part.of == "values"), None)
     shown = column.parts[passed.index(True)] if drifted else (column.parts[0] if column.parts else None)
     judged = values is not None or drifted
-    told = [
-        _part_reason(column, part, (p, words.p_value(p) + corrected), ok, alpha, gate)
-        for part, p, ok in zip(column.parts, adjusted, passed, strict=True)
-        if ok or part.of == "values"
-    ]
+    told: list[str] = []
+    for part, p, ok in zip(column.parts, adjusted, passed, strict=True):
+        if part.of == "values" or (ok and (part.of == "missing" or part is shown)):
+            told.append(_part_reason(part, p, words.p_value(p) + corrected, ok, alpha))
     if column.why_not:
         told.append(f"not judged: {column.why_not}" if not drifted else f"values not judged: {column.why_not}")
     before, after = column.miss_rates or (None, None)
+    new, vanished = column.unmatched or (None, None)
     return DriftScore(
         name=column.name,
         kind=column.kind,
@@ -270,58 +394,39 @@ def _score(column: _Compared, adjusted: list[float], alpha: float, gate: float, 
         statistic=values.outcome.statistic if values is not None else None,
         p_value=shown.outcome.p_value if shown is not None else None,
         effect=shown.outcome.effect if shown is not None else None,
+        gate=shown.gate if shown is not None else None,
         test=shown.test if shown is not None else "",
         miss_rate_reference=before,
         miss_rate_current=after,
+        new_share=new,
+        vanished_share=vanished,
+        parts=tuple(
+            DriftPart(
+                of=part.of, test=part.test, statistic=part.outcome.statistic, p_value=part.outcome.p_value,
+                effect=part.outcome.effect, gate=part.gate, passed=ok,
+            )
+            for part, ok in zip(column.parts, passed, strict=True)
+        ),
         reason="; ".join(told),
         judged=judged,
-    )
+    )  # fmt: skip
 
 
-def _part_reason(column: _Compared, part: _Part, p: tuple[float, str], passed: bool, alpha: float, gate: float) -> str:
-    """One clause of the reason. `p` is the adjusted p-value and how it is written."""
-    adjusted, text = p
-    effect = part.outcome.effect
+def _part_reason(part: _Part, adjusted: float, text: str, passed: bool, alpha: float) -> str:
+    """One clause of the reason. `text` is how the adjusted p-value is written."""
+    effect, gate = part.outcome.effect, part.gate
+    if part.of == "missing":
+        return f"missing in {part.change} of rows ({text})"
     # Two decimals, more where it would read as the gate itself.
     near = abs(effect - gate) < 0.005 and effect != gate
     size = f"{part.effect_name} {effect:.{4 if near else 2}f}"
-    if part.of == "missing":
-        assert column.miss_rates is not None
-        return f"missing in {words.shares(*column.miss_rates)} of rows ({text})"
     if passed:
-        return f"{size}, above the gate {gate:g} ({text}); {column.change}"
-    if adjusted < alpha:
-        return f"{size}, a change within the gate {gate:g} ({text}); {column.change}"
-    if part.outcome.effect > gate:
+        return f"{size}, above the gate {gate:.3g} ({text}); {part.change}"
+    if adjusted < alpha and effect <= gate:
+        return f"{size}, a change within the gate {gate:.3g} ({text}); {part.change}"
+    if effect > gate:
         return f"{size}, but it could be chance ({text})"
-    return f"{size}, gate {gate:g}"
-
-
-# --- columns ------------------------------------------------------------------------------------------------------
-
-
-def sorted_values(column: pd.Series) -> np.ndarray:
-    """The values of a numeric column in order, without the missing ones."""
-    values = np.sort(column.to_numpy(dtype=np.float64, na_value=np.nan))
-    return values[: np.searchsorted(values, np.nan)]  # NaN sorts last
-
-
-def category_table(reference: pd.Series, current: pd.Series) -> tuple[tuple[str, ...], np.ndarray]:
-    """Categories that occur, as text and in order, and their counts in both windows, shape (2, K); missing left out."""
-    counts: dict[str, list[int]] = {}
-    for row, column in enumerate((reference, current)):
-        found = column.value_counts(dropna=True, sort=False)
-        for value, n in zip(found.index, found.to_numpy(), strict=True):
-            if n:
-                counts.setdefault(str(value), [0, 0])[row] += int(n)
-    names = tuple(sorted(counts))
-    return names, np.array([counts[name] for name in names], dtype=np.int64).reshape(-1, 2).T
-
-
-def middle(ordered: np.ndarray) -> float:
-    """Median of sorted values."""
-    n = len(ordered)
-    return float(ordered[(n - 1) // 2] / 2 + ordered[n // 2] / 2)  # halves first: a sum could overflow
+    return f"{size}, gate {gate:.3g}"
 
 
 def _too_few(what: str, n: int, m: int, needed: int) -> str:
@@ -336,26 +441,31 @@ def _chosen(numeric: str, categories: str) -> tuple[UnivariateTest, UnivariateTe
     return UNIVARIATE_TESTS[numeric], UNIVARIATE_TESTS[categories]
 
 
-def _check_columns(reference: pd.DataFrame, current: pd.DataFrame, schema: FeatureSchema) -> None:
-    problems = tuple(
-        FieldProblem(field=f"column {name}", seen="not there", expected=f"a column of the {window} window")
-        for window, frame in (("reference", reference), ("current", current))
-        for name in schema.names
-        if name not in frame.columns
-    )
-    if problems:
-        raise BadInput(
-            f"{words.counted(len(problems), 'feature')} missing in the windows, first "
-            f"{problems[0].field}, {problems[0].expected}. Give rows that were conformed to the schema.",
-            problems,
-        )
+def _same(gate: float) -> float:
+    return gate
 
 
+# A test's gate is its effect on a normal column that is shifted until its KS distance is at the common gate, which is
+# at a shift of gate / 0.399 standard deviations; for Jensen-Shannon, Hellinger and PSI to second order of the shift.
 UNIVARIATE_TESTS: dict[str, UnivariateTest] = {
-    "kolmogorov_smirnov": UnivariateTest("Kolmogorov-Smirnov", "KS distance", distances.kolmogorov_smirnov, None),
-    "chi_square": UnivariateTest("chi-square", "total variation", None, distances.chi_square),
-    "psi": UnivariateTest("PSI", "PSI", distances.psi, distances.psi_of_table),
-    "jensen_shannon": UnivariateTest(
-        "Jensen-Shannon", "Jensen-Shannon distance", distances.jensen_shannon, distances.jensen_shannon_of_table
+    "kolmogorov_smirnov": UnivariateTest(
+        "Kolmogorov-Smirnov", "KS distance", distances.kolmogorov_smirnov, None, _same
     ),
-}
+    "chi_square": UnivariateTest("chi-square", "total variation", None, distances.chi_square, _same),
+    "psi": UnivariateTest("PSI", "PSI", distances.psi, distances.psi_of_table, lambda g: (g / 0.399) ** 2),
+    "jensen_shannon": UnivariateTest(
+        "Jensen-Shannon", "Jensen-Shannon distance", distances.jensen_shannon, distances.jensen_shannon_of_table,
+        lambda g: 1.064 * g,
+    ),
+    "hellinger": UnivariateTest(
+        "Hellinger", "Hellinger distance", distances.hellinger, distances.hellinger_of_table, lambda g: 0.886 * g
+    ),
+    "wasserstein": UnivariateTest(
+        "Wasserstein", "Wasserstein distance in standard deviations", distances.wasserstein, None,
+        lambda g: g / 0.399, by_value=True,
+    ),
+    "cramer_von_mises": UnivariateTest(
+        "Cramer-von Mises", "root mean squared distance", distances.cramer_von_mises, None, lambda g: 0.76 * g,
+        by_value=True,
+    ),
+}  # fmt: skip

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from pandas import DataFrame
 
+from core.drift.online import detect
 from core.learning.change import falls_below, inflation, is_rising, likeliest_split, recent_mean
 from core.learning.field import LARGEST_ERROR, SHARPNESS, Answers, Field, Fitted, leader_of, plain_labels, weights_of
 from core.learning.models import Committee
@@ -88,6 +89,8 @@ def advance(
     forced: bool = False,
     n_rows: int | None = None,
     seconds_since_race: float | None = None,
+    estimate: Score | None = None,
+    estimate_trusted: bool | None = None,
     seed: int,
     next_version: int,
     progress: Progress | None = None,
@@ -102,6 +105,8 @@ def advance(
         forced: somebody asked for a race.
         n_rows: rows that arrived, labelled or not; len(fresh) when not told.
         seconds_since_race: by the caller's clock.
+        estimate: of the policy's metric on the newest rows, made without labels, where it could be.
+        estimate_trusted: whether labels that came later bore such estimates out; None = not known yet.
         seed: same arguments and seed, same step.
         next_version: number of the model that is made, if one is.
         progress: called with the share that is done and what is being done.
@@ -109,6 +114,11 @@ def advance(
     turn = _Turn(state, fresh, window, schema, policy, seed, progress)
     turn.measure()
     evidence = turn.evidence(drift, forced, len(fresh.y) if n_rows is None else n_rows, seconds_since_race)
+    if estimate is not None:
+        evidence = replace(
+            evidence, estimated=estimate.value, estimated_low=estimate.low, estimated_high=estimate.high,
+            estimate_trusted=estimate_trusted,
+        )  # fmt: skip
     decision = decide(evidence, policy)
     if decision.action == "retrain":
         turn.race(next_version)
@@ -140,6 +150,7 @@ class _Turn:
         self.changed = False
         self.change_at: int | None = None
         self.rollback_due = False
+        self.alarms: tuple[str, ...] = ()
         self.fits = 0
         self.candidates: tuple[Candidate, ...] = ()
         self.comparison: Comparison | None = None
@@ -186,6 +197,7 @@ class _Turn:
         state = self.state
         tail = np.concatenate([np.asarray(state.tail), errors])[-TAIL_ROWS:]
         since = min(state.tail_since + self.n, len(tail))
+        self.alarms = self._online_alarms(tail[-since:])
         mean_before = recent_mean(state.history)
         if mean_before is not None:
             inflated = inflation(np.asarray(state.tail[-state.tail_since :])) if state.tail_since else 1.0
@@ -216,6 +228,18 @@ class _Turn:
             change_row=self.change_at,
             change_pending=True,
         )
+
+    def _online_alarms(self, errors: np.ndarray) -> tuple[str, ...]:
+        """What the online detectors say of the fresh rows, over the errors since the last change."""
+        told = []
+        for name, label in (("adwin", "ADWIN"), ("page_hinkley", "Page-Hinkley")):
+            for alarm in detect(errors, detector=name, scale=LARGEST_ERROR if self.regression else 1.0):
+                if alarm.at >= len(errors) - self.n:
+                    row = self.fresh.first_row + self.n - len(errors) + alarm.since
+                    told.append(
+                        f"{label}: the error rose from {alarm.before:.3f} to {alarm.after:.3f} since row {row:,}"
+                    )
+        return tuple(told)
 
     def _watch(self) -> None:
         """Adds the fresh rows to the record of the replaced version against the champion."""
@@ -256,6 +280,7 @@ class _Turn:
             drifted=drift.drifted if drift else (),
             labels_since_race=self.state.labels_since_race,
             change_found=self.changed,
+            error_alarms=self.alarms,
             forced=forced,
             has_champion=self.before.champion is not None,
             seconds_since_race=seconds,

@@ -67,6 +67,18 @@ def _below_recent_mean(evidence: Evidence, policy: Policy) -> Firing | None:
     return Firing(trigger="below_recent_mean", observed=score, threshold=bound, reason=reason)
 
 
+def _estimated_below(evidence: Evidence, policy: Policy) -> Firing | None:
+    """The estimate is beyond the threshold with its whole band, no label says otherwise, and labels did not refute it."""
+    if evidence.estimate_trusted is False or (evidence.score is not None and evidence.score_n >= policy.min_rows):
+        return None
+    best = evidence.estimated_high if higher_is_better(evidence.metric) else evidence.estimated_low
+    if evidence.estimated is None or best is None or not _worse(best, policy.threshold, evidence.metric):
+        return None
+    side = "below" if higher_is_better(evidence.metric) else "above"
+    reason = f"{_name(evidence.metric)} is estimated at {_number(evidence.estimated)} without labels, with its whole band {side} the threshold {_number(policy.threshold)}."
+    return Firing(trigger="estimated_below", observed=evidence.estimated, threshold=policy.threshold, reason=reason)
+
+
 def _change_found(evidence: Evidence, policy: Policy) -> Firing | None:
     if not evidence.change_found:
         return None
@@ -74,6 +86,13 @@ def _change_found(evidence: Evidence, policy: Policy) -> Firing | None:
         trigger="change_found", observed=1.0, threshold=1.0,
         reason="The champion's errors changed to a higher rate inside these rows.",
     )  # fmt: skip
+
+
+def _error_alarm(evidence: Evidence, policy: Policy) -> Firing | None:
+    if not evidence.error_alarms:
+        return None
+    n = len(evidence.error_alarms)
+    return Firing(trigger="error_alarm", observed=n, threshold=1, reason=f"{'; '.join(evidence.error_alarms)}.")
 
 
 def _drift_share(evidence: Evidence, policy: Policy) -> Firing | None:
@@ -276,6 +295,14 @@ def describe(policy: Policy) -> tuple[str, ...]:
 # --- words and checks -------------------------------------------------------------------------------------------
 
 
+def _budget(policy: Policy) -> str:
+    """The false-alarm budget as the end of a sentence."""
+    n = policy.false_alarms_per_month
+    if n <= 0:
+        return ""
+    return f", or above what the reference's own ups and downs would pass {n:g} {'time' if n == 1 else 'times'} a month"
+
+
 def _worse(score: float, than: float, metric: str) -> bool:
     return score < than if higher_is_better(metric) else score > than
 
@@ -360,7 +387,9 @@ TRIGGERS: dict[str, Callable[[Evidence, Policy], Firing | None]] = {
     "by_hand": _by_hand,
     "below_threshold": _below_threshold,
     "below_recent_mean": _below_recent_mean,
+    "estimated_below": _estimated_below,
     "change_found": _change_found,
+    "error_alarm": _error_alarm,
     "drift_share": _drift_share,
     "new_labels": _new_labels,
     "age": _age,
@@ -394,8 +423,16 @@ _SENTENCES: dict[str, Callable[[Policy], str]] = {
     "below_recent_mean": lambda p: (
         f"Retrains when the measured {_name(p.metric)} falls below its own recent mean by more than chance."
     ),
+    "estimated_below": lambda p: (
+        f"Where labels have not come, retrains when the estimated {_name(p.metric)} is {'below' if higher_is_better(p.metric) else 'above'} {p.threshold:g} "
+        "with its whole band; off while labels contradict the estimate."
+    ),
     "change_found": lambda p: "Retrains when the champion's errors change to a higher rate.",
-    "drift_share": lambda p: f"Retrains when {p.drift_share:.0%} or more of the features drifted.",
+    "error_alarm": lambda p: "Retrains when ADWIN or Page-Hinkley sees the error rate rise in the stream of answers.",
+    "drift_share": lambda p: (
+        f"Retrains when {p.drift_share:.0%} or more of the features drifted: a change counts when chance would make any in only {p.drift_alpha:.2%} of the checks "
+        f"and its size is above {p.drift_gate:g}{_budget(p)}."
+    ),
     "new_labels": lambda p: f"Retrains every {p.new_labels:,} newly labelled rows.",
     "age": lambda p: (
         f"Retrains when the last race is older than {_duration(p.max_age_s)}."
@@ -436,10 +473,13 @@ _FIELDS: dict[str, Callable[[Any], Any]] = {
     "max_age_s": _number_in(0),
     "drift_gate": _number_in(0, 1),
     "drift_alpha": _number_in(0, 1),
+    "false_alarms_per_month": _number_in(0),
 }
 
 _ALWAYS = ("no_champion", "by_hand")
-_WATCHFUL = (*_ALWAYS, "below_threshold", "below_recent_mean", "change_found", "drift_share", "new_labels")
+_WATCHFUL = (
+    *_ALWAYS, "below_threshold", "below_recent_mean", "estimated_below", "change_found", "drift_share", "new_labels",
+)  # fmt: skip
 
 POLICIES: dict[str, Policy] = {
     # Races once, on the warm-up; what every other policy has to beat.

@@ -1,7 +1,7 @@
 """Realised performance: what the labels say about predictions that were made before they were known.
 
-Owns the metrics, their intervals and the paired comparison of two models on the same rows. Numpy only (pages import it);
-scipy comes in where an exact test needs it. Which rows are measured is the caller's business.
+Owns the metrics, their intervals, the paired comparison of two models on the same rows, and how far past estimates were
+from the labels. Numpy only: pages import it. Which rows are measured is the caller's business.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from core.records import PerformanceReport, Score, Task
+from core.records import EstimatePoint, PerformanceReport, Score, Task
 
 Z95 = 1.959963984540054  # two-sided 95 % of the normal distribution
 RESAMPLED_VALUES = 4_000_000  # rows x resamples that are drawn at the most
@@ -30,8 +30,8 @@ class Metric:
     label: str
     tasks: tuple[Task, ...]
     higher_is_better: bool
-    needs: str  # "classes": confusion counts | "probabilities" | "values"
-    compute: Callable[..., np.ndarray]  # batched over resamples: one value a resample, NaN = cannot tell
+    needs: str  # "classes": confusion counts | "probabilities" | "ranks" of the probabilities | "values"
+    compute: Callable[..., Any]  # ranks: `macro_auc`; else batched over resamples: a value each, NaN = cannot tell
     least_rows: int = 1
     percent: bool = False  # shown as a percentage
 
@@ -93,20 +93,45 @@ def _r2(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
     return 1.0 - _divide(residual, total)
 
 
-def _roc_auc(is_last: np.ndarray, proba: np.ndarray) -> np.ndarray:
-    """Chance that a row of the class ranks above a row that is not, ties half (Mann-Whitney).
+def macro_auc(members: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
+    """Mean area under the ROC curves of some classes, each against all other rows, and its standard error.
 
     Args:
-        is_last: shape (B, n), True where the row is of the class.
-        proba: shape (B, n), its score.
+        members: shape (K, n), True where the row is of the class; each class has some rows and leaves some out.
+        scores: shape (K, n), what ranks the rows for that class; ties count half.
+
+    The error is that of DeLong, DeLong and Clarke-Pearson 1988, with the covariance of the classes through their common
+    rows: a row's structural components are added up over the classes before they are squared. K = 1 is the usual AUC.
+    The spread of a side with a single row cannot be told; it counts as the largest that there is, 1/4.
     """
-    ranks = np.empty(proba.shape)
-    for row, values in enumerate(proba):  # midranks: no loop over rows, one over resamples
-        _, inverse, count = np.unique(values, return_inverse=True, return_counts=True)
-        ranks[row] = (np.cumsum(count) - (count - 1) / 2.0)[inverse]
-    positive = is_last.sum(axis=1)
-    negative = is_last.shape[1] - positive
-    return _divide((ranks * is_last).sum(axis=1) - positive * (positive + 1) / 2.0, positive * negative)
+    areas = np.empty(len(members))
+    deviation = np.zeros(members.shape[1])
+    alone = 0.0
+    for k, (inside, score) in enumerate(zip(members, scores, strict=True)):
+        parts = _structural_components(inside, score)
+        areas[k] = parts[inside].mean()
+        for side in (inside, ~inside):
+            n = int(side.sum())
+            if n > 1:
+                deviation[side] += (parts[side] - areas[k]) / math.sqrt(n * (n - 1))
+            else:
+                alone += 0.25
+    spread = math.sqrt(float((deviation**2).sum()) + alone) / len(members)
+    return float(areas.mean()), spread
+
+
+def _structural_components(inside: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Share of the other side's rows that each row is ranked rightly against, ties half; shape (n,). One sort."""
+    order = np.argsort(score, kind="stable")
+    ranked, hit = score[order], inside[order]
+    tie = np.cumsum(np.r_[0, ranked[1:] != ranked[:-1]])
+    of_class = np.bincount(tie, hit)
+    others = np.bincount(tie) - of_class
+    beaten = (np.cumsum(others) - others / 2) / others.sum()
+    beaten_by = 1.0 - (np.cumsum(of_class) - of_class / 2) / of_class.sum()
+    parts = np.empty(len(score))
+    parts[order] = np.where(hit, beaten[tie], beaten_by[tie])
+    return parts
 
 
 # --- intervals and paired comparison ----------------------------------------------------------------------------
@@ -120,6 +145,21 @@ def wilson(successes: float, n: float) -> tuple[float, float]:
     middle = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = Z95 / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
     return (0.0 if successes <= 0 else middle - half), (1.0 if successes >= n else middle + half)
+
+
+def auc_interval(area: float, spread: float, pairs: int) -> tuple[float, float, str]:
+    """95 % interval of an AUC and the name of its method.
+
+    Args:
+        spread: DeLong's standard error.
+        pairs: rows of the smaller side (of the smallest class).
+
+    Where all rows are ranked alike the standard error is 0 and says nothing. An AUC varies no more than a share of
+    `pairs` independent pairs (Birnbaum and Klose 1957), whose Wilson interval then stands in.
+    """
+    if spread > 1e-12:
+        return max(0.0, area - Z95 * spread), min(1.0, area + Z95 * spread), "DeLong 95 %"
+    return *wilson(area * pairs, pairs), "Wilson 95 % on pairs"
 
 
 def mcnemar_exact(wins: int, losses: int) -> float:
@@ -219,6 +259,7 @@ class _Material:
         resamples: int, seed: int,
     ) -> None:  # fmt: skip
         self.n = len(true)
+        self.task = task
         self.seed = seed
         # Many rows: fewer resamples, so that memory and time stay bounded; the interval is narrow then anyway.
         self.resamples = min(resamples, max(LEAST_RESAMPLES, RESAMPLED_VALUES // max(self.n, 1))) if self.n >= 2 else 0
@@ -249,9 +290,11 @@ class _Material:
         reason = self._why_not(name, metric)
         if reason:
             return Score(metric=name, value=None, n=self.n, reason=reason)
+        if metric.needs == "ranks":
+            return self._ranked(name, metric)
         value = float(metric.compute(*self._inputs(name, metric, None))[0])
         if not math.isfinite(value):
-            return Score(metric=name, value=None, n=self.n, reason=_UNTELLABLE[name])
+            return Score(metric=name, value=None, n=self.n, reason=_UNTELLABLE.get(name, NOT_FINITE))
         if name == "accuracy":
             low, high = wilson(round(value * self.n), self.n)
             return Score(metric=name, value=value, low=low, high=high, n=self.n, method="Wilson 95 %")
@@ -273,16 +316,34 @@ class _Material:
     def _why_not(self, name: str, metric: Metric) -> str:
         if self.n < metric.least_rows:
             return f"Needs {metric.least_rows} rows, found {self.n}."
-        if metric.needs == "probabilities" and self.proba is None:
+        if metric.needs in ("probabilities", "ranks") and self.proba is None:
             return "The predictions carry no probabilities."
-        if name == "roc_auc":
-            if self.n_known != 2:
+        if metric.needs == "ranks":
+            if self.task == "binary" and self.n_known != 2:
                 return f"Needs two classes, the model knows {self.n_known}."
-            if (self.true > 1).any():
+            if self.task == "binary" and (self.true > 1).any():
                 return "A class occurs that the model does not know."
             if len(np.unique(self.true)) < 2:
                 return "Only one class among these rows."
+            if not np.isfinite(self.proba).all():  # type: ignore[arg-type]
+                return NOT_FINITE
         return ""
+
+    def _ranked(self, name: str, metric: Metric) -> Score:
+        """ROC AUC: of the second class when there are two, else the mean over the classes that occur."""
+        assert self.proba is not None
+        wanted = np.array([1]) if self.task == "binary" else np.unique(self.true)
+        members = self.true == wanted[:, None]
+        # A class that the model does not know has probability 0 on every row: ties all along.
+        scores = np.zeros(members.shape)
+        known = wanted < self.n_known
+        scores[known] = self.proba.T[wanted[known]]
+        value, spread = metric.compute(members, scores)
+        if self.resamples == 0:
+            return Score(metric=name, value=value, n=self.n)
+        sides = members.sum(axis=1)
+        low, high, method = auc_interval(value, spread, int(np.minimum(sides, self.n - sides).min()))
+        return Score(metric=name, value=value, low=low, high=high, n=self.n, method=method)
 
     def _inputs(self, name: str, metric: Metric, rows: np.ndarray | None) -> tuple[np.ndarray, ...]:
         """What the metric's function takes: of the rows themselves (None) or of every resample."""
@@ -300,15 +361,55 @@ class _Material:
             return (counts,)
         if metric.needs == "probabilities":
             assert self.proba is not None
-            if name == "roc_auc":
-                is_last, scores = self.true == 1, self.proba[:, 1]
-                return (is_last[None], scores[None]) if rows is None else (is_last[rows], scores[rows])
             loss = log_losses(self.true, self.proba) if name == "log_loss" else brier_losses(self.true, self.proba)
             return (loss[None],) if rows is None else (loss[rows],)
         if name == "r2":
             return (self.true[None], self.pred[None]) if rows is None else (self.true[rows], self.pred[rows])
         error = np.abs(self.true - self.pred) if name == "mae" else (self.true - self.pred) ** 2
         return (error[None],) if rows is None else (error[rows],)
+
+
+def past_error(points: Sequence[EstimatePoint], metric: str) -> Score:
+    """Mean distance of a metric's estimates from what the labels said later; `n` counts the batches that tell it."""
+    errors = [
+        abs(p.estimates[metric].value - p.realised[metric])  # type: ignore[operator]
+        for p in points
+        if metric in p.realised and metric in p.estimates and p.estimates[metric].value is not None
+    ]
+    if not errors:
+        return Score(metric=metric, value=None, n=0, reason="No estimate has met its labels yet.")
+    return Score(metric=metric, value=math.fsum(errors) / len(errors), n=len(errors))
+
+
+def pooled(parts: Sequence[Score]) -> Score:
+    """One metric over several groups of rows together, from the groups' scores alone.
+
+    Args:
+        parts: of one metric over rows that no two of them share; at least one.
+
+    Exact for means over rows (`MEANS`) and for rmse. Accuracy gets Wilson's interval, the others a normal one by the
+    spread of a row that the parts' own intervals tell. Any other metric needs the rows: None with the reason.
+    """
+    metric, told = parts[0].metric, [p for p in parts if p.value is not None]
+    n = sum(p.n for p in told)
+    if len(parts) == 1 or not told:
+        return parts[0]
+    if metric not in MEANS and metric != "rmse":
+        reason = f"Its labels came in {len(parts)} portions, and it takes all rows at once to tell."
+        return Score(metric=metric, value=None, n=sum(p.n for p in parts), reason=reason)
+    power = 2 if metric == "rmse" else 1
+    mean = math.fsum(p.n * (p.value or 0.0) ** power for p in told) / n
+    value = mean ** (1 / power)
+    if metric == "accuracy":
+        low, high = wilson(round(mean * n), n)
+        return Score(metric=metric, value=value, low=low, high=high, n=n, method="Wilson 95 %")
+    spans = [(p.n, (p.high**power - p.low**power) / 2) for p in told if p.low is not None and p.high is not None]
+    if not spans:
+        return Score(metric=metric, value=value, n=n)
+    of_a_row = math.fsum((m * half) ** 2 for m, half in spans) / sum(m for m, _ in spans)
+    half = math.sqrt(of_a_row / n)
+    low, high = (max(0.0, mean + side) ** (1 / power) for side in (-half, half))
+    return Score(metric=metric, value=value, low=low, high=high, n=n, method="normal 95 %")
 
 
 def log_losses(codes: np.ndarray, proba: np.ndarray, *, least: float = SMALLEST_PROBABILITY) -> np.ndarray:
@@ -346,9 +447,10 @@ def _plain(label: Any) -> Any:
 _UNTELLABLE = {
     "kappa": "Truth and predictions are one and the same class: chance alone agrees on every row.",
     "r2": "All true values are equal: there is no variance to explain.",
-    "roc_auc": "Only one class among these rows.",
 }
+NOT_FINITE = "A value or a probability among these rows is not a finite number."
 
+MEANS = ("accuracy", "log_loss", "brier", "mae")  # of one number a row each
 _ALL: tuple[Task, ...] = ("binary", "multiclass")
 
 METRICS: dict[str, Metric] = {
@@ -359,7 +461,7 @@ METRICS: dict[str, Metric] = {
     "mcc": Metric("Matthews correlation", _ALL, True, "classes", _mcc),
     "log_loss": Metric("Log-loss", _ALL, False, "probabilities", _mean),
     "brier": Metric("Brier score", _ALL, False, "probabilities", _mean),
-    "roc_auc": Metric("ROC AUC", ("binary",), True, "probabilities", _roc_auc, least_rows=2),
+    "roc_auc": Metric("ROC AUC", _ALL, True, "ranks", macro_auc, least_rows=2),
     "mae": Metric("Mean absolute error", ("regression",), False, "values", _mean),
     "rmse": Metric("Root mean squared error", ("regression",), False, "values", _root_mean),
     "r2": Metric("R2", ("regression",), True, "values", _r2, least_rows=2),

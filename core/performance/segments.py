@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,15 +25,21 @@ if TYPE_CHECKING:
 CUTS = (0.1, 0.25, 0.5, 0.75, 0.9)  # quantiles at which numeric features are split
 TOP = 12  # categories of a feature that are looked at
 ALPHA = 0.05  # chance that any slice stands out although none does
+MOST_PAIRS = 40  # that are told from each other
+PAIRED = 400  # conditions of which all pairs are looked at; of more, those that stand out most by themselves
+RESAMPLES = 1_000  # bootstrap of the calibration error: draws of one number a bin
 _OVERLAP = 0.6  # two slices that share more of their rows than this (Jaccard) tell the same story
+_MOST_SCALE = 5.0  # times the gaps found that are looked at for the interval of the calibration error
+_NEW_STORY = 3.0  # standard errors by which a slice must stand out outside those found before it
+_STILL_WEAK = 1.0  # likewise for one that is not said to stand out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
-    """Rows that share a condition, and how the model does on them."""
+    """Rows that share a condition, or two, and how the model does on them."""
 
-    name: str  # "temperature > 31", "site = east"
-    feature: str
+    name: str  # "temperature > 31", "site = east and speed > 2"
+    feature: str  # of the first condition
     n: int
     share: float  # of all rows
     score: float  # accuracy, or mean error
@@ -41,6 +48,8 @@ class Slice:
     overall: float  # the same figure over all rows
     difference: float  # score minus overall
     stands_out: bool  # worse than the other rows even after all slices that were tried (Bonferroni)
+    features: tuple[str, ...] = ()  # of every condition
+    tried: int = 0  # slices and pairs of them that were tried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +79,8 @@ class Calibration:
 
     points: tuple[CalibrationPoint, ...]
     error: float  # expected calibration error: mean |observed - predicted|, weighted by rows
+    low: float  # 95 % interval of the error, parametric bootstrap
+    high: float
     bias: float  # mean predicted minus observed: above 0 = too sure
     n: int
     finding: str
@@ -80,39 +91,46 @@ def worst_slices(
 ) -> list[Slice]:
     """The slices on which the model is weakest against the other rows, weakest first; at most one per story.
 
+    A slice is one condition, or two of different features where both together are clearly worse than each alone.
+
     Args:
         X: features of the schema, conformed.
         correct_or_error: shape (n,): right or wrong for classes, absolute error for regression.
         min_rows: of a slice, and of the rest.
 
-    Empty when there are too few rows or no slice is weaker than the rest. Only `stands_out` is a finding; the others
-    are merely the weakest that there are.
+    Empty when there are too few rows or no slice is weaker than the rest. Only `stands_out` is a finding: half of ALPHA
+    is shared by all single conditions, half by all pairs of them. The others are merely the weakest that there are.
+
+    Raises:
+        BadInput: not one outcome a row, or one that is not a finite number.
     """
-    values = np.asarray(correct_or_error, dtype=np.float64)
-    if len(values) != len(X):
-        raise BadInput(f"{len(X):,} rows but {len(values):,} outcomes; give one outcome a row.")
+    outcomes = np.asarray(correct_or_error, dtype=np.float64)
+    if len(outcomes) != len(X):
+        raise BadInput(f"{len(X):,} rows but {len(outcomes):,} outcomes; give one outcome a row.")
+    if not np.isfinite(outcomes).all():
+        raise BadInput("An outcome is not a finite number; leave out the rows without label or prediction.")
     is_error = schema.task == "regression"
-    if len(values) < 2 * min_rows:
+    if len(outcomes) < 2 * min_rows:
         return []
-    tried = 0
-    found: list[tuple[float, str, str, np.ndarray]] = []
-    for feature in schema.features:
-        for name, mask in _conditions(X[feature.name], feature):
-            n = int(mask.sum())
-            if n < min_rows or len(values) - n < min_rows:
-                continue
-            tried += 1
-            z = _z(values, mask) * (1.0 if is_error else -1.0)
-            if z > 0:
-                found.append((z, name, feature.name, mask))
-    found.sort(key=lambda f: -f[0])
-    kept: list[tuple[float, str, str, np.ndarray]] = []
-    for entry in found:
-        if len(kept) == max_slices:
-            break
-        if all((entry[3] & k[3]).sum() <= _OVERLAP * (entry[3] | k[3]).sum() for k in kept):
-            kept.append(entry)
-    return [_slice(name, feature, values, mask, z, tried, is_error) for z, name, feature, mask in kept]
+    bad = outcomes if is_error else 1.0 - outcomes
+    conditions = [
+        (name, feature.name, mask)
+        for feature in schema.features
+        for name, mask in _conditions(X[feature.name], feature)
+        if min_rows <= mask.sum() <= len(bad) - min_rows
+    ]
+    if not conditions:
+        return []
+    single = [_z(bad, mask) for _, _, mask in conditions]
+    pairs, n_pairs = _pairs(bad, conditions, single, min_rows)
+    tried = len(conditions) + n_pairs
+    allowed = ALPHA / 2 / len(conditions)
+    found = [
+        _Found(z, name, (feature,), mask, _p_worse(bad, mask, np.ones_like(mask)) < allowed)
+        for z, (name, feature, mask) in zip(single, conditions, strict=True)
+        if z > 0
+    ]
+    return [_slice(f, outcomes, tried, is_error) for f in _stories([*pairs, *found], bad, max_slices)]
 
 
 def slices_finding(slices: Sequence[Slice], *, metric_label: str = "accuracy") -> str:
@@ -152,15 +170,20 @@ def confusion(y_true: Any, y_pred: Any, classes: Sequence[Any]) -> Confusion:
     )
 
 
-def calibration(y_true: Any, y_proba: Any, classes: Sequence[Any], bins: int = 8) -> Calibration:
-    """Predicted probability of the predicted class against how often it was right, in bins of equally many rows.
+def calibration(y_true: Any, y_proba: Any, classes: Sequence[Any], bins: int = 8, *, seed: int = 0) -> Calibration:
+    """Predicted probability of the predicted class against how often it was right, in bins of about equally many rows.
+
+    The error is the expected calibration error (Naeini, Cooper and Hauskrecht 2015) over these bins. Chance alone makes
+    it positive, so its interval holds those errors under which the one found is no surprise (`_error_interval`).
 
     Args:
         y_true: shape (n,).
         y_proba: shape (n, len(classes)), rows sum to 1.
+        bins: at the most; rows with one and the same probability stay together.
+        seed: of the bootstrap.
 
     Raises:
-        BadInput: no row, or shapes that do not fit.
+        BadInput: no row, shapes that do not fit, or a probability that is not a finite number.
     """
     proba = np.asarray(y_proba, dtype=np.float64)
     true = np.array([str(v) for v in y_true], dtype=object)
@@ -169,26 +192,66 @@ def calibration(y_true: Any, y_proba: Any, classes: Sequence[Any], bins: int = 8
             f"Probabilities of shape {proba.shape} for {len(true):,} labels and {len(classes)} classes; "
             "expected one row a label and one column a class."
         )
+    if not np.isfinite(proba).all():
+        raise BadInput("A probability is not a finite number; leave out the rows that carry none.")
     best = proba.argmax(axis=1)
     confidence = proba[np.arange(len(true)), best]
     right = np.array([str(c) for c in classes], dtype=object)[best] == true
     order = np.argsort(confidence, kind="stable")
+    confidence, right = confidence[order], right[order]
+    places = np.arange(max(1, min(bins, len(order)))) * len(order) // max(1, min(bins, len(order)))
+    starts = np.unique(np.searchsorted(confidence, confidence[places], "left"))
     points: list[CalibrationPoint] = []
-    for group in np.array_split(order, max(1, min(bins, len(order)))):
-        hits, n = int(right[group].sum()), len(group)
+    for said, hit in zip(np.split(confidence, starts[1:]), np.split(right, starts[1:]), strict=True):
+        hits, n = int(hit.sum()), len(said)
         low, high = wilson(hits, n)
-        points.append(
-            CalibrationPoint(predicted=float(confidence[group].mean()), observed=hits / n, low=low, high=high, n=n)
-        )
+        points.append(CalibrationPoint(predicted=float(said.mean()), observed=hits / n, low=low, high=high, n=n))
     error = sum(p.n * abs(p.observed - p.predicted) for p in points) / len(true)
     bias = float(confidence.mean() - right.mean())
+    low, high = _error_interval(confidence, right, starts, float(error), seed)
     return Calibration(
         points=tuple(points),
         error=float(error),
+        low=low,
+        high=high,
         bias=bias,
         n=len(true),
         finding=_calibration_finding(confidence, right, error, bias),
     )
+
+
+def _error_interval(
+    confidence: np.ndarray, right: np.ndarray, starts: np.ndarray, error: float, seed: int
+) -> tuple[float, float]:
+    """95 % interval of the calibration error by a parametric bootstrap, read the other way round (test inversion).
+
+    The gaps of the bins are taken `scale` times as large as found; each is drawn anew around that. The interval holds
+    the scales with which the error found lies between the 2.5 and 97.5 % quantiles of those drawn, and the error found.
+    An ordinary bootstrap never comes near 0: it adds chance to an error that chance has raised already.
+
+    Args:
+        confidence, right: shape (n,), bin after bin.
+        starts: where each bin begins.
+    """
+    n = np.diff(np.r_[starts, len(right)])
+    gap = np.add.reduceat(right - confidence, starts) / n
+    varied = np.add.reduceat((right - confidence) ** 2, starts) / n - gap**2
+    # In a bin where all are right the rows do not vary; what the probabilities themselves promise stands in.
+    promised = np.add.reduceat(confidence * (1 - confidence), starts) / n
+    spread = np.sqrt(np.maximum(varied, promised) / n)
+    weight = n / len(right)
+    noise = spread * np.random.default_rng(seed).standard_normal((RESAMPLES, len(n)))
+
+    def scale_at(share: float) -> float:
+        """The scale at which this quantile of the errors drawn is the error found."""
+        low, high = 0.0, _MOST_SCALE
+        for _ in range(20):
+            middle = (low + high) / 2
+            reached = np.quantile(np.abs(middle * gap + noise) @ weight, share) >= error
+            low, high = (low, middle) if reached else (middle, high)
+        return low
+
+    return min(scale_at(0.975) * error, error), max(min(1.0, scale_at(0.025) * error), error)
 
 
 # --- slices -------------------------------------------------------------------------------------------------------
@@ -204,7 +267,7 @@ def _conditions(column: pd.Series, feature: Feature) -> Iterator[tuple[str, np.n
             yield f"{feature.name} = {value}", (column == value).fillna(False).to_numpy(dtype=bool)
         return
     values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-    known = values[~missing]
+    known = values[np.isfinite(values)]
     if not len(known) or known.min() == known.max():
         return
     cuts = np.unique(np.quantile(known, CUTS, method="lower"))
@@ -222,29 +285,160 @@ def _conditions(column: pd.Series, feature: Feature) -> Iterator[tuple[str, np.n
         yield f"{feature.name} ≤ {shown}", ~above & ~missing
 
 
-def _z(values: np.ndarray, mask: np.ndarray) -> float:
-    """Standardised difference of the mean inside and outside (Welch); the sides' variances are pooled when one is 0."""
-    inside, outside = values[mask], values[~mask]
-    spread = inside.var(ddof=1) / len(inside) + outside.var(ddof=1) / len(outside)
-    pooled = values.var() * (1 / len(inside) + 1 / len(outside))
-    spread = max(float(spread), 0.5 * float(pooled))
-    return float(inside.mean() - outside.mean()) / math.sqrt(spread) if spread > 0 else 0.0
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A slice that was found."""
+
+    z: float
+    name: str
+    features: tuple[str, ...]
+    mask: np.ndarray
+    stands_out: bool
 
 
-def _slice(
-    name: str, feature: str, values: np.ndarray, mask: np.ndarray, z: float, tried: int, is_error: bool
-) -> Slice:
-    inside = values[mask]
-    n, score, overall = len(inside), float(inside.mean()), float(values.mean())
+def _pairs(
+    bad: np.ndarray, conditions: Sequence[tuple[str, str, np.ndarray]], single: Sequence[float], min_rows: int
+) -> tuple[list[_Found], int]:
+    """Pairs of conditions that are sure to be worse than the other rows and than each part alone; how many were tried.
+
+    Counts and sums of all pairs are three matrix products. Of more than PAIRED conditions only the pairs of the weakest
+    are looked at, but every pair counts as tried: looking at the others could have found one as well.
+    """
+    order = np.argsort([-z for z in single], kind="stable")[:PAIRED]
+    features = np.array([conditions[i][1] for i in order])
+    masks = np.array([conditions[i][2] for i in order])
+    sizes = _sizes([feature for _, feature, _ in conditions])
+    n_pairs = (len(conditions) ** 2 - sum(n * n for n in sizes)) // 2
+    whole = _is_whole(bad)
+    # Counts are exact in single precision, which halves the time.
+    M = masks.astype(np.float32 if whole else np.float64)
+    weights = [np.ones(len(bad), dtype=M.dtype), bad.astype(M.dtype), *([] if whole else [bad**2])]
+    both = _Sums(*(((M * w) @ M.T).astype(np.float64) for w in weights))
+    alone = _Sums(*(np.diagonal(part)[:, None] for part in both.parts))
+    other = _Sums(*(part.T for part in alone.parts))
+    every = _Sums(*(np.float64(v) for v in (len(bad), bad.sum(), (bad**2).sum())))
+    z = np.minimum.reduce([both.against(rest - both) for rest in (every, alone, other)])
+    n_both = both.parts[0]
+    fits = (n_both >= min_rows) & (len(bad) - n_both >= min_rows) & (features[:, None] != features)
+    allowed = ALPHA / 2 / max(n_pairs, 1)
+    at_least = _quantile(allowed) / 2  # far below what can pass: spares the exact test of most pairs
+    rows, columns = np.nonzero(np.triu(fits & (z > at_least), k=1))
+    found = []
+    for i in np.argsort(-z[rows, columns], kind="stable"):
+        a, b = sorted((int(order[rows[i]]), int(order[columns[i]])))
+        (name_a, feature_a, mask_a), (name_b, feature_b, mask_b) = conditions[a], conditions[b]
+        mask = mask_a & mask_b
+        if all(_p_worse(bad, mask, among) < allowed for among in (np.ones_like(mask), mask_a, mask_b)):
+            found.append(_Found(_z(bad, mask), f"{name_a} and {name_b}", (feature_a, feature_b), mask, True))
+        if len(found) == MOST_PAIRS:
+            break
+    return found, n_pairs
+
+
+def _sizes(names: Sequence[str]) -> list[int]:
+    """How often each name occurs."""
+    return np.unique(list(names), return_counts=True)[1].tolist()
+
+
+class _Sums:
+    """Number of rows, sum and sum of squares of their outcomes, of many groups of rows at once."""
+
+    def __init__(self, n: Any, total: Any, squares: Any = None) -> None:
+        self.parts = (n, total, total if squares is None else squares)  # a 0 or 1 is its own square
+
+    def __sub__(self, other: _Sums) -> _Sums:
+        return _Sums(*(a - b for a, b in zip(self.parts, other.parts, strict=True)))
+
+    def against(self, rest: _Sums) -> Any:
+        """How many standard errors these rows' mean lies above that of the rest; 0 where a side is empty."""
+        (n, total, squares), (m, rest_total, rest_squares) = self.parts, rest.parts
+        with np.errstate(divide="ignore", invalid="ignore"):
+            inside, outside = total / n, rest_total / m
+            var_in, var_out = squares / n - inside**2, rest_squares / m - outside**2
+            middle = (total + rest_total) / (n + m)
+            pooled = ((squares + rest_squares) / (n + m) - middle**2) * (1 / n + 1 / m)
+            z = (inside - outside) / np.sqrt(np.maximum(var_in / (n - 1) + var_out / (m - 1), pooled))
+        return np.where((n > 1) & (m > 1) & np.isfinite(z), z, 0.0)
+
+
+def _z(bad: np.ndarray, mask: np.ndarray) -> float:
+    """How many standard errors the slice's mean outcome lies above that of the other rows.
+
+    The error is the larger one of Welch's and the pooled one: skewed outcomes then do not pass for a difference.
+    """
+    inside, whole = (_Sums(np.float64(len(v)), v.sum(), (v**2).sum()) for v in (bad[mask], bad))
+    return float(inside.against(whole - inside))
+
+
+def _p_worse(bad: np.ndarray, mask: np.ndarray, among: np.ndarray) -> float:
+    """Chance of a slice at least this bad among these rows if it were like the others of them.
+
+    Right and wrong: Fisher's exact test (1922), one-sided. Errors: the normal tail of `_z`.
+    """
+    values, inside = bad[among], mask[among]
+    if inside.all():
+        return 1.0
+    if _is_whole(bad):
+        return _fisher(int(values[inside].sum()), int(inside.sum()), int(values.sum()), len(values))
+    return math.erfc(_z(values, inside) / math.sqrt(2)) / 2
+
+
+def _is_whole(values: np.ndarray) -> bool:
+    """Whether the outcomes are right and wrong alone."""
+    return bool(((values == 0.0) | (values == 1.0)).all())
+
+
+def _fisher(wrong: int, n: int, all_wrong: int, n_all: int) -> float:
+    """Chance of at least `wrong` wrong rows among n drawn from n_all of which all_wrong are wrong (hypergeometric)."""
+    last = min(n, all_wrong)
+    if wrong <= max(0, n + all_wrong - n_all):
+        return 1.0
+
+    def log_ways(a: int, b: int) -> float:
+        return math.lgamma(a + 1) - math.lgamma(b + 1) - math.lgamma(a - b + 1)
+
+    first = log_ways(all_wrong, wrong) + log_ways(n_all - all_wrong, n - wrong) - log_ways(n_all, n)
+    k = np.arange(wrong, last, dtype=np.float64)
+    steps = np.log((all_wrong - k) * (n - k)) - np.log((k + 1) * (n_all - all_wrong - n + k + 1))
+    logs = first + np.r_[0.0, np.cumsum(steps)]
+    return float(min(1.0, np.exp(logs).sum()))
+
+
+def _quantile(p: float) -> float:
+    """Standard errors above which the normal distribution has the share p."""
+    return NormalDist().inv_cdf(1.0 - p)
+
+
+def _stories(found: Sequence[_Found], bad: np.ndarray, most: int) -> list[_Found]:
+    """The weakest slices, none of which is weak only for the rows of those before it."""
+    kept: list[_Found] = []
+    covered = np.zeros(len(bad), dtype=bool)
+    for entry in sorted(found, key=lambda f: (not f.stands_out, -f.z)):
+        if len(kept) == most:
+            break
+        if any((entry.mask & k.mask).sum() > _OVERLAP * (entry.mask | k.mask).sum() for k in kept):
+            continue
+        left = ~covered
+        least = _NEW_STORY if entry.stands_out else _STILL_WEAK
+        if (entry.mask & covered).any() and _z(bad[left], entry.mask[left]) < least:
+            continue
+        kept.append(entry)
+        if entry.stands_out:
+            covered |= entry.mask
+    return kept
+
+
+def _slice(found: _Found, outcomes: np.ndarray, tried: int, is_error: bool) -> Slice:
+    inside = outcomes[found.mask]
+    n, score, overall = len(inside), float(inside.mean()), float(outcomes.mean())
     if is_error:
         half = Z95 * float(inside.std(ddof=1)) / math.sqrt(n)
         low, high = max(0.0, score - half), score + half
     else:
         low, high = wilson(float(inside.sum()), n)
-    p = math.erfc(z / math.sqrt(2)) / 2
     return Slice(
-        name=name, feature=feature, n=n, share=n / len(values), score=score, low=low, high=high, overall=overall,
-        difference=score - overall, stands_out=p * tried < ALPHA,
+        name=found.name, feature=found.features[0], n=n, share=n / len(outcomes), score=score, low=low, high=high,
+        overall=overall, difference=score - overall, stands_out=found.stands_out, features=found.features, tried=tried,
     )  # fmt: skip
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
 import plotly.graph_objects as go
 
 from core.drift import words
+from core.performance.arrival import ArrivalCurve
 from core.performance.segments import Calibration, Confusion, Slice
-from core.plots.theme import SMALL, Palette, Scale, figure, mixed, plain, scale, tint, write
-from core.records import Candidate, Comparison
+from core.plots.frame import Point
+from core.plots.theme import SMALL, Palette, Scale, figure, mixed, plain, scale, thin, tint, write
+from core.records import Candidate, Comparison, EstimatePoint, Score
 
 ROW = 44  # pixels a row of name, dot and interval takes
 MOST_CANDIDATES = 14  # of a race that are drawn
+MOST_WRITTEN = 8  # classes of a confusion whose numbers are written into it
+MOST_STEPS = 200  # of the arrival curve that are drawn
+UNITS = ((172_800.0, 86_400.0, "days"), (7_200.0, 3_600.0, "h"), (120.0, 60.0, "min"), (0.0, 1.0, "s"))  # from, in s
 
 
 def slices(found: Sequence[Slice], *, colors: Palette, height: int = 240, lower_is_better: bool = False) -> go.Figure:
@@ -104,17 +110,16 @@ def confusion_matrix(found: Confusion, *, colors: Palette, height: int = 240) ->
                     for i, row in enumerate(found.counts)],
         hovertemplate="<b>%{z:.1%}</b>, %{customdata}<extra></extra>",
     )  # fmt: skip
-    small = k > 8  # the numbers of many classes only fit in the hover
-    for i in range(k):
-        for j in range(k):
-            share = found.shares[i][j]
-            if small or share is None:
-                continue
-            ink = colors.text if share < 0.6 or colors.mode == "dark" else "#FFFFFF"
-            fig.add_annotation(
-                x=j, y=i, showarrow=False, font={"size": SMALL, "color": ink},
-                text=f"{words.share(share)}<br><span style='font-size:11px'>{found.counts[i][j]:,}</span>",
-            )  # fmt: skip
+    # The numbers of many classes only fit in the hover. All at once: plotly copies what is there for each one added.
+    fig.layout.annotations = [
+        {
+            "x": j, "y": i, "showarrow": False,
+            "font": {"size": SMALL, "color": colors.text if share < 0.6 or colors.mode == "dark" else "#FFFFFF"},
+            "text": f"{words.share(share)}<br><span style='font-size:11px'>{found.counts[i][j]:,}</span>",
+        }
+        for i, row in enumerate(found.shares) if k <= MOST_WRITTEN
+        for j, share in enumerate(row) if share is not None
+    ]  # fmt: skip
     fig.update_xaxes(
         tickvals=list(range(k)),
         ticktext=names,
@@ -155,6 +160,82 @@ def calibration_curve(found: Calibration, *, colors: Palette, height: int = 240)
     for text, x, y, xa, ya in (("above: too timid", 0, 1, "left", "top"), ("below: too sure", 1, 0, "right", "bottom")):
         write(fig, colors, text, x, y, xref="paper", yref="paper", xanchor=xa, yanchor=ya, xshift=4 if x == 0 else -4)
     return fig
+
+
+def label_arrival(curve: ArrivalCurve, *, colors: Palette, height: int = 240) -> go.Figure:
+    """Share of the labels that came within how long, with its interval; flat to the end where rows still wait.
+
+    Raises:
+        ValueError: no label has come.
+    """
+    if not curve.delays_s:
+        raise ValueError("No label has come yet: there is nothing to draw.")
+    last = curve.delays_s[-1]
+    end = max(last, min(curve.followed_s, 1.5 * last) if last else curve.followed_s) or 1.0
+    size, unit = next((size, unit) for least, size, unit in UNITS if end >= least)
+    kept = thin(curve.share_arrived, MOST_STEPS)
+    xs = [_short(s) for s in (0.0, *(curve.delays_s[i] / size for i in kept), end / size)]
+    shares, low, high = (
+        [0.0, *(_short(side[i]) for i in kept), _short(side[-1])]
+        for side in (curve.share_arrived, curve.low, curve.high)
+    )
+    fig = figure(colors, height=height, bottom=44, hover="closest")
+    fig.update_xaxes(
+        {**scale([0.0, end / size], floor=0.0, pad=0.02).axis(), "title": _title(f"{unit} after the row", colors)}
+    )
+    fig.update_yaxes(range=[0.0, 1.04], tick0=0.0, dtick=0.25, tickformat=".0%")
+    for side, fill in ((low, None), (high, "tonexty")):
+        fig.add_scatter(
+            x=xs, y=side, mode="lines", line={"width": 0, "shape": "hv"}, hoverinfo="skip", fill=fill,
+            fillcolor=tint(colors.current, 0.14),
+        )  # fmt: skip
+    fig.add_scatter(
+        x=xs, y=shares, mode="lines", line={"color": colors.current, "width": 2.2, "shape": "hv"},
+        customdata=[f"{a:.0%}–{b:.0%}" for a, b in zip(low, high, strict=True)],
+        hovertemplate=f"within %{{x:.3g}} {unit} <b>%{{y:.0%}}</b> (%{{customdata}})<extra></extra>",
+    )  # fmt: skip
+    if curve.median_s is not None:
+        fig.add_shape(
+            type="line", x0=curve.median_s / size, x1=curve.median_s / size, y0=0, y1=0.5,
+            line={"color": colors.muted, "width": 1.2, "dash": "dot"},
+        )  # fmt: skip
+        write(fig, colors, "half", curve.median_s / size, 0, xanchor="left", yanchor="bottom", xshift=4)
+    told = words.share(curve.share_arrived[-1])
+    above = curve.share_arrived[-1] < 0.8
+    write(
+        fig, colors, f"<b>{told}</b> arrived", 1, curve.share_arrived[-1], xref="paper", xanchor="right",
+        yanchor="bottom" if above else "top", yshift=4 if above else -6, color=colors.current,
+    )  # fmt: skip
+    return fig
+
+
+def estimated_points(estimates: Sequence[EstimatePoint], metric: str) -> list[Point]:
+    """The estimates of one metric as the dashed line of `performance_over_time`; what could not be estimated is a gap."""
+    none = Score(metric=metric, value=None)
+    return [
+        Point(at=p.at, value=s.value, low=s.low, high=s.high, n=p.n, version=p.model_version, rows_seen=p.rows_seen)
+        for p in estimates
+        for s in (p.estimates.get(metric, none),)
+    ]
+
+
+def light(points: Sequence[Point]) -> list[Point]:
+    """The points with no more digits than a chart shows: what the browser is sent is half as long."""
+    return [
+        dataclasses.replace(
+            p, at=p.at.replace(microsecond=0), value=_short(p.value), low=_short(p.low), high=_short(p.high)
+        )
+        for p in points
+    ]
+
+
+@overload
+def _short(value: float) -> float: ...
+@overload
+def _short(value: None) -> None: ...
+def _short(value: float | None) -> float | None:
+    """Five digits of a number; None stays None."""
+    return None if value is None else float(f"{value:.5g}")
 
 
 def probabilities(

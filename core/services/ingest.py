@@ -26,7 +26,7 @@ from core.data.files import read_table
 from core.data.samples import SAMPLES, sample_path
 from core.data.synthetic import drift_from_document
 from core.data.synthetic import generate as generate_frame
-from core.drift.profile import profile
+from core.drift.profile import profile, to_bytes
 from core.errors import BadInput, Conflict, FieldProblem, NotFound, TooLarge
 from core.records import ROW_ID, ROW_TIME, BatchInfo, FeatureKind, FeatureSchema, Label, ProjectInfo, Task
 from core.services.jobs import SEAL_AGE, SEAL_ROWS
@@ -230,7 +230,7 @@ def _store(
     # The number is part of generated ids, so it is taken before the file is written; a crash in between leaves a gap.
     with ws.database.write() as session:
         number = (session.scalar(select(func.max(Batch.number)).where(Batch.project_id == project.id)) or 0) + 1
-    summary = profile(table, schema)
+    summary = to_bytes(profile(table, schema))
     first_at, last_at = times.min().to_pydatetime(), times.max().to_pydatetime()
     labelled_mask = history.is_labelled(y, schema.task)
     stored = table.copy(deep=False)

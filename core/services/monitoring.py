@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -12,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from core.errors import NotFound
 from core.learning.policy import decide, policy_from_document
+from core.performance.realised import Z95
 from core.records import (
     ROW_ID,
     ROW_TIME,
@@ -20,8 +24,10 @@ from core.records import (
     Comparison,
     CycleReport,
     Decision,
+    DriftPart,
     DriftReport,
     DriftScore,
+    EstimatePoint,
     Evidence,
     Firing,
     ModelVersion,
@@ -32,7 +38,7 @@ from core.records import (
 )
 from core.services import ingest, jobs
 from core.storage import history, registry
-from core.storage.tables import Cycle, DriftRun, Job, ModelEvent, ModelRow, PerformanceRun
+from core.storage.tables import Cycle, DriftRun, EstimateRun, Job, ModelEvent, PerformanceRun
 from core.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -40,7 +46,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LOOKED_AT = 5  # rows of a batch that are read for each wanted row that is labelled and was predicted in time
-WINDOW_ROWS = 5_000  # rows of a reference or current window that a frame-based drift measure reads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +130,68 @@ def performance_history(
         return [_point(row) for row in session.scalars(statement.order_by(PerformanceRun.id.desc()).limit(limit))][::-1]
 
 
+def estimates(ws: Workspace, project_id: int, *, limit: int = 2_000) -> list[EstimatePoint]:
+    """Scores estimated without labels, in the order of the rows, each with what the labels said later and how far
+    the estimates before it could be trusted.
+
+    A batch is graded on the labelled rows that were measured first; fewer labels than estimated rows widen the doubt.
+    """
+    with ws.database.read() as session:
+        rows = session.scalars(
+            select(EstimateRun).where(EstimateRun.project_id == project_id).order_by(EstimateRun.id.desc()).limit(limit)
+        ).all()[::-1]
+        measured: dict[int, PerformanceRun] = {}
+        statement = select(PerformanceRun).where(
+            PerformanceRun.project_id == project_id, PerformanceRun.role == "champion"
+        )
+        for run in session.scalars(statement.order_by(PerformanceRun.id.desc()).limit(2 * limit)):
+            if run.batch_id is not None:
+                measured[run.batch_id] = run
+        return graded(
+            [
+                EstimatePoint(
+                    at=row.at,
+                    rows_seen=row.rows_seen,
+                    n=row.n,
+                    batch_id=row.batch_id,
+                    cycle_id=row.cycle_id,
+                    model_version=row.model_version,
+                    estimates={metric: _score(document) for metric, document in row.scores.items()},
+                    realised={},
+                    trust={},
+                )
+                for row in rows
+            ],
+            {batch_id: (run.n, run.scores) for batch_id, run in measured.items()},
+        )
+
+
+def graded(points: Sequence[EstimatePoint], measured: Mapping[int, tuple[int, dict[str, Any]]]) -> list[EstimatePoint]:
+    """The points with what the labels said of each, and the trust that this gives, in the order of the labels.
+
+    Args:
+        measured: batch id -> labelled rows, metric -> Score document.
+    """
+    from core.performance.estimated import trust_of
+
+    z_scores: dict[str, list[float]] = {}
+    told: list[EstimatePoint] = []
+    for point in points:
+        realised: dict[str, float] = {}
+        n, scores = measured.get(point.batch_id or 0, (0, {}))
+        for metric, estimate in point.estimates.items():
+            found = (scores.get(metric) or {}).get("value")
+            if found is None or estimate.value is None or estimate.low is None or estimate.high is None:
+                continue
+            realised[metric] = found
+            # The band is that of the rows estimated; fewer of them labelled leave more to chance.
+            spread = (estimate.high - estimate.low) / (2 * Z95) * math.sqrt(max(1.0, point.n / max(n, 1)))
+            z_scores.setdefault(metric, []).append((found - estimate.value) / max(spread, 1e-9))
+        trust = {metric: dataclasses.asdict(trust_of(z_scores.get(metric, []))) for metric in point.estimates}
+        told.append(dataclasses.replace(point, realised=realised, trust=trust))
+    return told
+
+
 def drift_from(document: dict[str, Any]) -> DriftReport:
     """A stored drift report."""
 
@@ -134,16 +201,16 @@ def drift_from(document: dict[str, Any]) -> DriftReport:
         )
 
     def drift_score(d: dict[str, Any] | None) -> DriftScore | None:
-        return None if d is None else DriftScore(**d)
+        return None if d is None else DriftScore(**{**d, "parts": tuple(DriftPart(**p) for p in d.get("parts", ()))})
 
     return DriftReport(
         reference=window(document["reference"]),
         current=window(document["current"]),
-        scores=tuple(DriftScore(**d) for d in document["scores"]),
+        scores=tuple(s for s in map(drift_score, document["scores"]) if s is not None),
         prediction=drift_score(document.get("prediction")),
         label=drift_score(document.get("label")),
         multivariate=document.get("multivariate"),
-        explanation=document.get("explanation"),
+        **{k: document.get(k) for k in ("explanation", "segment", "importance", "attribution", "reconstruction")},
     )
 
 
@@ -204,7 +271,8 @@ def cycle_from(row: Cycle) -> CycleReport:
 
 def evidence_from(document: dict[str, Any]) -> Evidence:
     """Stored evidence as a record."""
-    return Evidence(**{**document, "drifted": tuple(document.get("drifted", ()))})
+    lists = {name: tuple(document.get(name, ())) for name in ("drifted", "error_alarms")}
+    return Evidence(**{**document, **lists})
 
 
 def cycles(ws: Workspace, project_id: int, *, limit: int = 50, offset: int = 0) -> tuple[list[CycleReport], int]:
@@ -360,73 +428,6 @@ def overview(ws: Workspace, project: ProjectInfo, now: datetime) -> Overview:
     )
 
 
-def drift_windows(
-    ws: Workspace, project: ProjectInfo, *, n: int = WINDOW_ROWS, current_rows: int | None = None
-) -> tuple[pd.DataFrame, pd.DataFrame, Window, Window] | None:
-    """Feature frames of the champion's reference and of the newest rows, with their windows; None without both.
-
-    The reference is the newest n of the rows that the champion learnt from; current are the newest rows stored after
-    those, or simply the newest batch when the champion has seen everything.
-    """
-    if project.schema is None or project.champion is None:
-        return None
-    reader = history.History(ws, project.id, project.schema)
-    with ws.database.read() as session:
-        model = session.scalar(
-            select(ModelRow).where(ModelRow.project_id == project.id, ModelRow.version == project.champion)
-        )
-        learnt = set(model.batch_ids or ()) if model else set()
-        cycle_batches = (
-            session.scalar(
-                select(Cycle.batch_ids)
-                .where(Cycle.project_id == project.id, Cycle.batch_ids.is_not(None), Cycle.evidence.is_not(None))
-                .order_by(Cycle.id.desc())
-                .limit(1)
-            )
-            or []
-        )
-    current_ids = {b.id for b in reader.batches if b.id in set(cycle_batches)} or (
-        {reader.batches[0].id} if reader.batches else set()
-    )
-    reference = window_frame(reader, learnt - current_ids or learnt, n)
-    current = window_frame(reader, current_ids, current_rows or n)
-    if reference is None or current is None:
-        return None
-    names = list(project.schema.names)
-    return (
-        reference[names],
-        current[names],
-        window_of("reference", reference, f"the {len(reference):,} rows v{project.champion} learnt from"),
-        window_of("current", current, f"the newest {len(current):,} rows"),
-    )
-
-
-def window_frame(reader: history.History, batch_ids: set[int], n: int) -> pd.DataFrame | None:
-    """The newest n rows of some batches in stream order (ids, times, features); None when there are none."""
-    import pandas as pd
-
-    frames: list[pd.DataFrame] = []
-    found = 0
-    for batch in reader.batches:
-        if batch.id in batch_ids and found < n:
-            frame, _ = reader.frame(batch, last=n - found)
-            frames.append(frame)
-            found += len(frames[-1])
-    return pd.concat(frames[::-1], ignore_index=True) if frames else None
-
-
-def window_of(name: str, frame: pd.DataFrame, description: str) -> Window:
-    """The record of a window frame."""
-    times = frame[ROW_TIME]
-    return Window(
-        name=name,
-        n_rows=len(frame),
-        first_at=times.min().to_pydatetime(),
-        last_at=times.max().to_pydatetime(),
-        description=description,
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
     """Labelled rows with the predictions that were made before their labels were known."""
@@ -440,8 +441,14 @@ class Judged:
     times: pd.Series
 
 
-def labelled_with_predictions(ws: Workspace, project: ProjectInfo, *, n: int = 2_000) -> Judged | None:
-    """The newest n labelled rows that were predicted in time, in stream order; None when there are none."""
+def labelled_with_predictions(
+    ws: Workspace, project: ProjectInfo, *, n: int = 2_000, but: frozenset[int] = frozenset()
+) -> Judged | None:
+    """The newest n labelled rows that were predicted in time, in stream order; None when there are none.
+
+    Args:
+        but: ids of batches that are left out.
+    """
     import numpy as np
     import pandas as pd
 
@@ -453,7 +460,7 @@ def labelled_with_predictions(ws: Workspace, project: ProjectInfo, *, n: int = 2
     for batch in reader.batches:
         if found >= n:
             break
-        if batch.labelled == 0 and not reader.has_late_labels:
+        if batch.id in but or (batch.labelled == 0 and not reader.has_late_labels):
             continue
         last = LOOKED_AT * n  # of a large batch the last rows will do
         scores = reader.scores(batch, last=last)

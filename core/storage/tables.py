@@ -109,7 +109,7 @@ class Batch(Base):
     undone_at: Mapped[datetime | None]
     undone_by: Mapped[str | None] = mapped_column(String(200))
     digest: Mapped[str] = mapped_column(String(64), index=True)  # of the rows as given: knows a file that comes twice
-    profile: Mapped[dict[str, Any] | None]
+    profile: Mapped[bytes | None]  # core.drift.profile: mergeable summary of every feature; None = not made yet
     problems: Mapped[list[Any] | None]
     # Predictions made before the labels were known: one more Parquet file, row for row.
     scores_path: Mapped[str | None] = mapped_column(Text)
@@ -186,6 +186,22 @@ class PerformanceRun(Base):
     at: Mapped[datetime]  # instant of the newest row
     created_at: Mapped[datetime]
     scores: Mapped[dict[str, Any]]  # metric -> Score document
+
+
+class EstimateRun(Base):
+    """Scores of the serving model on one batch as estimated before its labels were known; never rewritten."""
+
+    __tablename__ = "estimate_runs"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    cycle_id: Mapped[int | None] = mapped_column(ForeignKey("cycles.id", ondelete="SET NULL"))
+    batch_id: Mapped[int | None] = mapped_column(ForeignKey("batches.id", ondelete="SET NULL"))
+    model_version: Mapped[int | None]
+    n: Mapped[int]
+    rows_seen: Mapped[int]  # rows of the project up to and with these
+    at: Mapped[datetime]  # instant of the newest row
+    created_at: Mapped[datetime]
+    scores: Mapped[dict[str, Any]]  # metric -> Score document: value and 95 % band
 
 
 class Cycle(Base):

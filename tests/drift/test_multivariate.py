@@ -1,4 +1,4 @@
-"""The domain classifier and the sentence of the shallow tree."""
+"""The domain classifier, the reconstruction from principal components, and the sentence of the shallow tree."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from scipy.stats import binom
 from sklearn.metrics import roc_auc_score
 
 from core.drift.explain import explain
-from core.drift.multivariate import delong, domain_classifier
+from core.drift.multivariate import delong, domain_classifier, pca_reconstruction
 from core.drift.univariate import measure_drift
-from core.errors import NotEnoughRows
+from core.errors import BadInput, NotEnoughRows
 from core.records import Feature, FeatureSchema
 
 SCHEMA = FeatureSchema(
@@ -133,3 +133,144 @@ def test_columns_without_values_or_without_variety_do_no_harm() -> None:
     b["temperature"] = 4.0
     assert domain_classifier(a, b, SCHEMA)["auc"] == 1.0
     assert explain(a, b, SCHEMA) == "100 % of the change is temperature > 3.50: 0 % → 100 % of rows"
+
+
+def normal(rng: np.random.Generator, n: int, features: int, correlation: float = 0.0) -> pd.DataFrame:
+    """Standard normal columns; the first two go together."""
+    x = rng.normal(size=(n, features))
+    x[:, 1] = correlation * x[:, 0] + np.sqrt(1 - correlation**2) * x[:, 1]
+    return pd.DataFrame(x, columns=[f"x{j}" for j in range(features)])
+
+
+def numeric(features: int) -> FeatureSchema:
+    return FeatureSchema(
+        task="binary", target="y", features=tuple(Feature(name=f"x{j}", kind="numeric") for j in range(features))
+    )
+
+
+@pytest.mark.parametrize(("features", "seeds"), [(2, 12), (30, 3)])
+def test_a_new_correlation_is_found_among_5000_rows(features: int, seeds: int) -> None:
+    for seed in range(seeds):
+        rng = np.random.default_rng(seed)
+        a, b = normal(rng, 5_000, features), normal(rng, 5_000, features, 0.6)
+        found = domain_classifier(a, b, numeric(features), seed=seed)
+        # The best possible AUC is 0.66; the gate is 0.55 and its standard error 0.007.
+        assert found["drifted"] and found["auc"] > 0.6 and set(list(found["features"])[:2]) == {"x0", "x1"}
+
+
+def test_equal_windows_of_5000_rows_are_not_told_apart() -> None:
+    rng = np.random.default_rng(13)
+    # The gate is 7 standard errors away.
+    assert not any(
+        domain_classifier(normal(rng, 5_000, 3, 0.6), normal(rng, 5_000, 3, 0.6), numeric(3), seed=s)["drifted"]
+        for s in range(12)
+    )
+
+
+def structured(rng: np.random.Generator, n: int, sign: float = 1.0) -> pd.DataFrame:
+    """Six columns of two sources, and a category of the first one."""
+    hidden = rng.normal(size=(n, 2))
+    x = hidden @ np.array([[1, 2, 1, -1, 0, 0.5], [0, 1, -1, 1, 2, 1.0]]) + 0.5 * rng.normal(size=(n, 6))
+    frame = pd.DataFrame(x, columns=[f"x{j}" for j in range(6)])
+    frame["x1"] *= sign
+    frame["site"] = pd.Series(np.where(hidden[:, 0] > 0.5, "east", "west"), dtype="str")
+    return frame
+
+
+STRUCTURE = FeatureSchema(
+    task="binary", target="y", features=(*numeric(6).features, Feature(name="site", kind="categorical"))
+)
+
+
+def test_rows_that_the_old_structure_does_not_fit_are_found() -> None:
+    rng = np.random.default_rng(14)
+    a = structured(rng, 2_000)
+    found = pca_reconstruction(a, structured(rng, 1_000, -1.0), STRUCTURE, seed=0)
+    assert found["drifted"] and found["error_current"] > found["high"] > found["error_reference"] > found["low"]
+    assert 1 <= found["components"] < 7
+    assert found["reason"].startswith("features no longer go together as before: reconstruction error")
+    calm = pca_reconstruction(a, structured(rng, 1_000), STRUCTURE, seed=0)
+    assert not calm["drifted"] and calm["low"] <= calm["error_current"] <= calm["high"]
+    tight = structured(rng, 1_000)
+    tight[[f"x{j}" for j in range(6)]] *= 0.3
+    assert "more than before" in pca_reconstruction(a, tight, STRUCTURE, seed=0)["reason"]
+
+
+def test_equal_structure_is_seldom_called_drift() -> None:
+    rng = np.random.default_rng(15)
+    alarms = sum(
+        pca_reconstruction(structured(rng, 600), structured(rng, 400), STRUCTURE, seed=s)["drifted"] for s in range(150)
+    )
+    # Three standard errors: 0.27 % of normal means; the chunks' deviation is uncertain, so 1 % is granted.
+    assert alarms <= binom.ppf(1 - 1e-4, 150, 0.01)
+
+
+def test_what_the_reconstruction_cannot_judge_it_says() -> None:
+    rng = np.random.default_rng(16)
+    a = structured(rng, 200)
+    few = pca_reconstruction(a, a.head(37), STRUCTURE, seed=0)
+    assert few["reason"] == "not judged: 37 rows, needs 100 in each window" and not few["drifted"]
+    assert [few[k] for k in ("error_reference", "error_current", "low", "high", "components")] == [None] * 5
+    flat = a.assign(**{name: 1.0 for name in a if name != "x0"}).assign(site="east")
+    assert pca_reconstruction(flat, a, STRUCTURE)["reason"] == "not judged: 1 feature with more than one value, needs 2"
+    with pytest.raises(BadInput, match="chunks is 2"):
+        pca_reconstruction(a, a, STRUCTURE, chunks=2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"temperature": np.nan, "site": None},
+        {"temperature": np.inf, "noise": -np.inf},
+        {"temperature": 1e308, "noise": -1e308},
+        {"noise": 5e-324},
+        {"site": "never seen"},
+        {"temperature": "text", "site": 3.5},
+        {"temperature": True},
+    ],
+)
+def test_columns_of_any_content_are_answered(change: dict) -> None:
+    rng = np.random.default_rng(17)
+    a, b = rows(rng, 200), rows(rng, 200).assign(**change)
+    for pair in ((a, b), (b, a), (b, b)):
+        told, fits = domain_classifier(*pair, SCHEMA), pca_reconstruction(*pair, SCHEMA)
+        assert 0 <= told["low"] <= told["auc"] <= told["high"] <= 1
+        assert fits["reason"] and (fits["low"] is None or fits["low"] <= fits["high"] < np.inf)
+    assert not told["drifted"] and not fits["drifted"]
+
+
+def test_wild_cells_are_answered() -> None:
+    rng = np.random.default_rng(18)
+    cells = np.array([1, "1", True, 2.5, None, "x", (1, 2), [3], np.inf], dtype=object)
+    a = rows(rng, 300).assign(site=cells[rng.integers(0, 9, 300)], noise=cells[rng.integers(0, 9, 300)])
+    b = rows(rng, 300).assign(site=cells[rng.integers(0, 9, 300)], noise=cells[rng.integers(0, 9, 300)])
+    assert not domain_classifier(a, b, SCHEMA)["drifted"] and not pca_reconstruction(a, b, SCHEMA)["drifted"]
+    b.loc[0, "temperature"] = 1e308
+    assert not pca_reconstruction(a, b, SCHEMA)["drifted"]
+    assert not domain_classifier(a, b.drop(columns="site"), SCHEMA)["drifted"]
+
+
+def test_ids_with_100000_values_do_no_harm() -> None:
+    rng = np.random.default_rng(19)
+    a, b = rows(rng, 100_000), rows(rng, 100_000)
+    for same, n in ((True, 100_000), (False, 100_000), (False, 500)):
+        a, b = a.head(n), b.head(n)
+        a["site"] = [f"a{i}" for i in range(n)]
+        b["site"] = a["site"] if same else [f"b{i}" for i in range(n)]
+        assert not domain_classifier(a, b, SCHEMA)["drifted"] and not pca_reconstruction(a, b, SCHEMA)["drifted"]
+        assert explain(a, b, SCHEMA) is None
+
+
+def test_a_feature_of_many_categories_is_used() -> None:
+    rng = np.random.default_rng(20)
+    many = np.array([f"s{i}" for i in range(300)])
+    a = rows(rng, 4_000).assign(site=many[rng.integers(0, 200, 4_000)])
+    b = rows(rng, 4_000).assign(site=many[rng.integers(100, 300, 4_000)])
+    found = domain_classifier(a, b, SCHEMA)
+    assert found["drifted"] and found["auc"] > 0.7 and list(found["features"]) == ["site"]
+
+
+def test_one_row_is_too_few() -> None:
+    rng = np.random.default_rng(21)
+    with pytest.raises(NotEnoughRows, match="found 1"):
+        domain_classifier(rows(rng).head(1), rows(rng), SCHEMA)

@@ -39,7 +39,12 @@ FIRES = {
     "below_threshold": ({"score": 0.79, "recent_mean": None}, {"score": 0.8, "recent_mean": None}),
     # .9 - 2.33 sqrt(.09 / 500) = .8687
     "below_recent_mean": ({"score": 0.868}, {"score": 0.869}),
+    "estimated_below": (
+        {"score": None, "recent_mean": None, "estimated": 0.75, "estimated_low": 0.7, "estimated_high": 0.79},
+        {"score": None, "recent_mean": None, "estimated": 0.75, "estimated_low": 0.7, "estimated_high": 0.8},
+    ),
     "change_found": ({"change_found": True}, {"change_found": False}),
+    "error_alarm": ({"error_alarms": ("ADWIN: the error rose",)}, {"error_alarms": ()}),
     "drift_share": ({"share_drifted": 0.3, "drifted": ("a",)}, {"share_drifted": 0.29}),
     "new_labels": ({"labels_since_race": 500}, {"labels_since_race": 499}),
     "age": ({"seconds_since_race": 3600.0}, {"seconds_since_race": 3599.0}),
@@ -62,6 +67,14 @@ def test_every_trigger_fires_at_its_bound_and_not_before_it(trigger: str) -> Non
     assert decide(replace(QUIET, **short), EVERY).action == "nothing"
 
 
+def test_an_estimate_that_labels_contradict_or_make_needless_fires_nothing() -> None:
+    bad = {"score": None, "recent_mean": None, "estimated": 0.5, "estimated_low": 0.45, "estimated_high": 0.55}
+    only = replace(EVERY, triggers=("estimated_below",))
+    assert decide(replace(QUIET, **bad, estimate_trusted=True), only).action != "nothing"
+    assert decide(replace(QUIET, **bad, estimate_trusted=False), only).action == "nothing"
+    assert decide(replace(QUIET, **{**bad, "score": 0.9}), only).action == "nothing"
+
+
 @pytest.mark.parametrize("trigger", TRIGGERS)
 def test_a_trigger_that_the_policy_does_not_name_does_not_fire(trigger: str) -> None:
     others = replace(EVERY, triggers=tuple(name for name in TRIGGERS if name != trigger))
@@ -72,7 +85,7 @@ def test_a_trigger_that_the_policy_does_not_name_does_not_fire(trigger: str) -> 
 def test_stored_evidence_and_policy_give_the_stored_decision(trigger: str) -> None:
     evidence = replace(QUIET, **FIRES[trigger][0])
     stored = to_document(evidence)
-    again = Evidence(**{**stored, "drifted": tuple(stored["drifted"])})
+    again = Evidence(**{**stored, "drifted": tuple(stored["drifted"]), "error_alarms": tuple(stored["error_alarms"])})
     assert decide(again, policy_from_document(policy_to_document(EVERY))) == decide(evidence, EVERY)
 
 

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 from sklearn import metrics as reference
 
+from core.drift.multivariate import delong
 from core.performance.realised import (
     METRICS,
     higher_is_better,
+    macro_auc,
     mcnemar_exact,
     measure,
     metrics_of,
     paired_difference,
+    past_error,
+    pooled,
     wilson,
 )
+from core.records import EstimatePoint, Score
 
 CLASSES = {"binary": [0, 1], "multiclass": ["ant", "bee", "fly"]}
 
@@ -40,7 +47,9 @@ SKLEARN = {
     "mcc": lambda t, p, q, c: reference.matthews_corrcoef(t, p),
     "log_loss": lambda t, p, q, c: reference.log_loss(t, q, labels=c),
     "brier": lambda t, p, q, c: reference.brier_score_loss(t, q, labels=c, scale_by_half="auto"),
-    "roc_auc": lambda t, p, q, c: reference.roc_auc_score(t, q[:, 1]),
+    "roc_auc": lambda t, p, q, c: reference.roc_auc_score(
+        t, q[:, 1] if len(c) == 2 else q, multi_class="ovr", average="macro", labels=c
+    ),
     "mae": lambda t, p, q, c: reference.mean_absolute_error(t, p),
     "rmse": lambda t, p, q, c: reference.root_mean_squared_error(t, p),
     "r2": lambda t, p, q, c: reference.r2_score(t, p),
@@ -60,7 +69,7 @@ def test_every_metric_equals_sklearn_and_lies_in_its_interval(metric: str, task:
     assert score.low is not None and score.high is not None
     assert score.low < score.value < score.high
     assert score.n == len(true)
-    assert score.method == ("Wilson 95 %" if metric == "accuracy" else "bootstrap 95 %")
+    assert score.method == {"accuracy": "Wilson 95 %", "roc_auc": "DeLong 95 %"}.get(metric, "bootstrap 95 %")
 
 
 def test_tied_scores_count_half_in_roc_auc() -> None:
@@ -68,6 +77,148 @@ def test_tied_scores_count_half_in_roc_auc() -> None:
     last = np.array([0.2, 0.2, 0.7, 0.7, 0.9, 0.2])
     score = measure("binary", true, last > 0.5, np.column_stack([1 - last, last]), [0, 1], metrics=["roc_auc"])
     assert score.score("roc_auc").value == pytest.approx(reference.roc_auc_score(true, last), abs=1e-12)
+
+
+def test_text_labels_absent_classes_and_ties_agree_with_sklearn() -> None:
+    rng = np.random.default_rng(11)
+    classes = ["ant", "bee", "fly", "wasp"]
+    true = rng.choice(["ant", "fly", "wasp"], 400)  # no bee occurs
+    proba = np.round(rng.dirichlet(np.ones(4), 400) + 0.4 * (true[:, None] == np.array(classes)), 1)  # many ties
+    proba /= proba.sum(axis=1, keepdims=True)
+    pred = np.array(classes)[proba.argmax(axis=1)]
+    found = measure("multiclass", true, pred, proba, classes)
+    one_by_one = [reference.roc_auc_score(true == c, proba[:, classes.index(c)]) for c in ("ant", "fly", "wasp")]
+    assert found.score("roc_auc").value == pytest.approx(np.mean(one_by_one), abs=1e-9)
+    assert found.score("macro_f1").value == pytest.approx(reference.f1_score(true, pred, average="macro"), abs=1e-9)
+    assert found.score("kappa").value == pytest.approx(reference.cohen_kappa_score(true, pred), abs=1e-9)
+    assert found.score("mcc").value == pytest.approx(reference.matthews_corrcoef(true, pred), abs=1e-9)
+    assert found.score("log_loss").value == pytest.approx(reference.log_loss(true, proba, labels=classes), abs=1e-9)
+    recalls = reference.recall_score(true, pred, average=None, labels=["ant", "fly", "wasp"])
+    assert found.score("balanced_accuracy").value == pytest.approx(recalls.mean(), abs=1e-9)
+    two = np.where(true == "ant", "no", "yes")
+    said = np.column_stack([proba[:, 0], 1 - proba[:, 0]])
+    binary = measure("binary", two, np.where(said[:, 1] > 0.5, "yes", "no"), said, ["no", "yes"])
+    assert binary.score("roc_auc").value == pytest.approx(reference.roc_auc_score(two, said[:, 1]), abs=1e-9)
+
+
+def test_the_standard_error_of_an_auc_is_delongs() -> None:
+    rng = np.random.default_rng(12)
+    inside = rng.random(300) < 0.3
+    score = np.round(rng.normal(size=300) + inside, 1)
+    area, spread = macro_auc(inside[None], score[None])
+    assert (area, spread) == pytest.approx(delong(score[inside], score[~inside]), abs=1e-12)
+    # The two sides of one question are the same question: the mean of both is no surer than one.
+    both = macro_auc(np.array([inside, ~inside]), np.array([score, -score]))
+    assert both == pytest.approx((area, spread), abs=1e-12)
+
+
+def test_the_interval_of_a_macro_auc_holds_the_truth_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(13)
+
+    def drawn(n: int) -> tuple[np.ndarray, np.ndarray]:
+        codes = rng.choice(3, n, p=[0.5, 0.3, 0.2])
+        raw = np.exp(rng.normal(size=(n, 3)) + 0.9 * np.eye(3)[codes])
+        return codes, raw / raw.sum(axis=1, keepdims=True)
+
+    def auc(n: int) -> Score:
+        codes, proba = drawn(n)
+        return measure("multiclass", codes, codes, proba, [0, 1, 2], metrics=["roc_auc"]).score("roc_auc")
+
+    truth, runs = auc(400_000).value, 300
+    assert truth is not None
+    held = sum((s.low or 0.0) <= truth <= (s.high or 1.0) for s in (auc(200) for _ in range(runs)))
+    # 95 % of 300, four standard deviations (3.8 runs each) allowed below; never so wide that it says nothing.
+    assert held >= 0.95 * runs - 4 * math.sqrt(runs * 0.95 * 0.05)
+    assert held < runs
+
+
+def test_an_auc_without_spread_or_with_one_row_on_a_side_still_has_its_doubt() -> None:
+    true = np.array([0] * 20 + [1] * 10)
+    perfect = measure("binary", true, true, np.column_stack([1 - true, true]), [0, 1], metrics=["roc_auc"])
+    found = perfect.score("roc_auc")
+    assert (found.value, found.high, found.method) == (1.0, 1.0, "Wilson 95 % on pairs")
+    assert found.low == pytest.approx(wilson(10, 10)[0])
+    lone = np.array([0] * 20 + [1])
+    last = np.r_[np.linspace(0.1, 0.9, 20), 0.8]
+    single = measure("binary", lone, lone, np.column_stack([1 - last, last]), [0, 1], metrics=["roc_auc"])
+    found = single.score("roc_auc")
+    assert found.value is not None and found.low == 0.0 and found.high == 1.0
+
+
+def test_an_auc_that_cannot_be_told_says_why() -> None:
+    def why(task: str, true: list, proba: object, classes: list) -> str:
+        score = measure(task, true, true, proba, classes, metrics=["roc_auc"]).score("roc_auc")  # type: ignore[arg-type]
+        assert score.value is None
+        return score.reason
+
+    assert why("multiclass", ["a", "a"], np.full((2, 3), 1 / 3), ["a", "b", "c"]) == "Only one class among these rows."
+    assert why("binary", ["a", "z"], np.full((2, 2), 0.5), ["a", "b"]) == "A class occurs that the model does not know."
+    assert why("binary", ["a", "b"], np.ones((2, 1)), ["a"]) == "Needs two classes, the model knows 1."
+    assert "not a finite number" in why("binary", ["a", "b"], np.full((2, 2), np.nan), ["a", "b"])
+
+
+def test_a_class_unknown_to_the_model_is_ranked_by_chance() -> None:
+    true = np.array(["a", "b", "z"] * 10)
+    proba = np.tile([[0.9, 0.1], [0.1, 0.9], [0.5, 0.5]], (10, 1))
+    found = measure("multiclass", true, true, proba, ["a", "b"], metrics=["roc_auc"]).score("roc_auc")
+    assert found.value == pytest.approx((1 + 1 + 0.5) / 3)
+
+
+def test_values_that_are_not_finite_are_told_and_not_shown() -> None:
+    found = measure("binary", [0, 1], [0, 1], np.full((2, 2), np.nan), [0, 1])
+    assert found.score("log_loss").value is None and "not a finite number" in found.score("log_loss").reason
+    assert found.score("accuracy").value == 1.0
+
+
+# --- several portions of rows -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "log_loss", "brier", "mae", "rmse"])
+def test_portions_put_together_give_the_score_of_all_rows(metric: str) -> None:
+    cuts = [0, 30, 31, 180, 400]
+    if metric in ("mae", "rmse"):
+        rng = np.random.default_rng(14)
+        true = rng.normal(size=400)
+        given: tuple = ("regression", true, true + rng.normal(0, 2, 400), None, None)
+    else:
+        true, pred, proba, classes = classified("multiclass", 400)
+        given = ("multiclass", true, pred, proba, classes)
+
+    def of(rows: slice) -> Score:
+        task, true, pred, proba, classes = given
+        part = None if proba is None else proba[rows]
+        return measure(task, true[rows], pred[rows], part, classes, metrics=[metric]).score(metric)
+
+    together = pooled([of(slice(a, b)) for a, b in itertools.pairwise(cuts)])
+    whole = of(slice(None))
+    assert together.value == pytest.approx(whole.value, abs=1e-12) and together.n == 400
+    assert together.low is not None and together.high is not None and whole.low is not None and whole.high is not None
+    assert together.high - together.low == pytest.approx(whole.high - whole.low, rel=0.25)
+
+
+def test_a_metric_that_needs_all_rows_at_once_is_not_put_together() -> None:
+    parts = [Score(metric="kappa", value=v, low=v - 0.1, high=v + 0.1, n=50) for v in (0.4, 0.6)]
+    found = pooled(parts)
+    assert found.value is None and found.n == 100 and "2 portions" in found.reason
+    assert pooled(parts[:1]) == parts[0]
+    untold = Score(metric="mae", value=None, n=0, reason="No labelled row.")
+    assert pooled([untold, untold]) == untold
+    one = Score(metric="mae", value=2.0, n=1)
+    assert pooled([one, one]) == Score(metric="mae", value=2.0, n=2)
+
+
+def test_past_error_is_the_mean_distance_of_estimates_from_labels() -> None:
+    def point(estimate: float | None, realised: float | None) -> EstimatePoint:
+        return EstimatePoint(
+            at=datetime(2026, 1, 1, tzinfo=UTC), rows_seen=0, n=100, batch_id=1, cycle_id=1, model_version=1, trust={},
+            estimates={"accuracy": Score(metric="accuracy", value=estimate)},
+            realised={} if realised is None else {"accuracy": realised},
+        )  # fmt: skip
+
+    found = past_error([point(0.8, 0.7), point(0.6, 0.9), point(0.5, None), point(None, 0.4)], "accuracy")
+    assert found.value == pytest.approx(0.2) and found.n == 2
+    never = past_error([point(0.5, None)], "accuracy")
+    assert never.value is None and never.reason == "No estimate has met its labels yet."
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
@@ -83,7 +234,7 @@ def test_without_probabilities_their_metrics_are_absent(task: str) -> None:
     report = measure(task, true, pred)
     for name in metrics_of(task):
         score = report.score(name)
-        assert (score.value is None) == (METRICS[name].needs == "probabilities")
+        assert (score.value is None) == (METRICS[name].needs in ("probabilities", "ranks"))
         assert score.value is not None or "probabilities" in score.reason
 
 

@@ -1,0 +1,300 @@
+"""Drift of what the model leans on: permutation importance (Breiman 2001) in two labelled windows, compared.
+
+Owns the importances of one fitted model and their comparison. The model comes in as a function; nothing is fitted here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.drift import distances, words
+from core.drift.encode import sampled
+from core.errors import BadInput, NotEnoughRows
+from core.records import FeatureSchema, Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REPEATS = 5
+MAX_ROWS = 2_000  # of a window; drawn when there are more
+MIN_ROWS = 50
+ALPHA = 0.05  # chance that any feature is called drifted although none is (Holm)
+GATE = 0.1  # of the largest importance in either window: a smaller difference is not called drift
+MOST_CELLS = 8_000_000  # of the rows that one call of the model gets: 64 MB of numbers
+LEAST_PROBABILITY = 1e-6  # so that one wrong row cannot be the whole log-loss
+LEAST_RANKED = 3  # features with an importance above chance that a rank correlation needs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Importance:
+    """Loss that the model gains per row when one feature's values are shuffled between the rows."""
+
+    mean: float  # error rate, log-loss or absolute error; about 0 or below: the feature is not needed
+    sd: float  # of single shuffles around that mean; 0 with one repeat
+    error: float  # standard error of the mean as an estimate for the window's source: rows and shuffles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttributionScore:
+    """One feature's importance before and after."""
+
+    name: str
+    before: float
+    after: float
+    difference: float  # after minus before
+    z: float | None  # difference in standard errors; None when shuffling it changed nothing in either window
+    drifted: bool
+    reason: str  # in words, with numbers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttributionReport:
+    """Whether the model leans on other features than before."""
+
+    drifted: bool
+    scores: tuple[AttributionScore, ...]  # the drifted ones first, then by |z|
+    rank_correlation: float | None  # Spearman's, of the features above chance: 1 same order, 0 unrelated, -1 reversed
+    finding: str
+
+
+def permutation_importance(
+    predict: Callable[[pd.DataFrame], Any],
+    X: pd.DataFrame,
+    y: Any,
+    schema: FeatureSchema,
+    *,
+    task: Task | None = None,
+    predict_proba: Callable[[pd.DataFrame], Any] | None = None,
+    repeats: int = REPEATS,
+    seed: int,
+) -> dict[str, Importance]:
+    """The importance of each feature, in the schema's order.
+
+    The loss of a row is 0 or 1 for classes, the log-loss where `predict_proba` is given, the absolute error for regression.
+
+    Args:
+        predict: labels or numbers, shape (k,), for a frame of k rows with the schema's features.
+        X: features, one row a label; rows without a label are left out, at most MAX_ROWS are used.
+        y: shape (n,).
+        task: the schema's unless given.
+        predict_proba: shape (k, classes), columns as `schema.classes`; used for classes instead of `predict`.
+        repeats: shuffles of each feature.
+
+    Raises:
+        NotEnoughRows: fewer than MIN_ROWS labelled rows.
+        BadInput: a feature is missing, lengths differ, or the model returns what does not fit.
+    """
+    import pandas as pd
+
+    task = task or schema.task
+    missing = [name for name in schema.names if name not in X.columns]
+    if missing:
+        raise BadInput(f"The rows have no column {words.listed(missing)}; expected every feature of the schema.")
+    if len(X) != len(y):
+        raise BadInput(f"{len(X):,} rows but {len(y):,} labels; give one label a row.")
+    if repeats < 1:
+        raise BadInput(f"repeats is {repeats}; expected at least 1.")
+    labels = np.asarray(y, dtype=object)
+    known = ~np.asarray(pd.isna(labels), dtype=bool)
+    if known.sum() < MIN_ROWS:
+        raise NotEnoughRows("Permutation importance in each window", needed=MIN_ROWS, found=int(known.sum()))
+    rng = np.random.default_rng(seed)
+    used = sampled(pd.DataFrame({"at": np.flatnonzero(known)}), rng, MAX_ROWS)["at"].to_numpy()
+    rows, labels = X[list(schema.names)].iloc[used].reset_index(drop=True), labels[used]
+
+    def loss_of(frame: pd.DataFrame, times: int) -> np.ndarray:
+        true = np.tile(labels, times)
+        if task == "regression":
+            return _absolute_error(predict(frame), true)
+        if predict_proba is not None:
+            return _log_loss(predict_proba(frame), true, schema)
+        return _wrong(predict(frame), true)
+
+    base = loss_of(rows, 1)
+    n = len(rows)
+    at_once = max(1, MOST_CELLS // (n * repeats * max(1, len(schema.names))))
+    found: dict[str, Importance] = {}
+    for first in range(0, len(schema.names), at_once):
+        group = schema.names[first : first + at_once]
+        shuffles = {name: np.stack([rng.permutation(n) for _ in range(repeats)]) for name in group}
+        losses = loss_of(_stacked(rows, shuffles, repeats), len(group) * repeats)
+        for name, part in zip(group, losses.reshape(len(group), repeats, n), strict=True):
+            found[name] = _importance(part - base, shuffles[name])
+    return found
+
+
+def attribution_drift(
+    reference: Mapping[str, Importance], current: Mapping[str, Importance], *, alpha: float = ALPHA, gate: float = GATE
+) -> AttributionReport:
+    """What changed between the importances of one model in two windows.
+
+    A feature drifts when both hold: its difference is sure (two-sided z, p below alpha after Holm's correction over all
+    features) and material (at least `gate` of the largest importance in either window).
+
+    Raises:
+        BadInput: the windows do not have the same features.
+    """
+    if set(reference) != set(current):
+        apart = sorted(set(reference) ^ set(current))
+        raise BadInput(f"Only one of the windows has {words.listed(apart)}; compare importances of the same features.")
+    names = list(reference)
+    z = {name: _z(reference[name], current[name]) for name in names}
+    judged = [name for name in names if z[name] is not None]
+    p_values = distances.holm([math.erfc(abs(z[name] or 0.0) / math.sqrt(2)) for name in judged])
+    sure = {name for name, p in zip(judged, p_values, strict=True) if p < alpha}
+    least = gate * max((abs(window[name].mean) for window in (reference, current) for name in names), default=0.0)
+    scores = [_score(name, reference[name], current[name], z[name], name in sure, least) for name in names]
+    scores.sort(key=lambda s: (not s.drifted, -abs(s.z or 0.0)))
+    correlation = _rank_correlation(reference, current)
+    return AttributionReport(
+        drifted=any(s.drifted for s in scores),
+        scores=tuple(scores),
+        rank_correlation=correlation,
+        finding=_finding(scores, correlation),
+    )
+
+
+# --- importance ---------------------------------------------------------------------------------------------------
+
+
+def _stacked(rows: pd.DataFrame, shuffles: Mapping[str, np.ndarray], repeats: int) -> pd.DataFrame:
+    """The rows, `repeats` times for each feature of the group, with that feature shuffled: one frame for one call."""
+    import pandas as pd
+
+    n = len(rows)
+    own = np.tile(np.arange(n), len(shuffles) * repeats)
+    columns: dict[str, Any] = {}
+    for name in rows.columns:
+        taken = own
+        if name in shuffles:
+            start = list(shuffles).index(name) * repeats * n
+            taken = own.copy()
+            taken[start : start + repeats * n] = shuffles[name].ravel()
+        columns[name] = rows[name].array.take(taken)
+    return pd.DataFrame(columns, columns=rows.columns)
+
+
+def _importance(gained: np.ndarray, shuffle: np.ndarray) -> Importance:
+    """Mean, and its errors.
+
+    Args:
+        gained: shape (repeats, n), loss per row minus its loss as it is.
+        shuffle: shape (repeats, n), the row whose value each row was given.
+    """
+    repeats, n = gained.shape
+    by_row = gained.mean(axis=0)
+    # A row counts twice: it receives a value and gives its own away. The mean over pairs of rows (a U-statistic) varies
+    # with both parts; the shuffle's own noise is in each of them, which makes the error a little too large.
+    by_giver = np.bincount(shuffle.ravel(), weights=gained.ravel(), minlength=n) / repeats
+    over_repeats = gained.mean(axis=1)
+    return Importance(
+        mean=float(by_row.mean()),
+        sd=float(over_repeats.std(ddof=1)) if repeats > 1 else 0.0,
+        error=math.sqrt((float(by_row.var(ddof=1)) + float(by_giver.var(ddof=1))) / n),
+    )
+
+
+def _wrong(predicted: Any, true: np.ndarray) -> np.ndarray:
+    given = np.asarray(predicted, dtype=object)
+    _expect(given.shape, (len(true),), "predictions")
+    return (given != true).astype(np.float64)
+
+
+def _absolute_error(predicted: Any, true: np.ndarray) -> np.ndarray:
+    try:
+        given, wanted = np.asarray(predicted, dtype=np.float64), true.astype(np.float64)
+    except (TypeError, ValueError):
+        raise BadInput("Labels or predictions are no numbers; regression needs numbers.") from None
+    _expect(given.shape, wanted.shape, "predictions")
+    if not np.isfinite(given).all() or not np.isfinite(wanted).all():
+        raise BadInput("Labels or predictions are not finite; leave out such rows.")
+    return np.abs(given - wanted)
+
+
+def _log_loss(proba: Any, true: np.ndarray, schema: FeatureSchema) -> np.ndarray:
+    given = np.asarray(proba, dtype=np.float64)
+    _expect(given.shape, (len(true), len(schema.classes)), "probabilities")
+    place = {c: i for i, c in enumerate(schema.classes)}
+    at = np.array([place.get(label, -1) for label in true])
+    # The model gives a class that it has never seen no probability at all.
+    own = np.where(at >= 0, given[np.arange(len(true)), at], 0.0)
+    return -np.log(np.clip(own, LEAST_PROBABILITY, 1.0))
+
+
+def _expect(shape: tuple[int, ...], wanted: tuple[int, ...], what: str) -> None:
+    if shape != wanted:
+        raise BadInput(f"The model gave {what} of the shape {shape}; expected {wanted}.")
+
+
+# --- comparison ---------------------------------------------------------------------------------------------------
+
+
+def _z(before: Importance, after: Importance) -> float | None:
+    error = math.hypot(before.error, after.error)
+    return (after.mean - before.mean) / error if error > 0 else None
+
+
+def _score(
+    name: str, before: Importance, after: Importance, z: float | None, sure: bool, least: float
+) -> AttributionScore:
+    difference = after.mean - before.mean
+    drifted = sure and abs(difference) >= least
+    if z is None:
+        reason = "not judged: shuffling it changes no prediction's loss in either window"
+    else:
+        shown = f"{words.change(before.mean, after.mean)}, {abs(z):.1f} standard errors"
+        verdict = "drifted" if drifted else "sure but small" if sure else "within chance"
+        reason = f"{verdict}: importance {shown}"
+    return AttributionScore(
+        name=name, before=before.mean, after=after.mean, difference=difference, z=z, drifted=drifted, reason=reason
+    )
+
+
+def _rank_correlation(reference: Mapping[str, Importance], current: Mapping[str, Importance]) -> float | None:
+    """Spearman's correlation of the importances that are above chance in a window; None with too few of them.
+
+    The others lie around 0 in an order that is chance alone.
+    """
+    from scipy.stats import rankdata
+
+    ranked = [
+        name
+        for name in reference
+        if any(w[name].mean > 2 * w[name].error and w[name].mean > 0 for w in (reference, current))
+    ]
+    if len(ranked) < LEAST_RANKED:
+        return None
+    a, b = (rankdata([w[name].mean for name in ranked]) for w in (reference, current))
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return None
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def _finding(scores: list[AttributionScore], correlation: float | None) -> str:
+    drifted = [s for s in scores if s.drifted]
+    if drifted:
+        first = drifted[0]
+        way = "more" if first.difference > 0 else "less"
+        also = f"; also moved: {words.listed([s.name for s in drifted[1:]])}" if len(drifted) > 1 else ""
+        told = f"The model leans {way} on {first.name}: importance {words.change(first.before, first.after)}{also}"
+    else:
+        judged = sum(s.z is not None for s in scores)
+        told = f"The model leans on its features as before ({words.counted(judged, 'feature')} compared)"
+    if correlation is None:
+        return f"{told}; order not compared: fewer than {LEAST_RANKED} features matter more than chance"
+    return f"{told}; {_order(correlation)} (rank correlation {correlation:.2f})"
+
+
+def _order(correlation: float) -> str:
+    if correlation >= 0.9:
+        return "the order of the features is nearly the same"
+    if correlation >= 0.6:
+        return "the order of the features changed in part"
+    if correlation >= 0.2:
+        return "the order of the features changed much"
+    return "the order of the features has little to do with the old one"

@@ -1,0 +1,158 @@
+"""A numeric sample as a short, mergeable distribution function with a bound on its error.
+
+A sketch is a piecewise linear curve with jumps: at each knot it holds how many rows lie below and how many at or below
+the value. Between knots it may be off by the rows that lie between them, which is what `error` bounds. Adding two
+curves needs no approximation, so merging is associative and commutative, and errors add. Unlike randomised sketches
+the same rows always give the same one, which a replayed decision needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.drift.ranks import SORTED_ROWS, Pair, rank_counts
+
+LEAST_KNOTS, MOST_KNOTS = 128, 1_024  # of one sample's sketch: more for more rows
+MERGED_KNOTS = 4_096  # beyond, a merged sketch is thinned, which adds to its error
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sketch:
+    """Rows below (`left`) and at or below (`right`) each of the ascending `values`, shape (K,), out of `n`."""
+
+    values: np.ndarray  # float64, distinct; -inf and inf where they occur
+    left: np.ndarray  # float64; whole numbers unless merged
+    right: np.ndarray
+    n: float
+    error: float  # rows by which the curve may be off, anywhere
+
+    @property
+    def rank_error(self) -> float:
+        """Share of the rows by which the curve may be off."""
+        return self.error / self.n if self.n else 0.0
+
+    def at(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows below and rows at or below each point, by linear interpolation between knots."""
+        if not len(self.values):
+            return np.zeros(len(points)), np.zeros(len(points))
+        # Left limit at a knot, right limit at it: between them the curve is a straight line.
+        i = np.searchsorted(self.values, points, "right")  # knots at or below
+        exact = (i > 0) & (self.values[np.maximum(i - 1, 0)] == points)
+        low, high = np.maximum(i - 1, 0), np.minimum(i, len(self.values) - 1)
+        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+            share = (points - self.values[low]) / (self.values[high] - self.values[low])
+        # A knot at infinity leaves no straight line to it: half way then.
+        share = np.where(np.isfinite(share), np.clip(share, 0.0, 1.0), 0.5)
+        between = self.right[low] + share * (self.left[high] - self.right[low])
+        between = np.where(i == 0, 0.0, np.where(i == len(self.values), self.right[-1], between))
+        return np.where(exact, self.left[low], between), np.where(exact, self.right[low], between)
+
+    def quantile(self, share: float) -> float | None:
+        """The value below which about this share of the rows lies; None without rows."""
+        if not self.n:
+            return None
+        rank = share * self.n
+        i = int(np.searchsorted(self.right, rank, "left"))
+        i = min(i, len(self.values) - 1)
+        if i == 0 or self.left[i] <= rank:
+            return float(self.values[i])
+        low, high = float(self.values[i - 1]), float(self.values[i])
+        step = (rank - self.right[i - 1]) / (self.left[i] - self.right[i - 1])
+        return low + step * (high - low) if np.isfinite(high - low) else high
+
+
+EMPTY = Sketch(np.empty(0), np.empty(0), np.empty(0), 0.0, 0.0)
+
+
+def sketch(values: np.ndarray) -> Sketch:
+    """The sketch of a sample.
+
+    Args:
+        values: float64, shape (n,), no NaN; infinite values are values.
+
+    With at most LEAST_KNOTS distinct values it is exact. Else knots stand at equal steps of rank: the error is at most
+    n / LEAST_KNOTS rows, and n / MOST_KNOTS from a few hundred thousand rows on.
+    """
+    n = len(values)
+    if n == 0:
+        return EMPTY
+    wanted = int(np.clip(2 * np.sqrt(n), LEAST_KNOTS, MOST_KNOTS))
+    if n <= 4 * SORTED_ROWS:
+        ordered = np.sort(values)
+        knots = np.unique(ordered[np.linspace(0, n - 1, wanted).round().astype(np.int64)])
+        left, right = np.searchsorted(ordered, knots, "left"), np.searchsorted(ordered, knots, "right")
+    else:
+        # Knots from every k-th row: their exact ranks are counted over all rows, so the error is measured, not hoped.
+        some = np.sort(values[:: n // (64 * wanted) or 1])
+        inner = some[np.linspace(0, len(some) - 1, wanted).round().astype(np.int64)]
+        knots = np.unique(np.r_[values.min(), inner, values.max()])
+        left, right = rank_counts(values, knots)
+    gaps = left[1:] - right[:-1]
+    return Sketch(knots, left.astype(float), right.astype(float), float(n), float(gaps.max(initial=0)))
+
+
+def merged(a: Sketch, b: Sketch) -> Sketch:
+    """The sketch of both samples together; its error is the sum of theirs, more only where it has to be thinned."""
+    if not a.n or not b.n:
+        return a if a.n else b
+    values = np.union1d(a.values, b.values)
+    (a_left, a_right), (b_left, b_right) = a.at(values), b.at(values)
+    both = Sketch(values, a_left + b_left, a_right + b_right, a.n + b.n, a.error + b.error)
+    return both if len(values) <= MERGED_KNOTS else thinned(both, MERGED_KNOTS // 2)
+
+
+def thinned(whole: Sketch, knots: int) -> Sketch:
+    """The sketch with about so many knots; what leaving the others out costs is added to its error."""
+    if len(whole.values) <= knots:
+        return whole
+    steps = np.floor(whole.right / whole.n * knots * 0.999999).astype(np.int64)
+    jump = (whole.right - whole.left) > whole.n / knots  # values that hold many rows stay
+    keep = np.r_[True, steps[1:] != steps[:-1]] | jump
+    keep[-1] = True
+    less = Sketch(whole.values[keep], whole.left[keep], whole.right[keep], whole.n, whole.error)
+    left, right = less.at(whole.values)
+    cost = max(float(np.abs(left - whole.left).max()), float(np.abs(right - whole.right).max()))
+    return Sketch(less.values, less.left, less.right, whole.n, whole.error + cost)
+
+
+def paired(a: Sketch, b: Sketch) -> Pair:
+    """Two sketches in common cells; the KS distance is off by at most the sum of their rank errors."""
+    points = np.union1d(a.values, b.values)
+    return _pair(points, a.at(points), b.at(points), a, b, a.rank_error + b.rank_error)
+
+
+def paired_with_values(reference: Sketch, values: np.ndarray) -> Pair:
+    """A stored sketch against a sample whose rows are at hand: only the sketch's own error remains.
+
+    The sample's rows are counted exactly at the sketch's knots, and at its own ends.
+    """
+    points = np.union1d(reference.values, [values.min(), values.max()])
+    left, right = rank_counts(values, points)
+    gap = float(np.max(left[1:] - right[:-1], initial=0)) / len(values)
+    own = Sketch(points, left.astype(float), right.astype(float), float(len(values)), gap * len(values))
+    return _pair(points, reference.at(points), (own.left, own.right), reference, own, reference.rank_error + gap)
+
+
+def _pair(
+    points: np.ndarray,
+    ranks_a: tuple[np.ndarray, np.ndarray],
+    ranks_b: tuple[np.ndarray, np.ndarray],
+    a: Sketch,
+    b: Sketch,
+    error: float,
+) -> Pair:
+    """Cells at the points and between them."""
+    ks = max(float(np.abs(x / a.n - y / b.n).max()) for x, y in zip(ranks_a, ranks_b, strict=True))
+    counts = np.stack([np.diff(np.stack(r, axis=1).ravel(), prepend=0.0) for r in (ranks_a, ranks_b)])
+    with np.errstate(invalid="ignore", over="ignore"):
+        middles = np.r_[points[:1], points[:-1] / 2 + points[1:] / 2]
+    values = np.stack([middles, points], axis=1).ravel()
+    used = counts.sum(axis=0) > 0
+    medians = tuple(s.quantile(0.5) or 0.0 for s in (a, b))
+    constant = float(points[0]) if len(points) == 1 else None
+    return Pair(
+        counts=np.maximum(counts[:, used], 0.0), ks=ks, medians=(medians[0], medians[1]), constant=constant,
+        error=error, values=values[used],
+    )  # fmt: skip

@@ -1,0 +1,125 @@
+"""One column of a window as the drift tests take it: numbers without their missing cells, or counts per category."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_CATEGORIES = 50_000  # different texts; a column with more of them is an id or free text
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Numbers:
+    """A numeric column."""
+
+    rows: int
+    values: np.ndarray  # float64 without NaN; infinite ones are values
+
+    @property
+    def known(self) -> int:
+        """Rows that are not missing."""
+        return len(self.values)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Counts:
+    """A column of categories: how many rows have which."""
+
+    rows: int
+    counts: dict[str, int]
+    other: int = 0  # rows in categories that were not counted by name
+    distinct: int = 0  # different categories, those not counted by name included; at least that many after a merge
+
+    @property
+    def known(self) -> int:
+        """Rows that are not missing."""
+        return sum(self.counts.values()) + self.other
+
+
+class Unfit(ValueError):
+    """The column is not what the schema says; the text says what was seen."""
+
+
+def numbers_of(column: pd.Series) -> Numbers:
+    """A column as numbers.
+
+    Raises:
+        Unfit: it holds anything else.
+    """
+    import pandas as pd
+    from pandas.api import types
+
+    dtype = column.dtype
+    if dtype == np.float64:
+        values = column.to_numpy()
+    elif types.is_bool_dtype(dtype) or types.is_datetime64_any_dtype(dtype) or types.is_complex_dtype(dtype):
+        raise Unfit(f"{dtype} where numbers were expected")
+    elif types.is_numeric_dtype(dtype):
+        values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    else:
+        parsed = pd.to_numeric(column.astype(object), errors="coerce")
+        bad = int((parsed.isna() & column.notna()).sum())
+        if bad == int(column.notna().sum()) and bad:
+            raise Unfit("text where numbers were expected")
+        if bad:
+            raise Unfit(f"mixed types: {bad:,} of {len(column):,} values are no numbers")
+        values = parsed.to_numpy(dtype=np.float64, na_value=np.nan)
+    missing = np.isnan(values)
+    return Numbers(len(column), values[~missing] if missing.any() else values)
+
+
+def counts_of(column: pd.Series) -> Counts:
+    """A column as counts per category; numbers and booleans become text."""
+    import pandas as pd
+
+    found: Any
+    if isinstance(column.dtype, pd.StringDtype):
+        found = column.value_counts(dropna=True, sort=False)
+    elif isinstance(column.dtype, pd.CategoricalDtype):
+        found = column.value_counts(dropna=True, sort=False)
+        found = found[found > 0]
+    elif column.dtype == object:  # True and 1 are different texts, but would be counted as one value
+        found = column[column.notna()].map(_text).value_counts(sort=False)
+    else:
+        found = column.value_counts(dropna=True, sort=False)
+    if len(found) > MOST_CATEGORIES:
+        return Counts(len(column), {}, other=int(found.sum()), distinct=len(found))
+    counts: dict[str, int] = {}
+    for value, n in zip(found.index.tolist(), found.to_numpy().tolist(), strict=True):
+        name = value if isinstance(value, str) else _text(value)
+        counts[name] = counts.get(name, 0) + int(n)
+    return Counts(len(column), counts, distinct=len(counts))
+
+
+def _text(value: Any) -> str:
+    """A cell as the name of a category: booleans and whole numbers as they are written in files."""
+    if isinstance(value, (bool, np.bool_)):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def table_of(reference: Counts, current: Counts) -> tuple[tuple[str, ...], np.ndarray]:
+    """Categories in order of their names, and their rows in both windows, shape (2, K).
+
+    Where one side has rows that were not counted by name, what the other side names and it does not is taken together
+    with them in one last column named "": whether it was there cannot be told.
+    """
+    open_reference, open_current = reference.other > 0, current.other > 0
+    names = sorted(
+        name
+        for name in reference.counts.keys() | current.counts.keys()
+        if (name in reference.counts or not open_reference) and (name in current.counts or not open_current)
+    )
+    table = np.array([[side.counts.get(name, 0) for name in names] for side in (reference, current)], dtype=np.int64)
+    table = table.reshape(2, -1)
+    if open_reference or open_current:
+        rest = np.array([[reference.known], [current.known]]) - table.sum(axis=1, keepdims=True)
+        return (*names, ""), np.column_stack([table, rest])
+    return tuple(names), table

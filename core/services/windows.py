@@ -1,0 +1,281 @@
+"""Windows of a project's stored rows: what the champion learnt from, what is newest, and the profiles of every batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from core.drift import history as courses
+from core.drift import profile as profiles
+from core.drift.budget import budget_gates
+from core.drift.history import Course
+from core.drift.profile import Profile
+from core.drift.univariate import measure_drift
+from core.errors import StorageError
+from core.records import ROW_TIME, DriftReport, ProjectInfo, Window
+from core.storage import history
+from core.storage.tables import Batch, Cycle, ModelRow
+from core.storage.workspace import Workspace
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+WINDOW_ROWS = 5_000  # rows of a reference or current window that are read
+MONTH_S = 30 * 86_400.0
+BUDGET_SEED = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Consecutive stored rows."""
+
+    frame: pd.DataFrame  # ids, times and features
+    y: np.ndarray  # labels as known now
+    window: Window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchProfile:
+    """A stored batch and its profile."""
+
+    id: int
+    number: int
+    at: datetime  # of its newest row
+    rows: int
+    profile: Profile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftCourse:
+    """Drift of every feature over the stored batches."""
+
+    batches: tuple[BatchProfile, ...]
+    courses: tuple[Course, ...]
+    reference: Window
+    gates: dict[str, float]  # by feature, where the false-alarm budget raised it
+
+
+def learnt_from(session: Session, project_id: int, version: int | None) -> set[int]:
+    """Ids of the batches that a model version learnt from."""
+    if version is None:
+        return set()
+    found = session.scalar(
+        select(ModelRow.batch_ids).where(ModelRow.project_id == project_id, ModelRow.version == version)
+    )
+    return set(found or ())
+
+
+def rows_of(
+    reader: history.History, batch_ids: set[int], *, name: str, description: str, n: int = WINDOW_ROWS
+) -> Rows | None:
+    """The newest n rows of some batches in stream order; None when there are none.
+
+    Args:
+        description: with `{n}` for the number of rows found.
+    """
+    import numpy as np
+    import pandas as pd
+
+    frames: list[pd.DataFrame] = []
+    labels: list[np.ndarray] = []
+    found = 0
+    for batch in reader.batches:
+        if batch.id in batch_ids and found < n:
+            frame, y = reader.frame(batch, last=n - found)
+            frames.append(frame)
+            labels.append(y)
+            found += len(frame)
+    if not frames:
+        return None
+    frame = pd.concat(frames[::-1], ignore_index=True)
+    times = frame[ROW_TIME]
+    return Rows(
+        frame=frame,
+        y=np.concatenate(labels[::-1]),
+        window=Window(
+            name=name,
+            n_rows=len(frame),
+            first_at=times.min().to_pydatetime(),
+            last_at=times.max().to_pydatetime(),
+            description=description.format(n=f"{len(frame):,}"),
+        ),
+    )
+
+
+def reference_and_current(
+    ws: Workspace, project: ProjectInfo, *, current_ids: set[int] | None = None, reader: history.History | None = None
+) -> tuple[Rows, Rows] | None:
+    """What the champion learnt from and what is new; None without a champion or without rows.
+
+    The reference is the newest rows that the champion learnt from, so it moves by itself with each promotion. Current are
+    the rows of the given batches, by default those of the newest check.
+    """
+    if project.schema is None or project.champion is None:
+        return None
+    reader = reader or history.History(ws, project.id, project.schema)
+    with ws.database.read() as session:
+        learnt = learnt_from(session, project.id, project.champion)
+        checked = session.scalar(
+            select(Cycle.batch_ids)
+            .where(Cycle.project_id == project.id, Cycle.batch_ids.is_not(None), Cycle.evidence.is_not(None))
+            .order_by(Cycle.id.desc())
+            .limit(1)
+        )
+    if current_ids is None:
+        newest = {reader.batches[0].id} if reader.batches else set()
+        current_ids = {b.id for b in reader.batches} & set(checked or ()) or newest
+    reference = rows_of(
+        reader,
+        learnt - current_ids or learnt,
+        name="reference",
+        description=f"the newest {{n}} of the rows v{project.champion} learnt from",
+    )
+    current = rows_of(reader, current_ids, name="current", description="the newest {n} rows")
+    return None if reference is None or current is None else (reference, current)
+
+
+def gates_of(ws: Workspace, project: ProjectInfo, reference: Rows, current_rows: int) -> dict[str, float]:
+    """Gates by feature that the policy's false-alarm budget asks for; empty without a budget or too short a reference."""
+    budget = project.policy.false_alarms_per_month
+    if budget <= 0 or project.schema is None:
+        return {}
+    return budget_gates(
+        reference.frame,
+        project.schema,
+        current_rows=current_rows,
+        checks_per_month=checks_per_month(ws, project.id),
+        alarms_per_month=budget,
+        gate=project.policy.drift_gate,
+        seed=BUDGET_SEED,
+    )
+
+
+def checks_per_month(ws: Workspace, project_id: int) -> float:
+    """How many batches come in thirty days of the rows' own time, by the newest hundred; at least one."""
+    with ws.database.read() as session:
+        ends = session.scalars(
+            select(Batch.last_at)
+            .where(Batch.project_id == project_id, Batch.undone_at.is_(None), Batch.backfill.is_(False))
+            .order_by(Batch.id.desc())
+            .limit(100)
+        ).all()
+    span = (max(ends) - min(ends)).total_seconds() if len(ends) > 1 else 0.0
+    return max(1.0, (len(ends) - 1) / span * MONTH_S) if span > 0 else 30.0
+
+
+# --- profiles -----------------------------------------------------------------------------------------------------
+
+
+def batch_profiles(ws: Workspace, project: ProjectInfo, *, limit: int = 1_000) -> list[BatchProfile]:
+    """The newest batches that count with their profiles, in the order of their rows' time.
+
+    A profile that an earlier version wrote, or none, is made from the stored rows and kept.
+    """
+    if project.schema is None:
+        return []
+    with ws.database.read() as session:
+        rows = session.execute(
+            select(Batch.id, Batch.number, Batch.last_at, Batch.rows, Batch.profile)
+            .where(Batch.project_id == project.id, Batch.undone_at.is_(None))
+            .order_by(Batch.last_at.desc(), Batch.number.desc())
+            .limit(limit)
+        ).all()[::-1]
+    found = []
+    for batch_id, number, at, n, stored in rows:
+        try:
+            summary = profiles.from_bytes(stored or b"")
+        except StorageError:
+            summary = _profiled(ws, project, batch_id)
+        found.append(BatchProfile(id=batch_id, number=number, at=at, rows=n, profile=summary))
+    return found
+
+
+def _profiled(ws: Workspace, project: ProjectInfo, batch_id: int) -> Profile:
+    """The profile of a stored batch that has none yet, kept from now on."""
+    assert project.schema is not None
+    with ws.database.read() as session:
+        path = session.get_one(Batch, batch_id).path
+    summary = profiles.profile(ws.batches.read_frame(path, list(project.schema.names)), project.schema)
+    with ws.database.write() as session:
+        session.execute(update(Batch).where(Batch.id == batch_id).values(profile=profiles.to_bytes(summary)))
+    return summary
+
+
+def drift_course(ws: Workspace, project: ProjectInfo, *, limit: int = 1_000) -> DriftCourse | None:
+    """Every feature over the newest batches, against what the champion learnt from and against the batch before.
+
+    None without a champion. Nothing but profiles is read, unless a false-alarm budget asks for the reference rows.
+    """
+    if project.schema is None or project.champion is None:
+        return None
+    batches = batch_profiles(ws, project, limit=limit)
+    with ws.database.read() as session:
+        learnt = learnt_from(session, project.id, project.champion)
+    base = _newest([b for b in batches if b.id in learnt], WINDOW_ROWS)
+    if not base:
+        return None
+    reference = profiles.merge(b.profile for b in base)
+    gates: dict[str, float] = {}
+    if project.policy.false_alarms_per_month > 0:
+        reader = history.History(ws, project.id, project.schema)
+        rows = rows_of(reader, {b.id for b in base}, name="reference", description="")
+        sizes = sorted(b.rows for b in batches[-20:])
+        gates = gates_of(ws, project, rows, sizes[len(sizes) // 2]) if rows is not None else {}
+    return DriftCourse(
+        batches=tuple(batches),
+        courses=tuple(
+            courses.course(
+                [b.profile for b in batches], reference, project.schema, alpha=project.policy.drift_alpha,
+                gate=project.policy.drift_gate, gates=gates,
+            )
+        ),
+        reference=Window(
+            name="reference", n_rows=reference.rows, last_at=base[-1].at,
+            description=f"the newest {reference.rows:,} of the rows v{project.champion} learnt from",
+        ),
+        gates=gates,
+    )  # fmt: skip
+
+
+def _newest(batches: Sequence[BatchProfile], n: int) -> list[BatchProfile]:
+    """The newest batches that hold at least n rows together, in order."""
+    kept: list[BatchProfile] = []
+    for batch in reversed(batches):
+        if sum(b.rows for b in kept) >= n:
+            break
+        kept.append(batch)
+    return kept[::-1]
+
+
+def drift_between(
+    project: ProjectInfo, reference: Sequence[BatchProfile], current: Sequence[BatchProfile]
+) -> DriftReport | None:
+    """Drift between any two sets of batches from their profiles; None when one of them is empty."""
+    if project.schema is None or not reference or not current:
+        return None
+    sides = [profiles.merge(b.profile for b in side) for side in (reference, current)]
+    named = [
+        Window(
+            name=name,
+            n_rows=merged.rows,
+            last_at=side[-1].at,
+            description=_named(side, merged.rows),
+        )
+        for name, side, merged in zip(("reference", "current"), (reference, current), sides, strict=True)
+    ]
+    return measure_drift(
+        sides[0], sides[1], project.schema, alpha=project.policy.drift_alpha, gate=project.policy.drift_gate,
+        reference_window=named[0], current_window=named[1],
+    )  # fmt: skip
+
+
+def _named(side: Sequence[BatchProfile], rows: int) -> str:
+    if len(side) == 1:
+        return f"batch {side[0].number} ({rows:,} rows)"
+    return f"batches {side[0].number} to {side[-1].number} ({rows:,} rows)"
