@@ -37,6 +37,7 @@ _DRAWS = 60  # of the labels from q, for the chunk's own chance
 _LEAST_GAIN = 2.0  # log-likelihood by which rows must be told apart before they are weighted
 _LEAST_ROWS, _LEAST_SHARE = 150.0, 0.08  # effective reference rows that the weights must leave
 _ENDS = (-6.0, 4.0)  # log density ratios beyond are cut
+_LARGEST = 1e100
 _CATEGORIES = 30  # of a feature that keep a code of their own
 _FLAGS = 8  # of a feature that get a column in linear models
 
@@ -238,11 +239,11 @@ class _Features:
 
 
 def _finite(column: pd.Series) -> np.ndarray:
-    """Numbers, NaN where missing, infinite or none."""
+    """Numbers, NaN where missing, infinite, none, or so large that their squares would be infinite."""
     import pandas as pd
 
     values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    return np.where(np.isfinite(values), values, np.nan)
+    return np.where(np.abs(values) < _LARGEST, values, np.nan)
 
 
 def _texts(column: pd.Series) -> pd.Series:

@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import streamlit as st
 from sqlalchemy import select
 
 from core import loop, ui
 from core.learning.policy import policy_named
+from core.records import EstimatePoint, Score
 from core.services import ingest, jobs, live, monitoring, projects
 from core.settings import get_settings
 from core.storage.tables import PerformanceRun
@@ -198,13 +200,106 @@ def test_performance_tells_course_slices_confusion_and_calibration(grown: Worksp
     table = at.dataframe[0].value
     assert table["Accuracy"].tolist() == [f"{p.scores['accuracy'].value:.3f}" for p in reversed(history)]
     assert table["Rows"].tolist() == [p.n for p in reversed(history)]
+    said = text_of(at)
+    assert "calibration error 0." in said and "Found without being told" in said
+    assert len(at.get("download_button")) == 2  # the window as JSON, every measurement as CSV
 
 
-def test_the_metric_of_a_link_is_the_one_that_is_told(grown: Workspace) -> None:
+def test_the_metric_and_window_of_a_link_are_what_is_told(grown: Workspace) -> None:
     history = monitoring.performance_history(grown, projects.get_project(grown, "flies").id)
-    said = text_of(open_page("performance", metric="Cohen's kappa"))
+    said = text_of(open_page("performance", metric="kappa", window="1"))
     assert f"**Cohen's kappa is {history[-1].scores['kappa'].value:.3f}**".replace("-", "−") in said
     assert "threshold" not in said  # the policy's threshold is one of accuracy
+    assert "bootstrap 95 %" in said
+    assert "**Accuracy is" in text_of(open_page("performance", metric="no-such-metric", window="77"))
+
+
+def test_a_window_pools_its_rows(grown: Workspace) -> None:
+    history = monitoring.performance_history(grown, projects.get_project(grown, "flies").id)
+    n = sum(p.n for p in history)
+    right = sum(p.n * p.scores["accuracy"].value for p in history)
+    at = open_page("performance", window="20")
+    assert f"**Accuracy is {right / n:.3f}** on the newest {n} labelled rows (95" in text_of(at)
+    assert f"The newest batch alone: {history[-1].scores['accuracy'].value:.3f} (n = {history[-1].n})" in text_of(at)
+
+
+def test_choosing_a_metric_writes_its_key_into_the_address(grown: Workspace) -> None:
+    at = open_page("performance")
+    next(box for box in at.selectbox if box.label == "Metric").select("roc_auc").run()
+    assert not at.exception
+    assert at.query_params["metric"] == ["roc_auc"]
+    assert "**ROC AUC is" in text_of(at)
+
+
+def guess(history: list[monitoring.PerformancePoint], **changes: object) -> EstimatePoint:
+    """An estimate of the newest batch."""
+    known: dict[str, object] = {
+        "at": history[-1].at, "rows_seen": 700, "n": 200, "batch_id": history[-1].batch_id, "cycle_id": 3,
+        "model_version": 1, "realised": {"accuracy": 0.03},
+        "estimates": {"accuracy": Score(metric="accuracy", value=0.9, low=0.85, high=0.95, n=200)},
+        "trust": {"accuracy": {"trusted": True, "z": 0.1, "n_chunks": 2, "reason": "Agrees."}},
+    }  # fmt: skip
+    return EstimatePoint(**{**known, **changes})  # type: ignore[arg-type]
+
+
+def test_an_estimate_is_called_one_and_told_with_its_past_error(
+    grown: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = monitoring.performance_history(grown, projects.get_project(grown, "flies").id)
+    shown: list[EstimatePoint] = []
+    monkeypatch.setattr("core.services.monitoring.estimates", lambda ws, project_id: shown)
+
+    def said() -> str:
+        st.cache_resource.clear()
+        at = open_page("performance")
+        assert not at.exception
+        dashed = [t for t in drawn(at)[0]["data"] if "dash" in (t.get("line") or {}) and "px,3px" in t["line"]["dash"]]  # type: ignore[attr-defined]
+        assert sum(t["line"]["dash"] == "5px,3px" for t in dashed) == (1 if shown else 0)
+        return text_of(at)
+
+    assert "estimated" not in said()
+    shown.append(guess(history))
+    told = said()
+    assert "Before its labels came, the newest batch was :violet[**estimated 0.900**] (95" in told
+    assert "they said 0.030. Such estimates were off by 0.870 on average over 1 batch." in told
+    assert ":violet[dashed: estimated without labels]" in told and "Not trusted" not in told
+    bad = {"accuracy": {"trusted": False, "z": -9.0, "n_chunks": 2, "reason": "Not trusted: labels lie far below."}}
+    shown.append(guess(history, realised={}, trust=bad, batch_id=None))
+    told = said()
+    assert "Without labels so far, the newest 200 rows are :violet[**estimated 0.900**]" in told
+    assert "**Not trusted:** labels lie far below." in told
+    lost = {"accuracy": Score(metric="accuracy", value=None, reason="Too few rows.")}
+    shown.append(guess(history, estimates=lost, realised={}, trust={}))
+    assert "Not estimated without labels: Too few rows." in said()
+
+
+def test_labels_that_are_due_are_told_by_day_with_how_they_arrive(grown: Workspace) -> None:
+    project = projects.get_project(grown, "flies")
+    came = datetime.now(UTC) - timedelta(days=3)
+    bare = rows(900, 30).drop(columns="species")
+    number = ingest.ingest_frame(grown, project, bare, origin="x", by="t", now=came).batch.number
+    ingest.add_labels(
+        grown, projects.project_by_id(grown, project.id), [(f"b{number}-{i}", "musca") for i in range(12)], by="t",
+        now=came + timedelta(hours=5),
+    )  # fmt: skip
+    at = open_page("performance")
+    assert not at.exception
+    assert len(drawn(at)) == 5
+    assert "18 waiting" in text_of(at)
+    assert "**18 labels due**" in text_of(at)
+    due = at.dataframe[0].value
+    assert due["Due"].tolist() == [18]
+
+
+def test_labels_due_before_the_first_measurement_are_shown_too(empty: Workspace) -> None:
+    project = projects.create_project(empty, "Young", source="file", by="t", now=BEGAN)
+    ingest.ingest_frame(empty, project, rows(0, 60), origin="a", by="t", now=BEGAN, target="species")
+    project = projects.project_by_id(empty, project.id)
+    ingest.ingest_frame(empty, project, rows(1, 20).drop(columns="species"), origin="b", by="t", now=BEGAN)
+    at = open_page("performance")
+    assert not at.exception
+    assert "No measurement yet." in text_of(at)
+    assert "20 labels due" in text_of(at)
 
 
 def test_regression_has_its_own_metrics_and_no_confusion(empty: Workspace) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ import pytest
 
 from core import plots
 from core.drift.distribution import Distribution, distribution
+from core.performance.arrival import ArrivalCurve, arrival_curve
 from core.performance.segments import Slice, calibration, confusion
-from core.plots import palette
-from core.records import Candidate, Comparison, Feature, Score
+from core.plots import Point, palette
+from core.records import Candidate, Comparison, EstimatePoint, Feature, Score
 
 LIGHT = palette("light")
 EVIL = "<a href='https://example.org'>x</a>"
@@ -57,6 +59,13 @@ def compared(value: float | None, low: float | None = None, high: float | None =
     return Comparison(n=500, metric="accuracy", champion=score, challenger=score, difference=difference)
 
 
+def arrived(n: int = 400, *, waiting: int = 40, hours: float = 30.0) -> ArrivalCurve:
+    """Labels that came one after the other, the rest still waits."""
+    now = datetime(2026, 3, 9, tzinfo=UTC)
+    came = [now - timedelta(days=9) + timedelta(hours=hours * i / n) for i in range(n - waiting)]
+    return arrival_curve([now - timedelta(days=9)] * n, [*came, *[None] * waiting], now)
+
+
 CHARTS: dict[str, Callable[[Any], go.Figure]] = {
     "numbers": lambda c: plots.distribution_chart(numbers(12), colors=c, unit="°C"),
     "categories": lambda c: plots.distribution_chart(words([EVIL, "b"], ["b", "c"]), colors=c),
@@ -68,6 +77,7 @@ CHARTS: dict[str, Callable[[Any], go.Figure]] = {
         calibration(["a"] * 9, np.full((9, 2), 0.5), ["a", "b"]), colors=c
     ),
     "probabilities": lambda c: plots.probabilities([EVIL, "b"], [0.2, 0.8], colors=c),
+    "arrival": lambda c: plots.label_arrival(arrived(), colors=c),
 }
 
 
@@ -168,6 +178,52 @@ def test_calibration_has_its_diagonal_and_intervals() -> None:
     assert (diagonal.x0, diagonal.x1) == (diagonal.y0, diagonal.y1)
 
 
+def test_the_arrival_of_labels_is_a_step_line_with_its_interval_and_its_half() -> None:
+    curve = arrived()
+    fig = plots.label_arrival(curve, colors=LIGHT)
+    low, high, line = fig.data
+    assert low.fill is None and high.fill == "tonexty" and line.line.shape == "hv"
+    assert line.x[0] == 0.0 and line.y[0] == 0.0 and line.y[-1] == line.y[-2] == pytest.approx(0.9)
+    assert all(a <= y <= b for a, y, b in zip(low.y, line.y, high.y, strict=True))
+    assert len(line.x) <= 205
+    assert fig.layout.xaxis.title.text == "h after the row"
+    (half,) = fig.layout.shapes
+    assert half.x0 == pytest.approx((curve.median_s or 0.0) / 3600) and half.y1 == 0.5
+    assert {"half", "<b>90 %</b> arrived"} == set(texts(fig))
+
+
+@pytest.mark.parametrize(("hours", "unit"), [(300.0, "days"), (1.0, "min"), (0.02, "s")])
+def test_delays_are_told_in_the_unit_that_fits(hours: float, unit: str) -> None:
+    fig = plots.label_arrival(arrived(hours=hours, waiting=0), colors=LIGHT)
+    assert fig.layout.xaxis.title.text == f"{unit} after the row"
+
+
+def test_labels_that_come_with_their_rows_are_one_step() -> None:
+    now = datetime(2026, 3, 9, tzinfo=UTC)
+    fig = plots.label_arrival(arrival_curve([now] * 3, [now, now, None], now + timedelta(days=4)), colors=LIGHT)
+    assert list(fig.data[2].x) == [0, 0, 4] and fig.layout.xaxis.title.text == "days after the row"
+    assert plots.label_arrival(arrival_curve([now], [now], now), colors=LIGHT).data
+
+
+def test_estimates_become_points_with_gaps_where_nothing_was_told() -> None:
+    at = datetime(2026, 3, 9, tzinfo=UTC)
+    known = Score(metric="accuracy", value=0.8, low=0.7, high=0.9, n=50)
+    lost = Score(metric="accuracy", value=None, reason="too few rows")
+    estimates = [
+        EstimatePoint(at=at, rows_seen=9, n=50, batch_id=1, cycle_id=1, model_version=3, estimates=e, realised={}, trust={})
+        for e in ({"accuracy": known}, {"accuracy": lost}, {})
+    ]  # fmt: skip
+    points = plots.estimated_points(estimates, "accuracy")
+    assert points[0] == Point(at=at, value=0.8, low=0.7, high=0.9, n=50, version=3, rows_seen=9)
+    assert [p.value for p in points] == [0.8, None, None]
+
+
+def test_what_a_chart_cannot_show_is_not_sent() -> None:
+    at = datetime(2026, 3, 9, 1, 2, 3, 456_789, tzinfo=UTC)
+    (found,) = plots.light([Point(at=at, value=1 / 3, low=0.000123456789, high=None, n=7)])
+    assert (found.at.microsecond, found.value, found.low, found.high, found.n) == (0, 0.33333, 0.00012346, None, 7)
+
+
 def test_probabilities_stand_in_order_and_the_rest_together() -> None:
     fig = plots.probabilities([f"c{i}" for i in range(13)], [0.04] * 12 + [0.52], colors=LIGHT)
     (bars,) = fig.data
@@ -183,6 +239,7 @@ def test_probabilities_stand_in_order_and_the_rest_together() -> None:
         lambda: plots.race([candidate("lost", None, None)], colors=LIGHT),
         lambda: plots.comparison(compared(None), colors=LIGHT),
         lambda: plots.probabilities([], [], colors=LIGHT),
+        lambda: plots.label_arrival(arrived(3, waiting=3), colors=LIGHT),
     ],
 )
 def test_nothing_to_draw_is_an_error(draw: Callable[[], go.Figure]) -> None:
