@@ -137,6 +137,7 @@ def realised(task: str, chunk: pd.DataFrame, metric: str) -> float:
 
 def peer(task: str, reference: pd.DataFrame, chunks: list[pd.DataFrame]) -> dict[str, list[float]]:
     """NannyML's estimates, metric -> one a chunk; empty where it is not installed."""
+    os.environ.setdefault("NML_DISABLE_USAGE_LOGGING", "1")  # else it sends usage to its makers
     try:
         import nannyml
     except ImportError:

@@ -67,7 +67,7 @@ class Window:
 class DriftPart:
     """One test of one column: of its values, their location or spread, its missing cells, its categories."""
 
-    of: str  # values | location | spread | missing | new | vanished
+    of: str  # values | location | spread | tails | missing | new | vanished
     test: str
     statistic: float
     p_value: float  # before the correction over all tests

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import streamlit as st
@@ -169,6 +170,8 @@ def estimate_text(guesses: list[EstimatePoint], metric: str) -> str:
         told = (
             f"Before its labels came, the newest batch was {said}; they said {words.number(newest.realised[metric])}."
         )
+    elif newest.realised:
+        told = f"Before its labels came, the newest batch was {said}; those labels alone cannot tell it."
     else:
         told = f"Without labels so far, the newest {words.counted(newest.n, 'row')} are {said}."
     error = past_error(guesses, metric)
@@ -354,6 +357,8 @@ def show_table(
 ) -> None:
     """The newest measurements as figures."""
     guessed = {e.batch_id: e.estimates.get(metric) for e in guesses if e.batch_id is not None}
+    shown = history[-SHOWN:][::-1]
+    close = shown[0].at - shown[-1].at < timedelta(hours=2)  # minutes would not tell them apart
     with ui.card("The measurements"):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption("One a batch, newest first; the file holds all of them with every metric", width="stretch")
@@ -371,7 +376,7 @@ def show_table(
                 "95 % interval": words.interval(p.scores.get(metric)),
                 "Estimated before": told(guessed.get(p.batch_id)),
             }
-            for p in reversed(history[-SHOWN:])
+            for p in shown
         ]
         st.dataframe(
             rows,
@@ -380,7 +385,9 @@ def show_table(
             height=260,
             placeholder=words.ABSENT,
             column_config={
-                "When": st.column_config.DatetimeColumn(format="D MMM, HH:mm", width=98),
+                "When": st.column_config.DatetimeColumn(
+                    format="D MMM, HH:mm:ss" if close else "D MMM, HH:mm", width=122 if close else 98
+                ),
                 "Rows": st.column_config.NumberColumn(format="localized", width=52),
                 "Model": st.column_config.TextColumn(width=56),
                 words.metric_label(metric): st.column_config.TextColumn(width=104),

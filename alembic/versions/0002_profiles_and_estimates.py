@@ -6,9 +6,9 @@ Create Date: 2026-11-23 16:32:54.281964
 """
 
 import sqlalchemy as sa
-from alembic import op
 
 import core.storage.tables
+from alembic import op
 
 revision = "0002"
 down_revision = "0001"

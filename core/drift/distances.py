@@ -14,6 +14,7 @@ import numpy as np
 
 from core.drift.ranks import Pair
 
+TAIL = 0.01  # share of all rows that counts as extreme at each end
 BINS = 10  # quantile bins of numeric columns for PSI, Jensen-Shannon and Hellinger
 LIMIT_ROWS = 10_000  # nm/(n+m) from which the KS distance follows its limiting law
 LEAST_EXPECTED = 5.0  # rows a cell of a chi-square table must expect (Cochran 1954); rarer categories are pooled
@@ -66,6 +67,19 @@ def spread(pair: Pair) -> Outcome:
     """
     difference, p = _rank_score(pair, power=2)
     return Outcome(difference, p, abs(difference))
+
+
+def tails(pair: Pair) -> Outcome:
+    """Which sample has more extreme values: shares of rows beyond the outer TAIL of both samples together, each side.
+
+    The statistic is signed: above 0 when current rows are more often extreme. Few far outliers hardly move the KS distance.
+    """
+    both = pair.counts.sum(axis=0, dtype=np.float64)
+    upto = np.cumsum(both) / both.sum()
+    outer = pair.counts[:, (upto <= TAIL) | (upto - both / both.sum() >= 1 - TAIL)].sum(axis=1)
+    n, m = pair.sizes
+    found = two_proportions(float(outer[0]), n, float(outer[1]), m)
+    return Outcome(float(outer[1] / m - outer[0] / n), found.p_value, max(0.0, found.effect - pair.error))
 
 
 def _rank_score(pair: Pair, *, power: int) -> tuple[float, float]:
@@ -244,7 +258,7 @@ def hellinger(pair: Pair) -> Outcome:
     return hellinger_of_table(binned(pair))
 
 
-def two_proportions(hits_reference: int, n: int, hits_current: int, m: int) -> Outcome:
+def two_proportions(hits_reference: float, n: int, hits_current: float, m: int) -> Outcome:
     """Difference of two shares; p from the pooled normal test with Yates's correction, so that few hits do not alarm."""
     difference = abs(hits_reference / n - hits_current / m)
     pool = (hits_reference + hits_current) / (n + m)

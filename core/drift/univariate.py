@@ -32,6 +32,7 @@ NUMERIC, CATEGORIES = "kolmogorov_smirnov", "chi_square"  # the tests that are u
 _NAMED_CATEGORIES = 3  # new or vanished categories that a reason names
 # Location and spread: the gate of a normal column whose KS distance is at its gate, with a little room below.
 _RANK_GATE = 1.25
+_TAIL_GATE = 0.75  # extreme values are few, so a smaller share matters; half would see the edge of a skewed column move
 _NEW_GATE = 0.5  # a category that was not there before matters at half the share
 
 
@@ -256,6 +257,12 @@ def _compare_numbers(
         found = distances.spread(pair)
         word = "more" if found.statistic > 0 else "less"
         parts.append(_Part("spread", "Mood", "spread difference", _RANK_GATE * gate, found, f"it varies {word}"))
+        found = distances.tails(pair)
+        word = "more" if found.statistic > 0 else "fewer"
+        parts.append(
+            _Part("tails", "two proportions", "share of extreme values", _TAIL_GATE * gate, found,
+                  f"{word} values at the ends")
+        )  # fmt: skip
     return parts, ""
 
 

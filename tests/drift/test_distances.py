@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,40 +12,61 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from core.drift import distances
-
-VALUES = st.lists(st.integers(-5, 5).map(float) | st.floats(-1e6, 1e6), min_size=1, max_size=60)
-
-
-@settings(max_examples=150, deadline=None)
-@given(VALUES, VALUES)
-def test_ks_distance_is_the_largest_gap_at_any_value_ties_included(a: list[float], b: list[float]) -> None:
-    gaps = [abs(np.mean(np.array(a) <= v) - np.mean(np.array(b) <= v)) for v in a + b]
-    assert distances.ks_distance(np.sort(a), np.sort(b)) == pytest.approx(max(gaps), abs=1e-12)
+from core.drift.ranks import Pair, compared
 
 
-@pytest.mark.parametrize("shift", [0.0, 0.02, 0.7, 50.0])
-@pytest.mark.parametrize("decimals", [1, 12])
-def test_ks_distance_is_scipys_beyond_its_grid(shift: float, decimals: int) -> None:
-    rng = np.random.default_rng(int(shift * 100))
-    n = 3 * distances.GRID
-    a, b = rng.normal(size=n).round(decimals), (rng.normal(size=n + 777) + shift).round(decimals)
-    expected = stats.ks_2samp(a, b, method="asymp").statistic
-    assert distances.ks_distance(np.sort(a), np.sort(b)) == pytest.approx(expected, abs=1e-12)
-    assert distances.ks_distance(np.sort(b), np.sort(a)) == pytest.approx(expected, abs=1e-12)
+def pair(a: Any, b: Any) -> Pair:
+    return compared(np.asarray(a, dtype=float), np.asarray(b, dtype=float), by_value=True)
 
 
-def test_ks_p_value_is_smirnovs_limit() -> None:
-    for d, n, m in ((0.03, 2_000, 900), (0.2, 100, 150), (0.5, 40, 40)):
-        assert distances.ks_p_value(d, n, m) == pytest.approx(
-            stats.kstwobign.sf(d * np.sqrt(n * m / (n + m))), rel=1e-9
-        )
+def samples(seed: int, n: int = 400, m: int = 300) -> tuple[np.ndarray, np.ndarray]:
+    """Two samples with ties and a shift."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=n).round(1), (rng.normal(size=m) * 1.1 + 0.1 * seed).round(1)
 
 
-def test_ks_p_value_comes_near_scipys_for_common_sizes() -> None:
+@pytest.mark.parametrize("seed", range(6))
+def test_tests_of_numbers_are_scipys(seed: int) -> None:
+    a, b = samples(seed)
+    ks = stats.ks_2samp(a, b, method="asymp")
+    ours = distances.kolmogorov_smirnov(pair(a, b))
+    assert (ours.statistic, ours.p_value) == pytest.approx((ks.statistic, ks.pvalue), rel=1e-9)
+    cvm = stats.cramervonmises_2samp(a, b, method="asymptotic")
+    ours = distances.cramer_von_mises(pair(a, b))
+    assert ours.statistic == pytest.approx(cvm.statistic, rel=1e-9)
+    assert ours.p_value == pytest.approx(cvm.pvalue, abs=1e-9)
+    ranks = stats.mannwhitneyu(b, a, use_continuity=False, method="asymptotic")
+    ours = distances.location(pair(a, b))
+    assert ours.statistic == pytest.approx(2 * ranks.statistic / (len(a) * len(b)) - 1, abs=1e-9)
+    assert ours.p_value == pytest.approx(ranks.pvalue, rel=1e-6)
+    expected = stats.wasserstein_distance(a, b) / a.std()
+    assert distances.wasserstein(pair(a, b)).effect == pytest.approx(expected, rel=1e-9)
+
+
+def test_many_rows_follow_smirnovs_limit() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=30_000), rng.normal(0.02, 1, size=25_000)
+    ours = distances.kolmogorov_smirnov(compared(a, b))
+    expected = stats.ks_2samp(a, b, method="asymp")
+    assert ours.statistic == pytest.approx(expected.statistic, abs=1e-12)
+    assert ours.p_value == pytest.approx(expected.pvalue, rel=0.02)
+
+
+def test_spread_sees_a_change_of_scale_and_says_which_way() -> None:
     rng = np.random.default_rng(1)
-    a, b = rng.normal(size=800), rng.normal(0.12, 1, size=900)
-    ours = distances.kolmogorov_smirnov(np.sort(a), np.sort(b)).p_value
-    assert ours == pytest.approx(stats.ks_2samp(a, b, method="asymp").pvalue, rel=0.1)
+    a = rng.normal(size=3_000)
+    wider, narrower = (distances.spread(pair(a, rng.normal(0, sd, 3_000))) for sd in (1.3, 0.7))
+    assert wider.statistic > 0 > narrower.statistic
+    assert max(wider.p_value, narrower.p_value) < 1e-9
+    assert distances.spread(pair(a, rng.normal(size=3_000))).p_value > 1e-3
+
+
+def test_what_a_sketch_may_be_off_by_counts_against_an_alarm() -> None:
+    a, b = samples(3)
+    exact = pair(a, b)
+    unsure = dataclasses.replace(exact, error=0.05)
+    for test in (distances.kolmogorov_smirnov, distances.location, distances.spread):
+        assert test(unsure).p_value >= test(exact).p_value
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -78,6 +102,13 @@ def test_jensen_shannon_is_scipys_distance() -> None:
     expected = jensenshannon(table[0] / 1000, table[1] / 1000, base=2)
     assert distances.jensen_shannon_of_table(table).effect == pytest.approx(expected)
     assert distances.jensen_shannon_of_table(np.array([[500, 0], [0, 500]])).effect == pytest.approx(1.0)
+
+
+def test_hellinger_is_its_formula() -> None:
+    table = np.array([[500, 300, 200], [380, 300, 320]])
+    expected = np.sqrt(((np.sqrt(table[0] / 1000) - np.sqrt(table[1] / 1000)) ** 2).sum() / 2)
+    assert distances.hellinger_of_table(table).effect == pytest.approx(expected)
+    assert distances.hellinger_of_table(np.array([[500, 0], [0, 500]])).effect == pytest.approx(1.0)
 
 
 def test_two_proportions_is_the_chi_square_test_with_yates_correction() -> None:

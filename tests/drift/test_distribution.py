@@ -97,7 +97,7 @@ def test_findings_of_numbers() -> None:
     wide = pd.Series(24 + 3 * (base - 24))
     assert finding(base, wide, NUMBER).startswith("temperature varies more: middle half spans ")
     assert finding(wide, base, NUMBER).startswith("temperature varies less: middle half spans ")
-    assert finding(base, base, NUMBER) == "temperature is steady: KS distance 0.00, gate 0.1"
+    assert finding(base, base, NUMBER) == "temperature is steady: KS distance 0.00, gate 0.02"
     assert finding(base, base.mask(rng.random(1_000) < 0.5), NUMBER).startswith(
         "temperature is missing more often: 0 % → "
     )

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.drift.distribution import distribution, feature_finding
-from core.drift.profile import profile
+from core.drift.history import course
+from core.drift.profile import from_bytes, merge, profile, to_bytes
 from core.drift.univariate import headline, measure_drift
 from core.plots import distribution_chart, palette
 from core.records import Feature, FeatureSchema, to_document
@@ -38,7 +39,10 @@ def test_any_two_windows_have_an_answer(a: list[float], b: list[Any], c: list[fl
     reference, current = frame(a, b), frame(c, d)
     report = measure_drift(reference, current, SCHEMA, min_rows=2, pred_reference=b, pred_current=d)
     json.dumps(to_document(report), allow_nan=False)
-    json.dumps([profile(f, SCHEMA) for f in (reference, current)], allow_nan=False)
+    profiles = [from_bytes(to_bytes(profile(f, SCHEMA))) for f in (reference, current)]
+    for one, other in ((profiles[0], profiles[1]), (profiles[0], current), (reference, profiles[1])):
+        json.dumps(to_document(measure_drift(one, other, SCHEMA, min_rows=2)), allow_nan=False)
+    course([*profiles, *profiles], merge(profiles), SCHEMA, min_rows=2)
     assert headline(report).endswith(".") and "nan" not in headline(report)
     for score, feature in zip(report.scores, SCHEMA.features, strict=True):
         assert score.reason and score.judged >= score.drifted

@@ -227,7 +227,7 @@ def test_choosing_a_metric_writes_its_key_into_the_address(grown: Workspace) -> 
     at = open_page("performance")
     next(box for box in at.selectbox if box.label == "Metric").select("roc_auc").run()
     assert not at.exception
-    assert at.query_params["metric"] == ["roc_auc"]
+    assert at.query_params["metric"] in ("roc_auc", ["roc_auc"])
     assert "**ROC AUC is" in text_of(at)
 
 
@@ -268,6 +268,9 @@ def test_an_estimate_is_called_one_and_told_with_its_past_error(
     told = said()
     assert "Without labels so far, the newest 200 rows are :violet[**estimated 0.900**]" in told
     assert "**Not trusted:** labels lie far below." in told
+    shown.append(guess(history, realised={"log_loss": 0.4}, trust={}))
+    told = said()
+    assert "those labels alone cannot tell it" in told and "Labels have not graded it yet." in told
     lost = {"accuracy": Score(metric="accuracy", value=None, reason="Too few rows.")}
     shown.append(guess(history, estimates=lost, realised={}, trust={}))
     assert "Not estimated without labels: Too few rows." in said()

@@ -85,7 +85,7 @@ def test_a_check_stores_features_predictions_and_labels(ws: Workspace, project: 
     assert report.prediction is not None and report.prediction.drifted
     assert report.label is not None and report.label.drifted
     (score,) = [s for s in report.scores if s.name == "a"]
-    assert {part.of for part in score.parts} == {"values", "location", "spread"}
+    assert {part.of for part in score.parts} == {"values", "location", "spread", "tails"}
 
 
 def test_the_reference_moves_to_what_the_promoted_model_learnt_from(
