@@ -525,6 +525,27 @@ def chart(figure: go.Figure, *, key: str, alt: str) -> None:
     st.plotly_chart(figure, key=key, theme=None, width="stretch", config={"displayModeBar": False}, alt=alt)
 
 
+def chosen(name: str, options: dict[str, str], usual: str, *, segmented: bool, width: int = 200) -> str:
+    """One of the options; the address carries its key, so a link reproduces what is seen."""
+    wanted = st.query_params.get(name, usual)
+    usual = wanted if wanted in options else usual
+
+    def remember() -> None:
+        st.query_params[name] = st.session_state[f"chosen-{name}"]
+
+    shared: dict[str, Any] = {
+        "key": f"chosen-{name}",
+        "format_func": lambda key: options[key],
+        "on_change": remember,
+        "label_visibility": "collapsed",
+    }
+    keys = list(options)
+    if segmented:
+        found = st.segmented_control(name.capitalize(), keys, default=usual, required=True, **shared)
+        return found or usual
+    return st.selectbox(name.capitalize(), keys, index=keys.index(usual), width=width, **shared) or usual
+
+
 def empty(what: str, todo: str, *, page: str | None = None, action: str | None = None) -> None:
     """What will stand here, what to do for it, and one way there."""
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
@@ -656,15 +677,20 @@ def download_later(help: str, name: str, make: Callable[[], bytes], *, label: st
 
 
 def download_table(
-    help: str, name: str, rows: Sequence[Mapping[str, Any]] | Callable[[], Sequence[Mapping[str, Any]]]
+    help: str,
+    name: str,
+    rows: Sequence[Mapping[str, Any]] | Callable[[], Sequence[Mapping[str, Any]]],
+    *,
+    label: str = "",
 ) -> None:
     """Rows as a CSV file; a function is asked for them when somebody wants the file."""
-    download_later(help, name, lambda: _csv(rows() if callable(rows) else rows))
+    download_later(help, name, lambda: _csv(rows() if callable(rows) else rows), label=label)
 
 
-def download_json(help: str, name: str, document: Any) -> None:
+def download_json(help: str, name: str, document: Any, *, label: str = "") -> None:
     """A record or document as a JSON file."""
-    download_later(help, name, lambda: json.dumps(to_document(document), indent=2, ensure_ascii=False).encode())
+    made = lambda: json.dumps(to_document(document), indent=2, ensure_ascii=False).encode()  # noqa: E731
+    download_later(help, name, made, label=label)
 
 
 # --- work that takes time ----------------------------------------------------------------------------------------

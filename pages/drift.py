@@ -11,85 +11,151 @@ from core import plots, ui, words
 from core.drift import distribution as distributions
 from core.drift.univariate import headline
 from core.records import DriftReport, DriftScore, ProjectInfo
-from core.services import monitoring
+from core.services import monitoring, reports, windows
 
 STATES = {True: "▲ Drifted", False: "✓ Steady", None: "? Not judged"}
-WINDOWS = {"Last check": 1, "Last 10": 10, "Last 50": 50, "All": 500}
+CURRENT = {"check": "Last check", "5": "Last 5", "20": "Last 20"}
+AGAINST = {"champion": "against what the champion learnt from", "before": "against the batches before"}
+DRAWN = 12  # distributions in the report that is downloaded
 
 
 @st.cache_data(ttl=600, max_entries=32, show_spinner=False)
-def windows(project_id: int, cycle_id: int | None, batches: int) -> Any:
-    """Reference and current rows of the newest check; read again only after another one."""
-    from core.services import projects
+def course_of(project: ProjectInfo) -> windows.DriftCourse | None:
+    """Every feature over the batches, from profiles; again only when the project's rows, champion or policy changed."""
+    return windows.drift_course(ui.workspace(), project)
 
+
+@st.cache_data(ttl=600, max_entries=32, show_spinner=False)
+def rows_of(project: ProjectInfo, reference: tuple[int, ...], current: tuple[int, ...]) -> Any:
+    """Reference and current rows of the chosen windows; () = those of the newest check."""
     ws = ui.workspace()
-    return monitoring.drift_windows(ws, projects.project_by_id(ws, project_id))
+    found = windows.reference_and_current(ws, project, current_ids=set(current) or None)
+    if found is None or not reference:
+        return found and (found[0].frame, found[1].frame)
+    return windows.frame_of(ws, project, set(reference)), found[1].frame
 
 
-def show_verdict(project: ProjectInfo, report: DriftReport, history: list[Any]) -> None:
-    """The finding over all features."""
-    share = report.share_drifted
-    state = "unknown" if share is None else "drifted" if report.drifted else "well"
-    limit = project.policy.drift_share
-    rule = f" The policy races at {words.share(limit)} of the features; a change counts from a distance of {project.policy.drift_gate:g}."
-    with ui.verdict(state, f"**{words.plain(headline(report))}**{rule}", word="Steady" if state == "well" else None):
-        ui.download_table("Every feature as CSV", f"{project.slug}-drift.csv", table_rows(report, history, plain=True))
-        ui.download_json("This report as JSON", f"{project.slug}-drift.json", report)
+def stable(project: ProjectInfo) -> ProjectInfo:
+    """The project without what changes at every check, as a key of what is cached."""
+    import dataclasses
+
+    return dataclasses.replace(project, checked_at=None)
 
 
-def table_rows(
-    report: DriftReport, history: list[tuple[datetime, int | None, DriftReport]], *, plain: bool = False
-) -> list[dict[str, Any]]:
-    """The features, furthest first, with their course over the checks."""
-    courses: dict[str, list[float]] = {}
-    since: dict[str, datetime | None] = {}
-    for at, _, past in history:
-        for s in past.scores:
-            courses.setdefault(s.name, []).append(s.effect or 0.0)
-            since[s.name] = (since.get(s.name) or at) if s.drifted else None
+def pick() -> tuple[str, str]:
+    """Which rows are compared with which; the address carries both."""
+    with st.container(horizontal=True, width="content"):
+        current = ui.chosen("window", CURRENT, "check", segmented=True)
+        against = ui.chosen("against", AGAINST, "champion", segmented=False, width=290)
+    return current, against
+
+
+def chosen_report(
+    ctx: ui.Context, project: ProjectInfo, stored: DriftReport, current: str, against: str
+) -> tuple[DriftReport, tuple[int, ...], tuple[int, ...]]:
+    """The report of the picked windows with the batches of both sides; the stored one where it is that of the check."""
+    if (current, against) == ("check", "champion"):
+        return stored, (), ()
+    batches = windows.batch_profiles(ctx.ws, project)
+    n = min(1 if current == "check" else int(current), max(1, len(batches) - 1))
+    newest = batches[-n:]
+    if against == "before":
+        base = batches[-2 * n : -n] or batches[:-n]
+    else:
+        base = windows.champion_batches(ctx.ws, project, batches)
+    report = windows.drift_between(project, base, newest)
+    if report is None:
+        return stored, (), ()
+    return report, tuple(b.id for b in base), tuple(b.id for b in newest)
+
+
+def show_verdict(
+    ctx: ui.Context, project: ProjectInfo, report: DriftReport, course: windows.DriftCourse | None, frames: Any
+) -> None:
+    """The finding over all features, with what it rests on and its downloads."""
+    state = "unknown" if report.share_drifted is None else "drifted" if report.drifted else "well"
+    told = f" {words.plain(report.explanation)}." if report.explanation else ""
+    sentence = f"**{words.plain(headline(report))}**{told}"
+    with (
+        ui.verdict(state, sentence, word="Steady" if state == "well" else None),
+        st.popover("", icon=":material/download:", help="Download"),
+    ):
+        ui.download_table(
+            "CSV", f"{project.slug}-drift.csv", table_rows(report, course, plain=True), label="Features as CSV"
+        )
+        ui.download_json("JSON", f"{project.slug}-drift.json", report, label="Report as JSON")
+        ui.download_later(
+            "HTML",
+            f"{project.slug}-drift.html",
+            lambda: page_of(ctx, project, report, frames()),
+            label="Report as one HTML file",
+        )
+    st.caption(words.plain(reports.rule_in_words(project.policy)))
+
+
+def page_of(ctx: ui.Context, project: ProjectInfo, report: DriftReport, frames: Any) -> bytes:
+    """The self-contained report."""
+    drawn = {}
+    kinds = {f.name: f for f in project.schema.features} if project.schema else {}
+    for s in [s for s in report.ranked if s.drifted][:DRAWN]:
+        if frames is not None and s.name in kinds:
+            try:
+                drawn[s.name] = distributions.distribution(frames[0][s.name], frames[1][s.name], kinds[s.name])
+            except ValueError:
+                continue
+    return reports.drift_page(
+        report, project=project.name, policy=project.policy, made_at=ctx.now, distributions=drawn
+    ).encode()
+
+
+def table_rows(report: DriftReport, course: windows.DriftCourse | None, *, plain: bool = False) -> list[dict[str, Any]]:
+    """The features by what matters, with their course over the batches."""
+    courses = {c.name: c for c in course.courses} if course else {}
     rows = []
-    for s in ranked(report):
+    for s in report.ranked:
+        known = courses.get(s.name)
+        since = known.since if known else None
         row: dict[str, Any] = {
             "Feature": s.name,
             "State": STATES[s.drifted if s.judged else None],
             "Effect": s.effect,
-            "Course": courses.get(s.name, [])[-40:],
+            "Course": [v or 0.0 for v in known.against_reference[-30:]] if known else [],
+            "Weight": report.importance.get(s.name) if report.importance else None,
             "Missing": s.miss_rate_current,
-            "Since": since.get(s.name),
+            "New": s.new_share,
+            "Since": course.batches[since].at if course and since is not None else None,
         }
         if plain:
             del row["Course"]
             row |= {
+                "Gate": s.gate,
                 "Test": s.test,
                 "Statistic": s.statistic,
                 "p": s.p_value,
                 "Missing before": s.miss_rate_reference,
+                "Vanished": s.vanished_share,
                 "Reason": s.reason,
             }
         rows.append(row)
     return rows
 
 
-def ranked(report: DriftReport) -> list[DriftScore]:
-    """Drifted features first, each group by effect."""
-    return sorted(report.scores, key=lambda s: (not s.drifted, not s.judged, -(s.effect or 0.0), s.name))
-
-
-def show_table(ctx: ui.Context, project: ProjectInfo, report: DriftReport, history: list[Any]) -> DriftScore:
+def show_table(
+    ctx: ui.Context, project: ProjectInfo, report: DriftReport, course: windows.DriftCourse | None
+) -> DriftScore:
     """The ranked features; returns the selected one."""
-    scores = ranked(report)
-    rows = table_rows(report, history)
-    if not any(row["Missing"] for row in rows):
-        rows = [{name: value for name, value in row.items() if name != "Missing"} for row in rows]
+    scores = report.ranked
+    rows = table_rows(report, course)
+    empty = {name for name in ("Weight", "Missing", "New") if not any(row[name] for row in rows)}
+    rows = [{name: value for name, value in row.items() if name not in empty} for row in rows]
     for row in rows:
         row["Since"] = words.wall(row["Since"], ctx.zone) if row["Since"] else None
     top = max([*(v for row in rows for v in row["Course"]), project.policy.drift_gate * 1.5, 0.1])
     steady = sum(s.judged and not s.drifted for s in scores)
     n = len(report.drifted)
     found = f"{words.counted(n, 'feature')} moved, {steady} steady" if n else f"All {steady} judged features are steady"
-    with ui.card(
-        found, f"Furthest first · gate {project.policy.drift_gate:g} · select a row to see it", key="features"
-    ):
+    order = "By effect times weight to the champion" if report.importance else "Furthest first"
+    with ui.card(found, f"{order} · select a row to see it", key="features"):
         chosen = st.dataframe(
             rows,
             hide_index=True,
@@ -104,11 +170,17 @@ def show_table(ctx: ui.Context, project: ProjectInfo, report: DriftReport, histo
                 "Feature": st.column_config.TextColumn(width=95),
                 "State": st.column_config.TextColumn(width=88),
                 "Effect": st.column_config.ProgressColumn(
-                    format="%.2f", min_value=0.0, max_value=1.0, color="orange", width=110
+                    format="%.2f", min_value=0.0, max_value=1.0, color="orange", width=90
                 ),
-                "Course": st.column_config.LineChartColumn(y_min=0.0, y_max=top, width=85),
+                "Course": st.column_config.LineChartColumn(y_min=0.0, y_max=top, width=80),
+                "Weight": st.column_config.NumberColumn(
+                    format="%.3f", width=58, help="What the champion's answers lose when the feature is shuffled"
+                ),
                 "Missing": st.column_config.NumberColumn(format="percent", width=62),
-                "Since": st.column_config.DatetimeColumn(format="D MMM, HH:mm", width=98),
+                "New": st.column_config.NumberColumn(
+                    format="percent", width=52, help="Rows in categories that the reference does not have"
+                ),
+                "Since": st.column_config.DatetimeColumn(format="D MMM, HH:mm", width=92),
             },
         )
     at = (chosen["selection"]["rows"] or [0])[0]
@@ -116,7 +188,7 @@ def show_table(ctx: ui.Context, project: ProjectInfo, report: DriftReport, histo
 
 
 def show_feature(ctx: ui.Context, project: ProjectInfo, score: DriftScore, frames: Any) -> None:
-    """Two distributions of one feature."""
+    """Two distributions of one feature, and every test of it."""
     feature = next((f for f in project.schema.features if f.name == score.name), None) if project.schema else None
     found = None
     if frames is not None and feature is not None and score.judged:
@@ -126,59 +198,88 @@ def show_feature(ctx: ui.Context, project: ProjectInfo, score: DriftScore, frame
             found = None
     with ui.card(
         words.plain(distributions.feature_finding(score, found)),
-        "Share of rows · grey: what the champion learnt from · blue: newest rows"
-        if found
-        else words.plain(score.reason),
+        "Share of rows · grey: reference · blue: current" if found else words.plain(score.reason),
     ):
         if found is None:
             st.caption("There is no distribution to draw for it.")
             return
         ui.chart(
-            plots.distribution_chart(found, colors=ctx.colors, height=330),
+            plots.distribution_chart(found, colors=ctx.colors, height=300),
             key="distribution",
             alt=distributions.feature_finding(score, found),
         )
         st.caption(words.plain(score.reason))
 
 
-def show_course(ctx: ui.Context, project: ProjectInfo, history: list[Any]) -> None:
-    """Effects over the checks."""
-    series = plots.effect_series([(at, report) for at, _, report in history])
-    drifted = [s.name for s in series if s.drifted]
-    finding = (
-        f"{words.counted(len(drifted), 'feature')} above the gate at the end"
-        if drifted
-        else "Every feature is below the gate at the end"
-    )
-    with ui.card(
-        finding,
-        "Effect (distance to what the champion learnt from) per check · the reference moves with each new champion",
-    ):
-        if not any(v is not None for s in series for v in s.effects):
-            st.caption("No feature could be judged yet.")
-            return
-        figure = plots.effect_over_time(
-            series,
-            project.policy.drift_gate,
-            ui.charted(monitoring.events(ctx.ws, project.id)),
-            colors=ctx.colors,
-            zone=ctx.timezone,
-        )
-        ui.chart(figure, key="course", alt=f"{len(history)} checks; {finding}")
+def show_courses(ctx: ui.Context, project: ProjectInfo, course: windows.DriftCourse) -> None:
+    """Effects over the batches: against the reference and against the batch before, side by side."""
+    times = [b.at for b in course.batches]
+    events = ui.charted(monitoring.events(ctx.ws, project.id))
+    left, right = st.columns(2)
+    for column, previous in ((left, False), (right, True)):
+        series = plots.course_series(times, course.courses, previous=previous)
+        known = any(v is not None for s in series for v in s.effects)
+        n = sum(s.drifted for s in series)
+        if previous:
+            finding, caption = "Against the batch before", "A step shows as a peak, a slow drift hardly at all"
+        else:
+            finding = (
+                f"{words.counted(n, 'feature')} above the gate in the newest batch"
+                if n
+                else "Every feature is steady in the newest batch"
+            )
+            caption = f"Effect a batch against {words.plain(course.reference.description)}; it moves with each champion"
+        with column, ui.card(finding, caption):
+            if not known:
+                st.caption("One batch is not enough to compare." if previous else "No batch could be judged yet.")
+                continue
+            figure = plots.effect_over_time(
+                series, project.policy.drift_gate, events, colors=ctx.colors, zone=ctx.timezone
+            )
+            ui.chart(figure, key=f"course-{previous}", alt=f"{len(times)} batches; {finding}")
 
 
-def show_where(ctx: ui.Context, project: ProjectInfo) -> None:
-    """Where the newest labelled rows go wrong."""
+def show_together(ctx: ui.Context, report: DriftReport) -> None:
+    """All features at once, predictions and labels, and what the champion leans on."""
+    with ui.card("All features together", "What no single feature shows"):
+        m = report.multivariate
+        if m is not None:
+            can = "can be told apart" if m["drifted"] else "cannot be told apart"
+            st.markdown(
+                f"**The windows {can}:** AUC {m['auc']:.2f} (95 % interval {m['low']:.2f}–{m['high']:.2f})"
+                + (
+                    f"; carried by {words.plain(', '.join(list(m['features'])[:4]))}."
+                    if m["drifted"] and m["features"]
+                    else "."
+                )
+            )
+        if report.reconstruction is not None and report.reconstruction.get("reason"):
+            st.markdown(f"**Structure:** {words.plain(report.reconstruction['reason'])}.")
+        if report.attribution is not None:
+            st.markdown(f"**What the champion leans on:** {words.plain(report.attribution['finding'])}.")
+        for name, s in (("Predictions", report.prediction), ("Labels", report.label)):
+            if s is not None:
+                st.markdown(f"**{name}:** {STATES[s.drifted if s.judged else None]}, {words.plain(s.reason)}")
+        if m is None and report.prediction is None and report.label is None:
+            st.caption("The check itself tells; between picked windows only single features are compared.")
+
+
+def show_where(ctx: ui.Context, project: ProjectInfo, report: DriftReport) -> None:
+    """The segment that changed most, and where the newest labelled rows go wrong."""
     from core.performance.segments import worst_slices
 
     judged = monitoring.labelled_with_predictions(ctx.ws, project, n=2_000)
-    with ui.card("Where it hurts", "Segments with the weakest score among the newest labelled rows"):
+    segment = report.segment
+    heading = (
+        f"{segment['rule']}: {segment['before']:.0%} → {segment['after']:.0%} of rows" if segment else "Where it hurts"
+    )
+    with ui.card(words.plain(heading), "Below: segments with the weakest score among the newest labelled rows"):
         if judged is None or project.schema is None:
             st.caption("No labelled row with a prediction yet.")
             return
         regression = project.schema.task == "regression"
         merit = abs(judged.y_true.astype(float) - judged.y_pred) if regression else judged.y_true == judged.y_pred
-        found = worst_slices(judged.X, merit, project.schema, max_slices=6)
+        found = worst_slices(judged.X, merit, project.schema, max_slices=5)
         if not found:
             st.caption("No segment of 50 rows or more stands out.")
             return
@@ -195,7 +296,7 @@ def show_where(ctx: ui.Context, project: ProjectInfo) -> None:
             hide_index=True,
             row_height=32,
             column_config={
-                "Segment": st.column_config.TextColumn(width=120),
+                "Segment": st.column_config.TextColumn(width=190),
                 "Score": st.column_config.NumberColumn(format="%.3f", width=58),
                 "Rows": st.column_config.NumberColumn(format="localized", width=50),
                 "Against all": st.column_config.NumberColumn(
@@ -214,27 +315,10 @@ def show(ctx: ui.Context) -> None:
             pass
         ui.no_project()
         return
-    full = monitoring.drift_history(ctx.ws, project.id)
-    caption = (
-        f"{words.plain(full[-1][2].current.description)} against {words.plain(full[-1][2].reference.description)}"
-        if full
-        else words.plain(project.name)
-    )
-    with ui.head_row("Drift", caption):
-        chosen = (
-            st.segmented_control(
-                "Checks",
-                list(WINDOWS),
-                default="Last 50",
-                required=True,
-                key="window",
-                bind="query-params",
-                label_visibility="collapsed",
-            )
-            if full
-            else None
-        )
-    if not full:
+    newest: tuple[datetime, DriftReport] | None = monitoring.latest_drift(ctx.ws, project.id)
+    with ui.head_row("Drift", words.plain(project.name) if newest is None else f"checked {ui.when(newest[0], ctx)}"):
+        picked = pick() if newest else None
+    if newest is None or picked is None:
         if project.champion is None:
             ui.empty(
                 "No drift check yet.",
@@ -250,19 +334,23 @@ def show(ctx: ui.Context) -> None:
                 action="Bring rows",
             )
         return
-    history = full[-WINDOWS[chosen or "Last 50"] :]
-    report = history[-1][2]
-    show_verdict(project, report, full)
+    key = stable(project)
+    report, reference, current = chosen_report(ctx, project, newest[1], *picked)
+    course = course_of(key)
+    st.caption(f"{words.plain(report.current.description)} against {words.plain(report.reference.description)}")
+    show_verdict(ctx, project, report, course, lambda: rows_of(key, reference, current))
     left, right = st.columns((1.5, 1))
     with left:
-        score = show_table(ctx, project, report, full)
+        score = show_table(ctx, project, report, course)
     with right:
-        show_feature(ctx, project, score, windows(project.id, history[-1][1], project.rows))
-    left, right = st.columns((1.7, 1))
+        show_feature(ctx, project, score, rows_of(key, reference, current))
+    if course is not None:
+        show_courses(ctx, project, course)
+    left, right = st.columns(2)
     with left:
-        show_course(ctx, project, history)
+        show_together(ctx, report)
     with right:
-        show_where(ctx, project)
+        show_where(ctx, project, report)
 
 
 show(ui.start_page("Drift", choose_project=True))

@@ -31,27 +31,6 @@ SIGNS = {  # of the course, by kind of event
 # --- what is chosen and read --------------------------------------------------------------------------------------
 
 
-def chosen(name: str, options: dict[str, str], usual: str, *, segmented: bool) -> str:
-    """One of the options; the address carries its key, so a link reproduces what is seen."""
-    wanted = st.query_params.get(name, usual)
-    usual = wanted if wanted in options else usual
-
-    def remember() -> None:
-        st.query_params[name] = st.session_state[f"chosen-{name}"]
-
-    shared: dict[str, Any] = {
-        "key": f"chosen-{name}",
-        "format_func": lambda key: options[key],
-        "on_change": remember,
-        "label_visibility": "collapsed",
-    }
-    keys = list(options)
-    if segmented:
-        found = st.segmented_control(name.capitalize(), keys, default=usual, required=True, **shared)
-        return found or usual
-    return st.selectbox(name.capitalize(), keys, index=keys.index(usual), width=200, **shared) or usual
-
-
 @st.cache_data(ttl=600, max_entries=32, show_spinner=False)
 def windowed(home: str, project_id: int, n: int, newest: tuple[Any, ...]) -> dict[str, Any] | None:
     """What the newest n labelled rows say; read again only after another measurement."""
@@ -438,13 +417,13 @@ def show(ctx: ui.Context) -> None:
     with ui.head_row("Performance", f"{words.counted(project.labelled, 'labelled row')}"):
         if history and project.task is not None:
             names = metrics_of(project.task)
-            metric = chosen(
+            metric = ui.chosen(
                 "metric",
                 {m: words.metric_label(m) for m in names},
                 metric if metric in names else names[0],
                 segmented=False,
             )
-            window = chosen("window", WINDOWS, window, segmented=True)
+            window = ui.chosen("window", WINDOWS, window, segmented=True)
     waiting = arrived(home, project.id, project.rows, project.labelled, due, ctx.timezone)
     if not history:
         show_empty(project, metric)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 LEAST_REFERENCE = 100  # labelled rows without which nothing is estimated
 MOST_REFERENCE = 10_000  # newest labelled rows that are used
 GRADED_CHUNKS = 3  # newest labelled chunks whose mean z decides
-LIMITS_Z = (3.0, 2.6, 2.4)  # of the mean z of one, two and three chunks; wider than 3 / sqrt(k): errors repeat themselves
+# Of the mean z of one, two and three chunks; wider than 3 / sqrt(k), since errors of one estimator repeat themselves.
+LIMITS_Z = (3.0, 2.6, 2.4)
 LEAST_PROBABILITY = 1e-5  # where log-loss clips
 METRICS = {
     "binary": ("accuracy", "f1", "kappa", "roc_auc", "log_loss"),

@@ -19,8 +19,8 @@ from core.plots.performance import (
 from core.plots.theme import CONFIG, Palette, palette
 from core.plots.timeline import (
     EffectSeries,
+    course_series,
     effect_over_time,
-    effect_series,
     performance_finding,
     performance_over_time,
     versions,
@@ -38,9 +38,9 @@ __all__ = [
     "calibration_curve",
     "comparison",
     "confusion_matrix",
+    "course_series",
     "distribution_chart",
     "effect_over_time",
-    "effect_series",
     "estimated_points",
     "label_arrival",
     "light",

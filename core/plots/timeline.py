@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import plotly.graph_objects as go
 
+from core.drift.history import Course
 from core.plots.frame import (
     BOTTOM,
     EVENTS,
@@ -31,9 +32,9 @@ from core.plots.frame import (
     wall_time,
 )
 from core.plots.theme import SMALL, Label, Palette, Scale, figure, mixed, plain, scale, score_text, tint, write
-from core.records import DriftReport
 
 MOST_DROPS = 3  # more of them are a score that hovers around the threshold, and are not counted one by one
+COURSE_POINTS = 250  # of a feature's line: more are sent and drawn, but not seen
 NAMED = 3  # drifted features that get a colour and a name of their own
 
 
@@ -48,18 +49,25 @@ class EffectSeries:
     rows_seen: tuple[int, ...] = ()
 
 
-def effect_series(history: Sequence[tuple[datetime, DriftReport]]) -> list[EffectSeries]:
-    """One series a feature out of drift reports in the order of time; a feature that was not judged has a gap."""
-    times = tuple(at for at, _ in history)
-    effects: dict[str, list[float | None]] = {}
-    drifted: dict[str, bool] = {}
-    for i, (_, report) in enumerate(history):
-        for score in report.scores:
-            effects.setdefault(score.name, [None] * i).append(score.effect if score.judged else None)
-            drifted[score.name] = score.drifted
-        for values in effects.values():
-            values.extend([None] * (i + 1 - len(values)))
-    return [EffectSeries(name=n, at=times, effects=tuple(v), drifted=drifted[n]) for n, v in effects.items()]
+def course_series(
+    times: Sequence[datetime], courses: Sequence[Course], *, previous: bool = False
+) -> list[EffectSeries]:
+    """One series a feature over the batches; of many batches the largest effect of each stretch is kept.
+
+    Args:
+        times: of the batches.
+        previous: against the batch before each one; else against the reference.
+    """
+    step = -(-len(times) // COURSE_POINTS) or 1
+    starts = range(0, len(times), step)
+    ends = tuple(times[min(i + step, len(times)) - 1] for i in starts)
+    found = []
+    for c in courses:
+        values = c.against_previous if previous else c.against_reference
+        kept = tuple(max((v for v in values[i : i + step] if v is not None), default=None) for i in starts)
+        drifted = bool(c.alarms and c.alarms[-1]) and not previous
+        found.append(EffectSeries(name=c.name, at=ends, effects=kept, drifted=drifted))
+    return found
 
 
 # --- performance --------------------------------------------------------------------------------------------------

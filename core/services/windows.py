@@ -215,9 +215,7 @@ def drift_course(ws: Workspace, project: ProjectInfo, *, limit: int = 1_000) -> 
     if project.schema is None or project.champion is None:
         return None
     batches = batch_profiles(ws, project, limit=limit)
-    with ws.database.read() as session:
-        learnt = learnt_from(session, project.id, project.champion)
-    base = _newest([b for b in batches if b.id in learnt], WINDOW_ROWS)
+    base = champion_batches(ws, project, batches)
     if not base:
         return None
     reference = profiles.merge(b.profile for b in base)
@@ -241,6 +239,21 @@ def drift_course(ws: Workspace, project: ProjectInfo, *, limit: int = 1_000) -> 
         ),
         gates=gates,
     )  # fmt: skip
+
+
+def champion_batches(ws: Workspace, project: ProjectInfo, batches: Sequence[BatchProfile]) -> list[BatchProfile]:
+    """Of the given batches the newest that the champion learnt from, about WINDOW_ROWS rows."""
+    with ws.database.read() as session:
+        learnt = learnt_from(session, project.id, project.champion)
+    return _newest([b for b in batches if b.id in learnt], WINDOW_ROWS)
+
+
+def frame_of(ws: Workspace, project: ProjectInfo, batch_ids: set[int]) -> pd.DataFrame | None:
+    """The newest rows of some batches; None when there are none."""
+    if project.schema is None:
+        return None
+    found = rows_of(history.History(ws, project.id, project.schema), batch_ids, name="rows", description="")
+    return found.frame if found is not None else None
 
 
 def _newest(batches: Sequence[BatchProfile], n: int) -> list[BatchProfile]:

@@ -176,17 +176,21 @@ def test_drift_ranks_the_features_and_draws_the_selected_one(grown: Workspace) -
     at = open_page("drift")
     assert not at.exception
     table = at.dataframe[0].value
-    ranked = sorted(found[1].scores, key=lambda s: (not s.drifted, -(s.effect or 0.0), s.name))
-    assert table["Feature"].tolist() == [s.name for s in ranked]
+    assert table["Feature"].tolist() == [s.name for s in found[1].ranked]
     assert table["State"].tolist().count("▲ Drifted") == len(found[1].drifted)
-    assert len(drawn(at)) == 2  # the distribution of the first feature, and all effects over time
+    assert (
+        len(drawn(at)) == 3
+    )  # the first feature's distribution, effects against the reference and against the batch before
+    shown = text_of(at)
+    assert "A feature drifts when its change is significant" in shown and "above 0.02" in shown
+    assert "nan" not in shown.lower().split()
 
 
-@pytest.mark.parametrize("window", ["Last check", "Last 10", "All"])
-def test_each_window_of_checks_has_an_answer(grown: Workspace, window: str) -> None:
-    at = open_page("drift", window=window)
+@pytest.mark.parametrize(("window", "against"), [("check", "before"), ("5", "champion"), ("20", "before"), ("x", "y")])
+def test_any_two_windows_are_compared(grown: Workspace, window: str, against: str) -> None:
+    at = open_page("drift", window=window, against=against)
     assert not at.exception
-    assert drawn(at)
+    assert len(drawn(at)) == 3
 
 
 # --- Performance --------------------------------------------------------------------------------------------------

@@ -9,20 +9,21 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
+from core.drift.history import Course
 from core.plots import (
     EVENTS,
     EffectSeries,
     Event,
     Point,
+    course_series,
     effect_over_time,
-    effect_series,
     palette,
     performance_finding,
     performance_over_time,
     points_of,
     versions,
 )
-from core.records import DriftReport, DriftScore, Score, Window
+from core.records import Score
 
 COLORS = palette("light")
 START = datetime(2026, 10, 13, 12, tzinfo=UTC)
@@ -231,27 +232,20 @@ def test_drifted_features_are_named_and_the_others_counted() -> None:
         effect_over_time([], 0.1, colors=COLORS)
 
 
-def test_effect_series_have_a_gap_where_a_feature_was_not_judged() -> None:
-    def report(**effects: float | None) -> DriftReport:
-        scores = tuple(
-            DriftScore(
-                name=n,
-                kind="numeric",
-                drifted=(e or 0) > 0.1,
-                statistic=e,
-                p_value=None,
-                effect=e,
-                judged=e is not None,
-            )
-            for n, e in effects.items()
-        )
-        window = Window(name="reference", n_rows=1)
-        return DriftReport(reference=window, current=window, scores=scores)
-
-    found = effect_series([(at(0), report(a=0.05)), (at(1), report(a=None, b=0.3)), (at(2), report(b=0.2))])
-    assert [(s.name, s.effects, s.drifted) for s in found] == [
-        ("a", (0.05, None, None), False), ("b", (None, 0.3, 0.2), True),
-    ]  # fmt: skip
+def test_courses_are_thinned_by_their_largest_effects_and_keep_their_gaps() -> None:
+    n = 1_000
+    effects = tuple(0.5 if i == 777 else None if i < 8 else 0.1 for i in range(n))
+    course = Course(
+        name="a", kind="numeric", against_reference=effects, against_previous=(None,) * n,
+        alarms=(False,) * (n - 1) + (True,), miss_rates=(0.0,) * n,
+    )  # fmt: skip
+    (found,) = course_series([at(i) for i in range(n)], [course])
+    assert len(found.effects) == len(found.at) <= 250 and found.drifted
+    assert max(e for e in found.effects if e is not None) == 0.5
+    assert found.effects[0] is None and found.at[-1] == at(n - 1)
+    (steps,) = course_series([at(i) for i in range(n)], [course], previous=True)
+    assert not steps.drifted and set(steps.effects) == {None}
+    assert course_series([], []) == []
 
 
 def test_versions_show_who_served_when() -> None:
