@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +18,19 @@ MAX_CODES = 250  # categories of a feature that keep a code of their own; boosti
 LEAST_ROWS = 5  # of both windows in which a category must occur to keep its code
 ANOTHER = "another value"
 LARGEST = 1e30  # numbers beyond it count as it: their squares must stay finite
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Small models in one thread: on busy cores the threads of each tiny step would wait for one another.
+
+    A block, or a decorator of a function: `@one_thread()`.
+    """
+    import sklearn.ensemble  # noqa: F401  # its thread pool must be there to be limited
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        yield
 
 
 def sampled(frame: pd.DataFrame, rng: np.random.Generator, at_most: int = MAX_ROWS) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.drift import words
-from core.drift.encode import encoded, sampled
+from core.drift.encode import encoded, one_thread, sampled
 from core.errors import BadInput, NotEnoughRows
 from core.records import FeatureSchema
 
@@ -34,6 +34,7 @@ LEAST_CHUNKS = 5
 SIGMAS = 3.0
 
 
+@one_thread()
 def domain_classifier(
     reference: pd.DataFrame, current: pd.DataFrame, schema: FeatureSchema, *, seed: int = 0, gate: float = GATE
 ) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from core.drift.encode import one_thread
 from core.errors import BadInput, FieldProblem
 from core.performance.realised import Z95
 
@@ -82,6 +83,7 @@ def trust_of(z_scores: Sequence[float]) -> Trust:
     return Trust(trusted=True, z=z, n_chunks=len(z_scores), reason=reason)
 
 
+@one_thread()
 def fit_estimator(reference: pd.DataFrame, *, task: str, seed: int = 0) -> Estimator:
     """An estimator learnt from labelled rows that the model was not trained on, oldest first.
 
@@ -170,7 +172,8 @@ class Estimator:
         if missing:
             return f"{missing:,} of {len(chunk):,} rows have no prediction."
         if self._last is None or self._last[0] is not chunk:
-            self._last = (chunk, self._model.prepare(chunk))
+            with one_thread():
+                self._last = (chunk, self._model.prepare(chunk))
         found = self._model.measure(self._last[1], metric)
         if not isinstance(found, str) and not all(map(math.isfinite, found)):
             return "The rows do not say: the figures behind it are not finite."

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from core.drift.encode import one_thread
 from core.errors import NotEnoughRows
 from core.records import ROW_TIME, DriftReport, FeatureSchema, ProjectInfo
 from core.services import monitoring, windows
@@ -30,6 +31,7 @@ SEED = 0
 Answer = Callable[["pd.DataFrame"], "Predicted"]
 
 
+@one_thread()
 def check(ws: Workspace, project: ProjectInfo, current_ids: set[int], answer: Answer) -> DriftReport | None:
     """Drift of the given batches against what the champion learnt from; None without a champion or without rows.
 
