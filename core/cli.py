@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import re
 import secrets
 import sys
@@ -31,6 +32,8 @@ MAX_FILE_BYTES = 4 * 1024**3  # replay and drift read files of the caller's own
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    # As in the worker: the models are small, and on busy cores the threads of each step would wait for one another.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 2) // 2, 1)))
     parser = _parser()
     args = parser.parse_args(argv)
     if getattr(args, "handler", None) is None:
@@ -100,8 +103,6 @@ def _read(path: Path, target: str | None) -> Any:
 
 
 def _init(args: argparse.Namespace) -> int:
-    import os
-
     from core.services import setup
     from core.settings import get_settings
 

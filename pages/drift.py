@@ -271,7 +271,9 @@ def show_where(ctx: ui.Context, project: ProjectInfo, report: DriftReport) -> No
     judged = monitoring.labelled_with_predictions(ctx.ws, project, n=2_000)
     segment = report.segment
     heading = (
-        f"{segment['rule']}: {segment['before']:.0%} → {segment['after']:.0%} of rows" if segment else "Where it hurts"
+        f"{segment['rule']}: {words.share(segment['before'])} → {words.share(segment['after'])} of rows"
+        if segment
+        else "Where it hurts"
     )
     with ui.card(words.plain(heading), "Below: segments with the weakest score among the newest labelled rows"):
         if judged is None or project.schema is None:
@@ -296,7 +298,7 @@ def show_where(ctx: ui.Context, project: ProjectInfo, report: DriftReport) -> No
             hide_index=True,
             row_height=32,
             column_config={
-                "Segment": st.column_config.TextColumn(width=190),
+                "Segment": st.column_config.TextColumn(width=250),
                 "Score": st.column_config.NumberColumn(format="%.3f", width=58),
                 "Rows": st.column_config.NumberColumn(format="localized", width=50),
                 "Against all": st.column_config.NumberColumn(

@@ -75,10 +75,15 @@ def rule_in_words(policy: Policy) -> str:
         else ""
     )
     return (
-        f"A feature drifts when its change is significant (at most {policy.drift_alpha:.1%} of steady checks would show any, after Holm's "
+        f"A feature drifts when its change is significant (at most {_percent(policy.drift_alpha)} of steady checks would show any, after Holm's "
         f"correction) and material (KS distance or total variation above {policy.drift_gate:g}; other measures at the same size of change)."
-        f"{raised} The policy races when {policy.drift_share:.0%} of the features drift."
+        f"{raised} The policy races when {_percent(policy.drift_share)} of the features drift."
     )
+
+
+def _percent(value: float) -> str:
+    """A set share as it was set: `0.2 %`, `30 %`."""
+    return f"{value * 100:g} %"
 
 
 def _together(report: DriftReport) -> list[str]:
