@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MIN_ROWS = 30  # values that each window needs before a column is judged
-ALPHA = 0.002  # chance of any false alarm in a report
+ALPHA = 0.004  # chance of any false alarm in a report
 GATE = 0.02  # KS distance and total variation from which a change is material: a shift of a normal column by 0.05 sd
 NUMERIC, CATEGORIES = "kolmogorov_smirnov", "chi_square"  # the tests that are used unless others are named
 _NAMED_CATEGORIES = 3  # new or vanished categories that a reason names
