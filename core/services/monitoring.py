@@ -134,7 +134,7 @@ def estimates(ws: Workspace, project_id: int, *, limit: int = 2_000) -> list[Est
     """Scores estimated without labels, in the order of the rows, each with what the labels said later and how far
     the estimates before it could be trusted.
 
-    A batch is graded on the labelled rows that were measured first; fewer labels than estimated rows widen the doubt.
+    A batch is graded on its largest portion of labelled rows; fewer labels than estimated rows widen the doubt.
     """
     with ws.database.read() as session:
         rows = session.scalars(
@@ -145,8 +145,8 @@ def estimates(ws: Workspace, project_id: int, *, limit: int = 2_000) -> list[Est
             PerformanceRun.project_id == project_id, PerformanceRun.role == "champion"
         )
         for run in session.scalars(statement.order_by(PerformanceRun.id.desc()).limit(2 * limit)):
-            if run.batch_id is not None:
-                measured[run.batch_id] = run
+            if run.batch_id is not None and run.n > (measured[run.batch_id].n if run.batch_id in measured else 0):
+                measured[run.batch_id] = run  # of labels that came in portions, the largest one
         return graded(
             [
                 EstimatePoint(
