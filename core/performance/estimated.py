@@ -585,14 +585,12 @@ class _Errors:
         self._error = {"mae": error, "rmse": error**2}
         n = len(error)
         fold = np.random.default_rng(seed).permutation(np.arange(n) % _FOLDS)
-        self._unseen = {metric: np.empty((2, n)) for metric in self._error}
+        self._unseen = {metric: np.empty((3, n)) for metric in self._error}
         self._models = {metric: self._fit(np.ones(n, dtype=bool), e) for metric, e in self._error.items()}
         for metric, e in self._error.items():
             for k in range(_FOLDS):
                 test = fold == k
-                line, tree = self._fit(~test, e)
-                self._unseen[metric][0, test] = line.predict(self._lines[test])
-                self._unseen[metric][1, test] = tree.predict(self._trees[test])
+                self._unseen[metric][:, test] = _errors_of(self._fit(~test, e), self._lines[test], self._trees[test])
 
     def _inputs(self, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         pred = frame["y_pred"].to_numpy(dtype=np.float64)
@@ -600,12 +598,16 @@ class _Errors:
         z = np.column_stack([np.clip((pred - self._middle) / self._spread, -6.0, 6.0), lines])
         return np.hstack([z, np.abs(z), z**2]), np.column_stack([pred, trees])
 
-    def _fit(self, rows: np.ndarray, error: np.ndarray) -> tuple[Any, Any]:
+    def _fit(self, rows: np.ndarray, error: np.ndarray) -> tuple[Any, Any, Any]:
+        """A line, trees, and trees of what the line leaves: these go on growing where the reference ends."""
         from sklearn.linear_model import Ridge
 
+        line = Ridge(10.0).fit(self._lines[rows], error[rows])
+        left = error[rows] - line.predict(self._lines[rows])
         return (
-            Ridge(10.0).fit(self._lines[rows], error[rows]),
+            line,
             _boosting(self._seed, 60, 12, regress=True, least=30, l2=5.0).fit(self._trees[rows], error[rows]),
+            _boosting(self._seed, 60, 8, regress=True, least=30, l2=5.0).fit(self._trees[rows], left),
         )
 
     def prepare(self, chunk: pd.DataFrame) -> _Numbers:
@@ -616,23 +618,27 @@ class _Errors:
         return _Numbers(lines, trees, weights, rows)
 
     def measure(self, prepared: _Numbers, metric: str) -> tuple[float, float, float] | str:
-        """The median of six: each model's mean on the chunk, the same doubly robust (plus the weighted residuals of the
-        reference), the weighted mean of the reference's errors, and the mean of both doubly robust ones."""
+        """The mean of the third model's two words: its mean on the chunk, plain and doubly robust (plus the weighted
+        residuals of the reference). What the other models and the weighted errors themselves say widens the band."""
         error, unseen, weights = self._error[metric], self._unseen[metric], prepared.weights
-        models = self._models[metric]
-        given = [
-            np.clip(m.predict(X), 0.0, error.max())
-            for m, X in zip(models, (prepared.lines, prepared.trees), strict=True)
-        ]
-        plain = np.array([g.mean() for g in given])
-        robust = plain + np.array([(weights * (error - u)).mean() for u in unseen])
-        six = np.array([*plain, *robust, float((weights * error).mean()), float(robust.mean())])
-        value = max(float(np.median(six)), 0.0)
-        left = float((weights * (error - unseen[1]) ** 2).mean())
-        chance = (left + float(given[1].var())) / len(given[1]) + left / prepared.rows
-        half = math.sqrt(chance + (0.6 * float(np.ptp(six))) ** 2)
+        given = np.clip(_errors_of(self._models[metric], prepared.lines, prepared.trees), 0.0, error.max())
+        plain = given.mean(axis=1)
+        robust = plain + (weights * (error - unseen)).mean(axis=1)
+        average = float((weights * error).mean())
+        value = max(float(plain[2] + robust[2]) / 2, 0.0)
+        left = float((weights * (error - unseen[2]) ** 2).mean())
+        spread = float((weights * (error - average) ** 2).mean())
+        chance = (left + float(given[2].var())) / given.shape[1] + max(left, spread) / prepared.rows
+        half = math.sqrt(chance + (0.6 * float(np.ptp([*plain, *robust, average]))) ** 2)
         if metric == "mae":
             return value, half, half
         root = math.sqrt(value)
         below, above = (abs(math.sqrt(max(value + s * Z95 * half, 0.0)) - root) / Z95 for s in (-1, 1))
         return root, below, above
+
+
+def _errors_of(models: tuple[Any, Any, Any], lines: np.ndarray, trees: np.ndarray) -> np.ndarray:
+    """The error of each row by a line, by trees, and by the line with trees of what it leaves; shape (3, n)."""
+    line, tree, rest = models
+    by_line = line.predict(lines)
+    return np.stack([by_line, tree.predict(trees), by_line + rest.predict(trees)])

@@ -7,7 +7,9 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import special
 
+from core.drift import history
 from core.drift.history import Course, course
 from core.drift.profile import Profile, from_bytes, merge, profile, to_bytes
 from core.drift.univariate import measure_drift
@@ -93,6 +95,15 @@ def test_a_column_of_very_many_categories_is_compared_by_what_is_counted_by_name
     found = course([ids(0.2), ids(0.2), ids(0.6)], ids(0.2), schema)[0]
     assert found.alarms == (False, False, True)
     assert found.against_reference[2] == pytest.approx(0.4, abs=0.05)
+
+
+def test_tails_without_scipy_are_scipys() -> None:
+    x = np.linspace(0.0, 4.0, 81)
+    np.testing.assert_allclose(history._smirnov(x), special.kolmogorov(x), rtol=1e-9, atol=1e-12)
+    for df in (1, 2, 3, 4, 38, 39):
+        at = special.chdtri(df, np.geomspace(0.9, 1e-4, 20))
+        ours = history._chi_square(np.full(20, df), at)
+        np.testing.assert_allclose(ours, special.chdtrc(df, at), rtol=1e-9)
 
 
 def test_a_thousand_batches_take_far_less_than_a_second() -> None:
