@@ -113,11 +113,9 @@ def wasserstein(pair: Pair) -> Outcome:
     upto = np.cumsum(counts, axis=1) / counts.sum(axis=1, keepdims=True)
     with np.errstate(over="ignore", invalid="ignore"):
         area = float((np.abs(upto[0] - upto[1])[:-1] * np.diff(values)).sum())
-        p = counts[0] / counts[0].sum()
-        sd = math.sqrt(max(0.0, float(p @ (values - p @ values) ** 2)))
-    if sd <= 0:  # a constant reference: of the current one, then
-        q = counts[1] / counts[1].sum()
-        sd = math.sqrt(max(0.0, float(q @ (values - q @ values) ** 2))) or 1.0
+        # Where the reference is a constant, the current sample's deviation stands in.
+        sds = (math.sqrt(float(p @ (values - p @ values) ** 2)) for p in counts / counts.sum(axis=1, keepdims=True))
+        sd = next((sd for sd in sds if sd > 0), 1.0)
     value = area / sd if math.isfinite(area) and math.isfinite(sd) else 1.0
     return Outcome(value, location(pair).p_value, value)
 
@@ -182,10 +180,10 @@ def chi_square_statistic(table: np.ndarray) -> float:
 
 
 def chi_square_p_value(statistic: float, cells: int) -> float:
-    """Upper tail of chi-square with cells - 1 degrees of freedom."""
+    """Upper tail of chi-square with cells - 1 degrees of freedom; 1 for a single cell, in which nothing can differ."""
     from scipy.special import chdtrc
 
-    return float(chdtrc(cells - 1, statistic))
+    return float(chdtrc(cells - 1, statistic)) if cells > 1 else 1.0
 
 
 def total_variation(table: np.ndarray) -> float:

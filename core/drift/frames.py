@@ -22,13 +22,14 @@ def compare_frames(
     """What the columns are, and the drift of each; of the target's labels too where both frames have it.
 
     Args:
-        reference, current: as they were read. Text and booleans are categories, numbers numeric; a column that only one
+        reference, current: as they were read; names that are no text are taken as text. Text and booleans are categories, numbers numeric; a column that only one
             of them has, or that changed its type, is not judged, and says so.
         options: of `measure_drift`.
 
     Raises:
-        BadInput: a frame has no row or doubled column names, or the reference has no such target.
+        BadInput: a frame has doubled column names, or the reference has no such target, or no value of it.
     """
+    reference, current = reference.rename(columns=str), current.rename(columns=str)
     for frame, word in ((reference, "reference"), (current, "current")):
         if not frame.columns.is_unique:
             doubled = frame.columns[frame.columns.duplicated()][0]
@@ -38,7 +39,7 @@ def compare_frames(
             f"The reference has no column '{target}'. Name one of: {columns.listed(reference.columns, at_most=12)}.",
             (FieldProblem(field=f"column {target}", seen="not there", expected="the target"),),
         )
-    names = [str(c) for c in dict.fromkeys([*reference.columns, *current.columns]) if c != target]
+    names = [c for c in dict.fromkeys([*reference.columns, *current.columns]) if c != target]
     schema = FeatureSchema(
         task=infer_task(reference[target], target) if target is not None else "regression",
         target=target or "",

@@ -167,16 +167,26 @@ def from_bytes(stored: bytes) -> Profile:
     """What `to_bytes` wrote.
 
     Raises:
-        StorageError: these bytes are no profile of this version.
+        StorageError: these bytes are no profile of this version, or they are damaged.
     """
     if not stored.startswith(_MAGIC):
         raise StorageError("A stored profile cannot be read: it was written by another version. It is made again.")
+    try:
+        return _read(stored)
+    except (ValueError, TypeError, KeyError, AttributeError, struct.error) as error:
+        raise StorageError("A stored profile cannot be read: it is damaged. It is made again.") from error
+
+
+def _read(stored: bytes) -> Profile:
+    """Raises ValueError and others where the bytes do not fit together."""
     start = len(_MAGIC) + 4
     (length,) = struct.unpack_from("<I", stored, len(_MAGIC))
     head = orjson.loads(stored[start : start + length])  # a thousand profiles are read for one chart
     knots = sum(f[5] for f in head["features"].values() if len(f) == _NUMERIC_FIELDS)
     values = np.frombuffer(stored, dtype="<f8", count=knots, offset=start + length)
     counts = np.frombuffer(stored, dtype=head["counts"], offset=start + length + 8 * knots).astype(np.float64)
+    if len(counts) != 2 * knots:
+        raise ValueError(f"{len(counts)} row counts, expected {2 * knots}")
     found: dict[str, NumericProfile | CategoryProfile] = {}
     at = 0
     for name, f in head["features"].items():

@@ -16,6 +16,7 @@ MOST_BUCKETS = 65_536
 MOST_CELLS = 8_192
 _SAMPLED = 4_096  # values of each sample that place the buckets
 _TAILS = (0.002, 0.998)  # quantiles that the buckets span; what lies beyond is in the outer ones
+_GOLDEN = (5**0.5 - 1) / 2
 _DEPTH = 4  # times that buckets which could hold the KS distance are cut finer before their values are sorted
 
 
@@ -89,6 +90,17 @@ def rank_counts(values: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.
     return np.searchsorted(ordered, points, "left"), np.searchsorted(ordered, points, "right")
 
 
+def some_of(values: np.ndarray, n: int) -> np.ndarray:
+    """About n values from all over the sample, always the same ones.
+
+    Not every k-th: of sensors that take turns row by row that would hold one alone. Multiples of the golden section
+    are as evenly spread, and in step with no period.
+    """
+    if len(values) <= n:
+        return values
+    return values[(np.arange(n) * _GOLDEN % 1.0 * len(values)).astype(np.int64)]
+
+
 # --- buckets ------------------------------------------------------------------------------------------------------
 
 
@@ -105,14 +117,14 @@ class _Grid:
     @staticmethod
     def over(a: np.ndarray, b: np.ndarray) -> _Grid | None:
         """Buckets over what both samples mostly span; None where buckets serve nothing."""
-        some = np.concatenate([x[:: max(1, len(x) // _SAMPLED)] for x in (a, b)])
+        some = np.concatenate([some_of(x, _SAMPLED) for x in (a, b)])
         some = some[np.isfinite(some)]
         if len(some) < 2:
             return None
         if bool((some == np.floor(some)).all()):
-            low, high = min(a.min(), b.min()), max(a.max(), b.max())
+            low, high = float(min(a.min(), b.min())), float(max(a.max(), b.max()))
             if 0 < high - low < MOST_BUCKETS and all(bool((x == np.floor(x)).all()) for x in (a, b)):
-                return _Grid(float(low), 1.0, int(high - low) + 1, one_value=True)
+                return _Grid(low, 1.0, int(high - low) + 1, one_value=True)
         buckets = int(min(MOST_BUCKETS, max(1_024, (len(a) + len(b)) // 8)))
         grids = [g for g in (_Grid._between(some, buckets, bits) for bits in (False, True)) if g is not None]
         return min(grids, key=lambda g: g._crowding(some), default=None)

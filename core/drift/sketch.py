@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.drift.ranks import SORTED_ROWS, Pair, rank_counts
+from core.drift.ranks import SORTED_ROWS, Pair, rank_counts, some_of
 
 LEAST_KNOTS, MOST_KNOTS = 128, 1_024  # of one sample's sketch: more for more rows
 MERGED_KNOTS = 4_096  # beyond, a merged sketch is thinned, which adds to its error
@@ -84,8 +84,8 @@ def sketch(values: np.ndarray) -> Sketch:
         knots = np.unique(ordered[np.linspace(0, n - 1, wanted).round().astype(np.int64)])
         left, right = np.searchsorted(ordered, knots, "left"), np.searchsorted(ordered, knots, "right")
     else:
-        # Knots from every k-th row: their exact ranks are counted over all rows, so the error is measured, not hoped.
-        some = np.sort(values[:: n // (64 * wanted) or 1])
+        # Knots from some of the rows: their exact ranks are counted over all rows, so the error is measured, not hoped.
+        some = np.sort(some_of(values, 64 * wanted))
         inner = some[np.linspace(0, len(some) - 1, wanted).round().astype(np.int64)]
         knots = np.unique(np.r_[values.min(), inner, values.max()])
         left, right = rank_counts(values, knots)

@@ -295,7 +295,8 @@ def _compare_categories(
     names, table = table_of(a, b)
     if len(names) == 1:
         return [], f"constant: '{names[0]}' in every row of both windows", None
-    change = _category_change(names, table)
+    # What the other window may have under a name of its own stands in the last column, which has none.
+    change = _category_change((*names[:-1], "other") if a.other or b.other else names, table)
     parts: list[_Part] = []
     shares: tuple[float, float] | None = None
     why_not = ""
@@ -345,7 +346,7 @@ def _category_change(names: Sequence[str], table: np.ndarray) -> str:
     if not told:
         moved = p[1] - p[0]
         i = int(np.argmax(np.abs(moved).round(12) + 1e-9 * (moved > 0)))  # of two that moved alike, the one that grew
-        told.append(f"'{names[i] or 'other'}' {words.shares(float(p[0, i]), float(p[1, i]))}")
+        told.append(f"'{names[i]}' {words.shares(float(p[0, i]), float(p[1, i]))}")
     return "; ".join(told)
 
 

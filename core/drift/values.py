@@ -62,7 +62,10 @@ def numbers_of(column: pd.Series) -> Numbers:
     elif types.is_numeric_dtype(dtype):
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
     else:
-        parsed = pd.to_numeric(column.astype(object), errors="coerce")
+        try:
+            parsed = pd.to_numeric(column.astype(object), errors="coerce")
+        except OverflowError as error:
+            raise Unfit("whole numbers beyond the range of doubles") from error
         bad = int((parsed.isna() & column.notna()).sum())
         if bad == int(column.notna().sum()) and bad:
             raise Unfit("text where numbers were expected")
