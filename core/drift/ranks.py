@@ -28,7 +28,7 @@ class Pair:
     ks: float  # Kolmogorov-Smirnov distance
     medians: tuple[float, float]
     constant: float | None = None  # the one value of both samples, if there is but one
-    error: float = 0.0  # how far the KS distance may be off; 0 = exact
+    error: float = 0.0  # by how much the KS distance may be overstated; 0 = exact
     values: np.ndarray | None = None  # shape (K,), the value of each cell's rows; None where they are several
 
     @property

@@ -15,6 +15,7 @@ import numpy as np
 from core.drift.ranks import SORTED_ROWS, Pair, rank_counts, some_of
 
 LEAST_KNOTS, MOST_KNOTS = 128, 1_024  # of one sample's sketch: more for more rows
+_SAMPLED = 4_096  # values that place the knots of a sample that is compared with a sketch
 MERGED_KNOTS = 4_096  # beyond, a merged sketch is thinned, which adds to its error
 
 
@@ -126,13 +127,15 @@ def paired(a: Sketch, b: Sketch) -> Pair:
 def paired_with_values(reference: Sketch, values: np.ndarray) -> Pair:
     """A stored sketch against a sample whose rows are at hand: only the sketch's own error remains.
 
-    The sample's rows are counted exactly at the sketch's knots, and at its own ends.
+    The sample's rows are counted exactly at the sketch's knots, and at knots of its own where it left what the sketch
+    spans. Between them the KS distance may be larger than is told, by fewer rows than lie between two knots.
     """
-    points = np.union1d(reference.values, [values.min(), values.max()])
+    some = np.sort(some_of(values, _SAMPLED))
+    own_knots = some[np.linspace(0, len(some) - 1, LEAST_KNOTS).round().astype(np.int64)]
+    points = np.union1d(reference.values, np.r_[values.min(), own_knots, values.max()])
     left, right = rank_counts(values, points)
-    gap = float(np.max(left[1:] - right[:-1], initial=0)) / len(values)
-    own = Sketch(points, left.astype(float), right.astype(float), float(len(values)), gap * len(values))
-    return _pair(points, reference.at(points), (own.left, own.right), reference, own, reference.rank_error + gap)
+    own = Sketch(points, left.astype(float), right.astype(float), float(len(values)), 0.0)
+    return _pair(points, reference.at(points), (own.left, own.right), reference, own, reference.rank_error)
 
 
 def _pair(

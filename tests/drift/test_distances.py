@@ -61,11 +61,37 @@ def test_spread_sees_a_change_of_scale_and_says_which_way() -> None:
     assert distances.spread(pair(a, rng.normal(size=3_000))).p_value > 1e-3
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_spread_is_moods_test(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    a, b = (
+        rng.normal(size=500),
+        rng.normal(0, 1 + seed / 10, 400),
+    )  # without ties: scipy gives them no variance of their own
+    expected = stats.mood(b, a)
+    found = distances.spread(pair(a, b))
+    assert found.p_value == pytest.approx(expected.pvalue, rel=1e-6)
+    assert np.sign(found.statistic) == np.sign(expected.statistic)
+
+
+def test_tails_count_rows_beyond_the_outer_hundredth_of_both_samples_together() -> None:
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(size=5_000), np.r_[rng.normal(size=4_900), rng.normal(0, 30, 100)]
+    both = np.sort(np.r_[a, b])
+    low, high = both[100 - 1], both[-100]  # the outer 100 of 10,000 rows at either end
+    shares = [np.mean((x <= low) | (x >= high)) for x in (a, b)]
+    found = distances.tails(pair(a, b))
+    assert found.statistic == pytest.approx(shares[1] - shares[0]) and found.p_value < 1e-6
+    assert distances.tails(pair(b, a)).statistic == -found.statistic
+    ties = pair(np.zeros(100), np.r_[np.zeros(90), np.ones(10)])  # a tenth of the rows is no tail
+    assert distances.tails(ties).p_value == 1.0
+
+
 def test_what_a_sketch_may_be_off_by_counts_against_an_alarm() -> None:
     a, b = samples(3)
     exact = pair(a, b)
     unsure = dataclasses.replace(exact, error=0.05)
-    for test in (distances.kolmogorov_smirnov, distances.location, distances.spread):
+    for test in (distances.kolmogorov_smirnov, distances.location, distances.spread, distances.tails):
         assert test(unsure).p_value >= test(exact).p_value
 
 
@@ -109,6 +135,26 @@ def test_hellinger_is_its_formula() -> None:
     expected = np.sqrt(((np.sqrt(table[0] / 1000) - np.sqrt(table[1] / 1000)) ** 2).sum() / 2)
     assert distances.hellinger_of_table(table).effect == pytest.approx(expected)
     assert distances.hellinger_of_table(np.array([[500, 0], [0, 500]])).effect == pytest.approx(1.0)
+
+
+def test_a_single_cell_holds_no_difference() -> None:
+    # Nearly every row has the lowest value, so all lies in one bin.
+    crowded = [pair(np.r_[np.zeros(95), np.arange(1.0, 6.0)], np.r_[np.zeros(97), np.arange(1.0, 4.0)])]
+    for test in (distances.psi, distances.jensen_shannon, distances.hellinger):
+        assert test(*crowded) == distances.Outcome(0.0, 1.0, 0.0)
+    rare = np.array([[3, 2, 1, 2], [1, 2, 2, 1]])  # each too rare: pooled into one
+    for of_table in (distances.chi_square, distances.psi_of_table, distances.hellinger_of_table):
+        assert of_table(rare).p_value == 1.0 and of_table(rare).effect == 0.0
+
+
+def test_wasserstein_has_a_scale_whatever_the_reference_is() -> None:
+    flat, spread = np.full(50, 2.0), np.r_[np.zeros(50), np.full(50, 4.0)]
+    assert distances.wasserstein(pair(flat, spread)).effect == pytest.approx(1.0)  # two, over the deviation of two
+    assert distances.wasserstein(pair(flat, flat + 3)).effect == pytest.approx(3.0)  # neither varies: in units
+    infinite = distances.wasserstein(pair(np.full(9, np.inf), spread))
+    assert (infinite.effect, infinite.p_value) == (0.0, 1.0)
+    far = distances.wasserstein(pair(flat, np.r_[np.full(9, 1.7e308), np.full(9, -1.7e308)]))
+    assert np.isfinite(far.effect) and 0 <= far.p_value <= 1
 
 
 def test_two_proportions_is_the_chi_square_test_with_yates_correction() -> None:

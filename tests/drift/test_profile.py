@@ -1,19 +1,12 @@
-"""Profiles and sketches: exact where they can be, within their stated error elsewhere, merged in any order."""
+"""Profiles: the figures of the rows, merged in any order, stored and read, compared in the place of frames."""
 
 from __future__ import annotations
-
-import functools
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from core.drift import sketch
 from core.drift.profile import TOP, CategoryProfile, NumericProfile, Profile, from_bytes, merge, profile, to_bytes
-from core.drift.ranks import SORTED_ROWS, compared, rank_counts
 from core.drift.univariate import measure_drift
 from core.errors import StorageError
 from core.records import Feature, FeatureSchema
@@ -27,121 +20,6 @@ SCHEMA = FeatureSchema(
         Feature(name="b", kind="boolean"),
     ),
 )
-SHAPES: dict[str, Any] = {
-    "normal": lambda rng, n: rng.normal(size=n),
-    "whole": lambda rng, n: rng.integers(0, 40, n).astype(float),
-    "zeros": lambda rng, n: np.where(rng.random(n) < 0.4, 0.0, rng.lognormal(0, 3, n)),
-    "cauchy": lambda rng, n: rng.standard_cauchy(n),
-    "decimals": lambda rng, n: rng.normal(size=n).round(1),
-    "infinite": lambda rng, n: np.where(rng.random(n) < 0.1, np.inf, rng.normal(size=n)),
-    "wide": lambda rng, n: np.exp(rng.normal(0, 30, n)),
-}
-VALUES = st.lists(st.integers(-5, 5).map(float) | st.floats(-1e300, 1e300), min_size=1, max_size=300)
-
-
-def exact_ranks(values: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    ordered = np.sort(values)
-    return np.searchsorted(ordered, points, "left"), np.searchsorted(ordered, points, "right")
-
-
-def error_of(found: sketch.Sketch, values: np.ndarray) -> float:
-    """The largest error of the curve at the values themselves and next to them."""
-    points = np.unique(values)
-    points = np.unique(np.r_[points, np.nextafter(points, np.inf), np.nextafter(points, -np.inf)])
-    curve, truth = found.at(points), exact_ranks(values, points)
-    return float(max(np.abs(c - t).max() for c, t in zip(curve, truth, strict=True)))
-
-
-# --- exact ranks --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("n", [50, SORTED_ROWS + 1, 60_000])
-def test_distance_and_medians_are_exact_for_any_shape(shape: str, n: int) -> None:
-    rng = np.random.default_rng(n)
-    a, b = SHAPES[shape](rng, n), SHAPES[shape](rng, n // 2) * 1.01
-    found = compared(a, b)
-    points = np.unique(np.concatenate([a, b]))
-    gaps = np.abs(exact_ranks(a, points)[1] / len(a) - exact_ranks(b, points)[1] / len(b))
-    assert found.ks == pytest.approx(gaps.max(), abs=1e-12)
-    assert found.medians == (np.median(a), np.median(b))
-    assert found.sizes == (len(a), len(b))
-    asked = np.sort(rng.choice(a, 40))
-    assert [r.tolist() for r in rank_counts(a, asked)] == [r.tolist() for r in exact_ranks(a, asked)]
-
-
-def test_zero_has_one_sign() -> None:
-    a, b = np.r_[np.full(30_000, -0.0), np.arange(100.0)], np.r_[np.zeros(30_000), np.arange(100.0)]
-    assert compared(a, b).ks == 0.0
-
-
-# --- sketches -----------------------------------------------------------------------------------------------------
-
-
-@settings(max_examples=100, deadline=None)
-@given(VALUES)
-def test_a_sketch_is_never_off_by_more_than_it_says(values: list[float]) -> None:
-    found = sketch.sketch(np.array(values))
-    assert error_of(found, np.array(values)) <= found.error + 1e-9
-    if len(set(values)) <= sketch.LEAST_KNOTS and len(values) <= sketch.LEAST_KNOTS:
-        assert found.error == 0.0
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("n", [1_000, 100_000])
-def test_the_error_is_small_and_true_for_any_shape(shape: str, n: int) -> None:
-    values = SHAPES[shape](np.random.default_rng(1), n)
-    found = sketch.sketch(values)
-    assert found.rank_error <= 2.5 / min(sketch.MOST_KNOTS, max(sketch.LEAST_KNOTS, int(2 * n**0.5)))
-    assert error_of(found, values) <= found.error + 1e-9
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.lists(VALUES, min_size=3, max_size=3))
-def test_merging_is_associative_and_commutative_and_errors_add(parts: list[list[float]]) -> None:
-    a, b, c = (sketch.sketch(np.array(p)) for p in parts)
-    left = sketch.merged(sketch.merged(a, b), c)
-    right = sketch.merged(a, sketch.merged(c, b))
-    assert left.n == right.n == sum(map(len, parts))
-    assert left.error == pytest.approx(right.error) == pytest.approx(a.error + b.error + c.error)
-    np.testing.assert_array_equal(left.values, right.values)
-    np.testing.assert_allclose(left.right, right.right, atol=1e-6)
-    assert error_of(left, np.concatenate([np.array(p) for p in parts])) <= left.error + 1e-6
-
-
-def test_a_merge_of_many_is_thinned_and_still_honest() -> None:
-    rng = np.random.default_rng(2)
-    parts = [SHAPES["normal"](rng, 500) + i / 20 for i in range(100)]
-    whole = functools.reduce(sketch.merged, map(sketch.sketch, parts))
-    assert len(whole.values) <= sketch.MERGED_KNOTS
-    assert error_of(whole, np.concatenate(parts)) <= whole.error + 1e-6
-    assert whole.rank_error < 0.03
-
-
-def test_distances_of_sketches_lie_within_the_stated_error() -> None:
-    rng = np.random.default_rng(3)
-    for shape, make in SHAPES.items():
-        a, b = make(rng, 3_000), make(rng, 30_000) * 1.05
-        exact = compared(a, b).ks
-        for found in (
-            sketch.paired(sketch.sketch(a), sketch.sketch(b)),
-            sketch.paired_with_values(sketch.sketch(a), b),
-        ):
-            assert abs(found.ks - exact) <= found.error + 1e-12, shape
-            assert found.counts.sum(axis=1) == pytest.approx([3_000, 30_000])
-
-
-def test_quantiles_of_a_sketch_are_near_those_of_the_rows() -> None:
-    values = np.random.default_rng(4).normal(size=5_000)
-    found = sketch.sketch(values)
-    for share in (0.05, 0.5, 0.95):
-        low, high = np.quantile(values, (share - 0.01, share + 0.01))
-        value = found.quantile(share)
-        assert value is not None and low <= value <= high
-    assert sketch.EMPTY.quantile(0.5) is None
-
-
-# --- profiles -----------------------------------------------------------------------------------------------------
 
 
 def frame(seed: int, n: int = 500, *, moved: bool = False) -> pd.DataFrame:
@@ -175,9 +53,11 @@ def test_the_profile_of_two_batches_is_that_of_their_rows() -> None:
     a, b = whole.features["x"], joined.features["x"]
     assert isinstance(a, NumericProfile) and isinstance(b, NumericProfile)
     assert (a.rows, a.missing, a.infinite) == (b.rows, b.missing, b.infinite)
-    assert (a.mean, a.sd) == (pytest.approx(b.mean), pytest.approx(b.sd))
-    known = np.concatenate([p["x"].dropna() for p in parts])
-    assert error_of(b.sketch, known) <= b.sketch.error + 1e-9
+    assert a.mean == pytest.approx(b.mean) and a.sd == pytest.approx(b.sd)
+    known = np.sort(np.concatenate([p["x"].dropna() for p in parts]))
+    for found, side in zip(b.sketch.at(known), ("left", "right"), strict=True):
+        exact = np.searchsorted(known, known, side)  # type: ignore[call-overload]
+        assert np.abs(found - exact).max() <= b.sketch.error + 1e-9
     c, d = whole.features["c"], joined.features["c"]
     assert isinstance(c, CategoryProfile) and isinstance(d, CategoryProfile)
     assert (c.counts.counts, c.unseen, c.rows) == (d.counts.counts, d.unseen, d.rows)
@@ -191,8 +71,43 @@ def test_stored_bytes_give_the_same_profile() -> None:
     ):
         again = from_bytes(to_bytes(found))
         assert to_bytes(again) == to_bytes(found) and again.rows == found.rows
-    with pytest.raises(StorageError, match="made again"):
+
+
+def test_bytes_of_another_version_and_damaged_ones_are_refused_so_that_they_are_made_again() -> None:
+    stored = to_bytes(profile(frame(1), SCHEMA))
+    with pytest.raises(StorageError, match="another version"):
         from_bytes(b"{}")
+    cuts = [stored[:n] for n in (6, 8, 10, 40, len(stored) // 2, len(stored) - 4, len(stored) - 1)]
+    for damaged in (*cuts, stored + b"1234", stored[:20] + b"\xff" + stored[21:]):
+        with pytest.raises(StorageError, match="damaged"):
+            from_bytes(damaged)
+
+
+def test_merging_in_any_order_gives_the_same_moments_and_counts() -> None:
+    a, b, c = (profile(frame(i).assign(x=lambda f: 1e6 + f["x"]), SCHEMA) for i in range(3))
+    for one, other in ((merge([a, b, c]), merge([c, a, b])), (merge([merge([a, b]), c]), merge([a, merge([b, c])]))):
+        x, y = one.features["x"], other.features["x"]
+        assert isinstance(x, NumericProfile) and isinstance(y, NumericProfile)
+        # Chan's update keeps a variance of 1 next to a mean of a million; sums of squares would lose six digits.
+        assert x.mean == pytest.approx(y.mean, rel=1e-14) and x.sd == pytest.approx(y.sd, rel=1e-9)
+        assert x.sketch.error == y.sketch.error and x.known == y.known
+        p, q = one.features["c"], other.features["c"]
+        assert isinstance(p, CategoryProfile) and isinstance(q, CategoryProfile) and p.counts.counts == q.counts.counts
+
+
+def test_a_batch_that_lacks_a_column_adds_its_rows_but_none_to_that_feature() -> None:
+    whole = merge(
+        [profile(frame(1), SCHEMA), profile(frame(2).drop(columns="x"), SCHEMA), Profile(rows=0, features={})]
+    )
+    assert whole.rows == 1_000 and whole.features["x"].rows == 500 and whole.features["c"].rows == 1_000
+
+
+def test_a_feature_that_changes_its_kind_is_told_by_the_newer_rows() -> None:
+    words = FeatureSchema(task="binary", target="y", features=(Feature(name="x", kind="categorical"),))
+    newer = profile(pd.DataFrame({"x": ["a"] * 40}), words)
+    assert merge([profile(frame(1), SCHEMA), newer]).features["x"] is newer.features["x"]
+    (score,) = measure_drift(profile(frame(1), SCHEMA), newer, words).scores
+    assert not score.judged and "another type" in score.reason
 
 
 def test_drift_from_profiles_is_drift_from_frames_within_the_error() -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binom
 
-from core.drift.univariate import UNIVARIATE_TESTS, headline, measure_drift
+from core.drift.univariate import ALPHA, UNIVARIATE_TESTS, headline, measure_drift
 from core.errors import BadInput
 from core.records import DriftReport, DriftScore, Feature, FeatureKind, FeatureSchema, Window, to_document
 
@@ -205,7 +205,7 @@ def test_a_family_of_features_alarms_no_more_often_than_alpha() -> None:
 
     seeds = 200
     alarms = sum(bool(measure_drift(frame(), frame(), schema, gate=0.0).drifted) for _ in range(seeds))
-    assert alarms <= binom.ppf(1 - 1e-4, seeds, 0.05)
+    assert alarms <= binom.ppf(1 - 1e-4, seeds, ALPHA)
 
 
 def test_columns_that_were_not_judged_do_not_count_in_the_share() -> None:

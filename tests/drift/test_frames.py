@@ -1,0 +1,121 @@
+"""Two raw frames, or files, held against each other: whatever they hold, each column has a named result."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core import cli
+from core.drift.frames import compare_frames
+from core.errors import BadInput
+from core.records import DriftScore, to_document
+
+RNG = np.random.default_rng(0)
+NUMBERS = RNG.normal(size=400)
+WORDS = RNG.choice(["a", "b", "c"], 400)
+IDS = [f"id {i}" for i in range(60_000)]
+
+# What the reference's column holds, what the current one does (None = no such column), and what is said.
+ODD: dict[str, tuple[Any, Any, str]] = {
+    "no row": (NUMBERS, NUMBERS[:0], "not judged: 400 and 0 rows, needs 30 in each window"),
+    "one row": (NUMBERS, NUMBERS[:1], "not judged: 400 and 1 rows, needs 30 in each window"),
+    "few rows": (WORDS, WORDS[:29], "not judged: 400 and 29 rows, needs 30 in each window"),
+    "all missing twice": (NUMBERS * np.nan, NUMBERS * np.nan, "not judged: every value is missing in both windows"),
+    "all missing now": (NUMBERS, NUMBERS * np.nan, "missing in 0 % → 100 % of rows"),
+    "nothing but None": (WORDS, [None] * 400, "missing in 0 % → 100 % of rows"),
+    "filled now": (NUMBERS * np.nan, NUMBERS, "missing in 100 % → 0 % of rows"),
+    "a constant": (np.ones(400), np.ones(90), "not judged: constant: 1.00 in every row of both windows"),
+    "a constant word": (["a"] * 400, ["a"] * 90, "not judged: constant: 'a' in every row of both windows"),
+    "another constant": (np.ones(400), np.zeros(90), "KS distance 1.00, above the gate 0.02"),
+    "infinite": (NUMBERS, np.where(NUMBERS > 0, np.inf, NUMBERS), "above the gate"),
+    "infinite throughout": (NUMBERS + np.inf, NUMBERS + np.inf, "not judged: constant: inf in every row"),
+    "new": (None, NUMBERS, "not judged: a new column: it is in the current window only"),
+    "vanished": (WORDS, None, "not judged: the column is gone: it is in the reference window only"),
+    "text now": (NUMBERS, WORDS, "not judged: text where numbers were expected in the current window"),
+    "numbers now": (WORDS, NUMBERS, "not judged: another type: numbers where text was expected in the current window"),
+    "booleans now": (NUMBERS, WORDS == "a", "not judged: bool where numbers were expected in the current window"),
+    "mixed now": (NUMBERS, [1.5, "x"] * 50, "not judged: mixed types: 50 of 100 values are no numbers"),
+    "ids": (IDS, IDS[::-1], "not judged: 60,000 different values, more than 50,000: an id or free text"),
+    "some ids": (IDS[:400], IDS[400:800], "not judged: none of its 800 categories has enough rows"),
+    "the same rows twice": (NUMBERS, np.tile(NUMBERS, 2), "KS distance 0.00, gate 0.02"),
+    "the empty text": ([""] * 200 + ["b"] * 200, [""] * 300 + ["b"] * 100, "'' 50 % → 75 %"),
+}
+
+
+def frame(cells: Any) -> pd.DataFrame:
+    """A frame with that column and a steady one beside it."""
+    n = 400 if cells is None else len(cells)
+    steady = np.resize(NUMBERS, n)
+    return pd.DataFrame({"steady": steady} if cells is None else {"x": cells, "steady": steady})
+
+
+def verdict(scores: tuple[DriftScore, ...], name: str = "x") -> DriftScore:
+    return next(s for s in scores if s.name == name)
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_odd_columns_have_a_named_result(case: str) -> None:
+    before, after, said = ODD[case]
+    _, report = compare_frames(frame(before), frame(after))
+    json.dumps(to_document(report), allow_nan=False)
+    score = verdict(report.scores)
+    assert said in score.reason
+    assert score.judged == (not said.startswith("not judged"))
+    assert report.drifted == (("x",) if "→" in said or "above" in said else ())
+    # The column beside it is judged as always, where there are rows at all.
+    assert verdict(report.scores, "steady").judged == (after is None or len(after) >= 30)
+
+
+@pytest.mark.parametrize("case", sorted(ODD.keys() - {"no row", "mixed now"}))  # files cannot hold these
+def test_odd_files_have_the_same_named_result(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before, after, said = ODD[case]
+    paths = [tmp_path / "june.parquet", tmp_path / "july.parquet"]
+    for path, cells in zip(paths, (before, after), strict=True):
+        frame(cells).to_parquet(path)
+    code = cli.main(["drift", *map(str, paths), "--json", "--fail-on-drift"])
+    told = {f["name"]: f["reason"] for f in json.loads(capsys.readouterr().out)["features"]}
+    assert said in told["x"]
+    assert code == (3 if "→" in said or "above" in said else 0)
+
+
+def test_a_file_without_rows_is_refused_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "june.csv").write_text("x\n" + "\n".join(map(str, NUMBERS)))
+    (tmp_path / "july.csv").write_text("x\n")
+    assert cli.main(["drift", str(tmp_path / "june.csv"), str(tmp_path / "july.csv")]) != 0
+    assert "july.csv" in capsys.readouterr().err
+
+
+def test_demo_what_moved_between_two_frames() -> None:
+    before = pd.DataFrame({"size": NUMBERS, "site": WORDS, "y": NUMBERS > 0})
+    after = before.assign(size=NUMBERS + 1, y=NUMBERS > 0.8)
+    schema, report = compare_frames(before, after, target="y")
+    assert [(f.name, f.kind) for f in schema.features] == [("size", "numeric"), ("site", "categorical")]
+    assert report.drifted == ("size",) and report.label is not None and report.label.drifted
+
+
+def test_numbers_as_column_names_are_text() -> None:
+    _, report = compare_frames(pd.DataFrame({0: NUMBERS, 1: WORDS}), pd.DataFrame({0: NUMBERS + 1, 1: WORDS}))
+    assert [(s.name, s.judged, s.drifted) for s in report.scores] == [("0", True, True), ("1", True, False)]
+
+
+def test_labels_of_a_regression_that_came_as_text_are_numbers() -> None:
+    before = pd.DataFrame({"x": NUMBERS, "y": NUMBERS * 10})
+    _, report = compare_frames(before, before.assign(y=(NUMBERS * 10 + 20).astype(str)), target="y")
+    assert report.label is not None and report.label.drifted and report.label.test == "Kolmogorov-Smirnov"
+
+
+def test_names_that_do_not_fit_are_refused() -> None:
+    doubled = pd.DataFrame(np.zeros((40, 2)), columns=["x", "x"])
+    with pytest.raises(BadInput, match="The current has two columns named 'x'"):
+        compare_frames(frame(NUMBERS), doubled)
+    with pytest.raises(BadInput, match="The reference has two columns named '1'"):
+        compare_frames(pd.DataFrame({1: NUMBERS, "1": NUMBERS}), frame(NUMBERS))
+    with pytest.raises(BadInput, match=r"no column 'y'. Name one of: 'x', 'steady'"):
+        compare_frames(frame(NUMBERS), frame(NUMBERS), target="y")
+    with pytest.raises(BadInput, match="has no value in any row"):
+        compare_frames(frame(NUMBERS).assign(y=np.nan), frame(NUMBERS).assign(y=1.0), target="y")
