@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from loguru import logger
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from core.errors import Busy, ContinualError
 from core.records import ROW_ID, ROW_TIME, CycleReport, DriftReport, FeatureSchema, PerformanceReport, ProjectInfo
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
 
 LEASE = timedelta(seconds=60)
 RENEW_EVERY_S = 15.0
+DAY = timedelta(days=1)
+RACES_COUNTED = 1_000  # newest races that the daily budget is counted from
+SAME_VALUE = 0.01  # two values this near to each other (as a share) count as agreement
 ESTIMATE_SEED = 0  # the same rows give the same estimate
 Progress = Callable[[float, str], None]
 
@@ -52,6 +56,7 @@ class _Group:
     frame: pd.DataFrame
     y: np.ndarray
     scores: history.Scores | None  # rows aligned with `frame`
+    keys: pd.Index  # of the rows, as the learner knows them
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,8 @@ def run_cycle(
             project = queries.project_info(session, queries.project_row(session, project_id))
         ingest.seal_log(ws, project, now=now, force=cause != "schedule")
         project, found = _gather(ws, project_id, now)
-        if found is None or (not force and not found.batches and not found.groups):
+        clock_asks = _clock_asks(ws, project_id, now)
+        if found is None or not (force or clock_asks or found.batches or found.groups):
             _mark_checked(ws, project_id, now, found)
             return None
         cycle_id = _open(ws, project, found, cause=cause, by=by, now=now, seed=seed)
@@ -228,6 +234,8 @@ def _close_interrupted(ws: Workspace, project_id: int, now: datetime) -> None:
 
 def _gather(ws: Workspace, project_id: int, now: datetime) -> tuple[ProjectInfo, _Found | None]:
     """New batches (scored by the champion where they are not yet) and newly labelled rows."""
+    import numpy as np
+
     with ws.database.read() as session:
         row = queries.project_row(session, project_id)
         project = queries.project_info(session, row)
@@ -261,6 +269,7 @@ def _gather(ws: Workspace, project_id: int, now: datetime) -> tuple[ProjectInfo,
                     frame=frame[mask].reset_index(drop=True),
                     y=y[mask],
                     scores=_rows_of(scores, mask) if scores else None,
+                    keys=history.keys_of(batch, np.flatnonzero(mask)),
                 )
             )
     watermark = max([after_batch, *(b.id for b in reader.batches)])
@@ -349,7 +358,7 @@ def _turn(
     progress: Progress,
 ) -> CycleReport:
     from core.learning.learner import advance
-    from core.learning.policy import metric_for
+    from core.learning.policy import metric_for, next_scheduled
 
     assert project.schema is not None
     progress(0.05, "Measuring the new rows")
@@ -366,12 +375,9 @@ def _turn(
     with ws.database.read() as session:
         next_version = registry.next_version(session, project.id)
         seed = session.get_one(Cycle, cycle_id).seed
-        last_race = session.scalar(
-            select(Cycle.started_at)
-            .where(Cycle.project_id == project.id, Cycle.decision == "retrain", Cycle.status == "done")
-            .order_by(Cycle.id.desc())
-            .limit(1)
-        )
+        raced = _races(session, project.id)
+    last_race = raced[-1][0] if raced else None
+    due = next_scheduled(project.policy.schedule, last_race or project.created_at)
     progress(0.15, "Asking the policy")
     step = advance(
         state,
@@ -383,8 +389,11 @@ def _turn(
         forced=force,
         n_rows=sum(b.rows for b in found.batches),
         seconds_since_race=(now - last_race).total_seconds() if last_race else None,
+        races_last_day=sum(now - at < DAY and not by_hand for at, by_hand in raced),
+        schedule_due=due is not None and due <= now,
         estimate=estimate,
         estimate_trusted=trusted,
+        timed=True,
         seed=seed,
         next_version=next_version,
         progress=lambda share, text: progress(0.15 + 0.7 * share, text),
@@ -392,6 +401,7 @@ def _turn(
     progress(0.9, "Writing the audit row")
     if step.challenger is not None and step.challenger_version is not None:
         _register(ws, project, step, window, used(), cycle_id=cycle_id, by=by, now=now)
+    shadow = _shadow_told(ws, project, found, state, step)
     path = learners.save(ws, project.id, cycle_id, step.state)
     report = _close(
         ws,
@@ -402,14 +412,100 @@ def _turn(
         [*performance, *estimated],
         drift,
         path,
+        shadow,
         now=now,
         by=by,
         seconds=time.perf_counter() - started,
     )
     learners.drop_old(ws, project.id, keep=path)
     _remember(ws, project.id, path, step.state)
+    if step.unfinished:
+        _left_running.set()
     progress(1.0, "Done")
     return report
+
+
+_left_running = threading.Event()
+
+
+def fits_left_running() -> bool:
+    """Whether a fit was given up in this process and may still be at work: a worker then ends, and a new one starts."""
+    return _left_running.is_set()
+
+
+def _races(session: Session, project_id: int) -> list[tuple[datetime, bool]]:
+    """When the newest races were and whether somebody had asked for them, oldest first."""
+    rows = session.execute(
+        select(Cycle.started_at, Cycle.firings)
+        .where(Cycle.project_id == project_id, Cycle.decision == "retrain", Cycle.status == "done")
+        .order_by(Cycle.id.desc())
+        .limit(RACES_COUNTED)
+    ).all()
+    return [(row.started_at, any(f["trigger"] == "by_hand" for f in row.firings or ())) for row in rows[::-1]]
+
+
+def _clock_asks(ws: Workspace, project_id: int, now: datetime) -> bool:
+    """Whether the policy's age or schedule asks for a look now, news or not."""
+    with ws.database.read() as session:
+        at = queries.project_row(session, project_id).next_race_at
+    return at is not None and at <= now
+
+
+def _next_look(project: ProjectInfo, now: datetime) -> datetime | None:
+    """When the clock asks next: what is older than that was looked at in this cycle."""
+    from core.learning.policy import AND, next_scheduled
+
+    policy = project.policy
+    named = {name for entry in policy.triggers for name in entry.split(AND)}
+    asks = [next_scheduled(policy.schedule, now)] if "schedule" in named else []
+    if "age" in named and policy.max_age_s > 0:
+        asks.append(now + timedelta(seconds=policy.max_age_s))
+    return min((at for at in asks if at is not None), default=None)
+
+
+def _shadow_told(
+    ws: Workspace, project: ProjectInfo, found: _Found, before: LearnerState, step: Step
+) -> dict[str, Any] | None:
+    """The version in the shadow after this cycle: its record, and how often it answered as the champion did."""
+    shadow = step.state.shadow
+    if shadow is None:
+        return None
+    answered = agreed = 0
+    with ws.database.read() as session:
+        last = session.scalar(
+            select(Cycle.shadow)
+            .where(Cycle.project_id == project.id, Cycle.status == "done")
+            .order_by(Cycle.id.desc())
+            .limit(1)
+        )
+    if last is not None and last["version"] == shadow.version:
+        answered, agreed = last["answered"], last["agreed"]
+    if before.shadow is not None and before.shadow.version == shadow.version and project.champion is not None:
+        answers, same = _side_by_side(ws, project, found.batches, shadow.version)
+        answered, agreed = answered + answers, agreed + same
+    return {
+        "version": shadow.version, "rows": shadow.rows, "wins": shadow.wins, "losses": shadow.losses,
+        "answered": answered, "agreed": agreed, "wanted": project.policy.shadow_rows or None,
+    }  # fmt: skip
+
+
+def _side_by_side(ws: Workspace, project: ProjectInfo, batches: Sequence[Batch], version: int) -> tuple[int, int]:
+    """Rows of new batches that a version answers beside the champion, labelled or not, and on how many both agree."""
+    assert project.schema is not None
+    reader = history.History(ws, project.id, project.schema)
+    answered = agreed = 0
+    for batch in batches:
+        given = reader.scores(batch)
+        if given is None:
+            continue
+        frame, _ = reader.frame(batch)
+        for mine, theirs in zip(_predict(ws, project, version, frame).labels, given.labels, strict=True):
+            if theirs is None:
+                continue
+            answered += 1
+            same = abs(mine - theirs) <= SAME_VALUE * abs(theirs) if project.task == "regression" else mine == theirs
+            agreed += bool(same)
+    return answered, agreed
 
 
 _learners: dict[
@@ -435,7 +531,10 @@ def _learner_state(ws: Workspace, project: ProjectInfo) -> LearnerState:
     else:
         state = learners.load(ws, path)
     if project.champion is not None and state.champion_version != project.champion:  # promoted by hand since
-        return state.serving(registry.load_model(ws, project.id, project.champion), project.champion)
+        state = state.serving(registry.load_model(ws, project.id, project.champion), project.champion)
+    if project.shadow != (state.shadow.version if state.shadow else None):  # likewise
+        model = registry.load_model(ws, project.id, project.shadow) if project.shadow is not None else None
+        state = state.shadowing(model, project.shadow)
     return state
 
 
@@ -450,7 +549,7 @@ def _labelled(schema: FeatureSchema, groups: Sequence[_Group], first_row: int, s
     if not groups:
         nothing = np.empty(0, dtype=float if schema.task == "regression" else object)
         return Labelled(X=pd.DataFrame(columns=names), y=nothing, first_row=first_row)
-    X = pd.concat([g.frame[names] for g in groups], ignore_index=True)
+    X = pd.concat([g.frame[names].set_axis(g.keys) for g in groups])
     y = _typed(np.concatenate([g.y for g in groups]))
     predicted = all(g.scores is not None and all(v is not None for v in g.scores.labels) for g in groups)
     y_pred = y_proba = None
@@ -467,7 +566,7 @@ def _labelled(schema: FeatureSchema, groups: Sequence[_Group], first_row: int, s
 def _window_reader(
     ws: Workspace, project: ProjectInfo, found: _Found
 ) -> tuple[Callable[[int | None], tuple[pd.DataFrame, np.ndarray]], Callable[[], list[int]]]:
-    """`window(n)`: the newest n labelled rows with the fresh ones at the end; and which batches were read for it."""
+    """`window(n)`: the newest n labelled rows by their keys, the fresh ones at the end; and which batches were read for it."""
     import numpy as np
     import pandas as pd
 
@@ -484,15 +583,15 @@ def _window_reader(
             fresh_ids and table[ROW_ID].tail(len(fresh_ids)).tolist() != fresh_ids
         ):  # late labels: they are the newest evidence
             old = ~table[ROW_ID].isin(set(fresh_ids)).to_numpy()
-            table = pd.concat([table[old], *(g.frame for g in found.groups)], ignore_index=True)
+            table = pd.concat([table[old], *(g.frame.set_axis(g.keys) for g in found.groups)])
             y = np.concatenate([y[old], *(g.y for g in found.groups)])
-        read.update(X=table[names].reset_index(drop=True), y=_typed(y), used=used)
+        read.update(X=table[names], y=_typed(y), used=used)
 
     def window(n: int | None) -> tuple[pd.DataFrame, np.ndarray]:
         if not read:
             load()
         start = 0 if n is None else max(len(read["y"]) - n, 0)
-        return read["X"].iloc[start:].reset_index(drop=True), read["y"][start:]
+        return read["X"].iloc[start:], read["y"][start:]
 
     return window, lambda: list(read.get("used", ()))
 
@@ -653,6 +752,7 @@ def _close(
     measured: Sequence[PerformanceRun | EstimateRun],
     drift: DriftReport | None,
     learner_path: str,
+    shadow: dict[str, Any] | None,
     *,
     now: datetime,
     by: str | None,
@@ -672,6 +772,8 @@ def _close(
         row.comparison = dataclasses.asdict(step.comparison) if step.comparison else None
         row.verdict = dataclasses.asdict(step.verdict) if step.verdict else None
         row.outcome, row.challenger, row.champion_after = step.outcome, step.challenger_version, step.champion_version
+        row.memory = dataclasses.asdict(step.memory) if step.memory else None
+        row.shadow, row.label_watermark = shadow, found.label_watermark
         for run in measured:
             run.cycle_id, run.created_at = cycle_id, now
             session.add(run)
@@ -708,6 +810,8 @@ def _close(
             learner_path,
         )
         owner.checked_news, owner.checked_at = found.news, now
+        owner.shadow_version = shadow["version"] if shadow else None
+        owner.next_race_at = _next_look(project, now)
         session.flush()
         session.refresh(row)  # as it is stored: records became documents
         report = monitoring.cycle_from(row)

@@ -17,7 +17,7 @@ import numpy as np
 Task = Literal["binary", "multiclass", "regression"]
 FeatureKind = Literal["numeric", "categorical", "boolean"]
 Label = str | int | float | bool
-Outcome = Literal["none", "promoted", "refreshed", "rejected", "rolled_back", "failed"]
+Outcome = Literal["none", "promoted", "refreshed", "rejected", "shadowed", "rolled_back", "failed"]
 
 # Columns of ours inside stored batches; a user's column may not have these names.
 ROW_ID = "_id"
@@ -189,6 +189,7 @@ class Policy:
     name: str
     metric: str = "accuracy"  # accuracy | kappa | macro_f1 ... | r2
     threshold: float = 0.8  # the original rule: retrain when the measured score is below it
+    # Any one of these starts a race; "drift_share+new_labels" is one that fires when both do.
     triggers: tuple[str, ...] = ("below_threshold", "drift_share", "new_labels", "by_hand")
     drift_share: float = 0.3  # share of judged features that drifted, at or above which drift_share fires
     new_labels: int = 500  # labelled rows since the last race at which new_labels fires
@@ -200,7 +201,15 @@ class Policy:
     max_train_rows: int = 50_000  # a window never holds more than the newest of these
     gate: str = "held_back"  # key of GATES: none | held_back | superior
     fit_timeout_s: float = 120.0  # fault guard on one fit
+    archive: int = 2  # models of earlier regimes that are kept and asked again; 0 = none
+    max_forgetting: float = (
+        0.1  # how much accuracy (regression: error in spreads) a challenger may lose on past regimes
+    )
+    max_predict_ms: float = 0.0  # a challenger's time for 1,000 rows, in milliseconds; 0 = no limit
+    shadow_rows: int = 0  # labelled rows that a challenger answers unseen by anybody before it may serve; 0 = none
     cooldown_s: float = 0.0  # between two races, by the evidence's clock
+    races_per_day: int = 0  # races in 24 hours, those by hand aside; 0 = no limit
+    schedule: str = ""  # crontab line in UTC at which the trigger schedule fires: "0 3 * * *"
     max_age_s: float = 0.0  # age of the last race at which the trigger age fires; 0 = never
     drift_gate: float = 0.02  # effect size from which a feature's change matters (KS distance, total variation)
     drift_alpha: float = 0.004  # chance of any false alarm in one drift check
@@ -241,6 +250,9 @@ class Evidence:
     estimated_high: float | None = None
     estimate_trusted: bool | None = None  # False: labels contradicted it; None: not graded yet
     error_alarms: tuple[str, ...] = ()  # of the online detectors inside the new rows, in words
+    races_last_day: int = 0  # in the 24 hours before
+    in_shadow: bool = False  # a challenger is being tried in the champion's shadow, and not at its end
+    schedule_due: bool = False  # an instant of the policy's schedule has passed since the last race
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,6 +289,7 @@ class Clause:
     reason: str  # in words, with numbers
     observed: float | None = None
     required: float | None = None
+    decides: bool = True  # False: told, but the policy's gate does not ask for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,6 +305,25 @@ class Comparison:
     losses: int = 0
     p: float | None = None  # two-sided exact McNemar; regression: sign test
     rows_from: str = ""  # in words: which rows
+    worst_slice: dict[str, Any] | None = None  # {rule, n, wins, losses, p, tried}: where the challenger loses most
+    past: dict[str, Any] | None = None  # frozen sets of past regimes: {n, regimes, champion, challenger, difference}
+    calibration: dict[str, Any] | None = (
+        None  # confidence minus accuracy (regression: bias): {champion, challenger, error}
+    )
+    seconds: dict[str, float] | None = None  # measured for 1,000 rows: {champion, challenger}; None = not timed
+    problem: str = ""  # why the challenger's answers do not fit the schema
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What the champion still knows of past regimes, on rows of each that nothing ever learns from."""
+
+    metric: str  # "accuracy", or "mae" in units of the target's spread
+    regimes: tuple[dict[str, Any], ...]  # {number, row, n}: stream position of its first row, rows in its frozen set
+    matrix: tuple[
+        tuple[float | None, ...], ...
+    ]  # a line for the end of each regime, the last one for now; None = not met yet
+    bwt: float | None  # backward transfer: mean of now minus then over past regimes; below 0 = forgotten
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -345,6 +377,7 @@ class ProjectInfo:
     clock_at: datetime | None  # newest row's instant, backfill aside
     checked_at: datetime | None  # when a check last looked at it
     generator: dict[str, Any] | None = None
+    shadow: int | None = None  # version that answers beside the champion without serving
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -391,6 +424,8 @@ class CycleReport:
     error: str | None = None
     batch_ids: tuple[int, ...] = ()
     seed: int = 0
+    memory: Memory | None = None
+    shadow: dict[str, Any] | None = None  # {version, rows, wins, losses, answered, agreed, wanted}: after this cycle
 
 
 def to_document(value: Any) -> Any:

@@ -61,6 +61,9 @@ class Worker:
                 logger.opt(exception=error).error("a step failed")
                 worked = False
             if worked:
+                if _fit_left_running():
+                    logger.warning("a fit that did not end in time may still be running: this worker makes way")
+                    return
                 idle_since = time.monotonic()
                 continue
             if once and live.next_due_at(self._ws) is None:
@@ -208,6 +211,11 @@ class Worker:
             if job is not None:
                 _quietly(lambda: jobs.fail(self._ws, job.id, text, _now()))
             _end_now(TOO_LONG)
+
+
+def _fit_left_running() -> bool:
+    loop = sys.modules.get("core.loop")  # not loaded: no cycle has run here
+    return loop is not None and loop.fits_left_running()
 
 
 def _now() -> datetime:

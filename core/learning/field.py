@@ -5,16 +5,20 @@ Owns the members of the committee; when a race starts and who is let in is the l
 
 from __future__ import annotations
 
+import ctypes
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from pandas import DataFrame
 
-from core.learning.models import DEFAULT_FAMILIES, MODEL_FAMILIES, Committee, fit_family, predict_quietly
-from core.learning.state import LearnerState, Member
+from core.errors import FitTimeout
+from core.learning.models import DEFAULT_FAMILIES, MODEL_FAMILIES, Committee, chosen, fit_family, predict_quietly
+from core.learning.state import ARCHIVED, LearnerState, Member
 from core.performance.realised import log_losses
 from core.records import FeatureSchema, Policy
 
@@ -26,6 +30,8 @@ AFTER_CHANGE_ROWS = 50  # rows after a change from which losses are measured on 
 HOPE_ROWS = 1_000  # rows of a new regime at which its model is trusted to have made up half of what the change cost
 WINDOW_ROWS = 30  # a candidate's window has at least so many rows, else it waits
 SAVED_BATCHES = 4  # fits are saved up for so many batches
+ARCHIVE_ROWS = 200  # a model that learnt from fewer rows is not kept beyond its regime
+BARRED_ROWS = 5_000  # a candidate whose fit did not end in time is not tried again before so many more labelled rows
 LARGEST_ERROR = 3.0  # scaled absolute errors are cut here: one outlier is no change
 
 
@@ -48,7 +54,7 @@ class Answers:
     def predict(self, model: Any) -> np.ndarray:
         """Classes, or values."""
         answers = self.of(model)
-        return answers if self.task == "regression" else model.classes_[np.argmax(answers, axis=1)]
+        return answers if self.task == "regression" else model.classes_[chosen(answers, model)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +67,7 @@ class Fitted:
     fits: int
     tokens: float
     serial: int
+    unfinished: bool  # some fit was left running: the process should not live for ever
 
 
 class Field:
@@ -100,7 +107,20 @@ class Field:
                     member = replace(member, model=None, key="")  # learnt from another regime
                 starts.add(start)
                 roster.append(member)
-        return roster
+        return [*roster, *self._archive()]
+
+    def _archive(self) -> list[Member]:
+        """The best model of each of the last regimes, frozen; a change adds the one of the regime that has ended."""
+        kept = [member for member in self.state.members if member.archived]
+        most = self.policy.archive
+        if self.changed and most:
+            known = [m for m in self.before.members if m.model is not None and m.loss is not None and not m.archived]
+            best = min((m for m in known if m.n_rows >= ARCHIVE_ROWS), key=lambda m: m.loss or 0.0, default=None)
+            window = f"{ARCHIVED}{self.state.change_start}"
+            if best is not None and all(m.window != window for m in kept):
+                now = next((m for m in self.state.members if m.key == best.key), best)
+                kept.append(replace(now, window=window))
+        return kept[-most:] if most else []
 
     def _start(self, window: str) -> int:
         """Labelled row at which a window begins now."""
@@ -165,19 +185,19 @@ class Field:
             train: which of them may be learnt from.
             first: there is no model yet: all are fitted, whatever it costs.
         """
-        best = min((m.loss for m in members if m.loss is not None and m.model is not None), default=None)
-        best = self._hoped(best)
+        leader = min((m for m in members if m.loss is not None and m.model is not None), key=_loss, default=None)
+        best = None if leader is None else self._hoped(leader.loss, leader.archived)
         members = [self._lent(member, best) for member in members]
         weights = weights_of(members, SHARPNESS[self.regression], fitted_only=False)
         tokens = min(self.state.tokens + self.policy.max_fits, SAVED_BATCHES * self.policy.max_fits)
         shares = [self._share(member) for member in members]
         least = max(self.policy.min_new_share, 1e-9)
-        due = [i for i in range(len(members)) if (first or shares[i] >= least) and not self._asleep(i, members)]
+        due = [i for i in range(len(members)) if (first or shares[i] >= least) and not self._rests(i, members)]
         urgent = [self.changed and member.window == "change" for member in members]
         due.sort(key=lambda i: (not urgent[i], -(weights[i] + 0.02) * shares[i], i))
         errors: dict[int, str] = {}
         seconds: dict[int, float] = {}
-        serial, fits = self.state.serial, 0
+        serial, fits, unfinished = self.state.serial, 0, False
         for done, i in enumerate(due):
             member = members[i]
             costs = MODEL_FAMILIES[member.family].fits
@@ -186,7 +206,12 @@ class Field:
             report(done / len(due), f"fitting {member.name}")
             began = time.perf_counter()
             try:
-                members[i] = self.fitted(member, X, y, train, serial)
+                fit = partial(self.fitted, member, X, y, train, serial)
+                members[i] = in_time(fit, seconds=self.policy.fit_timeout_s)
+            except FitTimeout as error:  # the process carries it along; it is left alone for a while
+                errors[i], unfinished = str(error), True
+                members[i] = replace(member, model=None, key="", barred_until=self.seen + BARRED_ROWS)
+                continue
             except Exception as error:  # a candidate that cannot be fitted drops out; the race goes on
                 errors[i] = str(error) or type(error).__name__
                 continue
@@ -199,35 +224,63 @@ class Field:
             members, serial = self._stand_in(members, X, y, train, serial)
         report(1.0, "comparing")
         left = 0.0 if first else max(tokens, 0.0)
-        return Fitted(members=members, errors=errors, seconds=seconds, fits=fits, tokens=left, serial=serial)
+        return Fitted(
+            members=members,
+            errors=errors,
+            seconds=seconds,
+            fits=fits,
+            tokens=left,
+            serial=serial,
+            unfinished=unfinished,
+        )
 
-    def _hoped(self, best: float | None) -> float | None:
+    def _hoped(self, best: float | None, recurs: bool) -> float | None:
         """What a model of the new regime may hope for: between the best loss now and the best before the change.
 
-        The more rows there are to learn the new regime from, the nearer to what was reached before.
+        The more rows there are to learn the new regime from, the nearer to what was reached before. Where what was comes
+        back (a model kept from then does best), that model sets the mark.
         """
         before = [m.loss for m in self.before.members if m.loss is not None and m.model is not None]
-        if best is None or not self.changed or not before or min(before) >= best:
+        if best is None or not self.changed or not before or min(before) >= best or recurs:
             return best
         rows = self.seen - self.state.change_start
         return best - (best - min(before)) * rows / (rows + HOPE_ROWS)
 
     def _lent(self, member: Member, best: float | None) -> Member:
-        """The benefit of the doubt: a window that begins anew is lent the best member's loss."""
+        """The benefit of the doubt: a window that begins anew is lent the best member's loss, and its family's lag behind it."""
         fresh = member.window == "change" and self.changed
-        return replace(member, loss=best) if best is not None and (fresh or member.model is None) else member
+        if best is None or not (fresh or member.model is None):
+            return member
+        return replace(member, loss=best + (self._lag(member.family) if fresh else 0.0))
+
+    def _lag(self, family: str) -> float:
+        """By how much a family's best model lost more than the best of all before the change; 0 when it had none.
+
+        In regression alone: what is no line is no line after a change either. Classes that are told apart by few rows are
+        another matter: what was best on thousands is often not best on hundreds.
+        """
+        if not self.regression:
+            return 0.0
+        known = [(m.family, m.loss) for m in self.before.members if m.loss is not None and m.model is not None]
+        own = [loss for name, loss in known if name == family]
+        return min(own) - min(loss for _, loss in known) if own else 0.0
 
     def _share(self, member: Member) -> float:
-        """Share of its window that a member has not seen; 1 without a model."""
+        """Share of its window that a member has not seen; 1 without a model, 0 when it is never fitted again."""
+        if member.archived:
+            return 0.0
         if member.model is None:
             return 1.0
         size = self.seen - self._start(member.window)
         return min(1.0, (self.seen - member.fitted_at) / max(size, 1))
 
-    def _asleep(self, i: int, members: list[Member]) -> bool:
-        """True when an earlier member of the family has the same window, or the window is too short yet."""
-        start = self._start(members[i].window)
-        same = any(m.family == members[i].family and self._start(m.window) == start for m in members[:i])
+    def _rests(self, i: int, members: list[Member]) -> bool:
+        """True for the archived and the barred, when an earlier member of the family has the same window, or it is too short."""
+        member = members[i]
+        if member.archived or self.seen < member.barred_until:
+            return True
+        start = self._start(member.window)
+        same = any(m.family == member.family and not m.archived and self._start(m.window) == start for m in members[:i])
         return same or (self.seen - start < WINDOW_ROWS and self.before.champion is not None)
 
     def fitted(self, member: Member, X: DataFrame, y: np.ndarray, train: np.ndarray, serial: int) -> Member:
@@ -247,14 +300,50 @@ class Field:
         return [*members, constant], serial + 1
 
 
+def in_time(work: Callable[[], Member], *, seconds: float) -> Member:
+    """What the work returns; 0 seconds = without a limit.
+
+    Raises:
+        FitTimeout: it has not ended in time. Its thread is asked to stop, and left alone if it does not.
+        Exception: what the work raised.
+    """
+    if seconds <= 0:
+        return work()
+    done: list[Member] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            done.append(work())
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run, name="fit", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive() and thread.ident is not None:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
+        raise FitTimeout(f"Its fit had not ended after {seconds:g} seconds and was given up.")
+    if failed:
+        raise failed[0]
+    return done[0]
+
+
 def plain_labels(y: np.ndarray) -> np.ndarray:
     """Labels as an array of their own type: sklearn refuses numbers in an array of objects."""
     return np.asarray(y.tolist()) if y.dtype == object and len(y) else y
 
 
 def weights_of(members: Sequence[Member], sharpness: float, *, fitted_only: bool = True) -> list[float]:
-    """Softmax of the members' losses; 0 for those without a model, and for those that hardly count."""
-    usable = [m.loss is not None and (m.model is not None or not fitted_only) for m in members]
+    """Softmax of the members' losses; 0 for those without a model, and for those that hardly count.
+
+    A model kept from an earlier regime counts only while none of the present ones does better.
+    """
+    mark = min((m.loss for m in members if m.loss is not None and not m.archived), default=np.inf)
+    usable = [
+        m.loss is not None and (m.model is not None or not fitted_only) and not (m.archived and m.loss > mark)
+        for m in members
+    ]
     if not any(usable):  # nothing measured yet: all models count alike
         usable = [m.model is not None for m in members]
         return [1.0 / max(sum(usable), 1) if u else 0.0 for u in usable]
@@ -265,6 +354,10 @@ def weights_of(members: Sequence[Member], sharpness: float, *, fitted_only: bool
         raw = np.where(raw < LEAST_WEIGHT, 0.0, raw)
         raw /= raw.sum()
     return raw.tolist()
+
+
+def _loss(member: Member) -> float:
+    return np.inf if member.loss is None else member.loss
 
 
 def leader_of(committee: Committee) -> tuple[str, float]:

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from pandas import DataFrame
 
 from core.drift.online import detect
 from core.learning.change import falls_below, inflation, is_rising, likeliest_split, recent_mean
+from core.learning.comparing import compare, merits, scored, wins_and_losses
 from core.learning.field import LARGEST_ERROR, SHARPNESS, Answers, Field, Fitted, leader_of, plain_labels, weights_of
+from core.learning.memory import begun, frozen_keys, memory_of, score_regimes, with_frozen
 from core.learning.models import Committee
 from core.learning.policy import GATES, MCNEMAR_ALPHA, decide, metric_for, verdict
-from core.learning.state import LearnerState, Watch
-from core.performance.realised import mcnemar_exact, measure, paired_difference
+from core.learning.state import LearnerState, Regime, Shadow, Watch
+from core.learning.threshold import TUNED, best_threshold
+from core.performance.realised import mcnemar_exact, measure
 from core.records import (
     Candidate,
     Comparison,
@@ -28,6 +31,7 @@ from core.records import (
     DriftReport,
     Evidence,
     FeatureSchema,
+    Memory,
     Outcome,
     Policy,
     Score,
@@ -49,7 +53,7 @@ Kind = Literal["promotion", "refresh", "rollback", "none"]
 class Labelled:
     """Rows whose labels became known, in their order."""
 
-    X: DataFrame  # features in schema order
+    X: DataFrame  # features in schema order; its index holds each row's key, a whole number that stays with the row
     y: np.ndarray
     first_row: int  # stream position of the first of them
     y_pred: np.ndarray | None = None  # what was answered before the labels were known; None = ask the champion now
@@ -76,6 +80,8 @@ class Step:
     fits: int  # estimators trained
     change_at: int | None  # stream position at which a change was found in this step
     scores: dict[str, Score]  # the policy's metric over the fresh rows
+    memory: Memory | None = None  # what the champion knows of past regimes, where it was looked at
+    unfinished: bool = False  # a fit did not end in time and may still be running in this process
 
 
 def advance(
@@ -91,6 +97,9 @@ def advance(
     seconds_since_race: float | None = None,
     estimate: Score | None = None,
     estimate_trusted: bool | None = None,
+    races_last_day: int = 0,
+    schedule_due: bool = False,
+    timed: bool = False,
     seed: int,
     next_version: int,
     progress: Progress | None = None,
@@ -100,27 +109,34 @@ def advance(
     Args:
         state: what the last call returned; `LearnerState()` at first.
         fresh: newly labelled rows, possibly none.
-        window: the newest n labelled rows (None = all that may be used), the fresh ones included at the end.
+        window: the newest n labelled rows (None = all that may be used), the fresh ones included at the end, with the
+            same keys in the index.
         drift: of the features, champion's reference against now, where it was measured.
         forced: somebody asked for a race.
         n_rows: rows that arrived, labelled or not; len(fresh) when not told.
         seconds_since_race: by the caller's clock.
         estimate: of the policy's metric on the newest rows, made without labels, where it could be.
         estimate_trusted: whether labels that came later bore such estimates out; None = not known yet.
+        races_last_day: in the 24 hours before.
+        schedule_due: an instant of the policy's schedule has passed since the last race.
+        timed: measure prediction times. Without, same rows and seed give the same step, bit for bit.
         seed: same arguments and seed, same step.
         next_version: number of the model that is made, if one is.
         progress: called with the share that is done and what is being done.
     """
-    turn = _Turn(state, fresh, window, schema, policy, seed, progress)
+    turn = _Turn(state, fresh, window, schema, policy, seed, progress, timed)
     turn.measure()
     evidence = turn.evidence(drift, forced, len(fresh.y) if n_rows is None else n_rows, seconds_since_race)
+    evidence = replace(evidence, races_last_day=races_last_day, schedule_due=schedule_due)
     if estimate is not None:
         evidence = replace(
             evidence, estimated=estimate.value, estimated_low=estimate.low, estimated_high=estimate.high,
             estimate_trusted=estimate_trusted,
         )  # fmt: skip
     decision = decide(evidence, policy)
-    if decision.action == "retrain":
+    if turn.shadow_done and not turn.changed:
+        turn.end_shadow()
+    elif decision.action == "retrain":
         turn.race(next_version)
     else:
         turn.rest()
@@ -132,11 +148,12 @@ class _Turn:
 
     def __init__(
         self, state: LearnerState, fresh: Labelled, window: Window, schema: FeatureSchema, policy: Policy, seed: int,
-        progress: Progress | None,
+        progress: Progress | None, timed: bool,
     ) -> None:  # fmt: skip
         self.before, self.state = state, state
         self.fresh, self.schema, self.policy = replace(fresh, y=plain_labels(fresh.y)), schema, policy
-        self.window = window
+        self.window, self.timed = window, timed
+        self.keys = fresh.X.index.to_numpy()
         self.n = len(fresh.y)
         self.gated = bool(GATES[policy.gate])
         self.regression = schema.task == "regression"
@@ -156,6 +173,11 @@ class _Turn:
         self.comparison: Comparison | None = None
         self.verdict: Verdict | None = None
         self.challenger: Committee | None = None
+        self.memory: Memory | None = None
+        self.kind: Kind = "none"
+        self.outcome: Outcome = "none"
+        self.unfinished = False
+        self.shadow_done = False
         self.fresh_held_out = np.zeros(self.n, dtype=bool)
 
     # --- measuring ------------------------------------------------------------------------------------------
@@ -167,12 +189,14 @@ class _Turn:
         if self.gated and self.n:
             size = min(int(HELD_OUT_SHARE * self.n), HELD_OUT_ROWS)
             self.fresh_held_out[self.rng.choice(self.n, size, replace=False)] = True
-            held_out = (*held_out, *(state.seen + np.flatnonzero(self.fresh_held_out)).tolist())[-HELD_OUT_ROWS:]
+            held_out = (*held_out, *self.keys[self.fresh_held_out].tolist())[-HELD_OUT_ROWS:]
         self.state = replace(
             state, seen=self.seen, labels_since_race=state.labels_since_race + self.n, held_out=held_out
         )
         if not self.n or state.champion is None:
             return
+        if self.gated and not self.state.regimes:
+            self.state = replace(self.state, regimes=begun((), row=self.fresh.first_row, first=state.seen))
         served = self.fresh.y_pred if self.fresh.y_pred is not None else self.answers.predict(state.champion)
         classes, proba = state.champion.classes_, self.fresh.y_proba
         if self.fresh.y_pred is None and not self.regression:
@@ -183,7 +207,10 @@ class _Turn:
             self.schema.task, self.fresh.y, served, proba, list(classes), metrics=[self.metric], seed=self.seed
         ).score(self.metric)
         self._find_change(self._errors(served))
+        self._remember_chances(proba)
+        self._freeze()
         self._watch()
+        self._follow_shadow()
 
     def _errors(self, predicted: np.ndarray) -> np.ndarray:
         """Error of each fresh row: 0 or 1, or the absolute error in units of the target's spread, cut at 3."""
@@ -227,6 +254,8 @@ class _Turn:
             change_start=max(self.seen - after, 0),
             change_row=self.change_at,
             change_pending=True,
+            chances=(),
+            regimes=self._regime_ended(max(self.seen - after, 0)),
         )
 
     def _online_alarms(self, errors: np.ndarray) -> tuple[str, ...]:
@@ -241,28 +270,62 @@ class _Turn:
                     )
         return tuple(told)
 
+    def _regime_ended(self, first: int) -> tuple[Regime, ...]:
+        """The regimes with the champion's score on each as the last one ended, and the new one."""
+        state = self.state
+        if not state.regimes or state.champion is None:
+            return state.regimes
+        X, y = self.window(self.policy.max_train_rows)
+        scores = score_regimes(
+            state.regimes, state.champion, X, plain_labels(y), task=self.schema.task, scale=state.scale or 1.0
+        )
+        ended = replace(state.regimes[-1], scores=scores)
+        return begun((*state.regimes[:-1], ended), row=self.change_at or 0, first=first)
+
+    def _freeze(self) -> None:
+        """Sets a few of the held-out rows of the present regime aside for ever."""
+        if not self.state.regimes:
+            return
+        inside = np.arange(self.before.seen, self.seen) >= self.state.regimes[-1].first
+        keys = self.keys[self.fresh_held_out & inside]
+        self.state = replace(self.state, regimes=with_frozen(self.state.regimes, keys.tolist()))
+
+    def _remember_chances(self, proba: np.ndarray | None) -> None:
+        """Keeps the last probabilities beside what came true, where the policy's metric asks for a threshold."""
+        champion = self.state.champion
+        if self.metric not in TUNED or proba is None or champion is None or len(champion.classes_) != 2:
+            return
+        known = np.isin(self.fresh.y, champion.classes_)
+        if self.changed:
+            known &= np.arange(self.before.seen, self.seen) >= self.state.change_start
+        pairs = zip(proba[known, 1].tolist(), (self.fresh.y[known] == champion.classes_[1]).astype(float), strict=True)
+        self.state = replace(self.state, chances=(*self.state.chances, *pairs)[-TAIL_ROWS:])
+
     def _watch(self) -> None:
         """Adds the fresh rows to the record of the replaced version against the champion."""
         watch, champion = self.state.watch, self.state.champion
         if watch is None or champion is None:
             return
-        wins, losses = self._wins(self.answers, self.fresh.y, watch.model, champion)
+        wins, losses = self._wins(watch.model, champion)
         watch = replace(watch, wins=watch.wins + wins, losses=watch.losses + losses, rows=watch.rows + self.n)
         self.rollback_due = watch.wins > watch.losses and mcnemar_exact(watch.wins, watch.losses) < MCNEMAR_ALPHA
         over = watch.rows >= WATCH_ROWS and not self.rollback_due
         self.state = replace(self.state, watch=None if over else watch)
 
-    def _wins(self, answers: Answers, y: np.ndarray, a: Committee, b: Committee) -> tuple[int, int]:
-        """Rows that only a has right, and only b (regression: is nearer)."""
-        merit_a, merit_b = (self._merit(answers, y, model) for model in (a, b))
-        return int((merit_a > merit_b).sum()), int((merit_b > merit_a).sum())
+    def _follow_shadow(self) -> None:
+        """Adds the fresh rows to the record of the version in the champion's shadow."""
+        shadow, champion = self.state.shadow, self.state.champion
+        if shadow is None or champion is None:
+            return
+        wins, losses = self._wins(shadow.model, champion)
+        shadow = replace(shadow, wins=shadow.wins + wins, losses=shadow.losses + losses, rows=shadow.rows + self.n)
+        self.shadow_done = bool(self.policy.shadow_rows) and shadow.rows >= self.policy.shadow_rows
+        self.state = replace(self.state, shadow=shadow)
 
-    def _merit(self, answers: Answers, y: np.ndarray, model: Committee) -> np.ndarray:
-        """Of each row: 1 right and 0 wrong, or minus the absolute error."""
-        predicted = answers.predict(model)
-        if self.regression:
-            return -np.abs(predicted - y.astype(np.float64))
-        return (predicted == y).astype(np.float64)
+    def _wins(self, a: Committee, b: Committee) -> tuple[int, int]:
+        """Fresh rows that only a has right, and only b (regression: is nearer)."""
+        new, old = (merits(self.answers, self.fresh.y, model) for model in (a, b))
+        return wins_and_losses(new, old)
 
     def evidence(self, drift: DriftReport | None, forced: bool, n_rows: int, seconds: float | None) -> Evidence:
         """What the decision rests on."""
@@ -282,6 +345,7 @@ class _Turn:
             change_found=self.changed,
             error_alarms=self.alarms,
             forced=forced,
+            in_shadow=self.state.shadow is not None and bool(self.policy.shadow_rows) and not self.shadow_done,
             has_champion=self.before.champion is not None,
             seconds_since_race=seconds,
         )
@@ -300,7 +364,7 @@ class _Turn:
         """Fits what is due, forms the challenger, and lets it in or not."""
         first = self.state.champion is None
         X, y = self.window(self.policy.max_train_rows)
-        y = plain_labels(y)
+        y, keys = plain_labels(y), X.index.to_numpy()
         if len(y) == 0:
             self.verdict = Verdict(promote=False, kind="none", reason="There is no labelled row to learn from.")
             return
@@ -308,12 +372,13 @@ class _Turn:
             spread = float(np.std(y[-TAIL_ROWS:].astype(np.float64)))
             self.state = replace(self.state, scale=spread if spread > 0 else self.state.scale)
         field = self._field()
-        held_out = self._held_out(len(y), first)
-        train = np.ones(len(y), dtype=bool)
+        held_out = self._held_out(keys, first)
+        frozen = np.isin(keys, frozen_keys(self.state.regimes))
+        train = ~frozen
         train[held_out] = False
         members = field.with_losses(field.roster(first), self.answers, self.fresh.y, self.fresh_held_out)
         fitted = field.fit(members, X, y, train, first, self.report)
-        self.fits = fitted.fits
+        self.fits, self.unfinished = fitted.fits, fitted.unfinished
         judged = held_out[1::2] if first and len(held_out) >= 2 else held_out  # first race: the others set the weights
         if first:
             rows = held_out[::2]
@@ -328,7 +393,7 @@ class _Turn:
             tokens=fitted.tokens,
             serial=fitted.serial,
             labels_since_race=0,
-            held_out=tuple((judged + self.seen - len(y)).tolist()) if self.gated else (),
+            held_out=tuple(keys[judged].tolist()) if self.gated else (),
         )
         if not entered:
             reasons = "; ".join(dict.fromkeys(fitted.errors.values())) or "nothing was due"
@@ -340,20 +405,22 @@ class _Turn:
             [weight / total for _, weight in entered],
             [member.info for member, _ in entered],
             self.schema.task,
+            best_threshold(self.state.chances, self.metric) if self.metric in TUNED else None,
         )
-        self._judge(answers, y[judged], first, version)
+        self._judge(answers, y[judged], first, version, X[frozen], y[frozen])
 
-    def _held_out(self, n_rows: int, first: bool) -> np.ndarray:
+    def _held_out(self, keys: np.ndarray, first: bool) -> np.ndarray:
         """Rows of the window, by place, that nothing may learn from in this race: the challenger is tested on them."""
+        n_rows = len(keys)
         if first:
             least = int(np.ceil(n_rows * (1 - HELD_OUT_SHARE)))
             return np.arange(least, n_rows) if n_rows >= 4 else np.empty(0, dtype=np.int64)
         if not self.gated:
             return np.empty(0, dtype=np.int64)
-        places = np.asarray(self.state.held_out, dtype=np.int64) - self.seen + n_rows
+        places = np.flatnonzero(np.isin(keys, np.asarray(self.state.held_out, dtype=np.int64)))
         if self.changed:
             places = places[places >= self.state.change_start - self.seen + n_rows]
-        return places[places >= 0][-HELD_OUT_ROWS:]
+        return places[-HELD_OUT_ROWS:]
 
     def _candidates(
         self, fitted: Fitted, weights: list[float], answers: Answers, y: np.ndarray
@@ -370,7 +437,7 @@ class _Turn:
                 reason="Not fitted." if member.model is None else "No row that it has not seen.",
             )
             if member.model is not None and len(y):
-                score = self._measured(answers, y, member.model)
+                score = scored(answers, y, member.model, self.metric, seed=self.seed)
             entrants.append(
                 Candidate(
                     name=member.name, family=member.family, window=member.window, n_rows=member.n_rows, score=score,
@@ -380,32 +447,70 @@ class _Turn:
             )  # fmt: skip
         return tuple(entrants)
 
-    def _measured(self, answers: Answers, y: np.ndarray, model: Any) -> Score:
-        proba = None if self.regression else answers.of(model)
-        classes = None if self.regression else list(model.classes_)
-        predicted = answers.predict(model)
-        return measure(self.schema.task, y, predicted, proba, classes, metrics=[self.metric], seed=self.seed).score(
-            self.metric
-        )
-
     # --- judging --------------------------------------------------------------------------------------------
 
-    def _judge(self, answers: Answers, y: np.ndarray, first: bool, version: int) -> None:
+    def _judge(
+        self, answers: Answers, y: np.ndarray, first: bool, version: int, X_frozen: DataFrame, y_frozen: np.ndarray
+    ) -> None:
         """Compares the challenger with what would serve otherwise, and moves the champion if the gate opens."""
         state, challenger = self.state, self.challenger
         assert challenger is not None
-        rival, rival_version = self._rival()
+        rival, _ = self._rival()
         if first or self.gated:
-            self.comparison = self._compared(answers, y, challenger, rival)
+            past = [regime for regime in state.regimes if regime.scores]
+            old = np.isin(X_frozen.index.to_numpy(), frozen_keys(past))
+            self.comparison = compare(
+                answers, y, challenger, rival, metric=self.metric, schema=self.schema, scale=state.scale or 1.0,
+                past=(Answers(X_frozen[old], self.schema.task), y_frozen[old], len(past)), answers_change=state.change_pending,
+                rows_from=f"{len(y):,} labelled rows that neither has learnt from{' (after the change)' if self.changed else ''}",
+                seed=self.seed, timed=self.timed,
+            )  # fmt: skip
         kind: Literal["promotion", "refresh"] = "promotion" if self._is_news(challenger, state.champion) else "refresh"
         self.verdict = verdict(self.comparison, self.policy, first=first, kind=kind)
-        if not self.verdict.promote:
-            return
+        if self.verdict.promote and self.policy.shadow_rows and rival is not None:
+            self.state = replace(state, shadow=Shadow(model=challenger, version=version, kind=kind))
+            self.outcome = "shadowed"
+        elif self.verdict.promote:
+            self._let_in(challenger, version, kind)
+        now = score_regimes(
+            state.regimes, self.state.champion, X_frozen, y_frozen, task=self.schema.task, scale=state.scale or 1.0
+        )
+        self.memory = memory_of(state.regimes, now, task=self.schema.task)
+
+    def _let_in(self, model: Committee, version: int, kind: Literal["promotion", "refresh"]) -> None:
+        """Makes a model the champion; the one that would serve otherwise is watched."""
+        rival, rival_version = self._rival()
         watch = None
         if rival is not None and rival_version is not None and self.gated:
             watch = Watch(model=rival, version=rival_version)
+        shadow = self.state.shadow
+        if shadow is not None:  # one that a person put there goes on, against the new champion
+            ended = bool(self.policy.shadow_rows) or shadow.version == version
+            shadow = None if ended else replace(shadow, wins=0, losses=0, rows=0)
         self.rollback_due = False
-        self.state = replace(state, champion=challenger, champion_version=version, watch=watch, change_pending=False)
+        self.kind, self.outcome = kind, "promoted" if kind == "promotion" else "refreshed"
+        self.state = replace(
+            self.state, champion=model, champion_version=version, watch=watch, shadow=shadow, change_pending=False
+        )
+
+    def end_shadow(self) -> None:
+        """Lets the version in the champion's shadow in, or lets it go, by the rows that it has answered there."""
+        self.rest()
+        shadow = self.state.shadow
+        assert shadow is not None
+        told = Score(metric=self.metric, value=None, n=shadow.rows, reason="Counted row by row in the shadow.")
+        self.comparison = Comparison(
+            n=shadow.rows, metric=self.metric, champion=None, challenger=told, difference=None, wins=shadow.wins,
+            losses=shadow.losses, p=mcnemar_exact(shadow.wins, shadow.losses),
+            rows_from=f"{shadow.rows:,} labelled rows that v{shadow.version} answered in the champion's shadow",
+        )  # fmt: skip
+        kind: Literal["promotion", "refresh"] = "promotion" if shadow.kind == "promotion" else "refresh"
+        self.verdict = verdict(self.comparison, self.policy, kind=kind)
+        self.state = replace(self.state, shadow=None)
+        if self.verdict.promote:
+            self._let_in(shadow.model, shadow.version, kind)
+        else:
+            self.outcome = "rejected"
 
     def _rival(self) -> tuple[Committee | None, int | None]:
         """Whom the challenger has to beat: the champion, or the version that is about to come back."""
@@ -413,28 +518,6 @@ class _Turn:
         if self.rollback_due and watch is not None:
             return watch.model, watch.version
         return self.state.champion, self.state.champion_version
-
-    def _compared(self, answers: Answers, y: np.ndarray, challenger: Committee, rival: Committee | None) -> Comparison:
-        empty = Score(metric=self.metric, value=None, n=0, reason="No labelled row that neither has seen.")
-        score = self._measured(answers, y, challenger) if len(y) else empty
-        rows = f"{len(y):,} labelled rows that neither has learnt from"
-        if rival is None or len(y) == 0:
-            return Comparison(
-                n=len(y), metric=self.metric, champion=None, challenger=score, difference=None, rows_from=rows
-            )
-        merit_new, merit_old = self._merit(answers, y, challenger), self._merit(answers, y, rival)
-        wins, losses = int((merit_new > merit_old).sum()), int((merit_old > merit_new).sum())
-        return Comparison(
-            n=len(y),
-            metric=self.metric,
-            champion=self._measured(answers, y, rival),
-            challenger=score,
-            difference=paired_difference(merit_new, merit_old, metric="mae" if self.regression else "accuracy"),
-            wins=wins,
-            losses=losses,
-            p=mcnemar_exact(wins, losses),
-            rows_from=rows + (" (after the change)" if self.changed else ""),
-        )
 
     def _is_news(self, challenger: Committee, champion: Committee | None) -> bool:
         """True for a promotion, False for a refresh: an answer to a change, or another family carries the vote."""
@@ -445,10 +528,8 @@ class _Turn:
 
     def step(self, evidence: Evidence, decision: Decision, next_version: int) -> Step:
         """The result, after a rollback if one is due."""
-        kind: Kind = "none"
-        outcome: Outcome = "none"
         if self.rollback_due and self.state.watch is not None:
-            kind, outcome = "rollback", "rolled_back"
+            self.kind, self.outcome = "rollback", "rolled_back"
             watch = self.state.watch
             self.verdict = Verdict(
                 promote=False, kind="rollback",
@@ -457,18 +538,16 @@ class _Turn:
                 clauses=self.verdict.clauses if self.verdict else (),
             )  # fmt: skip
             self.state = replace(self.state, champion=watch.model, champion_version=watch.version, watch=None)
-        elif self.verdict is not None and self.verdict.promote:
-            kind = self.verdict.kind
-            outcome = "promoted" if kind == "promotion" else "refreshed"
-        elif self.verdict is not None:
-            outcome = "rejected" if self.challenger is not None else "failed"
+        elif self.outcome == "none" and self.verdict is not None:
+            self.outcome = "rejected" if self.challenger is not None else "failed"
         made = self.challenger is not None
         return Step(
             evidence=evidence, decision=decision, candidates=self.candidates, comparison=self.comparison,
-            verdict=self.verdict, outcome=outcome, kind=kind, champion=self.state.champion,
+            verdict=self.verdict, outcome=self.outcome, kind=self.kind, champion=self.state.champion,
             champion_version=self.state.champion_version, challenger=self.challenger,
             challenger_version=next_version if made else None, state=self.state, fits=self.fits,
             change_at=self.change_at, scores={self.metric: self.score} if self.score is not None else {},
+            memory=self.memory, unfinished=self.unfinished,
         )  # fmt: skip
 
 

@@ -255,14 +255,25 @@ class Committee(BaseEstimator):
         weights: one a member, >= 0, sum 1.
         info: one dict a member: name, family, window, n_rows.
         task: of the project; regression averages, the others vote with probabilities.
+        threshold: probability from which the second of two classes is answered; None = the likelier one.
         classes_: union of the members' classes, sorted; empty for regression.
     """
 
-    def __init__(self, members: Sequence[Any] = (), weights: Sequence[float] = (), info: Sequence[dict[str, Any]] = (), task: str = "binary") -> None:  # fmt: skip
+    threshold: float | None = None  # files of before it existed hold none
+
+    def __init__(
+        self,
+        members: Sequence[Any] = (),
+        weights: Sequence[float] = (),
+        info: Sequence[dict[str, Any]] = (),
+        task: str = "binary",
+        threshold: float | None = None,
+    ) -> None:
         self.members = list(members)
         self.weights = [float(w) for w in weights]
         self.info = [dict(i) for i in info]
         self.task = task
+        self.threshold = threshold
         self.classes_ = union_of_classes(self.members) if task != "regression" else np.empty(0)
 
     def predict_proba(self, X: DataFrame) -> np.ndarray:
@@ -273,7 +284,7 @@ class Committee(BaseEstimator):
         """The class with most of the vote (the first of equals), or the weighted mean value."""
         if self.task == "regression":
             return self.vote([predict_quietly(m, X, proba=False) for m in self.members])
-        return self.classes_[np.argmax(self.predict_proba(X), axis=1)]
+        return self.classes_[chosen(self.predict_proba(X), self)]
 
     def vote(self, outputs: Sequence[np.ndarray]) -> np.ndarray:
         """The committee's answer from its members' answers, in their order."""
@@ -283,6 +294,14 @@ class Committee(BaseEstimator):
         for weight, output, member in zip(self.weights, outputs, self.members, strict=True):
             total[:, np.searchsorted(self.classes_, member.classes_)] += weight * output
         return total / total.sum(axis=1, keepdims=True)
+
+
+def chosen(proba: np.ndarray, model: Any) -> np.ndarray:
+    """Column of the class that a model answers: the likeliest (the first of equals), or by its threshold of two."""
+    threshold = getattr(model, "threshold", None)
+    if threshold is None or proba.shape[1] != 2:
+        return np.argmax(proba, axis=1)
+    return (proba[:, 1] >= threshold).astype(np.int64)
 
 
 def union_of_classes(members: Sequence[Any]) -> np.ndarray:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
 from typing import Any, Literal
 
 from core.errors import BadInput, FieldProblem
@@ -17,7 +19,8 @@ from core.records import Clause, Comparison, Decision, Evidence, Firing, Policy,
 FIRST_RACE_ROWS = 20  # labelled rows from which the first race starts by itself
 BOUND_SIGMA = 2.33  # one-sided 1 % of the normal distribution: how far below its own mean a score must fall
 MCNEMAR_ALPHA = 0.05
-BY_HAND: tuple[str, ...] = ("by_hand", "no_champion")  # triggers that wait for neither rows nor cooldown
+BY_HAND: tuple[str, ...] = ("by_hand", "no_champion")  # triggers that wait for neither rows, cooldown nor budget
+AND = "+"  # joins triggers that have to fire together
 
 
 # --- triggers ---------------------------------------------------------------------------------------------------
@@ -120,6 +123,23 @@ def _age(evidence: Evidence, policy: Policy) -> Firing | None:
     return Firing(trigger="age", observed=age, threshold=limit, reason=reason)
 
 
+def _schedule(evidence: Evidence, policy: Policy) -> Firing | None:
+    if not evidence.schedule_due or not policy.schedule:
+        return None
+    reason = f"An instant of the schedule '{policy.schedule}' (UTC) has passed since the last race."
+    return Firing(trigger="schedule", observed=1.0, threshold=1.0, reason=reason)
+
+
+def next_scheduled(schedule: str, after: datetime) -> datetime | None:
+    """The first instant of a crontab line (UTC) after `after`; None without a line, or when there is none."""
+    from apscheduler.triggers.cron import CronTrigger
+
+    if not schedule:
+        return None
+    trigger = CronTrigger.from_crontab(schedule, timezone="UTC")
+    return trigger.get_next_fire_time(after, after)
+
+
 # --- deciding ---------------------------------------------------------------------------------------------------
 
 
@@ -127,9 +147,9 @@ def decide(evidence: Evidence, policy: Policy) -> Decision:
     """What the policy makes of the evidence: nothing, an alert, or a retrain, with the triggers that fired.
 
     An alert means that a trigger fired and a race would be of no use or is not allowed yet: too few new labelled rows,
-    or the cooldown since the last race.
+    the cooldown since the last race, or the day's races are spent.
     """
-    found = (TRIGGERS[name](evidence, policy) for name in policy.triggers)
+    found = (_fired(entry, evidence, policy) for entry in policy.triggers)
     firings = tuple(firing for firing in found if firing is not None)
     if not firings:
         return Decision(action="nothing", reason=_why_nothing(evidence, policy))
@@ -143,7 +163,25 @@ def decide(evidence: Evidence, policy: Policy) -> Decision:
     if since is not None and since < policy.cooldown_s:
         waiting = f"The cooldown has {_duration(policy.cooldown_s - since)} to go."
         return Decision(action="alert", reason=f"{told} {waiting}", firings=firings)
+    if evidence.in_shadow and not evidence.change_found:
+        return Decision(action="alert", reason=f"{told} A challenger is being tried in the shadow.", firings=firings)
+    if policy.races_per_day and evidence.races_last_day >= policy.races_per_day:
+        spent = f"The budget is spent: {evidence.races_last_day} of {policy.races_per_day} races in 24 hours."
+        return Decision(action="alert", reason=f"{told} {spent}", firings=firings)
     return Decision(action="retrain", reason=told, firings=firings)
+
+
+def _fired(entry: str, evidence: Evidence, policy: Policy) -> Firing | None:
+    """One entry of a policy's triggers: a trigger, or several that have to fire together."""
+    parts = [TRIGGERS[name](evidence, policy) for name in entry.split(AND)]
+    together = [part for part in parts if part is not None]
+    if len(together) < len(parts):
+        return None
+    first = together[0]
+    if len(together) == 1:
+        return first
+    reason = " ".join(part.reason for part in together)
+    return Firing(trigger=entry, observed=first.observed, threshold=first.threshold, reason=reason)
 
 
 def _why_nothing(evidence: Evidence, policy: Policy) -> str:
@@ -183,6 +221,78 @@ def _significantly_better(comparison: Comparison, policy: Policy) -> Clause:
     return Clause(name="significantly_better", passed=passed, reason=reason, observed=p, required=MCNEMAR_ALPHA)
 
 
+def _fits_schema(comparison: Comparison, policy: Policy) -> Clause:
+    passed = not comparison.problem
+    reason = comparison.problem or "Its answers fit the project's schema: known classes, finite, one a row."
+    return Clause(name="fits_schema", passed=passed, reason=reason)
+
+
+def _not_worse(comparison: Comparison, policy: Policy) -> Clause:
+    """The paired interval: fails only where the whole of it lies on the champion's side."""
+    d = comparison.difference
+    if d is None or d.value is None or d.high is None or d.low is None:
+        return Clause(
+            name="not_worse", passed=True, reason="There is no paired interval: too few rows, or no champion."
+        )
+    worse = d.high < 0 if higher_is_better(d.metric) else d.low > 0
+    side = "all of it on the champion's side" if worse else "not all of it on the champion's side"
+    reason = f"{_name(d.metric)}, challenger minus champion on the same rows: {d.value:+.3f} ({d.low:+.3f} to {d.high:+.3f}), {side}."
+    return Clause(name="not_worse", passed=not worse, reason=reason, observed=d.value, required=0.0)
+
+
+def _worst_slice(comparison: Comparison, policy: Policy) -> Clause:
+    """Fails where the challenger is worse on some slice of the rows, beyond the chance of finding one among all tried."""
+    found = comparison.worst_slice
+    if found is None:
+        return Clause(name="worst_slice", passed=True, reason="No slice has enough rows to be told.")
+    allowed = MCNEMAR_ALPHA / found["tried"]
+    passed = found["losses"] <= found["wins"] or found["p"] > allowed
+    reason = (
+        f"Where it does worst, {found['rule']} ({found['n']:,} rows), the challenger alone is right on {found['wins']:,}, "
+        f"the champion alone on {found['losses']:,}: p {found['p']:.3f}, below {allowed:.4f} would count among {found['tried']} slices."
+    )
+    return Clause(name="worst_slice", passed=passed, reason=reason, observed=found["p"], required=allowed)
+
+
+def _forgets(comparison: Comparison, policy: Policy) -> Clause:
+    found = comparison.past
+    if found is None:
+        return Clause(name="forgetting", passed=True, reason="There is no past regime to forget yet.")
+    passed = found["difference"] >= -policy.max_forgetting or found["answers_change"]
+    reason = (
+        f"On {found['n']:,} rows of {found['regimes']} past regimes that nothing learnt from: challenger {_number(found['challenger'])}, "
+        f"champion {_number(found['champion'])}; it may lose {policy.max_forgetting:g}{', or more: it answers a change' if found['answers_change'] else ''}."
+    )
+    return Clause(
+        name="forgetting", passed=passed, reason=reason, observed=found["difference"], required=-policy.max_forgetting
+    )
+
+
+def _calibrated(comparison: Comparison, policy: Policy) -> Clause:
+    found = comparison.calibration
+    if found is None:
+        return Clause(name="calibration", passed=True, reason="Its probabilities could not be told from the rows.")
+    allowed = abs(found["champion"] or 0.0) + 2 * found["error"]
+    passed = abs(found["challenger"]) <= allowed
+    what = "bias in spreads" if comparison.metric in metrics_of("regression") else "confidence minus accuracy"
+    beside = f", champion {found['champion']:+.3f}" if found["champion"] is not None else ""
+    reason = f"{what.capitalize()}: challenger {found['challenger']:+.3f}{beside}; up to {allowed:.3f} either way is within what these rows can tell."
+    return Clause(name="calibration", passed=passed, reason=reason, observed=found["challenger"], required=allowed)
+
+
+def _quick_enough(comparison: Comparison, policy: Policy) -> Clause:
+    if comparison.seconds is None:
+        return Clause(
+            name="prediction_time", passed=True, reason="Prediction time was not measured: no clock in a replay."
+        )
+    spent = 1_000 * comparison.seconds["challenger"]
+    limit = policy.max_predict_ms
+    passed = limit <= 0 or spent <= limit
+    told = f"at most {limit:g} allowed" if limit > 0 else "no limit set"
+    reason = f"It takes {spent:.1f} ms for 1,000 rows; {told}."
+    return Clause(name="prediction_time", passed=passed, reason=reason, observed=spent, required=limit or None)
+
+
 def verdict(
     comparison: Comparison | None,
     policy: Policy,
@@ -190,7 +300,7 @@ def verdict(
     first: bool = False,
     kind: Literal["promotion", "refresh"] = "promotion",
 ) -> Verdict:
-    """Whether the challenger is let in, clause by clause of the policy's gate.
+    """Whether the challenger is let in. Every clause is told; those of the policy's gate decide.
 
     Args:
         comparison: None when the gate holds no rows back.
@@ -206,11 +316,14 @@ def verdict(
         return Verdict(promote=True, kind=kind, reason="This policy lets every new model in.")
     if comparison is None:
         raise ValueError(f"Gate '{policy.gate}' needs a comparison.")
-    clauses = tuple(CLAUSES[name](comparison, policy) for name in names)
-    failed = [clause for clause in clauses if not clause.passed]
+    told = (check(comparison, policy) for check in CLAUSES.values())
+    clauses = tuple(replace(clause, decides=clause.name in names) for clause in told)
+    deciding = [clause for clause in clauses if clause.decides]
+    failed = [clause for clause in deciding if not clause.passed]
     if failed:
         return Verdict(promote=False, kind="none", reason=failed[0].reason, clauses=clauses)
-    return Verdict(promote=True, kind=kind, reason=clauses[-1].reason, clauses=clauses)
+    won = next(clause for clause in deciding if clause.name == "right_more_often")
+    return Verdict(promote=True, kind=kind, reason=won.reason, clauses=clauses)
 
 
 # --- policies as data -------------------------------------------------------------------------------------------
@@ -271,9 +384,11 @@ def metric_for(policy: Policy, task: Task) -> str:
 
 def describe(policy: Policy) -> tuple[str, ...]:
     """The policy in sentences with its values, for a page."""
-    lines = [_SENTENCES[name](policy) for name in policy.triggers if name in _SENTENCES]
+    lines = [_trigger_sentence(entry, policy) for entry in policy.triggers]
     if policy.cooldown_s > 0:
         lines.append(f"Races are at least {_duration(policy.cooldown_s)} apart.")
+    if policy.races_per_day > 0:
+        lines.append(f"At most {policy.races_per_day:,} races in 24 hours, those by hand aside.")
     families = (
         ", ".join(FAMILY_LABELS[name] for name in policy.families)
         if policy.families
@@ -289,7 +404,25 @@ def describe(policy: Policy) -> tuple[str, ...]:
         lines.append(
             f"A new champion is watched: when the one it replaced does significantly better on later rows (McNemar {MCNEMAR_ALPHA}), that one comes back."
         )
+    if policy.shadow_rows > 0:
+        lines.append(
+            f"Before it serves, a challenger answers {policy.shadow_rows:,} labelled rows in the shadow of the champion."
+        )
+    if policy.archive > 0:
+        lines.append(
+            f"The best model of each of the last {policy.archive:,} regimes is kept and asked again: what was may come back."
+        )
+    if policy.max_predict_ms > 0:
+        lines.append(
+            f"A challenger may take {policy.max_predict_ms:g} ms for 1,000 rows{'' if 'prediction_time' in GATES[policy.gate] else '; told, not decided'}."
+        )
     return tuple(lines)
+
+
+def _trigger_sentence(entry: str, policy: Policy) -> str:
+    """One entry of the triggers in a sentence."""
+    parts = [_SENTENCES[name](policy) for name in entry.split(AND)]
+    return parts[0] if len(parts) == 1 else "Only when all of this is so: " + " ".join(parts)
 
 
 # --- words and checks -------------------------------------------------------------------------------------------
@@ -343,6 +476,29 @@ def _one_of(table: Callable[[], Mapping[str, Any]]) -> Callable[[Any], str]:
     return check
 
 
+def _trigger(value: Any) -> str:
+    check = _one_of(lambda: TRIGGERS)
+    if not isinstance(value, str):
+        raise ValueError("a trigger's name")
+    return AND.join(check(name.strip()) for name in value.split(AND))
+
+
+def _crontab(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("a crontab line such as '0 3 * * *', or nothing")
+    line = " ".join(value.split())
+    if line:
+        from apscheduler.triggers.cron import CronTrigger
+
+        try:
+            CronTrigger.from_crontab(line, timezone="UTC")
+        except ValueError as error:
+            raise ValueError(
+                "a crontab line such as '0 3 * * *' (minute, hour, day, month, weekday), or nothing"
+            ) from error
+    return line
+
+
 def _several(check: Callable[[Any], str]) -> Callable[[Any], tuple[str, ...]]:
     def check_all(value: Any) -> tuple[str, ...]:
         if isinstance(value, str) or not isinstance(value, (list, tuple)):
@@ -393,25 +549,35 @@ TRIGGERS: dict[str, Callable[[Evidence, Policy], Firing | None]] = {
     "drift_share": _drift_share,
     "new_labels": _new_labels,
     "age": _age,
+    "schedule": _schedule,
 }
 
 CLAUSES: dict[str, Callable[[Comparison, Policy], Clause]] = {
     "comparable": _comparable,
+    "fits_schema": _fits_schema,
     "right_more_often": _right_more_often,
     "significantly_better": _significantly_better,
+    "not_worse": _not_worse,
+    "worst_slice": _worst_slice,
+    "forgetting": _forgets,
+    "calibration": _calibrated,
+    "prediction_time": _quick_enough,
 }
 
 # Which clauses each gate asks for; without any, nothing is held back and everything is let in.
 GATES: dict[str, tuple[str, ...]] = {
     "none": (),
-    "held_back": ("comparable", "right_more_often"),
-    "superior": ("comparable", "right_more_often", "significantly_better"),
+    "held_back": ("comparable", "fits_schema", "right_more_often"),
+    "superior": tuple(CLAUSES),
 }
 
 _GATE_SENTENCES = {
     "none": "Every new model is let in.",
     "held_back": "A new model is let in when it is right more often than the champion on newest rows that neither has seen.",
-    "superior": f"A new model is let in when it is significantly better than the champion on newest rows that neither has seen (McNemar {MCNEMAR_ALPHA}).",
+    "superior": (
+        f"A new model is let in when it is significantly better than the champion on newest rows that neither has seen (McNemar {MCNEMAR_ALPHA}), "
+        "no worse on any slice, as well calibrated, and has not forgotten past regimes."
+    ),
 }
 
 _SENTENCES: dict[str, Callable[[Policy], str]] = {
@@ -439,6 +605,11 @@ _SENTENCES: dict[str, Callable[[Policy], str]] = {
         if p.max_age_s > 0
         else "Age alone does not retrain."
     ),
+    "schedule": lambda p: (
+        f"Retrains on the schedule '{p.schedule}' (crontab, UTC), where new labels have come."
+        if p.schedule
+        else "No schedule is set."
+    ),
 }
 
 # The kinds of model that a policy may name, in words; `models.MODEL_FAMILIES` builds them. Here, because a page that
@@ -458,7 +629,7 @@ _FIELDS: dict[str, Callable[[Any], Any]] = {
     "name": _text,
     "metric": _metric,
     "threshold": _number_in(-math.inf),
-    "triggers": _several(_one_of(lambda: TRIGGERS)),
+    "triggers": _several(_trigger),
     "drift_share": _number_in(0, 1),
     "new_labels": _whole(1),
     "min_rows": _whole(1),
@@ -469,7 +640,13 @@ _FIELDS: dict[str, Callable[[Any], Any]] = {
     "max_train_rows": _whole(20),
     "gate": _one_of(lambda: GATES),
     "fit_timeout_s": _number_in(0),
+    "archive": _whole(0),
+    "max_forgetting": _number_in(0),
+    "max_predict_ms": _number_in(0),
+    "shadow_rows": _whole(0),
     "cooldown_s": _number_in(0),
+    "races_per_day": _whole(0),
+    "schedule": _crontab,
     "max_age_s": _number_in(0),
     "drift_gate": _number_in(0, 1),
     "drift_alpha": _number_in(0, 1),

@@ -7,14 +7,15 @@ names; a name stands for the same estimator for ever, so a store need not write 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from core.errors import StorageError
 from core.learning.models import Committee
 from core.learning.policy import FAMILY_LABELS
 
-FORMAT = 1  # of the document; an older one is refused by name
+FORMAT = 2  # of the document; an older one is refused by name
+ARCHIVED = "until "  # begins the window of a model that is kept from an earlier regime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,12 @@ class Member:
     start: int = 0  # labelled row at which its window began when it was fitted
     fitted_at: int = 0  # labelled rows there were then
     n_rows: int = 0  # rows it learnt from
+    barred_until: int = 0  # labelled rows before which it is not fitted again, after a fit that did not end in time
+
+    @property
+    def archived(self) -> bool:
+        """Kept from an earlier regime: asked, never fitted again."""
+        return self.window.startswith(ARCHIVED)
 
     @property
     def info(self) -> dict[str, Any]:
@@ -39,6 +46,8 @@ class Member:
     def name(self) -> str:
         """In words: "gradient boosting, last 1,000 rows"."""
         windows = {"all": "all rows", "change": "since the last change"}
+        if self.archived:
+            return f"{FAMILY_LABELS[self.family]}, kept from before row {int(self.window.removeprefix(ARCHIVED)):,}"
         window = windows[self.window] if self.window in windows else f"last {int(self.window):,} rows"
         return f"{FAMILY_LABELS[self.family]}, {window}"
 
@@ -55,6 +64,31 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shadow:
+    """A version that answers beside the champion without serving, and how it would have done."""
+
+    model: Committee
+    version: int
+    kind: str = "promotion"  # what letting it in will be called
+    wins: int = 0  # labelled rows that only the shadow has right
+    losses: int = 0
+    rows: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Regime:
+    """The time between two changes, and the rows of it that were set aside for ever."""
+
+    number: int  # 1 is the first
+    row: int  # stream position of its first row
+    first: int  # the same by the learner's own count of labelled rows
+    rows: tuple[int, ...] = ()  # keys of the frozen rows
+    scores: tuple[
+        tuple[int, float], ...
+    ] = ()  # (regime, score) of the champion when this one ended; empty while it lasts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LearnerState:
     """Everything carried from batch to batch. A new project starts with `LearnerState()`."""
 
@@ -62,6 +96,8 @@ class LearnerState:
     champion: Committee | None = None
     champion_version: int | None = None
     watch: Watch | None = None
+    shadow: Shadow | None = None
+    regimes: tuple[Regime, ...] = ()  # the newest ones, the present one last
     seen: int = 0  # labelled rows so far: the learner's own row count
     change_start: int = 0  # labelled row (by that count) at which the last change began; 0 = none found
     change_row: int | None = None  # the same as a stream position
@@ -70,7 +106,10 @@ class LearnerState:
     scores: tuple[tuple[int, float], ...] = ()  # (rows, metric) of the same
     tail: tuple[float, ...] = ()  # errors of the last 1,000 rows that were predicted
     tail_since: int = 0  # how many of them lie after the last change
-    held_out: tuple[int, ...] = ()  # labelled rows, by that count, that no model has learnt from
+    held_out: tuple[int, ...] = ()  # keys of newest labelled rows that no model has learnt from
+    chances: tuple[
+        tuple[float, float], ...
+    ] = ()  # (probability of the second class, 1 if it was so) of the last predicted rows
     tokens: float = 0.0  # fits that are allowed
     scale: float | None = None  # spread of the target (regression): the unit of its errors
     labels_since_race: int = 0
@@ -78,14 +117,16 @@ class LearnerState:
 
     def serving(self, model: Any, version: int) -> LearnerState:
         """The state after a person has put another version in place: a committee, or any fitted pipeline."""
-        if isinstance(model, Committee):
-            info = [{"key": f"v{version}-{i}", **dict(known)} for i, known in enumerate(model.info)]
-            champion = Committee(model.members, model.weights, info, model.task)
-        else:
-            task = "binary" if hasattr(model, "classes_") else "regression"
-            info = [{"key": f"v{version}-0", "name": f"version {version}", "family": "imported", "window": "", "n_rows": None}]  # fmt: skip
-            champion = Committee([model], [1.0], info, task)
-        return replace(self, champion=champion, champion_version=version, watch=None)
+        shadow = None if self.shadow is not None and self.shadow.version == version else self.shadow
+        return replace(
+            self, champion=_as_committee(model, version), champion_version=version, watch=None, shadow=shadow
+        )
+
+    def shadowing(self, model: Any, version: int | None) -> LearnerState:
+        """The state after a person has put a version into the champion's shadow, or (None) taken it out."""
+        if version is None:
+            return replace(self, shadow=None)
+        return replace(self, shadow=Shadow(model=_as_committee(model, version), version=version))
 
     def to_parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """A JSON document and the estimators that it names."""
@@ -105,6 +146,12 @@ class LearnerState:
             "model": _committee_to_document(watch.model, estimators),
             "version": watch.version, "wins": watch.wins, "losses": watch.losses, "rows": watch.rows,
         }  # fmt: skip
+        shadow = self.shadow
+        document["shadow"] = shadow and {
+            "model": _committee_to_document(shadow.model, estimators),
+            **{name: getattr(shadow, name) for name in _SHADOW_FIELDS},
+        }
+        document["regimes"] = [asdict(regime) for regime in self.regimes]
         return document, estimators
 
     @classmethod
@@ -114,39 +161,61 @@ class LearnerState:
         Raises:
             StorageError: the document is of another format, or an estimator is missing.
         """
+        if document.get("format") == 1:  # before regimes and shadows; its rows set aside were named otherwise
+            document = {**document, "format": FORMAT, "held_out": [], "chances": [], "shadow": None, "regimes": []}
         if document.get("format") != FORMAT:
             raise StorageError(
                 f"The learner's state has format {document.get('format')!r}, expected {FORMAT}. Start the project's learner anew."
             )
         members = []
         for stored in document["members"]:
-            kept = {name: stored[name] for name in _MEMBER_FIELDS}
+            kept = {name: stored[name] for name in _MEMBER_FIELDS if name in stored}
             members.append(Member(**kept, model=_named(kept["key"], estimators) if kept["key"] else None))
         watch = document["watch"]
         values: dict[str, Any] = {name: document[name] for name in _PLAIN_FIELDS}
         values |= {name: tuple(document[name]) for name in _LIST_FIELDS}
-        values |= {name: tuple((int(n), float(v)) for n, v in document[name]) for name in _PAIR_FIELDS}
+        values |= {name: tuple((n, v) for n, v in document[name]) for name in _PAIR_FIELDS}
         values["champion"] = _committee_from_document(document["champion"], estimators)
         if watch is not None:
             model = _committee_from_document(watch["model"], estimators)
             assert model is not None
             counts = {name: watch[name] for name in ("version", "wins", "losses", "rows")}
             values["watch"] = Watch(model=model, **counts)
+        shadow = document["shadow"]
+        if shadow is not None:
+            model = _committee_from_document(shadow["model"], estimators)
+            assert model is not None
+            values["shadow"] = Shadow(model=model, **{name: shadow[name] for name in _SHADOW_FIELDS})
+        values["regimes"] = tuple(
+            Regime(**{**kept, "rows": tuple(kept["rows"]), "scores": tuple((n, v) for n, v in kept["scores"])})
+            for kept in document["regimes"]
+        )
         return cls(members=tuple(members), **values)
+
+
+def _as_committee(model: Any, version: int) -> Committee:
+    """Any fitted pipeline as a committee of one."""
+    if isinstance(model, Committee):
+        info = [{"key": f"v{version}-{i}", **dict(known)} for i, known in enumerate(model.info)]
+        return Committee(model.members, model.weights, info, model.task, model.threshold)
+    task = "binary" if hasattr(model, "classes_") else "regression"
+    info = [{"key": f"v{version}-0", "name": f"version {version}", "family": "imported", "window": "", "n_rows": None}]
+    return Committee([model], [1.0], info, task)
 
 
 def _committee_to_document(committee: Committee | None, estimators: dict[str, Any]) -> dict[str, Any] | None:
     if committee is None:
         return None
     estimators |= {info["key"]: model for info, model in zip(committee.info, committee.members, strict=True)}
-    return {"info": committee.info, "weights": committee.weights, "task": committee.task}
+    plain = ("info", "weights", "task", "threshold")
+    return {name: getattr(committee, name) for name in plain}
 
 
 def _committee_from_document(document: Mapping[str, Any] | None, estimators: Mapping[str, Any]) -> Committee | None:
     if document is None:
         return None
     members = [_named(info["key"], estimators) for info in document["info"]]
-    return Committee(members, document["weights"], document["info"], document["task"])
+    return Committee(members, document["weights"], document["info"], document["task"], document.get("threshold"))
 
 
 def _named(key: str, estimators: Mapping[str, Any]) -> Any:
@@ -157,10 +226,11 @@ def _named(key: str, estimators: Mapping[str, Any]) -> Any:
     return estimators[key]
 
 
-_MEMBER_FIELDS = ("family", "window", "key", "loss", "start", "fitted_at", "n_rows")
+_MEMBER_FIELDS = ("family", "window", "key", "loss", "start", "fitted_at", "n_rows", "barred_until")
+_SHADOW_FIELDS = ("version", "kind", "wins", "losses", "rows")
 _PLAIN_FIELDS = (
     "champion_version", "seen", "change_start", "change_row", "change_pending", "tail_since", "tokens", "scale",
     "labels_since_race", "serial",
 )  # fmt: skip
 _LIST_FIELDS = ("tail", "held_out")
-_PAIR_FIELDS = ("history", "scores")
+_PAIR_FIELDS = ("history", "scores", "chances")

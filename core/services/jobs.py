@@ -182,7 +182,7 @@ def notices_due(session: Session, now: datetime) -> bool:
 
 
 def due_projects(session: Session, now: datetime) -> list[int]:
-    """Projects with something new: batches, enough or old enough log rows or labels. One query."""
+    """Projects with something new (batches, enough or old enough log rows or labels), or whose policy asks by the clock."""
     log = (
         select(func.count()).where(Prediction.project_id == Project.id, Prediction.batch_id.is_(None)).scalar_subquery()
     )
@@ -198,7 +198,12 @@ def due_projects(session: Session, now: datetime) -> list[int]:
     labels = select(func.count()).where(fresh).scalar_subquery()
     old_labels = exists().where(fresh, Label.created_at <= now - LABEL_AGE)
     new = or_(
-        Project.news != Project.checked_news, log >= SEAL_ROWS, old_log, labels >= LABELS_WORTH_A_CHECK, old_labels
+        Project.news != Project.checked_news,
+        Project.next_race_at <= now,
+        log >= SEAL_ROWS,
+        old_log,
+        labels >= LABELS_WORTH_A_CHECK,
+        old_labels,
     )
     return list(
         session.scalars(

@@ -30,6 +30,7 @@ from core.records import (
     EstimatePoint,
     Evidence,
     Firing,
+    Memory,
     ModelVersion,
     ProjectInfo,
     Score,
@@ -266,7 +267,17 @@ def cycle_from(row: Cycle) -> CycleReport:
         error=row.error,
         batch_ids=tuple(row.batch_ids or ()),
         seed=row.seed,
+        memory=memory_from(row.memory),
+        shadow=row.shadow,
     )
+
+
+def memory_from(document: dict[str, Any] | None) -> Memory | None:
+    """Stored memory of past regimes as a record."""
+    if document is None:
+        return None
+    matrix = tuple(tuple(line) for line in document["matrix"])
+    return Memory(**{**document, "regimes": tuple(document["regimes"]), "matrix": matrix})
 
 
 def evidence_from(document: dict[str, Any]) -> Evidence:

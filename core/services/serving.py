@@ -157,7 +157,7 @@ def predict(served: Served, X: pd.DataFrame, *, single: bool = False) -> Predict
 def _asked(served: Served, X: pd.DataFrame) -> Predicted:
     import numpy as np
 
-    from core.learning.models import predict_quietly
+    from core.learning.models import chosen, predict_quietly
 
     if served.schema.task == "regression":
         values = predict_quietly(served.model, X, proba=False)
@@ -165,7 +165,7 @@ def _asked(served: Served, X: pd.DataFrame) -> Predicted:
         return Predicted(labels=values.tolist(), probabilities=None, classes=())
     probabilities = np.asarray(predict_quietly(served.model, X, proba=True), dtype=np.float64)
     _refuse_endless(np.isfinite(probabilities).all(axis=1))
-    labels = [served.classes[k] for k in probabilities.argmax(axis=1).tolist()]
+    labels = [served.classes[k] for k in chosen(probabilities, served.model).tolist()]
     return Predicted(labels=labels, probabilities=probabilities, classes=served.classes)
 
 

@@ -62,7 +62,7 @@ def import_challenger(
     X, y, _ = history.History(ws, project.id, schema).newest(CHECK_ROWS)
     if not len(y):
         raise NotEnoughRows("The check of an imported model", needed=1, found=0)
-    X = X[list(schema.names)]
+    X = X[list(schema.names)].reset_index(drop=True)
     checked = sandbox.check_score(
         data, X, y.tolist(), task=schema.task, classes=schema.classes, approved=approved_types
     )

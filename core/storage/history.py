@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 PREDICTION = "prediction"
 PROBABILITY = "p:"  # + JSON of the class
 VERSION = "version"
+KEYS_PER_BATCH = 1 << 32  # a row's key is its batch's id times this, plus its place: it never changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class History:
     def newest(
         self, n: int | None, *, labelled: bool = True, features: Sequence[str] | None = None
     ) -> tuple[pd.DataFrame, np.ndarray, list[int]]:
-        """The newest n rows in stream order, their labels, and the batches they came from.
+        """The newest n rows in stream order, their labels, and the batches they came from; the index holds row keys.
 
         Args:
             n: None = all.
@@ -126,6 +127,7 @@ class History:
                 continue
             whole = not labelled or batch.labelled == batch.rows  # each row counts: the last ones will do
             table, y = self.frame(batch, features=features, last=n - found if n is not None and whole else None)
+            table.index = keys_of(batch, np.arange(batch.rows - len(table), batch.rows))
             if labelled:
                 mask = is_labelled(y, self.schema.task)
                 table, y = table[mask], y[mask]
@@ -140,7 +142,7 @@ class History:
         if not frames:
             empty = pd.DataFrame(columns=[ROW_ID, ROW_TIME, *(self.schema.names if features is None else features)])
             return empty, np.empty(0, dtype=float if self.schema.task == "regression" else object), []
-        return pd.concat(frames[::-1], ignore_index=True), np.concatenate(labels[::-1]), used[::-1]
+        return pd.concat(frames[::-1]), np.concatenate(labels[::-1]), used[::-1]
 
     def find(self, row_ids: set[str]) -> dict[int, list[int]]:
         """Where rows lie: batch id -> positions. Ids that no batch holds are left out."""
@@ -159,6 +161,13 @@ class History:
                 places[batch.id] = at.tolist()
                 left.difference_update(ids.iloc[at])
         return places
+
+
+def keys_of(batch: Batch, places: np.ndarray) -> pd.Index:
+    """Keys of some rows of a batch, by their places in it."""
+    import pandas as pd
+
+    return pd.Index(batch.id * KEYS_PER_BATCH + places, dtype="int64")
 
 
 def write_scores(

@@ -60,6 +60,7 @@ def project_info(session: Session, row: Project) -> ProjectInfo:
         clock_at=row.clock_at,
         checked_at=row.checked_at,
         generator=row.generator,
+        shadow=row.shadow_version,
     )
 
 

@@ -83,6 +83,8 @@ class Project(Base):
     batch_watermark: Mapped[int] = mapped_column(default=0)  # newest batch id that a finished cycle has read
     label_watermark: Mapped[int] = mapped_column(default=0)  # newest label id likewise
     learner_path: Mapped[str | None] = mapped_column(Text)  # the learner's state after the last finished cycle
+    shadow_version: Mapped[int | None]  # answers beside the champion without serving
+    next_race_at: Mapped[datetime | None]  # when the policy's age or schedule asks again, news or not
 
 
 class Batch(Base):
@@ -231,6 +233,9 @@ class Cycle(Base):
     champion_after: Mapped[int | None]
     challenger: Mapped[int | None]
     error: Mapped[str | None] = mapped_column(Text)
+    memory: Mapped[dict[str, Any] | None]  # what the champion knows of past regimes, where it was looked at
+    shadow: Mapped[dict[str, Any] | None]  # the version in the champion's shadow, after this cycle
+    label_watermark: Mapped[int | None]  # newest label that this cycle has read
 
 
 class ModelRow(Base):

@@ -64,6 +64,7 @@ class Driver:
 
     def feed(self, X: DataFrame, y: np.ndarray, **arguments: Any) -> Step:
         first_row = len(self.y)
+        X = X.set_axis(np.arange(first_row, first_row + len(X)), axis=0)  # a row keeps its key
         if self.X is None:
             self.X, self.y = X, np.asarray(y)
         elif len(y):

@@ -1,0 +1,197 @@
+"""Challenger against champion on the same rows, in numbers: what the clauses of a verdict are told from.
+
+The rows are chosen by the learner (none of the two has learnt from them); what the numbers are worth is `policy.verdict`'s
+business.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from pandas import DataFrame
+
+from core.learning.field import Answers
+from core.learning.models import Committee
+from core.performance.realised import mcnemar_exact, measure, paired_difference
+from core.records import Comparison, FeatureSchema, Score
+
+SLICE_ROWS = 15  # of the shared rows that a slice needs
+MOST_CATEGORIES = 8  # of a feature that are looked at
+
+
+def merits(answers: Answers, y: np.ndarray, model: Any) -> np.ndarray:
+    """Of each row: 1 right and 0 wrong, or minus the absolute error."""
+    predicted = answers.predict(model)
+    if answers.task == "regression":
+        return -np.abs(predicted - y.astype(np.float64))
+    return (predicted == y).astype(np.float64)
+
+
+def wins_and_losses(new: np.ndarray, old: np.ndarray) -> tuple[int, int]:
+    """Rows on which only the first is right (regression: is nearer), and only the second."""
+    return int((new > old).sum()), int((old > new).sum())
+
+
+def scored(answers: Answers, y: np.ndarray, model: Any, metric: str, *, seed: int) -> Score:
+    """The metric of one model over the rows, with its interval."""
+    regression = answers.task == "regression"
+    proba = None if regression else answers.of(model)
+    classes = None if regression else list(model.classes_)
+    task: Any = answers.task
+    return measure(task, y, answers.predict(model), proba, classes, metrics=[metric], seed=seed).score(metric)
+
+
+def compare(
+    answers: Answers,
+    y: np.ndarray,
+    challenger: Committee,
+    rival: Committee | None,
+    *,
+    metric: str,
+    schema: FeatureSchema,
+    scale: float,
+    past: tuple[Answers, np.ndarray, int] | None,
+    answers_change: bool,
+    rows_from: str,
+    seed: int,
+    timed: bool,
+) -> Comparison:
+    """Everything that the clauses look at.
+
+    Args:
+        answers, y: of rows that neither has learnt from; may be none.
+        rival: None when there is no champion yet.
+        scale: spread of the target (regression): the unit of past errors and biases.
+        past: frozen rows of past regimes, their labels, and of how many regimes they are.
+        answers_change: the challenger is the answer to a detected change: what was before it may be forgotten.
+        timed: measure prediction time. A replay does not: same rows, same evidence, bit for bit.
+    """
+    if len(y) == 0:
+        nothing = Score(metric=metric, value=None, n=0, reason="No labelled row that neither has seen.")
+        return Comparison(n=0, metric=metric, champion=None, challenger=nothing, difference=None, rows_from=rows_from)
+    found: dict[str, Any] = {
+        "n": len(y), "metric": metric, "challenger": scored(answers, y, challenger, metric, seed=seed), "rows_from": rows_from,
+        "problem": _problem(answers, challenger, schema), "calibration": _calibration(answers, y, challenger, rival, scale),
+        "seconds": _seconds(answers.X, challenger, rival) if timed else None,
+    }  # fmt: skip
+    if rival is None:
+        return Comparison(champion=None, difference=None, **found)
+    new, old = merits(answers, y, challenger), merits(answers, y, rival)
+    wins, losses = wins_and_losses(new, old)
+    unit = "mae" if schema.task == "regression" else "accuracy"
+    return Comparison(
+        champion=scored(answers, y, rival, metric, seed=seed),
+        difference=paired_difference(new, old, metric=unit),
+        wins=wins,
+        losses=losses,
+        p=mcnemar_exact(wins, losses),
+        worst_slice=_worst_slice(answers.X, new, old, schema),
+        past=_on_the_past(past, challenger, rival, scale, answers_change),
+        **found,
+    )
+
+
+def _problem(answers: Answers, model: Committee, schema: FeatureSchema) -> str:
+    """Why a model's answers cannot be served; empty when they can."""
+    given = answers.of(model)
+    if len(given) != len(answers.X) or not np.isfinite(given).all():
+        return f"Its answers to {len(answers.X):,} rows are {len(given):,}, or not all of them finite numbers."
+    if schema.task == "regression" or not schema.classes:
+        return ""
+    unknown = sorted(set(map(str, model.classes_.tolist())) - set(map(str, schema.classes)))
+    if unknown:
+        return f"It answers with {', '.join(unknown[:3])}, expected one of the project's classes."
+    return ""
+
+
+def _calibration(
+    answers: Answers, y: np.ndarray, challenger: Committee, rival: Committee | None, scale: float
+) -> dict[str, Any]:
+    """Mean confidence minus accuracy, or the mean error with its sign in units of the spread; and its standard error."""
+
+    def gaps(model: Committee) -> np.ndarray:
+        given = answers.of(model)
+        if answers.task == "regression":
+            return (given - y.astype(np.float64)) / scale
+        return given.max(axis=1) - (model.classes_[given.argmax(axis=1)] == y)
+
+    new = gaps(challenger)
+    return {
+        "challenger": float(new.mean()),
+        "champion": None if rival is None else float(gaps(rival).mean()),
+        "error": float(new.std() / math.sqrt(len(new))),
+    }
+
+
+def _seconds(X: DataFrame, challenger: Committee, rival: Committee | None) -> dict[str, float]:
+    """Seconds for 1,000 rows of each, asked as it would serve."""
+
+    def spent(model: Committee) -> float:
+        began = time.perf_counter()
+        model.predict(X)
+        return (time.perf_counter() - began) * 1_000 / len(X)
+
+    told = {"challenger": spent(challenger)}
+    return told if rival is None else {**told, "champion": spent(rival)}
+
+
+def _worst_slice(X: DataFrame, new: np.ndarray, old: np.ndarray, schema: FeatureSchema) -> dict[str, Any] | None:
+    """The slice on which the challenger loses most rows beyond those it wins; None when no slice has enough rows."""
+    worst: dict[str, Any] | None = None
+    tried = 0
+    for rule, inside in _slices(X, schema):
+        n = int(inside.sum())
+        if n < SLICE_ROWS or n > len(new) - SLICE_ROWS:
+            continue
+        tried += 1
+        wins, losses = wins_and_losses(new[inside], old[inside])
+        if worst is None or (wins - losses) / n < (worst["wins"] - worst["losses"]) / worst["n"]:
+            worst = {"rule": rule, "n": n, "wins": wins, "losses": losses}
+    if worst is None:
+        return None
+    return {**worst, "p": mcnemar_exact(worst["wins"], worst["losses"]), "tried": tried}
+
+
+def _slices(X: DataFrame, schema: FeatureSchema) -> Iterator[tuple[str, np.ndarray]]:
+    """Conditions on one feature: each half of a number's range by rows, each of the commonest categories."""
+    for feature in schema.features:
+        column = X[feature.name]
+        if feature.kind == "numeric":
+            values = column.to_numpy(dtype=np.float64)
+            known = values[np.isfinite(values)]
+            if not len(known):
+                continue
+            middle = float(np.median(known))
+            yield f"{feature.name} at most {middle:.4g}", values <= middle
+            yield f"{feature.name} above {middle:.4g}", values > middle
+        else:
+            text = column.astype(str).to_numpy()
+            names, counts = np.unique(text, return_counts=True)
+            for name in names[np.argsort(-counts, kind="stable")][:MOST_CATEGORIES]:
+                yield f"{feature.name} = {name}", text == name
+
+
+def _on_the_past(
+    past: tuple[Answers, np.ndarray, int] | None,
+    challenger: Committee,
+    rival: Committee,
+    scale: float,
+    answers_change: bool,
+) -> dict[str, Any] | None:
+    if past is None or len(past[1]) == 0:
+        return None
+    answers, y, regimes = past
+    unit = scale if answers.task == "regression" else 1.0
+    new, old = (float(merits(answers, y, model).mean()) / unit for model in (challenger, rival))
+    return {
+        "n": len(y),
+        "regimes": regimes,
+        "challenger": new,
+        "champion": old,
+        "difference": new - old,
+        "answers_change": answers_change,
+    }
