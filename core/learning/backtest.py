@@ -1,7 +1,8 @@
 """Replay of a stream through the loop, in memory: what would this policy have done?
 
 Prequential: every row is predicted by the model that served when it came, before its label is known; the learning is
-`advance`, the very function of the live loop.
+`advance`, the very function of the live loop. A stream is cut into *turns*: rows that arrive, then labels that become known.
+`replay` cuts a file into batches; a project's stored history comes with the turns that it really had.
 """
 
 from __future__ import annotations
@@ -9,22 +10,27 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import numpy as np
 from pandas import DataFrame, isna
 
 from core.data.schema import conform, infer_schema
+from core.drift.univariate import measure_drift
 from core.errors import BadInput, NotEnoughRows
+from core.learning.comparing import merits, wins_and_losses
 from core.learning.field import Answers, plain_labels
 from core.learning.learner import Labelled, Step, advance
 from core.learning.models import Committee
-from core.learning.policy import policy_named
+from core.learning.policy import AND, next_scheduled, policy_named
 from core.learning.state import LearnerState
 from core.performance.realised import mcnemar_exact, measure
-from core.records import FeatureSchema, Policy, Task, to_document
+from core.records import DriftReport, FeatureSchema, Policy, Score, Task, to_document
 
 JUDGED_ROWS = 1_000  # labelled rows over which an admitted model is compared with the one it replaced
+REFERENCE_ROWS = 5_000  # newest rows that the champion learnt from, that new ones are compared with
+DAY = timedelta(days=1)
 _POOLED: dict[bool, tuple[str, ...]] = {False: ("accuracy", "kappa", "macro_f1"), True: ("mae", "rmse", "r2")}
 _PER_BATCH: dict[bool, tuple[str, ...]] = {False: ("accuracy", "kappa"), True: ("mae", "rmse", "r2")}
 
@@ -52,6 +58,20 @@ class Admission:
             "ended_by": self.ended_by,
             "ended_row": self.ended_row,
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """What came between two looks of the loop."""
+
+    arrived: np.ndarray  # positions of rows that came: the champion predicts them now
+    due: np.ndarray  # positions of rows whose labels became known, in the order in which the loop learns of them
+    row: int  # stream position by the end
+    seed: int
+    at: datetime | None = None  # None = no clock: cooldown, age, schedule and daily budget do not apply
+    forced: bool = False
+    estimate: Score | None = None
+    estimate_trusted: bool | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -108,13 +128,12 @@ def replay(
     label_fraction: float = 1.0,
     progress: Callable[[float, str], None] | None = None,
 ) -> ReplayReport:
-    """The stream in the order of its rows, predicted and learnt from batch by batch under a policy.
+    """The loop over the rows of a file, in their order.
 
     Args:
-        frame: features and target, oldest row first; rows without a label are left out.
         batch_rows: rows that are predicted before any of their labels is known.
         warmup_rows: labelled rows that the first model is made from; they are not scored.
-        label_delay: rows that pass before a row's label is known, beyond its batch.
+        label_delay: batches that pass before a row's label is known, beyond its own.
         label_fraction: share of the rows after the warm-up whose label ever becomes known to the loop. All are scored.
 
     Raises:
@@ -139,8 +158,8 @@ def replay(
         raise NotEnoughRows("A replay", needed=warmup_rows + 1, found=len(X))
     chosen = policy_named(policy) if isinstance(policy, str) else policy
     return replay_rows(
-        X, plain_labels(rows.y[known]), schema, chosen, batch_rows=batch_rows, warmup_rows=warmup_rows, seed=seed, label_delay=label_delay,
-        label_fraction=label_fraction, progress=progress,
+        X, plain_labels(rows.y[known]), schema, chosen, batch_rows=batch_rows, warmup_rows=warmup_rows, seed=seed,
+        label_delay=label_delay, label_fraction=label_fraction, progress=progress,
     )  # fmt: skip
 
 
@@ -158,14 +177,41 @@ def replay_rows(
     progress: Callable[[float, str], None] | None = None,
 ) -> ReplayReport:
     """As `replay`, over rows that already conform to a schema and all have labels."""
+    reaches = np.random.default_rng(seed).random(len(y)) < label_fraction  # whose label ever becomes known
+    nothing = np.empty(0, dtype=np.int64)
+    turns = [Turn(arrived=nothing, due=np.arange(warmup_rows), row=warmup_rows, seed=seed)]
+    asked = warmup_rows
+    for start in range(warmup_rows, len(y), batch_rows):
+        end = min(start + batch_rows, len(y))
+        until = max(asked, end - label_delay * batch_rows)
+        due = np.arange(asked, until)
+        turns.append(Turn(arrived=np.arange(start, end), due=due[reaches[due]], row=end, seed=seed))
+        asked = until
+    return replay_turns(X, y, schema, policy, turns, seed=seed, progress=progress)
+
+
+def replay_turns(
+    X: DataFrame,
+    y: np.ndarray,
+    schema: FeatureSchema,
+    policy: Policy,
+    turns: Sequence[Turn],
+    *,
+    seed: int = 0,
+    progress: Callable[[float, str], None] | None = None,
+) -> ReplayReport:
+    """The loop over rows that come in given turns. The first turn is the warm-up: what arrives in it is not scored.
+
+    Args:
+        X: conformed features in stream order; turns name rows by their place in it.
+        y: labels as they were known in the end, of X's length.
+    """
     began = time.perf_counter()
-    run = _Run(X, y, schema, policy, warmup_rows, seed, label_fraction)
-    run.learn(np.arange(warmup_rows), row=warmup_rows)
-    starts = range(warmup_rows, len(y), batch_rows)
-    for done, start in enumerate(starts):
-        if progress is not None:
-            progress(done / len(starts), f"batch {done + 1} of {len(starts)}")
-        run.batch(start, min(start + batch_rows, len(y)), label_delay)
+    run = _Run(X.reset_index(drop=True), y, schema, policy, seed)
+    for done, turn in enumerate(turns):
+        if progress is not None and done:
+            progress((done - 1) / (len(turns) - 1), f"batch {done} of {len(turns) - 1}")
+        run.turn(turn, warm_up=done == 0)
     if progress is not None:
         progress(1.0, "done")
     return run.report(time.perf_counter() - began)
@@ -174,59 +220,147 @@ def replay_rows(
 class _Run:
     """The working of one replay."""
 
-    def __init__(
-        self,
-        X: DataFrame,
-        y: np.ndarray,
-        schema: FeatureSchema,
-        policy: Policy,
-        warmup: int,
-        seed: int,
-        fraction: float,
-    ) -> None:
-        self.X, self.y, self.schema, self.policy, self.warmup, self.seed = X, y, schema, policy, warmup, seed
+    def __init__(self, X: DataFrame, y: np.ndarray, schema: FeatureSchema, policy: Policy, seed: int) -> None:
+        self.X, self.y, self.schema, self.policy, self.seed = X, y, schema, policy, seed
         self.regression = schema.task == "regression"
+        self.named = {name for entry in policy.triggers for name in entry.split(AND)}
         self.predicted = np.empty(len(y), dtype=np.float64 if self.regression else y.dtype)
-        reaches = np.random.default_rng(seed).random(len(y)) < fraction
-        self.reaches = reaches | (np.arange(len(y)) < warmup)  # whose label ever becomes known
-        self.labelled = np.empty(0, dtype=np.int64)  # positions of the rows whose label is known, in order
-        self.asked = warmup  # rows before this one have been considered for labelling
+        self.by_champion = np.zeros(len(y), dtype=bool)  # predicted in time, by a model
+        self.scored: list[np.ndarray] = []  # positions that count in the report
+        self.chances = None if self.regression else np.zeros((len(y), len(schema.classes)))
+        self.known = np.empty(0, dtype=np.int64)  # positions of the rows whose label was known before this turn
+        self.fresh = self.known  # and those that became known in it
+        self.learnt = self.known  # positions that the champion's race could learn from
         self.state = LearnerState()
         self.version = 0
         self.fits = 0
+        self.races: list[tuple[datetime, bool]] = []  # when, and whether by hand
         self.counts = {"promotion": 0, "refresh": 0, "rollback": 0}
         self.admissions: list[Admission] = []
         self.open: list[tuple[Admission, Committee, Committee]] = []  # still judged: (record, new, replaced)
         self.per_batch: list[dict[str, Any]] = []
 
     def window(self, n: int | None) -> tuple[DataFrame, np.ndarray]:
-        """The newest n rows whose labels are known."""
-        rows = self.labelled if n is None else self.labelled[-n:]
+        """The newest n rows whose labels are known: in stream order, the fresh ones at the end."""
+        rows = np.concatenate([self.known, self.fresh])
+        rows = rows if n is None else rows[-n:]
         return self.X.iloc[rows], self.y[rows]
 
-    def learn(self, rows: np.ndarray, *, row: int, answers: Answers | None = None) -> Step:
-        """One step of the loop on rows whose labels become known; `row` is the stream's position by then."""
-        self.labelled = np.concatenate([self.labelled, rows])
-        scored = self.state.champion is not None and len(rows) > 0
+    def turn(self, turn: Turn, *, warm_up: bool) -> None:
+        """Predicts what arrived, then learns from the labels that became known."""
+        served = self.state
+        answers = Answers(self.X.iloc[turn.arrived], self.schema.task)
+        scored = not warm_up and len(turn.arrived) > 0
+        if len(turn.arrived):
+            self._predict(turn.arrived, answers, scored)
+        same = np.array_equal(turn.due, turn.arrived)
+        shared = answers if same else Answers(self.X.iloc[turn.due], self.schema.task)
+        self._judge(turn.due, shared)
+        step = self._learn(turn, shared, self._drift(turn))
+        if warm_up:
+            return
+        self.fits += step.fits if served.champion is not None else 0
+        scores = (
+            measure(
+                self.schema.task, self.y[turn.arrived], self.predicted[turn.arrived], metrics=_PER_BATCH[self.regression],
+                intervals=False,
+            ).scores
+            if scored and self._told(turn.arrived)
+            else {}
+        )  # fmt: skip
+        self.per_batch.append(
+            {
+                "rows": len(turn.arrived),
+                **{name: scores[name].value if name in scores else None for name in _PER_BATCH[self.regression]},
+                "decision": step.decision.action,
+                "fired": [firing.trigger for firing in step.decision.firings],
+                "outcome": step.outcome,
+                "champion_version": served.champion_version,
+                "fits": step.fits,
+                "change_at": step.change_at,
+                "at": turn.at,
+            }
+        )
+
+    def _told(self, rows: np.ndarray) -> bool:
+        """Whether the labels of all these rows are known in the end."""
+        return not bool(isna(self.y[rows]).any())
+
+    def _predict(self, rows: np.ndarray, answers: Answers, scored: bool) -> None:
+        champion = self.state.champion
+        if champion is not None:
+            self.predicted[rows] = answers.predict(champion)
+            self.by_champion[rows] = True
+            if self.chances is not None:
+                at = np.searchsorted(np.asarray(self.schema.classes), champion.classes_)
+                self.chances[rows[:, None], at[None, :]] = answers.of(champion)
+        elif scored and len(self.known):  # not even a constant model could be made: say the commonest label so far
+            values, counts = np.unique(self.y[self.known], return_counts=True)
+            self.predicted[rows] = values[np.argmax(counts)]
+        else:
+            return
+        if scored:
+            self.scored.append(rows)
+
+    def _drift(self, turn: Turn) -> DriftReport | None:
+        """Drift of what arrived against what the champion learnt from, where it could make a difference."""
+        if "drift_share" not in self.named or not len(turn.arrived) or not len(self.learnt):
+            return None
+        if turn.at is None and self.state.labels_since_race + len(turn.due) >= self.policy.new_labels:
+            return None  # without a clock, enough labels start a race whatever the features do
+        reference = np.setdiff1d(self.learnt, turn.arrived)[-REFERENCE_ROWS:]
+        if not len(reference):
+            return None
+        names = list(self.schema.names)
+        return measure_drift(
+            self.X.iloc[reference][names], self.X.iloc[turn.arrived][names], self.schema, alpha=self.policy.drift_alpha,
+            gate=self.policy.drift_gate,
+        )  # fmt: skip
+
+    def _learn(self, turn: Turn, answers: Answers, drift: DriftReport | None) -> Step:
+        """One step of the loop on the labels that became known."""
+        before, due = self.state, turn.due
+        self.known, self.fresh = np.sort(np.concatenate([self.known, self.fresh])), due
+        in_time = before.champion is not None and len(due) > 0 and bool(self.by_champion[due].all())
+        y_proba = None
+        if in_time and self.chances is not None and before.champion is not None:
+            columns = np.searchsorted(np.asarray(self.schema.classes), before.champion.classes_)
+            y_proba = self.chances[due][:, columns]
         fresh = Labelled(
-            X=self.X.iloc[rows],
-            y=self.y[rows],
-            first_row=int(rows[0]) if len(rows) else row,
-            y_pred=self.predicted[rows] if scored else None,
+            X=self.X.iloc[due],
+            y=self.y[due],
+            first_row=int(due[0]) if len(due) else turn.row,
+            y_pred=self.predicted[due] if in_time else None,
+            y_proba=y_proba,
             answers=answers,
         )
-        before = self.state
         step = advance(
-            before, fresh, self.window, schema=self.schema, policy=self.policy, seed=self.seed,
-            next_version=self.version + 1,
+            before, fresh, self.window, schema=self.schema, policy=self.policy, drift=drift, forced=turn.forced,
+            n_rows=len(turn.arrived), estimate=turn.estimate, estimate_trusted=turn.estimate_trusted, seed=turn.seed,
+            next_version=self.version + 1, **self._by_the_clock(turn.at),
         )  # fmt: skip
         self.state = step.state
-        if step.kind in ("promotion", "refresh"):
+        if step.challenger is not None:
             self.version += 1
+        if step.decision.action == "retrain" and turn.at is not None:
+            self.races.append((turn.at, any(f.trigger == "by_hand" for f in step.decision.firings)))
+        if step.kind in ("promotion", "refresh"):
+            self.learnt = np.concatenate([self.known, self.fresh])[-self.policy.max_train_rows :]
         if before.champion is not None:
-            self.fits += step.fits
-            self._record(step, before, row)
+            self._record(step, before, turn.row)
         return step
+
+    def _by_the_clock(self, at: datetime | None) -> dict[str, Any]:
+        """What `advance` is told of time."""
+        if at is None:
+            return {}
+        last = self.races[-1][0] if self.races else None
+        due = next_scheduled(self.policy.schedule, last) if last is not None else None
+        return {
+            "seconds_since_race": (at - last).total_seconds() if last is not None else None,
+            "races_last_day": sum(at - race < DAY and not by_hand for race, by_hand in self.races),
+            "schedule_due": due is not None and due <= at,
+        }
 
     def _record(self, step: Step, before: LearnerState, row: int) -> None:
         """Counts what happened, and opens the new champion's comparison with the one it replaced."""
@@ -245,61 +379,30 @@ class _Run:
             self.admissions.append(admission)
             self.open.append((admission, step.champion, before.champion))
 
-    def batch(self, start: int, end: int, delay: int) -> None:
-        """Predicts the rows of a batch, then learns from the labels that are known by its end."""
-        positions = np.arange(start, end)
-        served = self.state
-        answers = Answers(self.X.iloc[positions], self.schema.task)
-        if served.champion is not None:
-            self.predicted[positions] = answers.predict(served.champion)
-        else:  # not even a constant model could be made: say the commonest label so far
-            values, counts = np.unique(self.y[self.labelled], return_counts=True)
-            self.predicted[positions] = values[np.argmax(counts)]
-        due = np.arange(self.asked, max(self.asked, end - delay))
-        self.asked = max(self.asked, end - delay)
-        due = due[self.reaches[due]]
-        same = len(due) == len(positions) and due[0] == start
-        shared = answers if same else Answers(self.X.iloc[due], self.schema.task)
-        self._judge(due, shared)
-        step = self.learn(due, row=end, answers=shared)
-        scores = measure(
-            self.schema.task, self.y[positions], self.predicted[positions], metrics=_PER_BATCH[self.regression],
-            intervals=False,
-        ).scores  # fmt: skip
-        self.per_batch.append(
-            {
-                "rows": len(positions),
-                **{name: score.value for name, score in scores.items()},
-                "decision": step.decision.action,
-                "outcome": step.outcome,
-                "champion_version": served.champion_version,
-                "fits": step.fits,
-                "change_at": step.change_at,
-            }
-        )
-
     def _judge(self, rows: np.ndarray, answers: Answers) -> None:
         """Compares every model let in lately with the one it replaced, on rows whose labels are becoming known."""
         still = []
         for admission, new, replaced in self.open:
             use = slice(0, JUDGED_ROWS - admission.judged)
-            truth = self.y[rows][use]
+            truth = self.y[rows]
             if len(truth):
-                a, b = answers.predict(new)[use], answers.predict(replaced)[use]
-                right_a, right_b = (
-                    (-np.abs(a - truth), -np.abs(b - truth)) if self.regression else (a == truth, b == truth)
-                )
-                admission.wins += int((right_a > right_b).sum())
-                admission.losses += int((right_b > right_a).sum())
-                admission.judged += len(truth)
+                ours, theirs = (merits(answers, truth, model)[use] for model in (new, replaced))
+                wins, losses = wins_and_losses(ours, theirs)
+                admission.wins += wins
+                admission.losses += losses
+                admission.judged += len(ours)
             if admission.judged < JUDGED_ROWS:
                 still.append((admission, new, replaced))
         self.open = still
 
     def report(self, seconds: float) -> ReplayReport:
-        """The report after the last batch."""
-        truth, predicted = self.y[self.warmup :], self.predicted[self.warmup :]
-        scores = measure(self.schema.task, truth, predicted, metrics=_POOLED[self.regression], intervals=False).scores
+        """The report after the last turn; rows whose label never came are not scored."""
+        rows = np.concatenate(self.scored) if self.scored else np.empty(0, dtype=np.int64)
+        rows = np.sort(rows[~isna(self.y[rows])])
+        truth, predicted = self.y[rows], self.predicted[rows]
+        scores = measure(
+            self.schema.task, plain_labels(truth), plain_labels(predicted), metrics=_POOLED[self.regression], intervals=False
+        ).scores  # fmt: skip
         return ReplayReport(
             task=self.schema.task,
             policy=self.policy.name,

@@ -30,6 +30,7 @@ AFTER_CHANGE_ROWS = 50  # rows after a change from which losses are measured on 
 HOPE_ROWS = 1_000  # rows of a new regime at which its model is trusted to have made up half of what the change cost
 WINDOW_ROWS = 30  # a candidate's window has at least so many rows, else it waits
 SAVED_BATCHES = 4  # fits are saved up for so many batches
+RECURS_AHEAD = 0.02  # loss by which a model of a regime that came back is put before those that start anew
 ARCHIVE_ROWS = 200  # a model that learnt from fewer rows is not kept beyond its regime
 BARRED_ROWS = 5_000  # a candidate whose fit did not end in time is not tried again before so many more labelled rows
 LARGEST_ERROR = 3.0  # scaled absolute errors are cut here: one outlier is no change
@@ -119,7 +120,7 @@ class Field:
             window = f"{ARCHIVED}{self.state.change_start}"
             if best is not None and all(m.window != window for m in kept):
                 now = next((m for m in self.state.members if m.key == best.key), best)
-                kept.append(replace(now, window=window))
+                kept.append(replace(now, window=window, loss=None))
         return kept[-most:] if most else []
 
     def _start(self, window: str) -> int:
@@ -143,12 +144,16 @@ class Field:
         keep = 0.0 if self.changed else 0.5 ** (n / HALF_LIFE_ROWS)
         updated = []
         for member in members:
-            if member.model is not None:
+            if member.model is not None and not self._just_archived(member):
                 now = float(self.losses(answers, y, member.model)[use].mean())
                 loss = now if member.loss is None else keep * member.loss + (1 - keep) * now
                 member = replace(member, loss=loss)
             updated.append(member)
         return updated
+
+    def _just_archived(self, member: Member) -> bool:
+        """True for the model of the regime that ends now: it is the last that could explain the new one."""
+        return self.changed and member.window == f"{ARCHIVED}{self.state.change_start}"
 
     def losses(self, answers: Answers, y: np.ndarray, model: Any) -> np.ndarray:
         """Loss of each row: log-loss with bounded mistakes, or the squared error in units of the spread, cut."""
@@ -186,7 +191,7 @@ class Field:
             first: there is no model yet: all are fitted, whatever it costs.
         """
         leader = min((m for m in members if m.loss is not None and m.model is not None), key=_loss, default=None)
-        best = None if leader is None else self._hoped(leader.loss, leader.archived)
+        best = None if leader is None else self._hoped(leader)
         members = [self._lent(member, best) for member in members]
         weights = weights_of(members, SHARPNESS[self.regression], fitted_only=False)
         tokens = min(self.state.tokens + self.policy.max_fits, SAVED_BATCHES * self.policy.max_fits)
@@ -234,14 +239,17 @@ class Field:
             unfinished=unfinished,
         )
 
-    def _hoped(self, best: float | None, recurs: bool) -> float | None:
+    def _hoped(self, leader: Member) -> float | None:
         """What a model of the new regime may hope for: between the best loss now and the best before the change.
 
         The more rows there are to learn the new regime from, the nearer to what was reached before. Where what was comes
-        back (a model kept from then does best), that model sets the mark.
+        back (a model kept from then does best now), that model keeps ahead of those that have still to learn it.
         """
+        best = leader.loss
+        if best is None or leader.archived:
+            return None if best is None else best + RECURS_AHEAD
         before = [m.loss for m in self.before.members if m.loss is not None and m.model is not None]
-        if best is None or not self.changed or not before or min(before) >= best or recurs:
+        if not self.changed or not before or min(before) >= best:
             return best
         rows = self.seen - self.state.change_start
         return best - (best - min(before)) * rows / (rows + HOPE_ROWS)
@@ -341,7 +349,7 @@ def weights_of(members: Sequence[Member], sharpness: float, *, fitted_only: bool
     """
     mark = min((m.loss for m in members if m.loss is not None and not m.archived), default=np.inf)
     usable = [
-        m.loss is not None and (m.model is not None or not fitted_only) and not (m.archived and m.loss > mark)
+        m.loss is not None and (m.model is not None or not fitted_only) and not (m.archived and m.loss >= mark)
         for m in members
     ]
     if not any(usable):  # nothing measured yet: all models count alike

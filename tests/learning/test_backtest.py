@@ -104,7 +104,7 @@ def test_admissions_tell_what_was_replaced_how_it_did_and_how_it_ended() -> None
 def test_delayed_and_partial_labels_reach_the_loop_later_and_in_part() -> None:
     frame = stream("text", 800, turn=400)
     options = {"batch_rows": 100, "warmup_rows": 200, "policy": QUICK}
-    prompt, late = replay(frame, "y", **options), replay(frame, "y", label_delay=200, **options)
+    prompt, late = replay(frame, "y", **options), replay(frame, "y", label_delay=2, **options)
     none = replay(frame, "y", label_fraction=0.0, **options)
     assert late.rows_scored == prompt.rows_scored == none.rows_scored == 600
     assert (none.fits, none.promotions + none.refreshes) == (0, 0)
