@@ -25,7 +25,7 @@ from core.learning.learner import Labelled, Step, advance
 from core.learning.models import Committee
 from core.learning.policy import AND, next_scheduled, policy_named
 from core.learning.state import LearnerState
-from core.performance.realised import mcnemar_exact, measure
+from core.performance.realised import METRICS, mcnemar_exact, measure
 from core.records import DriftReport, FeatureSchema, Policy, Score, Task, to_document
 
 JUDGED_ROWS = 1_000  # labelled rows over which an admitted model is compared with the one it replaced
@@ -68,6 +68,9 @@ class Turn:
     due: np.ndarray  # positions of rows whose labels became known, in the order in which the loop learns of them
     row: int  # stream position by the end
     seed: int
+    known: np.ndarray = field(
+        default_factory=lambda: np.empty(0, dtype=np.int64)
+    )  # labelled rows of the past that were filled in
     at: datetime | None = None  # None = no clock: cooldown, age, schedule and daily budget do not apply
     forced: bool = False
     estimate: Score | None = None
@@ -198,16 +201,18 @@ def replay_turns(
     turns: Sequence[Turn],
     *,
     seed: int = 0,
+    metric: str | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> ReplayReport:
     """The loop over rows that come in given turns. The first turn is the warm-up: what arrives in it is not scored.
 
     Args:
         X: conformed features in stream order; turns name rows by their place in it.
-        y: labels as they were known in the end, of X's length.
+        y: labels as they were known in the end, of X's length; None or NaN where none came.
+        metric: told beside the usual ones, where it asks for answers and no probabilities.
     """
     began = time.perf_counter()
-    run = _Run(X.reset_index(drop=True), y, schema, policy, seed)
+    run = _Run(X.reset_index(drop=True), y, schema, policy, seed, metric)
     for done, turn in enumerate(turns):
         if progress is not None and done:
             progress((done - 1) / (len(turns) - 1), f"batch {done} of {len(turns) - 1}")
@@ -220,9 +225,14 @@ def replay_turns(
 class _Run:
     """The working of one replay."""
 
-    def __init__(self, X: DataFrame, y: np.ndarray, schema: FeatureSchema, policy: Policy, seed: int) -> None:
+    def __init__(
+        self, X: DataFrame, y: np.ndarray, schema: FeatureSchema, policy: Policy, seed: int, metric: str | None
+    ) -> None:
         self.X, self.y, self.schema, self.policy, self.seed = X, y, schema, policy, seed
         self.regression = schema.task == "regression"
+        extra = (metric,) if metric is not None and METRICS[metric].needs in ("classes", "values") else ()
+        self.pooled = tuple(dict.fromkeys([*_POOLED[self.regression], *extra]))
+        self.each = tuple(dict.fromkeys([*_PER_BATCH[self.regression], *extra]))
         self.named = {name for entry in policy.triggers for name in entry.split(AND)}
         self.predicted = np.empty(len(y), dtype=np.float64 if self.regression else y.dtype)
         self.by_champion = np.zeros(len(y), dtype=bool)  # predicted in time, by a model
@@ -262,7 +272,7 @@ class _Run:
         self.fits += step.fits if served.champion is not None else 0
         scores = (
             measure(
-                self.schema.task, self.y[turn.arrived], self.predicted[turn.arrived], metrics=_PER_BATCH[self.regression],
+                self.schema.task, self.y[turn.arrived], self.predicted[turn.arrived], metrics=self.each,
                 intervals=False,
             ).scores
             if scored and self._told(turn.arrived)
@@ -271,7 +281,7 @@ class _Run:
         self.per_batch.append(
             {
                 "rows": len(turn.arrived),
-                **{name: scores[name].value if name in scores else None for name in _PER_BATCH[self.regression]},
+                **{name: scores[name].value if name in scores else None for name in self.each},
                 "decision": step.decision.action,
                 "fired": [firing.trigger for firing in step.decision.firings],
                 "outcome": step.outcome,
@@ -320,7 +330,7 @@ class _Run:
     def _learn(self, turn: Turn, answers: Answers, drift: DriftReport | None) -> Step:
         """One step of the loop on the labels that became known."""
         before, due = self.state, turn.due
-        self.known, self.fresh = np.sort(np.concatenate([self.known, self.fresh])), due
+        self.known, self.fresh = np.sort(np.concatenate([self.known, self.fresh, turn.known])), due
         in_time = before.champion is not None and len(due) > 0 and bool(self.by_champion[due].all())
         y_proba = None
         if in_time and self.chances is not None and before.champion is not None:
@@ -401,7 +411,7 @@ class _Run:
         rows = np.sort(rows[~isna(self.y[rows])])
         truth, predicted = self.y[rows], self.predicted[rows]
         scores = measure(
-            self.schema.task, plain_labels(truth), plain_labels(predicted), metrics=_POOLED[self.regression], intervals=False
+            self.schema.task, plain_labels(truth), plain_labels(predicted), metrics=self.pooled, intervals=False
         ).scores  # fmt: skip
         return ReplayReport(
             task=self.schema.task,

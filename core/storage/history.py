@@ -52,7 +52,7 @@ def decode_target(column: pd.Series, task: str) -> np.ndarray:
     import numpy as np
 
     if task == "regression":
-        return column.to_numpy(dtype=float)
+        return np.array(column, dtype=float)  # a copy: labels that came later are written into it
     known: dict[Any, Any] = {text: json.loads(text) for text in column.dropna().unique()}
     out = np.empty(len(column), dtype=object)
     out[:] = [known.get(v) if isinstance(v, str) else None for v in column]
@@ -97,6 +97,11 @@ class History:
             if len(at):
                 y[at] = [label[0] for label in late if label is not None]
         return table, y
+
+    def own_labels(self, batch: Batch) -> np.ndarray:
+        """The labels that came with a batch's rows, without those that came later."""
+        table = self._ws.batches.read_frame(batch.path, [self.schema.target])
+        return decode_target(table[self.schema.target], self.schema.task)
 
     def scores(self, batch: Batch, *, last: int | None = None) -> Scores | None:
         """Predictions of one batch made before its labels were known; None when no model was there to make them."""
