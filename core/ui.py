@@ -26,7 +26,7 @@ from core import words
 from core.errors import BadInput, ContinualError
 from core.plots import Palette, Point, palette, performance_finding, points_of
 from core.plots.theme import thin
-from core.records import ProjectInfo, to_document
+from core.records import Clause, Policy, ProjectInfo, to_document
 from core.services import auth, jobs, monitoring, projects
 from core.services.auth import UserInfo
 from core.settings import MIN_COOKIE_KEY, ROOT, get_settings
@@ -583,6 +583,17 @@ def pairs(lines: Sequence[tuple[str, str]]) -> None:
     st.markdown("\n".join(["| | |", "| --- | --- |", *(f"| {name} | **{value}** |" for name, value in lines)]))
 
 
+def clauses(told: Sequence[Clause]) -> None:
+    """A verdict clause by clause: those that decide, then those that are told beside them, in grey."""
+    for clause in sorted(told, key=lambda c: not c.decides):
+        icon = "check_circle" if clause.passed else "cancel"
+        if clause.decides:
+            st.markdown(f":material/{icon}: {'Pass' if clause.passed else 'Fail'} · {plain(clause.reason)}")
+        else:
+            note = "would pass" if clause.passed else "would fail"
+            st.markdown(f":gray[:material/{icon}: Told, {note} · {plain(clause.reason)}]")
+
+
 def toast_next(text: str, icon: str | None = None) -> None:
     """A message after the next run: for actions that end in a rerun."""
     st.session_state["toast"] = (text, icon)
@@ -710,6 +721,16 @@ def request_cycle(ctx: Context, *, force: bool) -> str:
     return job
 
 
+def request_backtest(ctx: Context, policies: Sequence[Policy], *, since: datetime | None) -> str:
+    """Ask what policies would have done with the page's project; returns the job."""
+    assert ctx.project is not None
+    now = datetime.now(UTC)
+    job = jobs.request_backtest(ctx.ws, ctx.project.id, policies, since=since, by=ctx.user.name, now=now)
+    if not jobs.scheduler_lives(ctx.ws, now):
+        jobs.start_worker(ctx.ws)
+    return job
+
+
 def follow_job(ctx: Context, job: str) -> jobs.JobInfo:
     """Show a job until it ends, or for five minutes: it goes on without the page."""
     began = time.monotonic()
@@ -720,9 +741,9 @@ def follow_job(ctx: Context, job: str) -> jobs.JobInfo:
             spent = time.monotonic() - began
             if info.status in ("done", "failed"):
                 break
-            said = "Waiting for a worker" if info.status == "queued" else "Measuring, racing, judging"
-            line.caption(f"{said}, {seconds(spent)}")
-            status.update(label=said)
+            said = "Waiting for a worker" if info.status == "queued" else (info.stage or "Measuring, racing, judging")
+            line.progress(min(max(info.share or 0.0, 0.0), 1.0), text=f"{plain(said)}, {seconds(spent)}")
+            status.update(label=plain(said))
             if spent > FOLLOW_S:
                 status.update(label="Still under way; the Automation page shows it", state="running")
                 return info

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from datetime import datetime, timedelta
 from typing import Any
 
 import streamlit as st
@@ -11,6 +12,7 @@ import streamlit as st
 from core import plots, ui, words
 from core.errors import ContinualError
 from core.learning.policy import POLICIES, TRIGGERS, describe, policy_from_document, policy_to_document
+from core.performance.realised import higher_is_better
 from core.records import CycleReport, Evidence, Policy, ProjectInfo
 from core.services import inventory, jobs, monitoring, projects
 
@@ -28,6 +30,7 @@ OUTCOMES = {
     "promoted": "▲ Promoted",
     "refreshed": "↻ Refreshed",
     "rejected": "– Rejected",
+    "shadowed": "◐ In the shadow",
     "rolled_back": "▼ Rolled back",
     "failed": "✕ Failed",
 }
@@ -42,7 +45,9 @@ TRIGGER_WORDS = {
     "drift_share": "share of drifted features",
     "new_labels": "new labels",
     "age": "age of the last race",
+    "schedule": "on a schedule",
 }
+SPANS = {"all of it": None, "90 days": 90, "60 days": 60, "30 days": 30, "7 days": 7}
 
 
 # --- what it will do ------------------------------------------------------------------------------------------------
@@ -221,6 +226,9 @@ def edit_dialog(ctx: ui.Context, project: ProjectInfo) -> None:
     for line in describe(policy):
         if line not in after:
             st.markdown(f"- ~~{ui.plain(line)}~~")
+    tried = try_edited(ctx, project, wanted) if wanted != policy else None
+    if tried:
+        st.markdown(f":material/history: {ui.plain(tried)}")
     if st.button("Save the policy", type="primary", key="p-save", disabled=wanted == policy):
         try:
             projects.set_policy(ctx.ws, project, wanted, by=ctx.user.name, now=ctx.now)
@@ -231,6 +239,139 @@ def edit_dialog(ctx: ui.Context, project: ProjectInfo) -> None:
             "The policy counts from the next cycle on. The audit holds the one before.", icon=":material/check_circle:"
         )
         st.rerun()
+
+
+def try_edited(ctx: ui.Context, project: ProjectInfo, wanted: Policy) -> str | None:
+    """The edited policy over the stored history, beside the present one, before it is saved."""
+    edited = dataclasses.replace(wanted, name="edited")
+    document = policy_to_document(edited)
+    if st.button(
+        "Try it on the stored history", icon=":material/history:", key="p-try", disabled=project.checked_at is None
+    ):
+        job = ui.follow_job(ctx, ui.request_backtest(ctx, [project.policy, edited], since=None))
+        st.session_state["tried"] = (document, job.result if job.status == "done" else None)
+    kept = st.session_state.get("tried")
+    if kept is None or kept[0] != document or not kept[1]:
+        return None
+    by_name = {p["name"]: p for p in kept[1]["policies"]}
+    own, other = by_name[project.policy.name], by_name["edited"]
+    if own["score"] is None or other["score"] is None:
+        return "The stored history has no labels to score a policy on."
+    label = ui.metric_label(kept[1]["metric"])
+    return (
+        f"On the stored history: {ui.counted(other['races'], 'race')} instead of {own['races']}, "
+        f"{label} {other['score']:.3f} instead of {own['score']:.3f}, {ui.counted(other['fits'], 'fit')} instead of {own['fits']}."
+    )
+
+
+# --- what another policy would have done --------------------------------------------------------------------------
+
+
+def show_backtest(ctx: ui.Context, project: ProjectInfo) -> None:
+    """Policies side by side over the stored history, replayed by a worker through the live loop's own code."""
+    newest = jobs.newest_backtest(ctx.ws, project.id)
+    found = newest.result if newest is not None else None
+    with ui.card(
+        ui.plain(backtest_finding(found, project.policy.name)) if found else "What would another policy have done?",
+        backtest_caption(ctx, newest)
+        if newest is not None and found
+        else "The stored history replayed through the code of the live loop, one policy after another; nothing is changed by it",
+    ):
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            others = [name for name in POLICIES if name not in (project.policy.name, "never")]
+            chosen = st.multiselect(
+                "This project's policy against", others, default=others[:1], key="b-policies", placeholder="never retraining only"
+            )  # fmt: skip
+            span = st.selectbox("Over the last", list(SPANS), key="b-span", width=130)
+            closed = not ctx.may("operator")
+            if st.button(
+                "Run the backtest",
+                icon=":material/history:",
+                key="b-run",
+                disabled=closed,
+                help=ctx.why_not("operator"),
+            ):
+                policies = [project.policy, *(POLICIES[name] for name in chosen)]
+                job = ui.request_backtest(ctx, policies, since=since_of(project, span))
+                ui.follow_job(ctx, job)
+                st.rerun()
+        if found:
+            show_policies(ctx, project, found)
+
+
+def since_of(project: ProjectInfo, span: str) -> datetime | None:
+    """The instant at which a span begins, counted back from the last check."""
+    days = SPANS[span]
+    return None if days is None or project.checked_at is None else project.checked_at - timedelta(days=days)
+
+
+def backtest_finding(found: dict[str, Any], name: str) -> str:
+    """Which policy did best, and at what cost, in a sentence with its figures."""
+    label = ui.metric_label(found["metric"])
+    own = next((p for p in found["policies"] if p["name"] == name), found["policies"][0])
+    scored = [p for p in found["policies"] if p["score"] is not None and p["name"] != own["name"]]
+    if own["score"] is None or not scored:
+        return "No labelled row to score a policy on"
+    better = higher_is_better(found["metric"])
+    rival = max(scored, key=lambda p: p["score"] if better else -p["score"])
+    return (
+        f"{label} {own['score']:.3f} with “{own['name']}” ({ui.counted(own['races'], 'race')}, {ui.counted(own['fits'], 'fit')}), "
+        f"{rival['score']:.3f} with “{rival['name']}” ({ui.counted(rival['races'], 'race')}, {ui.counted(rival['fits'], 'fit')})"
+    )
+
+
+def backtest_caption(ctx: ui.Context, job: jobs.JobInfo) -> str:
+    """Over what it was, and when it was run."""
+    found = job.result or {}
+    when = f", run {ui.when(job.finished_at, ctx)}" if job.finished_at else ""
+    return f"Over {ui.counted(found['turns'], 'check')} with {ui.counted(found['rows'], 'new row')}{when} · each row counts with what was predicted before its label was known"
+
+
+def show_policies(ctx: ui.Context, project: ProjectInfo, found: dict[str, Any]) -> None:
+    """Chart and table of a backtest."""
+    metric = found["metric"]
+    rows = [
+        {
+            "Policy": p["name"],
+            "Score": p["score"],
+            "Races": p["races"],
+            "Fits": p["fits"],
+            "Promoted": p["promotions"],
+            "Refreshed": p["refreshes"],
+            "Rolled back": p["rollbacks"],
+            "Seconds": p["seconds"],
+        }
+        for p in found["policies"]
+    ]
+    left, right = st.columns([1.2, 1])
+    with left:
+        if any(turn.get(metric) is not None for p in found["policies"] for turn in p["turns"]):
+            figure = plots.policies_over_time(found["policies"], metric, colors=ctx.colors)
+            ui.chart(
+                figure, key="backtest-chart", alt=f"{ui.metric_label(metric)} of {len(rows)} policies, check by check"
+            )
+        else:
+            st.caption("No check of this history has labels to score.")
+    with right:
+        st.dataframe(
+            rows,
+            hide_index=True,
+            row_height=32,
+            height="content",
+            placeholder="–",
+            alt="Policies with score, races, fits and seconds",
+            column_config={
+                "Policy": st.column_config.TextColumn(width=90),
+                "Score": st.column_config.NumberColumn(format="%.3f", width=60),
+                "Races": st.column_config.NumberColumn(width=55),
+                "Fits": st.column_config.NumberColumn(width=50),
+                "Promoted": st.column_config.NumberColumn(width=75),
+                "Refreshed": st.column_config.NumberColumn(width=75),
+                "Rolled back": st.column_config.NumberColumn(width=85),
+                "Seconds": st.column_config.NumberColumn(format="%.1f", width=70),
+            },
+        )
+        ui.download_json("This backtest as JSON", f"{project.slug}-backtest.json", found, label="JSON")
 
 
 # --- what it did -----------------------------------------------------------------------------------------------------
@@ -344,6 +485,10 @@ def evidence_lines(evidence: Evidence) -> list[tuple[str, str]]:
         ("Labels since the last race", f"{evidence.labels_since_race:,}"),
         ("Errors changed", "yes, inside these rows" if evidence.change_found else "no"),
     ]
+    if evidence.estimated is not None:
+        lines.append(("Estimated without labels", f"{evidence.estimated:.3f}"))
+    if evidence.in_shadow:
+        lines.append(("In the shadow", "a challenger is being tried"))
     if evidence.forced:
         lines.append(("Asked by hand", "yes"))
     return lines
@@ -456,10 +601,7 @@ def show_race_and_verdict(ctx: ui.Context, cycle: CycleReport) -> None:
                 alt=ui.interval_text(cycle.comparison.difference),
             )
         if verdict is not None:
-            for clause in verdict.clauses:
-                st.markdown(
-                    f":material/{'check_circle' if clause.passed else 'cancel'}: {'Pass' if clause.passed else 'Fail'} · {ui.plain(clause.reason)}"
-                )
+            ui.clauses(verdict.clauses)
             if not verdict.clauses:
                 st.markdown(ui.plain(verdict.reason))
 
@@ -488,6 +630,8 @@ def main() -> None:
     newest, total = monitoring.cycles(ctx.ws, project.id, limit=1)
     show_verdict(ctx, project, newest[0] if newest else None)
     show_policy(ctx, project)
+    if total > 1:
+        show_backtest(ctx, project)
     if not total:
         ui.empty(
             "No cycle yet.",

@@ -14,7 +14,7 @@ from core.services import jobs, live, monitoring
 from core.services.live import SPEEDS, LiveInfo
 
 SHOWN = {"playing": "Playing", "paused": "Paused", "stopped": "Stopped", "done": "All rows played", "failed": "Failed"}
-ICONS = {"promoted": "▲", "refreshed": "↻", "rolled_back": "▼", "rejected": "✕", "failed": "✕"}
+ICONS = {"promoted": "▲", "refreshed": "↻", "rolled_back": "▼", "rejected": "✕", "shadowed": "◐", "failed": "✕"}
 FEED = 40
 RACES = ("retrain", "promoted", "refreshed")
 
@@ -141,6 +141,7 @@ def told(project: ProjectInfo, run: LiveInfo, reports: list[CycleReport]) -> str
         "refreshed": f" v{newest.champion_after} takes over: the same members on newer rows.",
         "rolled_back": f" **Rolled back** to v{newest.champion_after}: it proved better.",
         "rejected": f" A challenger was raced and **rejected**; v{newest.champion_after} stays.",
+        "shadowed": f" A challenger was raced and tries itself **in the shadow** of v{newest.champion_after}.",
     }.get(newest.outcome, "")
     return f"{sentence}{after} {place}"
 

@@ -196,6 +196,7 @@ def race_name(ctx: ui.Context, race: CycleReport) -> str:
         "promoted": f"v{race.champion_after} promoted",
         "refreshed": f"v{race.champion_after} refreshed",
         "rejected": "challenger rejected",
+        "shadowed": "challenger in the shadow",
     }.get(race.outcome, race.outcome.replace("_", " "))
     return f"Cycle {race.id} · {ui.when(race.started_at, ctx)} · {ui.counted(len(race.candidates), 'candidate')} · {result}"
 

@@ -23,6 +23,8 @@ def upgrade() -> None:
     op.add_column("cycles", sa.Column("shadow", document, nullable=True))
     op.add_column("cycles", sa.Column("label_watermark", sa.Integer(), nullable=True))
     op.add_column("projects", sa.Column("shadow_version", sa.Integer(), nullable=True))
+    op.add_column("jobs", sa.Column("stage", sa.Text(), nullable=True))
+    op.add_column("jobs", sa.Column("share", sa.Double(), nullable=True))
     instant = core.storage.tables.UtcDateTime(timezone=True)
     op.add_column("projects", sa.Column("next_race_at", instant, nullable=True))
 
@@ -30,6 +32,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Undo this revision."""
     op.drop_column("projects", "next_race_at")
+    op.drop_column("jobs", "share")
+    op.drop_column("jobs", "stage")
     op.drop_column("projects", "shadow_version")
     op.drop_column("cycles", "label_watermark")
     op.drop_column("cycles", "shadow")

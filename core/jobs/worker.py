@@ -36,6 +36,7 @@ IDLE_S = 20.0
 IDLE_AFTER_LIVE_S = 60.0  # a paused run may go on at any moment: keep the imports warm
 POLL_S = 0.2
 RENEW_S = 15.0
+TELL_S = 0.5  # between two words on how far a job is
 BUSY_WAIT_S = 120.0  # how long a job waits for a project that another process works on
 STOP_S = 7.0  # a step that has not ended so long after SIGTERM is cut off; it is taken up again
 TOO_LONG = 70
@@ -93,6 +94,8 @@ class Worker:
             try:
                 if job.kind == "ingest":
                     result = self._ingest(job)
+                elif job.kind == "backtest":
+                    result = self._backtest(job)
                 else:
                     result = self._cycle(job)
             except ContinualError as error:
@@ -113,6 +116,7 @@ class Worker:
             force=bool(job.payload.get("force", False)),
             by=job.requested_by,
             on_start=lambda cycle_id: jobs.note_cycle(self._ws, job.id, cycle_id),
+            progress=self._teller(job),
         )
         if report is None:
             reason = "Nothing new since the last check: no rows, no labels."
@@ -159,6 +163,31 @@ class Worker:
             "labelled": report.labelled,
             "problems": list(report.problems),
         }
+
+    def _backtest(self, job: JobInfo) -> dict[str, Any]:
+        from core.learning.policy import policy_from_document
+        from core.services import backtests
+
+        assert job.project_id is not None
+        since = job.payload.get("since")
+        return backtests.compare_policies(
+            self._ws,
+            projects.project_by_id(self._ws, job.project_id),
+            [policy_from_document(document) for document in job.payload["policies"]],
+            since=datetime.fromisoformat(since) if since else None,
+            progress=self._teller(job),
+        )
+
+    def _teller(self, job: JobInfo) -> Callable[[float, str], None]:
+        """Progress that is written to the job's row, now and then."""
+        last = [0.0]
+
+        def tell(share: float, text: str) -> None:
+            if time.monotonic() - last[0] >= TELL_S:
+                last[0] = time.monotonic()
+                _quietly(lambda: jobs.tell(self._ws, job.id, share, text))
+
+        return tell
 
     def _check(self) -> bool:
         with self._ws.database.read() as session:

@@ -35,7 +35,10 @@ from core.records import FeatureSchema, Task
 
 MAX_BINS = 63  # of a numeric feature in boosting
 MAX_CATEGORIES = 50  # a feature's rarer categories share one code
-TREES = 30
+TREES = 100
+LEAST_LEAF = (
+    1e-4  # of the rows that extra-trees learn from: one row up to 10,000, so that a forest's size stays bounded
+)
 
 _CLASSIFICATION: tuple[Task, ...] = ("binary", "multiclass")
 _EVERY: tuple[Task, ...] = (*_CLASSIFICATION, "regression")
@@ -145,14 +148,17 @@ def _dated_boosting(schema: FeatureSchema, seed: int) -> Pipeline:
 
 
 def _linear_boosting(schema: FeatureSchema, seed: int) -> Pipeline:
-    return Pipeline([("model", ResidualBoosting(_ridge(schema, seed), _boosting(schema, seed)))])
+    """Many small trees on what the line leaves over: what is left is mostly additive."""
+    trees = HistGradientBoostingRegressor(
+        max_iter=300, learning_rate=0.1, max_leaf_nodes=4, max_bins=MAX_BINS, early_stopping=False, random_state=seed
+    )
+    rest = Pipeline([("prepare", _coded(schema, impute=False)), ("model", trees)])
+    return Pipeline([("model", ResidualBoosting(_ridge(schema, seed), rest))])
 
 
 def _extra_trees(schema: FeatureSchema, seed: int) -> Pipeline:
-    if schema.task == "regression":
-        model = ExtraTreesRegressor(TREES, min_samples_leaf=2, random_state=seed, n_jobs=1)
-    else:
-        model = ExtraTreesClassifier(TREES, min_samples_leaf=2, random_state=seed, n_jobs=1)
+    kind = ExtraTreesRegressor if schema.task == "regression" else ExtraTreesClassifier
+    model = kind(TREES, min_samples_leaf=LEAST_LEAF, random_state=seed, n_jobs=1)
     return Pipeline([("prepare", _coded(schema, impute=True)), ("model", model)])
 
 

@@ -260,7 +260,7 @@ def _forgets(comparison: Comparison, policy: Policy) -> Clause:
         return Clause(name="forgetting", passed=True, reason="There is no past regime to forget yet.")
     passed = found["difference"] >= -policy.max_forgetting or found["answers_change"]
     reason = (
-        f"On {found['n']:,} rows of {found['regimes']} past regimes that nothing learnt from: challenger {_number(found['challenger'])}, "
+        f"On {found['n']:,} rows of {found['regimes']} past regime{'s' if found['regimes'] > 1 else ''} that nothing learnt from: challenger {_number(found['challenger'])}, "
         f"champion {_number(found['champion'])}; it may lose {policy.max_forgetting:g}{', or more: it answers a change' if found['answers_change'] else ''}."
     )
     return Clause(

@@ -16,6 +16,7 @@ from core.plots.performance import (
     race,
     slices,
 )
+from core.plots.policies import policies_over_time
 from core.plots.theme import CONFIG, Palette, palette
 from core.plots.timeline import (
     EffectSeries,
@@ -48,6 +49,7 @@ __all__ = [
     "performance_finding",
     "performance_over_time",
     "points_of",
+    "policies_over_time",
     "probabilities",
     "race",
     "slices",

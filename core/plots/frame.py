@@ -90,6 +90,7 @@ EVENTS: dict[str, EventMark] = {
     "drift": EventMark("◆", "watch", 3, False, "drift found"),
     "retrain": EventMark("↻", "current", 4, False, "retrained"),
     "rejected": EventMark("↻", "current", 4, False, "retrained, challenger rejected"),
+    "shadowed": EventMark("◐", "current", 4, False, "retrained, challenger put into the shadow"),
 }
 REFRESHED = "refreshed"  # routine: a tick on the axis instead of a line
 

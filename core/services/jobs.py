@@ -10,6 +10,7 @@ import secrets
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,8 @@ from sqlalchemy import and_, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from core.errors import NotFound
+from core.learning.policy import policy_to_document
+from core.records import Policy
 from core.settings import ROOT
 from core.storage.tables import Heartbeat, Job, Label, LiveRun, Notice, Prediction, Project
 from core.storage.workspace import Workspace
@@ -50,6 +53,8 @@ class JobInfo:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    stage: str | None = None  # what it is doing, in words, while it runs
+    share: float | None = None  # of it that is done
 
 
 def _info(row: Job) -> JobInfo:
@@ -67,6 +72,8 @@ def _info(row: Job) -> JobInfo:
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
+        stage=row.stage,
+        share=row.share,
     )
 
 
@@ -88,6 +95,50 @@ def request_ingest(
     """Ask a worker to store a spooled file; returns the job's id. The file is removed when the job ends."""
     with ws.database.write() as session:
         return _add(session, "ingest", project_id, {"path": str(path), **options}, by, now)
+
+
+def request_backtest(
+    ws: Workspace, project_id: int, policies: Sequence[Policy], *, since: datetime | None, by: str, now: datetime
+) -> str:
+    """Ask a worker what policies would have done with the stored history; returns the job's id."""
+    payload = {
+        "policies": [policy_to_document(policy) for policy in policies],
+        "since": since.isoformat() if since is not None else None,
+    }
+    with ws.database.write() as session:
+        return _add(session, "backtest", project_id, payload, by, now)
+
+
+def newest_backtest(ws: Workspace, project_id: int) -> JobInfo | None:
+    """The last backtest of a project that came to an end with a result."""
+    with ws.database.read() as session:
+        row = session.scalar(
+            select(Job)
+            .where(Job.project_id == project_id, Job.kind == "backtest", Job.status == "done")
+            .order_by(Job.finished_at.desc())
+            .limit(1)
+        )
+        return None if row is None else _info(row)
+
+
+def running_cycle(ws: Workspace, project_id: int) -> JobInfo | None:
+    """A cycle that somebody asked for and that waits or runs."""
+    with ws.database.read() as session:
+        row = session.scalar(
+            select(Job)
+            .where(Job.project_id == project_id, Job.kind == "cycle", Job.status.in_(("queued", "running")))
+            .order_by(Job.created_at)
+            .limit(1)
+        )
+        return None if row is None else _info(row)
+
+
+def tell(ws: Workspace, job_id: str, share: float, stage: str) -> None:
+    """What a running job is doing."""
+    with ws.database.write() as session:
+        row = session.get(Job, job_id)
+        if row is not None and row.status == "running":
+            row.stage, row.share = stage, share
 
 
 def _add(session: Session, kind: str, project_id: int, payload: dict[str, Any], by: str, now: datetime) -> str:

@@ -505,8 +505,49 @@ def _tell_version(ws: Workspace, client: MlflowClient, project: Project, row: Mo
     _write_race(ws, row, folder / "race.json")
     if not client.search_model_versions(f"run_id = '{run_id}'"):
         client.create_model_version(project.slug, source=str(folder / "model"), run_id=run_id, tags=tags)
+    with ws.database.read() as session:
+        cycle = session.get(Cycle, row.cycle_id) if row.cycle_id is not None else None
+        verdict, candidates = (cycle.verdict, list(cycle.candidates or ())) if cycle is not None else (None, [])
+    for clause in (verdict or {}).get("clauses", ()):
+        passed = "pass" if clause["passed"] else "fail"
+        told = "" if clause.get("decides", True) else " (told, not decided)"
+        client.set_tag(run_id, f"clause.{clause['name']}", f"{passed}{told}: {clause['reason']}"[:5000])
+    if verdict is not None:
+        client.set_tag(run_id, "verdict", f"{verdict['kind']}: {verdict['reason']}"[:5000])
+    _tell_candidates(client, experiment_id, run_id, candidates, at)
     client.set_terminated(run_id, "FINISHED", end_time=at)
     return run_id
+
+
+def _tell_candidates(
+    client: MlflowClient, experiment_id: str, run_id: str, candidates: Sequence[dict[str, Any]], at: int
+) -> None:
+    """One nested run for each entrant of the race, those that a broken telling has left included."""
+    from mlflow.entities import Metric, Param
+
+    parent = "mlflow.parentRunId"
+    there = client.search_runs([experiment_id], f"tags.`{parent}` = '{run_id}'", max_results=1000)
+    finished = {run.info.run_name for run in there if run.info.status in ("FINISHED", "FAILED")}
+    for run in there:
+        if run.info.run_name not in finished:
+            client.delete_run(run.info.run_id)
+    for candidate in candidates:
+        if candidate["name"] in finished:
+            continue
+        run = client.create_run(
+            experiment_id, start_time=at, tags={parent: run_id, "candidate": "true"}, run_name=candidate["name"]
+        )
+        figures = {
+            candidate["score"]["metric"]: candidate["score"]["value"], "loss": candidate["loss"],
+            "weight": candidate["weight"], "fit_seconds": candidate["seconds"],
+        }  # fmt: skip
+        told = {name: candidate[name] for name in ("family", "window", "n_rows", "fitted", "error")}
+        client.log_batch(
+            run.info.run_id,
+            metrics=[Metric(name, float(value), at, 0) for name, value in figures.items() if value is not None],
+            params=[Param(name, str(value)[:6000]) for name, value in told.items() if value is not None],
+        )
+        client.set_terminated(run.info.run_id, "FAILED" if candidate["error"] else "FINISHED", end_time=at)
 
 
 def _write_mlflow_model(ws: Workspace, row: ModelRow, folder: Path, run_id: str) -> None:

@@ -296,7 +296,7 @@ class Job(Base):
     __table_args__ = (Index("ix_jobs_status", "status", "created_at"),)
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     project_id: Mapped[int | None] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
-    kind: Mapped[str] = mapped_column(String(16))  # cycle | ingest
+    kind: Mapped[str] = mapped_column(String(16))  # cycle | ingest | backtest
     status: Mapped[str] = mapped_column(String(16))  # queued | running | done | failed
     payload: Mapped[dict[str, Any]]
     result: Mapped[dict[str, Any] | None]
@@ -309,6 +309,8 @@ class Job(Base):
     owner: Mapped[str | None] = mapped_column(String(200))
     lease_until: Mapped[datetime | None]
     cycle_id: Mapped[int | None]
+    stage: Mapped[str | None] = mapped_column(Text)  # what it is doing, in words
+    share: Mapped[float | None]  # of it that is done
 
 
 class LiveRun(Base):

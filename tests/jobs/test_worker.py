@@ -199,3 +199,44 @@ def test_only_one_works_on_a_state_folder(ws: Workspace) -> None:
         follower = [sys.executable, "-m", "core.jobs.worker", "--follow"]
         done = subprocess.run(follower, stdin=subprocess.DEVNULL, timeout=60, check=False)
         assert done.returncode == ANOTHER_WORKS
+
+
+def test_a_backtest_tells_how_far_it_is_and_keeps_its_result(
+    ws: Workspace, project_id: int, one: worker.Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from core.learning.policy import policy_named
+    from core.services import backtests
+
+    heard: list[tuple[str | None, float | None]] = []
+
+    def compare(
+        _ws: Workspace, project: Any, policies: Any, *, since: datetime | None, progress: Any
+    ) -> dict[str, Any]:
+        progress(0.5, "careful: batch 1 of 2")
+        info = jobs.get_job(ws, job)
+        heard.append((info.stage, info.share))
+        return {"policies": [p.name for p in policies], "since": since and since.isoformat()}
+
+    monkeypatch.setattr(backtests, "compare_policies", compare)
+    since = datetime(2026, 1, 2, tzinfo=UTC)
+    job = jobs.request_backtest(
+        ws, project_id, [policy_named("careful", new_labels=77)], since=since, by="me", now=datetime.now(UTC)
+    )
+    assert jobs.newest_backtest(ws, project_id) is None
+    assert one.step() is True
+    assert heard == [("careful: batch 1 of 2", 0.5)]
+    newest = jobs.newest_backtest(ws, project_id)
+    assert newest is not None and newest.id == job
+    assert newest.result == {"policies": ["careful"], "since": since.isoformat()}
+
+
+def test_a_worker_makes_way_after_a_fit_that_is_left_running(
+    ws: Workspace, project_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core.loop, "run_cycle", lambda *a, **o: REPORT)
+    monkeypatch.setattr(core.loop, "fits_left_running", lambda: True)
+    _request(ws, project_id)
+    _request(ws, projects.create_project(ws, "Others", source="file", by="me", now=datetime.now(UTC)).id)
+    worker.Worker(ws, threading.Event(), threading.Event()).run(once=True)
+    with ws.database.read() as session:
+        assert jobs.pending(session, datetime.now(UTC)), "the second job waits for the next worker"

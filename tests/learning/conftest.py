@@ -77,7 +77,7 @@ class Driver:
             policy=self.policy, seed=self.seed, next_version=self.version + 1, **arguments,
         )  # fmt: skip
         self.state = step.state
-        if step.kind in ("promotion", "refresh"):
+        if step.challenger is not None:
             self.version += 1
         self.steps.append(step)
         return step

@@ -6,6 +6,7 @@ import functools
 import os
 import shutil
 import tempfile
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from unittest import mock
@@ -83,18 +84,9 @@ def settle(home: Path, monkeypatch: pytest.MonkeyPatch, *, grown: bool) -> Works
 
 def _work_here(ws: Workspace) -> None:
     """What a worker process would do, done at once."""
-    from core.services import jobs
+    from core.jobs.worker import Worker
 
-    job = jobs.claim_next(ws, "test", datetime.now(UTC))
-    assert job is not None
-    assert job.project_id is not None
-    report = loop.run_cycle(
-        ws, job.project_id, cause="button", force=job.payload["force"], by=job.requested_by, now=datetime.now(UTC)
-    )
-    outcome = (
-        {"cycle": report.id, "outcome": report.outcome, "reason": report.reason} if report else {"outcome": "none"}
-    )
-    jobs.finish(ws, job.id, outcome, datetime.now(UTC))
+    assert Worker(ws, threading.Event(), threading.Event()).step()
 
 
 def open_page(page: str, person: str = "ada", **query: str) -> AppTest:

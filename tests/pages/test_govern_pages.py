@@ -260,3 +260,29 @@ def test_the_inventory_counts_batches_and_finds_the_page_of_a_cycle(grown: Works
     assert [inventory.cycle_page(grown, project.id, c.id, 1) for c in found] == [1, 2, 3]
     assert inventory.cycle_page(grown, project.id + 1, found[0].id, 1) is None
     assert inventory.project_names(grown) == {project.id: "Flies"}
+
+
+def test_another_policy_is_tried_on_the_stored_history(grown: Workspace) -> None:
+    at = click(open_page("automation"), "Run the backtest")
+    assert not at.exception
+    said = text_of(at)
+    assert "Over 2 checks with 400 new rows" in said
+    told = next(d.value for d in at.dataframe if "Policy" in d.value)
+    assert told["Policy"].tolist() == ["balanced", "original", "never"]
+    assert told["Fits"].tolist()[-1] == 0
+    assert f"Accuracy {told['Score'][0]:.3f} with “balanced”" in said
+    assert "Over 2 checks" in text_of(open_page("automation", "vera"))
+    assert closed(open_page("automation", "vera"), "Run the backtest")
+
+
+def test_an_edited_policy_is_tried_before_it_is_saved(grown: Workspace) -> None:
+    at = click(open_page("automation"), "Edit")
+    at.number_input(key="p-labels-balanced-as it is").set_value(5_000)
+    at.button(key="edit").click()  # the dialog is open as long as its button was pressed in this run
+    at.run()
+    at.button(key="edit").click()
+    at.button(key="p-try").click()
+    at.run()
+    assert not at.exception
+    assert "On the stored history" in text_of(at) and "1 race instead of 2" in text_of(at)
+    assert projects.get_project(grown, "flies").policy.new_labels == 200

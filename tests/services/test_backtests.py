@@ -101,7 +101,7 @@ def test_what_cannot_be_compared_says_why(ws: Workspace, now: datetime) -> None:
     ingest.ingest_frame(ws, empty, stream(0, 100), origin="one", by="test", now=now, target="y")
     loop.run_cycle(ws, empty.id, cause="cli", now=now)
     once = projects.project_by_id(ws, empty.id)
-    with pytest.raises(NotEnoughRows, match="needs 2 rows|needs 2"):
+    with pytest.raises(NotEnoughRows, match="needs 2 rows"):
         backtests.compare_policies(ws, once, [once.policy])
     with pytest.raises(BadInput, match="same name"):
         backtests.compare_policies(ws, once, [once.policy, once.policy])

@@ -18,7 +18,7 @@ from core.learning.models import Committee, fit_family
 from core.records import Feature, FeatureSchema, ModelVersion, ProjectInfo
 from core.services import projects
 from core.storage import artefacts, registry
-from core.storage.tables import ModelRow
+from core.storage.tables import Cycle, ModelRow
 from core.storage.workspace import Workspace
 
 SCHEMA = FeatureSchema(
@@ -273,3 +273,45 @@ def test_importing_registry_and_services_imports_neither_mlflow_nor_sklearn(tmp_
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert found.stdout.strip() == "[]"
+
+
+def test_mlflow_holds_candidates_as_nested_runs_and_clauses_as_tags(
+    ws: Workspace, project: ProjectInfo, register: Callable[..., ModelVersion], now: datetime
+) -> None:
+    entrant = {
+        "name": "logistic regression, all rows", "family": "logistic", "window": "all", "n_rows": 200, "loss": 0.4, "weight": 1.0,
+        "fitted": True, "seconds": 0.1, "error": None, "score": {"metric": "accuracy", "value": 0.9},
+    }  # fmt: skip
+    dropped = {
+        **entrant,
+        "name": "extra-trees, all rows",
+        "weight": None,
+        "error": "too few rows",
+        "score": {"metric": "accuracy", "value": None},
+    }
+    clause = {"name": "right_more_often", "passed": True, "reason": "9 to 2.", "decides": True}
+    told = {"name": "calibration", "passed": False, "reason": "Too sure.", "decides": False}
+    with ws.database.write() as session:
+        cycle = Cycle(
+            project_id=project.id, cause="cli", status="done", started_at=now, seed=1, candidates=[entrant, dropped],
+            verdict={"promote": True, "kind": "promotion", "reason": "9 to 2.", "clauses": [clause, told]},
+        )  # fmt: skip
+        session.add(cycle)
+        session.flush()
+        cycle_id = cycle.id
+    register(cycle_id=cycle_id)
+    registry.tell_mlflow(ws, project.id)
+    client = registry._client(ws)
+    with ws.database.read() as session:
+        run_id = str(session.scalar(select(ModelRow.run_id)))
+    tags = client.get_run(run_id).data.tags
+    assert tags["clause.right_more_often"] == "pass: 9 to 2."
+    assert tags["clause.calibration"] == "fail (told, not decided): Too sure."
+    assert tags["verdict"] == "promotion: 9 to 2."
+    experiment = client.get_run(run_id).info.experiment_id
+    nested = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{run_id}'")
+    by_name = {run.info.run_name: run for run in nested}
+    assert set(by_name) == {entrant["name"], dropped["name"]}
+    assert by_name[entrant["name"]].data.metrics["loss"] == 0.4
+    assert by_name[dropped["name"]].info.status == "FAILED"
+    assert by_name[dropped["name"]].data.params["error"] == "too few rows"
