@@ -25,6 +25,8 @@ from core.records import FeatureSchema, Policy
 HALF_LIFE_ROWS = 500  # a member's loss forgets half of what it was over so many rows
 SHARPNESS = {False: 12.0, True: 40.0}  # weight of a member = exp(-sharpness * loss); True = regression
 LEAST_WEIGHT = 0.01  # members below are left out of the vote
+MISTAKES_SHARE = 0.5  # of a row's loss that counts plain mistakes, the rest is log-loss
+MISTAKE_LOSS = 2.0  # of a mistake: about the log-loss of one that was made with confidence
 LEAST_PROBABILITY = 0.02  # a sure mistake costs no more than this says
 AFTER_CHANGE_ROWS = 50  # rows after a change from which losses are measured on them alone
 HOPE_ROWS = 1_000  # rows of a new regime at which its model is trusted to have made up half of what the change cost
@@ -156,7 +158,10 @@ class Field:
         return self.changed and member.window == f"{ARCHIVED}{self.state.change_start}"
 
     def losses(self, answers: Answers, y: np.ndarray, model: Any) -> np.ndarray:
-        """Loss of each row: log-loss with bounded mistakes, or the squared error in units of the spread, cut."""
+        """Loss of each row: log-loss with bounded mistakes, half of it in place of plain mistakes; or the squared error, cut.
+
+        Log-loss alone would prefer the well calibrated to those that are right more often; mistakes alone know no doubt.
+        """
         if self.regression:
             scale = self.state.scale or 1.0
             return np.minimum(np.abs(answers.of(model) - y.astype(np.float64)) / scale, LARGEST_ERROR) ** 2
@@ -165,7 +170,9 @@ class Field:
         codes = np.where(
             (codes < len(classes)) & (classes[np.minimum(codes, len(classes) - 1)] == y), codes, len(classes)
         )
-        return log_losses(codes, answers.of(model), least=LEAST_PROBABILITY)
+        doubt = log_losses(codes, answers.of(model), least=LEAST_PROBABILITY)
+        wrong = (answers.predict(model) != y).astype(np.float64)
+        return (1.0 - MISTAKES_SHARE) * doubt + MISTAKES_SHARE * MISTAKE_LOSS * wrong
 
     def first_losses(self, members: list[Member], X: DataFrame, y: np.ndarray) -> list[Member]:
         answers = Answers(X, self.schema.task)
@@ -255,19 +262,19 @@ class Field:
         return best - (best - min(before)) * rows / (rows + HOPE_ROWS)
 
     def _lent(self, member: Member, best: float | None) -> Member:
-        """The benefit of the doubt: a window that begins anew is lent the best member's loss, and its family's lag behind it."""
+        """The benefit of the doubt: what has still to be fitted is lent the best member's loss, and its family's lag behind it."""
         fresh = member.window == "change" and self.changed
         if best is None or not (fresh or member.model is None):
             return member
-        return replace(member, loss=best + (self._lag(member.family) if fresh else 0.0))
+        return replace(member, loss=best + self._lag(member.family))
 
     def _lag(self, family: str) -> float:
-        """By how much a family's best model lost more than the best of all before the change; 0 when it had none.
+        """By how much a family's best model lost more than the best of all when the turn began; 0 when it had none.
 
-        In regression alone: what is no line is no line after a change either. Classes that are told apart by few rows are
-        another matter: what was best on thousands is often not best on hundreds.
+        After a change in regression alone: what is no line is no line after it either. Classes that are told apart by few
+        rows are another matter: what was best on thousands is often not best on hundreds.
         """
-        if not self.regression:
+        if self.changed and not self.regression:
             return 0.0
         known = [(m.family, m.loss) for m in self.before.members if m.loss is not None and m.model is not None]
         own = [loss for name, loss in known if name == family]
