@@ -11,7 +11,7 @@ import streamlit as st
 from core import plots, ui, words
 from core.errors import ContinualError
 from core.records import ProjectInfo
-from core.services import jobs, live, monitoring, projects
+from core.services import jobs, live, monitoring, streams
 from core.services.monitoring import Overview
 
 SHOWN_EVENTS = 12
@@ -88,7 +88,7 @@ def create_sample(ctx: ui.Context) -> None:
     """Make the sample project, start its live run, and go and watch it."""
     with st.status("Creating the sample project", expanded=True) as status:
         try:
-            project = projects.create_sample_project(ctx.ws, by=ctx.user.name, now=datetime.now(UTC))
+            project = streams.create_sample_project(ctx.ws, by=ctx.user.name, now=datetime.now(UTC))
             st.caption(f"{project.rows:,} rows stored; starting the live run")
             live.start_live(ctx.ws, project, by=ctx.user.name, now=datetime.now(UTC))
         except ContinualError as error:

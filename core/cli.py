@@ -128,10 +128,10 @@ def _migrate(args: argparse.Namespace) -> int:
 
 def _demo(args: argparse.Namespace) -> int:
     from core import loop
-    from core.services import live, projects
+    from core.services import live, projects, streams
 
     ws = _open()
-    project = projects.create_sample_project(ws, by=BY, now=_now(), name=args.name)
+    project = streams.create_sample_project(ws, by=BY, now=_now(), name=args.name)
     loop.run_cycle(ws, project.id, cause="cli", now=_now(), by=BY)
     run = live.start_live(ws, projects.project_by_id(ws, project.id), by=BY, now=_now(), seconds_per_batch=0.0)
     told = 0
@@ -241,12 +241,12 @@ def _projects_list(args: argparse.Namespace) -> int:
 
 
 def _projects_create(args: argparse.Namespace) -> int:
-    from core.services import ingest, projects
+    from core.services import ingest, projects, streams
 
     ws = _open()
     now = _now()
     if args.sample:
-        project = projects.create_sample_project(
+        project = streams.create_sample_project(
             ws, by=BY, now=now, name=args.name, sample=args.sample, policy=args.policy or "balanced"
         )
     else:

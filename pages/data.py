@@ -13,7 +13,7 @@ import streamlit as st
 from core import ui, words
 from core.errors import ContinualError
 from core.records import BatchInfo, FeatureKind, FeatureSchema, ProjectInfo
-from core.services import ingest, projects
+from core.services import ingest, projects, streams
 from core.services.inventory import inventory
 
 if TYPE_CHECKING:
@@ -722,7 +722,7 @@ def sample_form(ctx: ui.Context) -> None:
         return
     try:
         with st.status("Storing the first 1,000 rows") as status:
-            made = projects.create_sample_project(ctx.ws, by=ctx.user.name, now=ctx.now, name=name)
+            made = streams.create_sample_project(ctx.ws, by=ctx.user.name, now=ctx.now, name=name)
             status.update(label=f"Project {ui.plain(made.name)} holds {ui.counted(made.rows, 'row')}", state="complete")
     except ContinualError as error:
         ui.error_box(error)

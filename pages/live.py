@@ -8,14 +8,29 @@ from typing import Any
 import streamlit as st
 
 from core import plots, ui, words
+from core.data.synthetic import DRIFT_KINDS, DRIFT_SHAPES
 from core.errors import ContinualError
+from core.learning.policy import POLICIES
 from core.records import CycleReport, ProjectInfo
-from core.services import jobs, live, monitoring
+from core.services import jobs, live, monitoring, streams
 from core.services.live import SPEEDS, LiveInfo
 
 SHOWN = {"playing": "Playing", "paused": "Paused", "stopped": "Stopped", "done": "All rows played", "failed": "Failed"}
 ICONS = {"promoted": "▲", "refreshed": "↻", "rolled_back": "▼", "rejected": "✕", "shadowed": "◐", "failed": "✕"}
 FEED = 40
+TASKS = {"classes": "binary", "values": "regression"}
+STREAMS = {
+    "insects": "Insects, six kinds (real)",
+    "classes": "Generated, two classes",
+    "values": "Generated, a value to predict",
+}
+DRIFTS = {
+    "none": "No drift",
+    "mean_shift": "Features move",
+    "scale": "Features spread",
+    "label_flip": "Labels turn round",
+    "concept_rotation": "The rule turns",
+}
 RACES = ("retrain", "promoted", "refreshed")
 
 
@@ -68,6 +83,56 @@ def controls(ctx: ui.Context, project: ProjectInfo, run: LiveInfo | None) -> Non
     if st.button("Stop", icon=":material/stop:", disabled=closed, help=help or "The rows that are stored stay."):
         live.set_live_status(ctx.ws, run.id, "stopped", by=ctx.user.name, now=datetime.now(UTC))
         st.rerun()
+
+
+def another(ctx: ui.Context) -> None:
+    """Another stream, drift and policy: a project of its own, playing at once."""
+    with st.form("another", border=False), ui.grid(columns=3):
+        stream = st.selectbox("Stream", list(STREAMS), format_func=lambda k: STREAMS[k], key="n-stream")
+        drift = st.selectbox(
+            "Drift", ["none", *DRIFT_KINDS], index=4, format_func=lambda k: DRIFTS[k], key="n-drift",
+            help="Of generated rows only: what happens in the samples is what happened.",
+        )  # fmt: skip
+        shape = st.selectbox("How it comes", list(DRIFT_SHAPES), format_func=str.capitalize, key="n-shape")
+        size = st.slider(
+            "Size", 0.1, 3.0, 1.0, 0.1, key="n-size",
+            help="Standard deviations, or right angles that the rule turns; at most 1 counts for turned labels.",
+        )  # fmt: skip
+        policy = st.selectbox("Policy", list(POLICIES), index=list(POLICIES).index("balanced"), key="n-policy")
+        name = st.text_input("Name of the project", max_chars=60, key="n-name", placeholder="made from the choices")
+        sent = st.form_submit_button(
+            "Create and play", type="primary", icon=":material/play_circle:", disabled=not ctx.may("operator"),
+            help=ctx.why_not("operator"),
+        )  # fmt: skip
+    if not sent:
+        return
+    described = described_stream(stream, drift, shape, size)
+    label = DRIFTS[drift] if stream in TASKS else STREAMS[stream]
+    now = datetime.now(UTC)
+    try:
+        with st.status("Creating the project") as status:
+            chosen = name.strip() or f"{label}, {shape}, {policy} {now:%d %b %H%M%S}"
+            project = streams.create_stream_project(
+                ctx.ws, described, name=chosen, policy=policy, by=ctx.user.name, now=now
+            )
+            live.start_live(ctx.ws, project, by=ctx.user.name, now=now)
+            status.update(label="Ready", state="complete")
+    except ContinualError as error:
+        ui.error_box(error)
+        return
+    wake(ctx)
+    ui.choose_project(project.slug)
+    st.rerun()
+
+
+def described_stream(stream: str, drift: str, shape: str, size: float) -> dict[str, Any]:
+    """The choices as a project remembers them."""
+    if stream not in TASKS:
+        return {"sample": stream}
+    change = None
+    if drift != "none":
+        change = {"kind": drift, "shape": shape, "size": min(size, 1.0) if drift == "label_flip" else size, "at": 0.35}
+    return {"sample": streams.GENERATED, "stream": {"task": TASKS[stream], "seed": 7, "drift": change}}
 
 
 def wake(ctx: ui.Context) -> None:
@@ -213,10 +278,9 @@ def show(ctx: ui.Context) -> None:
             pass
         ui.empty(
             "Nothing to play yet.",
-            "The sample project shows the whole loop in about two minutes.",
-            page="",
-            action="Create it on Home",
+            "Choose a stream, what shall happen to it, and the policy that has to cope; it takes about two minutes.",
         )
+        another(ctx)
         return
     project = ctx.project
     run = live.latest_live(ctx.ws, project.id)
@@ -228,7 +292,7 @@ def show(ctx: ui.Context) -> None:
                 ui.error_box(error)
     if project.source != "sample":
         ui.empty(
-            "This project was not made from a sample.",
+            "This project was not made from a stream.",
             "Its own rows come by Data, API or command line; Home shows their course.",
             page="",
             action="Open Home",
@@ -237,6 +301,8 @@ def show(ctx: ui.Context) -> None:
         ui.empty("Ready to play.", "Press Play: the rest of the sample arrives batch by batch through the real loop.")
     else:
         stage(ctx, project.id)
+    with st.expander("Another stream, drift or policy", icon=":material/tune:"):
+        another(ctx)
 
 
 show(ui.start_page("Live", choose_project=True))

@@ -1,4 +1,4 @@
-"""Live runs: the rest of a sample played batch by batch through the real loop.
+"""Live runs: the rest of a project's stream played batch by batch through the real loop.
 
 A run is a stored row that a worker advances (`core.loop.advance_live`); pages only show it and change its status.
 """
@@ -12,10 +12,9 @@ from typing import Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from core.data.samples import SAMPLES
 from core.errors import BadInput, Conflict, NotFound
 from core.records import ProjectInfo
-from core.services import ingest
+from core.services import ingest, streams
 from core.storage import audit, queries
 from core.storage.tables import Batch, LiveRun
 from core.storage.workspace import Workspace
@@ -81,12 +80,8 @@ def start_live(
         BadInput: the project was not made from a sample, or every row of it is stored.
         Conflict: a run is under way.
     """
-    sample = (project.generator or {}).get("sample")
-    if sample not in SAMPLES:
-        raise BadInput(
-            f"Project '{project.slug}' was not made from a sample, so there is nothing to play. Create the sample project on Home."
-        )
-    total = len(ingest.read_sample(sample))
+    stream = streams.stream_of(project.generator)
+    sample, total = str((project.generator or {})["sample"]), len(stream.frame)
     if project.rows >= total:
         raise BadInput(
             f"All {total:,} rows of the sample are stored in '{project.slug}'. Create another sample project to see it again."
@@ -103,7 +98,7 @@ def start_live(
             sample=sample,
             position=_stored_rows(session, project.id),
             total=total,
-            batch_rows=batch_rows or SAMPLES[sample].batch_rows,
+            batch_rows=batch_rows or stream.batch_rows,
             seconds_per_batch=seconds_per_batch,
             created_at=now,
             next_at=now,
@@ -168,7 +163,8 @@ def store_next(ws: Workspace, run_id: int, *, now: datetime) -> tuple[LiveInfo, 
         project = queries.project_info(session, queries.project_row(session, run.project_id))
     if run.status != "playing":
         return run, False
-    frame = ingest.read_sample(run.sample)
+    stream = streams.stream_of(project.generator)
+    frame = stream.frame
     stop = min(run.position + run.batch_rows, run.total)
     if run.position >= stop:
         return _end(ws, run_id, "done"), False
@@ -181,7 +177,7 @@ def store_next(ws: Workspace, run_id: int, *, now: datetime) -> tuple[LiveInfo, 
 
     rows = frame.iloc[run.position : stop].reset_index(drop=True)
     ingest.ingest_frame(
-        ws, project, rows, origin=f"{run.sample} rows {run.position + 1}-{stop}", by="live", now=now, also=advance
+        ws, project, rows, origin=f"{stream.name} rows {run.position + 1}-{stop}", by="live", now=now, also=advance
     )
     with ws.database.read() as session:
         return _info(_row(session, run_id)), True

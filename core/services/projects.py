@@ -12,7 +12,6 @@ from typing import Any
 
 from sqlalchemy import select
 
-from core.data.samples import SAMPLES, sample_path
 from core.errors import BadInput, Conflict, NotFound
 from core.learning.policy import policy_named, policy_to_document
 from core.records import Policy, ProjectInfo, Task, to_document
@@ -148,34 +147,6 @@ def for_task(policy: Policy, task: Task) -> Policy:
     if task != "regression" and policy.metric in regression_metrics:
         return dataclasses.replace(policy, metric="accuracy")
     return policy
-
-
-def create_sample_project(
-    ws: Workspace, *, by: str, now: datetime, name: str = "Insects", sample: str = "insects", policy: str = "balanced"
-) -> ProjectInfo:
-    """A project with the first rows of a bundled sample as its first batch; the rest is for the Live page."""
-    import dataclasses
-
-    from core.services import ingest
-
-    spec = SAMPLES[sample]
-    chosen = dataclasses.replace(policy_named(policy), threshold=spec.threshold)
-    project = create_project(ws, name, source="sample", by=by, now=now, policy=chosen, generator={"sample": sample})
-    frame = ingest.read_sample(sample).iloc[: spec.warm_up_rows]
-    try:
-        ingest.ingest_frame(
-            ws,
-            project,
-            frame,
-            origin=f"{sample_path(sample).name} rows 1-{len(frame)}",
-            by=by,
-            now=now,
-            target=spec.target,
-        )
-    except BaseException:
-        delete_project(ws, project, by=by, now=now)
-        raise
-    return project_by_id(ws, project.id)
 
 
 def rename_project(ws: Workspace, project: ProjectInfo, name: str, *, by: str, now: datetime) -> ProjectInfo:

@@ -1,4 +1,4 @@
-"""What a person does with models: import one of their own, compare two, promote one, go back.
+"""What a person does with models: import one of their own, compare two, try one in the shadow, promote one, go back.
 
 The loop's own race is `core.learning`; both meet in the registry.
 """
@@ -6,9 +6,10 @@ The loop's own race is `core.learning`; both meet in the registry.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from loguru import logger
 from sqlalchemy import select
@@ -18,13 +19,14 @@ from core.errors import BadInput, Busy, Conflict, NotEnoughRows
 from core.records import ROW_TIME, Comparison, FeatureSchema, ModelVersion, ProjectInfo, Score
 from core.services import sandbox, serving
 from core.services.sandbox import ImportReport
-from core.storage import audit, history, registry
+from core.storage import audit, history, queries, registry
 from core.storage.artefacts import loads
-from core.storage.tables import Lease, ModelRow
+from core.storage.tables import AuditEntry, Cycle, Lease, ModelRow
 from core.storage.workspace import Workspace
 
 CHECK_ROWS = 500  # newest labelled rows that an imported model has to answer
 COMPARE_ROWS = 2_000
+SHADOW_STARTED, SHADOW_ENDED = "shadow started", "shadow ended"  # in the audit
 DEFAULT_MAX_BYTES = 200 * 1024 * 1024
 
 
@@ -69,7 +71,8 @@ def import_challenger(
     model = loads(data, approved=checked.untrusted)
 
     def beside(session: Session) -> None:
-        _refuse_while_checked(session, project.id, now)
+        # a check that races has given the next version's number away already
+        _refuse_while_checked(session, project.id, now, "Import the model")
         after = {"file": path.name, "approved": list(checked.untrusted), "checked_on": checked.n}
         audit.record(session, who=by, what="model imported", project_id=project.id, after=after, now=now)
 
@@ -104,11 +107,11 @@ def _schema_of(project: ProjectInfo) -> FeatureSchema:
     return project.schema
 
 
-def _refuse_while_checked(session: Session, project_id: int, now: datetime) -> None:
-    """A check that races has given the next version's number away already."""
+def _refuse_while_checked(session: Session, project_id: int, now: datetime, what: str) -> None:
+    """A check under way began before this change, and would overwrite it at its end."""
     until = session.scalar(select(Lease.expires_at).where(Lease.name == f"project:{project_id}"))
     if until is not None and until > now:
-        raise Busy("A check of this project is under way. Import the model when it has ended, in a minute at most.")
+        raise Busy(f"A check of this project is under way. {what} when it has ended, in a minute at most.")
 
 
 def _kind_of(model: Any) -> str:
@@ -220,7 +223,7 @@ def _unseen_rows(
 
 
 def promote(ws: Workspace, project: ProjectInfo, version: int, *, reason: str, by: str, now: datetime) -> None:
-    """Let a version serve, by hand; every process serves it within 2 s.
+    """Let a version serve, by hand; every process serves it within 2 s. In the shadow, it leaves the shadow.
 
     Raises:
         NotFound: no such version.
@@ -254,8 +257,7 @@ def rollback(ws: Workspace, project: ProjectInfo, *, reason: str, by: str, now: 
 def _let_serve(
     ws: Workspace, project: ProjectInfo, version: int, *, event: str, reason: str, by: str, now: datetime
 ) -> None:
-    if not reason.strip():
-        raise BadInput("A reason is expected: it stands in the audit beside your name. Write one sentence.")
+    _need(reason)
     with ws.database.write() as session:
         before = registry.serving_version(session, project.id)
         if before is not None and before[0] == version:
@@ -263,6 +265,9 @@ def _let_serve(
         registry.record_event(
             session, project.id, version, event=event, by=by, reason=reason.strip(), cycle_id=None, now=now
         )
+        row = queries.project_row(session, project.id)
+        if row.shadow_version == version:
+            row.shadow_version = None
         audit.record(
             session,
             who=by,
@@ -274,3 +279,138 @@ def _let_serve(
         )
     logger.info("{event} by hand: v{version}", event=event, version=version)
     registry.sync_mlflow_apart(ws, project.id)
+
+
+def _need(reason: str) -> None:
+    if not reason.strip():
+        raise BadInput("A reason is expected: it stands in the audit beside your name. Write one sentence.")
+
+
+# --- in the shadow ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowStanding:
+    """How the version in the champion's shadow does, after the newest finished cycle."""
+
+    version: int
+    state: Literal["better", "worse", "unknown"]  # significantly so, row by row; unknown = cannot tell yet
+    rows: int = 0  # labelled rows that both answered
+    wins: int = 0  # of these, rows that only it has right (regression: is nearer)
+    losses: int = 0
+    p: float | None = None  # two-sided exact McNemar; None before any row on which only one of them is right
+    answered: int = 0  # new rows that both answered, labelled or not
+    agreed: int = 0  # of these, rows with the same answer
+    wanted: int | None = None  # labelled rows after which the loop itself decides; None = a person does
+    since: datetime | None = None
+    by: str = ""  # who put it there; "loop" for the loop itself
+    reason: str = ""
+
+
+def shadow(ws: Workspace, project: ProjectInfo, version: int, *, reason: str, by: str, now: datetime) -> None:
+    """Let a version answer every new batch beside the champion, without serving. Another one in the shadow leaves it.
+
+    Raises:
+        NotFound: no such version.
+        StorageError: its artefact cannot be loaded.
+        Conflict: it serves, stands in the shadow already, or nothing serves that it could stand beside.
+        BadInput: no reason.
+        Busy: a check of the project is under way.
+    """
+    _need(reason)
+    registry.load_model(ws, project.id, version)  # what cannot be loaded would fail every cycle
+    with ws.database.write() as session:
+        _refuse_while_checked(session, project.id, now, "Try it in the shadow")
+        serving_now = registry.serving_version(session, project.id)
+        if serving_now is None:
+            raise Conflict(
+                f"'{project.slug}' has no champion yet that v{version} could stand beside. Promote a version."
+            )
+        if serving_now[0] == version:
+            raise Conflict(f"v{version} of '{project.slug}' serves: its own shadow would tell nothing. Choose another.")
+        row = queries.project_row(session, project.id)
+        if row.shadow_version == version:
+            raise Conflict(f"v{version} of '{project.slug}' is in the shadow already.")
+        before = {"shadow": row.shadow_version}
+        row.shadow_version = version
+        after = {"shadow": version, "reason": reason.strip()}
+        audit.record(session, who=by, what=SHADOW_STARTED, project_id=project.id, before=before, after=after, now=now)
+    logger.info("in the shadow by hand: v{version}", version=version)
+
+
+def end_shadow(ws: Workspace, project: ProjectInfo, *, reason: str, by: str, now: datetime) -> int:
+    """Take the version out of the champion's shadow; returns its number.
+
+    Raises:
+        Conflict: none is there.
+        BadInput: no reason.
+        Busy: a check of the project is under way.
+    """
+    _need(reason)
+    with ws.database.write() as session:
+        _refuse_while_checked(session, project.id, now, "End the shadow")
+        row = queries.project_row(session, project.id)
+        version = row.shadow_version
+        if version is None:
+            raise Conflict(f"No version of '{project.slug}' is in the shadow.")
+        row.shadow_version = None
+        before, after = {"shadow": version}, {"shadow": None, "reason": reason.strip()}
+        audit.record(session, who=by, what=SHADOW_ENDED, project_id=project.id, before=before, after=after, now=now)
+    logger.info("out of the shadow by hand: v{version}", version=version)
+    return version
+
+
+def shadow_standing(ws: Workspace, project: ProjectInfo) -> ShadowStanding | None:
+    """The record of the version in the shadow; None when there is none."""
+    from core.learning.policy import MCNEMAR_ALPHA
+    from core.performance.realised import mcnemar_exact
+
+    version = project.shadow
+    if version is None or version == project.champion:
+        return None
+    with ws.database.read() as session:
+        told = session.scalar(
+            select(Cycle.shadow)
+            .where(Cycle.project_id == project.id, Cycle.status == "done")
+            .order_by(Cycle.id.desc())
+            .limit(1)
+        )
+        since, by, reason = _shadow_began(session, project.id, version)
+    counts = told if told is not None and told["version"] == version else {}
+    wins, losses = counts.get("wins", 0), counts.get("losses", 0)
+    p = mcnemar_exact(wins, losses) if wins + losses else None
+    clear = p is not None and p < MCNEMAR_ALPHA
+    return ShadowStanding(
+        version=version,
+        state=("better" if wins > losses else "worse") if clear else "unknown",
+        rows=counts.get("rows", 0),
+        wins=wins,
+        losses=losses,
+        p=p,
+        answered=counts.get("answered", 0),
+        agreed=counts.get("agreed", 0),
+        wanted=project.policy.shadow_rows or None,
+        since=since,
+        by=by,
+        reason=reason,
+    )
+
+
+def _shadow_began(session: Session, project_id: int, version: int) -> tuple[datetime | None, str, str]:
+    """When a version last came into the shadow, who put it there, and why."""
+    by_hand = session.scalars(
+        select(AuditEntry)
+        .where(AuditEntry.project_id == project_id, AuditEntry.what == SHADOW_STARTED)
+        .order_by(AuditEntry.id.desc())
+        .limit(1)
+    ).first()
+    cycle = session.scalars(
+        select(Cycle)
+        .where(Cycle.project_id == project_id, Cycle.outcome == "shadowed", Cycle.challenger == version)
+        .order_by(Cycle.id.desc())
+        .limit(1)
+    ).first()
+    found = [(cycle.started_at, "loop", cycle.reason or "")] if cycle is not None else []
+    if by_hand is not None and (by_hand.after or {}).get("shadow") == version:
+        found.append((by_hand.at, by_hand.who, (by_hand.after or {}).get("reason", "")))
+    return max(found, key=lambda f: f[0], default=(None, "", ""))

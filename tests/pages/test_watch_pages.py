@@ -13,7 +13,7 @@ from sqlalchemy import select
 from core import loop, ui
 from core.learning.policy import policy_named
 from core.records import EstimatePoint, Score
-from core.services import ingest, jobs, live, monitoring, projects
+from core.services import ingest, jobs, live, monitoring, projects, streams
 from core.settings import get_settings
 from core.storage.tables import PerformanceRun
 from core.storage.workspace import Workspace
@@ -47,7 +47,7 @@ def test_the_watch_pages_say_what_to_do_when_there_is_nothing(empty: Workspace) 
     projects.create_project(empty, "Void", source="file", by="test", now=BEGAN)
     assert "No drift check yet." in text_of(open_page("drift"))
     assert "No measurement yet." in text_of(open_page("performance"))
-    assert "was not made from a sample" in text_of(open_page("live"))
+    assert "was not made from a stream" in text_of(open_page("live"))
     assert "**No model serves yet.** Store labelled rows first." in text_of(visit_as("ada"))
 
 
@@ -332,7 +332,7 @@ def test_regression_has_its_own_metrics_and_no_confusion(empty: Workspace) -> No
 @pytest.fixture
 def sample(empty: Workspace) -> Workspace:
     """The sample project with its run, before the first turn."""
-    project = projects.create_sample_project(empty, by="ada", now=BEGAN)
+    project = streams.create_sample_project(empty, by="ada", now=BEGAN)
     live.start_live(empty, project, by="ada", now=BEGAN)
     return empty
 
@@ -354,6 +354,29 @@ def test_live_is_paused_played_and_stopped_from_any_tab(sample: Workspace, monke
     click(here.run(), "Stop")
     assert run_of(sample).status == "stopped"
     assert "Stopped" in text_of(there.run())
+
+
+def test_another_stream_drift_and_policy_are_chosen_and_play_at_once(
+    sample: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.services.jobs.start_worker", lambda ws: None)
+    at = open_page("live")
+    at.selectbox(key="n-stream").set_value("values")
+    at.selectbox(key="n-drift").set_value("concept_rotation")
+    at.selectbox(key="n-shape").set_value("recurring")
+    at.selectbox(key="n-policy").set_value("fast")
+    at.text_input(key="n-name").set_value("Turning values")
+    click(at, "Create and play")
+    assert not at.exception
+    made = projects.get_project(sample, "turning-values")
+    assert (made.task, made.policy.name, made.policy.metric, made.rows) == ("regression", "fast", "r2", 1_000)
+    assert made.generator is not None and made.generator["stream"]["drift"]["shape"] == "recurring"
+    run = live.latest_live(sample, made.id)
+    assert run is not None and (run.status, run.total) == ("playing", streams.ROWS)
+    stored, left = live.store_next(sample, run.id, now=BEGAN)
+    assert left and stored.position == 1_500
+    closed_to = open_page("live", "vera")
+    assert closed(closed_to, "Create and play")
 
 
 def test_the_speed_that_is_chosen_is_stored(sample: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,158 @@
+"""The matrix of forgetting: what the champion knew of each regime when each one ended, and what it knows now."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from core.drift import words
+from core.plots.theme import SMALL, Palette, figure, mixed
+from core.records import Memory
+
+LEAST_SPAN = 0.2  # of scores between the lightest and the deepest cell
+ROW = 44  # pixels a line takes
+Z_95 = 1.96
+
+
+def memory_matrix(found: Memory, *, colors: Palette, height: int | None = None) -> go.Figure:
+    """A line for the end of each regime and one for now, a column a regime; the deeper, the better it is known.
+
+    Cells on the regime's own end are framed; the last line adds how far its score is from there. What was not met yet is blank.
+
+    Raises:
+        ValueError: nothing was scored.
+    """
+    scored = [value for line in found.matrix for value in line if value is not None]
+    if not scored:
+        raise ValueError("No regime was scored: there is nothing to draw.")
+    numbers = [int(r["number"]) for r in found.regimes]
+    ends = [_ended(line) for line in found.matrix[:-1]]
+    then = {j: found.matrix[i][j] for i, j in enumerate(ends) if j is not None}
+    low, high = min(scored), max(scored)
+    middle, span = (low + high) / 2, max(high - low, LEAST_SPAN)
+    lines = [f"end of {numbers[j]}" if j is not None else "earlier" for j in ends] + ["<b>now</b>"]
+    k, n = len(numbers), len(lines)
+    sign = -1.0 if found.metric == "mae" else 1.0
+    depth = [[None if v is None else 0.5 + sign * (v - middle) / span for v in line] for line in found.matrix]
+    light, deep = (
+        mixed(colors.current, colors.page, s) for s in ((0.06, 0.9) if colors.mode == "light" else (0.1, 0.5))
+    )
+    fig = figure(colors, height=height or 62 + ROW * n, top=6, bottom=50, hover="closest")
+    fig.add_heatmap(
+        z=depth, x=list(range(k)), y=list(range(n)), zmin=0, zmax=1, xgap=2, ygap=2, showscale=False, hoverongaps=False,
+        colorscale=[[0, light], [1, deep]],
+        customdata=[[_hover(found, lines[i], j, value, then.get(j) if i == n - 1 else None)
+                     for j, value in enumerate(line)] for i, line in enumerate(found.matrix)],
+        hovertemplate="%{customdata}<extra></extra>",
+    )  # fmt: skip
+    written = []
+    for i, line in enumerate(found.matrix):
+        for j, value in enumerate(line):
+            if value is None:
+                continue
+            ground = mixed(deep, light, min(max(depth[i][j] or 0.0, 0.0), 1.0))
+            text = f"<b>{value:.2f}</b>" if i == n - 1 else f"{value:.2f}"
+            before = then.get(j)
+            if i == n - 1 and before is not None:
+                text += f"<br><span style='font-size:11px'>{signed(value - before)}</span>"
+            font = {"size": SMALL, "color": _ink(ground, colors)}
+            written.append({"x": j, "y": i, "showarrow": False, "font": font, "text": text})
+    fig.layout.annotations = written
+    for i, at in enumerate(ends):
+        if at is not None:
+            fig.add_shape(
+                type="rect", x0=at - 0.5, x1=at + 0.5, y0=i - 0.5, y1=i + 0.5, line={"color": colors.text, "width": 1.4}
+            )
+    fig.update_xaxes(
+        tickvals=list(range(k)), ticktext=[f"{r['number']}<br>{r['row']:,}" for r in found.regimes], tickangle=0,
+        showline=False, range=[-0.52, k - 0.48],
+        title={"text": "regime and its first row", "font": {"size": SMALL, "color": colors.muted}, "standoff": 4},
+    )  # fmt: skip
+    fig.update_yaxes(
+        tickvals=list(range(n)),
+        ticktext=lines,
+        showgrid=False,
+        range=[n - 0.48, -0.52],
+        tickfont={"color": colors.text},
+    )
+    return fig
+
+
+def memory_finding(found: Memory) -> str:
+    """What the matrix says in a sentence, with backward transfer."""
+    past = [r for r in found.regimes if r is not found.regimes[-1]]
+    if found.bwt is None or not past:
+        return "One regime so far: there is nothing to forget yet"
+    transfer = f"Backward transfer {signed(found.bwt)}"
+    before = f"what was before row {found.regimes[-1]['row']:,}"
+    doubt = _doubt(found)
+    if found.bwt < -doubt:
+        return f"{transfer}: it forgets {before}"
+    if found.bwt > doubt:
+        return f"{transfer}: it knows {before} better than it did then"
+    return f"{transfer}: it still knows {before}"
+
+
+def memory_alt(found: Memory) -> str:
+    """The figures for those who do not see the chart: each regime then and now."""
+    then = {j: line[j] for line in found.matrix[:-1] if (j := _ended(line)) is not None}
+    told = []
+    for j, (regime, now) in enumerate(zip(found.regimes, found.matrix[-1], strict=True)):
+        before, after = then.get(j), "not scored" if now is None else f"{now:.2f} now"
+        told.append(f"regime {regime['number']}: {f'{before:.2f} at its end, ' if before is not None else ''}{after}")
+    return f"{words.listed(told, at_most=len(told))}"
+
+
+def signed(value: float) -> str:
+    """A difference of scores: +0.04, −0.56."""
+    return "0.00" if abs(value) < 0.005 else f"{value:+.2f}".replace("-", "−")
+
+
+def _ended(line: Sequence[float | None]) -> int | None:
+    """The column of the regime at whose end a line was measured: its newest one."""
+    return max((j for j, value in enumerate(line) if value is not None), default=None)
+
+
+def _doubt(found: Memory) -> float:
+    """How far from 0 backward transfer may lie by chance (95 %); for errors, whose spread is not kept, a twentieth.
+
+    Two shares of the same rows, taken as independent: they go together, so this is rather too wide.
+    """
+    then = {j: line[j] for line in found.matrix[:-1] if (j := _ended(line)) is not None}
+    now = found.matrix[-1]
+    pairs = [(a, now[j], int(found.regimes[j]["n"])) for j, a in then.items()]
+    known = [(a, b, n) for a, b, n in pairs if a is not None and b is not None and n]
+    if found.metric == "mae" or not known:
+        return 0.05
+    spread = math.fsum((a * (1 - a) + b * (1 - b)) / n for a, b, n in known)
+    return Z_95 * math.sqrt(spread) / len(known)
+
+
+def _hover(found: Memory, line: str, j: int, value: float | None, then: float | None) -> str:
+    regime = found.regimes[j]
+    if value is None:
+        return ""
+    name = "mean absolute error in spreads of the target" if found.metric == "mae" else "accuracy"
+    since = f", {signed(value - then)} since its end" if then is not None else ""
+    return f"<b>{value:.3f}</b> {name}{since}<br>{words.counted(int(regime['n']), 'frozen row')} of regime {regime['number']}, {line}"
+
+
+def _ink(ground: str, colors: Palette) -> str:
+    """The one of text and white that stands out more."""
+    inks: list[Any] = [colors.text, "#FFFFFF"]
+    return str(max(inks, key=lambda ink: _contrast(ink, ground)))
+
+
+def _contrast(a: str, b: str) -> float:
+    """WCAG contrast of two `#RRGGBB` colours."""
+    first, second = sorted((_luminance(a), _luminance(b)))
+    return (second + 0.05) / (first + 0.05)
+
+
+def _luminance(color: str) -> float:
+    parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
