@@ -8,7 +8,7 @@ import streamlit as st
 
 from core import plots, ui
 from core.records import Candidate, CycleReport, ProjectInfo
-from core.services import inventory
+from core.services import inventory, jobs
 
 RACES = 100  # how many earlier races the picker offers
 
@@ -25,6 +25,18 @@ def start_race(ctx: ui.Context, project: ProjectInfo) -> None:
         help=ctx.why_not("operator"),
     ):
         st.session_state["job"] = ui.request_cycle(ctx, force=True)
+
+
+@st.fragment(run_every="1s")
+def running(ctx: ui.Context, job_id: str) -> None:
+    """A race that somebody else started, as it runs; the page is drawn anew when it has ended."""
+    ui.gate_again(ctx)
+    info = jobs.get_job(ctx.ws, job_id)
+    if info.status not in ("queued", "running"):
+        st.rerun()
+    said = "Waiting for a worker" if info.status == "queued" else (info.stage or "Measuring")
+    asked = f", asked by {ui.plain(info.requested_by)}" if info.requested_by else ""
+    st.progress(min(max(info.share or 0.0, 0.0), 1.0), text=f"**Under way{asked}**: {ui.plain(said)}")
 
 
 def headline(race: CycleReport) -> tuple[str, str, str]:
@@ -158,6 +170,8 @@ def main() -> None:
         ui.follow_job(ctx, job)
         st.query_params.pop("cycle", None)  # the race that has just ended is what was asked for
         project = ctx.refreshed()
+    if (under_way := jobs.running_cycle(ctx.ws, project.id)) is not None:
+        running(ctx, under_way.id)
     races = inventory.races(ctx.ws, project.id, limit=RACES)
     if not races:
         if project.labelled:

@@ -466,8 +466,11 @@ class _Turn:
                 seed=self.seed, timed=self.timed,
             )  # fmt: skip
         kind: Literal["promotion", "refresh"] = "promotion" if self._is_news(challenger, state.champion) else "refresh"
-        self.verdict = verdict(self.comparison, self.policy, first=first, kind=kind)
-        if self.verdict.promote and self.policy.shadow_rows and rival is not None:
+        to_shadow = bool(self.policy.shadow_rows) and rival is not None
+        # Into the shadow goes what is right more often; the policy's own gate decides at the end of it.
+        gate = replace(self.policy, gate="held_back") if to_shadow and self.gated else self.policy
+        self.verdict = verdict(self.comparison, gate, first=first, kind=kind)
+        if self.verdict.promote and to_shadow:
             self.state = replace(state, shadow=Shadow(model=challenger, version=version, kind=kind))
             self.outcome = "shadowed"
         elif self.verdict.promote:

@@ -406,7 +406,7 @@ def describe(policy: Policy) -> tuple[str, ...]:
         )
     if policy.shadow_rows > 0:
         lines.append(
-            f"Before it serves, a challenger answers {policy.shadow_rows:,} labelled rows in the shadow of the champion."
+            f"Before it serves, a challenger that is right more often on rows held back answers {policy.shadow_rows:,} labelled rows in the shadow of the champion."
         )
     if policy.archive > 0:
         lines.append(
@@ -670,7 +670,7 @@ POLICIES: dict[str, Policy] = {
         min_new_share=0.0,
         gate="none",
     ),
-    "careful": Policy(name="careful", triggers=_WATCHFUL, new_labels=1000, max_fits=2.0, gate="superior"),
+    "careful": Policy(name="careful", triggers=_WATCHFUL, new_labels=1000, max_fits=2.0, gate="superior", shadow_rows=500),
     "balanced": Policy(name="balanced", triggers=_WATCHFUL),
     "fast": Policy(name="fast", triggers=_WATCHFUL, new_labels=100, max_fits=6.0, gate="none"),
 }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
-from core.services import ingest, inventory, monitoring, projects
+from core.services import ingest, inventory, jobs, monitoring, projects
 from core.settings import get_settings
 from core.storage.workspace import Workspace
 from tests.pages.grown import BEGAN, click, closed, open_page, rows, settle, text_of
@@ -252,3 +254,21 @@ def test_a_file_beyond_the_limit_is_refused(grown: Workspace, monkeypatch: pytes
     at.run()
     click(at, "Predict the file")
     assert "big.csv" in at.error[0].value.replace("\\", "")
+
+
+def test_a_race_that_somebody_else_started_is_seen_as_it_runs(grown: Workspace) -> None:
+    project = projects.get_project(grown, "flies")
+    now = datetime.now(UTC)
+    job = jobs.request_cycle(grown, project.id, cause="api", force=True, by="otto", now=now)
+    assert "Waiting for a worker" in shown_progress(open_page("train"))
+    assert jobs.claim_next(grown, "worker", now) is not None
+    jobs.tell(grown, job, 0.4, "fitting gradient boosting, all rows")
+    said = shown_progress(open_page("train", "vera"))
+    assert "asked by otto" in said and "fitting gradient boosting, all rows" in said
+    jobs.finish(grown, job, {"cycle": None, "outcome": "none"}, now)
+    assert shown_progress(open_page("train")) == ""
+
+
+def shown_progress(at: AppTest) -> str:
+    assert not at.exception
+    return " ".join(str(element.proto.text) for element in at.get("progress"))
