@@ -197,9 +197,10 @@ class Policy:
     families: tuple[str, ...] = ()  # keys of MODEL_FAMILIES; () = the task's default set
     windows: tuple[str, ...] = ()  # "change", "all" or a number of rows; () = each family's own
     min_new_share: float = 0.25  # share of its window that a candidate must not have seen before it is fitted again
-    max_fits: float = 4.0  # fits a batch on average (token bucket); unused ones are saved up to 4 x
+    max_fits: float = 4.0  # fits for every 500 rows that come (token bucket); unused ones are saved up to 4 x
     max_train_rows: int = 50_000  # a window never holds more than the newest of these
     gate: str = "held_back"  # key of GATES: none | held_back | superior
+    hold_out: str = "random"  # which of the newest rows the gate tests on: random | newest
     fit_timeout_s: float = 120.0  # fault guard on one fit
     archive: int = 2  # models of earlier regimes that are kept and asked again; 0 = none
     max_forgetting: float = (

@@ -1,4 +1,7 @@
-"""Which version serves, which served then, is another one better? Promotions and rollbacks by hand, with a reason."""
+"""Which version serves, which served then, where does it come from, what does it remember, is another one better?
+
+Promotions, rollbacks and tries in the shadow by hand, with a reason.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +17,18 @@ import streamlit as st
 from core import plots, ui, words
 from core.errors import ContinualError
 from core.learning.policy import verdict as judge
-from core.records import Comparison, ModelVersion, ProjectInfo
+from core.plots.memory import memory_alt, memory_finding, memory_matrix
+from core.records import BatchInfo, Comparison, ModelVersion, ProjectInfo
+from core.services import lineage
 from core.storage import registry
 
 if TYPE_CHECKING:
-    from core.services.training import ImportReport
+    from core.services.training import ImportReport, ShadowStanding
 
 SHOWN_VERSIONS = 200
 SPANS = 400
 STATES = {"champion": "▲ Champion", "challenger": "◇ Challenger", "previous": "▽ Previous"}
+IN_SHADOW = "◐ Shadow"
 
 
 # --- which one serves -------------------------------------------------------------------------------------------
@@ -31,7 +37,7 @@ STATES = {"champion": "▲ Champion", "challenger": "◇ Challenger", "previous"
 def show_verdict(ctx: ui.Context, project: ProjectInfo, versions: list[ModelVersion], spans: list[Any]) -> None:
     """One sentence: which version serves, since when, why."""
     champion = next((v for v in versions if "champion" in v.aliases), None)
-    rows = [version_line(ctx, v, project.policy.metric) for v in versions]
+    rows = [version_line(ctx, project, v) for v in versions]
     if champion is None or not spans:
         with ui.verdict("unknown", f"**No version serves yet.** {ui.counted(len(versions), 'version')} registered."):
             ui.download_table("The versions as CSV", f"{project.slug}-versions.csv", rows)
@@ -97,13 +103,16 @@ def who_served(ctx: ui.Context, spans: list[Any], day: Any, zone: ZoneInfo) -> s
 # --- the versions -------------------------------------------------------------------------------------------------
 
 
-def version_line(ctx: ui.Context, version: ModelVersion, metric: str) -> dict[str, Any]:
+def version_line(ctx: ui.Context, project: ProjectInfo, version: ModelVersion) -> dict[str, Any]:
     """One version as a line of the table."""
+    states = [STATES[a] for a in version.aliases if a in STATES]
+    if version.version == project.shadow and "champion" not in version.aliases:
+        states.insert(0, IN_SHADOW)
     return {
         "Version": f"v{version.version}",
-        "State": " · ".join(STATES[a] for a in version.aliases if a in STATES) or None,
+        "State": " · ".join(states) or None,
         "Family": version.family,
-        "Score": version.metrics.get(metric),
+        "Score": version.metrics.get(project.policy.metric),
         "Rows": version.n_rows,
         "Made": words.wall(version.created_at, ctx.zone),
         "Promoted": words.wall(version.promoted_at, ctx.zone),
@@ -123,7 +132,7 @@ def show_versions(ctx: ui.Context, project: ProjectInfo, versions: list[ModelVer
         f"Select one to act on it · score: {metric} on the rows it was judged by in its race",
     ):
         chosen = st.dataframe(
-            [version_line(ctx, v, project.policy.metric) for v in versions[:SHOWN_VERSIONS]],
+            [version_line(ctx, project, v) for v in versions[:SHOWN_VERSIONS]],
             hide_index=True,
             row_height=32,
             height="content" if len(versions) <= 8 else 294,
@@ -157,7 +166,7 @@ def show_version(ctx: ui.Context, project: ProjectInfo, version: ModelVersion) -
     )
     with ui.card(
         f"v{version.version}: {made}",
-        f"{'imported' if version.source == 'import' else 'made by the loop'}{span} · data digest {(version.data_digest or 'none')[:12]}",
+        f"{'imported' if version.source == 'import' else 'made by the loop'}{span}",
     ):
         if members:
             st.dataframe(
@@ -201,6 +210,17 @@ def show_version(ctx: ui.Context, project: ProjectInfo, version: ModelVersion) -
                     help=ctx.why_not("operator"),
                 ):
                     promote_dialog(ctx, project, version)
+                if version.version != project.shadow:
+                    allowed = ctx.may("operator") and project.champion is not None
+                    if st.button(
+                        "Try in the shadow",
+                        icon=":material/contrast:",
+                        key="shadow",
+                        disabled=not allowed,
+                        help=ctx.why_not("operator")
+                        or "It answers every new batch beside the champion; nobody gets its answers.",
+                    ):
+                        shadow_dialog(ctx, project, version)
             elif any("previous" in v.aliases for v in all_versions(ctx, project)) and st.button(
                 "Roll back",
                 icon=":material/undo:",
@@ -209,20 +229,324 @@ def show_version(ctx: ui.Context, project: ProjectInfo, version: ModelVersion) -
                 help=ctx.why_not("operator"),
             ):
                 rollback_dialog(ctx, project, version)
-        if version.cycle_id:
-            st.page_link(
-                ui.page_path("automation"),
-                label=f"Why it was let in, or not: cycle {version.cycle_id}",
-                icon=":material/open_in_new:",
-                query_params={"cycle": str(version.cycle_id)},
-            )
-        st.caption(f"sha256 {(version.sha256 or 'none')[:16]}… · MLflow run {(version.run_id or 'none yet')[:12]}")
+        show_lineage(ctx, project, version)
 
 
 def all_versions(ctx: ui.Context, project: ProjectInfo) -> list[ModelVersion]:
     """Versions of the project, newest first."""
     with ctx.ws.database.read() as session:
         return registry.list_versions(session, project.id)
+
+
+# --- where it comes from ------------------------------------------------------------------------------------------
+
+
+def show_lineage(ctx: ui.Context, project: ProjectInfo, version: ModelVersion) -> None:
+    """Batches, cycle, policy and rivals of a version, asked for when somebody opens it."""
+    with st.expander("Where it comes from", icon=":material/account_tree:", key="lineage", on_change="rerun") as opened:
+        if not opened.open:
+            return
+        batches = lineage.batches_of(ctx.ws, project, version.version)
+        found = lineage.parents(ctx.ws, project, version.version)
+        ui.pairs(
+            [
+                ("Could learn from", learnt_from(ctx, version, batches)),
+                ("Made by", made_by(ctx, version, found)),
+                ("Raced against", f"v{found.raced_against}" if found.raced_against else "nobody"),
+                ("Replaced", replaced(ctx, found)),
+                ("Data digest", (version.data_digest or "none")[:16]),
+                ("Artefact", f"sha256 {(version.sha256 or 'none')[:16]}"),
+                ("MLflow run", (version.run_id or "none yet")[:12]),
+            ]
+        )
+        undone = [b for b in batches if b.undone]
+        if undone:
+            numbers = ", ".join(f"{b.number:,}" for b in undone[:5]) + (" and others" if len(undone) > 5 else "")
+            st.warning(
+                f"{ui.counted(len(undone), 'batch', 'batches')} of these, number {numbers}, was undone since: it learnt from rows that no longer count.",
+                icon=":material/warning:",
+            )
+        with st.container(horizontal=True):
+            st.page_link(ui.page_path("data"), label="The batches, on the Data page", icon=":material/database:")
+            if found.cycle_at is not None:
+                st.page_link(
+                    ui.page_path("automation"),
+                    label=f"Cycle {found.cycle_id}",
+                    icon=":material/open_in_new:",
+                    query_params={"cycle": str(found.cycle_id)},
+                )
+            if batches:
+                lines = [batch_line(b) for b in batches]
+                ui.download_table("The batches as CSV", f"{project.slug}-v{version.version}-batches.csv", lines)
+
+
+def learnt_from(ctx: ui.Context, version: ModelVersion, batches: list[BatchInfo]) -> str:
+    """Batches, rows and their span in words."""
+    if version.source == "import":
+        return "not known: it was imported"
+    if not batches:
+        return "no stored batch"
+    first, last = min(b.first_at for b in batches), max(b.last_at for b in batches)
+    named = f"batch {batches[0].number:,}" if len(batches) == 1 else f"{len(batches):,} batches"
+    rows = ui.counted(sum(b.rows for b in batches), "row")
+    return f"{named} of {rows}, {ui.plain(ui.when(first, ctx))} to {ui.plain(ui.when(last, ctx))}"
+
+
+def made_by(ctx: ui.Context, version: ModelVersion, found: lineage.Parents) -> str:
+    """Cycle and policy in words."""
+    if version.source == "import":
+        return f"a person, {ui.plain(ui.when(version.created_at, ctx))}"
+    if found.cycle_at is None:
+        return "a cycle that is not kept"
+    return f"cycle {found.cycle_id}, {ui.plain(ui.when(found.cycle_at, ctx))}, policy {ui.plain(found.policy or 'not kept')}"
+
+
+def replaced(ctx: ui.Context, found: lineage.Parents) -> str:
+    """Whom it replaced when it last began to serve."""
+    if found.replaced_at is None:
+        return "nobody: it never served"
+    if found.replaced is None:
+        return "nobody: it was the first"
+    return f"v{found.replaced}, {ui.plain(ui.when(found.replaced_at, ctx))}"
+
+
+def batch_line(batch: BatchInfo) -> dict[str, Any]:
+    """One batch as a line of a file."""
+    return {
+        "number": batch.number,
+        "origin": batch.origin,
+        "rows": batch.rows,
+        "labelled": batch.labelled,
+        "first_at": batch.first_at,
+        "last_at": batch.last_at,
+        "undone": batch.undone,
+        "sha256": batch.sha256,
+    }
+
+
+def show_clauses_of(ctx: ui.Context, project: ProjectInfo, version: ModelVersion) -> None:
+    """What the verdict on a version said, clause by clause, or why there is none."""
+    found = lineage.parents(ctx.ws, project, version.version)
+    told = found.verdict.clauses if found.verdict is not None else ()
+    name = f"v{version.version}"
+    if not told:
+        with ui.card(*without_clauses(version, found)):
+            pass
+        return
+    assert found.verdict is not None
+    finding = {
+        "promoted": f"{name} was let in: it passed what decides",
+        "refreshed": f"{name} was let in as a refresh: it passed what decides",
+        "shadowed": f"{name} passed what decides, and went into the shadow first",
+        "rejected": f"{name} was rejected: {ui.counted(sum(c.decides and not c.passed for c in told), 'clause')} failed",
+    }.get(
+        found.outcome or "",
+        f"{name} passed {sum(c.passed for c in told if c.decides)} of {sum(c.decides for c in told)} deciding clauses",
+    )
+    against = f" against v{found.raced_against}" if found.raced_against else ""
+    with ui.card(
+        finding,
+        f"The verdict of cycle {found.cycle_id}{against} · grey: told, but policy {ui.plain(found.policy)} does not ask for it",
+    ):
+        ui.clauses(told)
+        st.page_link(
+            ui.page_path("automation"),
+            label=f"Evidence and race: cycle {found.cycle_id}",
+            icon=":material/open_in_new:",
+            query_params={"cycle": str(found.cycle_id)},
+        )
+
+
+def without_clauses(version: ModelVersion, found: lineage.Parents) -> tuple[str, str]:
+    """Why no clause was asked about a version: a finding and a sentence."""
+    name = f"v{version.version}"
+    if version.source == "import":
+        return (
+            f"{name} was imported: no race has judged it",
+            "Compare it with the champion below, or try it in the shadow.",
+        )
+    if found.cycle_at is None:
+        return f"The verdict on {name} is not kept", "Its cycle is gone."
+    if found.outcome in (None, "failed"):
+        return f"No verdict on {name}: its cycle did not end", f"Cycle {found.cycle_id} was interrupted or failed."
+    if found.raced_against is None:
+        return (
+            f"{name} is the first model: there was nothing to beat",
+            f"Made by cycle {found.cycle_id}; clauses compare a challenger with a champion.",
+        )
+    said = found.verdict.reason if found.verdict is not None else "It was not compared with the champion."
+    return (
+        f"No clause was asked about {name}",
+        f"Cycle {found.cycle_id}, policy {ui.plain(found.policy)}: {ui.plain(said)}",
+    )
+
+
+# --- in the shadow ------------------------------------------------------------------------------------------------
+
+
+def show_shadow(ctx: ui.Context, project: ProjectInfo, versions: list[ModelVersion]) -> None:
+    """How the version in the champion's shadow does so far, and what can be done with it."""
+    if project.shadow is None:
+        return
+    from core.services import training
+
+    found = training.shadow_standing(ctx.ws, project)
+    version = next((v for v in versions if v.version == project.shadow), None)
+    if found is None or version is None:
+        return
+    name, champion = f"v{found.version}", f"v{project.champion}"
+    right = "nearer" if project.task == "regression" else "right"
+    with ui.card(
+        shadow_finding(found, champion, right), shadow_caption(ctx, found, champion, right), key="in-the-shadow"
+    ):
+        with ui.tiles():
+            ui.tile("Rows answered", ui.count(found.answered), note=f"beside {champion}")
+            ui.tile(
+                "Same answer",
+                words.share(found.agreed / found.answered if found.answered else None),
+                note=f"{ui.count(found.agreed)} rows",
+                help="Within 1 % of the champion's value." if project.task == "regression" else None,
+            )
+            ui.tile(f"Only {name} {right}", ui.count(found.wins), note=f"of {ui.count(found.rows)} labelled")
+            ui.tile(f"Only {champion} {right}", ui.count(found.losses), note=f"of {ui.count(found.rows)} labelled")
+        with st.container(horizontal=True):
+            if st.button(
+                "Promote",
+                icon=":material/publish:",
+                key="promote-shadow",
+                disabled=not ctx.may("operator"),
+                help=ctx.why_not("operator"),
+            ):
+                promote_dialog(ctx, project, version)
+            if st.button(
+                "End the shadow",
+                icon=":material/close:",
+                key="end-shadow",
+                disabled=not ctx.may("operator"),
+                help=ctx.why_not("operator"),
+            ):
+                end_shadow_dialog(ctx, project, found)
+
+
+def shadow_finding(found: ShadowStanding, champion: str, right: str) -> str:
+    """Whether the version in the shadow is better, as far as that can be told."""
+    begin = f"In the shadow: v{found.version}"
+    if found.rows == 0:
+        return f"{begin} waits for labelled rows"
+    split = f"alone {right} on {ui.count(found.wins)} rows, {champion} alone on {ui.count(found.losses)}"
+    said = {"better": "is better so far", "worse": "is worse so far", "unknown": "cannot be told apart yet"}[
+        found.state
+    ]
+    return f"{begin} {said}, {split}"
+
+
+def shadow_caption(ctx: ui.Context, found: ShadowStanding, champion: str, right: str) -> str:
+    """How sure that is, who put it there, and what happens next."""
+    parts = []
+    if found.p is not None:
+        test = "sign test" if right == "nearer" else "exact McNemar"
+        times = "fewer than 1" if found.p < 0.01 else f"{100 * found.p:.0f}"
+        chance = f"p {'< 0.001' if found.p < 0.001 else f'= {found.p:.3f}'}"
+        parts.append(
+            f"Two equal models would split so unevenly in {times} of 100 cases ({test}, {chance}); the more often "
+            "one looks, the likelier one such look"
+        )
+    elif found.rows:
+        parts.append("On no labelled row is only one of the two " + right)
+    if found.since is not None:
+        who = "the loop" if found.by == "loop" else ui.plain(found.by)
+        parts.append(f"put there by {who} {ui.when(found.since, ctx)}: {ui.plain(found.reason.rstrip('.'))}")
+    parts.append(
+        f"after {ui.counted(found.wanted, 'labelled row')} the loop decides"
+        if found.wanted
+        else f"nobody gets its answers; {champion} serves until somebody promotes it"
+    )
+    return " · ".join(parts)
+
+
+@st.dialog("Try it in the shadow?", icon=":material/contrast:")
+def shadow_dialog(ctx: ui.Context, project: ProjectInfo, version: ModelVersion) -> None:
+    """Name the effect, take a reason, put the version into the champion's shadow."""
+    leaves = f" v{project.shadow} leaves the shadow." if project.shadow is not None else ""
+    wanted = project.policy.shadow_rows
+    ends = (
+        f" By the policy the loop lets it in or lets it go after {ui.counted(wanted, 'labelled row')}; until then only "
+        "a change or somebody by hand starts a race."
+        if wanted
+        else " It stays there until somebody promotes it or ends the shadow; races go on."
+    )
+    st.markdown(
+        f"**v{version.version}** ({ui.plain(version.family)}) answers every new batch beside v{project.champion} from "
+        f"the next check on. Nobody gets its answers; row by row it is counted which of the two was right.{leaves}{ends}"
+    )
+    reason = st.text_input(
+        "Reason, for the audit", max_chars=300, key="shadow-reason", placeholder="e.g. rejected on 100 rows only"
+    )
+    if st.button("Put it into the shadow", type="primary", key="shadow-yes"):
+        from core.services import training
+
+        finish(
+            ctx,
+            f"v{version.version} is in the shadow. To undo: End the shadow.",
+            reason,
+            lambda text: training.shadow(ctx.ws, project, version.version, reason=text, by=ctx.user.name, now=ctx.now),
+        )
+
+
+@st.dialog("End the shadow?", icon=":material/close:")
+def end_shadow_dialog(ctx: ui.Context, project: ProjectInfo, found: ShadowStanding) -> None:
+    """Name the effect, take a reason, take the version out of the champion's shadow."""
+    st.markdown(
+        f"**v{found.version}** answers no more; v{project.champion} goes on serving. Its record over "
+        f"{ui.counted(found.rows, 'labelled row')} stays in the cycles, but a later try begins at 0."
+    )
+    reason = st.text_input(
+        "Reason, for the audit", max_chars=300, key="end-reason", placeholder="e.g. no better after 2,000 rows"
+    )
+    if st.button("End the shadow", type="primary", key="end-yes"):
+        from core.services import training
+
+        finish(
+            ctx,
+            f"v{found.version} left the shadow.",
+            reason,
+            lambda text: training.end_shadow(ctx.ws, project, reason=text, by=ctx.user.name, now=ctx.now),
+        )
+
+
+# --- what it remembers --------------------------------------------------------------------------------------------
+
+
+def show_memory(ctx: ui.Context, project: ProjectInfo) -> None:
+    """The matrix of forgetting of the newest cycle that looked."""
+    found = lineage.newest_memory(ctx.ws, project)
+    if found is None:
+        with ui.card(
+            "What it remembers: nothing to show yet",
+            "Scores on a few rows of every regime that nothing ever learns from",
+        ):
+            st.markdown(
+                "The policy's gate is none: it holds no rows back, so none are set aside for this either."
+                if project.policy.gate == "none"
+                else "Rows are set aside from the batches after the first model; the matrix comes with the next race."
+            )
+        return
+    memory = found.memory
+    rows = sum(int(r["n"]) for r in memory.regimes)
+    what = "Mean absolute error in spreads of the target" if memory.metric == "mae" else "Accuracy"
+    lower = " (lower is better)" if memory.metric == "mae" else ""
+    sign = "error then minus now" if memory.metric == "mae" else "now minus then"
+    with ui.card(
+        memory_finding(memory),
+        f"What it remembers: {what}{lower} on {ui.counted(rows, 'frozen row')} of "
+        f"{ui.counted(len(memory.regimes), 'regime')}, from which nothing ever learns · cycle {found.cycle_id}, "
+        f"{'v' + str(found.version) if found.version else 'the champion'} as now · framed: when that regime ended",
+    ):
+        ui.chart(memory_matrix(memory, colors=ctx.colors), key="memory", alt=memory_alt(memory))
+        st.caption(
+            f"Backward transfer (BWT) is the mean of {sign} over the past regimes: below 0 something was forgotten. "
+            "That is no fault as long as the past does not come back."
+        )
 
 
 @st.dialog("Promote this version?", icon=":material/publish:")
@@ -389,10 +713,7 @@ def show_clauses(ctx: ui.Context, project: ProjectInfo, found: Comparison) -> No
         return
     ui.chart(plots.comparison(found, colors=ctx.colors), key="comparison-chart", alt=ui.interval_text(found.difference))
     said = judge(found, project.policy)
-    for clause in said.clauses:
-        st.markdown(
-            f":material/{'check_circle' if clause.passed else 'cancel'}: {'Pass' if clause.passed else 'Fail'} · {ui.plain(clause.reason)}"
-        )
+    ui.clauses([clause for clause in said.clauses if clause.decides])
     if not said.clauses:
         st.caption(ui.plain(said.reason))
 
@@ -506,6 +827,7 @@ def main() -> None:
             show_import(ctx, project)
         return
     show_verdict(ctx, project, versions, spans)
+    show_shadow(ctx, project, versions)
     if spans:
         show_timeline(ctx, spans)
     left, right = st.columns([1.5, 1])
@@ -514,6 +836,12 @@ def main() -> None:
     with right:
         if chosen is not None:
             show_version(ctx, project, chosen)
+    left, right = st.columns(2)
+    with left:
+        if chosen is not None:
+            show_clauses_of(ctx, project, chosen)
+    with right:
+        show_memory(ctx, project)
     show_comparison(ctx, project, versions)
     show_import(ctx, project)
 

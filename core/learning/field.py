@@ -31,7 +31,6 @@ LEAST_PROBABILITY = 0.02  # a sure mistake costs no more than this says
 AFTER_CHANGE_ROWS = 50  # rows after a change from which losses are measured on them alone
 HOPE_ROWS = 1_000  # rows of a new regime at which its model is trusted to have made up half of what the change cost
 WINDOW_ROWS = 30  # a candidate's window has at least so many rows, else it waits
-SAVED_BATCHES = 4  # fits are saved up for so many batches
 RECURS_AHEAD = 0.02  # loss by which a model of a regime that came back is put before those that start anew
 ARCHIVE_ROWS = 200  # a model that learnt from fewer rows is not kept beyond its regime
 BARRED_ROWS = 5_000  # a candidate whose fit did not end in time is not tried again before so many more labelled rows
@@ -201,7 +200,7 @@ class Field:
         best = None if leader is None else self._hoped(leader)
         members = [self._lent(member, best) for member in members]
         weights = weights_of(members, SHARPNESS[self.regression], fitted_only=False)
-        tokens = min(self.state.tokens + self.policy.max_fits, SAVED_BATCHES * self.policy.max_fits)
+        tokens = self.state.tokens
         shares = [self._share(member) for member in members]
         least = max(self.policy.min_new_share, 1e-9)
         due = [i for i in range(len(members)) if (first or shares[i] >= least) and not self._rests(i, members)]
@@ -375,10 +374,9 @@ def _loss(member: Member) -> float:
     return np.inf if member.loss is None else member.loss
 
 
-def leader_of(committee: Committee) -> tuple[str, float]:
-    """The family that carries most of the vote, and its share."""
+def shares_of(committee: Committee) -> dict[str, float]:
+    """Each family's share of the vote."""
     shares: dict[str, float] = {}
     for info, weight in zip(committee.info, committee.weights, strict=True):
         shares[info["family"]] = shares.get(info["family"], 0.0) + weight
-    leader = max(shares, key=lambda family: (shares[family], family))
-    return leader, shares[leader]
+    return shares

@@ -17,7 +17,7 @@ from pandas import DataFrame
 from core.drift.online import detect
 from core.learning.change import falls_below, inflation, is_rising, likeliest_split, recent_mean
 from core.learning.comparing import compare, merits, scored, wins_and_losses
-from core.learning.field import LARGEST_ERROR, SHARPNESS, Answers, Field, Fitted, leader_of, plain_labels, weights_of
+from core.learning.field import LARGEST_ERROR, SHARPNESS, Answers, Field, Fitted, plain_labels, shares_of, weights_of
 from core.learning.memory import begun, frozen_keys, memory_of, score_regimes, with_frozen
 from core.learning.models import Committee
 from core.learning.policy import GATES, MCNEMAR_ALPHA, decide, metric_for, verdict
@@ -42,6 +42,9 @@ TAIL_ROWS = 1_000  # errors kept to find a change in
 HISTORY_BATCHES = 10
 BATCH_ROWS = 30  # fewer rows are added to the last batch of the history
 HELD_OUT_SHARE, HELD_OUT_ROWS = 0.25, 100
+LEADS = 0.5  # share of the vote above which a family leads
+FITS_PER_ROWS = 500  # rows that earn a policy's max_fits
+SAVED_FITS = 4  # times max_fits that are saved at most
 WATCH_ROWS = 1_000  # rows over which a replaced version is compared with its successor
 
 Window = Callable[[int | None], tuple[DataFrame, np.ndarray]]
@@ -125,8 +128,10 @@ def advance(
         progress: called with the share that is done and what is being done.
     """
     turn = _Turn(state, fresh, window, schema, policy, seed, progress, timed)
+    arrived = len(fresh.y) if n_rows is None else n_rows
+    turn.earn(arrived)
     turn.measure()
-    evidence = turn.evidence(drift, forced, len(fresh.y) if n_rows is None else n_rows, seconds_since_race)
+    evidence = turn.evidence(drift, forced, arrived, seconds_since_race)
     evidence = replace(evidence, races_last_day=races_last_day, schedule_due=schedule_due)
     if estimate is not None:
         evidence = replace(
@@ -180,6 +185,12 @@ class _Turn:
         self.shadow_done = False
         self.fresh_held_out = np.zeros(self.n, dtype=bool)
 
+    def earn(self, rows: int) -> None:
+        """Rows that come earn fits, labelled or not; a few are saved up for a change."""
+        most = self.policy.max_fits
+        tokens = min(self.state.tokens + most * rows / FITS_PER_ROWS, SAVED_FITS * most)
+        self.state = replace(self.state, tokens=tokens)
+
     # --- measuring ------------------------------------------------------------------------------------------
 
     def measure(self) -> None:
@@ -188,7 +199,9 @@ class _Turn:
         held_out = state.held_out if state.labels_since_race or not self.n else ()
         if self.gated and self.n:
             size = min(int(HELD_OUT_SHARE * self.n), HELD_OUT_ROWS)
-            self.fresh_held_out[self.rng.choice(self.n, size, replace=False)] = True
+            newest = np.arange(self.n - size, self.n)
+            chosen = newest if self.policy.hold_out == "newest" else self.rng.choice(self.n, size, replace=False)
+            self.fresh_held_out[chosen] = True
             held_out = (*held_out, *self.keys[self.fresh_held_out].tolist())[-HELD_OUT_ROWS:]
         self.state = replace(
             state, seen=self.seen, labels_since_race=state.labels_since_race + self.n, held_out=held_out
@@ -523,11 +536,11 @@ class _Turn:
         return self.state.champion, self.state.champion_version
 
     def _is_news(self, challenger: Committee, champion: Committee | None) -> bool:
-        """True for a promotion, False for a refresh: an answer to a change, or another family carries the vote."""
+        """True for a promotion, False for a refresh: an answer to a change, or the lead has passed to another family."""
         if champion is None or self.state.change_pending:
             return True
-        (leader, share), (old_leader, _) = leader_of(challenger), leader_of(champion)
-        return leader != old_leader and share > 0.5
+        leads = [{family for family, share in shares_of(c).items() if share > LEADS} for c in (challenger, champion)]
+        return all(leads) and leads[0] != leads[1]
 
     def step(self, evidence: Evidence, decision: Decision, next_version: int) -> Step:
         """The result, after a rollback if one is due."""

@@ -398,8 +398,12 @@ def describe(policy: Policy) -> tuple[str, ...]:
     lines.append(
         f"Candidates: {families}; trained on {windows}, never on more than the newest {policy.max_train_rows:,} rows."
     )
-    lines.append(f"At most {policy.max_fits:g} fits a batch on average; unused ones are saved up for a change.")
+    lines.append(
+        f"At most {policy.max_fits:g} fits for every 500 rows that come; unused ones are saved up for a change."
+    )
     lines.append(_GATE_SENTENCES[policy.gate])
+    if policy.gate != "none":
+        lines.append(f"It is tested on {HOLD_OUTS[policy.hold_out]}, at most 100, which nothing learns from before.")
     if policy.gate != "none":
         lines.append(
             f"A new champion is watched: when the one it replaced does significantly better on later rows (McNemar {MCNEMAR_ALPHA}), that one comes back."
@@ -571,6 +575,10 @@ GATES: dict[str, tuple[str, ...]] = {
     "superior": tuple(CLAUSES),
 }
 
+# Rows of the newest batch that a gate tests on. Random ones leave the newest for learning; the newest are nearer to what comes,
+# and none of their neighbours in time was learnt from.
+HOLD_OUTS: dict[str, str] = {"random": "a random quarter of the newest rows", "newest": "the very newest rows"}
+
 _GATE_SENTENCES = {
     "none": "Every new model is let in.",
     "held_back": "A new model is let in when it is right more often than the champion on newest rows that neither has seen.",
@@ -639,6 +647,7 @@ _FIELDS: dict[str, Callable[[Any], Any]] = {
     "min_new_share": _number_in(0, 1),
     "max_train_rows": _whole(20),
     "gate": _one_of(lambda: GATES),
+    "hold_out": _one_of(lambda: HOLD_OUTS),
     "fit_timeout_s": _number_in(0),
     "archive": _whole(0),
     "max_forgetting": _number_in(0),
@@ -670,7 +679,9 @@ POLICIES: dict[str, Policy] = {
         min_new_share=0.0,
         gate="none",
     ),
-    "careful": Policy(name="careful", triggers=_WATCHFUL, new_labels=1000, max_fits=2.0, gate="superior", shadow_rows=500),
-    "balanced": Policy(name="balanced", triggers=_WATCHFUL),
-    "fast": Policy(name="fast", triggers=_WATCHFUL, new_labels=100, max_fits=6.0, gate="none"),
+    "careful": Policy(
+        name="careful", triggers=_WATCHFUL, new_labels=500, max_fits=2.0, gate="superior", hold_out="newest"
+    ),
+    "balanced": Policy(name="balanced", triggers=_WATCHFUL, new_labels=100, min_rows=50),
+    "fast": Policy(name="fast", triggers=_WATCHFUL, new_labels=50, min_rows=30, max_fits=6.0, gate="none"),
 }

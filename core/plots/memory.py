@@ -38,7 +38,7 @@ def memory_matrix(found: Memory, *, colors: Palette, height: int | None = None) 
     sign = -1.0 if found.metric == "mae" else 1.0
     depth = [[None if v is None else 0.5 + sign * (v - middle) / span for v in line] for line in found.matrix]
     light, deep = (
-        mixed(colors.current, colors.page, s) for s in ((0.06, 0.9) if colors.mode == "light" else (0.1, 0.5))
+        mixed(colors.current, colors.page, s) for s in ((0.06, 0.6) if colors.mode == "light" else (0.1, 0.5))
     )
     fig = figure(colors, height=height or 62 + ROW * n, top=6, bottom=50, hover="closest")
     fig.add_heatmap(
@@ -67,7 +67,7 @@ def memory_matrix(found: Memory, *, colors: Palette, height: int | None = None) 
                 type="rect", x0=at - 0.5, x1=at + 0.5, y0=i - 0.5, y1=i + 0.5, line={"color": colors.text, "width": 1.4}
             )
     fig.update_xaxes(
-        tickvals=list(range(k)), ticktext=[f"{r['number']}<br>{r['row']:,}" for r in found.regimes], tickangle=0,
+        tickvals=list(range(k)), ticktext=[f"{r['number']}<br>{r['row']:,}" for r in found.regimes], tickangle=0, ticks="",
         showline=False, range=[-0.52, k - 0.48],
         title={"text": "regime and its first row", "font": {"size": SMALL, "color": colors.muted}, "standoff": 4},
     )  # fmt: skip

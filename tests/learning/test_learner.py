@@ -24,7 +24,7 @@ def test_the_first_race_is_scored_on_rows_that_no_candidate_has_seen(driver, row
     loop = driver("multiclass")
     step = loop.feed(*rows_of("multiclass", 200))
     assert (step.outcome, step.kind, step.champion_version) == ("promoted", "promotion", 1)
-    assert [f.trigger for f in step.decision.firings] == ["no_champion"]
+    assert "no_champion" in [f.trigger for f in step.decision.firings]
     fitted = [c for c in step.candidates if c.fitted]
     assert len(fitted) >= 4
     assert all(c.n_rows == 150 and c.score.n == 25 for c in fitted)
@@ -227,16 +227,16 @@ def test_a_candidate_that_cannot_be_fitted_drops_out_and_the_race_goes_on(driver
 
 
 def test_fits_are_saved_up_and_never_overspent(driver, rows_of) -> None:
-    loop = driver("binary", new_labels=100, min_rows=50)
+    loop = driver("binary", new_labels=100, min_rows=50, min_new_share=0.5)
     loop.feed(*rows_of("binary", 300))
     spent = []
     for seed in range(12):
-        step = loop.feed(*rows_of("binary", 100, seed=seed, flip=seed >= 6))
+        step = loop.feed(*rows_of("binary", 250, seed=seed, flip=seed >= 6))
         spent.append(step.fits)
         refitted = [MODEL_FAMILIES[c.family].fits for c in step.candidates if c.fitted]
         assert step.fits == sum(refitted)
-    assert all(sum(spent[: i + 1]) <= 4 * (i + 1) for i in range(len(spent)))
-    assert max(spent) > 4  # the change was answered with fits that had been saved
+    assert all(sum(spent[: i + 1]) <= 2 * (i + 1) for i in range(len(spent))), "four for every 500 rows"
+    assert max(spent) > 2  # the change was answered with fits that had been saved
 
 
 def test_a_refresh_is_no_news_and_a_change_is(driver, rows_of) -> None:

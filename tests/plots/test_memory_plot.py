@@ -52,7 +52,7 @@ def test_every_number_can_be_read_on_its_cell(mode: str, tenth: int) -> None:
     (_, light), (_, deep) = fig.data[0].colorscale
     for a in fig.layout.annotations:
         ground = mixed(deep, light, fig.data[0].z[a.y][a.x])
-        assert _contrast(a.font.color, ground) >= 4.5 if mode == "dark" else 4.0
+        assert _contrast(a.font.color, ground) >= 4.5
 
 
 def test_of_errors_the_lower_is_deeper() -> None:
