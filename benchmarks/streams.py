@@ -2,15 +2,16 @@
 
 FOLDER holds files <name>.csv.gz or .csv with the label in the column `--target`. One row at a time is predicted, batch by
 batch, before its label is known; the figure is Cohen's kappa, or R2, pooled over everything after the warm-up. With river
-installed its adaptive random forest, which learns online, is measured the same way.
+installed its adaptive random forest, which learns online, is measured the same way. Labels may come late or in part, and
+rows may be shuffled inside their batch.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,24 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from core.learning.backtest import replay
+from core.learning.backtest import ReplayReport, replay
 from core.learning.policy import POLICIES
 from core.performance.realised import measure
 from core.records import Task
 
 
-def forest(frame: pd.DataFrame, target: str, *, batch: int, warm_up: int, categorical: tuple[str, ...]) -> float | None:
-    """Kappa or R2 of river's adaptive random forest of ten trees, labels arriving after each batch."""
+def forest(
+    frame: pd.DataFrame,
+    target: str,
+    *,
+    batch: int,
+    warm_up: int,
+    categorical: tuple[str, ...],
+    label_delay: int = 0,
+    label_fraction: float = 1.0,
+    seed: int = 0,
+) -> float | None:
+    """Kappa or R2 of river's adaptive random forest of ten trees, given the same labels at the same time."""
     from river import forest as river_forest
 
     y = frame[target].to_numpy()
@@ -37,20 +48,95 @@ def forest(frame: pd.DataFrame, target: str, *, batch: int, warm_up: int, catego
     for name in categorical:
         features[name] = features[name].astype(str)
     rows = features.to_dict("records")
+    reaches = np.random.default_rng(seed).random(len(y)) < label_fraction
+    for row, label in zip(rows[:warm_up], y[:warm_up], strict=True):
+        model.learn_one(row, label)
     answers: list[Any] = []
-    for start in [0, *range(warm_up, len(rows), batch)]:
-        end = warm_up if start == 0 else min(start + batch, len(rows))
-        if start:
-            answers += [model.predict_one(row) for row in rows[start:end]]
-        for row, label in zip(rows[start:end], y[start:end], strict=True):
-            model.learn_one(row, label)
+    asked = warm_up
+    for start in range(warm_up, len(rows), batch):
+        end = min(start + batch, len(rows))
+        answers += [model.predict_one(row) for row in rows[start:end]]
+        until = max(asked, end - label_delay * batch)
+        for i in range(asked, until):
+            if reaches[i]:
+                model.learn_one(rows[i], y[i])
+        asked = until
     task: Task = "regression" if regression else "multiclass"
     metric = "r2" if regression else "kappa"
     return measure(task, y[warm_up:], np.asarray(answers), metrics=[metric], intervals=False).score(metric).value
 
 
+def shuffled(frame: pd.DataFrame, *, batch: int, warm_up: int) -> pd.DataFrame:
+    """The rows in another order inside each batch: a model that looks at one row at a time does as well."""
+    rng = np.random.default_rng(0)
+    order = np.arange(len(frame))
+    for start in range(warm_up, len(frame), batch):
+        rng.shuffle(order[start : start + batch])
+    return frame.iloc[order].reset_index(drop=True)
+
+
+def worse_admissions(report: ReplayReport) -> tuple[int, int]:
+    """Models let in that did significantly worse than what they replaced over the next rows, and how many were let in."""
+    told = [admission.to_document() for admission in report.admissions]
+    worse = sum(a["losses"] > a["wins"] and a["p"] is not None and a["p"] < 0.05 for a in told)
+    return worse, len(told)
+
+
 def main() -> None:
-    """Prints one line a stream."""
+    """Prints a table of scores and one of what the default policy cost."""
+    options = read_arguments()
+    every: Mapping[str, int] = {name: int(k) for name, k in (item.split("=") for item in options.every)}
+    coded = {name: tuple(columns.split(",")) for name, columns in (item.split("=") for item in options.categorical)}
+    files = {file.name.split(".")[0]: file for file in sorted(options.folder.glob("*.csv*"))}
+    names = [name for name in files if not options.only or name in options.only]
+    if not names:
+        sys.exit(f"No stream to measure in {options.folder}: expected files <name>.csv or <name>.csv.gz.")
+    with_forest = options.forest and find_spec("river") is not None
+    columns = [*options.policies, *(["river ARF"] if with_forest else [])]
+    print(f"{'stream':20s}{'metric':>8s}" + "".join(f"{column:>12s}" for column in columns))
+    told: dict[str, list[tuple[str, ReplayReport]]] = {}
+    means: dict[str, dict[str, list[float]]] = {}
+    late = {"label_delay": options.label_delay, "label_fraction": options.label_fraction}
+    for name in names:
+        frame = pd.read_csv(files[name]).iloc[:: every.get(name, 1)].iloc[options.drop :].reset_index(drop=True)
+        if options.shuffle:
+            frame = shuffled(frame, batch=options.batch, warm_up=options.warm_up)
+        categorical = coded.get(name, ())
+        values: dict[str, float | None] = {}
+        metric = "kappa"
+        for policy in options.policies:
+            report = replay(
+                frame, options.target, batch_rows=options.batch, warmup_rows=options.warm_up, policy=policy,
+                categorical=categorical, **late,
+            )  # fmt: skip
+            metric = "r2" if report.task == "regression" else "kappa"
+            values[policy] = report.scores[metric]
+            told.setdefault(policy, []).append((name, report))
+        if with_forest:
+            values["river ARF"] = forest(
+                frame, options.target, batch=options.batch, warm_up=options.warm_up, categorical=categorical, **late
+            )
+        cells = "".join(f"{v:12.3f}" if (v := values[column]) is not None else f"{'-':>12s}" for column in columns)
+        print(f"{name:20s}{metric:>8s}{cells}", flush=True)
+        for column, value in values.items():
+            if value is not None:
+                means.setdefault(metric, {}).setdefault(column, []).append(value)
+    for metric, by_column in means.items():
+        print(f"{'mean':20s}{metric:>8s}" + "".join(f"{np.mean(by_column.get(c, [np.nan])):12.3f}" for c in columns))
+    for policy in options.policies:
+        print(
+            f"\n{policy:20s}{'fits/batch':>12s}{'s/batch':>9s}{'promoted':>10s}{'refreshed':>10s}{'rolled back':>12s}{'worse/let in':>14s}"
+        )
+        for name, report in told[policy]:
+            worse, let_in = worse_admissions(report)
+            print(
+                f"{name:20s}{report.fits / report.batches:12.2f}{report.seconds / report.batches:9.2f}{report.promotions:10d}"
+                f"{report.refreshes:10d}{report.rollbacks:12d}{f'{worse}/{let_in}':>14s}"
+            )
+
+
+def read_arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", nargs="*", help="names of streams; all of the folder otherwise")
@@ -63,44 +149,11 @@ def main() -> None:
     parser.add_argument(
         "--categorical", nargs="*", default=[], metavar="NAME=A,B", help="numeric columns that are codes"
     )
-    options = parser.parse_args()
-    every: Mapping[str, int] = {name: int(k) for name, k in (item.split("=") for item in options.every)}
-    coded = {name: tuple(columns.split(",")) for name, columns in (item.split("=") for item in options.categorical)}
-    files = {file.name.split(".")[0]: file for file in sorted(options.folder.glob("*.csv*"))}
-    names = [name for name in files if not options.only or name in options.only]
-    if not names:
-        sys.exit(f"No stream to measure in {options.folder}: expected files <name>.csv or <name>.csv.gz.")
-    try:
-        import river  # noqa: F401
-
-        with_forest = True
-    except ImportError:
-        with_forest = False
-    columns = [*options.policies, *(["river ARF"] if with_forest else [])]
-    print(f"{'stream':20s}" + "".join(f"{column:>12s}" for column in columns) + "   fits/batch  s/batch (last policy)")
-    means: dict[str, list[float]] = {column: [] for column in columns}
-    for name in names:
-        frame = pd.read_csv(files[name]).iloc[:: every.get(name, 1)].iloc[options.drop :].reset_index(drop=True)
-        categorical = coded.get(name, ())
-        line, report, spent = f"{name:20s}", None, 0.0
-        for policy in options.policies:
-            began = time.process_time()
-            report = replay(
-                frame, options.target, batch_rows=options.batch, warmup_rows=options.warm_up, policy=policy,
-                categorical=categorical,
-            )  # fmt: skip
-            spent = time.process_time() - began
-            value = report.scores.get("kappa", report.scores.get("r2"))
-            line += f"{value:12.3f}" if value is not None else f"{'-':>12s}"
-            means[policy].append(np.nan if value is None else value)
-        if with_forest:
-            value = forest(frame, options.target, batch=options.batch, warm_up=options.warm_up, categorical=categorical)
-            line += f"{value:12.3f}" if value is not None else f"{'-':>12s}"
-            means["river ARF"].append(np.nan if value is None else value)
-        if report is not None:
-            line += f"   {report.fits / report.batches:10.2f}  {spent / report.batches:7.2f}"
-        print(line, flush=True)
-    print(f"{'mean':20s}" + "".join(f"{np.nanmean(means[column]):12.3f}" for column in columns))
+    parser.add_argument("--label-delay", type=int, default=0, metavar="BATCHES")
+    parser.add_argument("--label-fraction", type=float, default=1.0)
+    parser.add_argument("--shuffle", action="store_true", help="rows in another order inside each batch")
+    parser.add_argument("--no-forest", dest="forest", action="store_false", help="leave river's forest out")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
