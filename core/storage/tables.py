@@ -158,6 +158,35 @@ class Label(Base):
     created_by: Mapped[str | None] = mapped_column(String(200))
 
 
+class LabelDraw(Base):
+    """One draw of the label desk: the batches whose unlabelled rows it drew from, each batch in one draw at most."""
+
+    __tablename__ = "label_draws"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    batch_ids: Mapped[list[Any]]
+    pool: Mapped[int]  # rows that it drew from
+    random_share: Mapped[float]
+    seed: Mapped[int]
+    created_at: Mapped[datetime]
+    created_by: Mapped[str | None] = mapped_column(String(200))
+    withdrawn_at: Mapped[datetime | None]
+
+
+class LabelAsk(Base):
+    """A row whose label somebody is asked for, and the chance that it had to be drawn."""
+
+    __tablename__ = "label_asks"
+    __table_args__ = (UniqueConstraint("project_id", "row_id"),)
+    id: Mapped[int] = mapped_column(primary_key=True)  # the order in which they were drawn, which is random
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    draw_id: Mapped[int] = mapped_column(ForeignKey("label_draws.id", ondelete="CASCADE"), index=True)
+    batch_id: Mapped[int | None] = mapped_column(ForeignKey("batches.id", ondelete="SET NULL"))
+    row_id: Mapped[str] = mapped_column(String(200))
+    place: Mapped[int]  # in its batch
+    chance: Mapped[float]
+
+
 class DriftRun(Base):
     """One stored drift report."""
 
