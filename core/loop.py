@@ -27,7 +27,7 @@ from sqlalchemy.orm import Session
 
 from core.errors import Busy, ContinualError
 from core.records import ROW_ID, ROW_TIME, CycleReport, DriftReport, FeatureSchema, PerformanceReport, ProjectInfo
-from core.services import drifts, estimates, ingest, live, monitoring, notify, serving
+from core.services import desk, drifts, estimates, ingest, live, monitoring, notify, serving
 from core.storage import history, learners, queries, registry
 from core.storage.tables import Batch, Cycle, DriftRun, EstimateRun, Lease, PerformanceRun
 from core.storage.workspace import Workspace
@@ -57,6 +57,7 @@ class _Group:
     y: np.ndarray
     scores: history.Scores | None  # rows aligned with `frame`
     keys: pd.Index  # of the rows, as the learner knows them
+    weights: np.ndarray | None  # rows that each stands for, where the label desk chose them; None = all alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,12 +271,22 @@ def _gather(ws: Workspace, project_id: int, now: datetime) -> tuple[ProjectInfo,
                     y=y[mask],
                     scores=_rows_of(scores, mask) if scores else None,
                     keys=history.keys_of(batch, np.flatnonzero(mask)),
+                    weights=_desk_weights(ws, project_id, frame[ROW_ID][mask].tolist()),
                 )
             )
     watermark = max([after_batch, *(b.id for b in reader.batches)])
     return project, _Found(
         batches=new, groups=groups, batch_watermark=watermark, label_watermark=newest_label, news=news
     )
+
+
+def _desk_weights(ws: Workspace, project_id: int, row_ids: list[str]) -> np.ndarray | None:
+    """What each row stands for where the label desk asked for some of them; None where it asked for none."""
+    import numpy as np
+
+    with ws.database.read() as session:
+        told = desk.weights_of(session, project_id, row_ids)
+    return np.array([told.get(row_id, 1.0) for row_id in row_ids]) if told else None
 
 
 def _late_rows(
@@ -560,7 +571,10 @@ def _labelled(schema: FeatureSchema, groups: Sequence[_Group], first_row: int, s
         if state.champion is not None and schema.task != "regression" and len(chances) == len(groups):
             wanted = tuple(state.champion.classes_.tolist())
             y_proba = np.concatenate([monitoring.align(s, wanted) for s in chances])
-    return Labelled(X=X, y=y, first_row=first_row, y_pred=y_pred, y_proba=y_proba)
+    weights = None
+    if any(g.weights is not None for g in groups):
+        weights = np.concatenate([g.weights if g.weights is not None else np.ones(len(g.y)) for g in groups])
+    return Labelled(X=X, y=y, first_row=first_row, y_pred=y_pred, y_proba=y_proba, weights=weights)
 
 
 def _window_reader(
@@ -622,6 +636,8 @@ def _measure(ws: Workspace, project: ProjectInfo, found: _Found, rows_before: in
         measured = measure(
             task, y, y_pred.astype(float) if task == "regression" else y_pred, proba, group.scores.classes or None
         )
+        weights = group.weights[judged] if group.weights is not None else None
+        measured = _weighed(measured, y, y_pred, weights)
         at = group.frame[ROW_TIME].max().to_pydatetime()
         version = versions.pop() if len(versions) == 1 else None
         runs.append(_performance_run(project, group, "champion", version, measured, seen, at))
@@ -629,8 +645,22 @@ def _measure(ws: Workspace, project: ProjectInfo, found: _Found, rows_before: in
             answered = _predict(ws, project, first, group.frame[judged])
             predicted = np.array(answered.labels, dtype=float if task == "regression" else object)
             alone = measure(task, y, predicted, answered.probabilities, answered.classes or None)
+            alone = _weighed(alone, y, predicted, weights)
             runs.append(_performance_run(project, group, "never", first, alone, seen, at))
     return runs
+
+
+def _weighed(
+    report: PerformanceReport, y: np.ndarray, y_pred: np.ndarray, weights: np.ndarray | None
+) -> PerformanceReport:
+    """The same metrics standing for all rows that could have been chosen, where these were chosen for their labels."""
+    if weights is None:
+        return report
+    from core.learning.desk import weighted_score
+
+    answers = _typed(y_pred)
+    scores = {name: weighted_score(report.task, name, y, answers, weights) for name in report.scores}
+    return dataclasses.replace(report, scores=scores)
 
 
 def _performance_run(

@@ -17,6 +17,7 @@ from pandas import DataFrame
 from core.drift.online import detect
 from core.learning.change import falls_below, inflation, is_rising, likeliest_split, recent_mean
 from core.learning.comparing import compare, merits, scored, wins_and_losses
+from core.learning.desk import weighted_score
 from core.learning.field import LARGEST_ERROR, SHARPNESS, Answers, Field, Fitted, plain_labels, shares_of, weights_of
 from core.learning.memory import begun, frozen_keys, memory_of, score_regimes, with_frozen
 from core.learning.models import Committee
@@ -61,6 +62,9 @@ class Labelled:
     first_row: int  # stream position of the first of them
     y_pred: np.ndarray | None = None  # what was answered before the labels were known; None = ask the champion now
     y_proba: np.ndarray | None = None  # probabilities beside it, one column a class of the champion
+    weights: np.ndarray | None = (
+        None  # rows that each stands for, where rows were chosen for their labels; None = all alike
+    )
     answers: Answers | None = None  # over X, where the caller has asked some models already: spares asking twice
 
 
@@ -216,9 +220,14 @@ class _Turn:
             proba = self.answers.of(state.champion)
         if proba is not None and proba.shape[1] != len(classes):
             proba = None
-        self.score = measure(
-            self.schema.task, self.fresh.y, served, proba, list(classes), metrics=[self.metric], seed=self.seed
-        ).score(self.metric)
+        if self.fresh.weights is None:
+            self.score = measure(
+                self.schema.task, self.fresh.y, served, proba, list(classes), metrics=[self.metric], seed=self.seed
+            ).score(self.metric)
+        else:
+            self.score = weighted_score(
+                self.schema.task, self.metric, self.fresh.y, served, self.fresh.weights, seed=self.seed
+            )
         self._find_change(self._errors(served))
         self._remember_chances(proba)
         self._freeze()
@@ -235,13 +244,19 @@ class _Turn:
 
     def _find_change(self, errors: np.ndarray) -> None:
         state = self.state
+        if self.fresh.weights is not None:
+            # Rows that were chosen because they are hard are no change: of them, as many are looked at as stand for all alike.
+            errors = errors[self.rng.random(self.n) < self.fresh.weights / self.fresh.weights.max()]
+            if not len(errors):
+                return
+        n = len(errors)
         tail = np.concatenate([np.asarray(state.tail), errors])[-TAIL_ROWS:]
-        since = min(state.tail_since + self.n, len(tail))
-        self.alarms = self._online_alarms(tail[-since:])
+        since = min(state.tail_since + n, len(tail))
+        self.alarms = self._online_alarms(tail[-since:], n)
         mean_before = recent_mean(state.history)
         if mean_before is not None:
             inflated = inflation(np.asarray(state.tail[-state.tail_since :])) if state.tail_since else 1.0
-            sudden = self.n >= BATCH_ROWS and falls_below(state.history, errors, inflated=inflated)
+            sudden = n >= BATCH_ROWS and falls_below(state.history, errors, inflated=inflated)
             rising = float(errors.mean()) > mean_before and is_rising(tail[-since:], inflated=inflated)
             self.changed = sudden or rising
         scored = (self.n, self.score.value) if self.score is not None and self.score.value is not None else None
@@ -250,19 +265,20 @@ class _Turn:
                 state,
                 tail=tuple(tail.tolist()),
                 tail_since=since,
-                history=_appended(state.history, (self.n, float(errors.mean()))),
+                history=_appended(state.history, (n, float(errors.mean()))),
                 scores=_appended(state.scores, scored) if scored else state.scores,
             )
             return
         split = likeliest_split(tail)
         after = len(tail) - split  # rows since the change
+        after += round(min(after, n) * (self.n - n) / n)  # and those that were left out
         first = self.fresh.first_row + self.n - after
         self.change_at = max(first, 0)
         self.state = replace(
             state,
             tail=tuple(tail.tolist()),
-            tail_since=after,
-            history=((self.n, float(errors.mean())),),
+            tail_since=len(tail) - split,
+            history=((n, float(errors.mean())),),
             scores=(scored,) if scored else (),
             change_start=max(self.seen - after, 0),
             change_row=self.change_at,
@@ -271,12 +287,12 @@ class _Turn:
             regimes=self._regime_ended(max(self.seen - after, 0)),
         )
 
-    def _online_alarms(self, errors: np.ndarray) -> tuple[str, ...]:
-        """What the online detectors say of the fresh rows, over the errors since the last change."""
+    def _online_alarms(self, errors: np.ndarray, fresh: int) -> tuple[str, ...]:
+        """What the online detectors say of the fresh rows, the last ones of the errors since the last change."""
         told = []
         for name, label in (("adwin", "ADWIN"), ("page_hinkley", "Page-Hinkley")):
             for alarm in detect(errors, detector=name, scale=LARGEST_ERROR if self.regression else 1.0):
-                if alarm.at >= len(errors) - self.n:
+                if alarm.at >= len(errors) - fresh:
                     row = self.fresh.first_row + self.n - len(errors) + alarm.since
                     told.append(
                         f"{label}: the error rose from {alarm.before:.3f} to {alarm.after:.3f} since row {row:,}"
