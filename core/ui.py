@@ -97,6 +97,7 @@ PAGES: dict[str, tuple[Entry, ...]] = {
     ),
     "Work": (
         Entry(title="Data", file="data", icon=":material/database:"),
+        Entry(title="Labels", file="labels", icon=":material/label:"),
         Entry(title="Train", file="train", icon=":material/model_training:"),
         Entry(title="Predict", file="predict", icon=":material/online_prediction:"),
     ),

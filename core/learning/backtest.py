@@ -68,6 +68,7 @@ class Turn:
     due: np.ndarray  # positions of rows whose labels became known, in the order in which the loop learns of them
     row: int  # stream position by the end
     seed: int
+    weights: np.ndarray | None = None  # rows that each due one stands for, where they were chosen for their labels
     known: np.ndarray = field(
         default_factory=lambda: np.empty(0, dtype=np.int64)
     )  # labelled rows of the past that were filled in
@@ -342,6 +343,7 @@ class _Run:
             first_row=int(due[0]) if len(due) else turn.row,
             y_pred=self.predicted[due] if in_time else None,
             y_proba=y_proba,
+            weights=turn.weights,
             answers=answers,
         )
         step = advance(

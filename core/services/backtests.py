@@ -16,7 +16,7 @@ from sqlalchemy import func, select
 
 from core.errors import BadInput, NotEnoughRows
 from core.records import FeatureSchema, Policy, ProjectInfo, Score, to_document
-from core.services import monitoring
+from core.services import desk, monitoring
 from core.storage import history, queries
 from core.storage.tables import Batch, Cycle, Label
 from core.storage.workspace import Workspace
@@ -141,7 +141,8 @@ def stored_turns(ws: Workspace, project: ProjectInfo, *, since: datetime | None 
         )
         first_labels = _first_labels(ws, reader, project.id)
         watermarks = [_watermark(session, project.id, cycle) for cycle in cycles]
-    rows = _Rows(reader, project.schema, first_labels)
+        chosen = desk.weights_of(session, project.id, list(first_labels))
+    rows = _Rows(reader, project.schema, first_labels, chosen)
     turns = [rows.turn(cycle, watermark) for cycle, watermark in zip(cycles, watermarks, strict=True)]
     if since is not None:
         before = [turn for turn, cycle in zip(turns, cycles, strict=True) if cycle.started_at < since]
@@ -171,14 +172,16 @@ def _first_labels(ws: Workspace, reader: history.History, project_id: int) -> di
 class _Rows:
     """All stored rows in stream order, and when each became known."""
 
-    def __init__(self, reader: history.History, schema: FeatureSchema, first_labels: dict[str, int]) -> None:
+    def __init__(
+        self, reader: history.History, schema: FeatureSchema, first_labels: dict[str, int], chosen: dict[str, float]
+    ) -> None:
         import numpy as np
         import pandas as pd
 
         from core.records import ROW_ID
 
         self.batches = reader.batches[::-1]
-        frames, labels, late = [], [], []
+        frames, labels, late, weights = [], [], [], []
         self.place: dict[int, np.ndarray] = {}
         start = 0
         for batch in self.batches:
@@ -190,11 +193,13 @@ class _Rows:
             if came.any():
                 embedded = history.is_labelled(reader.own_labels(batch), schema.task)
                 came[embedded] = 0  # it came with its row
+            weights.append(np.array([chosen.get(row_id, 0.0) for row_id in ids]))
             late.append(np.where(history.is_labelled(y, schema.task), came, -1))
             self.place[batch.id] = np.arange(start, start + len(frame))
             start += len(frame)
         self.X = pd.concat(frames, ignore_index=True)
         self.y = np.concatenate(labels)
+        self.weights = np.concatenate(weights)  # of rows that the label desk asked for; 0 = it did not
         self.late = np.concatenate(late)  # id of the label that made it known; 0 = came with the row, -1 = never
         self.gaps = bool((self.late < 0).any())
         self.seen: set[int] = set()  # batches that earlier cycles found
@@ -228,6 +233,7 @@ class _Rows:
             )  # fmt: skip
         return Turn(
             arrived=arrived, due=due, known=there[(self.late[there] >= 0) & (self.late[there] <= watermark)],
+            weights=np.maximum(self.weights[due], 1.0) if self.weights[due].any() else None,
             row=int(max(known_before, default=0)) + 1, seed=cycle.seed, at=cycle.started_at, forced=evidence.forced,
             estimate=estimate, estimate_trusted=evidence.estimate_trusted,
         )  # fmt: skip
@@ -250,6 +256,7 @@ def _merged(turns: Sequence[Turn]) -> list[Turn]:
             last,
             arrived=np.concatenate([turn.arrived for turn in turns]),
             due=np.concatenate([turn.due for turn in turns]),
+            weights=None,
             known=np.concatenate([turn.known for turn in turns]),
             forced=True,
             estimate=None,

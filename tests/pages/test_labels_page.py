@@ -1,0 +1,69 @@
+"""The label desk's page: empty, asked, answered, for each role."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from core import loop
+from core.services import desk, ingest, projects
+from core.settings import get_settings
+from core.storage.workspace import Workspace
+from tests.pages.grown import BEGAN, click, closed, open_page, rows, settle, text_of
+
+
+@pytest.fixture
+def grown(settings: object, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    ws = settle(get_settings().home_path, monkeypatch, grown=True)
+    project = projects.get_project(ws, "flies")
+    unlabelled = rows(900, 150).drop(columns="species").assign(humidity=0.5)
+    ingest.ingest_frame(ws, project, unlabelled, origin="day 4.csv", by="ada", now=BEGAN + timedelta(hours=4))
+    loop.run_cycle(ws, project.id, cause="schedule", now=BEGAN + timedelta(hours=4))
+    return ws
+
+
+@pytest.fixture
+def empty(settings: object, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    return settle(get_settings().home_path, monkeypatch, grown=False)
+
+
+def test_the_desk_says_what_to_do_when_there_is_nothing(empty: Workspace) -> None:
+    assert "No project yet." in text_of(open_page("labels"))
+    projects.create_project(empty, "Void", source="file", by="test", now=BEGAN)
+    assert "No champion yet." in text_of(open_page("labels"))
+
+
+def test_rows_are_drawn_answered_and_told(grown: Workspace) -> None:
+    at = open_page("labels")
+    assert not at.exception and "Nothing is asked for." in text_of(at)
+    at.number_input(key="desk-n").set_value(40)
+    at = click(at.run(), "Draw")
+    assert not at.exception
+    assert "40 rows wait for a label" in text_of(at) and "0 of 40 asked rows answered" in text_of(at)
+    project = projects.get_project(grown, "flies")
+    waiting = desk.open_asks(grown, project)
+    truth = rows(900, 150)["species"]
+    given = {row.row_id: truth[int(row.row_id.split("-")[1])] for row in waiting[:30]}
+    desk.answer(grown, project, given, by="ada", now=BEGAN + timedelta(hours=5))
+    said = text_of(open_page("labels"))
+    assert "10 rows wait for a label" in said
+    assert "Told by 30 labels that stand for 150 rows" in said and "half as wide" in said
+    at = click(open_page("labels"), "Withdraw those that wait")
+    assert not at.exception and desk.open_asks(grown, project) == []
+
+
+def test_a_viewer_sees_and_changes_nothing(grown: Workspace) -> None:
+    project = projects.get_project(grown, "flies")
+    desk.ask(grown, project, 5, by="ada", now=BEGAN, seed=1)
+    at = open_page("labels", "vera")
+    assert not at.exception
+    for label in ("Save labels", "Draw", "Withdraw those that wait"):
+        assert closed(at, label)
+
+
+def test_what_cannot_be_drawn_is_told_on_the_page(grown: Workspace) -> None:
+    project = projects.get_project(grown, "flies")
+    desk.ask(grown, project, 5, by="ada", now=BEGAN, seed=1)
+    at = click(open_page("labels"), "Draw")
+    assert "each batch is drawn from once" in text_of(at)
