@@ -489,7 +489,8 @@ def _shadow_told(
             .order_by(Cycle.id.desc())
             .limit(1)
         )
-    if last is not None and last["version"] == shadow.version:
+    same_champion = step.state.champion_version == before.champion_version
+    if last is not None and last["version"] == shadow.version and same_champion:
         answered, agreed = last["answered"], last["agreed"]
     if before.shadow is not None and before.shadow.version == shadow.version and project.champion is not None:
         answers, same = _side_by_side(ws, project, found.batches, shadow.version)
@@ -543,7 +544,9 @@ def _learner_state(ws: Workspace, project: ProjectInfo) -> LearnerState:
         state = learners.load(ws, path)
     if project.champion is not None and state.champion_version != project.champion:  # promoted by hand since
         state = state.serving(registry.load_model(ws, project.id, project.champion), project.champion)
-    if project.shadow != (state.shadow.version if state.shadow else None):  # likewise
+    if project.shadow != project.champion and project.shadow != (
+        state.shadow.version if state.shadow else None
+    ):  # likewise
         model = registry.load_model(ws, project.id, project.shadow) if project.shadow is not None else None
         state = state.shadowing(model, project.shadow)
     return state
@@ -840,7 +843,9 @@ def _close(
             learner_path,
         )
         owner.checked_news, owner.checked_at = found.news, now
-        owner.shadow_version = shadow["version"] if shadow else None
+        serves = registry.serving_version(session, project.id)  # a person may have promoted the shadow meanwhile
+        kept = shadow["version"] if shadow else None
+        owner.shadow_version = None if serves is not None and serves[0] == kept else kept
         owner.next_race_at = _next_look(project, now)
         session.flush()
         session.refresh(row)  # as it is stored: records became documents

@@ -99,7 +99,6 @@ def another(ctx: ui.Context) -> None:
             help="Standard deviations, or right angles that the rule turns; at most 1 counts for turned labels.",
         )  # fmt: skip
         policy = st.selectbox("Policy", list(POLICIES), index=list(POLICIES).index("balanced"), key="n-policy")
-        name = st.text_input("Name of the project", max_chars=60, key="n-name", placeholder="made from the choices")
         sent = st.form_submit_button(
             "Create and play", type="primary", icon=":material/play_circle:", disabled=not ctx.may("operator"),
             help=ctx.why_not("operator"),
@@ -111,9 +110,13 @@ def another(ctx: ui.Context) -> None:
     now = datetime.now(UTC)
     try:
         with st.status("Creating the project") as status:
-            chosen = name.strip() or f"{label}, {shape}, {policy} {now:%d %b %H%M%S}"
+            name = (
+                f"{label}, {shape}, {policy} {now:%d %b %H%M%S}"
+                if stream in TASKS
+                else f"{label}, {policy} {now:%d %b %H%M%S}"
+            )
             project = streams.create_stream_project(
-                ctx.ws, described, name=chosen, policy=policy, by=ctx.user.name, now=now
+                ctx.ws, described, name=name, policy=policy, by=ctx.user.name, now=now
             )
             live.start_live(ctx.ws, project, by=ctx.user.name, now=now)
             status.update(label="Ready", state="complete")

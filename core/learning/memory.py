@@ -41,7 +41,9 @@ def with_frozen(regimes: tuple[Regime, ...], keys: Sequence[int]) -> tuple[Regim
 
 
 def begun(regimes: tuple[Regime, ...], *, row: int, first: int) -> tuple[Regime, ...]:
-    """The regimes with a new one at the end."""
+    """The regimes with a new one at the end; one that no row has come in yet is taken back: its change was this one."""
+    if regimes and regimes[-1].first >= first:
+        regimes = regimes[:-1]
     number = regimes[-1].number + 1 if regimes else 1
     return (*regimes, Regime(number=number, row=row, first=first))[-MOST_REGIMES:]
 

@@ -117,7 +117,9 @@ class LearnerState:
 
     def serving(self, model: Any, version: int) -> LearnerState:
         """The state after a person has put another version in place: a committee, or any fitted pipeline."""
-        shadow = None if self.shadow is not None and self.shadow.version == version else self.shadow
+        shadow = self.shadow
+        if shadow is not None:  # its record was against another champion
+            shadow = None if shadow.version == version else replace(shadow, wins=0, losses=0, rows=0)
         return replace(
             self, champion=_as_committee(model, version), champion_version=version, watch=None, shadow=shadow
         )

@@ -30,7 +30,7 @@ def test_rows_are_frozen_few_at_a_time_until_a_regime_has_enough() -> None:
         regimes = with_frozen(regimes, list(range(start, start + 80)))
     assert len(regimes[0].rows) == FROZEN_ROWS and regimes[0].rows[FROZEN_PER_BATCH] == 100
     for i in range(MOST_REGIMES + 2):
-        regimes = begun(regimes, row=i, first=i)
+        regimes = begun(regimes, row=i + 1, first=i + 1)
     assert len(regimes) == MOST_REGIMES
     assert regimes[-1].number == MOST_REGIMES + 3
 
