@@ -35,10 +35,8 @@ from core.records import FeatureSchema, Task
 
 MAX_BINS = 63  # of a numeric feature in boosting
 MAX_CATEGORIES = 50  # a feature's rarer categories share one code
-TREES = 100
-LEAST_LEAF = (
-    1e-4  # of the rows that extra-trees learn from: one row up to 10,000, so that a forest's size stays bounded
-)
+TREES = 50
+TREE_ROWS = 10_000  # of a larger window each of the extra-trees learns from so many drawn rows: bounds time and size
 
 _CLASSIFICATION: tuple[Task, ...] = ("binary", "multiclass")
 _EVERY: tuple[Task, ...] = (*_CLASSIFICATION, "regression")
@@ -158,7 +156,7 @@ def _linear_boosting(schema: FeatureSchema, seed: int) -> Pipeline:
 
 def _extra_trees(schema: FeatureSchema, seed: int) -> Pipeline:
     kind = ExtraTreesRegressor if schema.task == "regression" else ExtraTreesClassifier
-    model = kind(TREES, min_samples_leaf=LEAST_LEAF, random_state=seed, n_jobs=1)
+    model = kind(TREES, random_state=seed, n_jobs=1)
     return Pipeline([("prepare", _coded(schema, impute=True)), ("model", model)])
 
 
@@ -237,6 +235,8 @@ def fit_family(family: str, schema: FeatureSchema, X: DataFrame, y: np.ndarray, 
     pipeline = MODEL_FAMILIES[family].builder(schema, seed)
     if family == "neighbours":
         pipeline.named_steps["model"].set_params(n_neighbors=min(5, len(X)))
+    if family == "extra_trees" and len(X) > TREE_ROWS:
+        pipeline.named_steps["model"].set_params(bootstrap=True, max_samples=TREE_ROWS)
     with warnings.catch_warnings():
         # An optimiser that stops at its limit, or a category unseen in a small window, is an everyday event here.
         warnings.simplefilter("ignore", ConvergenceWarning)
