@@ -106,6 +106,7 @@ class DriftReport:
     scores: tuple[DriftScore, ...]
     prediction: DriftScore | None = None
     label: DriftScore | None = None
+    residual: DriftScore | None = None  # regression: label minus what was predicted before it was known
     multivariate: dict[str, Any] | None = None  # {drifted, auc, low, high, features}
     reconstruction: dict[str, Any] | None = (
         None  # {drifted, error_reference, error_current, low, high, components, reason}

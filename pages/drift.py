@@ -257,7 +257,11 @@ def show_together(ctx: ui.Context, report: DriftReport) -> None:
             st.markdown(f"**Structure:** {words.plain(report.reconstruction['reason'])}.")
         if report.attribution is not None:
             st.markdown(f"**What the champion leans on:** {words.plain(report.attribution['finding'])}.")
-        for name, s in (("Predictions", report.prediction), ("Labels", report.label)):
+        for name, s in (
+            ("Predictions", report.prediction),
+            ("Labels", report.label),
+            ("Residuals", report.residual),
+        ):
             if s is not None:
                 st.markdown(f"**{name}:** {STATES[s.drifted if s.judged else None]}, {words.plain(s.reason)}")
         if m is None and report.prediction is None and report.label is None:

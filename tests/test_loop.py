@@ -20,7 +20,7 @@ from core.records import ProjectInfo
 from core.services import ingest, jobs, monitoring, projects
 from core.settings import Settings
 from core.storage import queries
-from core.storage.tables import Cycle, Lease, ModelEvent, Project
+from core.storage.tables import Cycle, DriftRun, Lease, ModelEvent, Project
 from core.storage.workspace import Workspace, open_workspace
 
 BATCH = 200
@@ -289,3 +289,26 @@ def test_two_state_folders_in_one_process_keep_their_learners_apart(
         assert report is not None
         assert report.status == "done"
     other.database.dispose()
+
+
+def test_the_drift_of_residuals_tells_a_changed_concept_where_features_do_not(ws: Workspace, now: datetime) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(900, 2)), columns=["a", "b"])
+    frame["y"] = 3 * frame["a"] - frame["b"] + rng.normal(scale=0.1, size=900)
+    frame.loc[700:, "y"] += 1.0
+    policy = policy_named("balanced", families=("ridge",), new_labels=BATCH)
+    made = projects.create_project(ws, "Numbers", source="file", by="t", now=now, policy=policy, task="regression")
+    for i, end in enumerate((300, 500, 700, 900)):
+        at = now + timedelta(hours=i)
+        rows = frame.iloc[max(end - 200, 0) if i else 0 : end].reset_index(drop=True)
+        project = projects.project_by_id(ws, made.id)
+        ingest.ingest_frame(ws, project, rows, origin=f"batch {i}", by="t", now=at, target="y")
+        loop.run_cycle(ws, made.id, cause="cli", now=at)
+    with ws.database.read() as session:
+        stored = session.scalars(
+            select(DriftRun.report).where(DriftRun.project_id == made.id).order_by(DriftRun.id)
+        ).all()
+    calm, moved = (monitoring.drift_from(document) for document in stored[-2:])
+    assert calm.residual is not None and not calm.residual.drifted
+    assert moved.residual is not None and moved.residual.drifted and moved.residual.kind == "residual"
+    assert moved.drifted == ()

@@ -92,8 +92,10 @@ def measure_drift(
     y_current: Any = None,
     pred_reference: Any = None,
     pred_current: Any = None,
+    residual_reference: Any = None,
+    residual_current: Any = None,
 ) -> DriftReport:
-    """Drift of every feature, and of predictions and labels where both windows carry them.
+    """Drift of every feature, and of predictions, labels and residuals where both windows carry them.
 
     Args:
         reference, current: frames, as they were read or conformed, or profiles. A column that is missing, or is not
@@ -105,6 +107,7 @@ def measure_drift(
         min_rows: values that a column needs in each window; fewer are not judged.
         numeric_test, category_test: keys of UNIVARIATE_TESTS.
         y_reference, y_current, pred_reference, pred_current: one value a row; missing ones are left out.
+        residual_reference, residual_current: of regression, label minus prediction; likewise.
 
     Raises:
         BadInput: a test is unknown or cannot compare such columns.
@@ -118,6 +121,7 @@ def measure_drift(
         scores=tuple(_scores(compared, alpha)),
         prediction=_outcome_drift("prediction", kind, pred_reference, pred_current, rules),
         label=_outcome_drift("label", kind, y_reference, y_current, rules),
+        residual=_outcome_drift("residual", "numeric", residual_reference, residual_current, rules),
     )
 
 

@@ -51,6 +51,8 @@ def check(ws: Workspace, project: ProjectInfo, current_ids: set[int], answer: An
     if sides is None:
         return None
     reference, current = sides
+    before, answered = answer(reference.frame).labels, answer(current.frame).labels
+    residuals = _residuals(ws, project, current, answered, frozenset(current_ids))
     report = measure_drift(
         reference.frame,
         current.frame,
@@ -60,10 +62,12 @@ def check(ws: Workspace, project: ProjectInfo, current_ids: set[int], answer: An
         gates=windows.gates_of(ws, project, reference, len(current.frame)),
         reference_window=reference.window,
         current_window=current.window,
-        pred_reference=answer(reference.frame).labels,
-        pred_current=answer(current.frame).labels,
+        pred_reference=before,
+        pred_current=answered,
         y_reference=reference.y,
         y_current=current.y,
+        residual_reference=residuals[0],
+        residual_current=residuals[1],
     )
     report = dataclasses.replace(report, **_together(reference, current, schema))
     moved = report.drifted or any(d and d["drifted"] for d in (report.multivariate, report.reconstruction))
@@ -74,6 +78,24 @@ def check(ws: Workspace, project: ProjectInfo, current_ids: set[int], answer: An
     return dataclasses.replace(
         report, importance=importance, attribution=attribution, explanation=sentence, segment=segment
     )
+
+
+def _residuals(
+    ws: Workspace, project: ProjectInfo, current: Rows, answered: Any, current_ids: frozenset[int]
+) -> tuple[Any, Any]:
+    """Label minus what was predicted before it was known: of earlier rows, and of the new ones; nothing for classes.
+
+    The reference's own rows would not do: the champion has learnt from them, and leaves little over there.
+    """
+    import numpy as np
+
+    if project.task != "regression":
+        return None, None
+    earlier = monitoring.labelled_with_predictions(ws, project, n=JUDGED_ROWS, but=current_ids)
+    if earlier is None:
+        return None, None
+    now = np.asarray(current.y, dtype=np.float64) - np.asarray(answered, dtype=np.float64)
+    return earlier.y_true.astype(np.float64) - np.asarray(earlier.y_pred, dtype=np.float64), now
 
 
 def _together(reference: Rows, current: Rows, schema: FeatureSchema) -> dict[str, Any]:

@@ -210,6 +210,7 @@ def drift_from(document: dict[str, Any]) -> DriftReport:
         scores=tuple(s for s in map(drift_score, document["scores"]) if s is not None),
         prediction=drift_score(document.get("prediction")),
         label=drift_score(document.get("label")),
+        residual=drift_score(document.get("residual")),
         multivariate=document.get("multivariate"),
         **{k: document.get(k) for k in ("explanation", "segment", "importance", "attribution", "reconstruction")},
     )

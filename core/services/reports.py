@@ -47,7 +47,7 @@ def drift_page(
         "<h2>Features</h2>",
         _features(report.ranked),
     ]
-    others = [s for s in (report.prediction, report.label) if s is not None]
+    others = [s for s in (report.prediction, report.label, report.residual) if s is not None]
     if others:
         parts += ["<h2>Predictions and labels</h2>", _features(others)]
     together = [*_together(report)]
