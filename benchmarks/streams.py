@@ -47,7 +47,7 @@ def forest(
     features = frame.drop(columns=target)
     for name in categorical:
         features[name] = features[name].astype(str)
-    rows = features.to_dict("records")
+    rows = [{k: v for k, v in row.items() if v == v} for row in features.to_dict("records")]  # a gap is an absent key
     reaches = np.random.default_rng(seed).random(len(y)) < label_fraction
     for row, label in zip(rows[:warm_up], y[:warm_up], strict=True):
         model.learn_one(row, label)

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 
 from loguru import logger
 from sqlalchemy import select, update
-from sqlalchemy.orm import Session
 
 from core.errors import Busy, ContinualError
 from core.records import ROW_ID, ROW_TIME, CycleReport, DriftReport, FeatureSchema, PerformanceReport, ProjectInfo
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
 LEASE = timedelta(seconds=60)
 RENEW_EVERY_S = 15.0
 DAY = timedelta(days=1)
-RACES_COUNTED = 1_000  # newest races that the daily budget is counted from
 SAME_VALUE = 0.01  # two values this near to each other (as a share) count as agreement
 ESTIMATE_SEED = 0  # the same rows give the same estimate
 Progress = Callable[[float, str], None]
@@ -386,7 +384,7 @@ def _turn(
     with ws.database.read() as session:
         next_version = registry.next_version(session, project.id)
         seed = session.get_one(Cycle, cycle_id).seed
-        raced = _races(session, project.id)
+        raced = queries.races(session, project.id)
     last_race = raced[-1][0] if raced else None
     due = next_scheduled(project.policy.schedule, last_race or project.created_at)
     progress(0.15, "Asking the policy")
@@ -442,17 +440,6 @@ _left_running = threading.Event()
 def fits_left_running() -> bool:
     """Whether a fit was given up in this process and may still be at work: a worker then ends, and a new one starts."""
     return _left_running.is_set()
-
-
-def _races(session: Session, project_id: int) -> list[tuple[datetime, bool]]:
-    """When the newest races were and whether somebody had asked for them, oldest first."""
-    rows = session.execute(
-        select(Cycle.started_at, Cycle.firings)
-        .where(Cycle.project_id == project_id, Cycle.decision == "retrain", Cycle.status == "done")
-        .order_by(Cycle.id.desc())
-        .limit(RACES_COUNTED)
-    ).all()
-    return [(row.started_at, any(f["trigger"] == "by_hand" for f in row.firings or ())) for row in rows[::-1]]
 
 
 def _clock_asks(ws: Workspace, project_id: int, now: datetime) -> bool:

@@ -11,7 +11,16 @@ import streamlit as st
 
 from core import plots, ui, words
 from core.errors import ContinualError
-from core.learning.policy import POLICIES, TRIGGERS, describe, policy_from_document, policy_to_document
+from core.learning.policy import (
+    AND,
+    GATES,
+    POLICIES,
+    TRIGGERS,
+    describe,
+    next_scheduled,
+    policy_from_document,
+    policy_to_document,
+)
 from core.performance.realised import higher_is_better
 from core.records import CycleReport, Evidence, Policy, ProjectInfo
 from core.services import inventory, jobs, monitoring, projects
@@ -100,6 +109,8 @@ def show_policy(ctx: ui.Context, project: ProjectInfo) -> None:
         columns = st.columns(2)
         for column, part in zip(columns, (lines[: len(policy.triggers)], lines[len(policy.triggers) :]), strict=True):
             column.markdown("\n".join(f"- {ui.plain(line)}" for line in part))
+        if line := budget_line(ctx, project):
+            st.markdown(line)
         with st.container(horizontal=True):
             closed = not ctx.may("operator")
             if st.button("Edit", icon=":material/edit:", key="edit", disabled=closed, help=ctx.why_not("operator")):
@@ -121,11 +132,25 @@ def show_policy(ctx: ui.Context, project: ProjectInfo) -> None:
                 st.rerun()
 
 
+GATE_WORDS = {"none": "no gate", "held_back": "a held-back gate", "superior": "a strict gate"}
+
+
 def gate_words(policy: Policy) -> str:
     """The gate in three words."""
-    return {"none": "no gate", "held_back": "a held-back gate", "superior": "a strict gate"}.get(
-        policy.gate, policy.gate
-    )
+    return GATE_WORDS.get(policy.gate, policy.gate)
+
+
+def budget_line(ctx: ui.Context, project: ProjectInfo) -> str:
+    """What is left of the day's races, and when the schedule asks next; empty without either."""
+    policy, parts = project.policy, []
+    if policy.races_per_day:
+        spent = inventory.races_since(ctx.ws, project.id, ctx.now - timedelta(days=1))
+        left = max(policy.races_per_day - spent, 0)
+        parts.append(f"**{left} of {ui.counted(policy.races_per_day, 'race')} left** in these 24 hours")
+    if policy.schedule and (at := next_scheduled(policy.schedule, ctx.now)) is not None:
+        parts.append(f"the schedule asks next at {words.wall(at, ctx.zone):%d %b, %H:%M}")
+    line = "; ".join(parts)
+    return f"{line[:1].upper()}{line[1:]}." if line else ""
 
 
 @st.dialog("Edit the policy", icon=":material/edit:", width="medium")
@@ -146,10 +171,10 @@ def edit_dialog(ctx: ui.Context, project: ProjectInfo) -> None:
     tag = f"{base.name}-{name}"
     triggers = st.pills(
         "Triggers",
-        list(TRIGGERS),
+        list(dict.fromkeys([*TRIGGERS, *base.triggers])),  # a policy may join several: they are shown as they are
         selection_mode="multi",
         default=list(base.triggers),
-        format_func=lambda t: TRIGGER_WORDS.get(t, t),
+        format_func=trigger_words,
         key=f"p-triggers-{tag}",
     )
     with ui.grid(columns=2):
@@ -203,6 +228,38 @@ def edit_dialog(ctx: ui.Context, project: ProjectInfo) -> None:
             key=f"p-budget-{tag}",
             help="Above 0, each feature's gate is raised until the reference's own ups and downs would pass it only so often.",
         )
+        verdict = st.selectbox(
+            "Gate",
+            list(GATES),
+            index=list(GATES).index(base.gate),
+            format_func=lambda g: GATE_WORDS[g],
+            key=f"p-gate-of-{tag}",
+            help="What a challenger has to pass before it serves; every clause is told in any case.",
+        )
+        shadow = st.number_input(
+            "Rows in the shadow",
+            min_value=0,
+            value=int(base.shadow_rows),
+            step=100,
+            key=f"p-shadow-{tag}",
+            help="Labelled rows that a challenger answers beside the champion before it may serve; 0 = none.",
+        )
+        races = st.number_input(
+            "Races a day",
+            min_value=0,
+            value=int(base.races_per_day),
+            step=1,
+            key=f"p-races-{tag}",
+            help="Budget of 24 hours, races by hand aside; 0 = no limit.",
+        )
+        schedule = st.text_input(
+            "Schedule, UTC",
+            value=base.schedule,
+            max_chars=60,
+            key=f"p-schedule-{tag}",
+            placeholder="0 3 * * *",
+            help="Crontab line (minute, hour, day, month, weekday) for the trigger “on a schedule”; empty = none.",
+        )
     try:
         changed = {
             **policy_to_document(base),
@@ -213,6 +270,10 @@ def edit_dialog(ctx: ui.Context, project: ProjectInfo) -> None:
             "min_rows": rows,
             "drift_gate": gate,
             "false_alarms_per_month": budget,
+            "gate": verdict,
+            "shadow_rows": shadow,
+            "races_per_day": races,
+            "schedule": schedule,
         }
         wanted = policy_from_document(changed)
     except ContinualError as error:
@@ -455,6 +516,11 @@ def name_cycle(key: str, ids: list[int]) -> None:
         st.query_params["cycle"] = str(ids[rows[0]])
 
 
+def trigger_words(entry: str) -> str:
+    """A trigger in words, or several that have to fire together."""
+    return " and ".join(TRIGGER_WORDS.get(name, name) for name in entry.split(AND))
+
+
 def evidence_lines(evidence: Evidence) -> list[tuple[str, str]]:
     """What a decision rested on, as pairs of name and value."""
     metric = ui.metric_label(evidence.metric)
@@ -521,9 +587,7 @@ def show_cycle(ctx: ui.Context, project: ProjectInfo, cycle: CycleReport) -> Non
         ),
     ):
         for firing in cycle.firings:
-            st.markdown(
-                f":material/bolt: **{TRIGGER_WORDS.get(firing.trigger, firing.trigger)}**: {ui.plain(firing.reason)}"
-            )
+            st.markdown(f":material/bolt: **{trigger_words(firing.trigger)}**: {ui.plain(firing.reason)}")
         if not cycle.firings:
             st.markdown(ui.plain(cycle.reason) or "No decision was made.")
         replay(ctx, cycle)

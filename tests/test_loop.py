@@ -312,3 +312,39 @@ def test_the_drift_of_residuals_tells_a_changed_concept_where_features_do_not(ws
     assert calm.residual is not None and not calm.residual.drifted
     assert moved.residual is not None and moved.residual.drifted and moved.residual.kind == "residual"
     assert moved.drifted == ()
+
+
+def test_the_clock_alone_starts_a_scheduled_race_within_its_budget(ws: Workspace, now: datetime) -> None:
+    policy = policy_named(
+        "balanced", families=("logistic",), triggers=("no_champion", "by_hand", "schedule"), schedule="0 3 * * *",
+        races_per_day=1, min_rows=50, new_labels=50,
+    )  # fmt: skip
+    made = projects.create_project(ws, "Nightly", source="file", by="t", now=now, policy=policy)
+    ingest.ingest_frame(ws, made, stream(0, 400), origin="a", by="t", now=now, target="y")
+    loop.run_cycle(ws, made.id, cause="schedule", now=now)  # 12:00: the first model
+    later = now + timedelta(hours=2)
+    ingest.ingest_frame(ws, projects.project_by_id(ws, made.id), stream(400), origin="b", by="t", now=later)
+    quiet = loop.run_cycle(ws, made.id, cause="schedule", now=later)
+    assert quiet is not None and quiet.decision == "nothing"
+    night = now + timedelta(hours=15)
+    with ws.database.read() as session:
+        assert jobs.due_projects(session, night - timedelta(minutes=1)) == []
+        assert jobs.due_projects(session, night) == [made.id]
+    raced = loop.run_cycle(ws, made.id, cause="schedule", now=night)
+    assert raced is not None and raced.evidence is not None
+    assert [f.trigger for f in raced.firings] == ["schedule"]
+    assert raced.evidence.races_last_day == 1 and raced.decision == "alert" and "budget is spent" in raced.reason
+    again = night + timedelta(days=1)
+    raced = loop.run_cycle(ws, made.id, cause="schedule", now=again)
+    assert raced is not None and raced.decision == "retrain" and raced.evidence is not None
+    assert raced.evidence.races_last_day == 0
+    assert loop.run_cycle(ws, made.id, cause="schedule", now=again + timedelta(hours=1)) is None, (
+        "nothing new, nothing due"
+    )
+
+
+def test_a_changed_schedule_counts_at_once(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
+    policy = policy_named("balanced", families=("logistic",), triggers=("age",), max_age_s=600.0)
+    projects.set_policy(ws, project, policy, by="t", now=now)
+    with ws.database.read() as session:
+        assert jobs.due_projects(session, now + timedelta(seconds=1)) == [project.id]

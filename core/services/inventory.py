@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 
 from core.records import CycleReport
 from core.services import monitoring
+from core.storage import queries
 from core.storage.tables import Batch, Cycle, Project
 from core.storage.workspace import Workspace
 
@@ -69,3 +70,9 @@ def cycle_page(ws: Workspace, project_id: int, cycle_id: int, page_rows: int) ->
             or 0
         )
     return newer // page_rows + 1
+
+
+def races_since(ws: Workspace, project_id: int, since: datetime) -> int:
+    """Races that the daily budget counts: those by hand are aside."""
+    with ws.database.read() as session:
+        return sum(at > since and not by_hand for at, by_hand in queries.races(session, project_id))

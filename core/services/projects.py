@@ -177,6 +177,7 @@ def set_policy(ws: Workspace, project: ProjectInfo, policy: Policy, *, by: str, 
             session, who=by, what="policy changed", project_id=row.id, before=row.policy, after=document, now=now
         )
         row.policy = document
+        row.next_race_at = now  # the clock looks at the new rules at once
         return queries.project_info(session, row)
 
 

@@ -14,9 +14,10 @@ from core.data.schema import schema_from_document
 from core.errors import NotFound
 from core.learning.policy import policy_from_document
 from core.records import BatchInfo, ProjectInfo
-from core.storage.tables import Batch, Label, ModelEvent, Prediction, Project
+from core.storage.tables import Batch, Cycle, Label, ModelEvent, Prediction, Project
 
 CHUNK = 500  # values in one IN (...)
+RACES = 1_000  # newest races that the daily budget is counted from
 
 
 def project_row(session: Session, project_id: int) -> Project:
@@ -39,6 +40,17 @@ def first_champion_of(session: Session, project_id: int) -> int | None:
     return session.scalar(
         select(ModelEvent.version).where(ModelEvent.project_id == project_id).order_by(ModelEvent.id).limit(1)
     )
+
+
+def races(session: Session, project_id: int) -> list[tuple[datetime, bool]]:
+    """When the newest races were and whether somebody had asked for them, oldest first."""
+    rows = session.execute(
+        select(Cycle.started_at, Cycle.firings)
+        .where(Cycle.project_id == project_id, Cycle.decision == "retrain", Cycle.status == "done")
+        .order_by(Cycle.id.desc())
+        .limit(RACES)
+    ).all()
+    return [(row.started_at, any(f["trigger"] == "by_hand" for f in row.firings or ())) for row in rows[::-1]]
 
 
 def project_info(session: Session, row: Project) -> ProjectInfo:

@@ -83,6 +83,16 @@ def test_batches_of_one_row_and_a_last_one_of_three(policy: str) -> None:
     assert [b["rows"] for b in report.per_batch] == [40, 3]
 
 
+def test_careful_lets_a_clearly_better_regression_in() -> None:
+    frame = rows(2_000)
+    turned = np.where(np.arange(2_000) < 800, 1.0, -1.0)
+    frame["y"] = turned * (frame["a"] + 0.5 * frame["b"]) + np.random.default_rng(3).normal(0, 0.1, 2_000)
+    policy = policy_named("careful", families=("ridge",), new_labels=100, min_rows=50)
+    report = replay(frame, "y", policy=policy, batch_rows=100, warmup_rows=300)
+    assert report.promotions >= 1
+    assert report.scores["r2"] is not None and report.scores["r2"] > 0.6
+
+
 def test_a_stream_without_labels_after_the_warm_up_keeps_its_model_and_says_so() -> None:
     report = replay(rows(800), "y", policy=LIGHT, label_fraction=0.0, **CUT)
     assert report.fits == 0 and {b["outcome"] for b in report.per_batch} == {"none"}

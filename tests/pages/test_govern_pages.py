@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 from pathlib import Path
 
@@ -260,6 +261,22 @@ def test_the_inventory_counts_batches_and_finds_the_page_of_a_cycle(grown: Works
     assert [inventory.cycle_page(grown, project.id, c.id, 1) for c in found] == [1, 2, 3]
     assert inventory.cycle_page(grown, project.id + 1, found[0].id, 1) is None
     assert inventory.project_names(grown) == {project.id: "Flies"}
+
+
+def test_the_budget_and_the_next_scheduled_race_are_told(grown: Workspace) -> None:
+    project = projects.get_project(grown, "flies")
+    policy = dataclasses.replace(
+        project.policy, triggers=(*project.policy.triggers, "schedule", "drift_share+new_labels"), schedule="0 3 * * *", races_per_day=4
+    )  # fmt: skip
+    projects.set_policy(grown, project, policy, by="ada", now=BEGAN)
+    at = open_page("automation")
+    assert not at.exception
+    said = text_of(at)
+    assert "**4 of 4 races left** in these 24 hours; the schedule asks next at" in said
+    assert "Only when all of this is so" in said and "'0 3 \\* \\* \\*'" in said
+    at.button(key="edit").click()
+    assert not at.run().exception
+    assert at.text_input(key="p-schedule-balanced-as it is").value == "0 3 * * *"
 
 
 def test_another_policy_is_tried_on_the_stored_history(grown: Workspace) -> None:
