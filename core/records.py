@@ -204,9 +204,8 @@ class Policy:
     hold_out: str = "random"  # which of the newest rows the gate tests on: random | newest
     fit_timeout_s: float = 120.0  # fault guard on one fit
     archive: int = 2  # models of earlier regimes that are kept and asked again; 0 = none
-    max_forgetting: float = (
-        0.1  # how much accuracy (regression: error in spreads) a challenger may lose on past regimes
-    )
+    # Accuracy (regression: error in spreads) that a challenger may lose on frozen rows of past regimes; 0 = no limit.
+    max_forgetting: float = 0.0
     max_predict_ms: float = 0.0  # a challenger's time for 1,000 rows, in milliseconds; 0 = no limit
     shadow_rows: int = 0  # labelled rows that a challenger answers unseen by anybody before it may serve; 0 = none
     cooldown_s: float = 0.0  # between two races, by the evidence's clock

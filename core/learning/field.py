@@ -28,6 +28,7 @@ LEAST_WEIGHT = 0.01  # members below are left out of the vote
 MISTAKES_SHARE = 0.5  # of a row's loss that counts plain mistakes, the rest is log-loss
 MISTAKE_LOSS = 2.0  # of a mistake: about the log-loss of one that was made with confidence
 LEAST_PROBABILITY = 0.02  # a sure mistake costs no more than this says
+RESERVED_FITS = 2.0  # saved fits that only the answer to a change may spend
 AFTER_CHANGE_ROWS = 50  # rows after a change from which losses are measured on them alone
 HOPE_ROWS = 1_000  # rows of a new regime at which its model is trusted to have made up half of what the change cost
 WINDOW_ROWS = 30  # a candidate's window has at least so many rows, else it waits
@@ -212,7 +213,8 @@ class Field:
         for done, i in enumerate(due):
             member = members[i]
             costs = MODEL_FAMILIES[member.family].fits
-            if costs > tokens and not first:
+            kept = 0.0 if urgent[i] else RESERVED_FITS
+            if costs > tokens - kept and costs and not first:
                 continue
             report(done / len(due), f"fitting {member.name}")
             began = time.perf_counter()

@@ -258,13 +258,21 @@ def _forgets(comparison: Comparison, policy: Policy) -> Clause:
     found = comparison.past
     if found is None:
         return Clause(name="forgetting", passed=True, reason="There is no past regime to forget yet.")
-    passed = found["difference"] >= -policy.max_forgetting or found["answers_change"]
+    limit = policy.max_forgetting
+    passed = limit <= 0 or found["difference"] >= -limit or found["answers_change"]
+    allowed = "no limit set" if limit <= 0 else f"it may lose {limit:g}"
+    if limit > 0 and found["answers_change"]:
+        allowed += ", or more: it answers a change"
     reason = (
-        f"On {found['n']:,} rows of {found['regimes']} past regime{'s' if found['regimes'] > 1 else ''} that nothing learnt from: challenger {_number(found['challenger'])}, "
-        f"champion {_number(found['champion'])}; it may lose {policy.max_forgetting:g}{', or more: it answers a change' if found['answers_change'] else ''}."
+        f"On {found['n']:,} rows of {found['regimes']} past regime{'s' if found['regimes'] > 1 else ''} that nothing learnt from: "
+        f"challenger {_number(found['challenger'])}, champion {_number(found['champion'])}; {allowed}."
     )
     return Clause(
-        name="forgetting", passed=passed, reason=reason, observed=found["difference"], required=-policy.max_forgetting
+        name="forgetting",
+        passed=passed,
+        reason=reason,
+        observed=found["difference"],
+        required=-limit if limit > 0 else None,
     )
 
 
@@ -677,6 +685,7 @@ POLICIES: dict[str, Policy] = {
         families=("logistic", "ridge"),
         windows=("all",),
         min_new_share=0.0,
+        max_fits=1_000.0,
         gate="none",
     ),
     "careful": Policy(

@@ -146,7 +146,7 @@ JUDGED: dict[str, tuple[dict, dict]] = {
 
 @pytest.mark.parametrize("clause", CLAUSES)
 def test_every_clause_passes_at_its_bound_and_fails_beyond_it(clause: str) -> None:
-    policy = replace(EVERY, max_predict_ms=5.0, gate="superior")
+    policy = replace(EVERY, max_predict_ms=5.0, max_forgetting=0.1, gate="superior")
     within, beyond = (CLAUSES[clause](told(**found), policy) for found in JUDGED[clause])
     assert within.passed and within.name == clause and within.reason.endswith(".")
     assert not beyond.passed and beyond.reason.endswith(".")
@@ -154,7 +154,7 @@ def test_every_clause_passes_at_its_bound_and_fails_beyond_it(clause: str) -> No
 
 
 def test_a_clause_that_the_gate_does_not_ask_for_is_told_and_decides_nothing() -> None:
-    result = verdict(told(worst_slice=SLICE, past=PAST), replace(EVERY, gate="held_back"))
+    result = verdict(told(worst_slice=SLICE, past=PAST), replace(EVERY, gate="held_back", max_forgetting=0.1))
     assert result.promote
     failed = [c for c in result.clauses if not c.passed]
     assert {c.name for c in failed} == {"worst_slice", "forgetting"} and not any(c.decides for c in failed)
@@ -162,7 +162,8 @@ def test_a_clause_that_the_gate_does_not_ask_for_is_told_and_decides_nothing() -
 
 def test_an_answer_to_a_change_may_forget_what_was_before_it() -> None:
     forgotten = told(past={**PAST, "difference": -0.6, "answers_change": True})
-    assert CLAUSES["forgetting"](forgotten, EVERY).passed
+    assert CLAUSES["forgetting"](forgotten, replace(EVERY, max_forgetting=0.1)).passed
+    assert CLAUSES["forgetting"](told(past=PAST), EVERY).passed, "without a limit it is told, and decides nothing"
 
 
 def test_triggers_joined_fire_only_together() -> None:
