@@ -28,7 +28,6 @@ LEAST_WEIGHT = 0.01  # members below are left out of the vote
 MISTAKES_SHARE = 0.5  # of a row's loss that counts plain mistakes, the rest is log-loss
 MISTAKE_LOSS = 2.0  # of a mistake: about the log-loss of one that was made with confidence
 LEAST_PROBABILITY = 0.02  # a sure mistake costs no more than this says
-RESERVED_FITS = 2.0  # saved fits that only the answer to a change may spend
 AFTER_CHANGE_ROWS = 50  # rows after a change from which losses are measured on them alone
 HOPE_ROWS = 1_000  # rows of a new regime at which its model is trusted to have made up half of what the change cost
 WINDOW_ROWS = 30  # a candidate's window has at least so many rows, else it waits
@@ -85,10 +84,12 @@ class Field:
         *,
         seed: int,
         changed: bool,
+        reserve: float = 0.0,
     ) -> None:
         self.before, self.state = before, state  # when the turn began, and now that it has been measured
         self.schema, self.policy = schema, policy
         self.seed, self.changed = seed, changed
+        self.reserve = reserve  # saved fits that only the answer to a change may spend
         self.seen = state.seen
         self.regression = schema.task == "regression"
 
@@ -213,7 +214,7 @@ class Field:
         for done, i in enumerate(due):
             member = members[i]
             costs = MODEL_FAMILIES[member.family].fits
-            kept = 0.0 if urgent[i] else RESERVED_FITS
+            kept = 0.0 if urgent[i] else self.reserve
             if costs > tokens - kept and costs and not first:
                 continue
             report(done / len(due), f"fitting {member.name}")

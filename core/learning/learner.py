@@ -43,8 +43,9 @@ TAIL_ROWS = 1_000  # errors kept to find a change in
 HISTORY_BATCHES = 10
 BATCH_ROWS = 30  # fewer rows are added to the last batch of the history
 HELD_OUT_SHARE, HELD_OUT_ROWS = 0.25, 100
-LEADS = 0.5  # share of the vote above which a family leads
+LEADS = 0.6  # share of the vote above which a family leads: about half and half swings by chance
 FITS_PER_ROWS = 500  # rows that earn a policy's max_fits
+ANSWER_FITS = 2.0  # that the answer to a change takes at least
 SAVED_FITS = 4  # times max_fits that are saved at most
 WATCH_ROWS = 1_000  # rows over which a replaced version is compared with its successor
 
@@ -178,6 +179,7 @@ class _Turn:
         self.rollback_due = False
         self.alarms: tuple[str, ...] = ()
         self.fits = 0
+        self.reserve = 0.0
         self.candidates: tuple[Candidate, ...] = ()
         self.comparison: Comparison | None = None
         self.verdict: Verdict | None = None
@@ -191,9 +193,9 @@ class _Turn:
 
     def earn(self, rows: int) -> None:
         """Rows that come earn fits, labelled or not; a few are saved up for a change."""
-        most = self.policy.max_fits
-        tokens = min(self.state.tokens + most * rows / FITS_PER_ROWS, SAVED_FITS * most)
-        self.state = replace(self.state, tokens=tokens)
+        most, earned = self.policy.max_fits, self.policy.max_fits * rows / FITS_PER_ROWS
+        self.reserve = max(ANSWER_FITS - earned, 0.0)  # small batches earn too little to answer a change from
+        self.state = replace(self.state, tokens=min(self.state.tokens + earned, SAVED_FITS * most))
 
     # --- measuring ------------------------------------------------------------------------------------------
 
@@ -387,7 +389,15 @@ class _Turn:
         self.state = replace(self.state, members=tuple(members))
 
     def _field(self) -> Field:
-        return Field(self.before, self.state, self.schema, self.policy, seed=self.seed, changed=self.changed)
+        return Field(
+            self.before,
+            self.state,
+            self.schema,
+            self.policy,
+            seed=self.seed,
+            changed=self.changed,
+            reserve=self.reserve,
+        )
 
     def race(self, version: int) -> None:
         """Fits what is due, forms the challenger, and lets it in or not."""

@@ -114,6 +114,9 @@ def test_a_stranger_sees_a_champion_decay_and_a_challenger_win(ws: Workspace, ad
         assert time.monotonic() < deadline, "no challenger was promoted"
         time.sleep(0.5)
     version = projects.get_project(ws, "insects").champion
+    while version not in {point.model_version for point in monitoring.performance_history(ws, project.id)}:
+        assert time.monotonic() < deadline, "what was promoted was never measured"
+        time.sleep(0.5)
     expect(page.get_by_text(f"v{version}").first).to_be_visible(timeout=SHOWN_MS)
     expect(page.get_by_test_id("stPlotlyChart").locator(".main-svg").first).to_be_visible(timeout=SHOWN_MS)
     page.get_by_role("button", name="Pause").click()
@@ -122,7 +125,7 @@ def test_a_stranger_sees_a_champion_decay_and_a_challenger_win(ws: Workspace, ad
 
     page.reload()  # the sign-in is kept by its cookie, the run by its row
     expect(page.get_by_role("button", name="Play")).to_be_visible(timeout=SHOWN_MS)
-    for name in ("Home", "Drift", "Performance", "Train", "Models", "Automation", "Data", "Predict", "Admin"):
+    for name in ("Home", "Drift", "Performance", "Train", "Models", "Automation", "Data", "Labels", "Predict", "Admin"):
         page.get_by_role("link", name=name, exact=True).click()
         heading = "Insects" if name == "Home" else name
         expect(page.get_by_role("heading", name=heading, exact=True).first).to_be_visible(timeout=SHOWN_MS)
