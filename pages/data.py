@@ -13,7 +13,7 @@ import streamlit as st
 from core import ui, words
 from core.errors import ContinualError
 from core.records import BatchInfo, FeatureKind, FeatureSchema, ProjectInfo
-from core.services import ingest, projects, streams
+from core.services import ingest, lineage, projects, streams
 from core.services.inventory import inventory
 
 if TYPE_CHECKING:
@@ -153,7 +153,16 @@ def show_batch(ctx: ui.Context, project: ProjectInfo, batch: BatchInfo) -> None:
                 ":material/history: A backfill: its rows are older than the newest ones that were stored before, so the project's clock stayed."
             )
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption(f"sha256 {batch.sha256[:16]}… · id {batch.id}", width="stretch")
+            learnt = [f"v{version}" for version in lineage.versions_of(ctx.ws, project, batch.id)]
+            by = (
+                f"learnt from by {learnt[0]} to {learnt[-1]}"
+                if len(learnt) > 2
+                else f"learnt from by {', '.join(learnt)}"
+            )
+            st.caption(
+                f"{by if learnt else 'no version has learnt from it'} · sha256 {batch.sha256[:16]}… · id {batch.id}",
+                width="stretch",
+            )
             if batch.undone:
                 st.badge("Undone: its rows no longer count", icon=":material/undo:", color="gray")
             elif st.button(

@@ -55,6 +55,7 @@ def test_data_shows_the_batches_and_what_there_is_to_know(grown: Workspace) -> N
     assert [m.value for m in at.metric] == ["700", "700", "3", "1"]
     assert at.dataframe[0].value["Batch"].tolist() == [3, 2, 1]
     assert "New column 'humidity' is kept but not used." in said.replace("\\", "")
+    assert "learnt from by v3 · sha256" in said, "the way back from a batch to the versions"
 
 
 def test_a_batch_is_undone_after_its_effect_was_named(grown: Workspace) -> None:
