@@ -24,11 +24,15 @@ def show_verdict(ctx: ui.Context, project: ProjectInfo, rows: list[DeskRow], fou
         state, word = "unknown", "Not told yet"
         text = f"**{found.answered} of {ui.counted(found.asked, 'asked row')} answered.** {ui.plain(found.weighted.reason)}"
     else:
-        state, text = words.standing(
+        state, _ = words.standing(
             found.weighted, project.policy.threshold, found.weighted.metric, least=min(project.policy.min_rows, 30)
         )
         word = None
-        text += f" Told by {ui.counted(found.answered, 'label')} that stand for {ui.counted(found.pool, 'row')}; unweighted it would be {words.number(found.unweighted.value)}."
+        text = (
+            f"**{metric} of all {ui.counted(found.pool, 'row')} is about {words.number(found.weighted.value)}** (95 % interval {ui.interval(found.weighted)}), "
+            f"told by {ui.counted(found.answered, 'label')}; the threshold is {project.policy.threshold:g}. Unweighted, hard rows would count too much: "
+            f"{words.number(found.unweighted.value)}."
+        )
         if found.to_halve is not None:
             text += f" **{found.to_halve:,} more labels** make the interval half as wide."
     lines = [desk_line(row, project) for row in rows]

@@ -48,7 +48,7 @@ def test_rows_are_drawn_answered_and_told(grown: Workspace) -> None:
     desk.answer(grown, project, given, by="ada", now=BEGAN + timedelta(hours=5))
     said = text_of(open_page("labels"))
     assert "10 rows wait for a label" in said
-    assert "Told by 30 labels that stand for 150 rows" in said and "half as wide" in said
+    assert "**Accuracy of all 150 rows is about" in said and "told by 30 labels" in said and "half as wide" in said
     at = click(open_page("labels"), "Withdraw those that wait")
     assert not at.exception and desk.open_asks(grown, project) == []
 
