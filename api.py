@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from core.errors import ContinualError
-from core.http import bodies, documents, predicting, problems, storing, telling
+from core.http import bodies, predicting, problems, protocols, storing, telling
 from core.http.access import Api
 from core.http.middleware import Around
 from core.logs import set_up_logs
@@ -36,7 +36,8 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", "/health/live", "live", telling.live),
     ("GET", "/health/ready", "ready", telling.ready),
     ("GET", "/model-status", "model_status", telling.model_status),
-    ("POST", "/predict", "predict", predicting.predict),
+    ("POST", "/predict", "predict", predicting.answered_around),
+    ("POST", "/explain", "explain", predicting.explain),
     ("POST", "/labels", "labels", storing.labels),
     ("POST", "/generate", "generate", storing.generate),
     ("POST", "/retrain", "retrain", storing.retrain),
@@ -45,6 +46,18 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", "/jobs/{job_id}/result", "job_result", storing.job_result),
     ("GET", "/predictions", "predictions", telling.predictions),
     ("GET", "/metrics", "metrics", telling.metrics),
+    ("POST", "/invocations", "invocations", protocols.invocations),
+    ("GET", "/ping", "ping", protocols.ping),
+    ("GET", "/version", "version", protocols.version),
+    ("GET", "/v2", "server_metadata", protocols.server_metadata),
+    ("GET", "/v2/health/live", "server_live", protocols.server_live),
+    ("GET", "/v2/health/ready", "server_ready", protocols.server_ready),
+    ("GET", "/v2/models/{model}", "model_metadata", protocols.model_metadata),
+    ("GET", "/v2/models/{model}/versions/{version}", "model_version_metadata", protocols.model_metadata),
+    ("GET", "/v2/models/{model}/ready", "model_ready", protocols.model_ready),
+    ("GET", "/v2/models/{model}/versions/{version}/ready", "model_version_ready", protocols.model_ready),
+    ("POST", "/v2/models/{model}/infer", "infer", protocols.infer),
+    ("POST", "/v2/models/{model}/versions/{version}/infer", "infer_version", protocols.infer),
 )
 ASSETS = {"docs.js": "text/javascript", "docs.css": "text/css"}
 # The documentation page may load and ask nothing but this server.
@@ -58,6 +71,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open the state folder, its schema brought up to date first; answer what waits before the end."""
     settings = get_settings()
     set_up_logs(settings, "api")
+    _allow_many_connections()
     try:
         api = await asyncio.to_thread(Api, settings, app.state.requests)
     except ContinualError as error:
@@ -71,6 +85,15 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         await api.close()
+
+
+def _allow_many_connections() -> None:
+    """As many open files as this process may have: each connection is one, and the usual limit is 1,024."""
+    with suppress(ImportError, OSError, ValueError):  # not on Windows
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def docs() -> Response:
@@ -99,8 +122,7 @@ def create_app() -> FastAPI:
     app.state.requests = Requests()
     for method, path, name, handler in ROUTES:
         for prefix in ("",) if path.startswith("/health/") else ("", "/projects/{slug}"):
-            said = documents.told(name, by_project=bool(prefix))
-            app.add_api_route(prefix + path, handler, methods=[method], response_class=Response, **said)
+            app.add_api_route(prefix + path, handler, methods=[method], response_class=Response, name=name)
     app.add_api_route("/docs", docs, include_in_schema=False)
     app.add_api_route("/docs/{asset}", docs_asset, include_in_schema=False)
     for kind in (ContinualError, HTTPException):
@@ -108,7 +130,10 @@ def create_app() -> FastAPI:
     app.add_middleware(Around, requests=app.state.requests)
 
     def _openapi() -> dict[str, Any]:
+        from core.http import documents  # a tenth of the time to start, for those who ask
+
         if app.openapi_schema is None:
+            documents.describe(app.routes)
             document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
             document["components"] = documents.components()
             app.openapi_schema = document

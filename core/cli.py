@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from core import __version__
 from core.errors import BadInput, ContinualError
-from core.records import ProjectInfo, to_document
+from core.records import FeatureSchema, ProjectInfo, to_document
 
 if TYPE_CHECKING:
     from core.storage.workspace import Workspace
@@ -284,6 +284,40 @@ def _projects_set(args: argparse.Namespace) -> int:
         _project_line(project),
         f"Project '{project.slug}': policy {project.policy.name}, threshold {project.policy.threshold:g}.",
     )
+
+
+def _guards_show(args: argparse.Namespace) -> int:
+    from core.services import guarding
+    from core.services.guards import guards_to_document
+
+    ws = _open()
+    document = guards_to_document(guarding.guards_of(ws, _project(ws, args)))
+    return _say(args, document, _table(list(document.items()), ("guard", "value")))
+
+
+def _guards_set(args: argparse.Namespace) -> int:
+    from core.services import guarding
+    from core.services.guards import guards_to_document
+
+    ws = _open()
+    project = _project(ws, args)
+    given = {name: getattr(args, name) for name in guards_to_document(guarding.guards_of(ws, project))}
+    changes = {name: value for name, value in given.items() if value is not None}
+    if "override" in changes and project.schema is not None:
+        changes["override"] = _answer_of(project.schema, changes["override"])
+    guards = guarding.changed(guarding.guards_of(ws, project), changes)
+    document = guards_to_document(guarding.set_guards(ws, project, guards, by=BY, now=_now()))
+    return _say(args, document, _table(list(document.items()), ("guard", "value")))
+
+
+def _answer_of(schema: FeatureSchema, text: str) -> Any:
+    """A class, or a number, that is written like this; the text itself where there is none."""
+    if schema.task != "regression":
+        return next((label for label in schema.classes if str(label).lower() == text.lower()), text)
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _projects_rename(args: argparse.Namespace) -> int:
@@ -632,11 +666,25 @@ def _keys_create(args: argparse.Namespace) -> int:
     project = projects.get_project(ws, args.project) if args.project else None
     expires = _now() + _duration(args.expires) if args.expires else None
     info, token = auth.create_token(
-        ws, args.name, list(_names(args.scope)), project.id if project else None, expires, by=BY, now=_now()
+        ws,
+        args.name,
+        list(_names(args.scope)),
+        project.id if project else None,
+        expires,
+        rate_limit=args.per_minute,
+        by=BY,
+        now=_now(),
     )
     return _say(
         args,
-        {"id": info.id, "token": token, "scopes": info.scopes, "project": args.project, "expires_at": expires},
+        {
+            "id": info.id,
+            "token": token,
+            "scopes": info.scopes,
+            "project": args.project,
+            "expires_at": expires,
+            "per_minute": info.rate_limit,
+        },
         f"{token}\n(id {info.id}; shown this once)",
     )
 
@@ -653,8 +701,11 @@ def _keys_list(args: argparse.Namespace) -> int:
 
     tokens = auth.list_tokens(_open())
     table = _table(
-        [[t.id, t.name, t.prefix, ",".join(t.scopes), t.expires_at, "revoked" if t.revoked_at else ""] for t in tokens],
-        ["id", "name", "begins", "scopes", "expires", ""],
+        [
+            [t.id, t.name, t.prefix, ",".join(t.scopes), t.expires_at, t.rate_limit, "revoked" if t.revoked_at else ""]
+            for t in tokens
+        ],
+        ["id", "name", "begins", "scopes", "expires", "a minute", ""],
     )
     return _say(args, {"keys": tokens}, table if tokens else "No token yet. `keys create --scope predict` makes one.")
 
@@ -783,6 +834,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_data(commands)
     _add_loop(commands)
     _add_models(commands)
+    _add_guards(commands)
     _add_access(commands)
     return parser
 
@@ -808,6 +860,24 @@ def _add_setup(commands: Any) -> None:
     restore.add_argument("file", type=Path, metavar="FILE")
     restore.add_argument("--to", type=Path, required=True, metavar="NEW_FOLDER")
     _command(commands, "migrate", _migrate, "Bring the database's schema up to date.", "migrate")
+
+
+def _add_guards(commands: Any) -> None:
+    guards = _group(commands, "guards", "What is done about answers that should not be trusted.")
+    _add_project(_command(guards, "show", _guards_show, "The project's guards.", "guards show --project insects"))
+    change = _command(
+        guards,
+        "set",
+        _guards_set,
+        "Change some of them; the others stay.",
+        "guards set --project insects --out-of-range abstain --range-margin 0.2",
+    )
+    _add_project(change)
+    for kind in ("unseen-category", "out-of-range", "low-confidence"):
+        change.add_argument(f"--{kind}", choices=("off", "warn", "abstain", "override"))
+    change.add_argument("--range-margin", type=float, metavar="SHARE", help="of the range, allowed beyond either end")
+    change.add_argument("--least-confidence", type=float, metavar="P", help="probability below which it is low")
+    change.add_argument("--override", metavar="ANSWER", help="what is answered instead")
 
 
 def _add_data(commands: Any) -> None:
@@ -994,6 +1064,9 @@ def _add_access(commands: Any) -> None:
     create.add_argument("--scope", required=True, metavar="a,b", help="predict, ingest, read, admin")
     _add_project(create)
     create.add_argument("--expires", metavar="90d")
+    create.add_argument(
+        "--per-minute", type=_count, metavar="N", help="requests that it may make a minute; else any number"
+    )
     create.add_argument("--name", default="cli")
     _command(keys, "list", _keys_list, "All tokens, without their secret part.", "keys list")
     revoke = _command(keys, "revoke", _keys_revoke, "Revoke a token.", "keys revoke 3")

@@ -75,6 +75,14 @@ class NotAuthenticated(ContinualError):
     """No, wrong, expired or revoked credentials."""
 
 
+class TooOften(ContinualError):
+    """A token has asked more often than its limit allows."""
+
+    def __init__(self, message: str, *, wait_s: int) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
+
+
 class ConfigurationError(ContinualError):
     """A setting that is missing, unsafe or contradictory; the program does not start with it."""
 

@@ -26,7 +26,7 @@ from sqlalchemy import select, update
 
 from core.errors import Busy, ContinualError
 from core.records import ROW_ID, ROW_TIME, CycleReport, DriftReport, FeatureSchema, PerformanceReport, ProjectInfo
-from core.services import desk, drifts, estimates, ingest, live, monitoring, notify, serving
+from core.services import desk, drifts, estimates, live, monitoring, notify, sealing, serving
 from core.storage import history, learners, queries, registry
 from core.storage.tables import Batch, Cycle, DriftRun, EstimateRun, Lease, PerformanceRun
 from core.storage.workspace import Workspace
@@ -100,8 +100,9 @@ def run_cycle(
         _close_interrupted(ws, project_id, now)
         with ws.database.read() as session:
             project = queries.project_info(session, queries.project_row(session, project_id))
-        ingest.seal_log(ws, project, now=now, force=cause != "schedule")
+        sealing.seal_log(ws, project, now=now, force=cause != "schedule")
         project, found = _gather(ws, project_id, now)
+        _export_champion(ws, project)
         clock_asks = _clock_asks(ws, project_id, now)
         if found is None or not (force or clock_asks or found.batches or found.groups):
             _mark_checked(ws, project_id, now, found)
@@ -710,6 +711,16 @@ def _open(
         return row.id
 
 
+def _export_champion(ws: Workspace, project: ProjectInfo) -> None:
+    """A champion of a version of this program that knew no scorers gets one."""
+    schema = project.schema
+    if project.champion is not None and schema is not None:
+        newest = history.History(ws, project.id, schema)
+        registry.ensure_scorer(
+            ws, project.id, project.champion, lambda: newest.newest(1000, labelled=False)[0][list(schema.names)]
+        )
+
+
 def _register(
     ws: Workspace,
     project: ProjectInfo,
@@ -727,6 +738,7 @@ def _register(
     assert challenger is not None
     members = [{**known, "weight": weight} for known, weight in zip(challenger.info, challenger.weights, strict=True)]
     score = step.comparison.challenger if step.comparison else None
+    n_rows = max((m.get("n_rows") or 0 for m in members), default=0)
     with ws.database.read() as session:
         spans = session.execute(
             select(Batch.first_at, Batch.last_at, Batch.sha256).where(Batch.id.in_(batch_ids)).order_by(Batch.id)
@@ -741,8 +753,8 @@ def _register(
         members=members,
         metrics={score.metric: score.value} if score is not None else {},
         schema=project.schema,
-        X_example=window(5)[0],
-        n_rows=max((m.get("n_rows") or 0 for m in members), default=0),
+        X_learnt=window(n_rows or 5)[0],
+        n_rows=n_rows,
         data_digest=digest,
         batch_ids=batch_ids,
         first_at=min((s[0] for s in spans), default=None),

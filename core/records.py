@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal
 
-import numpy as np
-
 Task = Literal["binary", "multiclass", "regression"]
 FeatureKind = Literal["numeric", "categorical", "boolean"]
 Label = str | int | float | bool
@@ -435,14 +433,12 @@ def to_document(value: Any) -> Any:
         return {f.name: to_document(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, dict):
         return {str(k): to_document(v) for k, v in value.items()}
-    if isinstance(value, np.ndarray):
-        return [to_document(v) for v in value.tolist()]
     if isinstance(value, (list, tuple, set, frozenset)):
         return [to_document(v) for v in value]
-    if isinstance(value, np.generic):
-        return to_document(value.item())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, (datetime, date)):
         return value.isoformat()
+    if hasattr(value, "tolist"):  # numpy's arrays and scalars
+        return to_document(value.tolist())
     return value

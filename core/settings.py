@@ -71,6 +71,8 @@ class Settings(BaseSettings):
     durability: Literal["process", "power"] = Field(default="process", validation_alias="CONTINUAL_DURABILITY")
     max_upload_mb: float = Field(default=200.0, gt=0, validation_alias="CONTINUAL_MAX_UPLOAD_MB")
     open_metrics: bool = Field(default=False, validation_alias="CONTINUAL_OPEN_METRICS")
+    open_invocations: bool = Field(default=False, validation_alias="CONTINUAL_OPEN_INVOCATIONS")
+    open_from: Annotated[tuple[str, ...], NoDecode] = Field(default=(), validation_alias="CONTINUAL_OPEN_FROM")
     cycle_timeout_s: float = Field(default=1800.0, gt=0, validation_alias="CONTINUAL_CYCLE_TIMEOUT_SECONDS")
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), validation_alias="CONTINUAL_TRUSTED_PROXIES"
@@ -90,7 +92,7 @@ class Settings(BaseSettings):
     def _empty_is_unset(cls, value: Any) -> Any:
         return None if isinstance(value, str) and not value.strip() else value
 
-    @field_validator("trusted_proxies", mode="before")
+    @field_validator("trusted_proxies", "open_from", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         if not isinstance(value, str):

@@ -177,6 +177,7 @@ def show_tokens(ctx: ui.Context) -> None:
                         "Begins": t.prefix + "…",
                         "Scopes": ", ".join(t.scopes),
                         "Project": names.get(t.project_id, "deleted") if t.project_id else WHOLE,
+                        "A minute": t.rate_limit,
                         "Expires": words.wall(t.expires_at, ctx.zone),
                         "Last used": words.wall(t.last_used_at, ctx.zone),
                     }
@@ -219,10 +220,10 @@ def token_state(token: Any, now: datetime) -> str:
 def new_token(ctx: ui.Context, names: dict[int, str]) -> None:
     """Create a token with just the rights it needs."""
     with (
-        ui.card("Create a token", "Give it the least it needs: scope, project and expiry"),
+        ui.card("Create a token", "Give it the least it needs: scope, project, expiry and pace"),
         st.form("token", border=False),
     ):
-        with ui.grid(columns=3):
+        with ui.grid(columns=4):
             name = st.text_input("Name", max_chars=100, key="token-name", placeholder="sensor gateway")
             project = st.selectbox(
                 "Project", [None, *names], format_func=lambda i: WHOLE if i is None else names[i], key="token-project"
@@ -234,6 +235,16 @@ def new_token(ctx: ui.Context, names: dict[int, str]) -> None:
                 key="token-until",
                 format="YYYY-MM-DD",
                 help="Left empty it never expires.",
+            )
+            limit = st.number_input(
+                "Requests a minute",
+                min_value=1,
+                max_value=auth.MOST_A_MINUTE,
+                value=None,
+                step=1,
+                key="token-limit",
+                placeholder="any number",
+                help="Beyond it the API answers 429 and says when to come back. Left empty there is no limit.",
             )
         scopes = st.pills(
             "Scopes",
@@ -253,7 +264,14 @@ def new_token(ctx: ui.Context, names: dict[int, str]) -> None:
     )
     try:
         info, secret = auth.create_token(
-            ctx.ws, name, tuple(scopes), project_id=project, expires_at=expires, by=ctx.user.name, now=ctx.now
+            ctx.ws,
+            name,
+            tuple(scopes),
+            project_id=project,
+            expires_at=expires,
+            rate_limit=limit,
+            by=ctx.user.name,
+            now=ctx.now,
         )
     except ContinualError as error:
         ui.error_box(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,8 +23,9 @@ from core.learning.policy import (
     policy_to_document,
 )
 from core.performance.realised import higher_is_better
-from core.records import CycleReport, Evidence, Policy, ProjectInfo
-from core.services import inventory, jobs, monitoring, projects
+from core.records import CycleReport, Evidence, FeatureSchema, Policy, ProjectInfo
+from core.services import guarding, inventory, jobs, monitoring, projects
+from core.services.guards import ACTIONS, KINDS, Guards
 
 PAGE_ROWS = 20
 CAUSES = {
@@ -56,6 +58,7 @@ TRIGGER_WORDS = {
     "age": "age of the last race",
     "schedule": "on a schedule",
 }
+HIT_DAYS = 30
 SPANS = {"all of it": None, "90 days": 90, "60 days": 60, "30 days": 30, "7 days": 7}
 
 
@@ -323,6 +326,129 @@ def try_edited(ctx: ui.Context, project: ProjectInfo, wanted: Policy) -> str | N
         f"On the stored history: {ui.counted(other['races'], 'race')} instead of {own['races']}, "
         f"{label} {other['score']:.3f} instead of {own['score']:.3f}, {ui.counted(other['fits'], 'fit')} instead of {own['fits']}."
     )
+
+
+# --- guards ---------------------------------------------------------------------------------------------------------
+
+
+def show_guards(ctx: ui.Context, project: ProjectInfo) -> None:
+    """What is done about answers that should not be trusted, and how often that was."""
+    guards = guarding.guards_of(ctx.ws, project)
+    since = ctx.now - timedelta(days=HIT_DAYS - 1)
+    hits = guarding.guard_hits(ctx.ws, project.id, since=since.replace(hour=0, minute=0, second=0, microsecond=0))
+    with ui.card(
+        f"Guards · {guards_words(guards)}",
+        "They stand between the model and whoever asks; the model's own word is logged and measured all the same",
+    ):
+        left, right = st.columns([1, 1.2])
+        with left:
+            st.markdown("\n".join(f"- {line}" for line in guard_lines(guards)))
+            if st.button(
+                "Edit the guards",
+                icon=":material/shield:",
+                key="guards-edit",
+                disabled=not ctx.may("operator"),
+                help=ctx.why_not("operator"),
+            ):
+                guards_dialog(ctx, project)
+        with right:
+            if hits:
+                figure = plots.guard_hits(
+                    [(h.day, h.guard, h.n) for h in hits], colors=ctx.colors, until=ctx.now.date(), days=HIT_DAYS
+                )
+                ui.chart(figure, key="guard-hits", alt=hits_alt(hits))
+                st.caption(f"Answers of the last {HIT_DAYS} days that each guard spoke about, by day (UTC)")
+            else:
+                st.caption(f"No guard spoke about an answer of the last {HIT_DAYS} days.")
+
+
+def guards_words(guards: Guards) -> str:
+    """All of them in a few words, for the heading."""
+    return " · ".join(f"{plots.GUARD_NAMES[kind]}: {getattr(guards, kind)}" for kind in KINDS)
+
+
+def guard_lines(guards: Guards) -> list[str]:
+    """Each guard in a sentence."""
+    instead = f"answered as {ui.plain(str(guards.override))}"
+    done = {"off": "let pass", "warn": "told beside the answer", "abstain": "not answered", "override": instead}
+    return [
+        f"A category that the model has not seen is **{done[guards.unseen_category]}**.",
+        f"A number more than {guards.range_margin:.0%} of the learnt range beyond it is **{done[guards.out_of_range]}**.",
+        f"A probability below {guards.least_confidence:.0%} is **{done[guards.low_confidence]}**.",
+    ]
+
+
+def hits_alt(hits: Sequence[guarding.GuardHits]) -> str:
+    """The chart's figures in words."""
+    return "; ".join(f"{h.day:%d %b}: {ui.counted(h.n, 'answer')} {plots.GUARD_NAMES[h.guard]}" for h in hits[-20:])
+
+
+@st.dialog("Edit the guards", icon=":material/shield:", width="medium")
+def guards_dialog(ctx: ui.Context, project: ProjectInfo) -> None:
+    """What is done about each kind of odd answer."""
+    guards, schema = guarding.guards_of(ctx.ws, project), project.schema
+    if schema is None:
+        st.info("There are no rows yet, so there is nothing to guard.")
+        return
+    values: dict[str, Any] = {}
+    labels = {
+        "unseen_category": "An unseen category",
+        "out_of_range": "A number out of range",
+        "low_confidence": "Low confidence",
+    }
+    with ui.grid(columns=3):
+        for kind in KINDS:
+            closed = kind == "low_confidence" and schema.task == "regression"
+            values[kind] = st.selectbox(
+                labels[kind],
+                ["off"] if closed else list(ACTIONS),
+                index=0 if closed else ACTIONS.index(getattr(guards, kind)),
+                key=f"g-{kind}",
+                disabled=closed,
+                help="A number has no probability." if closed else None,
+            )
+    with ui.grid(columns=3):
+        values["range_margin"] = st.number_input(
+            "Margin of the range",
+            min_value=0.0,
+            max_value=100.0,
+            value=float(guards.range_margin),
+            step=0.05,
+            key="g-margin",
+            help="Share of the range that the model learnt from, allowed beyond either end.",
+        )
+        values["least_confidence"] = st.number_input(
+            "Least confidence",
+            min_value=0.01,
+            max_value=1.0,
+            value=float(guards.least_confidence),
+            step=0.05,
+            key="g-least",
+            disabled=schema.task == "regression",
+            help="Probability of the predicted class below which confidence is low.",
+        )
+        values["override"] = override_field(schema, guards)
+    wanted = Guards(**values)
+    st.caption("The strictest action counts: to abstain goes before to override, and that before to warn.")
+    if st.button("Save the guards", type="primary", key="g-save", disabled=wanted == guards):
+        try:
+            guarding.set_guards(ctx.ws, project, wanted, by=ctx.user.name, now=ctx.now)
+        except ContinualError as error:
+            ui.error_box(error)
+            return
+        ui.toast_next("Every process goes by these guards within a second.", icon=":material/check_circle:")
+        st.rerun()
+
+
+def override_field(schema: FeatureSchema, guards: Guards) -> Any:
+    """What is answered instead: a class, or a number."""
+    told = "Answered in place of the model's word where an action is override."
+    if schema.task == "regression":
+        usual = float(guards.override) if isinstance(guards.override, (int, float)) else None
+        return st.number_input("Answer instead", value=usual, key="g-override", placeholder="none", help=told)
+    classes = list(schema.classes)
+    index = classes.index(guards.override) if guards.override in classes else None
+    return st.selectbox("Answer instead", classes, index=index, key="g-override", placeholder="none", help=told)
 
 
 # --- what another policy would have done --------------------------------------------------------------------------
@@ -694,6 +820,8 @@ def main() -> None:
     newest, total = monitoring.cycles(ctx.ws, project.id, limit=1)
     show_verdict(ctx, project, newest[0] if newest else None)
     show_policy(ctx, project)
+    if project.schema is not None:
+        show_guards(ctx, project)
     if total > 1:
         show_backtest(ctx, project)
     if not total:

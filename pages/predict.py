@@ -15,12 +15,15 @@ from core.records import Feature, FeatureSchema, ProjectInfo
 from core.services import ingest
 
 if TYPE_CHECKING:
+    from core.learning.contributions import Explanation
     from core.services.serving import Served
 
 FORM_FEATURES = 200  # more fields than these are no form: a file is asked for
 SHOWN_ROWS = 200
 ROWS_FILE = ["csv", "gz", "parquet", "arrow", "feather"]
 MISSING = "(missing)"
+SHOWN_HITS = 5
+WAYS_TO_KNOW = {"linear": "exact", "trees": "exact", "permutation": "estimated from sampled orders of the features"}
 WAYS = {"row": "One row", "file": "A file"}
 
 
@@ -130,46 +133,54 @@ def loaded(ctx: ui.Context, project: ProjectInfo) -> Served | None:
 
 
 def answer_row(ctx: ui.Context, project: ProjectInfo, values: dict[str, Any]) -> None:
-    """Predict, log, and keep the answer for this session."""
-    from core.data.rows import rows_to_frame
-    from core.services import serving
+    """Predict, log, and keep the answer and its reasons for this session."""
+    from core.services import explaining, serving
+    from core.services.predictions_log import store
 
     served = loaded(ctx, project)
     if served is None:
         return
     try:
-        frame, ids, times = rows_to_frame([values], served.schema, single=True)
-        predicted = serving.predict(served, frame)
-        rows = serving.prediction_rows(served, predicted, frame, ids=ids, times=times, now=ctx.now)
-        serving.log_predictions(ctx.ws, rows)
+        row, _, _ = served.reader.one(values)
+        answer = serving.predict_one(served, row)
+        label, place, chances = answer
+        spoken = served.guards.one(row, label, None if chances is None else chances[place])
+        record = serving.record_one(served, row, answer, now=ctx.now, guarded=spoken)
+        store(ctx.ws, [record])
+        why = explaining.explain_row(served, row)
     except ContinualError as error:
         ui.error_box(error)
         return
-    chances = [] if predicted.probabilities is None else [float(p) for p in predicted.probabilities[0]]
     st.session_state["answer"] = {
         "project": project.id,
-        "label": predicted.labels[0],
-        "chances": chances,
-        "classes": predicted.classes,
+        "label": label,
+        "chances": chances or [],
+        "classes": served.classes,
         "version": served.version,
-        "id": rows[0]["prediction_id"],
+        "id": record[1],
         "target": served.schema.target,
+        "guards": spoken,
+        "why": why,
         "known": st.session_state.pop("known", None),
     }
-    st.toast(
-        f"Logged as {rows[0]['prediction_id'][:8]}…, answered by v{served.version}.", icon=":material/check_circle:"
-    )
+    st.toast(f"Logged as {record[1][:8]}…, answered by v{served.version}.", icon=":material/check_circle:")
 
 
 def show_answer(ctx: ui.Context, answer: dict[str, Any]) -> None:
-    """The class or number, every class's probability, the version."""
+    """The class or number, every class's probability, the version; then the reasons."""
     label, target = answer["label"], ui.plain(answer["target"])
     if answer["chances"]:
         chance = dict(zip(answer["classes"], answer["chances"], strict=True)).get(label)
         found = f"{target} is {ui.plain(str(label))}" + (f", probability {chance:.0%}" if chance is not None else "")
     else:
         found = f"{target} is {label:,.4g}"
-    with ui.card(found, f"Answered by v{answer['version']} · logged as {answer['id']}"):
+    withheld = answer["guards"] and answer["guards"]["action"] != "warn"
+    with ui.card(
+        f"The model says: {found}" if withheld else found,
+        f"Answered by v{answer['version']} · logged as {answer['id']}",
+    ):
+        if answer["guards"]:
+            show_guards(target, answer["guards"])
         if answer["chances"]:
             figure = plots.probabilities(tuple(answer["classes"]), tuple(answer["chances"]), colors=ctx.colors)
             ui.chart(
@@ -182,6 +193,52 @@ def show_answer(ctx: ui.Context, answer: dict[str, Any]) -> None:
                 f"The recent row that filled the form has {target} = {ui.plain(str(answer['known']))}; the model may have learnt from it."
             )
         st.caption("Send the true value later under this row id: Data, Add labels.")
+    show_why(ctx, answer["why"], target)
+
+
+def show_guards(target: str, spoken: dict[str, Any]) -> None:
+    """What the guards said, and what a program is given instead."""
+    instead = {
+        "warn": "A program is given this answer together with the warning.",
+        "abstain": "**The answer is withheld:** a program is given none.",
+        "override": f"**Replaced:** a program is told that {target} is {ui.plain(str(spoken['answer']))}.",
+    }
+    said = [f"{ui.plain(plots.GUARD_NAMES[h['guard']])}: {hit_words(h)}" for h in spoken["hits"][:SHOWN_HITS]]
+    if len(spoken["hits"]) > SHOWN_HITS:
+        said.append(f"{len(spoken['hits']) - SHOWN_HITS} more of this kind")
+    show = st.warning if spoken["action"] == "warn" else st.error
+    show(f"{instead[spoken['action']]}\n" + "\n".join(f"- {line}" for line in said), icon=":material/shield:")
+
+
+def hit_words(hit: dict[str, Any]) -> str:
+    """What one guard saw and expected."""
+    seen = f"{hit['seen']:.4g}" if isinstance(hit["seen"], float) else str(hit["seen"])
+    feature = f"{hit['feature']} is " if hit["feature"] else ""
+    return ui.plain(f"{feature}{seen}, expected {hit['expected']}")
+
+
+def show_why(ctx: ui.Context, why: Explanation, target: str) -> None:
+    """Contributions of the features to the answer."""
+    first, *_ = sorted(why.contributions, key=lambda c: -abs(c[2]))
+    of = f"{target} = {ui.plain(str(why.of))}" if why.of is not None else target
+    finding = f"Why: {ui.plain(first[0])} counts most" if first[2] else "Why: no feature makes a difference here"
+    how = WAYS_TO_KNOW[why.method]
+    caption = (
+        f"What each feature adds to the {why.unit} of {of}: {figure_text(why.base)} for usual rows, "
+        f"{figure_text(why.answer)} for this one · {how}"
+    )
+    with ui.card(finding, caption):
+        ordered = sorted(why.contributions, key=lambda c: -abs(c[2]))[:10]
+        ui.chart(
+            plots.contributions(why.contributions, colors=ctx.colors),
+            key="why",
+            alt="; ".join(f"{feature}: {plots.signed(amount)}" for feature, _, amount in ordered),
+        )
+
+
+def figure_text(value: float) -> str:
+    """Three figures, with a true minus."""
+    return f"{value:,.3g}".replace("-", "\u2212")
 
 
 # --- a file ----------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import uvicorn
 
+from core.http.connection import Connection
 from core.services import auth
 from core.storage.workspace import Workspace
 
@@ -52,7 +53,15 @@ def serving() -> Iterator[httpx.Client]:
     from api import create_app
 
     server = uvicorn.Server(
-        uvicorn.Config(create_app(), port=0, log_config=None, lifespan="on", timeout_graceful_shutdown=5)
+        uvicorn.Config(
+            create_app(),
+            port=0,
+            http=Connection,
+            log_config=None,
+            access_log=False,
+            lifespan="on",
+            timeout_graceful_shutdown=5,
+        )
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

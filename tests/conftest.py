@@ -122,6 +122,7 @@ class Campaign:
     """How long the long tests run: a taste in `make test`, the stated counts in `make soak`."""
 
     kills: int
+    api_kills: int
     generated_cases: int
     mutated_bodies: int
     simulated_days: int
@@ -142,10 +143,14 @@ class Campaign:
 def campaign() -> Campaign:
     """The counts of this run."""
     if "CONTINUAL_SOAK" not in os.environ:
-        return Campaign(kills=5, generated_cases=300, mutated_bodies=2000, simulated_days=30, progress=None)
+        return Campaign(
+            kills=5, api_kills=3, generated_cases=300, mutated_bodies=2000, simulated_days=30, progress=None
+        )
     progress = ROOT / "test-results" / "soak"
     progress.mkdir(parents=True, exist_ok=True)
-    return Campaign(kills=200, generated_cases=5000, mutated_bodies=100_000, simulated_days=1000, progress=progress)
+    return Campaign(
+        kills=200, api_kills=30, generated_cases=5000, mutated_bodies=100_000, simulated_days=1000, progress=progress
+    )
 
 
 @pytest.fixture

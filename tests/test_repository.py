@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from core.settings import Settings
-from core.storage.engine import Database
+from core.storage.engine import Database, newest_revision
 from core.storage.tables import Base
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -70,6 +71,11 @@ def test_migrations_give_exactly_the_tables(migrated_database: Path) -> None:
         differences = compare_metadata(context, Base.metadata)
     database.dispose()
     assert differences == []
+
+
+def test_the_newest_migration_is_known_by_its_file_name() -> None:
+    script = ScriptDirectory(str(ROOT / "alembic"))
+    assert newest_revision() == script.get_current_head()
 
 
 def test_no_secret_is_committed() -> None:

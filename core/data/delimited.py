@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from core.data.columns import MAX_PROBLEMS, MISSING_MARKERS, NUMBER, listed, plural, refusal, shown
+from core.data.cells import MAX_PROBLEMS, MISSING_MARKERS, NUMBER, listed, plural, refusal, shown
 from core.data.limits import MAX_ROWS, check_names, check_shape, megabytes
 from core.errors import BadInput, FieldProblem, TooLarge
 

@@ -11,14 +11,12 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from core.data.columns import NUMBER, plural, refusal
-from core.data.delimited import read_csv_text
+from core.data.cells import NUMBER, plural, refusal
 from core.data.limits import EXPANSION, check_names, check_shape, megabytes
 from core.errors import BadInput, FieldProblem, NotFound, TooLarge, UnsupportedFormat
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 _CHUNK = 1 << 20
@@ -72,13 +70,34 @@ def read_table(source: Path | bytes, *, name: str, max_bytes: int, target: str |
         if kind != "csv":
             raise UnsupportedFormat(f"{name} holds {_WORDS[kind]} inside gzip, expected CSV text. {_ASK}")
     if kind == "csv":
+        from core.data.delimited import read_csv_text
+
         return read_csv_text(data, name, target)
     budget = max_bytes * EXPANSION
     table = _read_parquet(data, name, budget) if kind == "parquet" else _read_arrow(data, name, budget)
+    _check_table(table, name)
+    return table.to_pandas(ignore_metadata=True)
+
+
+def read_arrow(data: bytes, *, name: str, max_bytes: int) -> pa.Table:
+    """The table of an Arrow stream or file, without pandas.
+
+    Raises:
+        TooLarge, UnsupportedFormat, BadInput: as `read_table`; another format than Arrow too.
+    """
+    data = _load(data, name, max_bytes)
+    kind = _format(data, name)
+    if kind != "arrow":
+        raise UnsupportedFormat(f"{name} holds {_WORDS[kind]}, expected Arrow.")
+    table = _read_arrow(data, name, max_bytes * EXPANSION)
+    _check_table(table, name)
+    return table
+
+
+def _check_table(table: pa.Table, name: str) -> None:
     check_names([str(c) for c in table.column_names], name)
     if not table.num_rows:
         raise BadInput(f"{name} has {plural(table.num_columns, 'column')} but no row, expected rows.")
-    return table.to_pandas(ignore_metadata=True)
 
 
 # --- what it is ---------------------------------------------------------------------------------------------------
@@ -186,7 +205,7 @@ def _read_parquet(data: bytes, name: str, budget: int) -> pa.Table:
             batches.append(plain)
         schema = batches[0].schema if batches else file.schema_arrow
         return pa.Table.from_batches(batches, schema)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: a column's name
         raise UnsupportedFormat(damaged) from error
 
 
@@ -277,6 +296,8 @@ def write_csv(frame: pd.DataFrame) -> bytes:
 
     Text that begins like a formula (= + - @ tab return) gets an apostrophe before it, numbers written as text do not.
     """
+    import pandas as pd
+
     safe = frame.copy(deep=False)
     for i, dtype in enumerate(frame.dtypes):
         if not (pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_datetime64_any_dtype(dtype)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.data.columns import MAX_PROBLEMS, plural, refusal
+from core.data.cells import MAX_PROBLEMS, plural, refusal
 from core.errors import FieldProblem, TooLarge
 
 MAX_COLUMNS = 2_000

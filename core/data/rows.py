@@ -1,21 +1,31 @@
-"""The rows of a request, JSON objects, into the frame that models take: quick where all is well, exact where not."""
+"""The rows of a request, JSON objects, into the values that scorers take: quick where all is well, exact where not.
+
+A row's values stand in schema order: float with NaN for a missing number, text with None for a missing category,
+booleans as "true" and "false". One row needs neither numpy nor pandas.
+"""
 
 from __future__ import annotations
 
+import array
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
-from typing import Any
+from numbers import Real
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
-
-from core.data.columns import MAX_ID_LENGTH, MAX_PROBLEMS, as_boolean, as_text, instant, nearest, refusal, shown
+from core.data.cells import MAX_ID_LENGTH, MAX_PROBLEMS, as_boolean, as_text, instant, nearest, refusal, shown
 from core.errors import BadInput, FieldProblem
 from core.records import ROW_ID, ROW_TIME, Feature, FeatureSchema
 
-_PLAIN = {float, int, type(None)}
+if TYPE_CHECKING:
+    import pandas as pd
+
+_WRONG = (KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError)
+_NUMBERS = {float, int}
+TOO_GREAT = 1e100  # the squares of such numbers, and their sums, would not be finite
 _EXPECTED = {
     "numeric": "a finite number or null",
     "categorical": "text, a number or null",
@@ -23,69 +33,149 @@ _EXPECTED = {
 }
 
 
+@dataclass(slots=True)
+class Table:
+    """Rows as columns in schema order: float64 arrays with NaN, or lists of text with None."""
+
+    columns: list[Any]
+    n: int
+    ids: list[str | None] | None = None  # None: no row has one
+    times: list[datetime | None] | None = None
+
+
+class RowReader:
+    """Reads the rows of requests for one schema.
+
+    A row is an object with every feature; null is a missing value. `_id` (text or whole number) and `_time` (ISO 8601,
+    naive = UTC) may come besides, also under the names of the schema's id and time columns.
+    """
+
+    def __init__(self, schema: FeatureSchema) -> None:
+        self.schema = schema
+        self._names = schema.names
+        self._numeric = all(f.kind == "numeric" for f in schema.features)
+        n = len(self._names)
+        self._pick: Any = itemgetter(*self._names) if n > 1 else lambda row: (row[self._names[0]],)
+        self._width = n
+
+    def one(self, row: Any) -> tuple[list[Any], str | None, datetime | None]:
+        """The values of a single row, its id and its instant (UTC) where it has one.
+
+        Raises:
+            BadInput: every problem (the first 20) with its field.
+        """
+        try:
+            found = self._pick(row)
+            if self._numeric:
+                values: list[Any] = [*map(_float, found)]
+            else:
+                values = [_value(v, f) for v, f in zip(found, self.schema.features, strict=True)]
+            if len(row) == self._width:
+                return values, None, None
+            return values, *_extras(row, self.schema)
+        except _WRONG:
+            raise _refused([row], self.schema, single=True) from None
+
+    def many(self, rows: Sequence[Any]) -> Table:
+        """The rows of one call.
+
+        Raises:
+            BadInput: every problem (the first 20) with its field; nothing of the call is to be taken.
+        """
+        if not rows:
+            missing = FieldProblem("rows", "none", "at least one row")
+            raise BadInput("There is no row, expected at least one.", (missing,))
+        try:
+            columns = self._columns([self._pick(row) for row in rows])
+            if set(map(len, rows)) == {self._width}:
+                return Table(columns, len(rows))
+            extras = [_extras(row, self.schema) for row in rows]
+        except _WRONG:
+            raise _refused(rows, self.schema, single=False) from None
+        return Table(columns, len(rows), [row_id for row_id, _ in extras], [at for _, at in extras])
+
+    def _columns(self, cells: list[Any]) -> list[Any]:
+        import numpy as np
+
+        if self._numeric:
+            flat = list(chain.from_iterable(cells))
+            if set(map(type, flat)) <= _NUMBERS:
+                values = array.array("d", flat)
+            else:
+                values = array.array("d", map(_float, flat))
+            matrix = np.frombuffer(values).reshape(len(cells), self._width)
+            if (np.abs(matrix) >= TOO_GREAT).any():
+                raise ValueError
+            return list(np.ascontiguousarray(matrix.T))
+        columns: list[Any] = []
+        for j, f in enumerate(self.schema.features):
+            column = [_value(row[j], f) for row in cells]
+            columns.append(np.array(column, dtype=np.float64) if f.kind == "numeric" else column)
+        return columns
+
+
 def rows_to_frame(
     rows: Sequence[Mapping[str, Any]], schema: FeatureSchema, *, single: bool = False
 ) -> tuple[pd.DataFrame, list[str | None], list[datetime | None]]:
     """JSON rows as the X of `conform`, with each row's id and instant (UTC) where it has one.
 
-    A row is an object with every feature; null is a missing value. `_id` (text or whole number) and `_time` (ISO 8601,
-    naive = UTC) may come besides, also under the names of the schema's id and time columns.
-
     Args:
         single: name fields without `rows[i].`, for a request that is one row.
 
     Raises:
-        BadInput: every problem (the first 20) with its field; nothing of the call is to be taken.
+        BadInput: as `RowReader`.
     """
-    if not rows:
-        raise BadInput("There is no row, expected at least one.", (FieldProblem("rows", "none", "at least one row"),))
     try:
-        X = _features(rows, schema)
-        known = len(schema.features)
-        if all(len(row) == known for row in rows):
-            return X, [None] * len(rows), [None] * len(rows)
-        extras = [_extras(row, schema) for row in rows]
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError):
-        raise _refused(rows, schema, single) from None
-    return X, [row_id for row_id, _ in extras], [at for _, at in extras]
+        table = RowReader(schema).many(rows)
+    except BadInput:
+        if single and len(rows) == 1:
+            RowReader(schema).one(rows[0])
+        raise
+    nothing: list[Any] = [None] * table.n
+    return frame_of(table.columns, schema), table.ids or nothing, table.times or nothing
 
 
-def _features(rows: Sequence[Mapping[str, Any]], schema: FeatureSchema) -> pd.DataFrame:
-    numeric = [f.name for f in schema.features if f.kind == "numeric"]
-    matrix = _numbers([[row[name] for name in numeric] for row in rows])
-    if len(numeric) == len(schema.features):
-        return pd.DataFrame(matrix, columns=numeric, copy=False)
-    X: dict[str, Any] = dict.fromkeys(schema.names)
-    X.update(zip(numeric, matrix.T, strict=True))
-    for f in schema.features:
-        if f.kind != "numeric":
-            X[f.name] = pd.Series([_word(row[f.name], f) for row in rows], dtype="str")
-    return pd.DataFrame(X)
+def frame_of(columns: Sequence[Any], schema: FeatureSchema) -> pd.DataFrame:
+    """Columns as the frame that estimators take."""
+    import pandas as pd
+
+    kinds = zip(schema.features, columns, strict=True)
+    return pd.DataFrame(
+        {f.name: column if f.kind == "numeric" else pd.Series(list(column), dtype="str") for f, column in kinds}
+    )
 
 
-def _numbers(cells: list[list[Any]]) -> np.ndarray:
-    kinds = set(map(type, chain.from_iterable(cells)))
-    if not kinds <= _PLAIN:
-        cells = [[_number(value) for value in row] for row in cells]
-    matrix = np.array(cells, dtype=np.float64).reshape(len(cells), -1)  # None becomes NaN
-    odd = ~np.isfinite(matrix)
-    if odd.any() and any(cells[i][j] is not None for i, j in np.argwhere(odd)):
+def columns_of(X: pd.DataFrame, schema: FeatureSchema) -> list[Any]:
+    """The columns of such a frame."""
+    return [
+        X[f.name].to_numpy(dtype="float64")
+        if f.kind == "numeric"
+        else [v if isinstance(v, str) else None for v in X[f.name].tolist()]
+        for f in schema.features
+    ]
+
+
+def _float(value: Any) -> float:
+    if type(value) is float or type(value) is int:
+        number = float(value)
+        if -TOO_GREAT < number < TOO_GREAT:
+            return number
         raise ValueError
-    return matrix
+    return math.nan if value is None else _number(value)
 
 
-def _number(value: Any) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise ValueError
     number = float(value)
-    if not math.isfinite(number):
+    if not -TOO_GREAT < number < TOO_GREAT:
         raise ValueError
     return number
 
 
-def _word(value: Any, feature: Feature) -> str | None:
+def _value(value: Any, feature: Feature) -> Any:
+    if feature.kind == "numeric":
+        return _float(value)
     if feature.kind == "boolean":
         return as_text(as_boolean(value))
     if isinstance(value, float) and not math.isfinite(value):
@@ -117,7 +207,7 @@ def _row_id(value: Any) -> str | None:
     return str(value)
 
 
-def _refused(rows: Sequence[Any], schema: FeatureSchema, single: bool) -> BadInput:
+def _refused(rows: Sequence[Any], schema: FeatureSchema, *, single: bool) -> BadInput:
     """The refusal with every problem of the rows, looked for cell by cell."""
     problems: list[FieldProblem] = []
     for i, row in enumerate(rows):
@@ -140,9 +230,10 @@ def _check_row(row: Any, schema: FeatureSchema, place: str, problems: list[Field
             say(f.name, "missing", _EXPECTED[f.kind])
             continue
         try:
-            _ = _number(row[f.name]) if f.kind == "numeric" else _word(row[f.name], f)
+            _value(row[f.name], f)
         except (ValueError, OverflowError):
-            say(f.name, _seen(row[f.name]), _EXPECTED[f.kind])
+            great = isinstance(row[f.name], float) and math.isfinite(row[f.name])
+            say(f.name, _seen(row[f.name]), "a number below 1e100 in size" if great else _EXPECTED[f.kind])
     ids, times = {schema.id_column, ROW_ID}, {schema.time_column, ROW_TIME}
     names = set(schema.names)
     for key, value in row.items():

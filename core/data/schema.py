@@ -1,12 +1,11 @@
 """What the rows of a project look like: inferred from a frame, then every later batch and request is held to it.
 
-`infer_schema` makes the contract, `conform` holds a frame to it, `rows_to_frame` (in `rows.py`) the rows of a request.
+`infer_schema` makes the contract, `conform` holds a frame to it, `rows.py` the rows of a request.
 All refuse with every problem named, or give rows that the rest of the program need not look at again.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from core.data import columns
-from core.data.columns import MAX_PROBLEMS, listed, nearest, plural, refusal, shown
+from core.data.cells import MAX_PROBLEMS, as_class, listed, nearest, plural, refusal, shown
 from core.data.limits import MAX_COLUMNS
-from core.data.rows import rows_to_frame as rows_to_frame
+from core.data.rows import Table, columns_of
 from core.errors import BadInput, FieldProblem, TooLarge
 from core.records import ROW_ID, ROW_TIME, Feature, FeatureKind, FeatureSchema, Label, Task
 
@@ -28,7 +27,6 @@ _TARGETS = ("y", "target", "label", "class")
 _IDS = ("id", "_id", "row_id", "rowid", "uuid", "key", "index", "identifier")
 _TIMES = ("time", "_time", "timestamp", "date", "datetime", "ts", "at", "created_at", "observed_at", "event_time")
 _GUESS_ROWS = 200  # looked at before a time column is proposed
-_CLASS_TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,9 +189,7 @@ def _infer_target(column: pd.Series, name: str, task: str | None) -> tuple[Task,
             raise BadInput(f"Target '{name}' has no finite value, expected numbers. Name another column as the target.")
         return "regression", ()
     like: type = {"numeric": int, "boolean": bool, "categorical": str}[kind]
-    distinct = columns.mapped(
-        pd.Series(column.unique()), name, lambda v: columns.as_class(v, like), _expected_class(like)
-    )
+    distinct = columns.mapped(pd.Series(column.unique()), name, lambda v: as_class(v, like), _expected_class(like))
     classes = tuple(sorted({c for c in distinct if c is not None}))
     if len(classes) < 2:
         seen = f"one class only ({shown(classes[0])})" if classes else "no class"
@@ -341,7 +337,7 @@ def _conform_target(
             problems.append(f"{plural(infinite, 'infinite value')} in '{schema.target}' taken as missing.")
         return values, ()
     like = type(schema.classes[0])
-    y = columns.mapped(column, schema.target, lambda v: columns.as_class(v, like), _expected_class(like))
+    y = columns.mapped(column, schema.target, lambda v: as_class(v, like), _expected_class(like))
     new = tuple(sorted({v for v in y if v is not None}.difference(schema.classes)))
     if len(schema.classes) + len(new) > MAX_CLASSES:
         raise BadInput(
@@ -355,51 +351,17 @@ def _conform_target(
     return y, new
 
 
-# --- stored form --------------------------------------------------------------------------------------------------
+def table_of(frame: pd.DataFrame, schema: FeatureSchema) -> tuple[Table, tuple[str, ...], tuple[str, ...]]:
+    """The rows of a question: columns for a scorer, what was taken otherwise than it came, columns that no model knows.
 
+    A target that came along is left out: it is no question, and may hold classes that the model never saw.
 
-def schema_to_document(schema: FeatureSchema) -> dict[str, Any]:
-    """The schema as plain JSON values; `schema_from_document` gives back the very same one."""
-    return {
-        "task": schema.task,
-        "target": schema.target,
-        "id_column": schema.id_column,
-        "time_column": schema.time_column,
-        "class_type": type(schema.classes[0]).__name__ if schema.classes else None,
-        "classes": list(schema.classes),
-        "features": [
-            {"name": f.name, "kind": f.kind, "categories": list(f.categories), "low": f.low, "high": f.high}
-            for f in schema.features
-        ],
-    }
-
-
-def schema_from_document(document: Mapping[str, Any]) -> FeatureSchema:
-    """The schema that a document holds; numbers that a database gave back as another type are mended."""
-    like = _CLASS_TYPES.get(document["class_type"] or "", str)
-    features = tuple(
-        Feature(
-            name=f["name"],
-            kind=f["kind"],
-            categories=tuple(f["categories"]),
-            low=None if f["low"] is None else float(f["low"]),
-            high=None if f["high"] is None else float(f["high"]),
-        )
-        for f in document["features"]
-    )
-    return FeatureSchema(
-        task=document["task"],
-        target=document["target"],
-        features=features,
-        classes=tuple(like(c) for c in document["classes"]),
-        id_column=document["id_column"],
-        time_column=document["time_column"],
-    )
-
-
-def with_classes(schema: FeatureSchema, new_classes: Sequence[Label]) -> FeatureSchema:
-    """The schema with more classes; from the third one on the task is multiclass. Nothing for regression."""
-    if schema.task == "regression":
-        return schema
-    classes = tuple(sorted({*schema.classes, *new_classes}, key=lambda c: (isinstance(c, str), c)))
-    return dataclasses.replace(schema, classes=classes, task="binary" if len(classes) <= 2 else "multiclass")
+    Raises:
+        BadInput: as `conform`.
+    """
+    taken = conform(frame.drop(columns=schema.target, errors="ignore"), schema)
+    times = None if taken.times is None else list(pd.DatetimeIndex(taken.times).to_pydatetime())
+    ids: list[str | None] | None = None if taken.ids is None else [*taken.ids]
+    # Absent ids and times are usual in a question, unlike in a file of rows.
+    notes = tuple(p for p in taken.problems if " is not there: " not in p)
+    return Table(columns_of(taken.X, schema), len(taken.X), ids, times), notes, tuple(map(str, taken.extra.columns))

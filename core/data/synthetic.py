@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from core.data.columns import nearest, refusal, shown
+from core.data.cells import nearest, refusal, shown
 from core.errors import BadInput, FieldProblem
 
 DriftKind = Literal["mean_shift", "scale", "label_flip", "concept_rotation"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.data import columns
+from core.data.cells import listed
 from core.data.schema import infer_task
 from core.drift.univariate import measure_drift
 from core.errors import BadInput, FieldProblem
@@ -36,7 +37,7 @@ def compare_frames(
             raise BadInput(f"The {word} has two columns named '{doubled}'. Rename one of them.")
     if target is not None and target not in reference.columns:
         raise BadInput(
-            f"The reference has no column '{target}'. Name one of: {columns.listed(reference.columns, at_most=12)}.",
+            f"The reference has no column '{target}'. Name one of: {listed(reference.columns, at_most=12)}.",
             (FieldProblem(field=f"column {target}", seen="not there", expected="the target"),),
         )
     names = [c for c in dict.fromkeys([*reference.columns, *current.columns]) if c != target]

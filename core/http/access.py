@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from loguru import logger
 from starlette.requests import Request
 
-from core.errors import ContinualError, NotAllowed, NotAuthenticated, NotFound
+from core.errors import ContinualError, NoChampion, NotAllowed, NotAuthenticated, NotFound, StorageError
 from core.services import status
 from core.services.metrics import Requests
 from core.services.predictions_log import PredictionWriter
+from core.services.serving import Champions, Served
 from core.services.status import Place
 from core.services.tokens import Scope, TokenInfo, Tokens
 from core.settings import Settings
@@ -26,13 +27,25 @@ from core.storage.workspace import open_workspace
 
 if TYPE_CHECKING:
     from core.records import ProjectInfo
-    from core.services.serving import Champions
 
 PLACES_S = 0.5  # how old the list of projects may be
 INFERENCE_THREADS = 2  # one long call leaves the other for short ones
 WARM_AT_MOST = 4  # models loaded before anybody asks
 WARM_LOOK_S = 2.0  # how often a process without any model looks for the first one
 WAKE_AGAIN_S = 10.0
+# Whoever asks without a token where that is allowed.
+ANONYMOUS = TokenInfo(
+    id=None,
+    name="anonymous",
+    prefix="",
+    scopes=("predict",),
+    project_id=None,
+    created_at=datetime.fromtimestamp(0, UTC),
+    created_by=None,
+    expires_at=None,
+    revoked_at=None,
+    last_used_at=None,
+)
 T = TypeVar("T")
 
 
@@ -62,9 +75,9 @@ class Api:
         self.requests = requests
         self.started = time.monotonic()
         self.inference = ThreadPoolExecutor(INFERENCE_THREADS, thread_name_prefix="inference")
-        self._champions: Champions | None = None
-        self._champions_lock = threading.Lock()
+        self.champions = Champions(self.ws)
         self._places: list[Place] = []
+        self._by_slug: dict[str | None, Place] = {}  # None: the root
         self._places_at = -1.0
         self._woken_at = -math.inf
         self._closing = threading.Event()
@@ -73,6 +86,7 @@ class Api:
     def start(self) -> None:
         """What needs the running loop: the writer; and the warm-up, which needs nobody to wait for it."""
         self.writer = PredictionWriter(self._log)
+        self.requests.queue = lambda: self.writer.waiting
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
 
     async def close(self) -> None:
@@ -83,19 +97,25 @@ class Api:
         self.ws.database.dispose()
         self._log.database.dispose()
 
-    def champions(self) -> Champions:
-        """The models in memory. The first call imports what they need, so it is made in a thread."""
-        with self._champions_lock:
-            if self._champions is None:
-                from core.services.serving import Champions
-
-                self._champions = Champions(self.ws)
-            return self._champions
-
     def damaged(self, project_id: int) -> bool:
-        """Whether this process has failed to load the project's champion."""
-        loaded = self._champions
-        return loaded is not None and loaded.problem(project_id) is not None
+        """Whether this process, if it serves the project, has failed to load its newest champion."""
+        if self.champions.knows(project_id):
+            self.champions.get(project_id)
+        return self.champions.problem(project_id) is not None
+
+    async def champion(self, place: Place) -> Served:
+        """The model that answers.
+
+        Raises:
+            NoChampion: there is none yet.
+            StorageError: there should be one, but it cannot be loaded.
+        """
+        served = self.champions.fresh(place.id) or await self.infer(self.champions.get, place.id)
+        if served is None:
+            if self.damaged(place.id):
+                raise StorageError("The model that should answer cannot be loaded; the log tells why.")
+            raise NoChampion(place.slug)
+        return served
 
     def wake_worker(self, *, again: bool = False) -> None:
         """Start a worker; `again` = for a job that nobody has taken up, and so not too often."""
@@ -124,27 +144,29 @@ class Api:
             self._closing.wait(WARM_LOOK_S)
 
     def warm(self, project_id: int) -> None:
-        """Load a project's champion, if it has one, and ask it once."""
-        from core.data.rows import rows_to_frame
-        from core.services.serving import predict
-
-        served = self.champions().get(project_id)
-        if served is not None:
-            empty = dict.fromkeys(served.schema.names)
-            predict(served, rows_to_frame([empty], served.schema)[0])
+        """Load a project's champion, if it has one; its check rows are its first questions."""
+        self.champions.get(project_id)
 
     # --- who and where ------------------------------------------------------------------------------------------
 
     async def caller(self, request: Request, scope: Scope | None) -> Caller:
-        """The token and the project of a request.
+        """The token and the project of a request; see `who`."""
+        return await self.who(request.headers.get("authorization", ""), request.path_params.get("slug"), scope)
+
+    async def who(self, authorization: str, slug: str | None, scope: Scope | None) -> Caller:
+        """Who asks for which project, and that they may.
 
         Raises:
             NotAuthenticated, NotAllowed: no token in force; not for this scope or project.
             NotFound: no such project; it names those that exist, to tokens that may know.
+            TooOften: beyond the token's limit.
         """
-        token = await self.token(request, scope)
+        return await self.placed(await self.bearer(authorization, scope), slug)
+
+    async def placed(self, token: TokenInfo, slug: str | None) -> Caller:
+        """A token at a project; see `who`."""
         try:
-            place = await self.place(request)
+            place = await self.place_of(slug)
         except NotFound:
             if token.project_id is not None:
                 raise NotAllowed("This token is for another project.") from None
@@ -155,24 +177,36 @@ class Api:
 
     async def token(self, request: Request, scope: Scope | None) -> TokenInfo:
         """The bearer token of a request, if it is in force and holds the scope."""
-        kind, _, bearer = request.headers.get("authorization", "").partition(" ")
-        if kind.lower() != "bearer" or not bearer.strip():
+        return await self.bearer(request.headers.get("authorization", ""), scope)
+
+    async def bearer(self, authorization: str, scope: Scope | None) -> TokenInfo:
+        """The token of an Authorization header, if it is in force, holds the scope and is within its limit."""
+        kind, _, bearer = authorization.partition(" ")
+        bearer = bearer.strip()
+        if kind.lower() != "bearer" or not bearer:
             raise NotAuthenticated("This needs a token: send `Authorization: Bearer <token>`.")
-        bearer, now = bearer.strip(), datetime.now(UTC)
-        if self.tokens.due(bearer, now):
-            return await asyncio.to_thread(self.tokens.check, bearer, scope, None, now)
-        return self.tokens.check(bearer, scope, None, now)
+        now = datetime.now(UTC)
+        token = self.tokens.at_once(bearer, now)
+        if token is None:
+            token = await asyncio.to_thread(self.tokens.check, bearer, scope, None, now)
+        elif scope is not None and not token.allows(scope):
+            token = self.tokens.check(bearer, scope, None, now)  # says why not
+        self.tokens.admit(token)
+        return token
 
     async def place(self, request: Request) -> Place:
-        """The project that the address names, or the root's.
+        """The project that the address of a request names, or the root's."""
+        return await self.place_of(request.path_params.get("slug"))
+
+    async def place_of(self, slug: str | None) -> Place:
+        """The project of this address, or the root's.
 
         Raises:
             NotFound: names the projects that exist.
         """
-        slug = request.path_params.get("slug")
         for fresh in (False, True):  # a project made a moment ago is looked up before anybody is told no
             found = await self.places(fresh=fresh)
-            place = status.root_of(found) if slug is None else next((p for p in found if p.slug == slug), None)
+            place = self._by_slug.get(slug)
             if place is not None:
                 return place
         there = ", ".join(p.slug for p in found[:50])
@@ -190,6 +224,8 @@ class Api:
         """Every project, at most half a second old."""
         if fresh or time.monotonic() - self._places_at > PLACES_S:
             self._places = await asyncio.to_thread(status.places, self.ws)
+            root = status.root_of(self._places)
+            self._by_slug = {p.slug: p for p in self._places} | ({None: root} if root is not None else {})
             self._places_at = time.monotonic()
         return self._places
 

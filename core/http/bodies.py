@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import hashlib
 import math
 import os
 import re
 import secrets
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from starlette.requests import Request
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message, Receive
 
+from core.data.limits import MAX_COLUMNS
+from core.data.rows import Table
 from core.errors import BadInput, FieldProblem, StorageError, TooLarge, UnsupportedFormat
-from core.http.problems import NotJson
+from core.http.problems import NotJson, TooSlow
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pyarrow as pa
 
     from core.records import FeatureSchema
 
 MAX_JSON_BYTES = 32 * 1024 * 1024
 MAX_ROWS = 100_000
 MAX_DEPTH = 32
+MAX_CONTAINERS = 1_000_000  # objects and lists of a body
+SILENCE_S = 30.0  # a body of which nothing comes for so long is given up
+SLOWEST_BYTES_S = 1_000  # and one that is later than this allows
 MAX_NPY_HEADER = 2_000
 _KINDS = (("arrow", "arrow"), ("npy", "npy"), ("numpy", "npy"), ("parquet", "parquet"), ("csv", "csv"))
 ENDINGS = {"csv": ".csv", "parquet": ".parquet", "arrow": ".arrow"}
@@ -38,25 +48,31 @@ _PAIR = re.compile(rb"\[\]|\{\}")
 _KEPT = bytes(c for c in range(256) if c not in b'[]{}"\\')
 
 
-def kind_of(request: Request) -> str:
+def kind_of(headers: Headers) -> str:
     """json, unless the Content-Type names arrow, npy, parquet or csv."""
-    named = request.headers.get("content-type", "").partition(";")[0].lower()
+    named = headers.get("content-type", "").partition(";")[0].lower()
     return next((kind for word, kind in _KINDS if word in named), "json")
 
 
-def require_kind(request: Request, *kinds: str) -> str:
+def kind_at_once(headers: Mapping[bytes, bytes]) -> str | None:
+    """The kind where nothing has to be looked at: plain JSON; None otherwise."""
+    plain = headers.get(b"content-type") == b"application/json" and b"content-encoding" not in headers
+    return "json" if plain else None
+
+
+def require_kind(headers: Headers, *kinds: str) -> str:
     """The body's kind, if the route reads it.
 
     Raises:
         UnsupportedFormat: another kind, or a body that is compressed on the way.
     """
-    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    coding = headers.get("content-encoding", "identity").strip().lower()
     if coding not in ("", "identity"):
         raise UnsupportedFormat(f"Content-Encoding is {coding[:40]!r}, expected none: send the body as it is.")
-    kind = kind_of(request)
+    kind = kind_of(headers)
     if kind not in kinds:
         words = {"json": "JSON", "arrow": "an Arrow stream", "npy": "npy", "parquet": "Parquet", "csv": "CSV"}
-        seen = request.headers.get("content-type", "no Content-Type")[:80]
+        seen = headers.get("content-type", "no Content-Type")[:80]
         raise UnsupportedFormat(f"The body is {seen!r}; this route reads {', '.join(words[k] for k in kinds)}.")
     return kind
 
@@ -66,15 +82,69 @@ def require_kind(request: Request, *kinds: str) -> str:
 
 async def chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
     """The body piece by piece; TooLarge before anything is read where the length is told, else at the limit."""
-    told = request.headers.get("content-length", "")
-    if told.isdigit() and int(told) > limit:
-        raise _too_large(int(told), limit)
-    total = 0
-    async for chunk in request.stream():
+    _check_length(request.headers.get("content-length", "").encode(), limit)
+    began, total, pieces = time.monotonic(), 0, request.stream()
+    while True:
+        try:
+            chunk = await asyncio.wait_for(anext(pieces), _patience(began, total))
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise _silent() from None
         total += len(chunk)
         if total > limit:
             raise _too_large(total, limit)
         yield chunk
+
+
+def _check_length(told: bytes, limit: int) -> None:
+    if told.isdigit() and int(told) > limit:
+        raise _too_large(int(told), limit)
+
+
+def _patience(began: float, total: int) -> float:
+    """Seconds until the next piece must be there, `total` bytes after the instant `began`."""
+    return min(SILENCE_S, began + SILENCE_S + total / SLOWEST_BYTES_S - time.monotonic())
+
+
+def _silent() -> TooSlow:
+    return TooSlow(
+        f"Nothing, or too little, came of the body for {SILENCE_S:g} seconds, expected all of it. Send it again."
+    )
+
+
+async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int = MAX_JSON_BYTES) -> bytes:
+    """The whole body of an ASGI request; one that comes in one piece, as nearly all do, is not copied.
+
+    Raises:
+        TooLarge: before anything is read where the length is told, else at the limit.
+        TooSlow: nothing came for a while.
+        ClientDisconnect: the client went away.
+    """
+    _check_length(headers.get(b"content-length", b""), limit)
+    message = await _next(receive, SILENCE_S)
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body", False):
+        return body
+    began, pieces, total = time.monotonic(), [body], len(body)
+    while message.get("more_body", False):
+        message = await _next(receive, _patience(began, total))
+        pieces.append(message.get("body", b""))
+        total += len(pieces[-1])
+        if total > limit:
+            raise _too_large(total, limit)
+    return b"".join(pieces)
+
+
+async def _next(receive: Receive, wait_s: float) -> Message:
+    try:
+        async with asyncio.timeout(wait_s):
+            message = await receive()
+    except TimeoutError:
+        raise _silent() from None
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    return message
 
 
 def _too_large(seen: int, limit: int) -> TooLarge:
@@ -102,15 +172,28 @@ async def read_json(request: Request, *, empty: Any = None) -> Any:
 
 
 def decode(body: bytes) -> Any:
-    """JSON of a body, its nesting checked before anything is decoded."""
+    """JSON of a body, its nesting and the number of its values checked before anything is decoded."""
     if not body.strip():
         raise NotJson("The body is empty, expected JSON.")
     if depth_exceeds(body, MAX_DEPTH):
         raise NotJson(f"The body is nested more than {MAX_DEPTH} levels deep, expected rows of plain values.")
+    if _holds_too_much(body) and _holds_too_much(_STRING.sub(b"", body)):
+        raise TooLarge(
+            f"The body holds more values than {MAX_ROWS:,} rows of {MAX_COLUMNS:,} columns could. Send it in parts.",
+            (FieldProblem("body", "too many values", f"at most {MAX_ROWS:,} rows"),),
+        )
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise NotJson(f"The body is not JSON: {error}.") from None
+
+
+def _holds_too_much(body: bytes) -> bool:
+    """Whether a body would take much more memory as values than as text. What strings hold is counted too."""
+    objects, lists = body.count(b"{"), body.count(b"[")
+    if objects + lists > MAX_CONTAINERS or body.count(b":") > MAX_COLUMNS * (objects + 1):
+        return True
+    return body.count(b",") > MAX_ROWS * (lists + 1) + MAX_COLUMNS * objects
 
 
 def depth_exceeds(body: bytes, limit: int) -> bool:
@@ -145,7 +228,7 @@ def an_object(document: Any, known: tuple[str, ...]) -> dict[str, Any]:
         raise BadInput("The body is not a JSON object.", (FieldProblem("body", seen, "an object"),))
     unknown = [key for key in document if key not in known]
     if unknown:
-        from core.data.columns import nearest, refusal
+        from core.data.cells import nearest, refusal
 
         raise refusal(
             "The body has unknown fields",
@@ -161,21 +244,73 @@ def an_object(document: Any, known: tuple[str, ...]) -> dict[str, Any]:
 # --- tables -----------------------------------------------------------------------------------------------------
 
 
-def frame_of(body: bytes, kind: str, schema: FeatureSchema, max_bytes: int) -> pd.DataFrame:
-    """The rows of an Arrow or npy body as a frame; npy columns are the features in the project's order.
+def table_of(body: bytes, kind: str, schema: FeatureSchema, max_bytes: int) -> tuple[Table, tuple[str, ...]]:
+    """The rows of an Arrow or npy body, and what was taken otherwise than it came; npy columns are the features in
+    the project's order.
 
     Raises:
         TooLarge: more than 100,000 rows.
         BadInput, UnsupportedFormat: a body that is not what it claims, or does not fit.
     """
     if kind == "npy":
-        frame = _npy(body, schema)
+        table = Table(*_npy(body, schema))
     else:
-        from core.data.files import read_table
+        from core.data.files import read_arrow
 
-        frame = read_table(body, name="body.arrow", max_bytes=max_bytes)
-    check_rows(len(frame))
-    return frame
+        arrow = read_arrow(body, name="body.arrow", max_bytes=max_bytes)
+        check_rows(arrow.num_rows)
+        columns = _plain_numbers(arrow, schema)
+        if columns is None:
+            return _conformed(arrow, schema)
+        table = Table(columns, arrow.num_rows)
+    return table, _without_infinite(table, schema)
+
+
+def _plain_numbers(arrow: pa.Table, schema: FeatureSchema) -> list[Any] | None:
+    """The columns of a table that holds the features and nothing else, all of them numbers; None for any other."""
+    import pyarrow as pa
+
+    if len(arrow.schema) != len(schema.features) or any(f.kind != "numeric" for f in schema.features):
+        return None
+    by_name = {str(field.name): i for i, field in enumerate(arrow.schema)}
+    if by_name.keys() != set(schema.names):
+        return None
+    if not all(pa.types.is_integer(field.type) or pa.types.is_floating(field.type) for field in arrow.schema):
+        return None
+    return [arrow.column(by_name[name]).to_numpy().astype("float64") for name in schema.names]
+
+
+def _without_infinite(table: Table, schema: FeatureSchema) -> tuple[str, ...]:
+    """Take infinite values as missing; what is told of it."""
+    import numpy as np
+
+    from core.data.cells import plural
+
+    notes = []
+    for j, name in enumerate(schema.names):
+        infinite = np.isinf(table.columns[j])
+        if infinite.any():
+            table.columns[j] = np.where(infinite, np.nan, table.columns[j])
+            notes.append(f"{plural(int(infinite.sum()), 'infinite value')} in '{name}' taken as missing.")
+    return tuple(notes)
+
+
+def _conformed(arrow: pa.Table, schema: FeatureSchema) -> tuple[Table, tuple[str, ...]]:
+    """Any other table: ids and instants, text, columns that are too many."""
+    from core.data.cells import nearest, refusal
+    from core.data.schema import table_of
+
+    table, notes, unknown = table_of(arrow.to_pandas(ignore_metadata=True), schema)
+    if unknown:
+        raise refusal(
+            "The table has unknown columns",
+            [
+                FieldProblem(f"column {name}"[:80], "an unknown feature", f"'{near}'" if near else "a known feature")
+                for name in unknown[:20]
+                for near in [nearest(name[:200], schema.names)]
+            ],
+        )
+    return table, notes
 
 
 def check_rows(n_rows: int) -> None:
@@ -202,9 +337,8 @@ def _npy_header(body: bytes) -> tuple[int, str, bool, tuple[int, ...]]:
     return start + length, found[1].decode(), found[2] == b"True", shape
 
 
-def _npy(body: bytes, schema: FeatureSchema) -> pd.DataFrame:
+def _npy(body: bytes, schema: FeatureSchema) -> tuple[list[Any], int]:
     import numpy as np
-    import pandas as pd
 
     text = [f.name for f in schema.features if f.kind != "numeric"]
     if text:
@@ -233,14 +367,16 @@ def _npy(body: bytes, schema: FeatureSchema) -> pd.DataFrame:
     values = np.frombuffer(body, dtype, offset=start).reshape(shape, order="F" if fortran else "C")
     if not len(values):
         raise BadInput("There is no row, expected at least one.", (FieldProblem("rows", "none", "at least one row"),))
-    return pd.DataFrame(np.atleast_2d(values).astype(np.float64), columns=list(schema.names))
+    check_rows(len(np.atleast_2d(values)))
+    columns = list(np.ascontiguousarray(np.atleast_2d(values).T, dtype=np.float64))
+    return columns, len(columns[0])
 
 
 # --- uploads ----------------------------------------------------------------------------------------------------
 
 
-async def spool(request: Request, folder: Path, kind: str, limit: int) -> tuple[Path, int]:
-    """The body as a file that is safe on disk, and its size. Whoever uses it removes it.
+async def spool(request: Request, folder: Path, kind: str, limit: int) -> tuple[Path, int, str]:
+    """The body as a file that is safe on disk, its size and its sha256. Whoever uses it removes it.
 
     Raises:
         TooLarge: the limit is passed; nothing is left behind.
@@ -253,13 +389,14 @@ async def spool(request: Request, folder: Path, kind: str, limit: int) -> tuple[
         part = folder / f"{secrets.token_hex(12)}.part"
         file = part.open("xb")
     except OSError as error:
-        raise StorageError(f"The upload cannot be kept ({error.strerror}).") from error
-    size, first = 0, b""
+        raise StorageError(f"The upload cannot be kept: {error.strerror}. Free some space, then try again.") from error
+    size, first, digest = 0, b"", hashlib.sha256()
     try:
         with file:
             async for chunk in chunks(request, limit):
                 size += len(chunk)
                 first = first or chunk[:2]
+                digest.update(chunk)
                 await anyio.to_thread.run_sync(file.write, chunk)
             await anyio.to_thread.run_sync(_to_disk, file)
         packed = kind == "csv" and first == b"\x1f\x8b"
@@ -267,11 +404,11 @@ async def spool(request: Request, folder: Path, kind: str, limit: int) -> tuple[
         part.rename(path)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise StorageError(f"The upload cannot be kept ({error.strerror}).") from error
+        raise StorageError(f"The upload cannot be kept: {error.strerror}. Free some space, then try again.") from error
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    return path, size
+    return path, size, digest.hexdigest()
 
 
 def _to_disk(file: Any) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel
 from pydantic.json_schema import models_json_schema
+
+from core.http.bodies import MAX_ROWS
+from core.http.storing import MAX_LABELS, TASKS
 
 REF = "#/components/schemas/{model}"
 BINARY = {"type": "string", "format": "binary"}
@@ -68,7 +72,12 @@ class Row(BaseModel):
 
 
 class Rows(BaseModel):
-    rows: list[Row] = Field(description="Besides the features `_id` (your row id) and `_time` (ISO 8601).")
+    model_config = ConfigDict(extra="forbid")
+    rows: list[Row] = Field(
+        description="Besides the features `_id` (your row id) and `_time` (ISO 8601).",
+        min_length=1,
+        max_length=MAX_ROWS,
+    )
 
 
 class Prediction(BaseModel):
@@ -78,6 +87,9 @@ class Prediction(BaseModel):
     prediction_id: str
     row_id: str = Field(description="The `_id` of the row, else the prediction id: send labels with it.")
     model_version: int
+    guards: list[dict[str, JsonValue]] | None = Field(
+        None, description="Only where a guard spoke: what it saw, what it did."
+    )
 
 
 class Predictions(BaseModel):
@@ -86,14 +98,21 @@ class Predictions(BaseModel):
     problems: list[str] | None = Field(None, description="What was taken otherwise than it came; tables only.")
 
 
-class Label(BaseModel):
-    row_id: str | None = None
-    prediction_id: str | None = None
-    label: JsonValue
+class LabelOfRow(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    row_id: str | int
+    label: str | int | float | bool
+
+
+class LabelOfPrediction(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    prediction_id: str | int
+    label: str | int | float | bool
 
 
 class Labels(BaseModel):
-    labels: list[Label]
+    model_config = ConfigDict(extra="forbid")
+    labels: list[LabelOfRow | LabelOfPrediction] = Field(min_length=1, max_length=MAX_LABELS)
 
 
 class LabelResult(BaseModel):
@@ -106,7 +125,10 @@ class LabelResults(BaseModel):
 
 
 class Generate(BaseModel):
-    rows: int = Field(1000, ge=1, le=1_000_000)
+    """Each may be left out or null."""
+
+    model_config = ConfigDict(extra="forbid")
+    rows: int | None = Field(1000, ge=1, le=1_000_000)
     features: int | None = Field(None, ge=1, le=1000, description="Left out: as before, at first 2.")
     seed: int | None = Field(None, ge=0, description="Left out: new rows each time.")
     noise: float | None = Field(None, ge=0, le=1)
@@ -121,6 +143,7 @@ class Generated(BaseModel):
 
 
 class Retrain(BaseModel):
+    model_config = ConfigDict(extra="forbid")
     force: bool = Field(False, description="Race whatever the policy says.")
 
 
@@ -169,6 +192,129 @@ class PredictionsPage(BaseModel):
     next_cursor: str | None
 
 
+class Contribution(BaseModel):
+    feature: str
+    value: JsonValue
+    contribution: float
+
+
+class Explanation(BaseModel):
+    contributions: list[Contribution] = Field(
+        description="In the order of the features; with `base` they sum to `answer`."
+    )
+    base: float = Field(description="The answer's mean over the rows that the model is compared with.")
+    answer: float
+    of: JsonValue = Field(description="The class whose answer is explained; null in regression.")
+    unit: Literal["log-odds", "probability", "value"]
+    method: Literal["linear", "trees", "permutation"]
+    model_version: int
+
+
+class SplitFrame(BaseModel):
+    """Without `columns` the features stand in the project's order."""
+
+    model_config = ConfigDict(extra="forbid")
+    columns: list[str] | None = None
+    data: list[list[JsonValue]]
+    index: JsonValue = None
+
+
+class InvocationOfSplit(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    dataframe_split: SplitFrame
+
+
+class InvocationOfRecords(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    dataframe_records: list[dict[str, JsonValue]]
+
+
+class InvocationOfInstances(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    instances: list[JsonValue]
+
+
+class InvocationOfInputs(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    inputs: list[JsonValue] | dict[str, JsonValue]
+
+
+class Invocation(RootModel[InvocationOfSplit | InvocationOfRecords | InvocationOfInstances | InvocationOfInputs]):
+    """Exactly one of MLflow's forms."""
+
+
+class Invoked(BaseModel):
+    predictions: list[JsonValue]
+
+
+class InferenceError(BaseModel):
+    error: str
+
+
+class ServerMetadata(BaseModel):
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class Live(BaseModel):
+    live: bool
+
+
+class Ready(BaseModel):
+    ready: bool
+
+
+class TensorMetadata(BaseModel):
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class ModelMetadata(BaseModel):
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class ModelReady(BaseModel):
+    name: str
+    ready: bool
+
+
+class Tensor(BaseModel):
+    name: str
+    shape: list[int]
+    datatype: str
+    parameters: dict[str, JsonValue] | None = None
+    data: list[JsonValue] | None = None
+
+
+class WantedTensor(BaseModel):
+    name: str
+    parameters: dict[str, JsonValue] | None = None
+
+
+class InferRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    id: str | None = None
+    model_name: JsonValue = None
+    model_version: JsonValue = None
+    parameters: dict[str, JsonValue] | None = None
+    inputs: list[Tensor] = Field(min_length=1)
+    outputs: list[WantedTensor] | None = None
+
+
+class InferAnswer(BaseModel):
+    model_name: str
+    model_version: str
+    id: str | None = None
+    parameters: dict[str, JsonValue] | None = None
+    outputs: list[Tensor]
+
+
 SCHEMAS: tuple[type[BaseModel], ...] = (
     Problem,
     HealthAnswer,
@@ -188,6 +334,17 @@ SCHEMAS: tuple[type[BaseModel], ...] = (
     QueuedJob,
     JobAnswer,
     PredictionsPage,
+    Explanation,
+    Invocation,
+    Invoked,
+    InferenceError,
+    ServerMetadata,
+    Live,
+    Ready,
+    ModelMetadata,
+    ModelReady,
+    InferRequest,
+    InferAnswer,
 )
 
 
@@ -201,23 +358,38 @@ class Document:
     summary: str
     text: str
     scope: str | None  # None = open
-    answers: dict[int, tuple[type[BaseModel] | str, Any]]  # status -> schema or media type, example
+    answers: dict[int, tuple[type[BaseModel] | str, Any]]  # status -> schema or media type ("": no body), example
     body: dict[str, tuple[Any, Any]] = field(default_factory=dict)  # media type -> schema, example
     optional_body: bool = False
     parameters: Sequence[dict[str, Any]] = ()
     errors: tuple[int, ...] = ()
+    also: tuple[str, ...] = ()  # media types of other forms of the answer
 
 
 _ERRORS = {
     400: "Not JSON, holds NaN or Infinity, or is nested too deeply",
     401: "No, unknown, expired or revoked token",
     403: "The token's scope or project does not allow this",
-    404: "No such project or job; names those that exist",
+    404: "No such project, job or model version; names those that exist",
+    408: "Nothing came of the body for a while",
     409: "Contradicts what is there, such as no champion yet",
     413: "More bytes or rows than the limit",
     415: "A type that this route does not read",
     422: "Rows, fields or parameters that cannot be taken; nothing was stored",
+    429: "More often than the token's limit; Retry-After says when",
     503: "Database or model out of reach; nothing was stored",
+}
+
+
+def _header(text: str, kind: str) -> dict[str, Any]:
+    return {"description": text, "required": True, "schema": {"type": kind}}
+
+
+_WAIT = {"Retry-After": _header("Seconds until it may be tried again.", "integer")}
+_HEADERS: dict[int, dict[str, Any]] = {
+    401: {"WWW-Authenticate": _header("The scheme to use.", "string")},
+    429: _WAIT,
+    503: _WAIT,
 }
 
 
@@ -231,6 +403,20 @@ def _parameter(name: str, where: str, text: str, schema: dict[str, Any], example
 
 
 SLUG = _parameter("slug", "path", "The project's address.", {"type": "string"}, "default")
+MODEL = _parameter("model", "path", "The model's name, which is its project's.", {"type": "string"}, "default")
+VERSION = _parameter("version", "path", "The version that serves.", {"type": "string"}, "3")
+REPEAT = _parameter(
+    "Idempotency-Key",
+    "header",
+    "The same key and request again get the answer of the first time; nothing is stored twice. Kept for a day.",
+    {"type": "string", "pattern": "^[!-~]{1,255}$"},
+)
+LENGTH = _parameter(
+    "Inference-Header-Content-Length",
+    "header",
+    "Bytes of the JSON before binary tensors.",
+    {"type": "integer", "minimum": 1},
+)
 JOB_ID = _parameter("job_id", "path", "The job's id.", {"type": "string"}, "5f0c2a9b1d3e4f60")
 _ONE = {
     "prediction": 1,
@@ -319,6 +505,7 @@ DOCUMENTS: dict[str, Document] = {
         text="One row, `rows`, an Arrow stream or an npy array (features in the project's order). An answer leaves only "
         "after it is in the log. At most 100,000 rows and 32 MB; one bad row refuses the call.",
         scope="predict",
+        parameters=[REPEAT],
         body={
             JSON: (
                 {"anyOf": [_ref(Row), _ref(Rows)]},
@@ -338,6 +525,7 @@ DOCUMENTS: dict[str, Document] = {
         text="By `row_id` or `prediction_id`; without `_id` the row id is the prediction id. Sending one again changes "
         "nothing. At most 100,000 a call.",
         scope="ingest",
+        parameters=[REPEAT],
         body={JSON: (_ref(Labels), {"one": {"value": {"labels": [{"row_id": "a7", "label": 1}]}}})},
         answers={200: (LabelResults, {"results": [{"row_id": "a7", "status": "stored"}]})},
         errors=(400, 401, 403, 404, 413, 415, 422, 503),
@@ -346,6 +534,7 @@ DOCUMENTS: dict[str, Document] = {
         summary="Store generated rows",
         text="Into a project that the generator made (else 409). At the root it makes `default` where there is no project.",
         scope="ingest",
+        parameters=[REPEAT],
         body={JSON: (_ref(Generate), {"usual": {"value": {"rows": 1000}}, "nothing": {"value": {}}})},
         optional_body=True,
         answers={200: (Generated, {"batch": 4, "rows": 1000, "project": "default"})},
@@ -355,30 +544,39 @@ DOCUMENTS: dict[str, Document] = {
         summary="Ask for a cycle",
         text="The policy decides; `force` races whatever it says. 200 when the cycle has ended, else 202 within 30 s.",
         scope="admin",
+        parameters=[REPEAT],
         body={JSON: (_ref(Retrain), {"ask": {"value": {}}, "by hand": {"value": {"force": True}}})},
         optional_body=True,
         answers={
             200: (CycleAnswer, _CYCLE),
             202: (CycleAnswer, {"cycle": 12, "job": "5f0c2a9b1d3e4f60", "outcome": "running"}),
         },
-        errors=(400, 401, 403, 404, 415, 422, 503),
+        errors=(400, 401, 403, 404, 413, 415, 422, 503),
     ),
     "batches": Document(
-        summary="Store a table",
-        text="CSV (or CSV.gz), Parquet or Arrow, as its Content-Type says. The first one of a project fixes its schema. "
+        summary="Store a table, or have its rows predicted",
+        text="CSV (or CSV.gz), Parquet or Arrow, as its Content-Type says. `mode=ingest` stores it as a batch; the first "
+        "one of a project fixes its schema. `mode=score` answers every row as /predict does and takes no other parameter. "
         "More than 20 MB become a job.",
-        scope="ingest",
+        scope="ingest, or predict to score",
         parameters=[
+            REPEAT,
             _parameter(
-                "mode", "query", "What is done with the rows.", {"type": "string", "enum": ["ingest"]}, "ingest"
+                "mode",
+                "query",
+                "What is done with the rows.",
+                {"type": "string", "enum": ["ingest", "score"]},
+                "ingest",
             ),
-            _parameter("target", "query", "Column of the labels, for a first batch.", {"type": "string"}, "y"),
+            _parameter("target", "query", "Column of the labels, for a first batch.", {"type": "string"}, "target"),
             _parameter("id", "query", "Column of row ids.", {"type": "string"}),
             _parameter("time", "query", "Column of instants.", {"type": "string"}),
-            _parameter("task", "query", "classification or regression, for a first batch.", {"type": "string"}),
+            _parameter(
+                "task", "query", "For a first batch; left out, the labels tell.", {"type": "string", "enum": TASKS}
+            ),
         ],
         body={
-            "text/csv": ({"type": "string"}, {"table": {"value": "feature1,feature2,y\n0.1,2.0,1\n"}}),
+            "text/csv": ({"type": "string"}, {"table": {"value": "feature1,feature2,target\n0.1,2.0,1\n"}}),
             PARQUET: (BINARY, None),
             ARROW: (BINARY, None),
         },
@@ -427,7 +625,12 @@ DOCUMENTS: dict[str, Document] = {
         scope="read",
         parameters=[
             _parameter("limit", "query", "Rows of a page.", {"type": "integer", "minimum": 1, "maximum": 10_000}, 1000),
-            _parameter("cursor", "query", "`next_cursor` of the page before.", {"type": "string"}),
+            _parameter(
+                "cursor",
+                "query",
+                "`next_cursor` of the page before.",
+                {"type": "string", "pattern": "^[A-Za-z0-9_-]*$"},
+            ),
         ],
         answers={
             200: (
@@ -458,21 +661,198 @@ DOCUMENTS: dict[str, Document] = {
 }
 
 
-def told(name: str, *, by_project: bool) -> dict[str, Any]:
-    """The arguments of FastAPI's `add_api_route` that document one route."""
+_ROW_ERRORS = (400, 401, 403, 404, 409, 413, 415, 422, 503)
+_MODEL_ERRORS = (401, 403, 404, 409, 503)
+_TENSORS = {
+    "id": "7",
+    "inputs": [
+        {"name": "feature1", "shape": [1], "datatype": "FP64", "data": [0.1]},
+        {"name": "feature2", "shape": [1], "datatype": "FP64", "data": [2.0]},
+    ],
+}
+_INFER = Document(
+    summary="Tensors in, tensors out",
+    text="One input a feature, named as it, of shape [n] or [n, 1]; or one `input` of shape [n, features] where all are "
+    "numbers. JSON, or the binary tensor extension, which stock clients use.",
+    scope="predict",
+    parameters=[MODEL, LENGTH, REPEAT],
+    body={JSON: (_ref(InferRequest), {"one row": {"value": _TENSORS}}), "application/octet-stream": (BINARY, None)},
+    answers={
+        200: (
+            InferAnswer,
+            {
+                "model_name": "default",
+                "model_version": "3",
+                "id": "7",
+                "outputs": [
+                    {"name": "prediction", "datatype": "INT64", "shape": [1], "data": [1]},
+                    {"name": "probabilities", "datatype": "FP64", "shape": [1, 2], "data": [0.3, 0.7]},
+                ],
+            },
+        )
+    },
+    also=("application/octet-stream",),
+    errors=_ROW_ERRORS,
+)
+_METADATA = Document(
+    summary="Inputs and outputs of a model",
+    text="Open Inference Protocol v2.",
+    scope="predict",
+    parameters=[MODEL],
+    answers={
+        200: (
+            ModelMetadata,
+            {
+                "name": "default",
+                "versions": ["3"],
+                "platform": "continual-ml",
+                "inputs": [{"name": "feature1", "datatype": "FP64", "shape": [-1]}],
+                "outputs": [{"name": "prediction", "datatype": "INT64", "shape": [-1]}],
+            },
+        )
+    },
+    errors=_MODEL_ERRORS,
+)
+_READY = Document(
+    summary="A model is loaded",
+    text="Open Inference Protocol v2.",
+    scope="predict",
+    parameters=[MODEL],
+    answers={200: (ModelReady, {"name": "default", "ready": True})},
+    errors=_MODEL_ERRORS,
+)
+
+
+def _of_version(document: Document) -> Document:
+    parameters = [MODEL, VERSION, *document.parameters[1:]]
+    return dataclasses.replace(document, summary=f"{document.summary}, by version", parameters=parameters)
+
+
+INFERENCE: dict[str, Document] = {
+    "server_metadata": Document(
+        summary="What this server is",
+        text="Open Inference Protocol v2.",
+        scope="predict",
+        answers={
+            200: (
+                ServerMetadata,
+                {"name": "continual-ml", "version": "0.1.0", "extensions": ["binary_tensor_data"]},
+            )
+        },
+        errors=(401, 403, 503),
+    ),
+    "server_live": Document(
+        summary="This process answers (v2)",
+        text="Open Inference Protocol v2.",
+        scope=None,
+        answers={200: (Live, {"live": True})},
+    ),
+    "server_ready": Document(
+        summary="This process and its database answer (v2)",
+        text="Open Inference Protocol v2.",
+        scope=None,
+        answers={200: (Ready, {"ready": True}), 503: (Ready, {"ready": False})},
+    ),
+    "model_metadata": _METADATA,
+    "model_version_metadata": _of_version(_METADATA),
+    "model_ready": _READY,
+    "model_version_ready": _of_version(_READY),
+    "infer": _INFER,
+    "infer_version": _of_version(_INFER),
+}
+DOCUMENTS |= {
+    "explain": Document(
+        summary="Why a row gets its answer",
+        text="What each feature adds to the answer, against rows that the model learnt from: exact for linear and tree "
+        "models, by permutation otherwise. Nothing is logged.",
+        scope="predict",
+        body={JSON: (_ref(Row), {"one row": {"value": {"feature1": 0.1, "feature2": 2.0}}})},
+        answers={
+            200: (
+                Explanation,
+                {
+                    "contributions": [
+                        {"feature": "feature1", "value": 0.1, "contribution": -0.2},
+                        {"feature": "feature2", "value": 2.0, "contribution": 1.1},
+                    ],
+                    "base": 0.05,
+                    "answer": 0.95,
+                    "of": 1,
+                    "unit": "log-odds",
+                    "method": "linear",
+                    "model_version": 3,
+                },
+            )
+        },
+        errors=_ROW_ERRORS,
+    ),
+    "invocations": Document(
+        summary="Ask as MLflow's clients do",
+        text="Exactly one of `dataframe_split`, `dataframe_records`, `instances`, `inputs`, or CSV with a header. Without a "
+        "token only where CONTINUAL_OPEN_INVOCATIONS is true, from this machine and CONTINUAL_OPEN_FROM, in JSON; such "
+        "rows are kept out of the loop.",
+        scope="predict",
+        parameters=[REPEAT],
+        body={
+            JSON: (
+                _ref(Invocation),
+                {"records": {"value": {"dataframe_records": [{"feature1": 0.1, "feature2": 2.0}]}}},
+            ),
+            "text/csv": ({"type": "string"}, {"table": {"value": "feature1,feature2\n0.1,2.0\n"}}),
+        },
+        answers={200: (Invoked, {"predictions": [1]})},
+        errors=_ROW_ERRORS,
+    ),
+    "ping": Document(
+        summary="A model answers",
+        text="As MLflow's scoring server; the body is empty.",
+        scope="predict",
+        answers={200: ("", None)},
+        errors=_MODEL_ERRORS,
+    ),
+    "version": Document(
+        summary="Version of this program",
+        text="As MLflow's scoring server.",
+        scope="predict",
+        answers={200: ("text/plain", "0.1.0")},
+        errors=(401, 403, 404, 503),
+    ),
+    **INFERENCE,
+}
+
+
+def describe(routes: Sequence[Any]) -> None:
+    """Write what is told about each route into it, where FastAPI looks for it."""
+    for route in routes:
+        if getattr(route, "name", None) in DOCUMENTS:
+            for key, value in _told(route.name, by_project=route.path.startswith("/projects/")).items():
+                setattr(route, key, value)
+
+
+def _told(name: str, *, by_project: bool) -> dict[str, Any]:
+    """FastAPI's attributes of a route that document it."""
     document = DOCUMENTS[name]
     scope = "Open." if document.scope is None else f"Scope: {document.scope}."
+    form = {"application/problem+json": {"schema": _ref(Problem)}}
+    if name in INFERENCE:
+        form = {JSON: {"schema": _ref(InferenceError)}}
+    errors = (*document.errors, *((429,) if document.scope else ()), *((408,) if document.body else ()))
     responses: dict[int | str, dict[str, Any]] = {
-        code: {"description": _ERRORS[code], "content": {"application/problem+json": {"schema": _ref(Problem)}}}
-        for code in document.errors
+        code: {"description": _ERRORS[code], "content": form, "headers": _HEADERS.get(code, {})}
+        for code in sorted(errors)
     }
     for code, (schema, example) in document.answers.items():
         media = schema if isinstance(schema, str) else JSON
         shape: dict[str, Any] = {"type": "string"} if isinstance(schema, str) else dict(_ref(schema))
         if name == "predict":
             shape = {"anyOf": [_ref(Prediction), _ref(Predictions)]}
+        elif name in ("batches", "job_result") and code == 200:
+            shape = {"anyOf": [shape, _ref(CycleAnswer), _ref(Predictions)]}
         words = {200: "Done", 202: "Accepted: it goes on"}.get(code, _ERRORS.get(code, ""))
-        responses[code] = {"description": words, "content": {media: {"schema": shape, "example": example}}}
+        responses[code] = {"description": words}
+        if media:
+            content = {media: {"schema": shape, "example": example}} | {m: {"schema": BINARY} for m in document.also}
+            responses[code]["content"] = content
     extra: dict[str, Any] = {"parameters": [*([SLUG] if by_project else []), *document.parameters]}
     if document.scope is not None:
         extra["security"] = [{"token": []}]

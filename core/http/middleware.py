@@ -1,7 +1,11 @@
-"""Around every request: an id that log and answer share, headers, counters, and a last net under all errors."""
+"""Around every request: an id that log and answer share, headers, counters, and a last net under all errors.
+
+POST /predict, asked most by far, is answered here: routing and the framework's own steps would cost more than the rest.
+"""
 
 from __future__ import annotations
 
+import itertools
 import re
 import secrets
 import time
@@ -10,11 +14,14 @@ from loguru import logger
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from core.http.predicting import predict
 from core.http.problems import answer
 from core.services.metrics import Requests
 
 _SAFE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _METHODS = frozenset({"GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_PREFIX, _SUFFIX = "/projects/", "/predict"
+_process, _count = secrets.token_hex(4).encode(), itertools.count()
 
 
 class Around:
@@ -36,31 +43,54 @@ class Around:
             nonlocal code
             if message["type"] == "http.response.start":
                 code = message["status"]
-                message.setdefault("headers", []).extend(
-                    ((b"x-request-id", request_id), (b"x-content-type-options", b"nosniff"))
-                )
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"x-request-id", request_id),
+                    (b"x-content-type-options", b"nosniff"),
+                ]
             await send(message)
 
-        with logger.contextualize(request=request_id.decode()):
-            try:
-                await self._app(scope, receive, _send)
-            except ClientDisconnect:
-                logger.debug("the client went away")
-            except Exception as error:
-                if code:  # the answer has begun: it can only be cut off
-                    raise
-                await answer(error)(scope, receive, _send)
-            finally:
-                seconds = time.perf_counter() - began
+        route = _predict_route(scope)
+        try:
+            if route is not None:
+                await predict(scope, receive, _send)
+            else:
+                with logger.contextualize(request=request_id.decode()):
+                    await self._app(scope, receive, _send)
                 route = getattr(scope.get("route"), "path", "unmatched")
-                method = scope["method"] if scope["method"] in _METHODS else "other"
-                self._requests.answered(route, method, code, seconds)
-                logger.debug(
-                    "{method} {route} {code} {ms:.1f} ms", method=method, route=route, code=code, ms=seconds * 1e3
-                )
+        except ClientDisconnect:
+            logger.debug("the client went away")
+        except Exception as error:
+            if code:  # the answer has begun: it can only be cut off
+                raise
+            with logger.contextualize(request=request_id.decode()):
+                response = answer(error, scope["path"])
+            await response(scope, receive, _send)
+        finally:
+            seconds = time.perf_counter() - began
+            if route is None:
+                route = getattr(scope.get("route"), "path", "unmatched")
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self._requests.answered(route, method, code, seconds)
+
+
+def _predict_route(scope: Scope) -> str | None:
+    """The template of /predict where that is asked for, the project's address noted; None for any other route."""
+    path: str = scope["path"]
+    if not path.endswith(_SUFFIX) or scope["method"] != "POST":
+        return None
+    if len(path) == len(_SUFFIX):
+        return _SUFFIX
+    slug = path[len(_PREFIX) : -len(_SUFFIX)]
+    if not path.startswith(_PREFIX) or not slug or "/" in slug:
+        return None
+    scope["path_params"] = {"slug": slug}
+    return "/projects/{slug}/predict"
 
 
 def _request_id(scope: Scope) -> bytes:
     """The client's, if it is one that can be logged and sent back, else a new one."""
-    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-    return given if _SAFE_ID.fullmatch(given) else secrets.token_hex(8).encode()
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _SAFE_ID.fullmatch(value):
+            return bytes(value)
+    return b"%s%08x" % (_process, next(_count) & 0xFFFFFFFF)

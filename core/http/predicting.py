@@ -1,141 +1,135 @@
-"""POST /predict: rows in, the champion's answers out, each committed to the log before it leaves."""
+"""POST /predict and /explain: rows in, the champion's answers out, each committed to the log before it leaves.
+
+One row of JSON, the usual case, is read, answered and handed to the log in the event loop itself; the framework does
+not see it. Tables and many rows are answered in a thread.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import orjson
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
-from core.errors import BadInput, FieldProblem, NoChampion, StorageError
-from core.http import bodies
+from core.errors import BadInput, FieldProblem
+from core.http import bodies, repeats
 from core.http.access import Api, Caller, api_of
+from core.http.answers import answer_json
+from core.services.answering import Answered, document, many, one
+from core.services.serving import Estimator, Served
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from core.services.serving import Predicted, Served
-
-_Log = list[dict[str, Any]]
+_JSON_HEADERS = [(b"content-type", b"application/json")]
 
 
-async def predict(request: Request) -> Response:
-    """Answer one row, many rows, an Arrow stream or an npy array."""
-    api = api_of(request)
-    caller = await api.caller(request, "predict")
-    kind = bodies.require_kind(request, "json", "arrow", "npy")
-    body = await bodies.read_bytes(request)
-    log, document, version = await api.infer(_answered, api, caller, kind, body, datetime.now(UTC))
-    await api.writer.write(log)
+async def predict(scope: Scope, receive: Receive, send: Send) -> None:
+    """The route as an ASGI application; `scope["path_params"]` may name a project."""
+    api: Api = scope["app"].state.api
+    headers = dict(scope["headers"])
+    slug = scope.get("path_params", {}).get("slug")
+    caller = await api.who(headers.get(b"authorization", b"").decode("latin-1"), slug, "predict")
     assert caller.place is not None
-    api.requests.predicted(caller.place.slug, version, len(log))
-    return Response(document, media_type="application/json")
-
-
-def served(api: Api, caller: Caller) -> Served:
-    """The champion that answers.
-
-    Raises:
-        NoChampion: there is none yet.
-        StorageError: there should be one, but it cannot be loaded.
-    """
-    assert caller.place is not None
-    champions = api.champions()
-    champion = champions.get(caller.place.id)
-    if champion is None:
-        if champions.problem(caller.place.id) is not None:
-            raise StorageError("The model that should answer cannot be loaded; the log tells why.")
-        raise NoChampion(caller.place.slug)
-    return champion
-
-
-def _answered(api: Api, caller: Caller, kind: str, body: bytes, now: datetime) -> tuple[_Log, bytes, int]:
-    """In a thread: the rows for the log, the answer's bytes, the version."""
-    from core.services.serving import predict as ask
-    from core.services.serving import prediction_rows
-
-    document = bodies.decode(body) if kind == "json" else None  # what is no JSON is said before anything else
-    champion = served(api, caller)
-    single = False
-    notes: tuple[str, ...] = ()
-    ids: Sequence[str | None] | None
-    times: Sequence[datetime | None] | None
-    if kind == "json":
-        from core.data.rows import rows_to_frame
-
-        rows, single = _rows(document, champion.schema.names)
-        X, ids, times = rows_to_frame(rows, champion.schema, single=single)
+    kind = bodies.kind_at_once(headers)
+    if kind is None:
+        kind = bodies.require_kind(Headers(raw=scope["headers"]), "json", "arrow", "npy")
+    body = await bodies.read_body(headers, receive)
+    told = bodies.decode(body) if kind == "json" else None  # what is no JSON is said before anything else
+    served = await api.champion(caller.place)
+    now = datetime.now(UTC)
+    single = kind == "json" and type(told) is dict and "rows" not in told
+    if single and type(served.scorer) is not Estimator:
+        answered = one(served, told, now, token_id=caller.token.id)
     else:
-        X, ids, times, notes = _table(api, champion, kind, body)
-    predicted = ask(champion, X, single=single)
-    log = prediction_rows(champion, predicted, X, ids=ids, times=times, now=now, token_id=caller.token.id)
-    answers = _documents(predicted, log)
-    if single:
-        return log, orjson.dumps(answers[0]), champion.version
-    whole = {"predictions": answers, "model_version": champion.version, **({"problems": notes} if notes else {})}
-    return log, orjson.dumps(whole), champion.version
+        answered = await api.infer(_in_thread, api, caller, served, kind, body, told, now)
+    keep = repeats.wanted(headers.get(repeats.HEADER), caller, "/predict", body)
+    if keep is not None:
+        keep = dataclasses.replace(keep, body=answered.body)
+    kept = await api.writer.write(answered.records, keep)
+    if kept is not None and keep is not None:
+        await repeats.again(kept, keep)(scope, receive, send)
+        return
+    count(api, caller, answered)
+    length = (b"content-length", b"%d" % len(answered.body))
+    await send({"type": "http.response.start", "status": 200, "headers": [*_JSON_HEADERS, length]})
+    await send({"type": "http.response.body", "body": answered.body})
 
 
-def _rows(document: Any, features: tuple[str, ...]) -> tuple[list[Any], bool]:
+async def answered_around(_request: Request) -> Response:
+    """The route as the documentation lists it; requests to it are answered before they come here."""
+    raise RuntimeError("POST /predict is answered by the middleware")
+
+
+def count(api: Api, caller: Caller, answered: Answered) -> None:
+    """Note what was answered, for the metrics."""
+    assert caller.place is not None
+    api.requests.predicted(caller.place.slug, answered.served.version, answered.rows)
+    for spoken in answered.guarded.values():
+        for hit in spoken["hits"]:
+            api.requests.guarded(caller.place.slug, hit["guard"], hit["action"])
+
+
+# --- many rows --------------------------------------------------------------------------------------------------
+
+
+def _in_thread(api: Api, caller: Caller, served: Served, kind: str, body: bytes, told: Any, now: datetime) -> Answered:
+    notes: tuple[str, ...] = ()
+    if kind == "json":
+        rows, single = _rows(told, served.schema.names)
+        if single:
+            return one(served, rows[0], now, token_id=caller.token.id)
+        table = served.reader.many(rows)
+    else:
+        table, notes = bodies.table_of(body, kind, served.schema, api.settings.max_upload_bytes)
+    answered = many(served, table, now, token_id=caller.token.id)
+    return dataclasses.replace(answered, body=document(answered, notes))
+
+
+def _rows(told: Any, features: tuple[str, ...]) -> tuple[list[Any], bool]:
     """The rows of a JSON body, and whether it is a single one."""
-    if not isinstance(document, dict):
-        bodies.an_object(document, ())
-    rows = document.get("rows")
-    if "rows" not in document or ("rows" in features and not isinstance(rows, list)):
-        return [document], True
+    if not isinstance(told, dict):
+        bodies.an_object(told, ())
+    rows = told.get("rows")
+    if "rows" not in told or ("rows" in features and not isinstance(rows, list)):
+        return [told], True
     if not isinstance(rows, list):
         seen = "an object" if isinstance(rows, dict) else str(rows)[:60]
         raise BadInput("rows is not a list.", (FieldProblem("rows", seen, "a list of objects"),))
-    bodies.an_object(document, ("rows",))
+    bodies.an_object(told, ("rows",))
     bodies.check_rows(len(rows))
     return rows, False
 
 
-def _table(
-    api: Api, champion: Served, kind: str, body: bytes
-) -> tuple[pd.DataFrame, Sequence[str | None] | None, Sequence[datetime | None] | None, tuple[str, ...]]:
-    import pandas as pd
-
-    from core.data.columns import nearest, refusal
-    from core.data.schema import conform
-
-    schema = champion.schema
-    frame = bodies.frame_of(body, kind, schema, api.settings.max_upload_bytes)
-    taken = conform(frame.drop(columns=schema.target, errors="ignore"), schema)
-    if len(taken.extra.columns):
-        raise refusal(
-            "The table has unknown columns",
-            [
-                FieldProblem(f"column {name}"[:80], "an unknown feature", f"'{near}'" if near else "a known feature")
-                for name in map(str, taken.extra.columns[:20])
-                for near in [nearest(name[:200], schema.names)]
-            ],
-        )
-    times = None if taken.times is None else list(pd.DatetimeIndex(taken.times).to_pydatetime())
-    # Absent ids and times are usual in a question, unlike in a file of rows.
-    notes = tuple(p for p in taken.problems if " is not there: " not in p)
-    return taken.X, taken.ids, times, notes
+# --- why --------------------------------------------------------------------------------------------------------
 
 
-def _documents(predicted: Predicted, log: _Log) -> list[dict[str, Any]]:
-    """The answers as they are sent, row for row."""
-    names = [_key(label) for label in predicted.classes]
-    chances = None if predicted.probabilities is None else predicted.probabilities.tolist()
-    return [
-        {
-            "prediction": label,
-            "probability": None if chances is None else max(chances[i]),
-            "probabilities": None if chances is None else dict(zip(names, chances[i], strict=True)),
-            "prediction_id": row["prediction_id"],
-            "row_id": row["row_id"],
-            "model_version": row["model_version"],
-        }
-        for i, (label, row) in enumerate(zip(predicted.labels, log, strict=True))
-    ]
+async def explain(request: Request) -> Response:
+    """What each feature adds to the answer to one row. The question is not logged: nothing is predicted for anybody."""
+    api = api_of(request)
+    caller = await api.caller(request, "predict")
+    assert caller.place is not None
+    bodies.require_kind(request.headers, "json")
+    told = await bodies.read_json(request)
+    served = await api.champion(caller.place)
+    return answer_json(await api.infer(_explained, served, told))
 
 
-def _key(label: Any) -> str:
-    return str(label).lower() if isinstance(label, bool) else str(label)
+def _explained(served: Served, told: Any) -> dict[str, Any]:
+    from core.services.explaining import explain_row
+
+    values, _, _ = served.reader.one(told)
+    found = explain_row(served, values)
+    return {
+        "contributions": [
+            {"feature": feature, "value": value, "contribution": contribution}
+            for feature, value, contribution in found.contributions
+        ],
+        "base": found.base,
+        "answer": found.answer,
+        "of": found.of,
+        "unit": found.unit,
+        "method": found.method,
+        "model_version": served.version,
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -16,13 +17,19 @@ from starlette.responses import Response
 
 from core import errors
 from core.errors import ContinualError, FieldProblem
+from core.storage.engine import what_failed
 
 MEDIA_TYPE = "application/problem+json"
+_INFERENCE = re.compile(r"(/projects/[^/]+)?/v2(/|$)")
 MAX_SHOWN = 300  # characters of one field of an error: what a client sent is not sent back whole
 
 
 class NotJson(ContinualError):
     """A body that cannot be decoded."""
+
+
+class TooSlow(ContinualError):
+    """A body that does not come."""
 
 
 class JobFailed(errors.Conflict):
@@ -35,15 +42,22 @@ STATUS: Mapping[type[ContinualError], int] = {
     errors.NotAuthenticated: 401,
     errors.NotAllowed: 403,
     errors.NotFound: 404,
+    TooSlow: 408,
     errors.Conflict: 409,
     errors.NotEnoughRows: 409,
     errors.TooLarge: 413,
     errors.UnsupportedFormat: 415,
+    errors.TooOften: 429,
     errors.BadInput: 422,
     errors.ConfigurationError: 503,
     errors.StorageError: 503,
     ContinualError: 500,
 }
+
+
+def is_inference(path: str) -> bool:
+    """Whether an address belongs to the Open Inference Protocol, whose errors have a form of their own."""
+    return _INFERENCE.match(path) is not None
 
 
 def problem(
@@ -77,15 +91,26 @@ def status_of(error: ContinualError) -> int:
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
-def answer(error: Exception) -> Response:
-    """The answer to whatever was raised; internals stay in the log."""
+def answer(error: Exception, path: str) -> Response:
+    """The answer to whatever was raised by a request to this address; internals stay in the log."""
+    response = _answer(error)
+    if is_inference(path):
+        headers = {k: v for k, v in response.headers.items() if k not in ("content-length", "content-type")}
+        told = orjson.dumps({"error": orjson.loads(response.body)["detail"]})
+        return Response(told, response.status_code, headers, "application/json")
+    return response
+
+
+def _answer(error: Exception) -> Response:
     if isinstance(error, ContinualError):
         status = status_of(error)
         headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-        if status == 413:
+        if status in (408, 413):
             headers["Connection"] = "close"  # the rest of the body is not read
         if status == 503:
             headers["Retry-After"] = "5"
+        if isinstance(error, errors.TooOften):
+            headers["Retry-After"] = str(error.wait_s)
         if status >= 500:
             logger.error("{status}: {error}", status=status, error=error)
         fields = error.problems if isinstance(error, errors.BadInput) else ()
@@ -94,7 +119,7 @@ def answer(error: Exception) -> Response:
         return problem(error.status_code, _http_detail(error), headers=error.headers)
     if isinstance(error, SQLAlchemyError):
         logger.error("the database failed: {error}", error=type(error).__name__)
-        return problem(503, "The database is out of reach or busy. Try again.", headers={"Retry-After": "5"})
+        return problem(503, what_failed(error), headers={"Retry-After": "5"})
     if isinstance(error, (asyncio.TimeoutError, MemoryError)):
         logger.error("given up: {error}", error=type(error).__name__)
         return problem(503, "This cannot be done now. Try again, or with less.", headers={"Retry-After": "5"})
@@ -111,6 +136,6 @@ def _http_detail(error: HTTPException) -> str:
     return str(error.detail)
 
 
-async def handle(_request: Request, error: Exception) -> Response:
+async def handle(request: Request, error: Exception) -> Response:
     """Exception handler of the application."""
-    return answer(error)
+    return answer(error, request.url.path)

@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from loguru import logger
+from sqlalchemy.orm import Session
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 
 from core.errors import BadInput, Conflict, ContinualError, FieldProblem, NotAllowed, NotFound, TooLarge
-from core.http import bodies
+from core.http import bodies, repeats
 from core.http.access import Api, Caller, api_of
 from core.http.answers import answer_json
+from core.http.predicting import count
 from core.http.problems import JobFailed
-from core.services.predictions_log import row_ids
+from core.services.answering import Answered, document, many
+from core.services.predictions_log import Kept, row_ids
+from core.services.serving import Served
 from core.services.status import ROOT_SLUG, Place
 
 if TYPE_CHECKING:
+    from core.records import ProjectInfo
+    from core.services.ingest import IngestReport
     from core.services.jobs import JobInfo
 
 MAX_LABELS = 100_000
 AT_ONCE_BYTES = 20 * 1024 * 1024  # larger uploads become a job
 WAIT_S = 25.0
 POLL_S = 0.1
+TASKS = ("binary", "multiclass", "regression", "classification")
 WORKER_LATE_S = 5.0
 
 
@@ -41,23 +50,30 @@ async def labels(request: Request) -> Response:
     """Store labels by row id or prediction id, all or none."""
     api = api_of(request)
     caller = await api.caller(request, "ingest")
-    bodies.require_kind(request, "json")
-    document = bodies.an_object(await bodies.read_json(request), ("labels",))
-    results = await asyncio.to_thread(_store_labels, api, caller, document)
-    return answer_json({"results": results})
+    bodies.require_kind(request.headers, "json")
+    body = await bodies.read_bytes(request)
+    given = bodies.an_object(bodies.decode(body), ("labels",))
+    asked, kept = await repeats.before(api, request, caller, "/labels", body)
+    return kept or answer_json(await asyncio.to_thread(_store_labels, api, caller, given, asked))
 
 
-def _store_labels(api: Api, caller: Caller, document: dict[str, Any]) -> list[dict[str, str]]:
-    from core.services.ingest import add_labels
+def _store_labels(api: Api, caller: Caller, given: dict[str, Any], asked: Kept | None) -> dict[str, Any]:
+    from core.services.ingest import LabelResult, add_labels
     from core.services.projects import project_by_id
 
     assert caller.place is not None
-    pairs = _pairs(document.get("labels"))
+    pairs = _pairs(given.get("labels"))
     project = project_by_id(api.ws, caller.place.id)
     rows = row_ids(api.ws, project.id, [key for key, by_prediction, _ in pairs if by_prediction])
     known = [(rows.get(key, key) if by_prediction else key, label) for key, by_prediction, label in pairs]
-    stored = add_labels(api.ws, project, known, by=caller.name, now=_now())
-    return [{"row_id": r.row_id, "status": r.status} for r in stored]
+
+    def _told(results: list[LabelResult]) -> dict[str, Any]:
+        return {"results": [{"row_id": r.row_id, "status": r.status} for r in results]}
+
+    def _keep(session: Session, results: list[LabelResult]) -> None:
+        repeats.keep(session, asked, _told(results))
+
+    return _told(add_labels(api.ws, project, known, by=caller.name, now=_now(), also=_keep))
 
 
 def _pairs(given: Any) -> list[tuple[str, bool, Any]]:
@@ -88,7 +104,7 @@ def _pairs(given: Any) -> list[tuple[str, bool, Any]]:
         if len(problems) >= 20:
             break
     if problems:
-        from core.data.columns import refusal
+        from core.data.cells import refusal
 
         raise refusal("Not all labels can be taken, so none was", problems[:20])
     return pairs
@@ -127,17 +143,26 @@ async def generate(request: Request) -> Response:
     api = api_of(request)
     slug = request.path_params.get("slug")
     token = await api.token(request, "ingest")
-    bodies.require_kind(request, "json")
+    bodies.require_kind(request.headers, "json")
     if slug is None and token.project_id is None and not await api.places(fresh=True):
         caller = Caller(token, None)
     else:
-        caller = await api.caller(request, "ingest")
-    given = bodies.an_object(await bodies.read_json(request, empty={}), GENERATE_FIELDS)
+        caller = await api.placed(token, slug)
+    body = await bodies.read_bytes(request)
+    given = bodies.an_object(bodies.decode(body) if body.strip() else {}, GENERATE_FIELDS)
     options = {key: value for key, value in given.items() if value is not None}
     _check_generator(options)
-    report = await asyncio.to_thread(_generate, api, caller, options)
-    await api.places(fresh=True)
-    return answer_json(report)
+    made = None
+    if caller.place is None:
+        made = await asyncio.to_thread(_make_default, api, caller)
+        await api.places(fresh=True)
+        caller = await api.placed(token, slug)
+    asked, kept = await repeats.before(api, request, caller, "/generate", body)
+    try:
+        return kept or answer_json(await asyncio.to_thread(_generate, api, caller, options, asked, made))
+    finally:
+        if made is not None:  # it may be gone again
+            await api.places(fresh=True)
 
 
 def _check_generator(options: dict[str, Any]) -> None:
@@ -151,32 +176,49 @@ def _check_generator(options: dict[str, Any]) -> None:
     if not isinstance(options.get("drift", {}), dict):
         problems.append(FieldProblem("drift", _kind(options["drift"]), "an object"))
     if problems:
-        from core.data.columns import refusal
+        from core.data.cells import refusal
 
         raise refusal("These rows cannot be generated", problems)
 
 
-def _generate(api: Api, caller: Caller, options: dict[str, Any]) -> dict[str, Any]:
+def _make_default(api: Api, caller: Caller) -> ProjectInfo | None:
+    """The project `default`; None when another call was quicker."""
+    from core.services import projects
+
+    try:
+        return projects.create_project(
+            api.ws, ROOT_SLUG, source="generator", by=caller.name, now=_now(), policy="original"
+        )
+    except Conflict:
+        return None
+
+
+def _generate(
+    api: Api, caller: Caller, options: dict[str, Any], asked: Kept | None, made: ProjectInfo | None
+) -> dict[str, Any]:
+    """The batch, as it is answered. A project that was made for it goes again when there is none."""
     from core.services import ingest, projects
 
-    made = None
-    if caller.place is None:
-        try:
-            made = projects.create_project(
-                api.ws, ROOT_SLUG, source="generator", by=caller.name, now=_now(), policy="original"
-            )
-        except Conflict:  # another call was quicker
-            made = None
-        project = made or projects.get_project(api.ws, ROOT_SLUG)
-    else:
-        project = projects.project_by_id(api.ws, caller.place.id)
+    assert caller.place is not None
+    project = projects.project_by_id(api.ws, caller.place.id)
+
+    def _told(report: IngestReport) -> dict[str, Any]:
+        return {"batch": report.batch.id, "rows": report.rows, "project": project.slug}
+
     try:
-        report = ingest.generate(api.ws, project, **options, by=caller.name, now=_now())
+        report = ingest.generate(
+            api.ws,
+            project,
+            **options,
+            by=caller.name,
+            now=_now(),
+            also=lambda session, stored: repeats.keep(session, asked, _told(stored)),
+        )
     except BaseException:
         if made is not None:
             projects.delete_project(api.ws, made, by=caller.name, now=_now())
         raise
-    return {"batch": report.batch.id, "rows": report.rows, "project": project.slug}
+    return _told(report)
 
 
 # --- batches ----------------------------------------------------------------------------------------------------
@@ -185,69 +227,122 @@ _OPTIONS = {"target": "target", "id": "id_column", "time": "time_column", "task"
 
 
 async def batches(request: Request) -> Response:
-    """Store a table as one batch: at once, or as a job when it is large."""
+    """Store a table as one batch, or have each of its rows predicted: at once, or as a job when it is large."""
     api = api_of(request)
-    caller = await api.caller(request, "ingest")
-    kind = bodies.require_kind(request, "csv", "parquet", "arrow")
+    score = request.query_params.get("mode") == "score"
+    caller = await api.caller(request, "predict" if score else "ingest")
+    assert caller.place is not None
     options = _batch_options(request)
-    path, size = await bodies.spool(request, api.ws.spool_path, kind, api.settings.max_upload_bytes)
+    mode = options.pop("mode")
+    kind = bodies.require_kind(request.headers, "csv", "parquet", "arrow")
+    served = await api.champion(caller.place) if score else None  # said before a long upload
+    path, size, digest = await bodies.spool(request, api.ws.spool_path, kind, api.settings.max_upload_bytes)
     queued = False
     try:
         if size == 0:
             raise BadInput("The body is empty, expected rows.", (FieldProblem("body", "0 bytes", "a table"),))
+        content = f"{digest} {mode} {sorted(options.items())}".encode()
+        asked, kept = await repeats.before(api, request, caller, "/batches", content)
+        if kept is not None:
+            return kept
         if size > AT_ONCE_BYTES:
-            job = await asyncio.to_thread(_queue_batch, api, caller, path, options)
+            told = await asyncio.to_thread(_queue_batch, api, caller, path, mode, options, asked)
             queued = True
-            return answer_json({"job": job, "status": "queued"}, 202, headers=_job_address(request, job))
-        return answer_json(await asyncio.to_thread(_store_batch, api, caller, path, options))
+            return answer_json(told, 202, headers=_job_address(request, told["job"]))
+        if served is None:
+            return answer_json(await asyncio.to_thread(_store_batch, api, caller, path, options, asked))
+        answered = await api.infer(_score_batch, api, caller, served, path)
     finally:
         if not queued:
             path.unlink(missing_ok=True)
+    keep = None if asked is None else dataclasses.replace(asked, body=answered.body)
+    kept_before = await api.writer.write(answered.records, keep)
+    if kept_before is not None and keep is not None:
+        return repeats.again(kept_before, keep)
+    count(api, caller, answered)
+    return Response(answered.body, 200, media_type="application/json")
 
 
 def _batch_options(request: Request) -> dict[str, str]:
     given = dict(request.query_params)
     mode = given.pop("mode", "ingest")
+    known = {} if mode == "score" else _OPTIONS
     problems = []
-    if mode != "ingest":
-        problems.append(FieldProblem("mode", repr(mode[:40]), "ingest"))
-    if given.get("task", "classification") not in ("binary", "multiclass", "regression", "classification"):
+    if mode not in ("ingest", "score"):
+        problems.append(FieldProblem("mode", repr(mode[:40]), "ingest or score"))
+    if mode != "score" and given.get("task", "classification") not in TASKS:
         problems.append(FieldProblem("task", repr(given["task"][:40]), "binary, multiclass or regression"))
     problems += [
-        FieldProblem(key[:40], "an unknown parameter", "mode, target, id, time, task")
-        for key in given
-        if key not in _OPTIONS
+        FieldProblem(key[:40], "an unknown parameter", ", ".join(["mode", *known])) for key in given if key not in known
     ]
     if problems:
-        from core.data.columns import refusal
+        from core.data.cells import refusal
 
         raise refusal("The query cannot be understood", problems)
-    return {_OPTIONS[key]: value for key, value in given.items() if value}
+    return {"mode": mode, **{_OPTIONS[key]: value for key, value in given.items() if value}}
 
 
-def _store_batch(api: Api, caller: Caller, path: Path, options: dict[str, Any]) -> dict[str, Any]:
+def _store_batch(api: Api, caller: Caller, path: Path, options: dict[str, Any], asked: Kept | None) -> dict[str, Any]:
     from core.services import ingest, projects
 
     assert caller.place is not None
     project = projects.project_by_id(api.ws, caller.place.id)
-    report = ingest.ingest_file(api.ws, project, path, name=_name(path), by=caller.name, now=_now(), **options)
-    return {
-        "batch": report.batch.id,
-        "rows": report.rows,
-        "labelled": report.labelled,
-        "problems": list(report.problems),
-        "backfill": report.backfill,
-    }
+
+    def _told(report: IngestReport) -> dict[str, Any]:
+        return {
+            "batch": report.batch.id,
+            "rows": report.rows,
+            "labelled": report.labelled,
+            "problems": list(report.problems),
+            "backfill": report.backfill,
+        }
+
+    report = ingest.ingest_file(
+        api.ws,
+        project,
+        path,
+        name=_name(path),
+        by=caller.name,
+        now=_now(),
+        also=lambda session, stored: repeats.keep(session, asked, _told(stored)),
+        **options,
+    )
+    return _told(report)
 
 
-def _queue_batch(api: Api, caller: Caller, path: Path, options: dict[str, Any]) -> str:
+def _score_batch(api: Api, caller: Caller, served: Served, path: Path) -> Answered:
+    from core.data.files import read_table
+    from core.data.schema import table_of
+
+    frame = read_table(path, name=_name(path), max_bytes=api.settings.max_upload_bytes, target=served.schema.target)
+    table, notes, _ = table_of(frame, served.schema)
+    bodies.check_rows(table.n)
+    answered = many(served, table, _now(), token_id=caller.token.id)
+    return dataclasses.replace(answered, body=document(answered, notes))
+
+
+def _queue_batch(
+    api: Api, caller: Caller, path: Path, mode: str, options: dict[str, Any], asked: Kept | None
+) -> dict[str, Any]:
     from core.services import jobs
 
     assert caller.place is not None
-    named = {"name": _name(path), **options}
-    job = jobs.request_ingest(api.ws, caller.place.id, path, named, by=caller.name, now=_now())
+
+    def _told(job: str) -> dict[str, Any]:
+        return {"job": job, "status": "queued"}
+
+    job = jobs.request_file(
+        api.ws,
+        caller.place.id,
+        "score" if mode == "score" else "ingest",
+        path,
+        {"name": _name(path), **options},
+        by=caller.name,
+        now=_now(),
+        also=lambda session, made: repeats.keep(session, asked, _told(made), status=202),
+    )
     _start_if_alone(api)
-    return job
+    return _told(job)
 
 
 def _name(path: Path) -> str:
@@ -261,13 +356,16 @@ async def retrain(request: Request) -> Response:
     """Ask for a cycle, and wait a while for its end."""
     api = api_of(request)
     caller = await api.caller(request, "admin")
-    bodies.require_kind(request, "json")
+    bodies.require_kind(request.headers, "json")
     given = bodies.an_object(await bodies.read_json(request, empty={}), ("force",))
     force = given.get("force", False)
     if not isinstance(force, bool):
         raise BadInput("force is not a boolean.", (FieldProblem("force", _kind(force), "true or false"),))
     began = time.monotonic()
-    job = await asyncio.to_thread(_ask_for_cycle, api, caller, force)
+    asked, kept = await repeats.before(api, request, caller, "/retrain", b"%d" % force)
+    job = (
+        orjson.loads(kept.body)["job"] if kept is not None else await asyncio.to_thread(_ask, api, caller, force, asked)
+    )
     while True:
         info = await asyncio.to_thread(_job, api, job)
         waited = time.monotonic() - began
@@ -276,17 +374,26 @@ async def retrain(request: Request) -> Response:
                 await api.infer(_warm, api, caller)  # who asks next does not wait for it
             return answer_json(_cycle(info))
         if waited > WAIT_S:
-            document = {"cycle": info.cycle_id, "job": job, "outcome": "running"}
-            return answer_json(document, 202, headers=_job_address(request, job))
+            told = {"cycle": info.cycle_id, "job": job, "outcome": "running"}
+            return answer_json(told, 202, headers=_job_address(request, job))
         await _see_to(api, info)
         await asyncio.sleep(POLL_S)
 
 
-def _ask_for_cycle(api: Api, caller: Caller, force: bool) -> str:
+def _ask(api: Api, caller: Caller, force: bool, asked: Kept | None) -> str:
+    """Ask for a cycle; the job's id."""
     from core.services import jobs
 
     assert caller.place is not None
-    job = jobs.request_cycle(api.ws, caller.place.id, cause="api", force=force, by=caller.name, now=_now())
+    job = jobs.request_cycle(
+        api.ws,
+        caller.place.id,
+        cause="api",
+        force=force,
+        by=caller.name,
+        now=_now(),
+        also=lambda session, made: repeats.keep(session, asked, {"job": made}),
+    )
     _start_if_alone(api)
     return job
 
@@ -338,7 +445,7 @@ async def _asked_job(request: Request) -> JobInfo:
     api = api_of(request)
     token = await api.token(request, None)
     slug = request.path_params.get("slug")
-    place: Place | None = (await api.caller(request, None)).place if slug is not None else None
+    place: Place | None = (await api.placed(token, slug)).place if slug is not None else None
     try:
         info = await asyncio.to_thread(_job, api, request.path_params["job_id"])
     except NotFound:
@@ -381,4 +488,9 @@ async def job_result(request: Request) -> Response:
         raise JobFailed(f"The job failed: {info.error}")
     if info.status != "done":
         return answer_json({"job": info.id, "status": info.status}, 202, headers={"Retry-After": "1"})
+    if info.kind == "score":
+        path = api_of(request).ws.results_path / f"{info.id}.json"
+        if not path.is_file():
+            raise NotFound(f"The result of job '{info.id}' is no longer kept. Score the file again.")
+        return FileResponse(path, media_type="application/json")
     return answer_json(info.result or {})

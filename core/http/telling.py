@@ -23,7 +23,7 @@ from core.services.status import Place
 
 DATABASE_ANSWERS_S = 3.0
 DEFAULT_LIMIT, MOST_PREDICTIONS = 1_000, 10_000
-_CURSOR = re.compile(r"p\d{1,18}")
+_CURSOR = re.compile(r"p(\d{1,18})(?:\.(\d{1,6}))?")
 
 
 # --- health -----------------------------------------------------------------------------------------------------
@@ -105,7 +105,7 @@ def _model_status(api: Api, place: Place) -> dict[str, Any]:
     metric = metric_for(project.policy, project.task)
     document["metric"] = metric
     document["model_version"] = project.champion
-    served = api.champions().get(place.id) if project.champion is not None else None
+    served = api.champions.get(place.id) if project.champion is not None else None
     document["model_trained"] = served is not None
     points = monitoring.performance_history(api.ws, place.id, role="champion", limit=1)
     score = points[-1].scores.get(metric) if points else None
@@ -139,25 +139,26 @@ def _limit(given: str | None) -> int:
     return int(given)
 
 
-def _after(cursor: str | None) -> int:
-    """The id after which a page begins."""
+def _after(cursor: str | None) -> tuple[int, int]:
+    """The place in the log after which a page begins."""
     if not cursor:
-        return 0
+        return 0, 0
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
     except (binascii.Error, ValueError):
         text = ""
-    if _CURSOR.fullmatch(text) is None:
+    found = _CURSOR.fullmatch(text)
+    if found is None:
         problem = FieldProblem("cursor", repr(cursor[:40]), "the next_cursor of an earlier page")
         raise BadInput(f"cursor is {problem.seen}, expected {problem.expected}.", (problem,))
-    return int(text[1:])
+    return int(found[1]), int(found[2] or 0)
 
 
-def _cursor(last_id: int) -> str:
-    return base64.urlsafe_b64encode(f"p{last_id}".encode()).decode().rstrip("=")
+def _cursor(last: tuple[int, int]) -> str:
+    return base64.urlsafe_b64encode(f"p{last[0]}.{last[1]}".encode()).decode().rstrip("=")
 
 
-def _page(api: Api, project_id: int, limit: int, after: int) -> dict[str, Any]:
+def _page(api: Api, project_id: int, limit: int, after: tuple[int, int]) -> dict[str, Any]:
     shown, more = logged(api.ws, project_id, limit=limit, after=after)
     return {
         "predictions": [
@@ -170,7 +171,7 @@ def _page(api: Api, project_id: int, limit: int, after: int) -> dict[str, Any]:
             }
             for entry in shown
         ],
-        "next_cursor": _cursor(shown[-1].id) if more else None,
+        "next_cursor": _cursor(shown[-1].at) if more else None,
     }
 
 

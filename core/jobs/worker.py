@@ -94,6 +94,8 @@ class Worker:
             try:
                 if job.kind == "ingest":
                     result = self._ingest(job)
+                elif job.kind == "score":
+                    result = self._score(job)
                 elif job.kind == "backtest":
                     result = self._backtest(job)
                 else:
@@ -162,7 +164,33 @@ class Worker:
             "rows": report.rows,
             "labelled": report.labelled,
             "problems": list(report.problems),
+            "backfill": report.backfill,
         }
+
+    def _score(self, job: JobInfo) -> dict[str, Any]:
+        """Predictions of a file. The log and the job's end are one transaction: done again, nothing is logged twice."""
+        from core.data.files import read_table
+        from core.data.schema import table_of
+        from core.services import answering, serving
+        from core.services.predictions_log import store
+        from core.storage.batches import write_durably
+
+        assert job.project_id is not None
+        path = Path(job.payload["path"])
+        try:
+            served = serving.champion(self._ws, projects.project_by_id(self._ws, job.project_id))
+            name, target = job.payload.get("name", path.name), served.schema.target
+            frame = read_table(path, name=name, max_bytes=self._ws.settings.max_upload_bytes, target=target)
+            table, notes, _ = table_of(frame, served.schema)
+            answered = answering.many(served, table, _now(), token_id=None)
+            result = {"rows": answered.rows, "model_version": served.version}
+            write_durably(self._ws.results_path / f"{job.id}.json", answering.document(answered, notes))
+            store(self._ws, answered.records, also=lambda session: jobs.end(session, job.id, result, _now()))
+            path.unlink(missing_ok=True)
+        except ContinualError:
+            path.unlink(missing_ok=True)
+            raise
+        return result
 
     def _backtest(self, job: JobInfo) -> dict[str, Any]:
         from core.learning.policy import policy_from_document

@@ -31,6 +31,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from core.errors import BadInput
+from core.learning.scorer import nearest_rows
 from core.records import FeatureSchema, Task
 
 MAX_BINS = 63  # of a numeric feature in boosting
@@ -162,13 +163,38 @@ def _extra_trees(schema: FeatureSchema, seed: int) -> Pipeline:
 
 def _neighbours(schema: FeatureSchema, seed: int) -> Pipeline:
     options: dict[str, Any] = {"n_neighbors": 5, "weights": "distance", "algorithm": "brute", "n_jobs": 1}
-    model = KNeighborsRegressor(**options) if schema.task == "regression" else KNeighborsClassifier(**options)
+    model = NearRegressor(**options) if schema.task == "regression" else NearClassifier(**options)
     return Pipeline([("prepare", _scaled(schema)), ("model", model)])
 
 
 def _constant(schema: FeatureSchema, seed: int) -> Pipeline:
     model = DummyRegressor(strategy="median") if schema.task == "regression" else DummyClassifier(strategy="prior")
     return Pipeline([("model", model)])
+
+
+class _Near:
+    """Finds neighbours as the scorer does: the same rows at the same distances, however many are asked at once."""
+
+    n_neighbors: int
+    _fit_X: np.ndarray
+
+    def kneighbors(
+        self, X: Any = None, n_neighbors: int | None = None, return_distance: bool = True
+    ) -> tuple[np.ndarray, np.ndarray] | np.ndarray:
+        """Distances and numbers of the nearest rows, each of shape (n, neighbours)."""
+        rows, x = np.asarray(self._fit_X, dtype=np.float64), np.asarray(X, dtype=np.float64)
+        squares, k = np.einsum("ij,ij->i", rows, rows), n_neighbors or self.n_neighbors
+        found = [nearest_rows(rows, squares, x[i : i + 256], k) for i in range(0, len(x), 256)]
+        numbers = np.vstack([n for _, n in found])
+        return (np.vstack([d for d, _ in found]), numbers) if return_distance else numbers
+
+
+class NearClassifier(_Near, KNeighborsClassifier):
+    """Neighbours that vote."""
+
+
+class NearRegressor(_Near, KNeighborsRegressor):
+    """Neighbours whose mean is the answer."""
 
 
 class RowNumbered(ClassifierMixin, RegressorMixin, BaseEstimator):
@@ -339,6 +365,8 @@ DEFAULT_FAMILIES: dict[Task, tuple[str, ...]] = {
 TRUSTED_TYPES: tuple[str, ...] = (
     "core.learning.models.Committee",
     "core.learning.models.FillEmpty",
+    "core.learning.models.NearClassifier",
+    "core.learning.models.NearRegressor",
     "core.learning.models.ResidualBoosting",
     "core.learning.models.RowNumbered",
     "numpy.dtype",

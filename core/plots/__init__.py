@@ -3,6 +3,7 @@
 A function that is given nothing to draw raises ValueError: what stands there instead is the page's to say.
 """
 
+from core.plots.answers import GUARD_NAMES, contributions, guard_hits, signed
 from core.plots.distributions import distribution_chart
 from core.plots.frame import EVENTS, Event, Happened, Measured, Point, points_of
 from core.plots.performance import (
@@ -30,6 +31,7 @@ from core.plots.timeline import (
 __all__ = [
     "CONFIG",
     "EVENTS",
+    "GUARD_NAMES",
     "EffectSeries",
     "Event",
     "Happened",
@@ -39,10 +41,12 @@ __all__ = [
     "calibration_curve",
     "comparison",
     "confusion_matrix",
+    "contributions",
     "course_series",
     "distribution_chart",
     "effect_over_time",
     "estimated_points",
+    "guard_hits",
     "label_arrival",
     "light",
     "palette",
@@ -52,6 +56,7 @@ __all__ = [
     "policies_over_time",
     "probabilities",
     "race",
+    "signed",
     "slices",
     "versions",
 ]

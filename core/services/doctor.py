@@ -153,6 +153,8 @@ def _files(ws: Workspace) -> Iterator[Check]:
             )
         ]
         models = [(ws.models_path / path, sha) for path, sha in session.execute(select(ModelRow.path, ModelRow.sha256))]
+        exported = select(ModelRow.scorer_path, ModelRow.scorer_sha256).where(ModelRow.scorer_path.is_not(None))
+        models += [(ws.models_path / str(path), str(sha)) for path, sha in session.execute(exported)]
         named = session.scalars(select(Project.learner_path).where(Project.learner_path.is_not(None)))
         learners = [ws.models_path / path for path in named if path is not None]
     yield _compare("batches", wanted)

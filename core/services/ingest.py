@@ -12,7 +12,7 @@ import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,7 +21,8 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from core.data import schema as schemas
-from core.data.columns import MAX_ID_LENGTH
+from core.data.cells import MAX_ID_LENGTH
+from core.data.contract import schema_from_document, schema_to_document, with_classes
 from core.data.files import read_table
 from core.data.samples import SAMPLES, sample_path
 from core.data.synthetic import drift_from_document
@@ -29,10 +30,10 @@ from core.data.synthetic import generate as generate_frame
 from core.drift.profile import profile, to_bytes
 from core.errors import BadInput, Conflict, FieldProblem, NotFound, TooLarge
 from core.records import ROW_ID, ROW_TIME, BatchInfo, FeatureKind, FeatureSchema, Label, ProjectInfo, Task
-from core.services.jobs import SEAL_AGE, SEAL_ROWS
+from core.services.predictions_log import waiting_rows
 from core.services.projects import folder_of
 from core.storage import audit, history, queries
-from core.storage.tables import Batch, Prediction, Project
+from core.storage.tables import Batch, Project
 from core.storage.tables import Label as LabelRow
 from core.storage.workspace import Workspace
 
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-SEAL_AT_MOST = 50_000
 LabelStatus = Literal["stored", "unchanged", "replaced", "waiting"]
 
 
@@ -61,6 +61,9 @@ class LabelResult:
 
     row_id: str
     status: LabelStatus
+
+
+Also = Callable[[Session, IngestReport], None]
 
 
 @lru_cache(maxsize=2)
@@ -93,7 +96,7 @@ def ingest_frame(
     time_column: str | None = None,
     task: Task | None = None,
     kinds: Mapping[str, FeatureKind] | None = None,
-    also: Callable[[Session], None] | None = None,
+    also: Also | None = None,
 ) -> IngestReport:
     """Store a frame as one immutable batch.
 
@@ -102,7 +105,7 @@ def ingest_frame(
 
     Args:
         now: arrival; the instant of rows without a time column.
-        also: runs inside the transaction that commits the batch.
+        also: more to write in the transaction that stores the batch.
 
     Raises:
         BadInput: rows that cannot be taken, row ids that were stored before; nothing is stored.
@@ -125,12 +128,12 @@ def ingest_frame(
     times = _times(taken, n, now)
     _refuse_seen(ws, project, digest, taken.ids)
     table = taken.X.copy(deep=False)
-    y = taken.y if taken.y is not None else _no_labels(n, held.task)
+    y = taken.y if taken.y is not None else no_labels(n, held.task)
     stem = f"{folder_of(project.id)}/{now:%Y%m%dT%H%M%S}-{secrets.token_hex(6)}"
-    return _store(
+    return store_rows(
         ws,
         project,
-        held if not taken.new_classes else schemas.with_classes(held, taken.new_classes),
+        held if not taken.new_classes else with_classes(held, taken.new_classes),
         table,
         y,
         ids=taken.ids,
@@ -152,7 +155,7 @@ def _with_columns(schema: FeatureSchema, id_column: str | None, time_column: str
     )
 
 
-def _no_labels(n: int, task: Task) -> np.ndarray:
+def no_labels(n: int, task: Task) -> np.ndarray:
     import numpy as np
 
     return np.full(n, np.nan) if task == "regression" else np.full(n, None, dtype=object)
@@ -205,7 +208,7 @@ def _refuse_seen(ws: Workspace, project: ProjectInfo, digest: str, ids: list[str
         )
 
 
-def _store(
+def store_rows(
     ws: Workspace,
     project: ProjectInfo,
     schema: FeatureSchema,
@@ -222,7 +225,7 @@ def _store(
     now: datetime,
     digest: str,
     scores: tuple[str, str, int | None] | None = None,
-    also: Callable[[Session], None] | None = None,
+    also: Also | None = None,
     news: bool = True,
 ) -> IngestReport:
     """Write the Parquet file, then the manifest row with everything that depends on it, in one transaction."""
@@ -286,7 +289,7 @@ def _store(
             if scores is not None:
                 batch.scores_path, batch.scores_sha256, batch.scored_by = scores
             session.add(batch)
-            row.schema = schemas.schema_to_document(schema)
+            row.schema = schema_to_document(schema)
             row.rows += n
             row.labelled += labelled
             if not backfill:
@@ -294,10 +297,11 @@ def _store(
             if news:
                 row.news += 1
             session.flush()
-            if also is not None:
-                also(session)
             info = queries.batch_info(batch)
-        return IngestReport(batch=info, rows=n, labelled=labelled, problems=tuple(problems), backfill=backfill)
+            report = IngestReport(batch=info, rows=n, labelled=labelled, problems=tuple(problems), backfill=backfill)
+            if also is not None:
+                also(session, report)
+        return report
 
 
 def list_batches(ws: Workspace, project_id: int, *, limit: int = 50, offset: int = 0) -> tuple[list[BatchInfo], int]:
@@ -424,12 +428,21 @@ def _bad_label(field: str, value: Any, expected: str) -> BadInput:
 
 
 def add_labels(
-    ws: Workspace, project: ProjectInfo, pairs: Sequence[tuple[str, Any]], *, by: str, now: datetime
+    ws: Workspace,
+    project: ProjectInfo,
+    pairs: Sequence[tuple[str, Any]],
+    *,
+    by: str,
+    now: datetime,
+    also: Callable[[Session, list[LabelResult]], None] | None = None,
 ) -> list[LabelResult]:
     """Store labels by row id, all or none; answers one status a label, in order.
 
     `stored`: the row is known and had none; `unchanged`: it had this one; `replaced`: it had another; `waiting`: no
     such row yet, the label is joined when it comes.
+
+    Args:
+        also: more to write in the transaction that stores the labels.
 
     Raises:
         BadInput: no schema yet, or a label that the project cannot take.
@@ -452,7 +465,7 @@ def add_labels(
     new_classes: set[Label] = set()
     with ws.database.write() as session:
         stored = queries.labels_by_row(session, project.id, wanted)
-        logged = queries.logged_rows(session, project.id, wanted)
+        logged = waiting_rows(session, project.id, wanted)
         earlier: dict[str, Label] = {row_id: entry[0] for row_id, entry in stored.items()}
         fresh = 0
         for row_id, value in parsed:
@@ -476,9 +489,9 @@ def add_labels(
         row = queries.project_row(session, project.id)
         row.labelled += fresh
         if new_classes:
-            row.schema = schemas.schema_to_document(
-                schemas.with_classes(schemas.schema_from_document(row.schema or {}), tuple(new_classes))
-            )
+            row.schema = schema_to_document(with_classes(schema_from_document(row.schema or {}), tuple(new_classes)))
+        if also is not None:
+            also(session, results)
     return results
 
 
@@ -547,15 +560,7 @@ def labels_due(ws: Workspace, project_id: int) -> int:
     """Stored rows whose label has not come; rows still in the log included."""
     with ws.database.read() as session:
         row = queries.project_row(session, project_id)
-        logged = (
-            session.scalar(
-                select(func.count())
-                .select_from(Prediction)
-                .where(Prediction.project_id == project_id, Prediction.batch_id.is_(None))
-            )
-            or 0
-        )
-        return max(row.rows - row.labelled, 0) + logged
+        return max(row.rows - row.labelled, 0) + queries.logged_count(session, project_id)
 
 
 def generate(
@@ -570,8 +575,12 @@ def generate(
     drift: Mapping[str, Any] | None = None,
     by: str,
     now: datetime,
+    also: Also | None = None,
 ) -> IngestReport:
     """Store new generated rows in a project that the generator made; what is left out stays as it was last.
+
+    Args:
+        also: more to write in the transaction that stores the batch.
 
     Raises:
         Conflict: the project holds rows that the generator did not make.
@@ -609,8 +618,10 @@ def generate(
         task=options["task"],
     )
 
-    def remember(session: Session) -> None:
+    def remember(session: Session, report: IngestReport) -> None:
         queries.project_row(session, project.id).generator = options
+        if also is not None:
+            also(session, report)
 
     return ingest_frame(
         ws,
@@ -623,111 +634,6 @@ def generate(
         task=options["task"],
         also=remember,
     )
-
-
-def seal_ripe(session: Session, project_id: int, now: datetime) -> bool:
-    """Whether the log holds enough rows, or old enough ones, for a batch."""
-    count, oldest = session.execute(
-        select(func.count(), func.min(Prediction.created_at)).where(
-            Prediction.project_id == project_id, Prediction.batch_id.is_(None)
-        )
-    ).one()
-    return bool(count) and (count >= SEAL_ROWS or oldest <= now - SEAL_AGE)
-
-
-def seal_log(ws: Workspace, project: ProjectInfo, *, now: datetime, force: bool = False) -> BatchInfo | None:
-    """Turn logged predictions into a batch with the predictions beside it; None when there is nothing ripe.
-
-    A row id that was predicted more than once becomes one row, with its first prediction. A prediction counts for
-    measuring only if it was made before its label came.
-    """
-    import numpy as np
-
-    if project.schema is None:
-        return None
-    with ws.database.read() as session:
-        if not force and not seal_ripe(session, project.id, now):
-            return None
-        logged = list(
-            session.scalars(
-                select(Prediction)
-                .where(Prediction.project_id == project.id, Prediction.batch_id.is_(None))
-                .order_by(Prediction.id)
-                .limit(SEAL_AT_MOST)
-            )
-        )
-        if not logged:
-            return None
-        late = (
-            queries.labels_by_row(session, project.id, {p.row_id for p in logged})
-            if queries.has_labels(session, project.id)
-            else {}
-        )
-    known = history.History(ws, project.id, project.schema).find({p.row_id for p in logged})
-    stored_ids: set[str] = set()
-    for batch_id, at in known.items():
-        with ws.database.read() as session:
-            path = session.get_one(Batch, batch_id).path
-        stored_ids.update(ws.batches.read_frame(path, [ROW_ID])[ROW_ID].iloc[at])
-    rows: dict[str, Prediction] = {}
-    for p in logged:
-        if p.row_id not in stored_ids:
-            rows.setdefault(p.row_id, p)
-    marked = [p.id for p in logged]
-    if not rows:  # all of them predict rows that a batch holds already
-        _mark_sealed(ws, marked, next(iter(known)))
-        return None
-    kept = list(rows.values())
-    frame, _, _ = schemas.rows_to_frame([json.loads(p.features) for p in kept], project.schema)
-    classes = tuple(dict.fromkeys(c for p in kept for c in (json.loads(p.classes) if p.classes else ())))
-    probabilities = None
-    if classes:
-        probabilities = np.zeros((len(kept), len(classes)))
-        place = {json.dumps(c): k for k, c in enumerate(classes)}
-        for i, p in enumerate(kept):
-            own = json.loads(p.classes) if p.classes else ()
-            for c, value in zip(own, json.loads(p.probabilities) if p.probabilities else (), strict=False):
-                probabilities[i, place[json.dumps(c)]] = value
-    in_time = [p.row_id not in late or late[p.row_id][2] >= p.created_at for p in kept]
-    labels = [json.loads(p.prediction) if ok else None for p, ok in zip(kept, in_time, strict=True)]
-    versions = [p.model_version if ok else 0 for p, ok in zip(kept, in_time, strict=True)]
-    stem = f"{folder_of(project.id)}/{now:%Y%m%dT%H%M%S}-{secrets.token_hex(6)}"
-    scores_name = f"{stem}-scores.parquet"
-    scores_sha = history.write_scores(ws, scores_name, labels, probabilities, classes, versions)
-    import pandas as pd
-
-    times = pd.Series(pd.DatetimeIndex([p.observed_at.astimezone(UTC) for p in kept]).as_unit("us"))
-    report = _store(
-        ws,
-        project,
-        project.schema,
-        frame,
-        _no_labels(len(kept), project.schema.task),
-        ids=[p.row_id for p in kept],
-        times=times,
-        extra=None,
-        stem=stem,
-        origin=f"prediction log, {len(kept)} rows",
-        problems=(),
-        by="loop",
-        now=now,
-        digest=hashlib.sha256(json.dumps(marked).encode()).hexdigest(),
-        scores=(scores_name, scores_sha, versions[0] if len(set(versions)) == 1 and versions[0] else None),
-        also=lambda session: _mark(session, marked),
-        news=False,
-    )
-    return report.batch
-
-
-def _mark(session: Session, ids: Sequence[int], batch_id: int | None = None) -> None:
-    target = batch_id if batch_id is not None else session.scalar(select(func.max(Batch.id)))
-    for i in range(0, len(ids), queries.CHUNK):
-        session.execute(update(Prediction).where(Prediction.id.in_(ids[i : i + queries.CHUNK])).values(batch_id=target))
-
-
-def _mark_sealed(ws: Workspace, ids: Sequence[int], batch_id: int) -> None:
-    with ws.database.write() as session:
-        _mark(session, ids, batch_id)
 
 
 def read_rows(ws: Workspace, project: ProjectInfo, *, n: int) -> pd.DataFrame:

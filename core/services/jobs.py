@@ -10,11 +10,11 @@ import secrets
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import and_, exists, func, or_, select
 from sqlalchemy.orm import Session
@@ -34,6 +34,7 @@ LABELS_WORTH_A_CHECK = 100
 LABEL_AGE = SEAL_AGE
 SCHEDULER = "scheduler"
 MISSED_BEATS = 3
+Also = Callable[[Session, str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,24 +78,49 @@ def _info(row: Job) -> JobInfo:
     )
 
 
-def request_cycle(ws: Workspace, project_id: int, *, cause: str, force: bool, by: str, now: datetime) -> str:
-    """Ask for a cycle; returns the job's id. A queued request of the same kind is joined, not doubled."""
+def request_cycle(
+    ws: Workspace, project_id: int, *, cause: str, force: bool, by: str, now: datetime, also: Also | None = None
+) -> str:
+    """Ask for a cycle; returns the job's id. A queued request of the same kind is joined, not doubled.
+
+    Args:
+        also: more to write in the same transaction, given the id.
+    """
     with ws.database.write() as session:
         waiting = session.scalars(
             select(Job).where(Job.project_id == project_id, Job.kind == "cycle", Job.status == "queued")
         )
         for row in waiting:
             if row.payload.get("force") == force:
-                return row.id
-        return _add(session, "cycle", project_id, {"cause": cause, "force": force}, by, now)
+                job = row.id
+                break
+        else:
+            job = _add(session, "cycle", project_id, {"cause": cause, "force": force}, by, now)
+        if also is not None:
+            also(session, job)
+        return job
 
 
-def request_ingest(
-    ws: Workspace, project_id: int, path: Path, options: dict[str, Any], *, by: str, now: datetime
+def request_file(
+    ws: Workspace,
+    project_id: int,
+    kind: Literal["ingest", "score"],
+    path: Path,
+    options: dict[str, Any],
+    *,
+    by: str,
+    now: datetime,
+    also: Also | None = None,
 ) -> str:
-    """Ask a worker to store a spooled file; returns the job's id. The file is removed when the job ends."""
+    """Ask a worker to store a spooled file, or to predict its rows; returns the job's id.
+
+    The file is removed when the job ends; predictions stand in `Workspace.results_path` then.
+    """
     with ws.database.write() as session:
-        return _add(session, "ingest", project_id, {"path": str(path), **options}, by, now)
+        job = _add(session, kind, project_id, {"path": str(path), **options}, by, now)
+        if also is not None:
+            also(session, job)
+        return job
 
 
 def request_backtest(
@@ -208,9 +234,14 @@ def note_cycle(ws: Workspace, job_id: str, cycle_id: int) -> None:
 def finish(ws: Workspace, job_id: str, result: dict[str, Any], now: datetime) -> None:
     """The job is done."""
     with ws.database.write() as session:
-        row = session.get_one(Job, job_id)
-        row.status, row.result, row.finished_at, row.lease_until = "done", result, now, None
-        row.cycle_id = result.get("cycle") or row.cycle_id
+        end(session, job_id, result, now)
+
+
+def end(session: Session, job_id: str, result: dict[str, Any], now: datetime) -> None:
+    """The same in the transaction that stores what the job brought."""
+    row = session.get_one(Job, job_id)
+    row.status, row.result, row.finished_at, row.lease_until = "done", result, now, None
+    row.cycle_id = result.get("cycle") or row.cycle_id
 
 
 def fail(ws: Workspace, job_id: str, error: str, now: datetime) -> None:
@@ -234,12 +265,9 @@ def notices_due(session: Session, now: datetime) -> bool:
 
 def due_projects(session: Session, now: datetime) -> list[int]:
     """Projects with something new (batches, enough or old enough log rows or labels), or whose policy asks by the clock."""
-    log = (
-        select(func.count()).where(Prediction.project_id == Project.id, Prediction.batch_id.is_(None)).scalar_subquery()
-    )
-    old_log = exists().where(
-        Prediction.project_id == Project.id, Prediction.batch_id.is_(None), Prediction.created_at <= now - SEAL_AGE
-    )
+    waiting = Prediction.unsealed(Project.id)
+    log = select(func.coalesce(func.sum(Prediction.rows), 0)).where(waiting).scalar_subquery()
+    old_log = exists().where(waiting, Prediction.created_at <= now - SEAL_AGE)
     # Labels that a failed check has seen are looked at again only when something else comes.
     fresh = and_(
         Label.project_id == Project.id,

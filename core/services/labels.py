@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, load_only
 from core.performance.arrival import ArrivalCurve, DueDay, arrival_curve, due_by_day
 from core.performance.realised import measure, pooled
 from core.records import ROW_ID, PerformanceReport, ProjectInfo
-from core.services import monitoring
+from core.services import blocks, monitoring
 from core.services.monitoring import PerformancePoint
 from core.storage import history, queries
 from core.storage.tables import Batch, Label, Prediction
@@ -190,15 +190,17 @@ def _unlabelled(ws: Workspace, project: ProjectInfo, batch: Batch, take: int) ->
 
 def _logged(session: Session, project_id: int, batch_id: int | None, *, limit: int | None) -> dict[str, datetime]:
     """When the predicted rows of a batch (None: of none yet) were first predicted, newest first, by row id."""
-    own = Prediction.batch_id.is_(None) if batch_id is None else Prediction.batch_id == batch_id
+    own = Prediction.unsealed() if batch_id is None else Prediction.batch_id == batch_id
     statement = (
-        select(Prediction.row_id, func.min(Prediction.created_at))
+        select(Prediction.row_id, Prediction.rows, func.min(Prediction.created_at))
         .where(Prediction.project_id == project_id, own)
-        .group_by(Prediction.row_id)
+        .group_by(Prediction.row_id, Prediction.rows)
         .order_by(func.max(Prediction.id).desc())
     )
     found: dict[str, datetime] = {}
-    found.update(session.execute(statement.limit(limit)).all())
+    for name, rows, at in session.execute(statement.limit(limit)):
+        ids = [name] if rows == 1 else [blocks.row_id(name, place) for place in reversed(range(rows))]
+        found.update(dict.fromkeys(ids if limit is None else ids[: limit - len(found)], at))
     return found
 
 

@@ -169,7 +169,7 @@ def store_next(ws: Workspace, run_id: int, *, now: datetime) -> tuple[LiveInfo, 
     if run.position >= stop:
         return _end(ws, run_id, "done"), False
 
-    def advance(session: Session) -> None:
+    def advance(session: Session, _report: ingest.IngestReport) -> None:
         row = _row(session, run_id)
         if row.position != run.position:
             raise Conflict("Another worker advanced this live run.")

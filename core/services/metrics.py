@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from sqlalchemy import func, or_, select
@@ -113,7 +113,7 @@ def _stored(session: Session, slugs: Mapping[int, str]) -> list[tuple[Labels, fl
 
 
 def _unsealed(session: Session) -> dict[int, int]:
-    statement = select(Prediction.project_id, func.count()).where(Prediction.batch_id.is_(None))
+    statement = select(Prediction.project_id, func.sum(Prediction.rows)).where(Prediction.unsealed())
     return dict(session.execute(statement.group_by(Prediction.project_id)).all())
 
 
@@ -179,6 +179,14 @@ class Requests:
         self._answers: dict[tuple[str, str, int], int] = {}
         self._seconds: dict[str, tuple[list[int], float]] = {}
         self._predictions: dict[tuple[str, int], int] = {}
+        self._guarded: dict[tuple[str, str, str], int] = {}
+        self.queue: Callable[[], int] | None = None  # requests that wait for the log's writer
+
+    def guarded(self, project: str, guard: str, action: str) -> None:
+        """Count a guard that spoke."""
+        with self._lock:
+            key = (project, guard, action)
+            self._guarded[key] = self._guarded.get(key, 0) + 1
 
     def answered(self, route: str, method: str, code: int, seconds: float) -> None:
         """Count one answer; `route` is a template, never a path that a client made up."""
@@ -200,7 +208,7 @@ class Requests:
         with self._lock:
             answers = dict(self._answers)
             seconds = {route: (list(counts), total) for route, (counts, total) in self._seconds.items()}
-            predictions = dict(self._predictions)
+            predictions, guarded = dict(self._predictions), dict(self._guarded)
         out = Exposition()
         out.family(
             "continual_predictions_total",
@@ -212,7 +220,20 @@ class Requests:
                 if project in (None, slug)
             ),
         )
+        out.family(
+            "continual_guard_hits_total",
+            "counter",
+            "Answers of this process that a guard spoke about.",
+            (
+                ({"project": slug, "guard": guard, "action": action}, float(n))
+                for (slug, guard, action), n in sorted(guarded.items())
+                if project in (None, slug)
+            ),
+        )
         if project is None:
+            if self.queue is not None:
+                waiting: list[tuple[Labels, float | None]] = [({}, float(self.queue()))]
+                out.family("continual_log_queue", "gauge", "Answers that wait for their commit.", waiting)
             out.family(
                 "continual_http_requests_total",
                 "counter",

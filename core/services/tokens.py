@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import secrets
 import threading
 import time
@@ -19,7 +20,7 @@ from loguru import logger
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.errors import BadInput, NotAllowed, NotAuthenticated, NotFound, StorageError
+from core.errors import BadInput, NotAllowed, NotAuthenticated, NotFound, StorageError, TooOften
 from core.storage import audit
 from core.storage.tables import ApiToken, Project
 from core.storage.workspace import Workspace
@@ -29,6 +30,7 @@ SCOPES: tuple[Scope, ...] = ("predict", "ingest", "read", "admin")
 
 TOKEN_PREFIX = "cml_"
 REREAD_S = 1.0
+MOST_A_MINUTE = 1_000_000
 NOTE_USE_EVERY = timedelta(minutes=1)
 
 
@@ -46,6 +48,7 @@ class TokenInfo:
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+    rate_limit: int | None = None  # requests a minute, in each process that checks it
 
     def allows(self, scope: Scope) -> bool:
         """Whether it holds this scope; admin holds all, the others only themselves."""
@@ -64,6 +67,7 @@ def _token(row: ApiToken) -> TokenInfo:
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
         last_used_at=row.last_used_at,
+        rate_limit=row.rate_limit,
     )
 
 
@@ -74,13 +78,17 @@ def create_token(
     project_id: int | None = None,
     expires_at: datetime | None = None,
     *,
+    rate_limit: int | None = None,
     by: str,
     now: datetime,
 ) -> tuple[TokenInfo, str]:
     """Make a token; the second value is the token itself, which nobody can read again.
 
+    Args:
+        rate_limit: requests a minute; None = any number.
+
     Raises:
-        BadInput: no or unknown scopes, no name, an expiry in the past.
+        BadInput: no or unknown scopes, no name, an expiry in the past, a limit below 1.
         NotFound: no such project.
     """
     wanted = tuple(dict.fromkeys(scopes))
@@ -92,6 +100,8 @@ def create_token(
         raise BadInput(f"The token's name has {len(name.strip())} characters, expected 1 to 100.")
     if expires_at is not None and expires_at <= now:
         raise BadInput(f"The token would expire at {expires_at:%Y-%m-%d %H:%M}, expected an instant after now.")
+    if rate_limit is not None and not 1 <= rate_limit <= MOST_A_MINUTE:
+        raise BadInput(f"The limit is {rate_limit} requests a minute, expected 1 to {MOST_A_MINUTE:,}, or none.")
     token = TOKEN_PREFIX + secrets.token_urlsafe(32)
     with ws.database.write() as session:
         if project_id is not None and session.get(Project, project_id) is None:
@@ -105,6 +115,7 @@ def create_token(
             created_at=now,
             created_by=by,
             expires_at=expires_at,
+            rate_limit=rate_limit,
         )
         session.add(row)
         after = {"token": row.name, "scopes": list(wanted)}
@@ -150,6 +161,37 @@ class Tokens:
         self._known: dict[str, TokenInfo] = {}
         self._noted: dict[int, datetime] = {}
         self._read_at: float | None = None
+        self._left: dict[int, tuple[float, float]] = {}  # token -> requests that are left, and when that was so
+
+    def at_once(self, bearer: str, now: datetime) -> TokenInfo | None:
+        """The token, where that can be told without the database; None is not yet a refusal: ask `check`."""
+        digest = _digest(bearer)
+        if self._is_api_key(digest):
+            return _API_KEY
+        token = self._known.get(digest)
+        if token is None or token.revoked_at is not None or self._age() > REREAD_S or self._unnoted(token, now):
+            return None
+        return token if token.expires_at is None or token.expires_at > now else None
+
+    def admit(self, token: TokenInfo) -> None:
+        """Count a request of a token that has a limit: so many at once, and as many more each minute.
+
+        Raises:
+            TooOften: the limit is reached; it says when the next request may come.
+        """
+        limit = token.rate_limit
+        if limit is None or token.id is None:
+            return
+        at = self._clock()
+        left, before = self._left.get(token.id, (float(limit), at))
+        left = min(limit, left + (at - before) * limit / 60)
+        if left < 1:
+            self._left[token.id] = left, at
+            wait = max(math.ceil((1 - left) * 60 / limit), 1)
+            raise TooOften(
+                f"This token may ask {limit:,} times a minute. Wait {wait} s, or have the limit raised.", wait_s=wait
+            )
+        self._left[token.id] = left - 1, at
 
     def due(self, bearer: str, now: datetime) -> bool:
         """Whether checking this token needs the database."""

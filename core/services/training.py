@@ -84,7 +84,7 @@ def import_challenger(
         members=(),
         metrics=checked.metrics,
         schema=schema,
-        X_example=X.tail(5),
+        X_learnt=X,
         n_rows=None,
         data_digest=None,
         batch_ids=(),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import ConfigurationError, StorageError
@@ -30,14 +31,18 @@ class Database:
     def __init__(self, url: str, *, synchronous: str = "FULL") -> None:
         self.url = url
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        self._path: str | None = None  # of an SQLite file
+        self._opened = False
         if self.is_sqlite:
             path = make_url(url).database
             if path and path != ":memory:":
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
+                self._path = path
             self.engine: Engine = create_engine(
                 url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}, pool_pre_ping=False
             )
             self._prepare_sqlite(synchronous)
+            self._watch_file()
         else:
             self.engine = create_engine(url, pool_pre_ping=True)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
@@ -58,6 +63,37 @@ class Database:
         def _begin(connection: Any) -> None:
             immediate = connection.get_execution_options().get("immediate", False)
             connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    def _watch_file(self) -> None:
+        """An open connection would go on writing to a file that somebody has removed, a new one would make another."""
+
+        @event.listens_for(self.engine, "do_connect")
+        def _open(_dialect: Any, _record: Any, _args: Any, _more: Any) -> None:
+            if self._opened and self._path and self._file() is None:
+                raise sqlite3.OperationalError("the database file is gone")
+
+        @event.listens_for(self.engine, "connect")
+        def _connected(_connection: Any, record: Any) -> None:
+            record.info["file"], self._opened = self._file(), True
+
+        @event.listens_for(self.engine, "checkout")
+        def _checked_out(_connection: Any, record: Any, _proxy: Any) -> None:
+            if self.lost(record.info):
+                raise DisconnectionError("the database file is another one now")
+
+    def lost(self, info: Any) -> bool:
+        """Whether a connection, by its `info`, is to a file that is no longer at the database's place."""
+        return bool(self._path) and self._file() != info.get("file")
+
+    def _file(self) -> tuple[int, int] | None:
+        """Which file is at the database's place; None where there is none."""
+        if self._path is None:
+            return None
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -85,6 +121,16 @@ class Database:
         self.engine.dispose()
 
 
+def what_failed(error: BaseException) -> str:
+    """What a driver's error means for whoever waits, and what to do; never its own words, which hold statements."""
+    text = str(error).lower()
+    if "is full" in text or "no space" in text or "disk i/o" in text:
+        return "The disk is full or damaged. Free some space, then try again."
+    if "locked" in text or "busy" in text:
+        return "Another process holds the database. Try again."
+    return "The database is out of reach. See that it is there, then try again."
+
+
 @contextmanager
 def file_lock(path: Path, *, wait: bool = True) -> Iterator[bool]:
     """An advisory lock on a file, released by the system when the process dies. Yields whether it is held."""
@@ -101,6 +147,24 @@ def file_lock(path: Path, *, wait: bool = True) -> Iterator[bool]:
         os.close(descriptor)
 
 
+def newest_revision() -> str:
+    """The schema's version of this program: migrations are numbered by their file names."""
+    return max(path.name.partition("_")[0] for path in (ROOT / "alembic" / "versions").glob("[0-9]*_*.py"))
+
+
+def _is_current(url: str) -> bool:
+    """Whether nothing has to be done, asked without the migration library: every start of every process asks this."""
+    database = Database(url)
+    try:
+        with database.engine.connect() as connection:
+            found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    except SQLAlchemyError:  # no such table yet, or out of reach: the long way tells which
+        return False
+    finally:
+        database.dispose()
+    return found == newest_revision()
+
+
 def migrate(url: str, lock_folder: Path) -> bool:
     """Bring the schema to this program's version, under a lock; returns whether anything was done.
 
@@ -108,6 +172,8 @@ def migrate(url: str, lock_folder: Path) -> bool:
         ConfigurationError: the database was written by a newer version of the program.
         StorageError: the database is out of reach.
     """
+    if _is_current(url):
+        return False
     from alembic.config import Config
     from alembic.migration import MigrationContext
     from alembic.script import ScriptDirectory

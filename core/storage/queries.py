@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from core import records
-from core.data.schema import schema_from_document
+from core.data.contract import schema_from_document
 from core.errors import NotFound
 from core.learning.policy import policy_from_document
 from core.records import BatchInfo, ProjectInfo
@@ -134,20 +134,9 @@ def newest_label_id(session: Session, project_id: int) -> int:
     return session.scalar(select(func.max(Label.id)).where(Label.project_id == project_id)) or 0
 
 
-def logged_rows(session: Session, project_id: int, row_ids: Sequence[str]) -> set[str]:
-    """Which of the row ids stand in the prediction log and are not sealed yet."""
-    found: set[str] = set()
-    for i in range(0, len(row_ids), CHUNK):
-        found.update(
-            session.scalars(
-                select(Prediction.row_id).where(
-                    Prediction.project_id == project_id,
-                    Prediction.row_id.in_(row_ids[i : i + CHUNK]),
-                    Prediction.batch_id.is_(None),
-                )
-            )
-        )
-    return found
+def logged_count(session: Session, project_id: int) -> int:
+    """Rows in the prediction log that are not sealed yet."""
+    return session.scalar(select(func.sum(Prediction.rows)).where(Prediction.unsealed(project_id))) or 0
 
 
 def first_labels(session: Session, project_id: int, row_ids: Sequence[str]) -> dict[str, int]:

@@ -27,7 +27,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from core.data.schema import schema_from_document, schema_to_document
+from core.data.contract import schema_from_document, schema_to_document
 from core.errors import Conflict, NotFound, StorageError
 from core.records import Candidate, FeatureSchema, ModelVersion, ProjectInfo, to_document
 from core.settings import ROOT
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
 
+CHECKED_ROWS = 5  # that a stored model is asked
 KEPT_MODELS = 6  # loaded models that a process keeps
 ALIASES = ("champion", "challenger", "previous")
 
@@ -64,7 +65,7 @@ def register_version(
     members: Sequence[dict[str, Any]],
     metrics: dict[str, float | None],
     schema: FeatureSchema,
-    X_example: pd.DataFrame,
+    X_learnt: pd.DataFrame,
     n_rows: int | None,
     data_digest: str | None,
     batch_ids: Sequence[int],
@@ -81,9 +82,11 @@ def register_version(
 ) -> ModelVersion:
     """Store a fitted model as the project's next version. It serves only once an event says so.
 
-    The artefact is written durably, read back and asked for `X_example`: what will serve answers as the model does.
+    The artefact is written durably, read back and asked for the last of `X_learnt`: what will serve answers as the model
+    does. Beside it lies the scorer, by which the API answers.
 
     Args:
+        X_learnt: rows in schema order that it learnt from; guards take their ranges from them.
         version: its number where the caller has given it away already; else the next one.
         trusted_types: types outside the known packages that a person approved.
         candidates: those that it was chosen from, for the log.
@@ -96,10 +99,11 @@ def register_version(
     data = dumps(model)
     sha256 = hashlib.sha256(data).hexdigest()
     stored = loads(data, approved=trusted_types)
-    _check_same_answers(model, stored, X_example)
+    _check_same_answers(model, stored, X_learnt.tail(CHECKED_ROWS))
     path = f"p{project.id}/model-{sha256[:24]}.skops"  # by content: no version ever overwrites another one's file
     if not (ws.models_path / path).exists():
         write_durably(ws.models_path / path, data)
+    scorer_path, scorer_sha256 = _write_scorer(ws, project.id, stored, schema, X_learnt)
     try:
         with ws.database.write() as session:
             if also is not None:
@@ -119,6 +123,8 @@ def register_version(
                 members=[dict(member) for member in members],
                 metrics=dict(metrics),
                 schema=schema_to_document(schema),
+                scorer_path=scorer_path,
+                scorer_sha256=scorer_sha256,
                 data_digest=data_digest,
                 batch_ids=list(batch_ids),
                 first_at=first_at,
@@ -138,6 +144,37 @@ def register_version(
         raced=len(candidates),
     )
     return record
+
+
+def _write_scorer(
+    ws: Workspace, project_id: int, model: Any, schema: FeatureSchema, X: pd.DataFrame
+) -> tuple[str, str]:
+    """Export what the API loads; its path and sha256."""
+    from core.learning.export import export
+
+    data = export(model, schema, X)
+    sha256 = hashlib.sha256(data).hexdigest()
+    path = f"p{project_id}/scorer-{sha256[:24]}.cml"
+    if not (ws.models_path / path).exists():
+        write_durably(ws.models_path / path, data)
+    return path, sha256
+
+
+def ensure_scorer(ws: Workspace, project_id: int, version: int, read: Callable[[], pd.DataFrame]) -> None:
+    """Export a version that was registered before scorers were, if it has none.
+
+    Args:
+        read: gives rows in schema order that the scorer is checked on.
+    """
+    with ws.database.read() as session:
+        row = _row(session, project_id, version)
+    if row.scorer_path is not None:
+        return
+    model = load_model(ws, project_id, version)
+    path, sha256 = _write_scorer(ws, project_id, model, schema_from_document(row.schema), read())
+    with ws.database.write() as session:
+        stored = _row(session, project_id, version)
+        stored.scorer_path, stored.scorer_sha256 = path, sha256
 
 
 def _check_same_answers(model: Any, stored: Any, X: pd.DataFrame) -> None:

@@ -5,7 +5,21 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, DateTime, ForeignKey, Index, MetaData, String, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    DateTime,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+    and_,
+    false,
+    text,
+)
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -84,6 +98,7 @@ class Project(Base):
     label_watermark: Mapped[int] = mapped_column(default=0)  # newest label id likewise
     learner_path: Mapped[str | None] = mapped_column(Text)  # the learner's state after the last finished cycle
     shadow_version: Mapped[int | None]  # answers beside the champion without serving
+    guards: Mapped[dict[str, Any] | None]  # what is done about answers that cannot be trusted
     next_race_at: Mapped[datetime | None]  # when the policy's age or schedule asks again, news or not
 
 
@@ -121,13 +136,24 @@ class Batch(Base):
 
 
 class Prediction(Base):
-    """One answered prediction with its row: the log that the loop seals into batches."""
+    """One answered prediction with its row: the log that the loop seals into batches.
+
+    Many rows of one call, without ids of their own, stand in one row here, as a block: its rows and answers are packed
+    into `block`, and the ids of its row i are `<prediction_id>.<i>`.
+    """
 
     __tablename__ = "predictions"
     __table_args__ = (
         UniqueConstraint("project_id", "prediction_id"),
         Index("ix_predictions_project_row", "project_id", "row_id"),
         Index("ix_predictions_project_batch", "project_id", "batch_id"),
+        Index(
+            "ix_predictions_guarded",
+            "project_id",
+            "created_at",
+            sqlite_where=text("guarded IS NOT NULL"),
+            postgresql_where=text("guarded IS NOT NULL"),
+        ),
         {"sqlite_autoincrement": True},  # cursors of GET /predictions count on growing ids
     )
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -143,6 +169,32 @@ class Prediction(Base):
     created_at: Mapped[datetime]
     batch_id: Mapped[int | None] = mapped_column(ForeignKey("batches.id", ondelete="SET NULL"))
     token_id: Mapped[int | None]
+    rows: Mapped[int] = mapped_column(default=1, server_default="1")
+    # Asked without a token: never sealed.
+    anonymous: Mapped[bool] = mapped_column(default=False, server_default=false())
+    # JSON: the guards that spoke, and what was answered then; of a block, how often they spoke.
+    guarded: Mapped[str | None] = mapped_column(Text)
+    block: Mapped[bytes | None] = mapped_column(LargeBinary)  # the last column: reading the others passes it by
+
+    @classmethod
+    def unsealed(cls, project_id: Any = None) -> ColumnElement[bool]:
+        """Which entries the loop still has to seal, of one project (its number, or a column) or of all."""
+        waiting = and_(cls.batch_id.is_(None), cls.anonymous.is_(False))
+        return waiting if project_id is None else and_(cls.project_id == project_id, waiting)
+
+
+class KeptAnswer(Base):
+    """The answer to a request that came with an Idempotency-Key: given again to whoever repeats it."""
+
+    __tablename__ = "kept_answers"
+    __table_args__ = (UniqueConstraint("project_id", "key"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    key: Mapped[str] = mapped_column(String(64))  # sha256 of token, route and key
+    fingerprint: Mapped[str] = mapped_column(String(64))  # sha256 of the request
+    status: Mapped[int]
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class Label(Base):
@@ -288,6 +340,8 @@ class ModelRow(Base):
     members: Mapped[list[Any] | None]
     metrics: Mapped[dict[str, Any] | None]
     schema: Mapped[dict[str, Any]]
+    scorer_path: Mapped[str | None] = mapped_column(Text)  # what the API loads; None: not exported yet
+    scorer_sha256: Mapped[str | None] = mapped_column(String(64))
     data_digest: Mapped[str | None] = mapped_column(String(64))
     batch_ids: Mapped[list[Any] | None]
     first_at: Mapped[datetime | None]
@@ -325,7 +379,7 @@ class Job(Base):
     __table_args__ = (Index("ix_jobs_status", "status", "created_at"),)
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     project_id: Mapped[int | None] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
-    kind: Mapped[str] = mapped_column(String(16))  # cycle | ingest | backtest
+    kind: Mapped[str] = mapped_column(String(16))  # cycle | ingest | score | backtest
     status: Mapped[str] = mapped_column(String(16))  # queued | running | done | failed
     payload: Mapped[dict[str, Any]]
     result: Mapped[dict[str, Any] | None]
@@ -400,6 +454,7 @@ class ApiToken(Base):
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
+    rate_limit: Mapped[int | None]  # requests a minute; None: any number
 
 
 class Notice(Base):

@@ -26,6 +26,11 @@ class Workspace:
         return self.settings.home_path / "locks"
 
     @property
+    def results_path(self) -> Path:
+        """Predictions of large files, for whoever asked for them: `<job>.json`."""
+        return self.settings.home_path / "results"
+
+    @property
     def spool_path(self) -> Path:
         """Folder of uploads that wait for a worker."""
         return self.settings.home_path / "spool"

@@ -1,24 +1,29 @@
-"""The API as a process of its own: killed, nothing acknowledged is missing; without a scheduler it gets the work done."""
+"""The API as a process of its own: killed, nothing acknowledged is missing or there twice; without a scheduler it gets the work done."""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
+import secrets
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 import pytest
-from api_helpers import ADMIN, KEY, ROW
+from api_helpers import ADMIN, KEY, ROW, npy
 
-CLIENTS = 4
-
+CONNECTIONS = 32
 
 # Imports once, then forks a server for each port that it is told: five starts for the price of one.
 NURSERY = """
@@ -77,15 +82,47 @@ def nursery(trained: Path, free_port: Callable[[], int]) -> Iterator[Nursery]:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _ask_until_it_dies(address: str, acknowledged: list[str]) -> None:
-    with httpx.Client(base_url=address, headers=ADMIN, trust_env=False, timeout=10) as client:
-        try:
-            while True:
-                answer = client.post("/predict", json=ROW)
-                assert answer.status_code == 200, answer.text
-                acknowledged.append(answer.json()["prediction_id"])
-        except httpx.TransportError:
-            return
+@dataclass
+class Asked:
+    """A request under a key of its own, and the answer that came."""
+
+    path: str
+    body: bytes
+    kind: str
+    rows: int  # of predictions
+    labels: int = 0
+    answer: bytes | None = None
+
+    def send(self, client: httpx.Client, key: str) -> httpx.Response:
+        return client.post(self.path, content=self.body, headers={"Idempotency-Key": key, "Content-Type": self.kind})
+
+
+def _some_request(number: int, key: str) -> Asked:
+    """One of each kind in turn."""
+    tensor = {"name": "input", "shape": [2, 2], "datatype": "FP64", "data": [0.1, 2.0, 0.3, 1.0]}
+    labels = {"labels": [{"row_id": f"{key}-{i}", "label": i} for i in range(2)]}
+    json = "application/json"
+    return (
+        Asked("/predict", orjson.dumps(ROW), json, 1),
+        Asked("/labels", orjson.dumps(labels), json, 0, labels=2),
+        Asked("/predict", npy([[0.1, 2.0]] * 40), "application/x-npy", 40),
+        Asked("/v2/models/default/infer", orjson.dumps({"inputs": [tensor]}), json, 2),
+        Asked("/invocations", orjson.dumps({"dataframe_records": [ROW] * 3}), json, 3),
+        Asked("/projects/default/predict", orjson.dumps({"rows": [ROW] * 5}), json, 5),
+    )[number % 6]
+
+
+def _ask_until_it_dies(address: str, asked: dict[str, Asked], first: int) -> None:
+    with httpx.Client(base_url=address, headers=ADMIN, trust_env=False, timeout=30) as client:
+        for number in itertools.count(first):
+            key = secrets.token_hex(8)
+            request = asked[key] = _some_request(number, key)
+            try:
+                answer = request.send(client, key)
+            except httpx.TransportError:
+                return
+            assert answer.status_code == 200, answer.text
+            request.answer = answer.content
 
 
 def _logged(address: str) -> list[str]:
@@ -98,26 +135,61 @@ def _logged(address: str) -> list[str]:
     return found
 
 
+def _answered_ids(asked: dict[str, Asked]) -> set[str]:
+    """Prediction ids that were told to somebody; two of the protocols tell none."""
+    told = [orjson.loads(r.answer) for r in asked.values() if r.answer is not None and r.path.endswith("/predict")]
+    return {p["prediction_id"] for document in told for p in document.get("predictions", [document])}
+
+
 @pytest.mark.campaign
-def test_no_acknowledged_prediction_is_lost_at_kill_9(nursery: Nursery, campaign: Any) -> None:
-    acknowledged: list[str] = []
-    for number in campaign.rounds("api-kills", campaign.kills):
+def test_nothing_acknowledged_is_lost_at_kill_9_and_nothing_asked_again_is_there_twice(
+    nursery: Nursery, trained: Path, campaign: Any
+) -> None:
+    told: Counter[str] = Counter()
+    for number in campaign.rounds("api-kills", campaign.api_kills):
         child, address = nursery.start()
-        known = _logged(address)
-        assert len(known) == len(set(known))
-        assert set(acknowledged) <= set(known)
-        before = len(acknowledged)
-        asking = [threading.Thread(target=_ask_until_it_dies, args=(address, acknowledged)) for _ in range(CLIENTS)]
+        before, labels_before = len(_logged(address)), _labels(trained)
+        asked: dict[str, Asked] = {}
+        asking = [
+            threading.Thread(target=_ask_until_it_dies, args=(address, asked, first)) for first in range(CONNECTIONS)
+        ]
         for thread in asking:
             thread.start()
-        while len(acknowledged) == before:
+        while sum(r.answer is not None for r in list(asked.values())) < CONNECTIONS:
             time.sleep(0.01)
         time.sleep(0.2 + 0.1 * (number % 4))
         os.kill(child, signal.SIGKILL)
         for thread in asking:
             thread.join()
-    _, address = nursery.start()
-    assert set(acknowledged) <= set(_logged(address))
+
+        child, address = nursery.start()
+        known = _logged(address)
+        assert len(known) == len(set(known))
+        assert _answered_ids(asked) <= set(known)
+        with httpx.Client(base_url=address, headers=ADMIN, trust_env=False, timeout=60) as client:
+            for key, request in asked.items():
+                again = request.send(client, key)
+                assert again.status_code == 200, again.text
+                replayed = "idempotency-replayed" in again.headers
+                if request.answer is not None:
+                    assert replayed and again.content == request.answer
+                told["acknowledged"] += request.answer is not None
+                told["unanswered and stored"] += request.answer is None and replayed
+                told["unanswered and not stored"] += not replayed
+        known = _logged(address)
+        assert len(known) == len(set(known))
+        assert len(known) - before == sum(r.rows for r in asked.values())
+        assert _labels(trained) - labels_before == sum(r.labels for r in asked.values())
+        told["predictions"] += sum(r.rows for r in asked.values())
+        told["labels"] += sum(r.labels for r in asked.values())
+        os.kill(child, signal.SIGKILL)
+    sys.stdout.write(f"kills of the API: {dict(told)}, lost 0, twice 0\n")
+
+
+def _labels(home: Path) -> int:
+    """Labels that are stored."""
+    with contextlib.closing(sqlite3.connect(home / "continual.db")) as connection:
+        return int(connection.execute("SELECT count(*) FROM labels").fetchone()[0])
 
 
 def test_retrain_without_a_scheduler_and_a_clean_end(nursery: Nursery) -> None:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.data.schema import conform, infer_schema, rows_to_frame
+from core.data.rows import rows_to_frame
+from core.data.schema import conform, infer_schema
 from core.errors import BadInput, FieldProblem
 from core.records import FeatureSchema
 

@@ -11,16 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.data.schema import (
-    conform,
-    guess_id,
-    guess_target,
-    guess_time,
-    infer_schema,
-    schema_from_document,
-    schema_to_document,
-    with_classes,
-)
+from core.data.contract import schema_from_document, schema_to_document, with_classes
+from core.data.schema import conform, guess_id, guess_target, guess_time, infer_schema
 from core.errors import BadInput, TooLarge
 from core.records import Feature, FeatureKind, FeatureSchema, Label
 

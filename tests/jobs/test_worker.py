@@ -112,7 +112,7 @@ def test_a_spooled_file_that_cannot_be_read_fails_its_job_and_is_removed(
     spooled = tmp_path / "upload"
     spooled.write_bytes(b"PAR1 but not really")
     options = {"name": "rows.parquet", "target": "y"}
-    job = jobs.request_ingest(ws, project_id, spooled, options, by="me", now=datetime.now(UTC))
+    job = jobs.request_file(ws, project_id, "ingest", spooled, options, by="me", now=datetime.now(UTC))
     one.step()
     failed = jobs.get_job(ws, job)
     assert failed.status == "failed"
@@ -127,7 +127,7 @@ def test_a_stored_file_answers_with_its_batch(
     spooled = tmp_path / "upload"
     spooled.write_text("a,y\n" + "".join(f"{i % 7},{'hi' if i % 2 else 'lo'}\n" for i in range(40)))
     options = {"name": "rows.csv", "target": "y"}
-    job = jobs.request_ingest(ws, project_id, spooled, options, by="me", now=datetime.now(UTC))
+    job = jobs.request_file(ws, project_id, "ingest", spooled, options, by="me", now=datetime.now(UTC))
     one.step()
     done = jobs.get_job(ws, job)
     assert done.status == "done", done.error

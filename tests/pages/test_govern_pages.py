@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from core.services import auth, inventory, monitoring, projects
+from core.services import auth, guarding, inventory, monitoring, projects
+from core.services.guards import Guards
 from core.settings import get_settings
 from core.storage import registry
 from core.storage.workspace import Workspace
@@ -40,6 +41,7 @@ def test_a_viewer_governs_nothing(grown: Workspace) -> None:
     at = open_page("automation", "vera")
     assert closed(at, "Check now")
     assert closed(at, "Edit")
+    assert closed(at, "Edit the guards")
     assert closed(at, "Pause checks")
 
 
@@ -169,6 +171,42 @@ def test_checks_are_paused_and_asked_for_by_hand(grown: Workspace) -> None:
     assert not at.exception
 
 
+def test_guards_are_told_edited_and_their_hits_drawn(grown: Workspace) -> None:
+    project = projects.get_project(grown, "flies")
+    at = open_page("automation", "otto")
+    said = text_of(at)
+    assert "Guards · unseen category: warn · out of range: warn · low confidence: off" in said
+    assert "No guard spoke about an answer of the last 30 days." in said
+    click(at, "Edit the guards")
+    at.selectbox(key="g-out_of_range").set_value("abstain")
+    at.number_input(key="g-margin").set_value(0.25)
+    at.button(key="guards-edit").click()  # the dialog is open as long as its button was pressed in this run
+    at.run()
+    at.button(key="guards-edit").click()
+    at.button(key="g-save").click()
+    at.run()
+    assert not at.exception
+    assert guarding.guards_of(grown, project) == Guards(out_of_range="abstain", range_margin=0.25)
+    assert "25% of the learnt range" in text_of(open_page("automation"))
+    at = open_page("predict")
+    at.number_input(key=f"x-{project.id}-warmth").set_value(900.0)
+    click(at, "Predict")
+    said = text_of(open_page("automation"))
+    assert "No guard spoke" not in said and "that each guard spoke about, by day" in said
+
+
+def test_guards_that_make_no_sense_are_refused_where_they_are_edited(grown: Workspace) -> None:
+    at = click(open_page("automation"), "Edit the guards")
+    at.selectbox(key="g-unseen_category").set_value("override")
+    at.button(key="guards-edit").click()
+    at.run()
+    at.button(key="guards-edit").click()
+    at.button(key="g-save").click()
+    at.run()
+    assert "The guards cannot be set" in at.error[0].value
+    assert guarding.guards_of(grown, projects.get_project(grown, "flies")) == Guards()
+
+
 def test_the_policy_is_edited_and_counts_from_then_on(grown: Workspace) -> None:
     at = click(open_page("automation"), "Edit")
     tag = "balanced-as it is"
@@ -217,9 +255,11 @@ def test_a_token_is_shown_once_and_revoked(grown: Workspace) -> None:
     at = open_page("admin", tab="Tokens")
     assert "No token in force" in text_of(at)
     at.text_input(key="token-name").set_value("sensor *gateway*")
+    at.number_input(key="token-limit").set_value(600)
     click(at, "Create the token")
     assert at.code[0].value.startswith("cml_")
     assert "1 token in force" in text_of(at)
+    assert auth.list_tokens(grown)[0].rate_limit == 600
     at.run()
     assert not at.code
     at.button(key="revoke").click()

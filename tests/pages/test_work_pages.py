@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.services import ingest, inventory, jobs, monitoring, projects
+from core import ui
+from core.services import guarding, ingest, inventory, jobs, monitoring, projects
+from core.services.guards import Guards
 from core.settings import get_settings
 from core.storage.workspace import Workspace
 from tests.pages.grown import BEGAN, click, closed, open_page, rows, settle, text_of
@@ -229,6 +231,31 @@ def test_one_row_is_filled_answered_and_logged_with_its_version(grown: Workspace
     assert "species is" in said
     assert f"Answered by v{project.champion}" in said
     assert ingest.labels_due(grown, project.id) == due + 1
+    assert "Why: " in said and "counts most" in said
+    assert "for usual rows" in said
+
+
+def test_what_guards_say_stands_beside_the_answer_and_a_withheld_one_is_said_to_be(grown: Workspace) -> None:
+    project = projects.get_project(grown, "flies")
+
+    def asked() -> str:
+        at = open_page("predict")
+        at.number_input(key=f"x-{project.id}-warmth").set_value(900.0)
+        at.number_input(key=f"x-{project.id}-speed").set_value(0.5)
+        click(at, "Predict")
+        assert not at.exception
+        assert ("The model says: species is" in text_of(at)) == bool(at.error)
+        return " ".join(box.value for box in (*at.warning, *at.error)).replace("\\", "")
+
+    assert "out of range: warmth is 900, expected" in asked()
+    guarding.set_guards(grown, project, Guards(out_of_range="abstain"), by="test", now=BEGAN)
+    ui.champions()._seats.clear()
+    assert "The answer is withheld" in asked()
+    guarding.set_guards(grown, project, Guards(out_of_range="override", override="aedes"), by="test", now=BEGAN)
+    ui.champions()._seats.clear()
+    assert "Replaced:" in asked()
+    hits = guarding.guard_hits(grown, project.id, since=BEGAN)
+    assert {h.action for h in hits} == {"warn", "abstain", "override"} and sum(h.n for h in hits) == 3
 
 
 def test_a_file_is_predicted_and_one_without_a_column_refused_by_name(grown: Workspace) -> None:

@@ -13,7 +13,7 @@ from core import loop
 from core.learning.policy import policy_named
 from core.performance.realised import measure, metrics_of
 from core.records import ProjectInfo, Score
-from core.services import ingest, labels, monitoring, projects, serving
+from core.services import ingest, labels, monitoring, projects, sealing, serving
 from core.storage.workspace import Workspace
 
 HOUR = timedelta(hours=1)
@@ -110,7 +110,7 @@ def test_a_logged_row_came_when_it_was_predicted_whether_sealed_or_not(
     ids = answered["row_id"].tolist()
     label(ws, project, [(ids[0], "up")], asked + 2 * HOUR)
     before = labels.label_times(ws, later(ws, project), rows=4)
-    ingest.seal_log(ws, later(ws, project), now=asked + 30 * HOUR, force=True)
+    sealing.seal_log(ws, later(ws, project), now=asked + 30 * HOUR, force=True)
     after = labels.label_times(ws, later(ws, project), rows=4)
     for times in (before, after):
         assert times.stored_at == (asked,) * 4

@@ -81,7 +81,7 @@ def test_an_import_has_neither_batches_nor_cycle(
     assert project.schema is not None
     registry.register_version(
         ws, project, model, family="imported", members=(), metrics={}, schema=project.schema,
-        X_example=pd.DataFrame({"a": [0.0], "b": [1.0]}), n_rows=None, data_digest=None, batch_ids=(), first_at=None,
+        X_learnt=pd.DataFrame({"a": [0.0], "b": [1.0]}), n_rows=None, data_digest=None, batch_ids=(), first_at=None,
         last_at=None, cycle_id=None, by="ada", now=now, source="import",
     )  # fmt: skip
     assert lineage.batches_of(ws, project, 4) == []

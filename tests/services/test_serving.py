@@ -13,12 +13,13 @@ import pandas as pd
 import pytest
 from sqlalchemy import select
 
-from core.data.schema import rows_to_frame
+from core.data.rows import columns_of, rows_to_frame
 from core.errors import BadInput, NoChampion
 from core.learning.models import fit_family
 from core.records import Feature, FeatureSchema, Label, ProjectInfo
 from core.services import projects, serving
-from core.storage import registry
+from core.services.predictions_log import store
+from core.storage import registry, scorers
 from core.storage.tables import Prediction
 from core.storage.workspace import Workspace
 
@@ -72,7 +73,7 @@ def promote(ws: Workspace, project: ProjectInfo, now: datetime) -> Promote:
         family = "logistic" if classes else "ridge"
         model = fit_family(family, schema, X.iloc[seed:], y[seed:], seed=seed)
         version = registry.register_version(
-            ws, project, model, family=family, members=[], metrics={}, schema=schema, X_example=X.head(), n_rows=len(X),
+            ws, project, model, family=family, members=[], metrics={}, schema=schema, X_learnt=X.head(), n_rows=len(X),
             data_digest=None, batch_ids=[], first_at=None, last_at=None, cycle_id=None, by="test", now=now,
         ).version  # fmt: skip
         with ws.database.write() as session:
@@ -96,7 +97,7 @@ def test_a_promotion_is_served_within_a_second(ws: Workspace, project: ProjectIn
     second = promote(seed=1)
     clock.now += 0.6
     swapped = champions.get(project.id)
-    assert swapped is not None and swapped.version == second and swapped.model is not served.model
+    assert swapped is not None and swapped.version == second and swapped.scorer is not served.scorer
 
 
 def test_a_damaged_new_champion_leaves_the_old_one_serving_and_is_told(
@@ -108,8 +109,10 @@ def test_a_damaged_new_champion_leaves_the_old_one_serving_and_is_told(
     clock.now += 1
     assert champions.get(project.id) is not None
     second = promote(seed=1)
-    registry._loaded.clear()
-    path = registry.artefact_path(ws, project.id, second)
+    with ws.database.read() as session:
+        found = scorers.serving(session, project.id)
+    assert found is not None and found.version == second and found.scorer_path is not None
+    path = ws.models_path / found.scorer_path
     good = path.read_bytes()
     path.write_bytes(b"damaged")
     clock.now += 1
@@ -192,8 +195,9 @@ def test_logged_rows_hold_everything_that_sealing_and_measuring_need(
     X, ids, _ = rows_to_frame(given, served.schema)
     predicted = serving.predict(served, X)
     earlier = now - timedelta(days=1)
-    logged = serving.prediction_rows(served, predicted, X, ids=ids, times=[earlier, None], now=now, token_id=None)
-    serving.log_predictions(ws, logged)
+    columns = columns_of(X, served.schema)
+    logged = serving.records(served, predicted, columns, ids=ids, times=[earlier, None], now=now, token_id=None)
+    store(ws, logged)
     with ws.database.read() as session:
         first, second = session.scalars(select(Prediction).order_by(Prediction.id)).all()
     assert first.row_id == "a7" and second.row_id == second.prediction_id != first.prediction_id

@@ -328,7 +328,7 @@ def register(ws: Workspace, project: ProjectInfo, model: Any, now: datetime, *, 
     batches = [b.id for b in ingest.list_batches(ws, project.id)[0]] if learnt else []
     return registry.register_version(
         ws, project, model, family="logistic", members=[], metrics={}, schema=project.schema,
-        X_example=rows()[["a", "b"]].head(), n_rows=200, data_digest=None, batch_ids=batches,
+        X_learnt=rows()[["a", "b"]].head(), n_rows=200, data_digest=None, batch_ids=batches,
         first_at=now if learnt else None, last_at=now if learnt else None, cycle_id=None, by="test", now=now,
     ).version  # fmt: skip
 

@@ -66,7 +66,7 @@ def register(ws: Workspace, project: ProjectInfo, line: Any, now: datetime) -> C
         values: dict[str, Any] = {
             "family": "logistic", "members": [{"name": "line", "weight": 1.0}],
             "metrics": {"accuracy": 0.9, "kappa": None},
-            "schema": SCHEMA, "X_example": rows()[0].head(), "n_rows": 200, "data_digest": "ab" * 32, "batch_ids": [1],
+            "schema": SCHEMA, "X_learnt": rows()[0].head(), "n_rows": 200, "data_digest": "ab" * 32, "batch_ids": [1],
             "first_at": now, "last_at": now, "cycle_id": None, "by": "test", "now": now,
         }  # fmt: skip
         return registry.register_version(ws, project, model, **{**values, **changes})

@@ -1,0 +1,59 @@
+"""A document and arrays of numbers as one run of bytes: what a scorer and a block of the prediction log are kept as.
+
+Layout: the magic, the header's length (4 bytes, little-endian), the header (JSON: the document, and name, type and
+length of every array), then the arrays one after the other, little-endian; the magic tells whether they are packed by
+zlib. Reading needs no numpy.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from core.errors import StorageError
+
+PLAIN, SQUEEZED = b"CML1", b"CML2"
+SIZES = {"d": 8, "i": 4, "b": 1}  # float64, int32, int8
+_LENGTH = struct.Struct("<I")
+
+
+def pack(document: Mapping[str, Any], arrays: Mapping[str, tuple[str, bytes]], *, squeeze: bool = False) -> bytes:
+    """One run of bytes; an array is its type code (d, i, b) and its little-endian bytes."""
+    index = [[name, code, len(data) // SIZES[code]] for name, (code, data) in arrays.items()]
+    header = orjson.dumps({"document": document, "arrays": index})
+    magic, content = PLAIN, b"".join(data for _, data in arrays.values())
+    if squeeze:
+        magic, content = SQUEEZED, zlib.compress(content, 1)
+    return b"".join([magic, _LENGTH.pack(len(header)), header, content])
+
+
+def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, memoryview]]:
+    """The document, and each array as a view of plain bytes.
+
+    Raises:
+        StorageError: it is not of this form, or cut off.
+    """
+    try:
+        if data[:4] not in (PLAIN, SQUEEZED):
+            raise ValueError("another kind of file")
+        begin = 8 + _LENGTH.unpack_from(data, 4)[0]
+        header = orjson.loads(data[8:begin])
+        total = sum(SIZES[code] * length for _, code, length in header["arrays"])
+        content = memoryview(data)[begin:]
+        if data[:4] == SQUEEZED:
+            packed = zlib.decompressobj()
+            content = memoryview(packed.decompress(content, total + 1))
+            if not packed.eof or packed.unused_data:
+                raise ValueError("it is cut off, or goes on behind its end")
+        if len(content) != total:
+            raise ValueError("it is cut off")
+        views, start = {}, 0
+        for name, code, length in header["arrays"]:
+            views[name], start = content[start : start + SIZES[code] * length], start + SIZES[code] * length
+        return header["document"], views
+    except (ValueError, KeyError, TypeError, struct.error, zlib.error) as error:
+        raise StorageError(f"Packed data is damaged: {error}.") from error

@@ -1,0 +1,204 @@
+"""The bodies that MLflow's scoring server takes at /invocations, as rows: one plain mapping of column to value each.
+
+Only shapes are checked here; whether a row has the model's features, and values that suit them, is checked by whoever
+takes the rows.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from typing import Any
+
+from core.data.cells import MISSING_MARKERS, listed, plural, refusal, shown
+from core.errors import BadInput, FieldProblem
+from core.http import bodies
+
+FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+_SPLIT = ("columns", "data", "index")
+
+Rows = list[dict[str, Any]]
+
+
+def rows_of(document: Any, names: tuple[str, ...]) -> Rows:
+    """The rows of a JSON body in one of MLflow's four forms.
+
+    Args:
+        document: the decoded body.
+        names: the model's features in order; they name the columns of rows that come without names.
+
+    Returns:
+        One mapping a row, values as they were sent; none for a body without rows.
+
+    Raises:
+        TooLarge: more than 100,000 rows.
+        BadInput: none or several of the forms, `params`, ragged rows or columns; says which, and what was expected.
+    """
+    if not isinstance(document, dict):
+        raise _refused("body", _seen(document), f"an object with one of {', '.join(FORMS)}")
+    found = [key for key in document if key != "params"]
+    if len(found) != 1 or found[0] not in FORMS:
+        raise _refused("body", f"an object with {listed(found) or 'none'}", f"exactly one of {', '.join(FORMS)}")
+    if document.get("params"):
+        raise _refused("params", _seen(document["params"]), "none: the models here take no parameters")
+    form, content = found[0], document[found[0]]
+    if form == "dataframe_split":
+        return _split(content, names)
+    if form == "inputs" and isinstance(content, dict):
+        return _columns(content)
+    if not isinstance(content, list):
+        raise _refused(form, _seen(content), "a list of rows")
+    bodies.check_rows(len(content))
+    if form == "dataframe_records":
+        return _records(content, form)
+    return _table(content, names, form)
+
+
+def rows_of_csv(body: bytes, names: tuple[str, ...], *, numeric: frozenset[str]) -> Rows:
+    """The rows of a CSV body with a header line, in UTF-8 with or without a byte order mark.
+
+    Args:
+        names: the model's features; at least one must be in the header, or the first line is taken for data.
+        numeric: columns whose cells become floats.
+
+    Returns:
+        One mapping a line, blank ones left out: text, floats in numeric columns, None for empty cells and, in numeric
+        columns, for the usual words for missing (NA, NaN, null).
+
+    Raises:
+        TooLarge: more than 100,000 rows.
+        BadInput: not UTF-8, no header, broken quotes, a line of another length, a cell that is no finite number.
+    """
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _refused("body", f"not UTF-8 at byte {error.start:,}", "CSV in UTF-8") from None
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows: Rows = []
+    try:
+        header = next((line for line in lines if line), [])
+        _check_header(header, names)
+        for cells in lines:
+            if not cells:
+                continue
+            if len(cells) != len(header):
+                expected = f"{len(header):,}, as in the header"
+                raise _refused(f"line {lines.line_num}", plural(len(cells), "cell"), expected)
+            bodies.check_rows(len(rows) + 1)
+            rows.append(
+                {
+                    name: _number(cell, name, lines.line_num) if name in numeric else cell or None
+                    for name, cell in zip(header, cells, strict=True)
+                }
+            )
+    except csv.Error as error:
+        raise _refused(f"line {lines.line_num}", f"not CSV ({error})", "cells separated by commas") from None
+    return rows
+
+
+# --- JSON -------------------------------------------------------------------------------------------------------
+
+
+def _split(content: Any, names: tuple[str, ...]) -> Rows:
+    if not isinstance(content, dict):
+        raise _refused("dataframe_split", _seen(content), "an object with columns and data")
+    unknown = [key for key in content if key not in _SPLIT]
+    if unknown:
+        raise _refused("dataframe_split", f"an object with {listed(unknown)}", f"{', '.join(_SPLIT)} only")
+    columns, data = content.get("columns"), content.get("data")
+    if columns is not None:
+        if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
+            raise _refused("dataframe_split.columns", _seen(columns), "a list of names")
+        _check_once(columns, "dataframe_split.columns")
+        names = tuple(columns)
+    if not isinstance(data, list):
+        raise _refused("dataframe_split.data", "missing" if data is None else _seen(data), "a list of rows")
+    bodies.check_rows(len(data))
+    return _lists(data, names, "dataframe_split.data")
+
+
+def _columns(content: dict[str, Any]) -> Rows:
+    """Columns as rows; a single value is a column of one."""
+    columns = {name: values if isinstance(values, list) else [values] for name, values in content.items()}
+    lengths = {name: len(values) for name, values in columns.items()}
+    first = next(iter(lengths), "")
+    for name, length in lengths.items():
+        bodies.check_rows(length)
+        if length != lengths[first]:
+            raise _refused(f"inputs.{name[:80]}", plural(length, "value"), f"{lengths[first]:,}, as in {shown(first)}")
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _table(content: list[Any], names: tuple[str, ...], form: str) -> Rows:
+    """Rows of whichever kind the first one is."""
+    if content and isinstance(content[0], dict):
+        return _records(content, form)
+    if content and not isinstance(content[0], list) and len(names) == 1:
+        odd = next((i for i, value in enumerate(content) if isinstance(value, (list, dict))), None)
+        if odd is not None:
+            raise _refused(f"{form}[{odd}]", _seen(content[odd]), "a single value, as the rows before")
+        return [{names[0]: value} for value in content]
+    return _lists(content, names, form)
+
+
+def _records(content: list[Any], form: str) -> Rows:
+    for i, row in enumerate(content):
+        if not isinstance(row, dict):
+            raise _refused(f"{form}[{i}]", _seen(row), "an object of columns")
+    return content
+
+
+def _lists(content: list[Any], names: tuple[str, ...], form: str) -> Rows:
+    for i, row in enumerate(content):
+        if not isinstance(row, list) or len(row) != len(names):
+            raise _refused(f"{form}[{i}]", _seen(row), f"a list of {len(names):,}: {listed(names)}")
+    return [dict(zip(names, row, strict=True)) for row in content]
+
+
+# --- CSV --------------------------------------------------------------------------------------------------------
+
+
+def _check_header(header: list[str], names: tuple[str, ...]) -> None:
+    if not header:
+        raise _refused("body", "empty", f"CSV with a header: {listed(names)}")
+    if set(header).isdisjoint(names):
+        raise _refused("header", listed(header), f"the names of the columns: {listed(names)}")
+    _check_once(header, "header")
+
+
+def _number(cell: str, name: str, line: int) -> float | None:
+    cell = cell.strip()
+    if cell in MISSING_MARKERS:
+        return None
+    try:
+        value = math.nan if "_" in cell else float(cell)  # Python would take 1_000
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise _refused(f"line {line}, column {shown(name)}", shown(cell), "a finite number, or an empty cell")
+    return value
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------
+
+
+def _check_once(columns: list[str], field: str) -> None:
+    seen: set[str] = set()
+    for name in columns:
+        if name in seen:
+            raise _refused(field, f"{shown(name)} twice", "each column once")
+        seen.add(name)
+
+
+def _refused(field: str, seen: str, expected: str) -> BadInput:
+    return refusal("The rows cannot be read", [FieldProblem(field, seen, expected)])
+
+
+def _seen(value: Any) -> str:
+    if isinstance(value, list):
+        return f"a list of {len(value):,}"
+    if isinstance(value, dict):
+        return f"an object with {listed(value, at_most=4)}" if value else "an empty object"
+    words = {True: "true", False: "false"}
+    return "null" if value is None else words[value] if isinstance(value, bool) else shown(value)

@@ -1,0 +1,166 @@
+"""Guards: what is done, in the open, about answers that should not be trusted as they are.
+
+Three things are looked at: a category that the model has never seen, a number outside the range that it learnt from, and
+a probability below a limit. Each may be let pass (off), told beside the answer (warn), withhold the answer (abstain) or
+replace it by a fixed one (override). What the model itself said is logged and measured all the same.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from core.data.cells import refusal, shown
+from core.errors import FieldProblem
+from core.records import FeatureSchema, Label
+
+Action = Literal["off", "warn", "abstain", "override"]
+ACTIONS: tuple[Action, ...] = get_args(Action)
+KINDS = ("unseen_category", "out_of_range", "low_confidence")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guards:
+    """A project's guards."""
+
+    unseen_category: Action = "warn"
+    out_of_range: Action = "warn"
+    low_confidence: Action = "off"
+    range_margin: float = 0.1  # of the range that the model learnt from, allowed beyond either end
+    least_confidence: float = 0.6  # probability of the predicted class below which it is low
+    override: Label | None = None  # the answer instead
+
+
+def guards_to_document(guards: Guards) -> dict[str, Any]:
+    """Plain values."""
+    return {
+        "unseen_category": guards.unseen_category,
+        "out_of_range": guards.out_of_range,
+        "low_confidence": guards.low_confidence,
+        "range_margin": guards.range_margin,
+        "least_confidence": guards.least_confidence,
+        "override": guards.override,
+    }
+
+
+def guards_from_document(document: Mapping[str, Any] | None) -> Guards:
+    """The guards of such values; what is left out stays as it is by default."""
+    return Guards(**(document or {}))
+
+
+def checked(guards: Guards, schema: FeatureSchema) -> Guards:
+    """The guards, if they make sense for the schema.
+
+    Raises:
+        BadInput: an action that there is not, a share that is none, an override that is no answer of this project.
+    """
+    problems = [
+        FieldProblem(kind, shown(getattr(guards, kind)), f"one of {', '.join(ACTIONS)}")
+        for kind in KINDS
+        if getattr(guards, kind) not in ACTIONS
+    ]
+    if not 0 <= guards.range_margin <= 100:
+        problems.append(FieldProblem("range_margin", shown(guards.range_margin), "a share from 0 to 100"))
+    if not 0 < guards.least_confidence <= 1:
+        problems.append(FieldProblem("least_confidence", shown(guards.least_confidence), "a probability"))
+    if schema.task == "regression" and guards.low_confidence != "off":
+        problems.append(
+            FieldProblem("low_confidence", shown(guards.low_confidence), "off: a number has no probability")
+        )
+    if any(getattr(guards, kind) == "override" for kind in KINDS):
+        number = isinstance(guards.override, (int, float)) and not isinstance(guards.override, bool)
+        if not (number if schema.task == "regression" else guards.override in schema.classes):
+            wanted = (
+                "a number" if schema.task == "regression" else f"one of {', '.join(map(shown, schema.classes[:10]))}"
+            )
+            problems.append(FieldProblem("override", shown(guards.override), wanted))
+    if problems:
+        raise refusal("The guards cannot be set", problems)
+    return guards
+
+
+@dataclass(slots=True)
+class Watch:
+    """A project's guards, ready for the rows of one model."""
+
+    guards: Guards
+    numbers: list[tuple[int, str, float, float]] = field(default_factory=list)  # place, name, lowest, highest
+    texts: list[tuple[int, str, frozenset[str]]] = field(default_factory=list)
+    least: float = 0.0  # 0: confidence is not looked at
+
+    def one(self, values: Sequence[Any], label: Label, probability: float | None) -> dict[str, Any] | None:
+        """What the guards say of one row: `{action, answer, hits}`; None when they are silent."""
+        hits: list[dict[str, Any]] = []
+        for j, name, low, high in self.numbers:
+            v = values[j]
+            if not low <= v <= high and v == v:
+                hits.append(self._hit("out_of_range", name, v, f"{low:.6g} to {high:.6g}"))
+        for j, name, known in self.texts:
+            v = values[j]
+            if v is not None and v not in known:
+                hits.append(self._hit("unseen_category", name, str(v)[:60], f"one of {len(known)} known categories"))
+        if probability is not None and probability < self.least:
+            hits.append(self._hit("low_confidence", None, probability, f"at least {self.least:g}"))
+        return self._spoken(hits, label) if hits else None
+
+    def many(self, columns: Sequence[Any], labels: Sequence[Label], highest: Any | None) -> dict[int, dict[str, Any]]:
+        """The same for many rows, by place; only rows of which something is said.
+
+        Args:
+            highest: probability of each row's answer, as an array.
+        """
+        import numpy as np
+
+        found: dict[int, list[dict[str, Any]]] = {}
+        for j, name, low, high in self.numbers:
+            column = columns[j]
+            for i in np.flatnonzero((column < low) | (column > high)).tolist():
+                hit = self._hit("out_of_range", name, float(column[i]), f"{low:.6g} to {high:.6g}")
+                found.setdefault(i, []).append(hit)
+        for j, name, known in self.texts:
+            expected = f"one of {len(known)} known categories"
+            for i, v in enumerate(columns[j]):
+                if v is not None and v not in known:
+                    found.setdefault(i, []).append(self._hit("unseen_category", name, str(v)[:60], expected))
+        if highest is not None and self.least:
+            for i in np.flatnonzero(highest < self.least).tolist():
+                hit = self._hit("low_confidence", None, float(highest[i]), f"at least {self.least:g}")
+                found.setdefault(i, []).append(hit)
+        return {i: self._spoken(hits, labels[i]) for i, hits in sorted(found.items())}
+
+    def _hit(self, kind: str, feature: str | None, seen: Any, expected: str) -> dict[str, Any]:
+        action = getattr(self.guards, kind)
+        return {"guard": kind, "action": action, "feature": feature, "seen": seen, "expected": expected}
+
+    def _spoken(self, hits: list[dict[str, Any]], label: Label) -> dict[str, Any]:
+        """The strictest action counts: to abstain goes before to override, and that before to warn."""
+        actions = {hit["action"] for hit in hits}
+        action = next(a for a in ("abstain", "override", "warn") if a in actions)
+        answer = {"abstain": None, "override": self.guards.override, "warn": label}[action]
+        return {"action": action, "answer": answer, "hits": hits}
+
+
+def tally(spoken: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, int]]:
+    """How many answers each guard spoke about: guard, action, number; an answer counts once for each."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for said in spoken:
+        counts.update({(hit["guard"], hit["action"]) for hit in said["hits"]})
+    return [(guard, action, n) for (guard, action), n in sorted(counts.items())]
+
+
+def watch(guards: Guards, schema: FeatureSchema, ranges: Mapping[str, Any]) -> Watch:
+    """Guards for a model that learnt from these ranges: lowest and highest number, or categories, by feature."""
+    made = Watch(guards, least=guards.least_confidence if guards.low_confidence != "off" else 0.0)
+    for j, f in enumerate(schema.features):
+        known = ranges.get(f.name)
+        if not known:
+            continue
+        if f.kind != "numeric" and guards.unseen_category != "off":
+            made.texts.append((j, f.name, frozenset(known)))
+        elif f.kind == "numeric" and guards.out_of_range != "off":
+            low, high = known
+            beyond = guards.range_margin * (high - low)
+            made.numbers.append((j, f.name, low - beyond, high + beyond))
+    return made

@@ -1,0 +1,165 @@
+"""Clients that are slow, silent or many: given up in time, told why, and in nobody's way."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import httpx
+import orjson
+import psutil
+import pytest
+from api_helpers import ADMIN, ROW
+
+from core.http import bodies, connection
+
+HEAD = f"Host: x\r\nAuthorization: {ADMIN['Authorization']}\r\n"
+BODIES = {
+    "/predict": "application/json",
+    "/labels": "application/json",
+    "/generate": "application/json",
+    "/retrain": "application/json",
+    "/explain": "application/json",
+    "/invocations": "text/csv",
+    "/batches": "text/csv",
+    "/batches?mode=score": "application/vnd.apache.parquet",
+    "/v2/models/default/infer": "application/octet-stream",
+}
+
+
+def connected(client: httpx.Client) -> socket.socket:
+    """A bare connection to the server."""
+    return socket.create_connection((client.base_url.host, client.base_url.port or 80), timeout=30)
+
+
+def head(path: str, kind: str, length: str = "Content-Length: 1000") -> bytes:
+    """The head of a request that is in order."""
+    return f"POST {path} HTTP/1.1\r\n{HEAD}Content-Type: {kind}\r\n{length}\r\n\r\n".encode()
+
+
+def answer(raw: socket.socket) -> tuple[int, dict[str, Any]]:
+    """Status and document of what comes until the server closes."""
+    said = b""
+    while piece := raw.recv(65_536):
+        said += piece
+    first, _, rest = said.partition(b"\r\n")
+    return int(first.split()[1]), orjson.loads(rest.partition(b"\r\n\r\n")[2])
+
+
+@pytest.mark.parametrize(("path", "kind"), BODIES.items())
+def test_a_body_that_stops_coming_is_408(
+    shared: httpx.Client, monkeypatch: pytest.MonkeyPatch, path: str, kind: str
+) -> None:
+    monkeypatch.setattr(bodies, "SILENCE_S", 0.3)
+    for length in ("Content-Length: 1000", "Transfer-Encoding: chunked"):
+        with connected(shared) as raw:
+            raw.sendall(head(path, kind, length) + (b'{"a' if "Content" in length else b'3\r\n{"a\r\n'))
+            status, document = answer(raw)
+        assert status == 408
+        assert "Send it again" in str(document)
+
+
+@pytest.mark.parametrize("path", ["/predict", "/batches"])
+def test_a_body_that_trickles_is_408(shared: httpx.Client, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.setattr(bodies, "SILENCE_S", 0.5)
+    with connected(shared) as raw:
+        raw.sendall(head(path, BODIES["/labels" if path == "/predict" else path]))
+        began = time.monotonic()
+        sent = 0
+        while not _is_answered(raw, 0.05):
+            raw.sendall(b"1")
+            sent += 1
+            assert time.monotonic() - began < 20
+        assert sent > 2  # each came within the silence that is allowed
+        assert answer(raw)[0] == 408
+
+
+def _is_answered(raw: socket.socket, wait_s: float) -> bool:
+    before = raw.gettimeout()
+    raw.settimeout(wait_s)
+    try:
+        return bool(raw.recv(1, socket.MSG_PEEK))
+    except TimeoutError:
+        return False
+    finally:
+        raw.settimeout(before)
+
+
+def test_headers_that_never_end_are_408_however_they_trickle(
+    shared: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "HEADERS_S", 0.5)
+    with connected(shared) as raw:
+        raw.sendall(b"POST /predict HTTP/1.1\r\n")
+        began = time.monotonic()
+        while not _is_answered(raw, 0.05):
+            raw.sendall(b"X-More: 1\r\n")
+            assert time.monotonic() - began < 20
+        status, document = answer(raw)
+    assert (status, document["title"]) == (408, "Request Timeout")
+    assert "Send the request again" in document["detail"]
+
+
+def test_a_second_request_has_as_little_time_for_its_headers(
+    shared: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "HEADERS_S", 0.5)
+    with connected(shared) as raw:
+        raw.sendall(f"GET /health HTTP/1.1\r\n{HEAD}\r\n".encode())
+        assert raw.recv(65_536).startswith(b"HTTP/1.1 200")
+        raw.sendall(b"GET /health HT")
+        assert answer(raw)[0] == 408
+
+
+def test_a_connection_without_a_request_is_closed(shared: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "HEADERS_S", 0.3)
+    with connected(shared) as raw:
+        assert raw.recv(100) == b""
+
+
+def test_headers_without_end_are_431_and_not_kept(shared: httpx.Client) -> None:
+    with connected(shared) as raw:
+        raw.sendall(b"POST /predict HTTP/1.1\r\n" + b"X-More: 1\r\n" * (connection.MAX_HEADER_BYTES // 11 - 50))
+        raw.sendall(b"X-More: 1\r\n" * 100)
+        assert raw.recv(100).startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+
+
+@pytest.fixture
+def crowd(shared: httpx.Client) -> Iterator[list[socket.socket]]:
+    """Four hundred connections: silent ones, half-sent headers, half-sent bodies, and some that read no answer."""
+    with ExitStack() as stack:
+        sockets = []
+        for i in range(400):
+            raw = stack.enter_context(connected(shared))
+            raw.sendall(
+                (
+                    b"",
+                    b"POST /predict HTTP/1.1\r\nHost: x\r\n",
+                    head("/predict", "application/json", "Content-Length: 30000000") + b'{"rows": [' + b" " * 10_000,
+                    head("/predict", "application/json", "Content-Length: 32") + b'{"feature1": 1.0, "feature2": 2}',
+                )[i % 4]
+            )
+            sockets.append(raw)
+        yield sockets
+
+
+def test_a_crowd_of_slow_clients_holds_no_thread_and_little_memory_and_blocks_nobody(
+    shared: httpx.Client, request: pytest.FixtureRequest
+) -> None:
+    assert shared.post("/predict", json=ROW, headers=ADMIN).status_code == 200
+    process = psutil.Process()
+    threads, memory = threading.active_count(), process.memory_info().rss
+    request.getfixturevalue("crowd")
+    quickest = 60.0
+    for _ in range(20):
+        began = time.monotonic()
+        assert shared.post("/predict", json=ROW, headers=ADMIN).status_code == 200
+        quickest = min(quickest, time.monotonic() - began)
+    assert quickest < 1.0
+    assert shared.get("/health").status_code == 200
+    assert threading.active_count() <= threads + 8  # those of the pools, which are few whatever comes
+    assert process.memory_info().rss - memory < 64 * 1024 * 1024
