@@ -157,11 +157,16 @@ def _worst_slice(X: DataFrame, new: np.ndarray, old: np.ndarray, schema: Feature
 
 
 def _slices(X: DataFrame, schema: FeatureSchema) -> Iterator[tuple[str, np.ndarray]]:
-    """Conditions on one feature: each half of a number's range by rows, each of the commonest categories."""
+    """Conditions on one feature: it is missing, each half of a number's range by rows, each of the commonest categories."""
     for feature in schema.features:
         column = X[feature.name]
+        missing = column.isna().to_numpy()
+        if missing.any():
+            yield f"{feature.name} is missing", missing
+        if missing.all():
+            continue
         if feature.kind == "numeric":
-            values = column.to_numpy(dtype=np.float64)
+            values = column.to_numpy(dtype=np.float64, na_value=np.nan)
             known = values[np.isfinite(values)]
             if not len(known):
                 continue
@@ -169,9 +174,12 @@ def _slices(X: DataFrame, schema: FeatureSchema) -> Iterator[tuple[str, np.ndarr
             yield f"{feature.name} at most {middle:.4g}", values <= middle
             yield f"{feature.name} above {middle:.4g}", values > middle
         else:
-            text = column.astype(str).to_numpy()
-            names, counts = np.unique(text, return_counts=True)
-            for name in names[np.argsort(-counts, kind="stable")][:MOST_CATEGORIES]:
+            # Text by text: a cell that is missing has none, and is equal to no category.
+            text = np.array(
+                [None if gone else str(v) for v, gone in zip(column.tolist(), missing, strict=True)], dtype=object
+            )
+            names, counts = np.unique(text[~missing], return_counts=True)
+            for name in names[np.argsort(-counts, kind="stable")][:MOST_CATEGORIES].tolist():
                 yield f"{feature.name} = {name}", text == name
 
 
