@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import __version__
-from core.errors import BadInput, ContinualError
+from core.errors import BadInput, ContinualError, NotEnoughRows
 from core.records import FeatureSchema, ProjectInfo, to_document
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from core.storage.workspace import Workspace
 
 BY = "cli"
@@ -519,9 +521,7 @@ def _drift(args: argparse.Namespace) -> int:
         judged = {s.name for s in report.scores if s.judged}
         common = dataclasses.replace(schema, features=tuple(f for f in schema.features if f.name in judged))
         if args.multivariate:
-            from core.drift.multivariate import domain_classifier
-
-            multivariate = domain_classifier(reference, current, common)
+            multivariate = _told_apart(reference, current, common)
         if args.explain:
             from core.drift.explain import explain
 
@@ -538,10 +538,29 @@ def _drift(args: argparse.Namespace) -> int:
     lines = [
         headline(report),
         *(f"  {s.name}: {s.reason}" for s in report.scores if s.drifted or not s.judged),
+        *([f"Labels: {report.label.reason}"] if report.label is not None else []),
+        *([f"All features together: {multivariate['reason']}"] if multivariate is not None else []),
     ]
     _say(args, document, "\n".join([*lines, *([explanation] if explanation else [])]))
     found = bool(report.drifted) or bool(multivariate and multivariate["drifted"])
     return 3 if args.fail_on_drift and found else 0
+
+
+def _told_apart(reference: pd.DataFrame, current: pd.DataFrame, schema: FeatureSchema) -> dict[str, Any]:
+    """The domain classifier's result with its reason in words; where it cannot judge, no numbers and why."""
+    from core.drift import words
+    from core.drift.multivariate import domain_classifier
+
+    try:
+        found = domain_classifier(reference, current, schema)
+    except NotEnoughRows as error:
+        numbers = dict.fromkeys(("auc", "low", "high"))
+        return {"drifted": False, **numbers, "features": {}, "reason": f"not judged: {error}"}
+    size = f"AUC {found['auc']:.3f}, 95 % interval {found['low']:.3f} to {found['high']:.3f}"
+    if not found["drifted"]:
+        return {**found, "reason": f"the windows cannot be told apart for sure ({size})"}
+    by = f", by {words.listed(list(found['features']))}" if found["features"] else ""
+    return {**found, "reason": f"the windows can be told apart{by} ({size})"}
 
 
 def _names(text: str | None) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from core.data.cells import listed
 from core.data.schema import infer_task
 from core.drift.univariate import measure_drift
 from core.errors import BadInput, FieldProblem
-from core.records import DriftReport, Feature, FeatureSchema
+from core.records import DriftReport, DriftScore, Feature, FeatureSchema, Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,13 +23,15 @@ def compare_frames(
 ) -> tuple[FeatureSchema, DriftReport]:
     """What the columns are, and the drift of each; of the target's labels too where both frames have it.
 
+    A target that cannot be taken (no value, one class only) leaves the labels alone unjudged, and its score says why.
+
     Args:
         reference, current: as they were read; names that are no text are taken as text. Text and booleans are categories, numbers numeric; a column that only one
             of them has, or that changed its type, is not judged, and says so.
         options: of `measure_drift`.
 
     Raises:
-        BadInput: a frame has doubled column names, or the reference has no such target, or no value of it.
+        BadInput: a frame has doubled column names, or the reference has no such target.
     """
     reference, current = reference.rename(columns=str), current.rename(columns=str)
     for frame, word in ((reference, "reference"), (current, "current")):
@@ -41,15 +44,32 @@ def compare_frames(
             (FieldProblem(field=f"column {target}", seen="not there", expected="the target"),),
         )
     names = [c for c in dict.fromkeys([*reference.columns, *current.columns]) if c != target]
+    task, why_not = _task(reference, target)
     schema = FeatureSchema(
-        task=infer_task(reference[target], target) if target is not None else "regression",
+        task=task,
         target=target or "",
         features=tuple(Feature(name=name, kind=_kind(name, reference, current)) for name in names),
     )
     labels: dict[str, Any] = {}
     if target is not None and target in current.columns:
         labels = {"y_reference": _labels(reference[target], schema), "y_current": _labels(current[target], schema)}
+    if why_not:
+        unjudged = DriftScore(
+            name="label", kind="label", drifted=False, statistic=None, p_value=None, effect=None,
+            reason=f"not judged: {why_not}", judged=False,
+        )  # fmt: skip
+        return schema, dataclasses.replace(measure_drift(reference, current, schema, **options), label=unjudged)
     return schema, measure_drift(reference, current, schema, **labels, **options)
+
+
+def _task(reference: pd.DataFrame, target: str | None) -> tuple[Task, str]:
+    """The task that the reference's target means, and why its labels cannot be judged; "" when they can."""
+    if target is None:
+        return "regression", ""
+    try:
+        return infer_task(reference[target], target), ""
+    except BadInput as error:
+        return "regression", str(error)
 
 
 def _kind(name: str, reference: pd.DataFrame, current: pd.DataFrame) -> Any:

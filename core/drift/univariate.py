@@ -312,8 +312,7 @@ def _compare_categories(
         parts.append(_Part("values", test.label, test.effect, test.gate(gate), test.categories(table), change))
     if not a.other and not b.other:
         shares = (float(table[1][table[0] == 0].sum()) / m, float(table[0][table[1] == 0].sum()) / n)
-        if why_not == "":
-            parts += _unmatched_parts(table, gate, change)
+        parts += _unmatched_parts(table, gate, change)
     return parts, why_not, shares
 
 

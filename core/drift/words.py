@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 def share(value: float) -> str:
     """A fraction without decimals: `38 %`; what would read as none or all but is not: `< 1 %`, `> 99 %`."""
-    if 0.0 < value < 0.005:
+    if 0.0 < value <= 0.005:
         return "< 1 %"
-    if 0.995 < value < 1.0:
+    if 0.995 <= value < 1.0:
         return "> 99 %"
     return f"{value:.0%}".replace("%", " %")
 

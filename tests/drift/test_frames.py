@@ -117,5 +117,67 @@ def test_names_that_do_not_fit_are_refused() -> None:
         compare_frames(pd.DataFrame({1: NUMBERS, "1": NUMBERS}), frame(NUMBERS))
     with pytest.raises(BadInput, match=r"no column 'y'. Name one of: 'x', 'steady'"):
         compare_frames(frame(NUMBERS), frame(NUMBERS), target="y")
-    with pytest.raises(BadInput, match="has no value in any row"):
-        compare_frames(frame(NUMBERS).assign(y=np.nan), frame(NUMBERS).assign(y=1.0), target="y")
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (["yes"] * 400, "not judged: Target 'y' has one class only ('yes'), expected at least two"),
+        ([np.nan] * 400, "not judged: Target 'y' has no value in any row"),
+    ],
+)
+def test_a_target_that_cannot_be_taken_leaves_the_features_judged(labels: list[Any], said: str) -> None:
+    before = frame(NUMBERS).assign(y=labels)
+    _, report = compare_frames(before, before.assign(x=NUMBERS + 1, y=["no"] * 400), target="y")
+    assert report.drifted == ("x",)
+    assert report.label is not None
+    assert not report.label.judged and not report.label.drifted
+    assert report.label.reason.startswith(said)
+    json.dumps(to_document(report), allow_nan=False)
+
+
+def test_rows_that_are_all_of_new_categories_are_found_however_few_each_has() -> None:
+    before, after = ([f"{side}{i % 200}" for i in range(600)] for side in "cd")
+    _, report = compare_frames(pd.DataFrame({"x": before}), pd.DataFrame({"x": after}))
+    score = verdict(report.scores)
+    assert score.drifted and (score.new_share, score.vanished_share) == (1.0, 1.0)
+    assert "new categories 1.00, above the gate" in score.reason
+    assert "values not judged: none of its 400 categories has enough rows" in score.reason
+    _, steady = compare_frames(pd.DataFrame({"x": before}), pd.DataFrame({"x": before[::-1]}))
+    assert not verdict(steady.scores).drifted
+
+
+def drift_command(tmp_path: Path, before: pd.DataFrame, after: pd.DataFrame, *options: str) -> int:
+    paths = [tmp_path / "june.csv", tmp_path / "july.csv"]
+    for path, rows in zip(paths, (before, after), strict=True):
+        rows.to_csv(path, index=False)
+    return cli.main(["drift", *map(str, paths), *options])
+
+
+def test_too_few_rows_for_a_classifier_keep_the_verdicts_on_the_columns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, after = pd.DataFrame({"x": NUMBERS}), pd.DataFrame({"x": NUMBERS[:60] + 2})
+    assert drift_command(tmp_path, before, after, "--multivariate", "--explain", "--fail-on-drift") == 3
+    said = capsys.readouterr().out
+    assert "1 of 1 feature drifted: x." in said
+    assert "All features together: not judged: A domain classifier in each window needs 100 rows, found 60." in said
+    assert drift_command(tmp_path, before, after, "--multivariate", "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["drifted_features"] == ["x"]
+    assert (document["multivariate"]["drifted"], document["multivariate"]["auc"]) == (False, None)
+
+
+def test_the_classifier_and_the_labels_are_told_without_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = pd.DataFrame({"x": NUMBERS, "y": np.where(NUMBERS > 0, "yes", "no")})
+    after = pd.DataFrame({"x": NUMBERS + 3, "y": np.where(NUMBERS > 1, "yes", "no")})
+    assert drift_command(tmp_path, before, after, "--multivariate", "--target", "y") == 0
+    said = capsys.readouterr().out
+    assert "All features together: the windows can be told apart, by x (AUC 0.9" in said
+    assert "Labels: total variation" in said and "above the gate" in said
+    assert drift_command(tmp_path, before, before, "--multivariate", "--target", "y") == 0
+    said = capsys.readouterr().out
+    assert "All features together: the windows cannot be told apart for sure (AUC" in said
+    assert "Labels: total variation 0.00" in said
