@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import re
 import socket
 import threading
 import time
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from loguru import logger
 from sqlalchemy import select, update
 
-from core.errors import Busy, ContinualError
+from core.errors import BadInput, Busy, ContinualError
 from core.records import ROW_ID, ROW_TIME, CycleReport, DriftReport, FeatureSchema, PerformanceReport, ProjectInfo
 from core.services import desk, drifts, estimates, live, monitoring, notify, sealing, serving
 from core.storage import history, learners, queries, registry
@@ -67,6 +68,7 @@ class _Found:
     batch_watermark: int
     label_watermark: int
     news: int
+    set_aside: tuple[dict[str, Any], ...] = ()  # {code, batch, cause} of new batches that could not be scored
 
 
 def run_cycle(
@@ -101,10 +103,15 @@ def run_cycle(
         with ws.database.read() as session:
             project = queries.project_info(session, queries.project_row(session, project_id))
         sealing.seal_log(ws, project, now=now, force=cause != "schedule")
-        project, found = _gather(ws, project_id, now)
-        _export_champion(ws, project)
+        try:
+            project, found = _gather(ws, project_id, now)
+            _export_champion(ws, project)
+        except Exception as error:  # nothing was read: there is no evidence, but there is an audit row
+            cycle_id = _open(ws, project, None, cause=cause, by=by, now=now, seed=seed)
+            _fail(ws, project, cycle_id, error, step="Reading the new rows", now=now, seconds=0.0)
+            raise
         clock_asks = _clock_asks(ws, project_id, now)
-        if found is None or not (force or clock_asks or found.batches or found.groups):
+        if found is None or not (force or clock_asks or found.batches or found.groups or found.set_aside):
             _mark_checked(ws, project_id, now, found)
             return None
         cycle_id = _open(ws, project, found, cause=cause, by=by, now=now, seed=seed)
@@ -112,6 +119,7 @@ def run_cycle(
             on_start(cycle_id)
         with logger.contextualize(project=project.slug, cycle=cycle_id):
             started = time.perf_counter()
+            told = _Told(progress or _silent)
             try:
                 report = _turn(
                     ws,
@@ -122,10 +130,11 @@ def run_cycle(
                     force=force,
                     by=by,
                     started=started,
-                    progress=progress or _silent,
+                    progress=told,
                 )
             except Exception as error:
-                _fail(ws, project, cycle_id, error, now=now, seconds=time.perf_counter() - started)
+                spent = time.perf_counter() - started
+                _fail(ws, project, cycle_id, error, step=told.step, now=now, seconds=spent)
                 raise
             logger.info(
                 "{decision}: {outcome}. {reason}",
@@ -156,6 +165,18 @@ def advance_live(ws: Workspace, run_id: int, *, now: datetime) -> None:
 
 def _silent(share: float, text: str) -> None:
     """Progress that nobody watches."""
+
+
+class _Told:
+    """Progress, and the step that was begun last: what a failure is told with."""
+
+    def __init__(self, onward: Progress) -> None:
+        self._onward = onward
+        self.step = "Starting"
+
+    def __call__(self, share: float, text: str) -> None:
+        self.step = text
+        self._onward(share, text)
 
 
 # --- lease ---------------------------------------------------------------------------------------------------
@@ -244,11 +265,15 @@ def _gather(ws: Workspace, project_id: int, now: datetime) -> tuple[ProjectInfo,
     if project.schema is None:
         return project, None
     reader = history.History(ws, project_id, project.schema)
-    in_order = reader.batches[::-1]
-    new = [b for b in in_order if b.id > after_batch and not b.backfill]
-    for batch in new:
-        if batch.scores_path is None and project.champion is not None:
-            _score_batch(ws, project, reader, batch)
+    new = [b for b in reader.batches[::-1] if b.id > after_batch and not b.backfill]
+    set_aside = []
+    if project.champion is not None:
+        for batch in [b for b in new if b.scores_path is None]:
+            error = _score_batch(ws, project, reader, batch)
+            if error is not None:
+                set_aside.append({"code": "batch_not_scored", "batch": batch.number, "cause": cause_of(error)})
+    new = [b for b in new if not history.is_set_aside(b)]
+    in_order = [b for b in reader.batches[::-1] if not history.is_set_aside(b)]
     groups: list[_Group] = []
     late_at: dict[int, list[int]] = {}
     if newest_label > after_label:
@@ -275,8 +300,9 @@ def _gather(ws: Workspace, project_id: int, now: datetime) -> tuple[ProjectInfo,
             )
     watermark = max([after_batch, *(b.id for b in reader.batches)])
     return project, _Found(
-        batches=new, groups=groups, batch_watermark=watermark, label_watermark=newest_label, news=news
-    )
+        batches=new, groups=groups, batch_watermark=watermark, label_watermark=newest_label, news=news,
+        set_aside=tuple(set_aside),
+    )  # fmt: skip
 
 
 def _desk_weights(ws: Workspace, project_id: int, row_ids: list[str]) -> np.ndarray | None:
@@ -302,6 +328,8 @@ def _late_rows(
         if batch_id in new:
             continue
         batch = next(b for b in reader.batches if b.id == batch_id)
+        if history.is_set_aside(batch):
+            continue
         y = history.decode_target(
             ws.batches.read_frame(batch.path, [project.schema.target])[project.schema.target], project.schema.task
         )
@@ -319,11 +347,25 @@ def _rows_of(scores: history.Scores, mask: np.ndarray) -> history.Scores:
     )
 
 
-def _score_batch(ws: Workspace, project: ProjectInfo, reader: history.History, batch: Batch) -> None:
-    """The champion's predictions for a new batch, made before anything is learnt from it; kept beside its rows."""
+def _score_batch(ws: Workspace, project: ProjectInfo, reader: history.History, batch: Batch) -> Exception | None:
+    """The champion's predictions for a new batch, made before anything is learnt from it; kept beside its rows.
+
+    Rows that it cannot answer set the batch aside, and why is returned. That cannot be told from a model that answers
+    nothing at all by the error alone: the model is asked about a row without any value first, and what that raises is
+    raised.
+    """
     assert project.schema is not None and project.champion is not None
     frame, _ = reader.frame(batch)
-    answered = _predict(ws, project, project.champion, frame)
+    try:
+        answered = _predict(ws, project, project.champion, frame)
+    except Exception as error:
+        _predict(ws, project, project.champion, _blank_row(project.schema))
+        logger.opt(exception=error).warning("batch {number} could not be scored", number=batch.number)
+        with ws.database.write() as session:
+            marked = update(Batch).where(Batch.id == batch.id, Batch.scores_path.is_(None))
+            session.execute(marked.values(scored_by=project.champion))
+        batch.scored_by = project.champion
+        return error
     name = batch.path.removesuffix(".parquet") + "-scores.parquet"
     sha256 = history.write_scores(
         ws, name, answered.labels, answered.probabilities, answered.classes, [project.champion] * len(frame)
@@ -335,6 +377,17 @@ def _score_batch(ws: Workspace, project: ProjectInfo, reader: history.History, b
             .values(scores_path=name, scores_sha256=sha256, scored_by=project.champion)
         )
     batch.scores_path, batch.scores_sha256, batch.scored_by = name, sha256, project.champion
+    return None
+
+
+def _blank_row(schema: FeatureSchema) -> pd.DataFrame:
+    """One row with every feature missing."""
+    import pandas as pd
+
+    missing = {
+        f.name: pd.Series([None], dtype="float64" if f.kind == "numeric" else "str") for f in schema.features
+    }  # fmt: skip
+    return pd.DataFrame(missing)
 
 
 def _predict(ws: Workspace, project: ProjectInfo, version: int, frame: pd.DataFrame) -> serving.Predicted:
@@ -499,7 +552,12 @@ def _side_by_side(ws: Workspace, project: ProjectInfo, batches: Sequence[Batch],
         if given is None:
             continue
         frame, _ = reader.frame(batch)
-        for mine, theirs in zip(_predict(ws, project, version, frame).labels, given.labels, strict=True):
+        try:
+            labels = _predict(ws, project, version, frame).labels
+        except BadInput:  # it has no answer where the champion has one: nowhere the same
+            answered += sum(theirs is not None for theirs in given.labels)
+            continue
+        for mine, theirs in zip(labels, given.labels, strict=True):
             if theirs is None:
                 continue
             answered += 1
@@ -582,7 +640,7 @@ def _window_reader(
 
     def load() -> None:
         reader = history.History(ws, project.id, project.schema)  # type: ignore[arg-type]
-        table, y, used = reader.newest(cap, labelled=True)
+        table, y, used = reader.newest(cap, labelled=True, measured=True)
         fresh_ids = [row_id for g in found.groups for row_id in g.frame[ROW_ID]]
         if (
             fresh_ids and table[ROW_ID].tail(len(fresh_ids)).tolist() != fresh_ids
@@ -633,7 +691,16 @@ def _measure(ws: Workspace, project: ProjectInfo, found: _Found, rows_before: in
         version = versions.pop() if len(versions) == 1 else None
         runs.append(_performance_run(project, group, "champion", version, measured, seen, at))
         if first is not None:
-            answered = _predict(ws, project, first, group.frame[judged])
+            try:
+                answered = _predict(ws, project, first, group.frame[judged])
+            except BadInput as error:  # the champion could: its own score stands, this one has no point
+                logger.warning(
+                    "v{first} has no answer to batch {batch}: {error}",
+                    first=first,
+                    batch=group.batch.number,
+                    error=error,
+                )
+                continue
             predicted = np.array(answered.labels, dtype=float if task == "regression" else object)
             alone = measure(task, y, predicted, answered.probabilities, answered.classes or None)
             alone = _weighed(alone, y, predicted, weights)
@@ -688,11 +755,18 @@ def _measure_drift(ws: Workspace, project: ProjectInfo, found: _Found) -> DriftR
 
 
 def _open(
-    ws: Workspace, project: ProjectInfo, found: _Found, *, cause: str, by: str | None, now: datetime, seed: int | None
+    ws: Workspace,
+    project: ProjectInfo,
+    found: _Found | None,
+    *,
+    cause: str,
+    by: str | None,
+    now: datetime,
+    seed: int | None,
 ) -> int:
     from core.learning.policy import policy_to_document
 
-    ids = list(dict.fromkeys([*(b.id for b in found.batches), *(g.batch.id for g in found.groups)]))
+    ids = list(dict.fromkeys([*(b.id for b in found.batches), *(g.batch.id for g in found.groups)])) if found else []
     with ws.database.write() as session:
         row = Cycle(
             project_id=project.id,
@@ -717,7 +791,10 @@ def _export_champion(ws: Workspace, project: ProjectInfo) -> None:
     if project.champion is not None and schema is not None:
         newest = history.History(ws, project.id, schema)
         registry.ensure_scorer(
-            ws, project.id, project.champion, lambda: newest.newest(1000, labelled=False)[0][list(schema.names)]
+            ws,
+            project.id,
+            project.champion,
+            lambda: newest.newest(1000, labelled=False, measured=True)[0][list(schema.names)],
         )
 
 
@@ -795,7 +872,7 @@ def _close(
         row = session.get_one(Cycle, cycle_id)
         row.status, row.finished_at, row.seconds = "done", now + timedelta(seconds=seconds), seconds
         row.evidence, row.decision, row.reason = (
-            dataclasses.asdict(step.evidence),
+            dataclasses.asdict(dataclasses.replace(step.evidence, set_aside=found.set_aside)),
             step.decision.action,
             step.decision.reason,
         )
@@ -863,16 +940,31 @@ def _mark_checked(ws: Workspace, project_id: int, now: datetime, found: _Found |
             row.batch_watermark, row.label_watermark = found.batch_watermark, found.label_watermark
 
 
+_PATH = re.compile(r"(?:[A-Za-z]:)?(?:[\\/][^\\/\s'\":,;]+){2,}[\\/]?")
+_CAUSE_CHARS = 200
+
+
+def cause_of(error: Exception, *, step: str = "") -> str:
+    """Why something failed, in a sentence for people: an error of ours as it is, another by its kind and first line.
+
+    `Measuring the new rows failed: ValueError: Input y contains infinity.` No path of the machine is in it.
+    """
+    if isinstance(error, ContinualError):
+        return str(error)
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    first = _PATH.sub("a file", first)
+    first = first if len(first) <= _CAUSE_CHARS else first[: _CAUSE_CHARS - 1].rstrip() + "…"
+    said = f"{type(error).__name__}: {first}" if first else type(error).__name__
+    said = f"{step} failed: {said}" if step else said
+    return said if said.endswith((".", "…", "!", "?")) else f"{said}."
+
+
 def _fail(
-    ws: Workspace, project: ProjectInfo, cycle_id: int, error: Exception, *, now: datetime, seconds: float
+    ws: Workspace, project: ProjectInfo, cycle_id: int, error: Exception, *, step: str, now: datetime, seconds: float
 ) -> None:
     """Record a cycle that raised. Its evidence stays new, but is looked at again only when something else comes."""
     logger.opt(exception=error).error("the cycle failed")
-    said = (
-        str(error)
-        if isinstance(error, ContinualError)
-        else f"{type(error).__name__}: the log of this cycle tells more."
-    )
+    said = cause_of(error, step=step)
     with ws.database.write() as session:
         row = session.get_one(Cycle, cycle_id)
         row.status, row.outcome, row.finished_at, row.seconds, row.error = (

@@ -252,6 +252,7 @@ class Evidence:
     races_last_day: int = 0  # in the 24 hours before
     in_shadow: bool = False  # a challenger is being tried in the champion's shadow, and not at its end
     schedule_due: bool = False  # an instant of the policy's schedule has passed since the last race
+    set_aside: tuple[dict[str, Any], ...] = ()  # {code, batch, cause}: new batches that the champion could not answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

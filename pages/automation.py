@@ -98,7 +98,9 @@ def last_words(ctx: ui.Context, last: CycleReport | None) -> str:
         return (
             f"The last check failed {ui.when(last.started_at, ctx)}: {ui.plain(last.error or 'no reason was stored')}"
         )
-    return f"Last decision, {ui.when(last.started_at, ctx)}: **{last.decision or 'none yet'}**. {ui.plain(last.reason)}"
+    aside = "".join(f" {ui.plain(text)}" for text in monitoring.set_aside_words(last.evidence))
+    decided = f"**{last.decision or 'none yet'}**. {ui.plain(last.reason)}"
+    return f"Last decision, {ui.when(last.started_at, ctx)}: {decided}{aside}"
 
 
 def show_policy(ctx: ui.Context, project: ProjectInfo) -> None:
@@ -681,6 +683,7 @@ def evidence_lines(evidence: Evidence) -> list[tuple[str, str]]:
         lines.append(("Estimated without labels", f"{evidence.estimated:.3f}"))
     if evidence.in_shadow:
         lines.append(("In the shadow", "a challenger is being tried"))
+    lines += [(f"Batch {entry['batch']} set aside", ui.plain(entry["cause"])) for entry in evidence.set_aside]
     if evidence.forced:
         lines.append(("Asked by hand", "yes"))
     return lines

@@ -180,7 +180,7 @@ class _Rows:
 
         from core.records import ROW_ID
 
-        self.batches = reader.batches[::-1]
+        self.batches = reader.measured[::-1]
         frames, labels, late, weights = [], [], [], []
         self.place: dict[int, np.ndarray] = {}
         start = 0

@@ -176,13 +176,13 @@ def _since(reader: history.History, segment: Segment) -> datetime | None:
 
     features = list(dict.fromkeys(condition[0] for condition in segment.conditions))
     shares = []
-    for batch in reader.batches[:LOOKED_BACK][::-1]:
+    for batch in reader.measured[:LOOKED_BACK][::-1]:
         frame, _ = reader.frame(batch, features=features, last=windows.WINDOW_ROWS)
         inside = in_segment(frame, segment)
         shares.append((frame[ROW_TIME].min().to_pydatetime(), float(inside.mean()) if len(frame) else 0.0, len(frame)))
     first = since(shares, reference=segment.before)
     # Where it is as old as what was looked at, when it began cannot be told.
-    return None if first is None or (first == 0 and len(reader.batches) > LOOKED_BACK) else shares[first][0]
+    return None if first is None or (first == 0 and len(reader.measured) > LOOKED_BACK) else shares[first][0]
 
 
 def _cost(ws: Workspace, project: ProjectInfo, segment: Segment) -> tuple[float | None, float | None, int]:

@@ -77,7 +77,7 @@ class LoopEvent:
 class Need:
     """Something that waits for a person."""
 
-    kind: str  # labels | challenger | paused | failed | scheduler | model
+    kind: str  # labels | challenger | paused | failed | set_aside | scheduler | model
     text: str
     detail: str
     page: str  # where to go, e.g. "data"
@@ -283,8 +283,17 @@ def memory_from(document: dict[str, Any] | None) -> Memory | None:
 
 def evidence_from(document: dict[str, Any]) -> Evidence:
     """Stored evidence as a record."""
-    lists = {name: tuple(document.get(name, ())) for name in ("drifted", "error_alarms")}
+    lists = {name: tuple(document.get(name, ())) for name in ("drifted", "error_alarms", "set_aside")}
     return Evidence(**{**document, **lists})
+
+
+def set_aside_words(evidence: Evidence | None) -> tuple[str, ...]:
+    """A sentence for each batch that a check set aside."""
+    return tuple(
+        f"Batch {entry['batch']} is set aside, its rows are not measured: {entry['cause']} "
+        "Undo it, mend its rows and store them again."
+        for entry in (evidence.set_aside if evidence else ())
+    )
 
 
 def cycles(ws: Workspace, project_id: int, *, limit: int = 50, offset: int = 0) -> tuple[list[CycleReport], int]:
@@ -413,6 +422,10 @@ def overview(ws: Workspace, project: ProjectInfo, now: datetime) -> Overview:
         )
     if last is not None and last.status == "failed":
         needs.append(Need(kind="failed", text="The last check failed", detail=last.error or "", page="automation"))
+    if last is not None and last.evidence is not None and last.evidence.set_aside:
+        numbers = ", ".join(str(entry["batch"]) for entry in last.evidence.set_aside)
+        detail = " ".join(set_aside_words(last.evidence))
+        needs.append(Need(kind="set_aside", text=f"Set aside: batch {numbers}", detail=detail, page="data"))
     if project.paused:
         needs.append(
             Need(

@@ -1,6 +1,7 @@
 """Messages to people: written to an outbox with the cycle's own transaction, sent later, retried, never lost.
 
-What is news: a promotion, a rollback, a score below the threshold that no retrain mended, a failed cycle. A
+What is news: a promotion, a rollback, a score below the threshold that no retrain mended, a failed cycle, a
+batch that could not be scored. A
 refresh or a quiet check is an audit row and no message. A failed delivery never fails a cycle.
 """
 
@@ -14,6 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.records import CycleReport
+from core.services.monitoring import set_aside_words
 from core.storage.tables import Notice
 from core.storage.workspace import Workspace
 
@@ -63,6 +65,16 @@ def channels(ws: Workspace) -> dict[str, Notifier]:
 
 def message_of(project: str, report: CycleReport) -> tuple[str, str, int] | None:
     """Title, text and colour of what is news in a cycle; None when nothing is."""
+    news, aside = _news_of(project, report), "\n".join(set_aside_words(report.evidence))
+    if not aside:
+        return news
+    if news is None:
+        return f"{project}: rows set aside", aside, AMBER
+    return news[0], f"{news[1]}\n{aside}", news[2]
+
+
+def _news_of(project: str, report: CycleReport) -> tuple[str, str, int] | None:
+    """What the check itself came to."""
     verdict = report.verdict.reason if report.verdict else ""
     if report.status == "failed":
         return f"{project}: a check failed", report.error or "The reason is in the log.", RED

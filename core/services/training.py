@@ -61,7 +61,7 @@ def import_challenger(
     """
     schema = _schema_of(project)
     data = sandbox.read_skops(path, ws.settings.max_upload_bytes)
-    X, y, _ = history.History(ws, project.id, schema).newest(CHECK_ROWS)
+    X, y, _ = history.History(ws, project.id, schema).newest(CHECK_ROWS, measured=True)
     if not len(y):
         raise NotEnoughRows("The check of an imported model", needed=1, found=0)
     X = X[list(schema.names)].reset_index(drop=True)
@@ -197,7 +197,7 @@ def _unseen_rows(
     frames: list[Any] = []
     labels: list[Any] = []
     found = 0
-    for batch in reader.batches:
+    for batch in reader.measured:
         if found >= COMPARE_ROWS or (since is not None and batch.last_at <= since):
             break
         if batch.id in learnt:

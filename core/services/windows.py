@@ -85,7 +85,7 @@ def rows_of(
     frames: list[pd.DataFrame] = []
     labels: list[np.ndarray] = []
     found = 0
-    for batch in reader.batches:
+    for batch in reader.measured:
         if batch.id in batch_ids and found < n:
             frame, y = reader.frame(batch, last=n - found)
             frames.append(frame)
@@ -128,8 +128,8 @@ def reference_and_current(
             .limit(1)
         )
     if current_ids is None:
-        newest = {reader.batches[0].id} if reader.batches else set()
-        current_ids = {b.id for b in reader.batches} & set(checked or ()) or newest
+        newest = {reader.measured[0].id} if reader.measured else set()
+        current_ids = {b.id for b in reader.measured} & set(checked or ()) or newest
     reference = rows_of(
         reader,
         learnt - current_ids or learnt,

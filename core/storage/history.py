@@ -66,6 +66,11 @@ def is_labelled(y: np.ndarray, task: str) -> np.ndarray:
     return ~np.isnan(y) if task == "regression" else np.array([v is not None for v in y], dtype=bool)
 
 
+def is_set_aside(batch: Batch) -> bool:
+    """Whether a champion could not answer the batch's rows: they are stored, and neither measured nor learnt from."""
+    return batch.scores_path is None and batch.scored_by is not None
+
+
 class History:
     """Reads of one project's rows; late labels are looked up once and kept for the reader's life."""
 
@@ -76,6 +81,7 @@ class History:
         with ws.database.read() as session:
             self.batches = queries.stored_batches(session, project_id)
             self._late = queries.labels_by_row(session, project_id) if queries.has_labels(session, project_id) else {}
+        self.measured = [b for b in self.batches if not is_set_aside(b)]
 
     @property
     def has_late_labels(self) -> bool:
@@ -110,13 +116,14 @@ class History:
         return read_scores(self._ws, batch.scores_path, last=last)
 
     def newest(
-        self, n: int | None, *, labelled: bool = True, features: Sequence[str] | None = None
+        self, n: int | None, *, labelled: bool = True, features: Sequence[str] | None = None, measured: bool = False
     ) -> tuple[pd.DataFrame, np.ndarray, list[int]]:
         """The newest n rows in stream order, their labels, and the batches they came from; the index holds row keys.
 
         Args:
             n: None = all.
             labelled: only rows whose label is known.
+            measured: only of batches that are not set aside.
         """
         import numpy as np
         import pandas as pd
@@ -125,7 +132,7 @@ class History:
         labels: list[np.ndarray] = []
         used: list[int] = []
         found = 0
-        for batch in self.batches:
+        for batch in self.measured if measured else self.batches:
             if n is not None and found >= n:
                 break
             if labelled and batch.labelled == 0 and not self._late:

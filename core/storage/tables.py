@@ -131,7 +131,9 @@ class Batch(Base):
     # Predictions made before the labels were known: one more Parquet file, row for row.
     scores_path: Mapped[str | None] = mapped_column(Text)
     scores_sha256: Mapped[str | None] = mapped_column(String(64))
-    scored_by: Mapped[int | None]  # model version; None when the log's rows came from several
+    # Model version; None when the log's rows came from several. Without scores_path: this version could not answer the
+    # rows, and the batch is set aside.
+    scored_by: Mapped[int | None]
     ids_from_user: Mapped[bool] = mapped_column(default=False)
 
 
