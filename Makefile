@@ -5,15 +5,22 @@ PY := $(VENV)/bin/python
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PIP := $(PY) -m pip --disable-pip-version-check --no-input
+# Tests run in so many processes; a file's tests stay together, and so do those that start the program's processes.
+WORKERS ?= 2
+PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# The folders and files of `make quick`: no browser, no page, no server.
+QUICK := $(addprefix tests/,data drift learning performance plots services storage) $(filter-out %_scheduler.py,$(wildcard tests/test_*.py))
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check soak clean
+.PHONY: help install run quick test check soak clean
 
 help:
 	@echo 'make install   environment in ./.venv'
 	@echo 'make run       app, API and scheduler in the foreground; Ctrl-C ends them'
-	@echo 'make test      all tests        make check   format, lint, types, layers, schemas'
+	@echo 'make quick     the tests that need no browser and no server, under a minute: before every commit'
+	@echo 'make test      all tests, in two processes (WORKERS=4: in four)'
+	@echo 'make check     format, lint, types, layers, schemas'
 	@echo 'make soak      the long campaigns at full counts, resumable'
 
 install: $(VENV)/.installed
@@ -32,9 +39,12 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 run: $(VENV)/.installed
 	@$(PY) -m core.jobs.runner
 
+quick: $(VENV)/.installed-dev
+	@$(PY) -m pytest -q $(PARALLEL) -m 'not slow and not campaign' $(or $(TESTS),$(QUICK))
+
 test: $(VENV)/.installed-dev
 	@$(PY) tests/browser.py
-	@$(PY) -m pytest -q $(TESTS)
+	@$(PY) -m pytest -q $(PARALLEL) $(TESTS)
 
 soak: $(VENV)/.installed-dev
 	@CONTINUAL_SOAK=1 $(PY) -m pytest -q -s -m campaign --timeout=0 $(TESTS)

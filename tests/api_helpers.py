@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import uvicorn
+from patience import limit
 
 from core.http.connection import Connection
 from core.services import auth
@@ -70,7 +71,7 @@ def serving() -> Iterator[httpx.Client]:
         time.sleep(0.005)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=limit(60), trust_env=False) as client:
             yield client
     finally:
         server.should_exit = True

@@ -6,6 +6,7 @@ first import, every test runs in its own folder, and `CONTINUAL_HOME` lies in it
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import socket
@@ -15,8 +16,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+import pytest_timeout
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
@@ -44,6 +47,7 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["CONTINUAL_HOME"] = str(Path(tempfile.mkdtemp(prefix="continual-tests-")) / "home")
 
 from browser import find_chromium  # noqa: E402
+from patience import limit  # noqa: E402
 
 from core.settings import Settings, get_settings  # noqa: E402
 from core.storage.engine import migrate  # noqa: E402
@@ -54,6 +58,36 @@ hypothesis_settings.register_profile(
     "repeatable", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 hypothesis_settings.load_profile("repeatable")
+
+
+# Folders and files whose tests start the program's own processes: one after another on one worker, and first, for
+# they wait more than they compute.
+PROCESSES = tuple(f"tests/{name}" for name in ("end_to_end/", "api/test_processes.py", "jobs/", "test_scheduler.py"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that start processes come first."""
+    items.sort(key=lambda item: not item.nodeid.startswith(PROCESSES))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Each file's tests stay on one worker, so that what a file shares is made once; so do those that start processes."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "processes" if nodeid.startswith(PROCESSES) else str(super()._split_scope(nodeid))
+
+    return Scheduling(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_timeout_set_timer(item: pytest.Item, settings: pytest_timeout.Settings) -> bool:
+    """The time that a test may take is that of a quiet machine, times how busy this one is."""
+    return pytest_timeout.pytest_timeout_set_timer(item, settings._replace(timeout=limit(settings.timeout)))
 
 
 def pytest_sessionfinish() -> None:
@@ -101,6 +135,28 @@ def ws(settings: Settings, migrated_database: Path) -> Iterator[Workspace]:
     workspace = open_workspace(settings)
     yield workspace
     workspace.database.dispose()
+
+
+@pytest.fixture(scope="session")
+def fill(
+    tmp_path_factory: pytest.TempPathFactory, migrated_database: Path
+) -> Callable[[Workspace, Callable[[Workspace, datetime], object], datetime], None]:
+    """Fills an empty workspace as a function does; the function runs once, and its state folder is copied for each test."""
+    made: dict[Callable[[Workspace, datetime], object], Path] = {}
+
+    def _fill(ws: Workspace, how: Callable[[Workspace, datetime], object], now: datetime) -> None:
+        if how not in made:
+            home = tmp_path_factory.mktemp("filled") / "home"
+            home.mkdir()
+            shutil.copy(migrated_database, home / "continual.db")
+            once = open_workspace(Settings(CONTINUAL_HOME=home))
+            how(once, now)
+            once.database.dispose()
+            made[how] = home
+        ws.database.dispose()
+        shutil.copytree(made[how], ws.settings.home_path, dirs_exist_ok=True)
+
+    return _fill
 
 
 @pytest.fixture
@@ -155,16 +211,23 @@ def campaign() -> Campaign:
 
 @pytest.fixture
 def free_port() -> Callable[[], int]:
-    """Gives another free TCP port at each call."""
-    given: set[int] = set()
+    """Gives another free TCP port at each call.
 
-    def _port() -> int:
-        while True:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                port: int = probe.getsockname()[1]
-            if port not in given:
-                given.add(port)
-                return port
+    They lie below those that the system hands out, so no connection takes one before its server has started, and each
+    process that runs tests begins elsewhere.
+    """
+    return lambda: next(_PORTS)
 
-    return _port
+
+def _free_ports() -> Iterator[int]:
+    for number in itertools.count(os.getpid() * 61):
+        port = 12_000 + number % 20_000
+        with socket.socket() as probe:
+            try:
+                probe.bind(("0.0.0.0", port))
+            except OSError:
+                continue
+        yield port
+
+
+_PORTS = _free_ports()

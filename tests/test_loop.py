@@ -98,6 +98,7 @@ def test_a_new_batch_is_predicted_before_it_is_learnt_from(
     assert (point.n, point.rows_seen) == (BATCH, 400 + BATCH)
 
 
+@pytest.mark.slow
 def test_a_changed_concept_is_found_answered_and_told(
     ws: Workspace, project: ProjectInfo, now: datetime, send: Callable[..., ingest.IngestReport]
 ) -> None:
@@ -291,6 +292,7 @@ def test_two_state_folders_in_one_process_keep_their_learners_apart(
     other.database.dispose()
 
 
+@pytest.mark.slow
 def test_the_drift_of_residuals_tells_a_changed_concept_where_features_do_not(ws: Workspace, now: datetime) -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.normal(size=(900, 2)), columns=["a", "b"])

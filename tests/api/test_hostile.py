@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from api_helpers import ADMIN, ROW, arrow, npy, token
+from patience import limit
 
 from core.errors import StorageError, TooLarge
 from core.http import bodies, problems, storing
@@ -408,7 +409,7 @@ def test_rows_and_fields_that_do_not_fit_are_422_with_place_and_the_nearest_name
 def test_two_gigabytes_announced_are_413_before_anything_is_read(shared: httpx.Client, path: str) -> None:
     kind = "text/csv" if path in TABLE_ROUTES else "application/json"
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {ADMIN['Authorization']}\r\nContent-Type: {kind}\r\n"
-    with socket.create_connection((shared.base_url.host, shared.base_url.port), timeout=10) as raw:
+    with socket.create_connection((shared.base_url.host, shared.base_url.port), timeout=limit(10)) as raw:
         raw.sendall(f"{head}Content-Length: {2 * 1024**3}\r\n\r\n".encode())
         said = raw.recv(4000)
     assert said.startswith(b"HTTP/1.1 413 ")
@@ -452,7 +453,7 @@ def test_too_many_rows_or_labels_are_413(shared: httpx.Client) -> None:
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_read(shared: httpx.Client) -> None:
     head = f"POST /predict HTTP/1.1\r\nHost: x\r\nAuthorization: {ADMIN['Authorization']}\r\n"
-    with socket.create_connection((shared.base_url.host, shared.base_url.port), timeout=10) as raw:
+    with socket.create_connection((shared.base_url.host, shared.base_url.port), timeout=limit(10)) as raw:
         raw.sendall(f"{head}Content-Length: 99999999999\r\n\r\n".encode())
         said = raw.recv(4000)
     assert said.startswith(b"HTTP/1.1 413 ")

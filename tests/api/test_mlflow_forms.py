@@ -204,7 +204,7 @@ def _anything(rng: random.Random, depth: int = 0) -> Any:
 
 def test_any_document_is_rows_or_refused() -> None:
     rng = random.Random(3)
-    refused, taken, began = 0, 0, time.perf_counter()
+    refused, taken, began = 0, 0, time.process_time()
     for _ in range(2_000):
         form = rng.choice(["dataframe_split", "dataframe_records", "instances", "inputs"])
         content = {"columns": _anything(rng, 1), "data": _anything(rng, 1)} if rng.random() < 0.3 else _anything(rng)
@@ -215,7 +215,7 @@ def test_any_document_is_rows_or_refused() -> None:
         else:
             taken += 1
             assert all(isinstance(row, dict) for row in rows)
-    assert time.perf_counter() - began < 20
+    assert time.process_time() - began < 20
     assert taken > 100
     assert refused > 100
 
@@ -223,7 +223,7 @@ def test_any_document_is_rows_or_refused() -> None:
 def test_damaged_csv_raises_nothing_but_our_errors() -> None:
     rng = random.Random(5)
     body = FRAME.to_csv(index=False).encode()
-    refusals, taken, began = [], 0, time.perf_counter()
+    refusals, taken, began = [], 0, time.process_time()
     for _ in range(400):
         damaged = bytearray(body)
         for _ in range(rng.randint(1, 4)):
@@ -239,7 +239,7 @@ def test_damaged_csv_raises_nothing_but_our_errors() -> None:
         else:
             taken += 1
             assert len({tuple(row) for row in rows}) <= 1
-    assert time.perf_counter() - began < 20
+    assert time.process_time() - began < 20
     assert taken
     assert refusals
     assert max(map(len, refusals)) < 2_000

@@ -459,7 +459,7 @@ def test_damaged_requests_raise_nothing_but_our_errors_and_quickly() -> None:
         b"\xff\xff\xff\xff",
         b"[[1]]",
     ]
-    refusals, taken, began = [], 0, time.perf_counter()
+    refusals, taken, began = [], 0, time.process_time()
     for _ in range(400):
         body, length, schema = rng.choice(bodies)
         damaged = bytearray(body)
@@ -475,7 +475,7 @@ def test_damaged_requests_raise_nothing_but_our_errors_and_quickly() -> None:
         else:
             taken += 1
             assert all(len(column) == request.rows for column in request.columns.values())
-    assert time.perf_counter() - began < 20
+    assert time.process_time() - began < 20
     assert taken
     assert refusals
     assert max(map(len, refusals)) < 2_000

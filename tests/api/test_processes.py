@@ -11,7 +11,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import httpx
 import orjson
 import pytest
 from api_helpers import ADMIN, KEY, ROW, npy
+from patience import limit, until
 
 CONNECTIONS = 32
 
@@ -56,14 +56,16 @@ class Nursery:
         self.process.stdin.write(f"{port}\n")
         self.process.stdin.flush()
         child, address = int(self.process.stdout.readline()), f"http://127.0.0.1:{port}"
-        give_up = time.monotonic() + 60
-        while time.monotonic() < give_up:
-            try:
-                if httpx.get(f"{address}/health/ready", trust_env=False).status_code == 200:
-                    return child, address
-            except httpx.TransportError:
-                time.sleep(0.02)
-        raise AssertionError("the API did not get ready")
+        until("the API to get ready", lambda: _is_ready(address), seconds=60)
+        return child, address
+
+
+def _is_ready(address: str) -> bool:
+    try:
+        answer = httpx.get(f"{address}/health/ready", trust_env=False, timeout=limit(5))
+    except httpx.TransportError:
+        return False
+    return answer.status_code == 200
 
 
 @pytest.fixture
@@ -113,7 +115,7 @@ def _some_request(number: int, key: str) -> Asked:
 
 
 def _ask_until_it_dies(address: str, asked: dict[str, Asked], first: int) -> None:
-    with httpx.Client(base_url=address, headers=ADMIN, trust_env=False, timeout=30) as client:
+    with httpx.Client(base_url=address, headers=ADMIN, trust_env=False, timeout=limit(30)) as client:
         for number in itertools.count(first):
             key = secrets.token_hex(8)
             request = asked[key] = _some_request(number, key)
@@ -125,11 +127,17 @@ def _ask_until_it_dies(address: str, asked: dict[str, Asked], first: int) -> Non
             request.answer = answer.content
 
 
+def _answered(asked: dict[str, Asked]) -> int:
+    return sum(request.answer is not None for request in list(asked.values()))
+
+
 def _logged(address: str) -> list[str]:
     found: list[str] = []
     cursor: str | None = ""
     while cursor is not None:
-        page = httpx.get(f"{address}/predictions?limit=10000&cursor={cursor}", headers=ADMIN, trust_env=False).json()
+        page = httpx.get(
+            f"{address}/predictions?limit=10000&cursor={cursor}", headers=ADMIN, trust_env=False, timeout=limit(30)
+        ).json()
         found += [p["prediction_id"] for p in page["predictions"]]
         cursor = page["next_cursor"]
     return found
@@ -155,9 +163,8 @@ def test_nothing_acknowledged_is_lost_at_kill_9_and_nothing_asked_again_is_there
         ]
         for thread in asking:
             thread.start()
-        while sum(r.answer is not None for r in list(asked.values())) < CONNECTIONS:
-            time.sleep(0.01)
-        time.sleep(0.2 + 0.1 * (number % 4))
+        enough = CONNECTIONS * (2 + number % 4)  # each round is killed at another point
+        until("answers", lambda asked=asked, enough=enough: _answered(asked) >= enough, every=0.01)
         os.kill(child, signal.SIGKILL)
         for thread in asking:
             thread.join()
@@ -166,7 +173,7 @@ def test_nothing_acknowledged_is_lost_at_kill_9_and_nothing_asked_again_is_there
         known = _logged(address)
         assert len(known) == len(set(known))
         assert _answered_ids(asked) <= set(known)
-        with httpx.Client(base_url=address, headers=ADMIN, trust_env=False, timeout=60) as client:
+        with httpx.Client(base_url=address, headers=ADMIN, trust_env=False, timeout=limit(60)) as client:
             for key, request in asked.items():
                 again = request.send(client, key)
                 assert again.status_code == 200, again.text
@@ -194,19 +201,15 @@ def _labels(home: Path) -> int:
 
 def test_retrain_without_a_scheduler_and_a_clean_end(nursery: Nursery) -> None:
     child, address = nursery.start()
-    with httpx.Client(base_url=address, headers=ADMIN, trust_env=False, timeout=60) as client:
+    with httpx.Client(base_url=address, headers=ADMIN, trust_env=False, timeout=limit(60)) as client:
         assert client.post("/generate", json={"rows": 100}).status_code == 200
         forced = client.post("/retrain", json={"force": True})
         assert forced.status_code in (200, 202), forced.text
         job = forced.json()["job"]
-        give_up = time.monotonic() + 60
-        while client.get(f"/jobs/{job}").json()["status"] in ("queued", "running") and time.monotonic() < give_up:
-            time.sleep(0.2)
+        running = ("queued", "running")
+        until("the job to end", lambda: client.get(f"/jobs/{job}").json()["status"] not in running, seconds=60)
         result = client.get(f"/jobs/{job}/result").json()
         assert (result["decision"], result["cycle"]) == ("retrain", 2)
         assert 'continual_cycles_total{project="default"' in client.get("/metrics").text
         os.kill(child, signal.SIGTERM)
-        give_up = time.monotonic() + 10
-        while Path(f"/proc/{child}").exists() and time.monotonic() < give_up:
-            time.sleep(0.05)
-        assert not Path(f"/proc/{child}").exists()
+        until("the API to end", lambda: not Path(f"/proc/{child}").exists(), seconds=10)

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from api_helpers import ADMIN, ROW, npy, token
+from patience import limit
 from sqlalchemy import func, select
 
 from core.storage.tables import Batch, Job, KeptAnswer, Label, Prediction
@@ -57,8 +58,8 @@ def test_the_second_gets_the_answer_of_the_first_and_stores_nothing(
 
 
 def test_a_cycle_asked_for_twice_is_one_job(client: httpx.Client, state: Workspace) -> None:
-    first = client.post("/retrain", json={}, headers=keyed("cycle"), timeout=60).json()
-    again = client.post("/retrain", json={}, headers=keyed("cycle"), timeout=60).json()
+    first = client.post("/retrain", json={}, headers=keyed("cycle"), timeout=limit(60)).json()
+    again = client.post("/retrain", json={}, headers=keyed("cycle"), timeout=limit(60)).json()
     assert first["job"] == again["job"]
     assert count(state, Job) == 1
 
@@ -101,7 +102,7 @@ def test_labels_at_once_under_one_key_are_stored_once(client: httpx.Client, stat
     body = {"labels": [{"row_id": f"r{i}", "label": i % 2} for i in range(20)]}
 
     async def _all() -> list[int]:
-        async with httpx.AsyncClient(base_url=client.base_url, timeout=60) as some:
+        async with httpx.AsyncClient(base_url=client.base_url, timeout=limit(60)) as some:
             answers = await asyncio.gather(*(some.post("/labels", json=body, headers=keyed("l")) for _ in range(8)))
             return [a.status_code for a in answers]
 

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from api_helpers import ADMIN, KEY, ROW, arrow, npy, serving, token
+from patience import limit
 
 from core.services import auth, jobs, monitoring, projects
 from core.settings import ROOT, get_settings
@@ -346,7 +347,9 @@ def test_a_large_batch_becomes_a_job(
     assert client.get(f"/jobs/{job}", headers=ADMIN).json()["status"] == "queued"
     assert client.get(f"/jobs/{job}/result", headers=ADMIN).status_code == 202
     broken = client.post("/batches", content="nonsense, and no table\n", headers=csv_type).json()["job"]
-    subprocess.run([sys.executable, "-m", "core.jobs.worker", "--once"], check=True, capture_output=True, timeout=60)
+    subprocess.run(
+        [sys.executable, "-m", "core.jobs.worker", "--once"], check=True, capture_output=True, timeout=limit(60)
+    )
     result = client.get(f"/jobs/{job}/result", headers=ADMIN)
     assert result.status_code == 200
     assert result.json()["rows"] == 2

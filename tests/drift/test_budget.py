@@ -42,6 +42,7 @@ def test_demo_the_gate_of_a_wandering_feature_is_raised_most() -> None:
     assert gates["site"] > gates["steady"] > 0.02
 
 
+@pytest.mark.slow
 def test_the_budget_is_kept_where_the_plain_gate_breaks_it() -> None:
     rng = np.random.default_rng(1)
     alarms = plain = 0

@@ -106,6 +106,7 @@ def test_tails_without_scipy_are_scipys() -> None:
         np.testing.assert_allclose(ours, special.chdtrc(df, at), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_thousand_batches_take_far_less_than_a_second() -> None:
     names = [f"x{i}" for i in range(20)]
     schema = FeatureSchema(task="binary", target="y", features=tuple(Feature(name=n, kind="numeric") for n in names))

@@ -148,6 +148,7 @@ def numeric(features: int) -> FeatureSchema:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("features", "seeds"), [(2, 12), (30, 3)])
 def test_a_new_correlation_is_found_among_5000_rows(features: int, seeds: int) -> None:
     for seed in range(seeds):

@@ -195,6 +195,7 @@ def test_an_effect_next_to_the_gate_does_not_read_as_the_gate() -> None:
 # --- over all features --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_family_of_features_alarms_no_more_often_than_alpha() -> None:
     rng = np.random.default_rng(9)
     kinds: dict[str, FeatureKind] = {**{f"n{i}": "numeric" for i in range(8)}, "c0": "categorical", "c1": "categorical"}

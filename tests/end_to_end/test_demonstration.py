@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from patience import limit, until
 from playwright.sync_api import Page, expect, sync_playwright
 
 from core.learning.policy import POLICIES
@@ -20,7 +20,7 @@ from core.storage.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "walk-the-demonstration-7"
-SHOWN_MS = 60_000
+SHOWN_MS = 1_000 * limit(60)
 PROMOTED_S = 150.0
 FLAGS = [
     "--no-sandbox",
@@ -48,25 +48,25 @@ def address(ws: Workspace, free_port: Callable[[], int], monkeypatch: pytest.Mon
     ]
     try:
         url = f"http://localhost:{port}"
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                with urllib.request.urlopen(f"{url}/_stcore/health", timeout=2) as answer:
-                    if answer.read() == b"ok":
-                        break
-            except OSError:
-                assert time.monotonic() < deadline, "the app did not start"
-                time.sleep(0.2)
+        until("the app to start", lambda: _is_up(url), seconds=60, every=0.1)
         yield url
     finally:
         children = [child for p in started for child in psutil.Process(p.pid).children(recursive=True)]
         for process in started:
             process.terminate()
         for process in started:
-            process.wait(timeout=15)
-        _, left = psutil.wait_procs(children, timeout=15)
+            process.wait(timeout=limit(15))
+        _, left = psutil.wait_procs(children, timeout=limit(15))
         for child in left:
             child.kill()
+
+
+def _is_up(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/_stcore/health", timeout=limit(2)) as answer:
+            return bool(answer.read() == b"ok")
+    except OSError:
+        return False
 
 
 @pytest.fixture
@@ -109,14 +109,14 @@ def test_a_stranger_sees_a_champion_decay_and_a_challenger_win(ws: Workspace, ad
     expect(page.get_by_role("heading", name="Live")).to_be_visible(timeout=SHOWN_MS)
     page.get_by_text("Fast", exact=True).click(timeout=SHOWN_MS)
     project = projects.get_project(ws, "insects")
-    deadline = time.monotonic() + PROMOTED_S
-    while not monitoring.promotions(ws, project.id):  # the first model aside
-        assert time.monotonic() < deadline, "no challenger was promoted"
-        time.sleep(0.5)
+    # The first model aside.
+    until("a promotion", lambda: monitoring.promotions(ws, project.id), seconds=PROMOTED_S, every=0.2)
     version = projects.get_project(ws, "insects").champion
-    while version not in {point.model_version for point in monitoring.performance_history(ws, project.id)}:
-        assert time.monotonic() < deadline, "what was promoted was never measured"
-        time.sleep(0.5)
+
+    def is_measured() -> bool:
+        return version in {point.model_version for point in monitoring.performance_history(ws, project.id)}
+
+    until("a measurement of what was promoted", is_measured, seconds=PROMOTED_S, every=0.2)
     expect(page.get_by_text(f"v{version}").first).to_be_visible(timeout=SHOWN_MS)
     expect(page.get_by_test_id("stPlotlyChart").locator(".main-svg").first).to_be_visible(timeout=SHOWN_MS)
     page.get_by_role("button", name="Pause").click()

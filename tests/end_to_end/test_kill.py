@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from patience import limit
 
 from core import loop
 from core.learning.policy import policy_named
@@ -28,7 +30,7 @@ def run(*arguments: str, wait: bool = True) -> Any:
     command = [sys.executable, "-m", "core.cli", *arguments, "--json"]
     if not wait:
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ.copy())
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=limit(120), check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)
 
@@ -56,8 +58,8 @@ def project(ws: Workspace, now: datetime, tmp_path: Path, monkeypatch: pytest.Mo
 
 def kill_somewhere(process: subprocess.Popen[bytes], after: float) -> bool:
     """Kill a process after so many seconds; False when it had ended by itself."""
-    time.sleep(after)
-    if process.poll() is not None:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(after)
         return False
     process.send_signal(signal.SIGKILL)
     process.wait()

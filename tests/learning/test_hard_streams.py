@@ -34,6 +34,7 @@ def of(report: ReplayReport, frame: pd.DataFrame, part: slice) -> float:
     return value
 
 
+@pytest.mark.slow
 def test_a_class_that_first_appears_at_batch_forty_is_learnt() -> None:
     frame = rows(3_000, classes=3)
     late = frame["y"].eq("fly") & (np.arange(len(frame)) < 2_200)
@@ -52,6 +53,7 @@ def test_a_class_that_vanishes_takes_nothing_along() -> None:
     assert of(report, frame, slice(900, None)) > 0.85
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [300, 1_000])
 def test_batches_of_one_class_are_gone_through(start: int) -> None:
     frame = rows(1_500)
@@ -61,6 +63,7 @@ def test_batches_of_one_class_are_gone_through(start: int) -> None:
     assert of(report, frame, slice(start + 200, None)) > 0.8
 
 
+@pytest.mark.slow
 def test_one_class_at_first_and_constant_or_empty_features() -> None:
     frame = rows(1_200)
     frame.loc[:399, "y"] = "ant"
@@ -100,6 +103,7 @@ def test_a_stream_without_labels_after_the_warm_up_keeps_its_model_and_says_so()
     assert report.scores["accuracy"] is not None and report.scores["accuracy"] > 0.8
 
 
+@pytest.mark.slow
 def test_labels_that_contradict_each_other_end_nothing() -> None:
     frame = pd.DataFrame(
         {"a": np.ones(900), "b": np.zeros(900), "y": np.random.default_rng(0).choice(["no", "yes"], 900)}
@@ -112,6 +116,7 @@ def test_labels_that_contradict_each_other_end_nothing() -> None:
     assert replay(same, "y", policy=LIGHT, **CUT).rows_scored == 1_600
 
 
+@pytest.mark.slow
 def test_a_stationary_stream_promotes_hardly_ever_and_loses_nothing() -> None:
     frame = rows(12_000, seed=5)
     flip = np.random.default_rng(1).random(len(frame)) < 0.1
@@ -124,6 +129,7 @@ def test_a_stationary_stream_promotes_hardly_ever_and_loses_nothing() -> None:
     assert report.scores["kappa"] >= fixed.scores["kappa"] - 0.01
 
 
+@pytest.mark.slow
 def test_rows_shuffled_inside_their_batch_are_answered_as_well() -> None:
     frame = rows(3_000, seed=2, classes=3)
     frame.loc[1_500:, "y"] = frame.loc[1_500:, "y"].map({"ant": "fly", "bee": "bee", "fly": "ant"})

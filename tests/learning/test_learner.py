@@ -71,6 +71,7 @@ def test_same_rows_and_seed_give_the_same_steps_and_the_evidence_the_same_decisi
     assert runs[0] == runs[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_the_state_survives_json_and_skops_exactly(task, driver, rows_of) -> None:
     loop = driver(task)
@@ -226,6 +227,7 @@ def test_a_candidate_that_cannot_be_fitted_drops_out_and_the_race_goes_on(driver
     assert step.outcome == "promoted" and dropped
 
 
+@pytest.mark.slow
 def test_fits_are_saved_up_and_never_overspent(driver, rows_of) -> None:
     loop = driver("binary", new_labels=100, min_rows=50, min_new_share=0.5)
     loop.feed(*rows_of("binary", 300))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from patience import limit
 from scorer_cases import CLASSES, FITTING, KINDS, columns_for, rows_of, schema_of, scorer_of, target_for, trained
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
@@ -235,7 +236,7 @@ def test_an_artefact_answers_without_the_libraries_that_trained_it(
     path = tmp_path / "scorer.cml"
     path.write_bytes(export(model, schema, frame_of(columns, schema)))
     done = subprocess.run(
-        [sys.executable, "-c", _ASK, str(path)], capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, "-c", _ASK, str(path)], capture_output=True, text=True, timeout=limit(120), check=True
     )
     told = json.loads(done.stdout)
     assert told["loaded"] == loaded and told["rows"] == 24 and told["apart"] <= 1e-12

@@ -13,6 +13,7 @@ import os
 import sys
 from typing import Any
 
+from patience import limit
 from streamlit.testing.v1 import AppTest
 
 from core import ui  # noqa: F401  the forks share what every page imports
@@ -22,7 +23,7 @@ HEAVY = ("sklearn", "mlflow", "scipy")
 
 def shown(file: str, person: str | None) -> dict[str, Any]:
     """What stands on the page, and which heavy libraries it has loaded."""
-    at = AppTest.from_file(file, default_timeout=60)
+    at = AppTest.from_file(file, default_timeout=limit(60))
     if person:
         at.session_state["username"] = person
     at.run()

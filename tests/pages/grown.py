@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import streamlit as st
+from patience import limit
 from streamlit.testing.v1 import AppTest
 
 from core import loop
@@ -91,7 +92,7 @@ def _work_here(ws: Workspace) -> None:
 
 def open_page(page: str, person: str = "ada", **query: str) -> AppTest:
     """A page as a person sees it, signed in, with its address."""
-    at = AppTest.from_file(str(ROOT / "Home.py"), default_timeout=60)
+    at = AppTest.from_file(str(ROOT / "Home.py"), default_timeout=limit(60))
     at.session_state["username"] = f"{person}@1"
     at.switch_page(f"pages/{page}.py")
     for name, value in query.items():

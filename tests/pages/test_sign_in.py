@@ -15,6 +15,7 @@ from typing import Any
 import jwt
 import pytest
 import streamlit as st
+from patience import limit
 from streamlit.runtime.context import ContextProxy
 from streamlit.testing.v1 import AppTest
 
@@ -47,7 +48,7 @@ def in_fresh_processes(home: Path, *arguments: str) -> dict[str, Any]:
         env={**os.environ, "CONTINUAL_HOME": str(home), "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=limit(150),
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
@@ -95,7 +96,7 @@ def sign_in(at: AppTest, name: str, password: str) -> AppTest:
 
 
 def visit() -> AppTest:
-    return AppTest.from_file(HOME, default_timeout=60).run()
+    return AppTest.from_file(HOME, default_timeout=limit(60)).run()
 
 
 def is_closed(at: AppTest) -> bool:
@@ -177,7 +178,7 @@ def test_a_page_above_the_role_is_refused_with_nothing_on_it(grown: Workspace, p
 
 
 def visit_as(person: str) -> AppTest:
-    at = AppTest.from_file(HOME, default_timeout=60)
+    at = AppTest.from_file(HOME, default_timeout=limit(60))
     at.session_state["username"] = f"{person}@1"
     at.run()
     assert not is_closed(at)

@@ -99,6 +99,7 @@ def test_demo_an_estimate_and_its_grade() -> None:
     assert trust.trusted and trust.n_chunks == 1 and "agree" in trust.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", METRICS)
 def test_the_band_covers_the_truth_and_grades_hold_under_covariate_shift(task: str) -> None:
     model, estimator = fitted(task)

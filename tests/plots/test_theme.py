@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patience import limit
 
 from core.plots.theme import DARK, LIGHT, Label, Palette, mixed, palette, place, plain, scale, thin, tint
 
@@ -95,5 +96,5 @@ def test_a_label_goes_where_the_line_is_not() -> None:
 
 def test_the_charts_come_without_heavy_imports() -> None:
     code = "import sys, core.plots; print([m for m in ('sklearn', 'scipy', 'mlflow', 'streamlit', 'pandas') if m in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=limit(60))
     assert found.stdout.strip() == "[]"

@@ -58,6 +58,7 @@ def lived(ws: Workspace, now: datetime, task: Task, **changes: object) -> Projec
     return projects.project_by_id(ws, made.id)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["binary", "regression"])
 def test_the_same_policy_over_a_lived_history_decides_as_the_live_cycles_did(
     task: Task, ws: Workspace, now: datetime
@@ -77,6 +78,7 @@ def test_the_same_policy_over_a_lived_history_decides_as_the_live_cycles_did(
     assert report.rows_scored == 8 * BATCH
 
 
+@pytest.mark.slow
 def test_policies_stand_side_by_side_with_never_retraining(ws: Workspace, now: datetime) -> None:
     project = lived(ws, now, "binary")
     heard: list[str] = []
@@ -94,6 +96,7 @@ def test_policies_stand_side_by_side_with_never_retraining(ws: Workspace, now: d
     assert late["turns"] == 4 and late["rows"] == 4 * BATCH
 
 
+@pytest.mark.slow
 def test_what_cannot_be_compared_says_why(ws: Workspace, now: datetime) -> None:
     empty = projects.create_project(ws, "Empty", source="file", by="test", now=now)
     with pytest.raises(BadInput, match="no data yet"):

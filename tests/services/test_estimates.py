@@ -47,6 +47,7 @@ def grown(ws: Workspace, now: datetime, task: str, batches: int = 4) -> ProjectI
     return projects.project_by_id(ws, made.id)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "metrics"),
     [
@@ -74,6 +75,7 @@ def test_every_task_is_estimated_and_graded(ws: Workspace, now: datetime, task: 
     assert newest.rows_seen == 4 * N
 
 
+@pytest.mark.slow
 def test_the_labels_of_the_estimated_rows_are_not_looked_at(ws: Workspace, now: datetime) -> None:
     """The same rows with other labels give the same estimates."""
     project = grown(ws, now, "binary", batches=3)

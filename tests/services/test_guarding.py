@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
+from patience import limit
 from sqlalchemy import select
 
 from core.data.rows import frame_of
@@ -114,10 +115,11 @@ def test_hits_are_counted_by_day_from_single_rows_and_from_blocks(
     assert guarding.guard_hits(ws, project.id + 1, since=now - timedelta(days=30)) == []
 
 
+@pytest.mark.slow
 def test_the_command_line_shows_and_changes_them(ws: Workspace, project: ProjectInfo) -> None:
     def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "core.cli", "guards", *arguments, "--json"]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=limit(120), check=False)
 
     done = cli("set", "--unseen-category", "override", "--override", "NO", "--range-margin", "0.25")
     assert done.returncode == 0, done.stderr

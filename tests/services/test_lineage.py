@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -25,9 +26,7 @@ def _no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.storage.registry.sync_mlflow_apart", lambda ws, project_id: None)
 
 
-@pytest.fixture
-def project(ws: Workspace, now: datetime) -> ProjectInfo:
-    """Three batches and as many races; the last one turns the concept round."""
+def _live(ws: Workspace, now: datetime) -> None:
     policy = policy_named("balanced", families=("logistic", "neighbours"), new_labels=200)
     made = projects.create_project(ws, "Demo", source="file", by="test", now=now, policy=policy)
     for i, frame in enumerate([stream(1, 400), stream(2), stream(3, flipped=True)]):
@@ -35,7 +34,13 @@ def project(ws: Workspace, now: datetime) -> ProjectInfo:
         info = projects.project_by_id(ws, made.id)
         ingest.ingest_frame(ws, info, frame, origin=f"batch {i + 1}", by="test", now=at, target="y")
         assert loop.run_cycle(ws, made.id, cause="cli", now=at) is not None
-    return projects.project_by_id(ws, made.id)
+
+
+@pytest.fixture
+def project(ws: Workspace, now: datetime, fill: Any) -> ProjectInfo:
+    """Three batches and as many races; the last one turns the concept round."""
+    fill(ws, _live, now)
+    return projects.get_project(ws, "demo")
 
 
 def test_a_version_names_the_batches_it_could_learn_from_and_they_name_it(ws: Workspace, project: ProjectInfo) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from patience import limit
 
 from core.data.packed import pack, unpack
 from core.data.rows import frame_of, rows_to_frame
@@ -234,7 +235,7 @@ def test_a_fresh_process_serves_without_the_libraries_that_trained(
 ) -> None:
     version = promote(family)
     done = subprocess.run(
-        [sys.executable, "-c", _ASK, str(project.id)], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", _ASK, str(project.id)], capture_output=True, text=True, timeout=limit(120), check=False
     )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,9 +38,7 @@ def _no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.storage.registry.sync_mlflow_apart", lambda ws, project_id: None)
 
 
-@pytest.fixture
-def project(ws: Workspace, now: datetime) -> ProjectInfo:
-    """A project whose v1 serves and whose v2 was rejected: it learnt the same rows, and gate superior asks for more."""
+def _live(ws: Workspace, now: datetime) -> None:
     policy = policy_named("balanced", families=("logistic", "neighbours"), gate="superior", triggers=("by_hand",))
     made = projects.create_project(ws, "Demo", source="file", by="test", now=now, policy=policy)
     ingest.ingest_frame(ws, made, stream(1, 400), origin="warm-up", by="test", now=now, target="y")
@@ -49,7 +48,13 @@ def project(ws: Workspace, now: datetime) -> ProjectInfo:
     second = loop.run_cycle(ws, made.id, cause="cli", now=now, force=True)
     assert second is not None
     assert (first.outcome, second.outcome, second.challenger) == ("promoted", "rejected", 2)
-    return projects.project_by_id(ws, made.id)
+
+
+@pytest.fixture
+def project(ws: Workspace, now: datetime, fill: Any) -> ProjectInfo:
+    """A project whose v1 serves and whose v2 was rejected: it learnt the same rows, and gate superior asks for more."""
+    fill(ws, _live, now)
+    return projects.get_project(ws, "demo")
 
 
 @pytest.fixture

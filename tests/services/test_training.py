@@ -210,6 +210,7 @@ def test_a_child_that_never_ends_is_stopped(file: Path, monkeypatch: pytest.Monk
 # --- importing --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_imported_pipeline_is_the_challenger_and_serves_only_when_promoted(
     ws: Workspace, project: ProjectInfo, file: Path, now: datetime, told: list[int]
 ) -> None:

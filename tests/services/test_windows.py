@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,9 +32,7 @@ def rows(i: int, *, moved: bool = False, n: int = 200) -> pd.DataFrame:
     return frame
 
 
-@pytest.fixture
-def project(ws: Workspace, now: datetime) -> ProjectInfo:
-    """Six batches a day apart, the last two of which moved; a champion that learnt from the first."""
+def _live(ws: Workspace, now: datetime) -> None:
     policy = policy_named(
         "balanced", families=("logistic",), new_labels=10_000, triggers=("no_champion", "by_hand"), gate="none"
     )
@@ -43,7 +42,13 @@ def project(ws: Workspace, now: datetime) -> ProjectInfo:
         known = projects.project_by_id(ws, made.id)
         ingest.ingest_frame(ws, known, rows(i, moved=i >= 4), origin=f"{i}.csv", by="test", now=at, target="y")
         loop.run_cycle(ws, made.id, cause="cli", now=at)
-    return projects.project_by_id(ws, made.id)
+
+
+@pytest.fixture
+def project(ws: Workspace, now: datetime, fill: Any) -> ProjectInfo:
+    """Six batches a day apart, the last two of which moved; a champion that learnt from the first."""
+    fill(ws, _live, now)
+    return projects.get_project(ws, "demo")
 
 
 def test_demo_the_course_reads_no_row(ws: Workspace, project: ProjectInfo, monkeypatch: pytest.MonkeyPatch) -> None:

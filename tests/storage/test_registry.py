@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from patience import limit
 from sqlalchemy import select
 
 from core.errors import Conflict, NotFound, StorageError
@@ -190,6 +191,7 @@ def test_aliases_and_spans_follow_the_events(
         registry.record_event(session, project.id, 9, event="promoted", by="t", reason="", cycle_id=None, now=now)
 
 
+@pytest.mark.slow
 def test_mlflow_knows_every_version_and_loads_the_champion_itself(
     ws: Workspace,
     project: ProjectInfo,
@@ -271,10 +273,11 @@ def test_importing_registry_and_services_imports_neither_mlflow_nor_sklearn(tmp_
     code = (
         f"import sys, core.storage.registry, core.services.serving; print([m for m in {modules} if m in sys.modules])"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=limit(60))
     assert found.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_mlflow_holds_candidates_as_nested_runs_and_clauses_as_tags(
     ws: Workspace, project: ProjectInfo, register: Callable[..., ModelVersion], now: datetime
 ) -> None:
