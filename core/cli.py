@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from core import __version__
 from core.errors import BadInput, ContinualError, NotEnoughRows
-from core.records import FeatureSchema, ProjectInfo, to_document
+from core.records import FeatureSchema, Problem, ProjectInfo, to_document
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,6 +99,18 @@ def _read(path: Path, target: str | None) -> Any:
     from core.data.files import read_table
 
     return read_table(path, name=path.name, max_bytes=MAX_FILE_BYTES, target=target)
+
+
+def _told(problems: Sequence[Problem]) -> list[dict[str, Any]]:
+    from core.data.problems import document_of
+
+    return [document_of(p) for p in problems]
+
+
+def _sentences(problems: Sequence[Problem]) -> list[str]:
+    from core.data.problems import texts_of
+
+    return texts_of(problems)
 
 
 # --- set up --------------------------------------------------------------------------------------------------
@@ -363,26 +375,39 @@ def _ingest(args: argparse.Namespace) -> int:
         target=args.target,
         id_column=args.id,
         time_column=args.time,
+        task=args.task,
+        exclude=_names(args.exclude),
+        categorical=_names(args.categorical),
     )
     text = "\n".join(
         [
             f"Batch {report.batch.number} (id {report.batch.id}): {report.rows:,} rows, {report.labelled:,} labelled.",
-            *report.problems,
+            *(["These rows are a backfill: they are older than what came before."] if report.backfill else []),
+            *_sentences(report.problems),
         ]
     )
-    return _say(args, {"batch": report.batch.id, "rows": report.rows, "problems": report.problems}, text)
+    document = {
+        "batch": report.batch.id,
+        "rows": report.rows,
+        "labelled": report.labelled,
+        "backfill": report.backfill,
+        "problems": _told(report.problems),
+        "assumed": report.assumed,
+    }
+    return _say(args, document, text)
 
 
 def _labels(args: argparse.Namespace) -> int:
     from core.services import ingest
 
     ws = _open()
-    pairs = ingest.read_labels(args.file, name=args.file.name, max_bytes=ws.settings.max_upload_bytes)
-    results = ingest.add_labels(ws, _project(ws, args), pairs, by=BY, now=_now())
+    project = _project(ws, args)
+    results, problems = ingest.add_label_file(ws, project, args.file, name=args.file.name, by=BY, now=_now())
     counts = {
         status: sum(r.status == status for r in results) for status in ("stored", "unchanged", "replaced", "waiting")
     }
-    return _say(args, counts, ", ".join(f"{n:,} {status}" for status, n in counts.items()))
+    text = "\n".join([", ".join(f"{n:,} {status}" for status, n in counts.items()), *_sentences(problems)])
+    return _say(args, {**counts, "problems": _told(problems)}, text)
 
 
 def _predict(args: argparse.Namespace) -> int:
@@ -391,8 +416,8 @@ def _predict(args: argparse.Namespace) -> int:
 
     ws = _open()
     project = _project(ws, args)
-    frame = _read(args.file, project.schema.target if project.schema else None)
-    answered = serving.predict_file(ws, project, frame, now=_now())
+    read = _read(args.file, project.schema.target if project.schema else None)
+    answered = serving.predict_file(ws, project, read.frame, now=_now())
     out = args.out
     if out is not None:
         out.write_bytes(write_csv(answered))
@@ -482,9 +507,9 @@ def _cycle(args: argparse.Namespace) -> int:
 def _replay(args: argparse.Namespace) -> int:
     from core.learning.backtest import replay
 
-    frame = _read(args.file, args.target)
+    read = _read(args.file, args.target)
     report = replay(
-        frame,
+        read.frame,
         args.target,
         batch_rows=args.batch,
         warmup_rows=args.warm_up,
@@ -492,6 +517,9 @@ def _replay(args: argparse.Namespace) -> int:
         seed=args.seed,
         task=args.task,
         categorical=_names(args.categorical),
+        id_column=args.id,
+        time_column=args.time,
+        exclude=_names(args.exclude),
         label_delay=args.label_delay,
         label_fraction=args.label_fraction,
     )
@@ -502,20 +530,32 @@ def _replay(args: argparse.Namespace) -> int:
         if document.get(k) is not None
     )
     counts = ", ".join(f"{document[name]:,} {name}" for name in ("fits", "promotions", "refreshes", "rollbacks"))
+    document["problems"] = _told((*read.problems, *report.problems))
     text = f"{document['rows_scored']:,} rows in {document['batches']} batches: {scores}; {counts}, {document['seconds']:.1f} s"
-    return _say(args, document, text)
+    return _say(args, document, "\n".join([text, *_sentences((*read.problems, *report.problems))]))
 
 
 def _drift(args: argparse.Namespace) -> int:
     import scipy.stats  # noqa: F401  # what is imported when it is first needed is not what drift costs
 
-    from core.drift.frames import compare_frames
+    from core.drift.frames import compare, read_alike
     from core.drift.univariate import headline
 
-    reference, current = _read(args.reference, args.target), _read(args.current, args.target)
+    before, after = _read(args.reference, args.target), _read(args.current, args.target)
     started = time.process_time()
-    schema, report = compare_frames(reference, current, target=args.target)
+    frames = read_alike(
+        before.frame,
+        after.frame,
+        target=args.target,
+        id_column=args.id,
+        time_column=args.time,
+        exclude=_names(args.exclude),
+        categorical=_names(args.categorical),
+    )
+    report = compare(frames)
     seconds = time.process_time() - started
+    reference, current, schema = frames.reference, frames.current, frames.schema
+    problems = (*before.problems, *after.problems, *frames.problems)
     multivariate = explanation = None
     if args.multivariate or args.explain:
         judged = {s.name for s in report.scores if s.judged}
@@ -534,6 +574,7 @@ def _drift(args: argparse.Namespace) -> int:
         "multivariate": multivariate,
         "explanation": explanation,
         "label": report.label,
+        "problems": _told(problems),
     }
     lines = [
         headline(report),
@@ -541,7 +582,7 @@ def _drift(args: argparse.Namespace) -> int:
         *([f"Labels: {report.label.reason}"] if report.label is not None else []),
         *([f"All features together: {multivariate['reason']}"] if multivariate is not None else []),
     ]
-    _say(args, document, "\n".join([*lines, *([explanation] if explanation else [])]))
+    _say(args, document, "\n".join([*lines, *([explanation] if explanation else []), *_sentences(problems)]))
     found = bool(report.drifted) or bool(multivariate and multivariate["drifted"])
     return 3 if args.fail_on_drift and found else 0
 
@@ -956,13 +997,13 @@ def _add_data(commands: Any) -> None:
     ingest.add_argument("file", type=Path, metavar="FILE")
     _add_project(ingest)
     ingest.add_argument("--target", help="label column; needed with the first file only")
-    ingest.add_argument("--id", help="row id column")
-    ingest.add_argument("--time", help="column with each row's instant")
+    ingest.add_argument("--task", choices=("binary", "multiclass", "classification", "regression"))
+    _add_roles(ingest)
     labels = _command(
         commands,
         "labels",
         _labels,
-        "Store labels by row id: a CSV with row_id,label.",
+        "Store labels: a file with row_id (or prediction_id, or the id column) and label (or the target).",
         "labels labels.csv --project insects",
     )
     labels.add_argument("file", type=Path, metavar="FILE")
@@ -986,6 +1027,14 @@ def _add_data(commands: Any) -> None:
     undo.add_argument("id", type=int, metavar="ID")
 
 
+def _add_roles(command: argparse.ArgumentParser) -> None:
+    """What the columns of a file are, where that is not to be guessed."""
+    command.add_argument("--id", metavar="COLUMN", help="row ids; '' = there is none; left out: guessed")
+    command.add_argument("--time", metavar="COLUMN", help="instants of the rows; '' = there is none; left out: guessed")
+    command.add_argument("--exclude", metavar="a,b", help="columns to keep but not to learn from")
+    command.add_argument("--categorical", metavar="a,b", help="columns of numbers that are categories")
+
+
 def _add_loop(commands: Any) -> None:
     cycle = _command(commands, "cycle", _cycle, "Turn the loop once.", "cycle --project insects --force")
     _add_project(cycle)
@@ -1000,7 +1049,7 @@ def _add_loop(commands: Any) -> None:
     replay.add_argument("file", type=Path, metavar="FILE")
     replay.add_argument("--target", required=True)
     replay.add_argument("--task", choices=("classification", "regression"))
-    replay.add_argument("--categorical", metavar="a,b", help="columns of numbers that are categories")
+    _add_roles(replay)
     replay.add_argument("--batch", type=_count, default=500)
     replay.add_argument("--warm-up", type=_count, default=1000)
     replay.add_argument("--policy", default="default")
@@ -1013,6 +1062,7 @@ def _add_loop(commands: Any) -> None:
     drift.add_argument("reference", type=Path, metavar="REFERENCE")
     drift.add_argument("current", type=Path, metavar="CURRENT")
     drift.add_argument("--target")
+    _add_roles(drift)
     drift.add_argument("--multivariate", action="store_true", help="also a domain classifier")
     drift.add_argument("--explain", action="store_true", help="also where it is, in a sentence")
     drift.add_argument("--fail-on-drift", action="store_true", help="exit 3 when anything drifted")

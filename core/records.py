@@ -23,6 +23,27 @@ ROW_TIME = "_time"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """How the numbers of a column are written in texts."""
+
+    decimal: str = "."  # or ","
+    unit: str = ""  # that stands with them: "%" with all of them, a currency with any
+
+
+PLAINLY = Written()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """What was taken otherwise than it came, or assumed, of the rows of a file; `core.data.problems` has the sentences."""
+
+    code: str
+    column: str | None = None
+    count: int = 0  # of rows or cells
+    example: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Feature:
     """One input column of a project."""
 
@@ -31,6 +52,7 @@ class Feature:
     categories: tuple[str, ...] = ()  # seen when the schema was made, as text; empty for numeric
     low: float | None = None  # smallest and largest finite value seen then; numeric only
     high: float | None = None
+    written: Written = PLAINLY  # numeric only
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +65,11 @@ class FeatureSchema:
     classes: tuple[Label, ...] = ()  # as in the data, sorted; empty for regression; may grow
     id_column: str | None = None
     time_column: str | None = None
+    excluded: tuple[
+        str, ...
+    ] = ()  # columns of the first batch that are no features: kept with its rows, never asked for
+    target_written: Written = PLAINLY  # regression only
+    day_first: bool | None = None  # 03/04/2026 in the time column is the third of April; None = not written so
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -366,7 +393,7 @@ class ProjectInfo:
     slug: str
     name: str
     source: str  # sample | file | generator | api
-    task: Task | None  # None until the first data
+    task: Task | None  # None until the first data, unless it was said before
     schema: FeatureSchema | None
     policy: Policy
     created_at: datetime
@@ -395,7 +422,7 @@ class BatchInfo:
     sha256: str
     backfill: bool
     undone: bool
-    problems: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

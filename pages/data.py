@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import streamlit as st
 
 from core import ui, words
+from core.data.files import write_csv
+from core.data.problems import text_of
 from core.errors import ContinualError
 from core.records import BatchInfo, FeatureKind, FeatureSchema, ProjectInfo
 from core.services import ingest, lineage, projects, streams
@@ -19,6 +21,8 @@ from core.services.inventory import inventory
 if TYPE_CHECKING:
     import pandas as pd
     from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+    from core.data.files import TableRead
 
 PAGE_ROWS = 25
 PREVIEW_ROWS = 8
@@ -80,7 +84,7 @@ def offer_rows(ctx: ui.Context, project: ProjectInfo) -> None:
     ui.download_later(
         label,
         f"{project.slug}-rows.csv",
-        lambda: ingest.read_rows(ctx.ws, project, n=DOWNLOAD_ROWS).to_csv(index=False).encode(),
+        lambda: write_csv(ingest.read_rows(ctx.ws, project, n=DOWNLOAD_ROWS)),
     )
 
 
@@ -147,7 +151,7 @@ def show_batch(ctx: ui.Context, project: ProjectInfo, batch: BatchInfo) -> None:
     about = f"{ui.plain(batch.origin)} · {ui.counted(batch.rows, 'row')}, {ui.count(batch.labelled)} labelled · {span}"
     with ui.card(head, about):
         for problem in batch.problems:
-            st.markdown(f":material/info: {ui.plain(problem)}")
+            st.markdown(f":material/info: {ui.plain(text_of(problem))}")
         if batch.backfill:
             st.markdown(
                 ":material/history: A backfill: its rows are older than the newest ones that were stored before, so the project's clock stayed."
@@ -254,13 +258,13 @@ def add_rows(ctx: ui.Context, project: ProjectInfo) -> None:
         file = upload(ctx, "Rows", ROWS_FILE, key="rows-file")
         if file is None:
             return
-        frame = read_upload(ctx, file, target=project.schema.target if project.schema else None)
-        if frame is None:
+        read = read_upload(ctx, file, target=project.schema.target if project.schema else None)
+        if read is None:
             return
         if project.schema is None:
-            take_first_file(ctx, file, frame, project)
+            take_first_file(ctx, file, read, project)
         else:
-            take_later_file(ctx, file, frame, project, project.schema)
+            take_later_file(ctx, file, read, project, project.schema)
 
 
 def upload(ctx: ui.Context, label: str, kinds: list[str], *, key: str) -> UploadedFile | None:
@@ -276,8 +280,8 @@ def upload(ctx: ui.Context, label: str, kinds: list[str], *, key: str) -> Upload
     )
 
 
-def read_upload(ctx: ui.Context, file: UploadedFile, *, target: str | None) -> pd.DataFrame | None:
-    """The uploaded file as a frame, read once per file; None when it cannot be read, which is said in place."""
+def read_upload(ctx: ui.Context, file: UploadedFile, *, target: str | None) -> TableRead | None:
+    """The uploaded file's table, read once per file; None when it cannot be read, which is said in place."""
     kept = st.session_state.get("upload")
     if kept is not None and kept[0] == (file.file_id, target):
         return kept[1]
@@ -287,16 +291,16 @@ def read_upload(ctx: ui.Context, file: UploadedFile, *, target: str | None) -> p
         with st.status(f"Reading {ui.plain(file.name)}") as status, tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "upload"
             path.write_bytes(file.getbuffer())
-            frame = read_table(path, name=file.name, max_bytes=ctx.ws.settings.max_upload_bytes, target=target)
+            read = read_table(path, name=file.name, max_bytes=ctx.ws.settings.max_upload_bytes, target=target)
             status.update(
-                label=f"Read {ui.counted(len(frame), 'row')} and {ui.counted(len(frame.columns), 'column')}",
+                label=f"Read {ui.counted(len(read.frame), 'row')} and {ui.counted(len(read.frame.columns), 'column')}",
                 state="complete",
             )
     except ContinualError as error:
         ui.error_box(error)
         return None
-    st.session_state["upload"] = ((file.file_id, target), frame)
-    return frame
+    st.session_state["upload"] = ((file.file_id, target), read)
+    return read
 
 
 def preview(frame: pd.DataFrame) -> None:
@@ -311,20 +315,23 @@ def preview(frame: pd.DataFrame) -> None:
 
 
 def take_later_file(
-    ctx: ui.Context, file: UploadedFile, frame: pd.DataFrame, project: ProjectInfo, schema: FeatureSchema
+    ctx: ui.Context, file: UploadedFile, read: TableRead, project: ProjectInfo, schema: FeatureSchema
 ) -> None:
     """Hold a file to the schema before anything is stored; a missing column is refused by name here."""
+    from core.data.cells import AHEAD
     from core.data.schema import conform
 
+    frame = read.frame
     preview(frame)
     try:
-        taken = conform(frame, schema)
+        taken = conform(frame, schema, latest=ctx.now + AHEAD)
     except ContinualError as error:
         ui.error_box(error)
         return
-    for problem in taken.problems:
-        st.warning(ui.plain(problem), icon=":material/info:")
-    if not taken.problems:
+    problems = (*read.problems, *taken.problems)
+    for problem in problems:
+        st.warning(ui.plain(text_of(problem)), icon=":material/info:")
+    if not problems:
         st.success("Every column is there and of its kind.", icon=":material/check_circle:")
     asked = st.button(
         f"Store {ui.counted(len(frame), 'row')}",
@@ -333,22 +340,29 @@ def take_later_file(
         key="store",
         disabled=not ctx.may("operator"),
     )
-    if asked and store(ctx, project, frame, origin=file.name):
+    if asked and store(ctx, project, read, origin=file.name):
         open_project(project.slug)
 
 
 def store(
-    ctx: ui.Context, project: ProjectInfo, frame: pd.DataFrame, *, origin: str, schema: FeatureSchema | None = None
+    ctx: ui.Context, project: ProjectInfo, read: TableRead, *, origin: str, schema: FeatureSchema | None = None
 ) -> bool:
-    """Store a frame as a batch and say what became of it; an error is shown in place."""
+    """Store a file's rows as a batch and say what became of it; an error is shown in place."""
     try:
-        with st.status(f"Storing {ui.counted(len(frame), 'row')}", expanded=True) as status:
+        with st.status(f"Storing {ui.counted(len(read.frame), 'row')}", expanded=True) as status:
             st.write("Checking every row, writing the file, then its manifest")
             report = ingest.ingest_frame(
-                ctx.ws, project, frame, origin=origin, by=ctx.user.name, now=ctx.now, schema=schema
+                ctx.ws,
+                project,
+                read.frame,
+                origin=origin,
+                by=ctx.user.name,
+                now=ctx.now,
+                schema=schema,
+                seen=read.problems,
             )
             for problem in report.problems:
-                st.write(f":material/info: {ui.plain(problem)}")
+                st.write(f":material/info: {ui.plain(text_of(problem))}")
             status.update(label=f"Stored as batch {report.batch.number}", state="complete")
     except ContinualError as error:
         ui.error_box(error)
@@ -369,9 +383,12 @@ def store(
 # --- a first file: types that the user corrects -------------------------------------------------------------------
 
 
-def take_first_file(ctx: ui.Context, file: UploadedFile, frame: pd.DataFrame, project: ProjectInfo | None) -> None:
+def take_first_file(ctx: ui.Context, file: UploadedFile, read: TableRead, project: ProjectInfo | None) -> None:
     """Inferred types, corrected by the user, then stored; makes the project where there is none yet."""
+    frame = read.frame
     preview(frame)
+    for problem in read.problems:
+        st.warning(ui.plain(text_of(problem)), icon=":material/info:")
     schema = choose_schema(file, frame)
     if schema is None:
         return
@@ -394,7 +411,7 @@ def take_first_file(ctx: ui.Context, file: UploadedFile, frame: pd.DataFrame, pr
     ):
         return
     if project is not None:
-        if store(ctx, project, frame, origin=file.name, schema=schema):
+        if store(ctx, project, read, origin=file.name, schema=schema):
             open_project(project.slug)
         return
     try:
@@ -402,7 +419,7 @@ def take_first_file(ctx: ui.Context, file: UploadedFile, frame: pd.DataFrame, pr
     except ContinualError as error:
         ui.error_box(error)
         return
-    if store(ctx, made, frame, origin=file.name, schema=schema):
+    if store(ctx, made, read, origin=file.name, schema=schema):
         open_project(made.slug)
     else:
         projects.delete_project(ctx.ws, made, by=ctx.user.name, now=ctx.now)
@@ -410,16 +427,17 @@ def take_first_file(ctx: ui.Context, file: UploadedFile, frame: pd.DataFrame, pr
 
 def choose_schema(file: UploadedFile, frame: pd.DataFrame) -> FeatureSchema | None:
     """Target, id, time, task and the kind of each column, as inferred and then as the user says."""
-    from core.data.schema import guess_id, guess_target, guess_time, infer_schema
+    from core.data.schema import first_schema, guess_roles
 
     columns = [str(c) for c in frame.columns]
     guessed = st.session_state.get("guessed")
     if guessed is None or guessed[0] != file.file_id:
         try:
-            guessed = (file.file_id, guess_target(frame), guess_id(frame) or NONE, guess_time(frame) or NONE)
+            roles = guess_roles(frame)
         except ContinualError as error:
             ui.error_box(error)
             return None
+        guessed = (file.file_id, roles.target or columns[-1], roles.id_column or NONE, roles.time_column or NONE)
         st.session_state["guessed"] = guessed
     _, likely, id_guess, time_guess = guessed
     with ui.grid():
@@ -455,18 +473,20 @@ def choose_schema(file: UploadedFile, frame: pd.DataFrame) -> FeatureSchema | No
     if kept is None or kept[0] != key:
         try:
             with st.spinner("Looking at every column"):
-                inferred = infer_schema(
+                inferred, problems = first_schema(
                     frame,
                     target=target,
-                    id_column=None if id_column == NONE else id_column,
-                    time_column=None if time_column == NONE else time_column,
+                    id_column="" if id_column == NONE else id_column,
+                    time_column="" if time_column == NONE else time_column,
                     task=task,
                 )
         except ContinualError as error:
             ui.error_box(error)
             return None
-        kept = (key, inferred)
+        kept = (key, inferred, problems)
         st.session_state["inferred"] = kept
+    for problem in kept[2]:
+        st.markdown(f":material/info: {ui.plain(text_of(problem))}")
     return correct_kinds(file, frame, kept[1])
 
 
@@ -474,7 +494,8 @@ def correct_kinds(file: UploadedFile, frame: pd.DataFrame, inferred: FeatureSche
     """The inferred kind of each feature in an editor; unticked columns are kept in the rows but not learnt from."""
     import pandas as pd
 
-    from core.data.schema import infer_schema
+    from core.data.columns import kind_of
+    from core.data.schema import first_schema
 
     goal = (
         "a number"
@@ -482,13 +503,15 @@ def correct_kinds(file: UploadedFile, frame: pd.DataFrame, inferred: FeatureSche
         else f"{len(inferred.classes)} classes: {', '.join(map(str, inferred.classes[:8]))}"
     )
     st.markdown(f"**{ui.plain(inferred.target)}** is {ui.plain(goal)}. Correct what was inferred wrongly:")
-    shown = inferred.features[:SCHEMA_ROWS]
+    shown: list[tuple[str, FeatureKind, bool]] = [(f.name, f.kind, True) for f in inferred.features]
+    shown += [(name, kind_of(frame[name]), False) for name in inferred.excluded]
+    shown = shown[:SCHEMA_ROWS]
     table = pd.DataFrame(
         {
-            "Use": [True] * len(shown),
-            "Column": [f.name for f in shown],
-            "Kind": [f.kind for f in shown],
-            "Seen": [", ".join(map(str, frame[f.name].dropna().iloc[:4])) for f in shown],
+            "Use": [used for _, _, used in shown],
+            "Column": [name for name, _, _ in shown],
+            "Kind": [kind for _, kind, _ in shown],
+            "Seen": [", ".join(map(str, frame[name].dropna().iloc[:4])) for name, _, _ in shown],
         }
     )
     edited = st.data_editor(
@@ -504,21 +527,25 @@ def correct_kinds(file: UploadedFile, frame: pd.DataFrame, inferred: FeatureSche
         },
         alt="Columns of the file with their inferred kinds",
     )
-    if len(inferred.features) > len(shown):
+    if len(inferred.features) + len(inferred.excluded) > len(shown):
         st.caption(
-            f"The first {SCHEMA_ROWS} of {ui.count(len(inferred.features))} columns can be corrected here; the others keep what was inferred."
+            f"The first {SCHEMA_ROWS} of {ui.count(len(inferred.features) + len(inferred.excluded))} columns can be corrected here; the others keep what was inferred."
         )
     unused = set(edited.loc[~edited["Use"], "Column"])
     kinds: list[FeatureKind] = edited["Kind"].tolist()
-    corrected = {f.name: kind for f, kind in zip(shown, kinds, strict=True) if kind != f.kind}
+    corrected = {
+        name: kind
+        for (name, before, used), kind in zip(shown, kinds, strict=True)
+        if name not in unused and (kind != before or not used)
+    }
     schema = inferred
     try:
         if corrected:
-            schema = infer_schema(
+            schema, _ = first_schema(
                 frame,
                 target=inferred.target,
-                id_column=inferred.id_column,
-                time_column=inferred.time_column,
+                id_column=inferred.id_column or "",
+                time_column=inferred.time_column or "",
                 task=inferred.task,
                 kinds=corrected,
             )
@@ -529,7 +556,8 @@ def correct_kinds(file: UploadedFile, frame: pd.DataFrame, inferred: FeatureSche
     if not features:
         st.error("No column is used; at least one is needed to predict from. Tick one.", icon=":material/error:")
         return None
-    return dataclasses.replace(schema, features=features)
+    excluded = tuple(dict.fromkeys([*schema.excluded, *(f.name for f in schema.features if f.name in unused)]))
+    return dataclasses.replace(schema, features=features, excluded=excluded)
 
 
 # --- labels, generator, projects ------------------------------------------------------------------------------------
@@ -541,17 +569,20 @@ def add_labels(ctx: ui.Context, project: ProjectInfo) -> None:
     found = f"{ui.counted(due, 'row')} wait for their label" if due else "Every stored row has its label"
     with ui.card(
         found,
-        "CSV with the columns row_id (or prediction_id) and label. The same label twice changes nothing; another one replaces it.",
+        "A file with the columns row_id (or prediction_id, or the id column) and label (or the target). The same label twice changes nothing; another one replaces it.",
     ):
-        file = upload(ctx, "Labels", ["csv"], key="labels-file")
+        file = upload(ctx, "Labels", ["csv", "gz", "parquet", "arrow"], key="labels-file")
         if file is None or not st.button(
             "Store the labels", type="primary", icon=":material/label:", key="store-labels"
         ):
             return
         try:
             with st.status("Storing the labels") as status:
-                pairs = ingest.read_labels(file.getvalue(), name=file.name, max_bytes=ctx.ws.settings.max_upload_bytes)
-                results = ingest.add_labels(ctx.ws, project, pairs, by=ctx.user.name, now=ctx.now)
+                results, problems = ingest.add_label_file(
+                    ctx.ws, project, file.getvalue(), name=file.name, by=ctx.user.name, now=ctx.now
+                )
+                for problem in problems:
+                    st.write(f":material/info: {ui.plain(text_of(problem))}")
                 status.update(label=f"{ui.counted(len(results), 'label')} taken", state="complete")
         except ContinualError as error:
             ui.error_box(error)
@@ -711,9 +742,9 @@ def new_project(ctx: ui.Context) -> None:
             f"CSV, CSV.gz, Parquet or Arrow, up to {ctx.ws.settings.max_upload_mb:g} MB. You see what was read and correct the types before anything is stored.",
         ):
             file = upload(ctx, "Rows", ROWS_FILE, key="first-file")
-            frame = read_upload(ctx, file, target=None) if file is not None else None
-            if file is not None and frame is not None:
-                take_first_file(ctx, file, frame, None)
+            read = read_upload(ctx, file, target=None) if file is not None else None
+            if file is not None and read is not None:
+                take_first_file(ctx, file, read, None)
 
 
 def sample_form(ctx: ui.Context) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from core import plots, ui
+from core.data.files import write_csv
 from core.errors import ContinualError
 from core.records import Feature, FeatureSchema, ProjectInfo
 from core.services import ingest
@@ -288,7 +289,7 @@ def a_file(ctx: ui.Context, project: ProjectInfo, schema: FeatureSchema) -> None
         ui.download_later(
             "All rows with their prediction as CSV",
             f"{Path(file.name).stem}-predicted.csv",
-            lambda: result.to_csv(index=False).encode(),
+            lambda: write_csv(result),
             label="Download CSV",
         )
 
@@ -307,7 +308,7 @@ def score_file(ctx: ui.Context, project: ProjectInfo, served: Served, file: Any)
             path.write_bytes(file.getbuffer())
             frame = read_table(
                 path, name=file.name, max_bytes=ctx.ws.settings.max_upload_bytes, target=served.schema.target
-            )
+            ).frame
             st.write(f"{ui.counted(len(frame), 'row')} read")
             status.update(label=f"v{served.version} predicts {ui.counted(len(frame), 'row')}")
             result = serving.predict_file(ctx.ws, project, frame, now=ctx.now)

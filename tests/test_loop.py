@@ -241,7 +241,7 @@ def test_a_file_with_one_class_then_another_goes_on(ws: Workspace, now: datetime
     third = stream(1, 200).assign(y=lambda f: np.where(f["a"] > 1, 2, f["y"]))
     later = now + timedelta(hours=1)
     report = ingest.ingest_frame(ws, projects.project_by_id(ws, made.id), third, origin="b", by="test", now=later)
-    assert any("2" in problem for problem in report.problems)
+    assert [(p.code, p.example) for p in report.problems if p.column == "y"] == [("new_classes", "2")]
     assert loop.run_cycle(ws, made.id, cause="cli", now=later) is not None
     assert loop.run_cycle(ws, made.id, cause="cli", now=later, force=True) is not None
     stored = projects.project_by_id(ws, made.id)

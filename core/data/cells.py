@@ -1,27 +1,39 @@
 """One plain value at a time, and the texts of refusals: without numpy or pandas, for processes that must start quickly.
 
-A category is text, a boolean "true" or "false", an instant UTC; whole columns are in `columns.py`.
+What a value means is decided here and nowhere else: which texts are missing, how numbers, booleans, ids, classes and
+instants are written. Blanks around a value never count. Whole columns are in `columns.py`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 import re
-from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from core.errors import BadInput, FieldProblem
 from core.records import Label
 
-MISSING_MARKERS = ("", "NA", "NaN", "nan", "null", "NULL")  # of a file; the empty text is missing everywhere
+# A cell that says so is missing, in files, labels and requests alike.
+MISSING_MARKERS = (
+    "", "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "NaN", "nan", "-nan", "-NaN", "NaT", "null", "NULL", "None", "\\N",
+)  # fmt: skip
+# Missing where numbers are expected; a category of its own elsewhere.
+NO_NUMBER_MARKERS = ("?", "-", "--", ".", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!")
 MAX_PROBLEMS = 20  # named in one refusal
 MAX_ID_LENGTH = 200  # characters of a row id
-# How a number is written in a text; the comma is for files that are separated by semicolons.
-NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity|nan)", re.IGNORECASE)
+TOO_GREAT = 3.4e38  # models count in 32 bits: such a number, or a greater one, is none to them
+NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity|nan)", re.IGNORECASE)
+FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a cell that begins so
 _BOOLEANS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
+_WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))(?:\.0+)?")
+_MISSING = frozenset(MISSING_MARKERS)
+EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
+AHEAD = timedelta(hours=1)  # of arrival that an instant may lie: clocks differ
 
 
 def plural(n: int, what: str) -> str:
@@ -63,14 +75,31 @@ def _plain(value: Any) -> Any:
     return value.item() if getattr(value, "ndim", 1) == 0 and hasattr(value, "item") else value
 
 
+def is_missing(text: str) -> bool:
+    """Whether a cell's text says that there is no value."""
+    return text.strip() in _MISSING
+
+
+def unguarded(text: str) -> str:
+    """The text without the apostrophe that a download puts before what a spreadsheet would run."""
+    return text[1:] if text[:1] == "'" and text[1:].lstrip("'")[:1] in FORMULA_SIGNS else text
+
+
+def guarded(text: str) -> str:
+    """The text as a download writes it: what a spreadsheet would run gets an apostrophe; numbers do not."""
+    bare = text.lstrip("'")
+    return f"'{text}" if bare[:1] in FORMULA_SIGNS and not NUMBER.fullmatch(text) else text
+
+
 def as_text(value: Any) -> str | None:
-    """A category or id as text: 3 and 3.0 are "3", True is "true"; None for a missing, empty or infinite value.
+    """A category or id as text: 3 and 3.0 are "3", True is "true"; None for a missing or infinite value.
 
     Raises:
         ValueError: a list, mapping or other thing that is no single value.
     """
     if isinstance(value, str):
-        return value or None
+        text = value.strip()
+        return None if text in _MISSING else text
     value = _plain(value)
     if value is None:
         return None
@@ -78,14 +107,54 @@ def as_text(value: Any) -> str | None:
         return "true" if value else "false"
     if isinstance(value, int):
         return str(value)
-    if isinstance(value, (float, Decimal)):
-        number = float(value)
-        if not math.isfinite(number):
+    if isinstance(value, Decimal):
+        if not value.is_finite():
             return None
-        return str(int(number)) if number == int(number) and abs(number) < 1e15 else repr(number)
+        return format(value.to_integral_value(), "f") if value == value.to_integral_value() else str(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        return str(int(value)) if value.is_integer() and abs(value) < 2**63 else repr(value)
     if isinstance(value, (datetime, date)):
         return value.isoformat()
     raise ValueError(f"{type(value).__name__} is no single value")
+
+
+def as_id(value: Any) -> str | None:
+    """A row id as text, as it stands; only 7.0 is 7. None for a missing one.
+
+    Raises:
+        ValueError: as `as_text`.
+    """
+    text = as_text(value)
+    if text is None or not text.endswith("0"):
+        return text
+    whole = _WHOLE.fullmatch(text)
+    return whole[1] if whole else text
+
+
+def whole_text(text: str) -> str | None:
+    """`7` of `7` and `7.0`; None where the text is no whole number written plainly."""
+    found = _WHOLE.fullmatch(text)
+    return found[1] if found else None
+
+
+def as_category(value: Any, known: Collection[str]) -> str | None:
+    """A category in the spelling of those that are known: its text as it stands, but 7.0 is 7 and true is True
+    where those are the categories.
+
+    Raises:
+        ValueError: as `as_text`.
+    """
+    text = as_text(value)
+    if text is None or text in known:
+        return text
+    whole = whole_text(text)
+    if whole is not None and whole != text and (whole in known or (known and all(whole_text(k) == k for k in known))):
+        return whole
+    if not isinstance(value, str) and text in ("true", "false"):
+        return next((k for k in known if k.lower() == text), text)
+    return text
 
 
 def as_boolean(value: Any) -> bool | None:
@@ -95,48 +164,192 @@ def as_boolean(value: Any) -> bool | None:
         ValueError: anything else.
     """
     text = as_text(value)
-    if text is None or text.strip() in MISSING_MARKERS:
+    if text is None:
         return None
-    found = _BOOLEANS.get(text.strip().lower())
+    found = _BOOLEANS.get(text.lower())
     if found is None:
         raise ValueError(f"{value!r} is no boolean")
     return found
 
 
-def as_class(value: Any, like: type) -> Label | None:
+def as_class(value: Any, like: type, known: Collection[Any] = ()) -> Label | None:
     """A class in the type that the project's classes have; None for missing.
 
+    Args:
+        known: the project's classes: text is brought to their spelling, as `as_category` does.
+
     Raises:
-        ValueError: it cannot be one of that type, e.g. 1.5 or "x" among whole numbers.
+        ValueError: it cannot be one of that type, e.g. 1.5, infinity or "x" among whole numbers.
     """
     if like is str:
-        return as_text(value)
+        return as_category(value, [k for k in known if isinstance(k, str)])
     if like is bool:
         return as_boolean(value)
     value = _plain(value)
+    if isinstance(value, bool):
+        raise ValueError(f"{value!r} is no number")
     if isinstance(value, int):
         return like(value)
     text = as_text(value)
-    if text is None or text.strip() in MISSING_MARKERS:
+    if text is None:
+        if isinstance(value, (float, Decimal)) and not math.isnan(value):
+            raise ValueError(f"{value!r} is no class")
+        return None
+    if text in NO_NUMBER_MARKERS:
         return None
     number = float(text)
-    if not math.isfinite(number):
-        return None
     if like is float:
         return number
-    if number != int(number):
+    if not math.isfinite(number) or number != int(number):
         raise ValueError(f"{value!r} is no whole number")
-    return int(text) if text.strip().lstrip("+-").isdecimal() else int(number)  # beyond 2^53 a float is not exact
+    return int(text) if text.lstrip("+-").isdecimal() else int(number)  # beyond 2^53 a float is not exact
+
+
+def label_of(value: Any, task: str, classes: Sequence[Label]) -> Label | None:
+    """A label as a project takes it, a new class too: a class of the type of its classes, or a finite number; None
+    where the value is missing.
+
+    Raises:
+        ValueError: it can be neither.
+    """
+    if task != "regression":
+        found = as_class(value, type(classes[0]), classes)
+        if isinstance(found, str) and not isinstance(value, str) and found not in classes:
+            raise ValueError(f"{value!r} is no text")  # a number or boolean that none of the classes means
+        return found
+    value = _plain(value)
+    if value is None or (isinstance(value, str) and (is_missing(value) or value.strip() in NO_NUMBER_MARKERS)):
+        return None
+    if isinstance(value, bool) or (isinstance(value, str) and "_" in value):
+        raise ValueError(f"{value!r} is no number")
+    number = float(value)
+    if not -TOO_GREAT < number < TOO_GREAT:
+        raise ValueError(f"{value!r} is no finite number")
+    return number
+
+
+def expected_label(task: str, classes: Sequence[Label]) -> str:
+    """What `label_of` takes, as a refusal says it."""
+    if task == "regression":
+        return f"a number below {TOO_GREAT:.2g} in size"
+    some = listed(classes)
+    return {int: "a whole number, such as ", bool: "true or false, here ", float: "a number, such as "}.get(
+        type(classes[0]), "a class, such as "
+    ) + some
+
+
+# --- numbers as people write them -----------------------------------------------------------------------------------
+
+_UNIT = re.compile(r"([$€£¥%]|EUR|USD|GBP|CHF)")
+_SPACES = re.compile(r"(?<=\d)[ \u00a0\u202f\u2009'’](?=\d{3}(?!\d))")
+_POINT_FORM = re.compile(r"[1-9]\d{0,2}(,\d{3})+(\.\d*)?|\d*\.?\d+|\d+\.")
+_COMMA_FORM = re.compile(r"[1-9]\d{0,2}(\.\d{3})+(,\d*)?|\d*,?\d+|\d+,")
+EITHER = re.compile(r"[1-9]\d{0,2}[,.]\d{3}")  # 1,234 is a thousand and some, or a little more than one
+
+
+def as_written(text: str) -> tuple[str, str, str] | None:
+    """Sign, digits with their marks, and unit of a number as people write it (`$1,234.50`, `-50 %`, `(12)`, `1 234,5`);
+    None where it is none."""
+    body, sign = text.strip(), ""
+    units = _UNIT.findall(body)
+    if len(units) > 1:
+        return None
+    if units:
+        at = body.index(units[0])
+        before, after = body[:at].strip(), body[at + len(units[0]) :].strip()
+        if before not in ("", "-", "+", "(") and after not in ("", ")"):
+            return None  # it stands in the middle
+        body = before + after
+    if body[:1] == "(" and body[-1:] == ")":
+        body, sign = body[1:-1].strip(), "-"
+    elif body[:1] in "+-" and body:
+        body, sign = body[1:].strip(), body[0]
+    body = _SPACES.sub("", body)
+    if not body or not (_POINT_FORM.fullmatch(body) or _COMMA_FORM.fullmatch(body)):
+        return None
+    return sign, body, units[0] if units else ""
+
+
+def decimal_mark(body: str) -> str:
+    """Which mark the digits show to be the decimal one: `.` or `,`; empty where they do not tell."""
+    if EITHER.fullmatch(body):
+        return ""
+    point, comma = _POINT_FORM.fullmatch(body), _COMMA_FORM.fullmatch(body)
+    if "," not in body and "." not in body:
+        return ""
+    return "" if point and comma else "." if point else ","
+
+
+def number_written(text: str, decimal: str = ".", unit: str = "") -> float:
+    """The number that a text means where the decimal mark is known.
+
+    Raises:
+        ValueError: it is none, or has another unit; a percent sign must stand in every cell or in none.
+    """
+    found = as_written(text)
+    if found is None:
+        raise ValueError(f"{text!r} is no number")
+    sign, body, has = found
+    if has != unit and (has or unit == "%"):
+        raise ValueError(f"{text!r} has another unit")
+    if not (_COMMA_FORM if decimal == "," else _POINT_FORM).fullmatch(body):
+        raise ValueError(f"{text!r} is no number with the decimal mark {decimal!r}")
+    body = body.replace(".", "").replace(",", ".") if decimal == "," else body.replace(",", "")
+    return float(sign + body)
+
+
+# --- instants ------------------------------------------------------------------------------------------------------
+
+_COMPACT = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+LATEST_YEAR = 2100  # of a reading of digits: a later one is another unit
+
+
+def readings(digits: str) -> dict[str, datetime]:
+    """What a run of digits can mean as an instant, by the name of the reading; none where it means nothing."""
+    found: dict[str, datetime] = {}
+    if not digits.isdecimal() or not digits.isascii():
+        return found
+    n = int(digits)
+    for power, name in ((0, "seconds"), (3, "milliseconds"), (6, "microseconds"), (9, "nanoseconds")):
+        seconds = n / 10**power
+        if 1e8 <= seconds < 4102444800:  # 1973 to 2100
+            whole, rest = divmod(n, 10**power)
+            found[name] = datetime.fromtimestamp(whole, UTC) + timedelta(microseconds=rest * 10**6 // 10**power)
+    if len(digits) in _COMPACT and digits[:2] in ("19", "20"):
+        with contextlib.suppress(ValueError):
+            found["calendar"] = datetime.strptime(digits, _COMPACT[len(digits)]).replace(tzinfo=UTC)
+    return found
 
 
 def instant(value: Any) -> datetime:
-    """One instant of a request, aware and in UTC; naive ones are taken as UTC.
+    """One instant of a request, aware and in UTC: ISO 8601 text (naive = UTC), or a number of Unix seconds or
+    milliseconds.
 
     Raises:
-        ValueError: neither a datetime nor ISO 8601 text.
+        ValueError: neither, before 1900, or digits with more than one reading.
     """
-    found = value if isinstance(value, datetime) else datetime.fromisoformat(value if isinstance(value, str) else "")
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not math.isfinite(value) or value < 0:
+            raise ValueError(f"{value!r} is no instant")
+        rest = value - int(value)
+        found = _only(readings(str(int(value))), value) + timedelta(seconds=rest)
+    elif isinstance(value, datetime):
+        found = value
+    elif isinstance(value, str):
+        text = value.strip()
+        found = _only(readings(text), value) if text.isdecimal() else datetime.fromisoformat(text)
+    else:
+        raise ValueError(f"{value!r} is no instant")
     try:
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     except OverflowError as error:  # the year 1 or 9999 beyond UTC
         raise ValueError(str(error)) from None
+    if found < EARLIEST:
+        raise ValueError(f"{value!r} lies before 1900")
+    return found
+
+
+def _only(found: dict[str, datetime], value: Any) -> datetime:
+    if len(found) != 1:
+        raise ValueError(f"{value!r} has {len(found)} readings as an instant")
+    return next(iter(found.values()))

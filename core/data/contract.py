@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.records import Feature, FeatureSchema, Label
+from core.records import PLAINLY, Feature, FeatureSchema, Label, Written
 
 _CLASS_TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
 
@@ -22,9 +22,22 @@ def schema_to_document(schema: FeatureSchema) -> dict[str, Any]:
         "classes": list(schema.classes),
         "features": [
             {"name": f.name, "kind": f.kind, "categories": list(f.categories), "low": f.low, "high": f.high}
+            | _written_document("written", f.written)
             for f in schema.features
         ],
+        **({"excluded": list(schema.excluded)} if schema.excluded else {}),
+        **({"day_first": schema.day_first} if schema.day_first is not None else {}),
+        **_written_document("target_written", schema.target_written),
     }
+
+
+def _written_document(key: str, written: Written) -> dict[str, Any]:
+    """Only what is unusual: most numbers are written plainly, and what older schemas lack means so."""
+    return {} if written == PLAINLY else {key: {"decimal": written.decimal, "unit": written.unit}}
+
+
+def _written(document: Mapping[str, Any], key: str) -> Written:
+    return Written(**document[key]) if key in document else PLAINLY
 
 
 def schema_from_document(document: Mapping[str, Any]) -> FeatureSchema:
@@ -37,6 +50,7 @@ def schema_from_document(document: Mapping[str, Any]) -> FeatureSchema:
             categories=tuple(f["categories"]),
             low=None if f["low"] is None else float(f["low"]),
             high=None if f["high"] is None else float(f["high"]),
+            written=_written(f, "written"),
         )
         for f in document["features"]
     )
@@ -47,6 +61,9 @@ def schema_from_document(document: Mapping[str, Any]) -> FeatureSchema:
         classes=tuple(like(c) for c in document["classes"]),
         id_column=document["id_column"],
         time_column=document["time_column"],
+        excluded=tuple(document.get("excluded", ())),
+        target_written=_written(document, "target_written"),
+        day_first=document.get("day_first"),
     )
 
 

@@ -1,7 +1,8 @@
-"""CSV that strangers send: its encoding, its header, its separator, ragged lines, and what its columns hold.
+"""CSV that strangers send: its encoding, its header, its separator, quotation marks, ragged lines, rows that are none.
 
-Every column is read as text first and becomes numbers or booleans only where every value is one, so that names with
-leading zeros are kept and nothing is turned into a date behind the user's back.
+Every cell stays the text that it is, without blanks around it; what a column holds is found out later, by `columns.py`.
+A quotation mark opens a value only where a value begins, anywhere else it is a sign like any other: the rule of the
+parser (pyarrow's) and of Python's `csv`. Rows are never left out without a word: what is dropped comes back as problems.
 """
 
 from __future__ import annotations
@@ -9,49 +10,56 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
-from core.data.cells import MAX_PROBLEMS, MISSING_MARKERS, NUMBER, listed, plural, refusal, shown
+from core.data.cells import MAX_PROBLEMS, MISSING_MARKERS, NUMBER, listed, plural, refusal, shown, unguarded
+from core.data.columns import CELLS
 from core.data.limits import MAX_ROWS, check_names, check_shape, megabytes
 from core.errors import BadInput, FieldProblem, TooLarge
+from core.records import Problem
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _MAX_HEADER = 1 << 20  # bytes of the first line
-_SAMPLE = 50  # cells of a column that are looked at before the whole column is parsed
-# 007 and 0x1F are names, not numbers; whole numbers of so many digits would lose their last ones.
-_NAMES = r"^\s*([+-]?0[0-9xX]|[+-]?[0-9]{17,}\s*$)"
+INDEX_NAME = "Unnamed: 0"  # of a first column without a name, as pandas calls it
+csv.field_size_limit(1 << 30)  # a file's own limit is that of its bytes
 
 
-def read_csv_text(data: bytes, name: str, target: str | None) -> pd.DataFrame:
+def read_csv_text(data: bytes, name: str, target: str | None) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
+    """Columns of `CELLS`, and what of the file is no row."""
     _check_encoding(data, name)
     start = 3 if data.startswith(b"\xef\xbb\xbf") else 0
     start += len(data[start:]) - len(data[start:].lstrip(b"\r\n \t"))
     if start >= len(data):
         raise BadInput(f"{name} holds only blank lines, expected a header line and rows.")
-    end = _record_end(data, start, name)
-    header = data[start:end].decode("utf-8")
-    delimiter, names = _split_header(header, target, name)
+    end, delimiter, names = _header(data, start, target, name)
     _check_header(names, target, name)
     body = memoryview(data)[end:]
-    n_lines = data.count(b"\n") + data.count(b"\r")
+    n_lines = data.count(b"\n") or data.count(b"\r")
     if n_lines > 2 * MAX_ROWS:
-        check_shape(n_lines // 2, len(names), name, 1 << 62)
-    first_line = data[:end].count(b"\n") + 1 if b"\n" in data else 1
-    table = _parse_csv(body, names, delimiter, name, first_line)
+        check_shape(n_lines, len(names), name, 1 << 62)
+    first_line = _lines(data[:end]) + 1
+    table, said = _parse_csv(body, names, delimiter, name, first_line)
     if not table.num_rows:
         raise BadInput(f"{name} has a header line but no row, expected rows.")
-    return pd.DataFrame({n: _typed(table.column(i), delimiter).to_pandas() for i, n in enumerate(names)})
+    table, dropped = _real_rows(table, names)
+    if not table.num_rows:
+        raise BadInput(f"{name} has a header line but no row with a value, expected rows.")
+    frame = table.rename_columns(names).to_pandas(types_mapper=lambda kind: CELLS)
+    return frame, (*said, *dropped)
 
 
 def _check_encoding(data: bytes, name: str) -> None:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise BadInput(f"{name} is encoded in UTF-16, expected UTF-8. Save it as CSV in UTF-8.")
     try:
-        data.decode("utf-8")
+        if not data.isascii():
+            data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise BadInput(
@@ -61,35 +69,56 @@ def _check_encoding(data: bytes, name: str) -> None:
         ) from None
     if b"\0" in data:
         raise BadInput(f"{name} holds a zero byte at position {data.index(0):,}, expected text.")
-    if data.count(b'"') % 2:
-        raise BadInput(f"{name} holds an odd number of quotation marks, so one is not closed. Close or double it.")
 
 
-def _record_end(data: bytes, start: int, name: str) -> int:
-    """Where the header ends: at a line end outside quotation marks."""
-    quoted = False
-    for found in re.finditer(rb'["\r\n]', data[start : start + _MAX_HEADER]):
-        if found.group() == b'"':
-            quoted = not quoted
-        elif not quoted:
-            return start + found.start()
-    if len(data) - start > _MAX_HEADER:
-        raise TooLarge(f"{name}: its first line has more than {megabytes(_MAX_HEADER)}, expected a header line.")
-    return len(data)
+def _lines(data: bytes) -> int:
+    """How many line ends there are, CR LF counted once."""
+    return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
 
 
-def _split_header(header: str, target: str | None, name: str) -> tuple[str, list[str]]:
-    """Delimiter and column names: the delimiter that yields the target's name, else most columns."""
-    splits: dict[str, list[str]] = {}
+# --- header ---------------------------------------------------------------------------------------------------------
+
+
+def _header(data: bytes, start: int, target: str | None, name: str) -> tuple[int, str, list[str]]:
+    """Where the header ends, the delimiter, the names: the delimiter that yields the target's name, else most columns."""
+    found: dict[str, tuple[int, list[str]]] = {}
+    problem: BadInput | None = None
     for delimiter in (",", ";", "\t"):
         try:
-            splits[delimiter] = [
-                n.strip() for n in next(csv.reader(io.StringIO(header, newline=""), delimiter=delimiter))
-            ]
-        except csv.Error as error:
-            raise BadInput(f"{name}: its header line cannot be read ({error}).") from None
-    best = max(splits, key=lambda d: (target is not None and target in splits[d], len(splits[d])))
-    return best, splits[best]
+            found[delimiter] = _first_record(data, start, delimiter, name)
+        except BadInput as error:
+            problem = problem or error
+    if not found:
+        assert problem is not None
+        raise problem
+    best = max(found, key=lambda d: (target is not None and target in found[d][1], len(found[d][1])))
+    end, names = found[best]
+    if len(names) > 1 and not names[0]:
+        names = [INDEX_NAME, *names[1:]]
+    return end, best, names
+
+
+def _first_record(data: bytes, start: int, delimiter: str, name: str) -> tuple[int, list[str]]:
+    """The end of the header and its fields, as the parser of the rows would read them."""
+    text = data[start : start + _MAX_HEADER].decode("utf-8", errors="ignore")
+    used: list[str] = []
+
+    def some() -> Iterator[str]:
+        for line in io.StringIO(text, newline=""):
+            used.append(line)
+            yield line
+
+    try:
+        fields = next(csv.reader(some(), delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        raise BadInput(
+            f"{name}: its header line cannot be read ({error}). Close or double its quotation marks."
+        ) from None
+    record = "".join(used)
+    size = len(record.rstrip("\r\n").encode())
+    if size >= _MAX_HEADER - 4:
+        raise TooLarge(f"{name}: its first line has more than {megabytes(_MAX_HEADER)}, expected a header line.")
+    return start + size, [unguarded(f.strip()) for f in fields]
 
 
 def _check_header(names: list[str], target: str | None, name: str) -> None:
@@ -102,8 +131,13 @@ def _check_header(names: list[str], target: str | None, name: str) -> None:
     check_names(names, name)
 
 
-def _parse_csv(body: memoryview, names: list[str], delimiter: str, name: str, first_line: int) -> pa.Table:
-    """All columns as text, missing markers as null."""
+# --- rows -----------------------------------------------------------------------------------------------------------
+
+
+def _parse_csv(
+    body: memoryview, names: list[str], delimiter: str, name: str, first_line: int
+) -> tuple[pa.Table, list[Problem]]:
+    """All columns as trimmed text, missing markers as null; suspicious values that run over lines."""
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
@@ -114,17 +148,23 @@ def _parse_csv(body: memoryview, names: list[str], delimiter: str, name: str, fi
         return "skip" if len(ragged) <= MAX_PROBLEMS else "error"
 
     keys = [str(i) for i in range(len(names))]
-    if not bytes(body[: 1 << 16]).strip(b"\r\n") and not bytes(body).strip(b"\r\n"):
-        return pa.table({k: pa.array([], pa.string()) for k in keys})
+    content = bytes(body)
+    if not content[: 1 << 16].strip(b"\r\n") and not content.strip(b"\r\n"):
+        return pa.table({k: pa.array([], pa.string()) for k in keys}), []
+    quoted = b'"' in content
+    if quoted:
+        content = _tidied(content, delimiter)
+    said = _check_quotes(content, len(names), delimiter, name, first_line) if quoted else []
     try:
         table = arrow_csv.read_csv(
-            pa.BufferReader(pa.py_buffer(body)),
-            read_options=arrow_csv.ReadOptions(use_threads=False, column_names=keys, block_size=16 << 20),
+            pa.BufferReader(pa.py_buffer(content)),
+            # With line ends in values a CR LF at the end of a block would lose its second half: one block, then.
+            read_options=arrow_csv.ReadOptions(column_names=keys, block_size=len(content) + 1 if quoted else 4 << 20),
             parse_options=arrow_csv.ParseOptions(
-                delimiter=delimiter, newlines_in_values=b'"' in bytes(body), invalid_row_handler=note
+                delimiter=delimiter, newlines_in_values=quoted, invalid_row_handler=note
             ),
             convert_options=arrow_csv.ConvertOptions(
-                column_types=dict.fromkeys(keys, pa.string()),
+                column_types=dict.fromkeys(keys, pa.large_string()),
                 null_values=list(MISSING_MARKERS),
                 strings_can_be_null=True,
                 quoted_strings_can_be_null=True,
@@ -134,13 +174,157 @@ def _parse_csv(body: memoryview, names: list[str], delimiter: str, name: str, fi
         if not ragged:
             raise BadInput(f"{name} cannot be read as CSV: {str(error).splitlines()[0][:200]}.") from None
     if ragged:
-        raise _ragged(body, len(names), delimiter, name, first_line)
-    return table
+        raise _ragged(content, len(names), delimiter, name, first_line)
+    if _has_blanks_at_edges(content):
+        table = pa.table({k: _trimmed(table.column(k)) for k in keys})
+    if b"'" in content:
+        table = pa.table({k: _unguarded(table.column(k)) for k in keys})
+    return table, said
 
 
-def _ragged(body: memoryview, expected: int, delimiter: str, name: str, first_line: int) -> BadInput:
+def _has_blanks_at_edges(content: bytes) -> bool:
+    """Whether blanks may stand at the edge of a value; True where only a closer look could tell."""
+    if b'"' in content or not content.isascii():
+        return True
+    blanks = [b" "] if b" " in content else []
+    blanks += [b"\t"] if b"\t" in content else []
+    return any(edge in content for b in blanks for e in (b",", b";", b"\t", b"\r", b"\n") for edge in (b + e, e + b))
+
+
+def _tidied(content: bytes, delimiter: str) -> bytes:
+    """The text without blanks between separators and quotation marks, where that makes it well formed."""
+    if _well_formed(content, delimiter):
+        return content
+    edge = re.escape(delimiter).encode()
+    bare = re.sub(rb"(^|[\r\n" + edge + rb"]) +(?=\")", rb"\1", content)
+    bare = re.sub(rb"\" +(?=$|[\r\n" + edge + rb"])", b'"', bare)
+    return bare if bare != content and _well_formed(bare, delimiter) else content
+
+
+def _trimmed(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Without blanks around the values; a missing marker between blanks is one, too."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    bare = pc.utf8_trim_whitespace(column)
+    missing = pc.is_in(bare, pa.array(list(MISSING_MARKERS), pa.large_string()))
+    return pc.if_else(missing, pa.scalar(None, pa.large_string()), bare)
+
+
+def _unguarded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Without the apostrophe that a download puts before what a spreadsheet would run."""
+    import pyarrow.compute as pc
+
+    guarded = pc.match_substring_regex(column, r"^'+[=+\-@\t\r]")
+    if not pc.any(guarded).as_py():
+        return column
+    return pc.if_else(guarded, pc.utf8_slice_codeunits(column, 1), column)
+
+
+def _real_rows(table: pa.Table, names: list[str]) -> tuple[pa.Table, list[Problem]]:
+    """The table without rows of separators only and without repeated headers, and how many there were."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    first = table.column(0)
+    said: list[Problem] = []
+    drop = np.zeros(table.num_rows, dtype=bool)
+    blank = np.asarray(first.is_null().to_numpy())
+    for i in range(1, table.num_columns):
+        if not blank.any():
+            break
+        blank &= np.asarray(table.column(i).is_null().to_numpy())
+    same = np.asarray(pc.fill_null(pc.equal(first, pa.scalar(names[0], pa.large_string())), False).to_numpy())
+    if names[0] == INDEX_NAME:
+        same = np.asarray(first.is_null().to_numpy())
+    for i in range(1, table.num_columns):
+        if not same.any():
+            break
+        alike = pc.equal(table.column(i), pa.scalar(names[i], pa.large_string()))
+        same &= np.asarray(pc.fill_null(alike, False).to_numpy())
+    for code, mask in (("blank_rows", blank), ("repeated_header", same)):
+        if mask.any():
+            example = f"row {int(np.argmax(mask)) + 1:,}"
+            said.append(Problem(code=code, count=int(mask.sum()), example=example))
+            drop |= mask
+    return (table.filter(pa.array(~drop)) if said else table), said
+
+
+# --- quotation marks and ragged lines -------------------------------------------------------------------------------
+
+
+def _check_quotes(content: bytes, n_columns: int, delimiter: str, name: str, first_line: int) -> list[Problem]:
+    """Refuse values whose quotation mark is not closed; say which ones run over lines that look like rows.
+
+    Where every mark opens a value, closes one or is doubled, all is well formed: seen at once from the places of the
+    marks. Else, and where values run over lines, the file is read by the slower parser, which knows the lines.
+    """
+    if _well_formed(content, delimiter) and not _runs_over_lines(content):
+        return []
+    reader = csv.reader(_text_lines(content), delimiter=delimiter, strict=True)
+    suspicious: list[int] = []
+    begins = 0
+    try:
+        for fields in reader:
+            if reader.line_num - begins > 1 and n_columns > 1 and _looks_like_rows(fields, n_columns, delimiter):
+                suspicious.append(begins + first_line)
+            begins = reader.line_num
+    except csv.Error as error:
+        line = begins + first_line
+        closed = "unexpected end" in str(error)
+        seen = (
+            "a quotation mark that is not closed"
+            if closed
+            else f"a value that goes on behind its quotation mark ({error})"
+        )
+        raise refusal(
+            f"{name} has a value that cannot be read",
+            [FieldProblem(f"line {line:,}", seen, "quotation marks around the whole value, doubled inside")],
+            verb="has",
+        ) from None
+    if not suspicious:
+        return []
+    return [Problem(code="lines_in_value", count=len(suspicious), example=f"line {suspicious[0]:,}")]
+
+
+def _text_lines(content: bytes) -> Iterator[str]:
+    return iter(io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", newline=""))
+
+
+def _looks_like_rows(fields: list[str], n_columns: int, delimiter: str) -> bool:
+    """Whether the lines of a record would be rows of their own if its quotation marks were none."""
+    lines = delimiter.join(fields).splitlines()
+    return len(fields) == n_columns and all(line.count(delimiter) == n_columns - 1 for line in lines if line.strip())
+
+
+def _well_formed(content: bytes, delimiter: str) -> bool:
+    """Whether every quotation mark begins a value, ends one, or is one of a pair inside."""
+    text = np.frombuffer(content, dtype=np.uint8)
+    at = np.flatnonzero(text == 0x22)
+    if len(at) % 2:
+        return False
+    edges = np.array([ord(delimiter), 0x0A, 0x0D], dtype=np.uint8)
+    opening, closing = at[::2], at[1::2]
+    before = text[np.maximum(opening - 1, 0)]
+    after = text[np.minimum(closing + 1, len(text) - 1)]
+    pair_before = np.concatenate([[False], opening[1:] - closing[:-1] == 1])
+    pair_after = np.concatenate([pair_before[1:], [False]])
+    opens = (opening == 0) | np.isin(before, edges) | pair_before
+    closes = (closing == len(text) - 1) | np.isin(after, edges) | pair_after
+    return bool(opens.all() and closes.all())
+
+
+def _runs_over_lines(content: bytes) -> bool:
+    """Whether a line end lies between quotation marks of a well-formed text."""
+    text = np.frombuffer(content, dtype=np.uint8)
+    at = np.flatnonzero(text == 0x22)
+    ends = np.flatnonzero((text == 0x0A) | (text == 0x0D))
+    return bool((np.searchsorted(at, ends) % 2).any())
+
+
+def _ragged(content: bytes, expected: int, delimiter: str, name: str, first_line: int) -> BadInput:
     """The refusal that names the lines; read again by the slower parser, which knows them."""
-    reader = csv.reader(io.TextIOWrapper(io.BytesIO(body), encoding="utf-8", newline=""), delimiter=delimiter)
+    reader = csv.reader(_text_lines(content), delimiter=delimiter)
     problems: list[FieldProblem] = []
     line = 0
     try:
@@ -156,53 +340,3 @@ def _ragged(body: memoryview, expected: int, delimiter: str, name: str, first_li
     except csv.Error as error:
         problems.append(FieldProblem(f"line {reader.line_num + first_line}", str(error), "CSV"))
     return refusal(f"{name} has ragged rows", problems, "Quote values that hold the separator.", verb="has")
-
-
-def _typed(column: pa.ChunkedArray, delimiter: str) -> pa.ChunkedArray:
-    """A text column as int64, float64 or boolean where every value is one; else as it is."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    known = column.drop_null()
-    if not len(known):
-        return column.cast(pa.float64())
-    head = [v.strip() for v in known.slice(0, _SAMPLE).to_pylist()]
-    if all(v.lower() in ("true", "false") for v in head):
-        words = pc.utf8_lower(pc.utf8_trim_whitespace(column))
-        if pc.all(pc.is_in(words, pa.array(["true", "false", None]))).as_py():
-            return words.cast(pa.bool_())
-        return column
-    if not all(NUMBER.fullmatch(v) or v in MISSING_MARKERS for v in head):
-        return column
-    for read in (_whole, _real, _trimmed, _decimal_comma if delimiter == ";" else _trimmed):
-        try:
-            numeric = read(column)
-        except pa.ArrowInvalid:
-            continue
-        return column if pc.any(pc.match_substring_regex(column, _NAMES)).as_py() else numeric
-    return column
-
-
-def _whole(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return column.cast("int64")
-
-
-def _real(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return column.cast("float64")
-
-
-def _trimmed(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Blanks around numbers and missing markers."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    bare = pc.utf8_trim_whitespace(column)
-    missing = pc.is_in(bare, pa.array(list(MISSING_MARKERS)))
-    return pc.if_else(missing, pa.scalar(None, pa.string()), bare).cast("float64")
-
-
-def _decimal_comma(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """1,5 where the separator is a semicolon."""
-    import pyarrow.compute as pc
-
-    return _trimmed(pc.replace_substring(column, ",", "."))

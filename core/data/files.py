@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import io
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.data.cells import NUMBER, plural, refusal
+from core.data.cells import guarded, plural, refusal
 from core.data.limits import EXPANSION, check_names, check_shape, megabytes
 from core.errors import BadInput, FieldProblem, NotFound, TooLarge, UnsupportedFormat
+from core.records import Problem
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,11 +48,19 @@ _FOREIGN = (
 _ASK = "Send CSV, CSV.gz, Parquet or Arrow."
 
 
-def read_table(source: Path | bytes, *, name: str, max_bytes: int, target: str | None = None) -> pd.DataFrame:
-    """A file's table: numbers int64 or float64, text `str`, booleans, instants of Parquet and Arrow.
+@dataclass(frozen=True, slots=True)
+class TableRead:
+    """What a file holds."""
 
-    CSV: UTF-8 with a header line; comma, semicolon or tab; empty, NA, NaN and null are missing. Numbers with leading
-    zeros stay text.
+    frame: pd.DataFrame  # of CSV: columns of `columns.CELLS`; else numbers, `str`, booleans and instants
+    problems: tuple[Problem, ...] = ()  # what of the file is no row, or no column of the user's
+
+
+def read_table(source: Path | bytes, *, name: str, max_bytes: int, target: str | None = None) -> TableRead:
+    """A file's table. The cells of CSV stay text: a schema says what they are, or `infer_schema` finds it out.
+
+    CSV: UTF-8 with a header line; comma, semicolon or tab. Missing: `cells.MISSING_MARKERS`. Blanks around names and
+    values do not count.
 
     Args:
         name: the file's name, which tells its format together with its first bytes.
@@ -60,7 +70,8 @@ def read_table(source: Path | bytes, *, name: str, max_bytes: int, target: str |
     Raises:
         TooLarge: more bytes, rows or columns than the limits.
         UnsupportedFormat: another format, a name that does not fit the content, a damaged file.
-        BadInput: no header, ragged rows, doubled or empty names, another encoding, no rows.
+        BadInput: no header, ragged rows, quotation marks that are not closed, doubled or empty names, another encoding,
+            no rows.
     """
     data = _load(source, name, max_bytes)
     kind = _format(data, name)
@@ -72,11 +83,12 @@ def read_table(source: Path | bytes, *, name: str, max_bytes: int, target: str |
     if kind == "csv":
         from core.data.delimited import read_csv_text
 
-        return read_csv_text(data, name, target)
+        return TableRead(*read_csv_text(data, name, target))
     budget = max_bytes * EXPANSION
     table = _read_parquet(data, name, budget) if kind == "parquet" else _read_arrow(data, name, budget)
+    table = table.rename_columns([str(c).strip() for c in table.column_names])
     _check_table(table, name)
-    return table.to_pandas(ignore_metadata=True)
+    return TableRead(table.to_pandas(ignore_metadata=True))
 
 
 def read_arrow(data: bytes, *, name: str, max_bytes: int) -> pa.Table:
@@ -173,6 +185,10 @@ def _gunzip(data: bytes, name: str, limit: int) -> bytes:
         except zlib.error:
             raise UnsupportedFormat(f"{name} is damaged: its gzip stream cannot be unpacked. Send it again.") from None
         rest = unpacker.unused_data
+    if rest.strip(b"\0"):
+        raise UnsupportedFormat(
+            f"{name} is damaged: {plural(len(rest), 'byte')} behind its gzip stream cannot be unpacked. Send it again."
+        )
     if not out:
         raise BadInput(f"{name} is empty once unpacked, expected a header line and rows.")
     return bytes(out)
@@ -204,7 +220,7 @@ def _read_parquet(data: bytes, name: str, budget: int) -> pa.Table:
             used += plain.nbytes
             batches.append(plain)
         schema = batches[0].schema if batches else file.schema_arrow
-        return pa.Table.from_batches(batches, schema)
+        return _undecimal(pa.Table.from_batches(batches, schema))
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: a column's name
         raise UnsupportedFormat(damaged) from error
 
@@ -215,7 +231,7 @@ def _check_types(schema: pa.Schema, name: str) -> None:
 
     takes = (
         at.is_boolean, at.is_integer, at.is_floating, at.is_decimal, at.is_string, at.is_large_string,
-        at.is_timestamp, at.is_date, at.is_null,
+        at.is_string_view, at.is_timestamp, at.is_date, at.is_null,
     )  # fmt: skip
     problems = []
     for field in schema:
@@ -250,12 +266,30 @@ def _plain(batch: pa.RecordBatch, name: str, budget: int) -> pa.RecordBatch:
             if left < 0:
                 break
             column = column.cast(kind.value_type)
-        if at.is_decimal(column.type):
+        if at.is_string_view(column.type):
+            column = column.cast(pa.large_string())
+        if at.is_decimal(column.type) and column.type.scale > 0:
             column = column.cast(pa.float64())
         out.append(column)
     if left < 0:
         raise TooLarge(f"{name} unpacks to more bytes than are taken from a file of its size limit. Send it in parts.")
     return pa.RecordBatch.from_arrays(out, names=batch.schema.names)
+
+
+def _undecimal(table: pa.Table) -> pa.Table:
+    """Whole decimals exactly: as whole numbers, or where they are too long for that as text of their digits."""
+    import pyarrow as pa
+    import pyarrow.types as at
+
+    for i, field in enumerate(table.schema):
+        if not at.is_decimal(field.type):
+            continue
+        try:
+            column = table.column(i).cast(pa.int64())
+        except pa.ArrowInvalid:
+            column = table.column(i).cast(pa.string())
+        table = table.set_column(i, field.name, column)
+    return table
 
 
 def _read_arrow(data: bytes, name: str, budget: int) -> pa.Table:
@@ -281,7 +315,7 @@ def _read_arrow(data: bytes, name: str, budget: int) -> pa.Table:
             plain = _plain(batch, name, budget - used)
             used += plain.nbytes
             batches.append(plain)
-        return pa.Table.from_batches(batches, batches[0].schema if batches else reader.schema)
+        return _undecimal(pa.Table.from_batches(batches, batches[0].schema if batches else reader.schema))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UnsupportedFormat(
             f"{name} is damaged: it begins like Arrow but cannot be read as such. Send it again."
@@ -294,7 +328,8 @@ def _read_arrow(data: bytes, name: str, budget: int) -> pa.Table:
 def write_csv(frame: pd.DataFrame) -> bytes:
     """A frame as CSV (UTF-8, comma, empty = missing) that a spreadsheet cannot run.
 
-    Text that begins like a formula (= + - @ tab return) gets an apostrophe before it, numbers written as text do not.
+    Text that begins like a formula (= + - @ tab return) gets an apostrophe before it, which reading takes off again;
+    numbers written as text do not.
     """
     import pandas as pd
 
@@ -302,11 +337,9 @@ def write_csv(frame: pd.DataFrame) -> bytes:
     for i, dtype in enumerate(frame.dtypes):
         if not (pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_datetime64_any_dtype(dtype)):
             safe.isetitem(i, frame.iloc[:, i].map(_harmless, na_action="ignore").array)
-    safe.columns = [_harmless(str(c)) for c in frame.columns]
+    safe.columns = [guarded(str(c)) for c in frame.columns]
     return safe.to_csv(index=False, lineterminator="\n").encode("utf-8")
 
 
 def _harmless(value: Any) -> Any:
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") and not NUMBER.fullmatch(value):
-        return f"'{value}"
-    return value
+    return guarded(value) if isinstance(value, str) else value

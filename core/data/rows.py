@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import array
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
@@ -16,7 +16,19 @@ from numbers import Real
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from core.data.cells import MAX_ID_LENGTH, MAX_PROBLEMS, as_boolean, as_text, instant, nearest, refusal, shown
+from core.data.cells import (
+    MAX_ID_LENGTH,
+    MAX_PROBLEMS,
+    TOO_GREAT,
+    as_boolean,
+    as_category,
+    as_id,
+    as_text,
+    instant,
+    nearest,
+    refusal,
+    shown,
+)
 from core.errors import BadInput, FieldProblem
 from core.records import ROW_ID, ROW_TIME, Feature, FeatureSchema
 
@@ -25,7 +37,6 @@ if TYPE_CHECKING:
 
 _WRONG = (KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError)
 _NUMBERS = {float, int}
-TOO_GREAT = 1e100  # the squares of such numbers, and their sums, would not be finite
 _EXPECTED = {
     "numeric": "a finite number or null",
     "categorical": "text, a number or null",
@@ -57,6 +68,7 @@ class RowReader:
         n = len(self._names)
         self._pick: Any = itemgetter(*self._names) if n > 1 else lambda row: (row[self._names[0]],)
         self._width = n
+        self._known = [frozenset(f.categories) for f in schema.features]
 
     def one(self, row: Any) -> tuple[list[Any], str | None, datetime | None]:
         """The values of a single row, its id and its instant (UTC) where it has one.
@@ -69,7 +81,7 @@ class RowReader:
             if self._numeric:
                 values: list[Any] = [*map(_float, found)]
             else:
-                values = [_value(v, f) for v, f in zip(found, self.schema.features, strict=True)]
+                values = [*map(_value, found, self.schema.features, self._known)]
             if len(row) == self._width:
                 return values, None, None
             return values, *_extras(row, self.schema)
@@ -109,7 +121,7 @@ class RowReader:
             return list(np.ascontiguousarray(matrix.T))
         columns: list[Any] = []
         for j, f in enumerate(self.schema.features):
-            column = [_value(row[j], f) for row in cells]
+            column = [_value(row[j], f, self._known[j]) for row in cells]
             columns.append(np.array(column, dtype=np.float64) if f.kind == "numeric" else column)
         return columns
 
@@ -173,14 +185,14 @@ def _number(value: Any) -> float:
     return number
 
 
-def _value(value: Any, feature: Feature) -> Any:
+def _value(value: Any, feature: Feature, known: Collection[str]) -> Any:
     if feature.kind == "numeric":
         return _float(value)
     if feature.kind == "boolean":
         return as_text(as_boolean(value))
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError
-    return as_text(value)
+    return as_category(value, known)
 
 
 def _extras(row: Mapping[str, Any], schema: FeatureSchema) -> tuple[str | None, datetime | None]:
@@ -192,7 +204,7 @@ def _extras(row: Mapping[str, Any], schema: FeatureSchema) -> tuple[str | None, 
     for name in {schema.time_column: None, ROW_TIME: None}:
         if name is not None and name in row:
             at, found = None if row[name] is None else instant(row[name]), found + 1
-    if len(row) != found:
+    if len(row) != found + sum(name in row for name in schema.excluded):
         raise ValueError
     return row_id, at
 
@@ -202,9 +214,10 @@ def _row_id(value: Any) -> str | None:
         return None
     if isinstance(value, bool) or not isinstance(value, (str, int)) or not str(value).strip():
         raise ValueError
-    if len(str(value)) > MAX_ID_LENGTH:
+    row_id = as_id(value)
+    if row_id is None or len(row_id) > MAX_ID_LENGTH:
         raise ValueError
-    return str(value)
+    return row_id
 
 
 def _refused(rows: Sequence[Any], schema: FeatureSchema, *, single: bool) -> BadInput:
@@ -230,10 +243,10 @@ def _check_row(row: Any, schema: FeatureSchema, place: str, problems: list[Field
             say(f.name, "missing", _EXPECTED[f.kind])
             continue
         try:
-            _value(row[f.name], f)
+            _value(row[f.name], f, f.categories)
         except (ValueError, OverflowError):
             great = isinstance(row[f.name], float) and math.isfinite(row[f.name])
-            say(f.name, _seen(row[f.name]), "a number below 1e100 in size" if great else _EXPECTED[f.kind])
+            say(f.name, _seen(row[f.name]), f"a number below {TOO_GREAT:g} in size" if great else _EXPECTED[f.kind])
     ids, times = {schema.id_column, ROW_ID}, {schema.time_column, ROW_TIME}
     names = set(schema.names)
     for key, value in row.items():
@@ -243,9 +256,11 @@ def _check_row(row: Any, schema: FeatureSchema, place: str, problems: list[Field
             elif key in times and value is not None:
                 instant(value)
         except ValueError:
-            expected = f"text of 1 to {MAX_ID_LENGTH} characters" if key in ids else "an instant in ISO 8601"
+            expected = (
+                f"text of 1 to {MAX_ID_LENGTH} characters" if key in ids else "an instant in ISO 8601, of 1900 or later"
+            )
             say(str(key), _seen(value), expected)
-        if key in names or key in ids or key in times:
+        if key in names or key in ids or key in times or key in schema.excluded:
             continue
         if key == schema.target:
             say(key, "the target", "features only; labels are sent by row id")

@@ -2,36 +2,55 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from core.data import columns
 from core.data.cells import listed
-from core.data.schema import infer_task
+from core.data.schema import guess_roles, infer_task, is_id_name
 from core.drift.univariate import measure_drift
 from core.errors import BadInput, FieldProblem
-from core.records import DriftReport, DriftScore, Feature, FeatureSchema, Task
+from core.records import ROW_ID, ROW_TIME, DriftReport, DriftScore, Feature, FeatureSchema, Problem, Task
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def compare_frames(
-    reference: pd.DataFrame, current: pd.DataFrame, *, target: str | None = None, **options: Any
-) -> tuple[FeatureSchema, DriftReport]:
-    """What the columns are, and the drift of each; of the target's labels too where both frames have it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frames:
+    """Two frames read by one schema, the reference's."""
 
-    A target that cannot be taken (no value, one class only) leaves the labels alone unjudged, and its score says why.
+    reference: pd.DataFrame
+    current: pd.DataFrame
+    schema: FeatureSchema
+    problems: tuple[Problem, ...]  # what was assumed of the columns
+    why_not: str = ""  # why the labels cannot be judged
+
+
+def read_alike(
+    reference: pd.DataFrame,
+    current: pd.DataFrame,
+    *,
+    target: str | None = None,
+    id_column: str | None = None,
+    time_column: str | None = None,
+    exclude: Sequence[str] = (),
+    categorical: Sequence[str] = (),
+) -> Frames:
+    """What the reference's columns are, and both frames read so; ids, times and index columns are no features.
 
     Args:
-        reference, current: as they were read; names that are no text are taken as text. Text and booleans are categories, numbers numeric; a column that only one
-            of them has, or that changed its type, is not judged, and says so.
-        options: of `measure_drift`.
+        reference, current: as they were read; names that are no text are taken as text. Text and booleans are
+            categories, numbers numeric.
+        id_column, time_column: None = guessed, as for the first file of a project.
 
     Raises:
-        BadInput: a frame has doubled column names, or the reference has no such target.
+        BadInput: a frame has doubled column names, or the reference lacks a named column.
     """
     reference, current = reference.rename(columns=str), current.rename(columns=str)
     for frame, word in ((reference, "reference"), (current, "current")):
@@ -43,23 +62,67 @@ def compare_frames(
             f"The reference has no column '{target}'. Name one of: {listed(reference.columns, at_most=12)}.",
             (FieldProblem(field=f"column {target}", seen="not there", expected="the target"),),
         )
-    names = [c for c in dict.fromkeys([*reference.columns, *current.columns]) if c != target]
+    roles = guess_roles(
+        reference, target=target, id_column=id_column, time_column=time_column, exclude=exclude,
+        features=frozenset(categorical), needs_target=False,
+    )  # fmt: skip
+    # A column that was empty may have values since; text of its own in each row is told as such by its own test.
+    kept = {
+        p.column
+        for p in roles.problems
+        if p.code == "empty_column" or (p.code == "id_column" and not is_id_name(str(p.column)))
+    }
+    aside = {target, roles.id_column, roles.time_column, ROW_ID, ROW_TIME, *(set(roles.excluded) - kept)}
+    names = [c for c in dict.fromkeys([*reference.columns, *current.columns]) if c not in aside]
     task, why_not = _task(reference, target)
-    schema = FeatureSchema(
-        task=task,
-        target=target or "",
-        features=tuple(Feature(name=name, kind=_kind(name, reference, current)) for name in names),
+    said = [p for p in roles.problems if p.column not in kept]
+    features = []
+    for name in names:
+        feature, problem = _feature(name, reference, current, name in categorical)
+        features.append(feature)
+        said += [] if problem is None else [problem]
+    schema = FeatureSchema(task=task, target=target or "", features=tuple(features), excluded=roles.excluded)
+    return Frames(
+        reference=_read(reference, schema),
+        current=_read(current, schema),
+        schema=schema,
+        problems=tuple(said),
+        why_not=why_not,
     )
+
+
+def compare(frames: Frames, **options: Any) -> DriftReport:
+    """The drift of each feature; of the target's labels too where both frames have it.
+
+    A column that only one of the frames has, or that changed its type, is not judged, and says so. A target that cannot
+    be taken (no value, one class only) leaves the labels alone unjudged, and its score says why.
+
+    Args:
+        options: of `measure_drift`.
+    """
+    schema, target = frames.schema, frames.schema.target
     labels: dict[str, Any] = {}
-    if target is not None and target in current.columns:
-        labels = {"y_reference": _labels(reference[target], schema), "y_current": _labels(current[target], schema)}
-    if why_not:
+    if target and target in frames.current.columns:
+        labels = {
+            "y_reference": _labels(frames.reference[target], schema),
+            "y_current": _labels(frames.current[target], schema),
+        }
+    if frames.why_not:
         unjudged = DriftScore(
             name="label", kind="label", drifted=False, statistic=None, p_value=None, effect=None,
-            reason=f"not judged: {why_not}", judged=False,
+            reason=f"not judged: {frames.why_not}", judged=False,
         )  # fmt: skip
-        return schema, dataclasses.replace(measure_drift(reference, current, schema, **options), label=unjudged)
-    return schema, measure_drift(reference, current, schema, **labels, **options)
+        report = measure_drift(frames.reference, frames.current, schema, **options)
+        return dataclasses.replace(report, label=unjudged)
+    return measure_drift(frames.reference, frames.current, schema, **labels, **options)
+
+
+def compare_frames(
+    reference: pd.DataFrame, current: pd.DataFrame, *, target: str | None = None, **options: Any
+) -> tuple[FeatureSchema, DriftReport]:
+    """`read_alike`, then `compare`."""
+    frames = read_alike(reference, current, target=target)
+    return frames.schema, compare(frames, **options)
 
 
 def _task(reference: pd.DataFrame, target: str | None) -> tuple[Task, str]:
@@ -72,12 +135,41 @@ def _task(reference: pd.DataFrame, target: str | None) -> tuple[Task, str]:
         return "regression", str(error)
 
 
-def _kind(name: str, reference: pd.DataFrame, current: pd.DataFrame) -> Any:
+def _feature(
+    name: str, reference: pd.DataFrame, current: pd.DataFrame, categorical: bool
+) -> tuple[Feature, Problem | None]:
     """What the reference says the column is; the current frame where the reference does not have a value of it."""
     for frame in (reference, current):
-        if name in frame.columns and frame[name].notna().any():
-            return columns.kind_of(frame[name])
-    return "numeric"
+        if name not in frame.columns or not frame[name].notna().any():
+            continue
+        if not columns.is_cells(frame[name]):
+            return Feature(name=name, kind="categorical" if categorical else columns.kind_of(frame[name])), None
+        look = columns.look_at(frame[name], name)
+        if categorical or look.kind == "empty":
+            return Feature(name=name, kind="categorical"), None
+        return Feature(name=name, kind=look.kind, written=look.written), look.problem
+    return Feature(name=name, kind="numeric"), None
+
+
+def _read(frame: pd.DataFrame, schema: FeatureSchema) -> pd.DataFrame:
+    """The frame with its cells read by the schema; a column that does not fit stays text, and is told as such."""
+    read = frame.copy(deep=False)
+    for f in schema.features:
+        if f.name in frame.columns and columns.is_cells(frame[f.name]):
+            read[f.name] = _cells(frame[f.name], f)
+    target = schema.target
+    if target in frame.columns and columns.is_cells(frame[target]):
+        read[target] = columns.texts(frame[target], target)
+    return read
+
+
+def _cells(column: pd.Series, feature: Feature) -> Any:
+    with contextlib.suppress(BadInput):
+        if feature.kind == "numeric":
+            return columns.numbers(column, feature.name, written=feature.written)
+        if feature.kind == "boolean":
+            return columns.booleans(column, feature.name)
+    return columns.texts(column, feature.name)
 
 
 def _labels(column: pd.Series, schema: FeatureSchema) -> Any:

@@ -27,7 +27,7 @@ from core.http.problems import NotJson, TooSlow
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from core.records import FeatureSchema
+    from core.records import FeatureSchema, Problem
 
 MAX_JSON_BYTES = 32 * 1024 * 1024
 MAX_ROWS = 100_000
@@ -244,7 +244,7 @@ def an_object(document: Any, known: tuple[str, ...]) -> dict[str, Any]:
 # --- tables -----------------------------------------------------------------------------------------------------
 
 
-def table_of(body: bytes, kind: str, schema: FeatureSchema, max_bytes: int) -> tuple[Table, tuple[str, ...]]:
+def table_of(body: bytes, kind: str, schema: FeatureSchema, max_bytes: int) -> tuple[Table, tuple[Problem, ...]]:
     """The rows of an Arrow or npy body, and what was taken otherwise than it came; npy columns are the features in
     the project's order.
 
@@ -263,7 +263,7 @@ def table_of(body: bytes, kind: str, schema: FeatureSchema, max_bytes: int) -> t
         if columns is None:
             return _conformed(arrow, schema)
         table = Table(columns, arrow.num_rows)
-    return table, _without_infinite(table, schema)
+    return table, _without_great(table, schema)
 
 
 def _plain_numbers(arrow: pa.Table, schema: FeatureSchema) -> list[Any] | None:
@@ -280,27 +280,32 @@ def _plain_numbers(arrow: pa.Table, schema: FeatureSchema) -> list[Any] | None:
     return [arrow.column(by_name[name]).to_numpy().astype("float64") for name in schema.names]
 
 
-def _without_infinite(table: Table, schema: FeatureSchema) -> tuple[str, ...]:
-    """Take infinite values as missing; what is told of it."""
+def _without_great(table: Table, schema: FeatureSchema) -> tuple[Problem, ...]:
+    """Take infinite values, and those too great for models, as missing; what is told of it."""
     import numpy as np
 
-    from core.data.cells import plural
+    from core.data.cells import TOO_GREAT, shown
+    from core.records import Problem
 
     notes = []
     for j, name in enumerate(schema.names):
-        infinite = np.isinf(table.columns[j])
-        if infinite.any():
-            table.columns[j] = np.where(infinite, np.nan, table.columns[j])
-            notes.append(f"{plural(int(infinite.sum()), 'infinite value')} in '{name}' taken as missing.")
+        column = table.columns[j]
+        with np.errstate(invalid="ignore"):
+            great = np.abs(column) >= TOO_GREAT
+        if great.any():
+            table.columns[j] = np.where(great, np.nan, column)
+            code = "infinite" if np.isinf(column[great]).all() else "too_great"
+            notes.append(Problem(code=code, column=name, count=int(great.sum()), example=shown(column[great][0])))
     return tuple(notes)
 
 
-def _conformed(arrow: pa.Table, schema: FeatureSchema) -> tuple[Table, tuple[str, ...]]:
+def _conformed(arrow: pa.Table, schema: FeatureSchema) -> tuple[Table, tuple[Problem, ...]]:
     """Any other table: ids and instants, text, columns that are too many."""
     from core.data.cells import nearest, refusal
     from core.data.schema import table_of
 
     table, notes, unknown = table_of(arrow.to_pandas(ignore_metadata=True), schema)
+    unknown = tuple(name for name in unknown if name not in schema.excluded)
     if unknown:
         raise refusal(
             "The table has unknown columns",

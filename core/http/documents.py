@@ -92,10 +92,20 @@ class Prediction(BaseModel):
     )
 
 
+class Noticed(BaseModel):
+    """What was assumed of a table, or taken otherwise than it came."""
+
+    code: str
+    column: str | None
+    count: int = Field(description="Of rows or cells.")
+    example: str | None
+    text: str = Field(description="The same as a sentence.")
+
+
 class Predictions(BaseModel):
     predictions: list[Prediction]
     model_version: int
-    problems: list[str] | None = Field(None, description="What was taken otherwise than it came; tables only.")
+    problems: list[Noticed] | None = Field(None, description="What was taken otherwise than it came; tables only.")
 
 
 class LabelOfRow(BaseModel):
@@ -159,7 +169,7 @@ class BatchAnswer(BaseModel):
     batch: int
     rows: int
     labelled: int
-    problems: list[str]
+    problems: list[Noticed]
     backfill: bool
 
 

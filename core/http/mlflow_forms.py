@@ -11,7 +11,7 @@ import io
 import math
 from typing import Any
 
-from core.data.cells import MISSING_MARKERS, listed, plural, refusal, shown
+from core.data.cells import NO_NUMBER_MARKERS, as_written, is_missing, listed, number_written, plural, refusal, shown
 from core.errors import BadInput, FieldProblem
 from core.http import bodies
 
@@ -168,14 +168,13 @@ def _check_header(header: list[str], names: tuple[str, ...]) -> None:
 
 
 def _number(cell: str, name: str, line: int) -> float | None:
-    cell = cell.strip()
-    if cell in MISSING_MARKERS:
+    if is_missing(cell) or cell.strip() in NO_NUMBER_MARKERS:
         return None
     try:
-        value = math.nan if "_" in cell else float(cell)  # Python would take 1_000
+        value = number_written(cell) if as_written(cell) else float(cell)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
+    if not math.isfinite(value) or "_" in cell:  # Python would take 1_000
         raise _refused(f"line {line}, column {shown(name)}", shown(cell), "a finite number, or an empty cell")
     return value
 

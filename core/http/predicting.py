@@ -19,6 +19,7 @@ from core.errors import BadInput, FieldProblem
 from core.http import bodies, repeats
 from core.http.access import Api, Caller, api_of
 from core.http.answers import answer_json
+from core.records import Problem
 from core.services.answering import Answered, document, many, one
 from core.services.serving import Estimator, Served
 
@@ -75,7 +76,7 @@ def count(api: Api, caller: Caller, answered: Answered) -> None:
 
 
 def _in_thread(api: Api, caller: Caller, served: Served, kind: str, body: bytes, told: Any, now: datetime) -> Answered:
-    notes: tuple[str, ...] = ()
+    notes: tuple[Problem, ...] = ()
     if kind == "json":
         rows, single = _rows(told, served.schema.names)
         if single:

@@ -223,7 +223,11 @@ def _generate(
 
 # --- batches ----------------------------------------------------------------------------------------------------
 
-_OPTIONS = {"target": "target", "id": "id_column", "time": "time_column", "task": "task"}
+_OPTIONS = {
+    "target": "target", "id": "id_column", "time": "time_column", "task": "task", "exclude": "exclude",
+    "categorical": "categorical",
+}  # fmt: skip
+_LISTS = ("exclude", "categorical")  # names with commas between them
 
 
 async def batches(request: Request) -> Response:
@@ -263,7 +267,7 @@ async def batches(request: Request) -> Response:
     return Response(answered.body, 200, media_type="application/json")
 
 
-def _batch_options(request: Request) -> dict[str, str]:
+def _batch_options(request: Request) -> dict[str, Any]:
     given = dict(request.query_params)
     mode = given.pop("mode", "ingest")
     known = {} if mode == "score" else _OPTIONS
@@ -279,10 +283,19 @@ def _batch_options(request: Request) -> dict[str, str]:
         from core.data.cells import refusal
 
         raise refusal("The query cannot be understood", problems)
-    return {"mode": mode, **{_OPTIONS[key]: value for key, value in given.items() if value}}
+    options = {_OPTIONS[key]: _listed(value) if key in _LISTS else value for key, value in given.items()}
+    return {
+        "mode": mode,
+        **{key: value for key, value in options.items() if value or key in ("id_column", "time_column")},
+    }
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _store_batch(api: Api, caller: Caller, path: Path, options: dict[str, Any], asked: Kept | None) -> dict[str, Any]:
+    from core.data.problems import document_of
     from core.services import ingest, projects
 
     assert caller.place is not None
@@ -293,7 +306,7 @@ def _store_batch(api: Api, caller: Caller, path: Path, options: dict[str, Any], 
             "batch": report.batch.id,
             "rows": report.rows,
             "labelled": report.labelled,
-            "problems": list(report.problems),
+            "problems": [document_of(p) for p in report.problems],
             "backfill": report.backfill,
         }
 
@@ -314,11 +327,11 @@ def _score_batch(api: Api, caller: Caller, served: Served, path: Path) -> Answer
     from core.data.files import read_table
     from core.data.schema import table_of
 
-    frame = read_table(path, name=_name(path), max_bytes=api.settings.max_upload_bytes, target=served.schema.target)
-    table, notes, _ = table_of(frame, served.schema)
+    read = read_table(path, name=_name(path), max_bytes=api.settings.max_upload_bytes, target=served.schema.target)
+    table, notes, _ = table_of(read.frame, served.schema)
     bodies.check_rows(table.n)
     answered = many(served, table, _now(), token_id=caller.token.id)
-    return dataclasses.replace(answered, body=document(answered, notes))
+    return dataclasses.replace(answered, body=document(answered, (*read.problems, *notes)))
 
 
 def _queue_batch(

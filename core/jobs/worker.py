@@ -148,6 +148,8 @@ class Worker:
                 self._stop.wait(settings.retry_delay_s)
 
     def _ingest(self, job: JobInfo) -> dict[str, Any]:
+        from core.data.problems import document_of
+
         assert job.project_id is not None
         options = dict(job.payload)
         path = Path(options.pop("path"))
@@ -163,7 +165,7 @@ class Worker:
             "batch": report.batch.id,
             "rows": report.rows,
             "labelled": report.labelled,
-            "problems": list(report.problems),
+            "problems": [document_of(p) for p in report.problems],
             "backfill": report.backfill,
         }
 
@@ -180,11 +182,13 @@ class Worker:
         try:
             served = serving.champion(self._ws, projects.project_by_id(self._ws, job.project_id))
             name, target = job.payload.get("name", path.name), served.schema.target
-            frame = read_table(path, name=name, max_bytes=self._ws.settings.max_upload_bytes, target=target)
-            table, notes, _ = table_of(frame, served.schema)
+            read = read_table(path, name=name, max_bytes=self._ws.settings.max_upload_bytes, target=target)
+            table, notes, _ = table_of(read.frame, served.schema)
             answered = answering.many(served, table, _now(), token_id=None)
             result = {"rows": answered.rows, "model_version": served.version}
-            write_durably(self._ws.results_path / f"{job.id}.json", answering.document(answered, notes))
+            write_durably(
+                self._ws.results_path / f"{job.id}.json", answering.document(answered, (*read.problems, *notes))
+            )
             store(self._ws, answered.records, also=lambda session: jobs.end(session, job.id, result, _now()))
             path.unlink(missing_ok=True)
         except ContinualError:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from pandas import DataFrame, isna
 
-from core.data.schema import conform, infer_schema
+from core.data.schema import conform, first_schema
 from core.drift.univariate import measure_drift
 from core.errors import BadInput, NotEnoughRows
 from core.learning.comparing import merits, wins_and_losses
@@ -26,7 +26,7 @@ from core.learning.models import Committee
 from core.learning.policy import AND, next_scheduled, policy_named
 from core.learning.state import LearnerState
 from core.performance.realised import METRICS, mcnemar_exact, measure
-from core.records import DriftReport, FeatureSchema, Policy, Score, Task, to_document
+from core.records import DriftReport, FeatureSchema, Policy, Problem, Score, Task, to_document
 
 JUDGED_ROWS = 1_000  # labelled rows over which an admitted model is compared with the one it replaced
 REFERENCE_ROWS = 5_000  # newest rows that the champion learnt from, that new ones are compared with
@@ -96,6 +96,7 @@ class ReplayReport:
     per_batch: list[dict[str, Any]]
     admissions: list[Admission]
     predictions: np.ndarray = field(repr=False)  # one a scored row, in stream order
+    problems: tuple[Problem, ...] = ()  # what was assumed of the file's columns, or taken otherwise than it came
 
     def to_document(self) -> dict[str, Any]:
         """Plain JSON values, as `replay --json` prints them."""
@@ -128,6 +129,9 @@ def replay(
     seed: int = 0,
     task: Task | Literal["classification"] | None = None,
     categorical: Sequence[str] = (),
+    id_column: str | None = None,
+    time_column: str | None = None,
+    exclude: Sequence[str] = (),
     label_delay: int = 0,
     label_fraction: float = 1.0,
     progress: Callable[[float, str], None] | None = None,
@@ -135,6 +139,7 @@ def replay(
     """The loop over the rows of a file, in their order.
 
     Args:
+        id_column, time_column: None = guessed, as for the first file of a project; neither is a feature.
         batch_rows: rows that are predicted before any of their labels is known.
         warmup_rows: labelled rows that the first model is made from; they are not scored.
         label_delay: batches that pass before a row's label is known, beyond its own.
@@ -153,18 +158,25 @@ def replay(
             raise BadInput(f"{name} is {value}, expected a whole number from {least}.")
     if not 0.0 <= label_fraction <= 1.0:
         raise BadInput(f"label_fraction is {label_fraction}, expected a number from 0 to 1.")
-    schema = infer_schema(frame, target=target, task=task, categorical=tuple(categorical))
+    schema, assumed = first_schema(
+        frame, target=target, task=task, categorical=tuple(categorical), id_column=id_column, time_column=time_column,
+        exclude=exclude,
+    )  # fmt: skip
     rows = conform(frame, schema)
     assert rows.y is not None  # the schema was made from this frame
     known = ~isna(rows.y)
     X = rows.X.loc[known].reset_index(drop=True)
     if len(X) <= warmup_rows:
-        raise NotEnoughRows("A replay", needed=warmup_rows + 1, found=len(X))
+        raise NotEnoughRows(
+            f"A replay with a warm-up of {warmup_rows:,} rows (--warm-up)", needed=warmup_rows + 1, found=len(X)
+        )
     chosen = policy_named(policy) if isinstance(policy, str) else policy
-    return replay_rows(
+    report = replay_rows(
         X, plain_labels(rows.y[known]), schema, chosen, batch_rows=batch_rows, warmup_rows=warmup_rows, seed=seed,
         label_delay=label_delay, label_fraction=label_fraction, progress=progress,
     )  # fmt: skip
+    report.problems = (*assumed, *rows.problems)
+    return report
 
 
 def replay_rows(

@@ -9,7 +9,11 @@ from typing import Any
 
 import orjson
 
+from core.data.cells import AHEAD
+from core.data.problems import document_of
 from core.data.rows import Table
+from core.errors import BadInput, FieldProblem
+from core.records import Problem
 from core.services import serving
 from core.services.predictions_log import Record
 from core.services.serving import Predicted, Served
@@ -42,6 +46,8 @@ def one(served: Served, row: Any, now: datetime, *, token_id: int | None) -> Ans
         BadInput: every problem of the row with its field.
     """
     values, row_id, at = served.reader.one(row)
+    if at is not None:
+        _refuse_future([at], now, "_time")
     answer = serving.predict_one(served, values)
     label, place, chances = answer
     probability = None if chances is None else chances[place]
@@ -75,6 +81,8 @@ def many(
     Raises:
         BadInput: the model gives no finite number for a row, and which.
     """
+    if table.times is not None:
+        _refuse_future(table.times, now, "rows[{}]._time")
     predicted = serving.predict_columns(served, table.columns, table.n)
     spoken = serving.guarded(served, table.columns, predicted)
     records = serving.records(
@@ -91,6 +99,15 @@ def many(
     return Answered(served, records, b"", table.n, spoken, predicted)
 
 
+def _refuse_future(times: Sequence[datetime | None], now: datetime, field: str) -> None:
+    """A row that has not happened yet has no answer: such an instant is a wrong clock, zone or unit."""
+    late = [i for i, at in enumerate(times) if at is not None and at > now + AHEAD]
+    if late:
+        expected = f"an instant up to now ({now:%Y-%m-%dT%H:%M:%SZ})"
+        problems = tuple(FieldProblem(field.format(i), str(times[i]), expected) for i in late[:20])
+        raise BadInput(f"{len(late):,} of {len(times):,} instants lie in the future, expected {expected}.", problems)
+
+
 # --- as text ----------------------------------------------------------------------------------------------------
 
 
@@ -101,7 +118,7 @@ def _tell(document: dict[str, Any], spoken: Mapping[str, Any]) -> None:
     document["guards"] = spoken["hits"]
 
 
-def document(answered: Answered, notes: Sequence[str] = ()) -> bytes:
+def document(answered: Answered, notes: Sequence[Problem] = ()) -> bytes:
     """The answers to many rows as they are sent, row for row."""
     served, predicted = answered.served, answered.predicted
     assert predicted is not None
@@ -110,7 +127,7 @@ def document(answered: Answered, notes: Sequence[str] = ()) -> bytes:
         told = orjson.loads(rows[i])
         _tell(told, spoken)
         rows[i] = orjson.dumps(told).decode()
-    said = f',"problems":{orjson.dumps(notes).decode()}' if notes else ""
+    said = f',"problems":{orjson.dumps([document_of(p) for p in notes]).decode()}' if notes else ""
     return f'{{"predictions":[{",".join(rows)}],"model_version":{served.version}{said}}}'.encode()
 
 

@@ -21,16 +21,28 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from core.data import schema as schemas
-from core.data.cells import MAX_ID_LENGTH
+from core.data.cells import (
+    AHEAD,
+    MAX_ID_LENGTH,
+    MAX_PROBLEMS,
+    as_id,
+    expected_label,
+    label_of,
+    listed,
+    nearest,
+    refusal,
+    shown,
+)
 from core.data.contract import schema_from_document, schema_to_document, with_classes
 from core.data.files import read_table
+from core.data.problems import document_of
 from core.data.samples import SAMPLES, sample_path
 from core.data.synthetic import drift_from_document
 from core.data.synthetic import generate as generate_frame
 from core.drift.profile import profile, to_bytes
-from core.errors import BadInput, Conflict, FieldProblem, NotFound, TooLarge
-from core.records import ROW_ID, ROW_TIME, BatchInfo, FeatureKind, FeatureSchema, Label, ProjectInfo, Task
-from core.services.predictions_log import waiting_rows
+from core.errors import BadInput, Conflict, FieldProblem, NotFound
+from core.records import ROW_ID, ROW_TIME, BatchInfo, FeatureKind, FeatureSchema, Label, Problem, ProjectInfo, Task
+from core.services.predictions_log import row_ids, waiting_rows
 from core.services.projects import folder_of
 from core.storage import audit, history, queries
 from core.storage.tables import Batch, Project
@@ -45,14 +57,26 @@ LabelStatus = Literal["stored", "unchanged", "replaced", "waiting"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Assumed:
+    """Which column of a file was taken for what."""
+
+    id: str | None
+    time: str | None
+    target: str
+    task: Task
+    excluded: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IngestReport:
     """What became of a file or frame."""
 
     batch: BatchInfo
     rows: int
     labelled: int
-    problems: tuple[str, ...]  # in words: what was kept unused, taken as missing, new
+    problems: tuple[Problem, ...]  # what was assumed, kept unused, taken as missing, new
     backfill: bool
+    assumed: Assumed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +93,8 @@ Also = Callable[[Session, IngestReport], None]
 @lru_cache(maxsize=2)
 def read_sample(name: str) -> pd.DataFrame:
     """A bundled sample as a frame; callers must not change it."""
-    return read_table(sample_path(name), name=sample_path(name).name, max_bytes=50_000_000, target=SAMPLES[name].target)
+    path = sample_path(name)
+    return read_table(path, name=path.name, max_bytes=50_000_000, target=SAMPLES[name].target).frame
 
 
 def ingest_file(
@@ -78,8 +103,8 @@ def ingest_file(
     """Store a CSV, Parquet or Arrow file as one batch; options as in `ingest_frame`."""
     target = project.schema.target if project.schema else options.get("target")
     name = name or path.name
-    frame = read_table(path, name=name, max_bytes=ws.settings.max_upload_bytes, target=target)
-    return ingest_frame(ws, project, frame, origin=name, by=by, now=now, **options)
+    read = read_table(path, name=name, max_bytes=ws.settings.max_upload_bytes, target=target)
+    return ingest_frame(ws, project, read.frame, origin=name, by=by, now=now, seen=read.problems, **options)
 
 
 def ingest_frame(
@@ -96,33 +121,48 @@ def ingest_frame(
     time_column: str | None = None,
     task: Task | None = None,
     kinds: Mapping[str, FeatureKind] | None = None,
+    categorical: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    seen: Sequence[Problem] = (),
     also: Also | None = None,
 ) -> IngestReport:
     """Store a frame as one immutable batch.
 
-    The first batch fixes the schema (given, or inferred from the frame with the corrections named here); later
-    ones are held to it.
+    The first batch fixes the schema (given, or inferred from the frame with what is named here); later ones are held
+    to it. What a later call names must fit it, and never changes it: an id or time column of another name is this
+    file's alone.
 
     Args:
-        now: arrival; the instant of rows without a time column.
+        now: arrival; the instant of rows without a time column. No row may have happened more than an hour later.
+        seen: what was noticed when the file was read.
         also: more to write in the transaction that stores the batch.
 
     Raises:
         BadInput: rows that cannot be taken, row ids that were stored before; nothing is stored.
     """
     first = project.schema is None
+    said = list(seen)
     if first:
-        held = schema or schemas.infer_schema(
-            frame, target=target, id_column=id_column, time_column=time_column, task=task, kinds=kinds
-        )
+        if schema is None:
+            schema, assumed = schemas.first_schema(
+                frame,
+                target=target,
+                id_column=id_column,
+                time_column=time_column,
+                task=task or project.task,
+                kinds=kinds,
+                categorical=categorical,
+                exclude=exclude,
+            )
+            said += assumed
+        held = schema
     else:
         assert project.schema is not None
-        held = _with_columns(project.schema, id_column, time_column)
-        if target is not None and target != held.target:
-            raise BadInput(
-                f"This project's target is '{held.target}', but '{target}' was named. Leave the target out, or make another project."
-            )
-    taken = schemas.conform(frame, held)
+        held = project.schema
+        _refuse_changes(held, target, task, categorical, exclude)
+        frame = _renamed(frame, held, id_column, time_column, said)
+    taken = schemas.conform(frame, held, latest=now + AHEAD)
+    said += taken.problems
     n = len(taken.X)
     digest = _digest(taken, held)
     times = _times(taken, n, now)
@@ -141,7 +181,7 @@ def ingest_frame(
         extra=taken.extra,
         stem=stem,
         origin=origin,
-        problems=taken.problems,
+        problems=said,
         by=by,
         now=now,
         also=also,
@@ -149,10 +189,69 @@ def ingest_frame(
     )
 
 
-def _with_columns(schema: FeatureSchema, id_column: str | None, time_column: str | None) -> FeatureSchema:
-    return dataclasses.replace(
-        schema, id_column=id_column or schema.id_column, time_column=time_column or schema.time_column
-    )
+def _refuse_changes(
+    schema: FeatureSchema, target: str | None, task: Task | None, categorical: Sequence[str], exclude: Sequence[str]
+) -> None:
+    """What a later call names of the schema must be what the schema says."""
+    if target is not None and target != schema.target:
+        raise BadInput(
+            f"This project's target is '{schema.target}', but '{target}' was named. Leave the target out, or make another project."
+        )
+    if task is not None and not _same_task(task, schema.task):
+        raise BadInput(
+            f"This project's task is {schema.task}, but {task} was named. Leave the task out, or make another project."
+        )
+    kinds = {f.name: f.kind for f in schema.features}
+    problems = [
+        FieldProblem(f"column {name}", kinds.get(name, "no feature"), "a categorical feature, as in the first file")
+        for name in categorical
+        if kinds.get(name) != "categorical"
+    ]
+    problems += [
+        FieldProblem(f"column {name}", "a feature of this project", "a column that is none")
+        for name in exclude
+        if name in kinds
+    ]
+    if problems:
+        raise refusal("The first file has fixed the columns", problems, "Make another project to change them.")
+
+
+def _same_task(named: str, task: Task) -> bool:
+    return named == task or (named != "regression" and task != "regression")
+
+
+def _renamed(
+    frame: pd.DataFrame, schema: FeatureSchema, id_column: str | None, time_column: str | None, said: list[Problem]
+) -> pd.DataFrame:
+    """The frame with the columns that hold this file's ids and instants under the names that the project knows.
+
+    Raises:
+        BadInput: a named column that is not there, or is the target or a feature.
+    """
+    names = [str(c) for c in frame.columns]
+    found: dict[str, str] = {}
+    for what, named, own, reserved in (
+        ("id column", id_column, schema.id_column, ROW_ID),
+        ("time column", time_column, schema.time_column, ROW_TIME),
+    ):
+        if not named or named == own:
+            continue
+        if named not in names:
+            near = nearest(named, names)
+            seen = f"not there ('{near}' is)" if near else "not there"
+            raise refusal(
+                f"The {what} is missing", [FieldProblem(f"column {named}", seen, f"a column named '{named}'")]
+            )
+        if named == schema.target or named in schema.names:
+            seen = "the target" if named == schema.target else "a feature of this project"
+            raise refusal(
+                f"The {what} cannot be that", [FieldProblem(f"column {named}", seen, "a column that is neither")]
+            )
+        found[named] = own or reserved
+        said.append(Problem(code="column_for_this_file", column=named, count=len(frame), example=what))
+    clash = [new for new in found.values() if new in names]
+    frame = frame.set_axis(names, axis=1)
+    return frame.drop(columns=clash).rename(columns=found) if found else frame
 
 
 def no_labels(n: int, task: Task) -> np.ndarray:
@@ -180,6 +279,8 @@ def _digest(taken: Any, schema: FeatureSchema) -> str:
     parts.update(json.dumps(taken.ids).encode())
     if taken.times is not None:
         parts.update(taken.times.astype("int64").to_numpy().tobytes())
+    if len(taken.extra.columns):
+        parts.update(pd.util.hash_pandas_object(taken.extra.astype("str"), index=False).to_numpy().tobytes())
     parts.update("".join(schema.names).encode())
     return parts.hexdigest()
 
@@ -193,7 +294,8 @@ def _refuse_seen(ws: Workspace, project: ProjectInfo, digest: str, ids: list[str
         )
     if twin is not None:
         raise Conflict(
-            f"These very rows are already stored as batch {twin.number} ({twin.origin}). Undo that batch first if they are meant to be stored anew."
+            f"These very rows are already stored as batch {twin.number} ({twin.origin}). If they are new rows that happen to be "
+            "equal, send them with row ids or a time column; if they are meant to replace the stored ones, undo that batch first."
         )
     if ids is None or project.schema is None:
         return
@@ -220,7 +322,7 @@ def store_rows(
     extra: pd.DataFrame | None,
     stem: str,
     origin: str,
-    problems: Sequence[str],
+    problems: Sequence[Problem],
     by: str,
     now: datetime,
     digest: str,
@@ -233,6 +335,8 @@ def store_rows(
     # The number is part of generated ids, so it is taken before the file is written; a crash in between leaves a gap.
     with ws.database.write() as session:
         number = (session.scalar(select(func.max(Batch.number)).where(Batch.project_id == project.id)) or 0) + 1
+    if ids is None:
+        number = _free_number(ws, project, number, n)
     summary = to_bytes(profile(table, schema))
     first_at, last_at = times.min().to_pydatetime(), times.max().to_pydatetime()
     labelled_mask = history.is_labelled(y, schema.task)
@@ -283,7 +387,7 @@ def store_rows(
                 backfill=backfill,
                 digest=digest,
                 profile=summary,
-                problems=list(problems),
+                problems=[document_of(p) for p in problems],
                 ids_from_user=ids is not None,
             )
             if scores is not None:
@@ -298,10 +402,33 @@ def store_rows(
                 row.news += 1
             session.flush()
             info = queries.batch_info(batch)
-            report = IngestReport(batch=info, rows=n, labelled=labelled, problems=tuple(problems), backfill=backfill)
+            report = IngestReport(
+                batch=info,
+                rows=n,
+                labelled=labelled,
+                problems=tuple(problems),
+                backfill=backfill,
+                assumed=Assumed(
+                    id=schema.id_column,
+                    time=schema.time_column,
+                    target=schema.target,
+                    task=schema.task,
+                    excluded=schema.excluded,
+                ),
+            )
             if also is not None:
                 also(session, report)
         return report
+
+
+def _free_number(ws: Workspace, project: ProjectInfo, number: int, n: int) -> int:
+    """The first batch number from `number` on whose made ids no row has: a user's own may have that form, too."""
+    if project.schema is None:
+        return number
+    reader = history.History(ws, project.id, project.schema)
+    while reader.find({f"b{number}-{i}" for i in range(n)}):
+        number += 1
+    return number
 
 
 def list_batches(ws: Workspace, project_id: int, *, limit: int = 50, offset: int = 0) -> tuple[list[BatchInfo], int]:
@@ -366,11 +493,14 @@ def undo_batch(ws: Workspace, project: ProjectInfo, batch_id: int, *, by: str, n
         owner = queries.project_row(session, project.id)
         owner.rows -= row.rows
         owner.labelled -= labelled
+        session.flush()
         owner.clock_at = session.scalar(
             select(func.max(Batch.last_at)).where(
                 Batch.project_id == project.id, Batch.undone_at.is_(None), Batch.backfill.is_(False)
             )
         )
+        if _is_empty(session, project):
+            owner.schema = None  # the next file is the first one again
         audit.record(
             session,
             who=by,
@@ -383,48 +513,30 @@ def undo_batch(ws: Workspace, project: ProjectInfo, batch_id: int, *, by: str, n
         return queries.batch_info(row)
 
 
+def _is_empty(session: Session, project: ProjectInfo) -> bool:
+    """Whether nothing hangs on the schema any more: no batch that counts, no model, no logged prediction, no label."""
+    if project.champion is not None or queries.logged_count(session, project.id):
+        return False
+    batches = select(func.count()).where(Batch.project_id == project.id, Batch.undone_at.is_(None))
+    return not session.scalar(batches) and not queries.has_labels(session, project.id)
+
+
 def parse_label(value: Any, schema: FeatureSchema, *, field: str) -> Label:
-    """A label as the project takes it: a class of the right type, or a finite number.
+    """A label as the project takes it: a class of the right type, a new one too, or a finite number.
 
     Raises:
         BadInput: names the field, what was seen and what is expected.
     """
-    if schema.task == "regression":
-        try:
-            number = float(value) if not isinstance(value, bool) else float("nan")
-        except (TypeError, ValueError):
-            number = float("nan")
-        if number != number or number in (float("inf"), float("-inf")):
-            raise _bad_label(field, value, "a finite number")
-        return number
-    known = {(type(c), c): c for c in schema.classes}
-    if (type(value), value) in known if isinstance(value, (str, int, float, bool)) else False:
-        return known[(type(value), value)]
-    text = str(value).strip()
-    by_text = {str(c): c for c in schema.classes} | (
-        {str(c).lower(): c for c in schema.classes} if all(isinstance(c, bool) for c in schema.classes) else {}
-    )
-    if text in by_text:
-        return by_text[text]
-    integers = all(isinstance(c, int) and not isinstance(c, bool) for c in schema.classes)
-    if integers:
-        try:
-            number = float(text)
-        except ValueError:
-            number = float("nan")
-        if number == number and number == int(number):
-            return int(number)  # a class that was not seen before is news, not an error
-        raise _bad_label(field, value, f"a whole number, such as {', '.join(map(str, schema.classes[:8]))}")
-    if isinstance(value, str) and text and all(isinstance(c, str) for c in schema.classes):
-        return text
-    raise _bad_label(field, value, f"one of {', '.join(repr(c) for c in schema.classes[:8])}")
-
-
-def _bad_label(field: str, value: Any, expected: str) -> BadInput:
-    seen = repr(value)[:80]
-    return BadInput(
-        f"{field} is {seen}, expected {expected}.", (FieldProblem(field=field, seen=seen, expected=expected),)
-    )
+    try:
+        label = label_of(value, schema.task, schema.classes)
+    except (ValueError, OverflowError, TypeError):
+        label = None
+    if label is None:
+        expected = expected_label(schema.task, schema.classes)
+        raise BadInput(
+            f"{field} is {shown(value)}, expected {expected}.", (FieldProblem(field, shown(value), expected),)
+        )
+    return label
 
 
 def add_labels(
@@ -451,8 +563,10 @@ def add_labels(
     if schema is None:
         raise BadInput(f"Project '{project.slug}' has no rows yet, so labels cannot be checked. Store rows first.")
     parsed = [
-        (row_id, parse_label(value, schema, field=f"labels[{i}].label")) for i, (row_id, value) in enumerate(pairs)
+        (as_id(row_id) or "", parse_label(value, schema, field=f"labels[{i}].label"))
+        for i, (row_id, value) in enumerate(pairs)
     ]
+    _refuse_many_classes(schema, [label for _, label in parsed])
     for i, (row_id, _) in enumerate(parsed):
         if not row_id or len(row_id) > MAX_ID_LENGTH:
             raise BadInput(
@@ -495,44 +609,83 @@ def add_labels(
     return results
 
 
-def read_labels(source: Path | bytes, *, name: str, max_bytes: int) -> list[tuple[str, str]]:
-    """Pairs of row id and label, as text, from a CSV with the columns row_id (or prediction_id) and label.
+def _refuse_many_classes(schema: FeatureSchema, labels: Sequence[Label]) -> None:
+    if schema.task == "regression":
+        return
+    new = set(labels).difference(schema.classes)
+    if new and len(schema.classes) + len(new) > schemas.MAX_CLASSES:
+        raise BadInput(
+            f"The labels bring {len(new):,} new classes ({listed(sorted(new, key=str))}), expected at most "
+            f"{schemas.MAX_CLASSES:,} in all. Is it the right column? Nothing was stored."
+        )
+
+
+def add_label_file(
+    ws: Workspace, project: ProjectInfo, source: Path | bytes, *, name: str, by: str, now: datetime
+) -> tuple[list[LabelResult], tuple[Problem, ...]]:
+    """Store the labels of a file by row id or prediction id; what was noticed when it was read comes besides.
 
     Raises:
-        BadInput: no such columns, a short line, not UTF-8, no line at all.
+        BadInput: as `read_labels` and `add_labels`.
     """
-    import csv
-    import io
+    found = read_labels(source, name=name, max_bytes=ws.settings.max_upload_bytes, project=project)
+    pairs = found.pairs
+    if found.by_prediction:
+        rows = row_ids(ws, project.id, [key for key, _ in pairs])
+        pairs = [(rows.get(key, key), label) for key, label in pairs]
+    return add_labels(ws, project, pairs, by=by, now=now), found.problems
 
-    data = source.read_bytes() if isinstance(source, Path) else source
-    if len(data) > max_bytes:
-        raise TooLarge(
-            f"{name} has {len(data):,} bytes, expected at most {max_bytes:,}. Split it, or raise CONTINUAL_MAX_UPLOAD_MB."
-        )
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
+
+@dataclass(frozen=True, slots=True)
+class LabelFile:
+    """What a file of labels holds."""
+
+    pairs: list[tuple[str, Any]]  # id and label
+    by_prediction: bool  # the ids are those of predictions
+    problems: tuple[Problem, ...]
+
+
+def read_labels(source: Path | bytes, *, name: str, max_bytes: int, project: ProjectInfo) -> LabelFile:
+    """Ids and labels of a file in any format of batches; lines without a label are left out, and said.
+
+    The ids stand under row_id, prediction_id, _id, id or the project's own id column, the labels under label or the
+    name of the target; case does not count.
+
+    Raises:
+        BadInput: no such columns, an id missing, no label at all; as `read_table`.
+    """
+    from core.data import columns
+
+    read = read_table(source, name=name, max_bytes=max_bytes, target="label")
+    frame = read.frame
+    schema = project.schema
+    by_name = {str(c).strip().lower(): str(c) for c in reversed(frame.columns)}
+    own_id = schema.id_column if schema is not None else None
+    key = next((k for k in ("row_id", "prediction_id", ROW_ID, own_id, "id") if k and k.lower() in by_name), None)
+    target = schema.target if schema is not None else None
+    label = next((k for k in ("label", target) if k and k.lower() in by_name and k != key), None)
+    if key is None or label is None:
+        names = ["row_id", "prediction_id", *([own_id] if own_id else [])]
+        expected = f"{' or '.join(names)}, and {' or '.join(['label', *([target] if target else [])])}"
         raise BadInput(
-            f"{name} is not UTF-8 text: byte {error.start} is 0x{data[error.start]:02x}. Save it as CSV in UTF-8."
-        ) from None
-    reader = csv.reader(io.StringIO(text))
-    header = [h.strip().lower() for h in next(reader, [])]
-    key = next((k for k in ("row_id", "prediction_id", ROW_ID, "id") if k in header), None)
-    if key is None or "label" not in header:
-        raise BadInput(
-            f"{name} begins with the columns {', '.join(header[:8]) or 'none'}, expected row_id (or prediction_id) and label."
+            f"{name} begins with the columns {listed(map(str, frame.columns))}, expected {expected}.",
+            (FieldProblem("header", listed(map(str, frame.columns)), expected),),
         )
-    at, label_at = header.index(key), header.index("label")
-    pairs: list[tuple[str, str]] = []
-    for fields in reader:
-        if not fields:
-            continue
-        if len(fields) != len(header):
-            raise BadInput(f"{name}, line {reader.line_num}: {len(fields)} fields, expected {len(header)}.")
-        pairs.append((fields[at].strip(), fields[label_at].strip()))
-    if not pairs:
+    ids, labels = frame[by_name[key.lower()]], frame[by_name[label.lower()]]
+    there = labels.notna().to_numpy()
+    if not there.any():
         raise BadInput(f"{name} holds no label: expected one line a label below the header.")
-    return pairs
+    keys = columns.mapped(ids, key, as_id, "a row id")
+    missing = [i for i, k in enumerate(keys) if k is None and there[i]]
+    if missing:
+        problems = [FieldProblem(f"row {i + 1}", "no id", "the id of a row") for i in missing[:MAX_PROBLEMS]]
+        raise refusal(f"{name} has labels without an id", problems)
+    said = list(read.problems)
+    if not there.all():
+        example = next(str(keys[i]) for i in range(len(keys)) if not there[i])
+        said.append(Problem(code="no_label", column=label, count=int((~there).sum()), example=example))
+    pairs = [(k, v) for k, v, known in zip(keys, labels.tolist(), there, strict=True) if known]
+    return LabelFile(pairs, key.lower() == "prediction_id", tuple(said))
 
 
 def _embedded_labels(

@@ -99,7 +99,7 @@ def create_project(
 
     Args:
         source: sample | file | generator | api.
-        task: for regression, the metric of the policy becomes R2.
+        task: the first batch is held to it; for regression, the metric of the policy becomes R2.
 
     Raises:
         BadInput: the name holds no letter or digit, or is too long.
@@ -120,6 +120,7 @@ def create_project(
             slug=slug,
             name=name.strip(),
             source=source,
+            task=task,
             policy=policy_to_document(chosen),
             generator=generator,
             created_at=now,

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from loguru import logger
 
-from core.data.cells import MAX_PROBLEMS, refusal
+from core.data.cells import MAX_PROBLEMS, TOO_GREAT, refusal
 from core.data.contract import schema_from_document
-from core.data.rows import TOO_GREAT, RowReader, columns_of, frame_of
+from core.data.rows import RowReader, columns_of, frame_of
 from core.errors import BadInput, ContinualError, FieldProblem, NoChampion, StorageError
 from core.learning.scorer import TOLERANCE, Part, Values, largest_difference, part_of
 from core.records import FeatureSchema, Label, ProjectInfo
@@ -491,10 +491,11 @@ def predict_file(
     """
     import pandas as pd
 
+    from core.data.cells import AHEAD
     from core.data.schema import table_of
 
     served = champion(ws, project)
-    table, _, _ = table_of(frame, served.schema)
+    table, _, _ = table_of(frame, served.schema, latest=now + AHEAD)
     predicted = predict_columns(served, table.columns, table.n)
     spoken = guarded(served, table.columns, predicted)
     rows = records(served, predicted, table.columns, ids=table.ids, times=table.times, now=now, guarded=spoken)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from core import records
 from core.data.contract import schema_from_document
+from core.data.problems import from_document
 from core.errors import NotFound
 from core.learning.policy import policy_from_document
 from core.records import BatchInfo, ProjectInfo
@@ -61,7 +62,7 @@ def project_info(session: Session, row: Project) -> ProjectInfo:
         slug=row.slug,
         name=row.name,
         source=row.source,
-        task=schema.task if schema else None,
+        task=schema.task if schema else row.task,
         schema=schema,
         policy=policy_from_document(row.policy),
         created_at=row.created_at,
@@ -90,7 +91,7 @@ def batch_info(row: Batch) -> BatchInfo:
         sha256=row.sha256,
         backfill=row.backfill,
         undone=row.undone_at is not None,
-        problems=tuple(row.problems or ()),
+        problems=tuple(map(from_document, row.problems or ())),
     )
 
 

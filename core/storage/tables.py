@@ -24,7 +24,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-from core.records import to_document
+from core.records import Task, to_document
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -82,6 +82,7 @@ class Project(Base):
     slug: Mapped[str] = mapped_column(String(64), unique=True)
     name: Mapped[str] = mapped_column(String(200))
     source: Mapped[str] = mapped_column(String(16))  # sample | file | generator | api
+    task: Mapped[Task | None] = mapped_column(String(16))  # as said when it was made; the first batch is held to it
     schema: Mapped[dict[str, Any] | None]
     policy: Mapped[dict[str, Any]]
     generator: Mapped[dict[str, Any] | None]

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.data.contract import schema_from_document, schema_to_document, with_classes
+from core.data.problems import texts_of
 from core.data.schema import conform, guess_id, guess_target, guess_time, infer_schema
 from core.errors import BadInput, TooLarge
 from core.records import Feature, FeatureKind, FeatureSchema, Label
@@ -151,12 +152,12 @@ def test_missing_features_are_named_all_of_them_with_the_nearest_name(schema: Fe
 
 def test_new_columns_infinities_categories_and_classes_are_taken_and_said(schema: FeatureSchema) -> None:
     rows = conform(table(x=[np.inf, -np.inf, 1, 2, 3, 4], site=["north"] * 6, y=[2] * 6, more=1), schema)
-    assert rows.problems == (
+    assert texts_of(rows.problems) == [
         "2 infinite values in 'x' taken as missing.",
-        "New category in 'site': 'north' (6 rows).",
-        "New class in 'y': 2 (6 rows).",
+        "'site' has categories that are new: 'north' (6 rows).",
+        "'y' has classes that are new: 2 (6 rows).",
         "New column 'more' is kept but not used.",
-    )
+    ]
     assert rows.new_classes == (2,)
     assert list(rows.extra.columns) == ["more"]
     assert int(rows.X["x"].isna().sum()) == 2
@@ -188,7 +189,7 @@ def test_ids_become_text_and_must_be_there_once() -> None:
         conform(table(key=["a" * 201, *"bcdef"]), found)
     without = conform(table(), found)
     assert without.ids is None
-    assert without.problems == ("Column 'key' is not there: ids are made.",)
+    assert texts_of(without.problems) == ["Column 'key' is not there: ids are made."]
 
 
 def test_reserved_columns_give_ids_and_instants_and_are_never_features(schema: FeatureSchema) -> None:
@@ -217,7 +218,9 @@ def test_instants_are_utc_whatever_their_form() -> None:
         assert times is not None
         assert str(times.dtype) == "datetime64[us, UTC]"
         assert set(times) == {noon}
-    for bad in ("03/04/2026", "soon", None, 2026, True):
+    with pytest.raises(BadInput, match="more than one reading"):
+        conform(table(at="03/04/2026"), found)
+    for bad in ("soon", None, 2026, True):
         with pytest.raises(BadInput, match=r"column at, row 1 is .*, expected an instant"):
             conform(table(at=bad), found)
 

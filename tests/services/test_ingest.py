@@ -66,7 +66,7 @@ def test_a_later_batch_with_a_new_column_keeps_it_unused_and_says_so(
     report = ingest.ingest_frame(
         ws, project, rows(seed=1).assign(extra=1.5), origin="second.csv", by="test", now=now + timedelta(hours=1)
     )
-    assert any("extra" in problem for problem in report.problems)
+    assert [(p.code, p.column) for p in report.problems] == [("new_column", "extra")]
     assert later(ws, project).schema == project.schema
     batch = History(ws, project.id, project.schema).batches[0]  # type: ignore[arg-type]
     assert "extra" in ws.batches.read_frame(batch.path).columns
@@ -199,9 +199,12 @@ def test_generated_rows_only_go_where_the_generator_made_the_project(
         ingest.generate(ws, later(ws, made), rows=10, features=5, by="test", now=now)
 
 
-def test_a_labels_file_without_its_columns_is_refused() -> None:
+def test_a_labels_file_without_its_columns_is_refused(project: ProjectInfo) -> None:
+    def read(content: bytes) -> list[tuple[str, object]]:
+        return ingest.read_labels(content, name="labels.csv", max_bytes=1000, project=project).pairs
+
     with pytest.raises(BadInput, match="row_id"):
-        ingest.read_labels(b"a,b\n1,2\n", name="labels.csv", max_bytes=1000)
+        read(b"a,b\n1,2\n")
     with pytest.raises(BadInput, match="line 3"):
-        ingest.read_labels(b"row_id,label\n1,2\n3\n", name="labels.csv", max_bytes=1000)
-    assert ingest.read_labels(b"row_id,label\n007,up\n", name="l.csv", max_bytes=1000) == [("007", "up")]
+        read(b"row_id,label\n1,2\n3\n")
+    assert read(b"row_id,label\n007,up\n") == [("007", "up")]
