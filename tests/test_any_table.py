@@ -28,6 +28,7 @@ from core.learning import backtest
 from core.learning.policy import policy_named
 from core.records import CycleReport, Policy, ProjectInfo, to_document
 from core.services import ingest, monitoring, projects, serving
+from core.services.drifts import IMPORTANCE_FEATURES
 from core.storage.workspace import Workspace
 
 EXAMPLES = 400 if "CONTINUAL_SOAK" in os.environ else 20
@@ -199,7 +200,10 @@ def race_again(one: Loop, frame: pd.DataFrame, *, moved: bool) -> None:
     assert all(score.reason for score in drift.scores)
     if moved:
         assert drift.drifted
-        assert drift.importance is not None
+        assert drift.importance is not None and drift.attribution is not None
+        assert len(drift.importance) == drift.attribution["weighed"] == min(len(drift.scores), IMPORTANCE_FEATURES)
+        assert drift.attribution["features"] == len(drift.scores)
+        assert ("are not weighed" in drift.attribution["finding"]) == (len(drift.scores) > IMPORTANCE_FEATURES)
     json.dumps(
         monitoring.performance_history(one.ws, one.project_id)[-1]
         .scores["mae" if one.info.task == "regression" else "accuracy"]
@@ -296,6 +300,7 @@ KNOWN = {
     "one value in a column, for the estimator": Table(
         (("single", "all but one"), ("number", "all but one")), 0, "multiclass", 120, True, 218
     ),
+    "many features": Table((("text", "some"),), 200, "regression", 120, True, 4),
     "nothing in every kind": Table(tuple((kind, "all") for kind in KINDS), 0, "regression", 60, True, 2),
 }
 
