@@ -31,7 +31,9 @@ from core.services import ingest, monitoring, projects, serving
 from core.services.drifts import IMPORTANCE_FEATURES
 from core.storage.workspace import Workspace
 
-EXAMPLES = 400 if "CONTINUAL_SOAK" in os.environ else 20
+SOAK = "CONTINUAL_SOAK" in os.environ
+EXAMPLES = 400 if SOAK else 20
+MANY = 200 if SOAK else 60  # columns of a wide table; one of 200 stands among the known ones
 KINDS = (
     "number",
     "whole",
@@ -130,7 +132,7 @@ def tables(draw: Any) -> Table:
     columns = draw(st.lists(st.tuples(st.sampled_from(KINDS), st.sampled_from(GAPS)), min_size=1, max_size=7))
     return Table(
         columns=tuple(columns),
-        many=draw(st.sampled_from((0, 0, 0, 0, 200))),
+        many=draw(st.sampled_from((0, 0, 0, 0, MANY))),
         task=draw(st.sampled_from(TASKS)),
         rows=draw(st.sampled_from((60, 120, 120))),
         moved=draw(st.booleans()),
