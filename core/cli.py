@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import __version__
+from core.drift import words
 from core.errors import BadInput, ContinualError, NotEnoughRows
 from core.records import FeatureSchema, Problem, ProjectInfo, to_document
 
@@ -173,7 +174,7 @@ def _tell_newest(ws: Workspace, project_id: int) -> None:
     report = monitoring.cycles(ws, project_id, limit=1)[0][0]
     evidence = report.evidence
     score = (
-        f"{evidence.metric} {evidence.score:.3f}"
+        f"{evidence.metric} {words.score(evidence.score)}"
         if evidence is not None and evidence.score is not None
         else "not measured"
     )
@@ -525,7 +526,7 @@ def _replay(args: argparse.Namespace) -> int:
     )
     document = report.to_document()
     scores = ", ".join(
-        f"{k} {document[k]:.3f}"
+        f"{k} {words.score(document[k])}"
         for k in ("accuracy", "kappa", "macro_f1", "mae", "rmse", "r2")
         if document.get(k) is not None
     )
@@ -589,7 +590,6 @@ def _drift(args: argparse.Namespace) -> int:
 
 def _told_apart(reference: pd.DataFrame, current: pd.DataFrame, schema: FeatureSchema) -> dict[str, Any]:
     """The domain classifier's result with its reason in words; where it cannot judge, no numbers and why."""
-    from core.drift import words
     from core.drift.multivariate import domain_classifier
 
     try:

@@ -47,10 +47,14 @@ def counted(n: int, one: str, many: str | None = None) -> str:
 
 
 def number(value: float | None) -> str:
-    """A score: three decimals below a hundred, fewer above; absent as a dash."""
+    """A score: three decimals below a hundred, fewer above, powers of ten far above or below; absent as a dash."""
     if value is None:
         return ABSENT
-    text = f"{value:.3f}" if abs(value) < 100 else f"{value:,.1f}"
+    size = abs(value)
+    if size >= 1e6 or 0 < size < 1e-4:
+        text = f"{value:.4g}"
+    else:
+        text = f"{value:.3f}" if size < 100 else f"{value:,.1f}"
     return text.replace("-", MINUS)
 
 

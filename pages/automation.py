@@ -655,9 +655,9 @@ def evidence_lines(evidence: Evidence) -> list[tuple[str, str]]:
     score = (
         "not measured: no newly labelled row"
         if evidence.score is None
-        else f"{evidence.score:.3f}"
+        else words.number(evidence.score)
         + (
-            f" ({evidence.score_low:.3f}–{evidence.score_high:.3f})"
+            f" ({words.number(evidence.score_low)}–{words.number(evidence.score_high)})"
             if evidence.score_low is not None and evidence.score_high is not None
             else ""
         )
@@ -674,13 +674,13 @@ def evidence_lines(evidence: Evidence) -> list[tuple[str, str]]:
     lines = [
         ("New rows", f"{evidence.n_rows:,}, {evidence.n_labelled:,} newly labelled"),
         (metric, score),
-        ("Its recent mean", "none yet" if evidence.recent_mean is None else f"{evidence.recent_mean:.3f}"),
+        ("Its recent mean", "none yet" if evidence.recent_mean is None else words.number(evidence.recent_mean)),
         ("Drifted", drift),
         ("Labels since the last race", f"{evidence.labels_since_race:,}"),
         ("Errors changed", "yes, inside these rows" if evidence.change_found else "no"),
     ]
     if evidence.estimated is not None:
-        lines.append(("Estimated without labels", f"{evidence.estimated:.3f}"))
+        lines.append(("Estimated without labels", words.number(evidence.estimated)))
     if evidence.in_shadow:
         lines.append(("In the shadow", "a challenger is being tried"))
     lines += [(f"Batch {entry['batch']} set aside", ui.plain(entry["cause"])) for entry in evidence.set_aside]

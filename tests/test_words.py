@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from core import words
+from core.drift import words as finding_words
 from core.records import Score
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -64,3 +65,22 @@ def test_a_handful_of_rows_is_shown_and_not_judged() -> None:
     state, sentence = words.standing(Score(metric="accuracy", value=0.0, n=1), 0.8, "accuracy", least=100)
     assert state == "unknown"
     assert "judged from 100 rows on" in sentence
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.0, "0.000"),
+        (0.81234, "0.812"),
+        (-12.5, "-12.500"),
+        (999_999.0, "999999.000"),
+        (1e6, "1e+06"),
+        (1.23456e75, "1.235e+75"),
+        (-1.7e200, "-1.7e+200"),
+        (0.0001, "0.000"),
+        (0.00003, "3e-05"),
+    ],
+)
+def test_a_score_of_any_size_is_a_short_text(value: float, shown: str) -> None:
+    assert finding_words.score(value) == shown
+    assert len(words.number(value)) <= 11

@@ -6,7 +6,7 @@ Owns the importances of one fitted model and their comparison. The model comes i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +71,7 @@ def permutation_importance(
     task: Task | None = None,
     predict_proba: Callable[[pd.DataFrame], Any] | None = None,
     repeats: int = REPEATS,
+    only: Sequence[str] | None = None,
     seed: int,
 ) -> dict[str, Importance]:
     """The importance of each feature, in the schema's order.
@@ -84,6 +85,7 @@ def permutation_importance(
         task: the schema's unless given.
         predict_proba: shape (k, classes), columns as `schema.classes`; used for classes instead of `predict`.
         repeats: shuffles of each feature.
+        only: the features to shuffle; the model gets all of them.
 
     Raises:
         NotEnoughRows: fewer than MIN_ROWS labelled rows.
@@ -119,8 +121,9 @@ def permutation_importance(
     n = len(rows)
     at_once = max(1, MOST_CELLS // (n * repeats * max(1, len(schema.names))))
     found: dict[str, Importance] = {}
-    for first in range(0, len(schema.names), at_once):
-        group = schema.names[first : first + at_once]
+    shuffled = [name for name in schema.names if only is None or name in set(only)]
+    for first in range(0, len(shuffled), at_once):
+        group = shuffled[first : first + at_once]
         shuffles = {name: np.stack([rng.permutation(n) for _ in range(repeats)]) for name in group}
         losses = loss_of(_stacked(rows, shuffles, repeats), len(group) * repeats)
         for name, part in zip(group, losses.reshape(len(group), repeats, n), strict=True):

@@ -27,6 +27,12 @@ def number(value: float, step: float | None = None) -> str:
     return "0" if text.strip("-0.") == "" else text
 
 
+def score(value: float) -> str:
+    """A measured score with three decimals; one too large or too small for them in powers of ten: `1.234e+75`."""
+    size = abs(value)
+    return f"{value:.3f}" if size == 0 or 1e-4 <= size < 1e6 else f"{value:.4g}"
+
+
 def change(before: float, after: float) -> str:
     """`24.1 → 29.8`, with as many decimals as the difference needs."""
     step = abs(after - before)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 
+from core.drift import words
 from core.errors import BadInput, FieldProblem
 from core.performance.realised import METRICS, higher_is_better, metrics_of
 from core.records import Clause, Comparison, Decision, Evidence, Firing, Policy, Task, Verdict, to_document
@@ -457,7 +458,7 @@ def _name(metric: str) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3f}"
+    return words.score(value)
 
 
 def _duration(seconds: float) -> str:

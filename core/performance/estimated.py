@@ -255,6 +255,11 @@ def _texts(column: pd.Series) -> pd.Series:
     return column.astype(object).where(column.notna(), None).map(lambda v: None if v is None else str(v))
 
 
+def _binned(trees: np.ndarray) -> np.ndarray:
+    """Rows to fit on: a column without any value among them cannot be binned; as a constant it says as little."""
+    return np.where(np.isnan(trees).all(axis=0), 0.0, trees)
+
+
 def _boosting(seed: int, rounds: int, leaves: int, *, regress: bool = False, least: int = 40, l2: float = 1.0) -> Any:
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
@@ -329,7 +334,11 @@ def _ratio(reference: tuple[np.ndarray, np.ndarray], chunk: tuple[np.ndarray, np
     for k in (0, 1):
         train, test = fold != k, fold == k
         line = _logistic(lines[train], new[train], 0.3).predict_proba(lines[test])[:, 1]
-        tree = _boosting(seed, 25, 6, least=50, l2=5.0).fit(trees[train], new[train]).predict_proba(trees[test])[:, 1]
+        tree = (
+            _boosting(seed, 25, 6, least=50, l2=5.0)
+            .fit(_binned(trees[train]), new[train])
+            .predict_proba(trees[test])[:, 1]
+        )
         for p in (line, tree):
             p = np.clip(p, 1e-9, 1 - 1e-9)
             odds[test] += np.log(p / (1 - p)) / 2
@@ -404,7 +413,7 @@ class _Labels:
             _logistic(self._lines[rows][:, : self._k], y, 10.0),
             isotonic,
             _logistic(self._lines[rows], y, 1.0),
-            _boosting(self._seed, rounds, 8).fit(self._trees[rows], y),
+            _boosting(self._seed, rounds, 8).fit(_binned(self._trees[rows]), y),
         )
 
     def _apply(self, maps: tuple[Any, ...], proba: np.ndarray, lines: np.ndarray, trees: np.ndarray) -> np.ndarray:
@@ -606,8 +615,8 @@ class _Errors:
         left = error[rows] - line.predict(self._lines[rows])
         return (
             line,
-            _boosting(self._seed, 60, 12, regress=True, least=30, l2=5.0).fit(self._trees[rows], error[rows]),
-            _boosting(self._seed, 60, 8, regress=True, least=30, l2=5.0).fit(self._trees[rows], left),
+            _boosting(self._seed, 60, 12, regress=True, least=30, l2=5.0).fit(_binned(self._trees[rows]), error[rows]),
+            _boosting(self._seed, 60, 8, regress=True, least=30, l2=5.0).fit(_binned(self._trees[rows]), left),
         )
 
     def prepare(self, chunk: pd.DataFrame) -> _Numbers:

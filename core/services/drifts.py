@@ -25,6 +25,7 @@ LOOKED_BACK = 40  # batches in which the beginning of a change is looked for
 JUDGED_ROWS = 2_000  # newest labelled rows on which the cost of a change is measured
 TOGETHER_ROWS = 2_000  # of the reference, that the new rows are told from
 IMPORTANCE_ROWS = 500  # newest rows of each window in which features are shuffled
+IMPORTANCE_FEATURES = 50  # that are shuffled, those of the largest effect; each costs a prediction of all those rows
 REPEATS = 2
 SEED = 0
 
@@ -73,7 +74,7 @@ def check(ws: Workspace, project: ProjectInfo, current_ids: set[int], answer: An
     moved = report.drifted or any(d and d["drifted"] for d in (report.multivariate, report.reconstruction))
     if not moved:
         return report
-    importance, attribution = _attribution(reference, current, schema, answer)
+    importance, attribution = _attribution(reference, current, schema, answer, report)
     sentence, segment = _explained(ws, project, reader, reference, current)
     return dataclasses.replace(
         report, importance=importance, attribution=attribution, explanation=sentence, segment=segment
@@ -114,15 +115,17 @@ def _together(reference: Rows, current: Rows, schema: FeatureSchema) -> dict[str
 
 
 def _attribution(
-    reference: Rows, current: Rows, schema: FeatureSchema, answer: Answer
+    reference: Rows, current: Rows, schema: FeatureSchema, answer: Answer, report: DriftReport
 ) -> tuple[dict[str, float], dict[str, Any]]:
-    """What each feature is worth to the champion's answers in both windows.
+    """What each feature is worth to the champion's answers in both windows; of many, those that drifted furthest.
 
     Held against its own answers, not against labels: it learnt from the reference, whose labels it would flatter.
     """
     from core.drift.attribution import attribution_drift, permutation_importance
 
     names = list(schema.names)
+    furthest = sorted(report.scores, key=lambda s: (not s.drifted, -(s.effect or 0.0)))
+    weighed = [s.name for s in furthest[:IMPORTANCE_FEATURES]]
     found = []
     for side in (reference, current):
         rows = side.frame[names].tail(IMPORTANCE_ROWS).reset_index(drop=True)
@@ -137,10 +140,16 @@ def _attribution(
                 dataclasses.replace(schema, classes=classes or schema.classes),
                 predict_proba=chances,
                 repeats=REPEATS,
+                only=weighed,
                 seed=SEED,
             )
         )
-    return {name: value.mean for name, value in found[1].items()}, dataclasses.asdict(attribution_drift(*found))
+    told = dataclasses.asdict(attribution_drift(*found)) | {"weighed": len(weighed), "features": len(names)}
+    if len(weighed) < len(names):
+        told["finding"] += (
+            f" (of the {len(weighed)} features that drifted furthest; the other {len(names) - len(weighed):,} are not weighed)"
+        )
+    return {name: value.mean for name, value in found[1].items()}, told
 
 
 def _explained(

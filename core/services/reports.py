@@ -121,7 +121,7 @@ def _features(scores: Sequence[DriftScore]) -> str:
 
 
 def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    return "–" if value is None else words.score(value)
 
 
 def _share(value: float | None) -> str:

@@ -63,6 +63,20 @@ def test_importance_is_the_loss_that_shuffling_adds(proba: Any) -> None:
     assert found["x0"].mean == pytest.approx(loss(shuffled) - loss(X), rel=0.1)
 
 
+def test_only_the_features_that_are_asked_for_are_shuffled() -> None:
+    asked: list[int] = []
+
+    def counted(X: pd.DataFrame) -> np.ndarray:
+        assert list(X.columns) == ["x0", "x1", "x2", "x3"]
+        asked.append(len(X))
+        return labels(X)
+
+    found = permutation_importance(counted, *window(1), schema(), repeats=2, only=["x2", "x0"], seed=0)
+    assert list(found) == ["x0", "x2"]
+    assert found["x0"].mean > 0.1 and found["x2"].mean == 0
+    assert sum(asked) == 800 * (1 + 2 * 2)
+
+
 def test_the_error_is_how_much_the_mean_varies_between_windows() -> None:
     found = [permutation_importance(labels, *window(s, 300), schema(), seed=s)["x0"] for s in range(100)]
     spread = float(np.std([f.mean for f in found], ddof=1))

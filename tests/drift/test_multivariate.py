@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -275,3 +276,32 @@ def test_one_row_is_too_few() -> None:
     rng = np.random.default_rng(21)
     with pytest.raises(NotEnoughRows, match="found 1"):
         domain_classifier(rows(rng).head(1), rows(rng), SCHEMA)
+
+
+def test_columns_that_no_tree_cuts_at_are_left_out_and_would_have_lost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trying every column gives the same result to the last bit."""
+    from core.drift import multivariate
+
+    rng = np.random.default_rng(5)
+    names = [f"x{j}" for j in range(60)]
+    before = pd.DataFrame(rng.normal(size=(400, 60)), columns=names)
+    after = pd.DataFrame(rng.normal(size=(400, 60)), columns=names)
+    after["x1"] = after["x0"] + 0.1 * after["x1"]
+    after["x2"] += 2.0
+    known = FeatureSchema(
+        task="binary", target="y", classes=(0, 1), features=tuple(Feature(name=n, kind="numeric") for n in names)
+    )
+    cut: list[int] = []
+    real = multivariate._columns_cut_at
+
+    def counted(*given: Any) -> set[int]:
+        found = real(*given)
+        cut.append(len(found))
+        return found
+
+    monkeypatch.setattr(multivariate, "_columns_cut_at", counted)
+    quick = domain_classifier(before, after, known)
+    assert len(cut) == 2 and all(0 < n <= 60 for n in cut)
+    monkeypatch.setattr(multivariate, "_columns_cut_at", lambda model, products, columns: set(range(columns)))
+    assert domain_classifier(before, after, known) == quick
+    assert "x2" in quick["features"]
