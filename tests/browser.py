@@ -1,4 +1,8 @@
-"""The browser that the tests drive: found, or fetched. `python tests/browser.py` makes sure that there is one."""
+"""The browser that the tests drive: found, or fetched. `python tests/browser.py` makes sure that there is one.
+
+What is there is used: the system's browser, or Playwright's own, without a word to any network. Nothing is fetched
+unless neither starts.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from patience import limit
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 DOWNLOAD_S = 300
 
@@ -18,7 +24,7 @@ ASK = "from playwright.sync_api import sync_playwright as start\nwith start() as
 
 def _playwrights_own() -> str | None:
     """Asked in a process of its own: Playwright's driver cannot be started twice in one."""
-    asked = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, timeout=60, check=False)
+    asked = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, timeout=limit(60), check=False)
     path = asked.stdout.strip()
     return path if path and Path(path).exists() else None
 
@@ -26,16 +32,22 @@ def _playwrights_own() -> str | None:
 def _starts(path: str) -> bool:
     """Whether the browser runs at all: a download may lack system libraries."""
     try:
-        return subprocess.run([path, "--version"], capture_output=True, timeout=60, check=False).returncode == 0
+        return subprocess.run([path, "--version"], capture_output=True, timeout=limit(60), check=False).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False
 
 
 @functools.lru_cache(maxsize=1)
 def find_chromium() -> str | None:
-    """Path of a browser that starts: Playwright's own, else the system's; None when there is none."""
-    candidates = [_playwrights_own(), *(shutil.which(name) for name in NAMES)]
-    return next((path for path in candidates if path is not None and _starts(path)), None)
+    """Path of a browser that starts: the system's, else Playwright's own; None when there is none.
+
+    The system's is asked first: it costs a look at the search path, Playwright's a process of a second.
+    """
+    for look in (*(functools.partial(shutil.which, name) for name in NAMES), _playwrights_own):
+        path = look()
+        if path is not None and _starts(path):
+            return path
+    return None
 
 
 def _found() -> bool:
@@ -48,7 +60,7 @@ def _run(command: list[str], **environment: str) -> bool:
     sys.stdout.flush()
     try:
         done = subprocess.run(
-            command, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, timeout=DOWNLOAD_S, check=False
+            command, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, timeout=limit(DOWNLOAD_S), check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return False

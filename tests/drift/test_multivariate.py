@@ -75,6 +75,7 @@ def test_what_no_single_feature_shows_is_found() -> None:
     assert domain_classifier(a, b, SCHEMA)["auc"] > 0.9
 
 
+@pytest.mark.slow
 def test_equal_windows_are_told_apart_no_more_often_than_alpha() -> None:
     rng = np.random.default_rng(7)
     seeds = 25
@@ -160,6 +161,7 @@ def test_a_new_correlation_is_found_among_5000_rows(features: int, seeds: int) -
         assert found["drifted"] and found["auc"] > 0.6 and set(list(found["features"])[:2]) == {"x0", "x1"}
 
 
+@pytest.mark.slow
 def test_equal_windows_of_5000_rows_are_not_told_apart() -> None:
     rng = np.random.default_rng(13)
     # The gate is 7 standard errors away.

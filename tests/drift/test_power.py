@@ -46,6 +46,7 @@ def drifted(reference: pd.DataFrame, current: pd.DataFrame) -> tuple[str, ...]:
     return measure_drift(reference, current, schema_of(reference)).drifted
 
 
+@pytest.mark.slow
 def test_a_shift_by_a_tenth_of_a_standard_deviation_is_found_in_ten_thousand_rows() -> None:
     seeds = 25
     found = [drifted(*windows(np.random.default_rng(seed), 10_000, 0.1)) for seed in range(seeds)]
@@ -66,6 +67,7 @@ def test_false_reports_among_a_thousand_rows_are_rarer_than_alpha_says() -> None
     assert false <= binom.ppf(0.999, seeds, ALPHA)
 
 
+@pytest.mark.slow
 def test_stored_profiles_flag_what_the_rows_do() -> None:
     schema = schema_of(windows(np.random.default_rng(0), 40, 0.0)[0])
     # A profile of 10,000 rows may be off by 0.5 % of them and one of 100,000 by 0.2 %, which counts against an alarm.

@@ -33,6 +33,7 @@ def frame(numbers: list[float], words: list[Any]) -> pd.DataFrame:
     return pd.DataFrame({"x": np.array(numbers[:n], dtype=np.float64), "c": pd.Series(words[:n], dtype="str")})
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(NUMBERS, WORDS, NUMBERS, WORDS)
 def test_any_two_windows_have_an_answer(a: list[float], b: list[Any], c: list[float], d: list[Any]) -> None:

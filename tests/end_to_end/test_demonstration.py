@@ -75,6 +75,7 @@ def page(chromium: str) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         context = browser.new_context(viewport={"width": 1280, "height": 900})
+        context.set_default_timeout(SHOWN_MS)  # a busy machine is slow at every step, not only at the first
         yield context.new_page()
         browser.close()
 

@@ -31,6 +31,7 @@ def stream(task: str, n: int, *, turn: int | None = None, seed: int = 0) -> Data
     return frame
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["numbers", "text", "regression"])
 def test_the_loop_recovers_from_a_reversal_that_breaks_a_fixed_model(task: str) -> None:
     frame = stream(task, 1000, turn=450)
@@ -101,6 +102,7 @@ def test_admissions_tell_what_was_replaced_how_it_did_and_how_it_ended() -> None
         assert admission["replaced"] < admission["version"]
 
 
+@pytest.mark.slow
 def test_delayed_and_partial_labels_reach_the_loop_later_and_in_part() -> None:
     frame = stream("text", 800, turn=400)
     options = {"batch_rows": 100, "warmup_rows": 200, "policy": QUICK}

@@ -62,6 +62,7 @@ def test_weights_undo_the_preference_for_hard_rows() -> None:
     assert covered / rounds >= 0.92
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "metric"),
     [

@@ -46,6 +46,7 @@ def test_a_class_that_first_appears_at_batch_forty_is_learnt() -> None:
     assert len(report.per_batch) == 56
 
 
+@pytest.mark.slow
 def test_a_class_that_vanishes_takes_nothing_along() -> None:
     frame = rows(2_000, classes=3)
     frame = frame[(frame["y"] != "ant") | (np.arange(len(frame)) < 900)].reset_index(drop=True)

@@ -49,6 +49,7 @@ def test_a_reversed_concept_is_found_learnt_and_promoted(task, driver, rows_of) 
     assert turned.evidence.score is not None and turned.evidence.score < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_same_rows_and_seed_give_the_same_steps_and_the_evidence_the_same_decision(task, driver, rows_of) -> None:
     runs = []
@@ -169,6 +170,7 @@ def test_without_new_rows_a_race_by_hand_is_tested_on_the_rows_that_were_set_asi
     assert (calm.decision.action, calm.outcome) == ("nothing", "none")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("policy", POLICIES)
 def test_every_policy_gets_over_odd_batches(task, policy, driver, rows_of) -> None:

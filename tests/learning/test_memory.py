@@ -52,6 +52,7 @@ def test_backward_transfer_is_the_mean_of_now_minus_then_over_past_regimes() -> 
     assert memory_of(begun((), row=0, first=0), (), task="binary") is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["multiclass", "regression"])
 def test_no_model_ever_learns_from_a_frozen_row(task, driver, rows_of, monkeypatch) -> None:
     learnt: set[int] = set()

@@ -117,6 +117,7 @@ def test_the_band_covers_the_truth_and_grades_hold_under_covariate_shift(task: s
     assert not any(refuted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", METRICS)
 def test_a_turned_concept_is_not_trusted_by_the_second_labelled_chunk(task: str) -> None:
     model, estimator = fitted(task)
@@ -184,6 +185,7 @@ def test_a_small_reference_an_empty_chunk_and_one_class_are_named() -> None:
     assert estimator.grade(chunk, "f1", None).n_chunks == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -226,6 +228,7 @@ def test_without_any_feature_the_scores_alone_are_enough() -> None:
     assert found.value == pytest.approx(realised(binary(300, seed=1), "binary", "accuracy"), abs=0.06)
 
 
+@pytest.mark.slow
 def test_ten_classes_one_of_which_the_reference_lacks() -> None:
     rng = np.random.default_rng(0)
     proba = rng.dirichlet(np.ones(10), 1_500)

@@ -112,6 +112,7 @@ def test_the_standard_error_of_an_auc_is_delongs() -> None:
     assert both == pytest.approx((area, spread), abs=1e-12)
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_macro_auc_holds_the_truth_as_often_as_it_says() -> None:
     rng = np.random.default_rng(13)
 

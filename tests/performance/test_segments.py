@@ -117,6 +117,7 @@ def test_a_second_condition_that_adds_nothing_is_not_named() -> None:
     assert named <= binom.ppf(1 - 1e-4, seeds, 0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", ["rarely wrong", "half wrong", "skewed errors"])
 def test_pairs_count_among_what_was_tried(draw: str) -> None:
     rng = np.random.default_rng(31)

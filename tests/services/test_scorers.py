@@ -229,6 +229,7 @@ print(json.dumps({"answer": answer, "loaded": loaded, "version": served.version}
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["logistic", "boosting"])
 def test_a_fresh_process_serves_without_the_libraries_that_trained(
     ws: Workspace, project: ProjectInfo, promote: Promote, family: str

@@ -83,6 +83,7 @@ def put(ws: Workspace, project: ProjectInfo, version: int, now: datetime, reason
     training.shadow(ws, project, version, reason=reason, by="ada", now=now)
 
 
+@pytest.mark.slow
 def test_a_rejected_challenger_answers_beside_the_champion_and_is_counted(
     ws: Workspace, project: ProjectInfo, now: datetime, turn: Callable[..., CycleReport]
 ) -> None:
