@@ -43,7 +43,8 @@ def plural(n: int, what: str) -> str:
 
 def shown(value: Any) -> str:
     """A value as an error text quotes it, cut at 60 characters."""
-    text = repr(_plain(value))
+    value = _plain(value)
+    text = str(value) if isinstance(value, (datetime, date)) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -480,7 +480,7 @@ def instants(
     if latest is not None:
         late = np.asarray(index > pd.Timestamp(latest))
         if late.any():
-            when = f"an instant up to now ({latest:%Y-%m-%d %H:%M} UTC). Write the zone, e.g. +01:00, if it is a local time"
+            when = f"an instant before {latest:%Y-%m-%d %H:%M} UTC: rows of the future are not taken. Write the zone of local times, e.g. +01:00"
             raise bad_cells(name, plain, late, when)
     return index.as_unit("us").rename(None)
 

@@ -51,10 +51,8 @@ def _number(n: int, one: str, more: str) -> str:
 SENTENCE = "sentence"  # the example is the whole sentence
 SENTENCES: dict[str, Callable[[Problem], str]] = {
     # rows of a file
-    "blank_rows": lambda p: f"{plural(p.count, 'row')} without any value left out (the first is {p.example}).",
-    "repeated_header": lambda p: (
-        f"{plural(p.count, 'row')} that repeat the header left out (the first is {p.example})."
-    ),
+    "blank_rows": lambda p: f"Left out: {plural(p.count, 'row')} without any value (the first is {p.example}).",
+    "repeated_header": lambda p: f"Left out: {plural(p.count, 'repetition')} of the header (the first is {p.example}).",
     "lines_in_value": lambda p: (
         f"{_number(p.count, 'value runs', 'values run')} over several lines that each look like a row (the first begins at "
         f"{p.example}). If rows are missing, a quotation mark was not closed."
@@ -63,7 +61,7 @@ SENTENCES: dict[str, Callable[[Problem], str]] = {
     "classes_assumed": lambda p: (
         f"The {p.count} different whole numbers in {_of(p)} are taken as classes. If they are amounts, say that the task is regression."
     ),
-    "index_column": lambda p: f"Column {_of(p)} is a row number that a program wrote; it is left out.",
+    "index_column": lambda p: f"Column {_of(p)} is an index that a program wrote; it is left out.",
     "target_assumed": lambda p: f"Column {_of(p)} is taken as the target.",
     "id_assumed": lambda p: f"Column {_of(p)} is taken as the row id (e.g. {p.example}).",
     "time_assumed": lambda p: f"Column {_of(p)} is taken as the time of the rows (e.g. {p.example}).",

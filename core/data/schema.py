@@ -133,10 +133,12 @@ def guess_roles(
         free.remove(name)
         said.append(Problem(code=code, column=name, count=len(frame), example=example))
 
-    for name in [c for c in free if _INDEX.fullmatch(c) or _is_row_number(frame[c], c)]:
-        leave(name, "index_column")
+    for name in list(free):
+        index = _INDEX.fullmatch(name) is not None and not _are_dates(frame[name])
+        if index or _is_row_number(frame[name], name):
+            leave(name, "index_column")
     if needs_target and target is None:
-        target = _guess_target([c for c in frame.columns if c not in {id_column, time_column, *left, *features}])
+        target = _guess_target([c for c in frame.columns if c in free], frame)
         said.append(Problem(code="target_assumed", column=target, count=len(frame)))
     free = [c for c in free if c != target]
     if id_column is None and ROW_ID not in frame.columns:
@@ -201,15 +203,20 @@ def guess_target(frame: pd.DataFrame) -> str:
     Raises:
         BadInput: no column at all.
     """
-    return _guess_target([str(c) for c in frame.columns])
+    return _guess_target([str(c) for c in frame.columns], frame)
 
 
-def _guess_target(columns_left: Sequence[str]) -> str:
-    names = [c for c in columns_left if c not in (ROW_ID, ROW_TIME)]
+def _guess_target(among: Sequence[str], frame: pd.DataFrame) -> str:
+    """One of those columns; ids, dates and columns without a value only where there is nothing else."""
+    names = [c for c in among if c not in (ROW_ID, ROW_TIME)]
     if not names:
         raise BadInput("The data has no column, expected features and a target.")
     by_name = {name.strip().lower(): name for name in reversed(names)}
-    return next((by_name[usual] for usual in _TARGETS if usual in by_name), names[-1])
+    usual = next((by_name[usual] for usual in _TARGETS if usual in by_name), None)
+    if usual is not None:
+        return usual
+    likely = (c for c in reversed(names) if not is_id_name(c) and not _are_dates(frame[c]) and frame[c].notna().any())
+    return next(likely, names[-1])
 
 
 def guess_id(frame: pd.DataFrame) -> str | None:

@@ -137,7 +137,7 @@ def test_target_id_and_time_are_proposed_by_name_and_content() -> None:
     frame = table(Row_ID=list("abcdef"), date=["2026-01-01"] * 6, time=["noon"] * 6, id=[1, 1, 2, 3, 4, 5])
     assert guess_target(frame) == "y"
     assert guess_target(frame.rename(columns={"y": "Label"})) == "Label"
-    assert guess_target(frame.rename(columns={"y": "outcome"})) == "id"
+    assert guess_target(frame.rename(columns={"y": "outcome"})) == "time"
     assert guess_id(frame) == "Row_ID"
     assert guess_time(frame) == "date"
     assert guess_id(table()) is None
