@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from patience import limit
 from streamlit.testing.v1 import AppTest
 
 from core import loop
@@ -267,8 +269,10 @@ def test_the_page_loads_nothing_heavy_even_with_a_shadow(grown: Workspace) -> No
     put(grown, wins=31, losses=14)
     told = subprocess.run(
         [sys.executable, str(ROOT / "tests/pages/fresh.py"), "--as", "ada@1", str(ROOT / "pages/models.py")],
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
         capture_output=True,
         text=True,
+        timeout=limit(150),
         check=True,
     )
     assert '"heavy": []' in told.stdout
