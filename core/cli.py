@@ -451,8 +451,9 @@ def _label_plan(plan: LabelPlan) -> list[str]:
 
 
 def _changed(change: LabelChange) -> str:
-    new = f", {len(change.new_classes):,} new classes" if change.new_classes else ""
-    return f"{change.labels:,} labels, {change.replaced:,} of them replaced others{new}"
+    n = len(change.new_classes)
+    new = f", {n:,} new {'class' if n == 1 else 'classes'}" if n else ""
+    return f"labels stored: {change.labels:,}, of which {change.replaced:,} replaced others{new}"
 
 
 def _predict(args: argparse.Namespace) -> int:

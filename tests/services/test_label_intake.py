@@ -293,6 +293,8 @@ def test_the_command_line_shows_the_plan_stores_after_a_yes_and_takes_back(
     shown = capsys.readouterr().out
     assert "1 stored, 0 unchanged, 1 replaced, 0 waiting" in shown and "--yes" in shown and "'b1-0'" in shown
     assert newest(ws, waiting) == [None] * 5
+    assert cli.main(["labels", str(file), "--project", "demo", "--json"]) == 1
+    assert '"needs_consent": true' in capsys.readouterr().out
     assert cli.main(["labels", str(file), "--project", "demo", "--yes"]) == 0
     change = label_intake.label_changes(ws, waiting)[0]
     assert f"labels --undo {change.id} --project demo" in capsys.readouterr().out
