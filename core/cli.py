@@ -26,7 +26,7 @@ from core.records import FeatureSchema, LabelPlan, Problem, ProjectInfo, to_docu
 if TYPE_CHECKING:
     import pandas as pd
 
-    from core.services.label_intake import LabelChange
+    from core.services.label_changes import LabelChange
     from core.storage.workspace import Workspace
 
 BY = "cli"
@@ -400,17 +400,17 @@ def _ingest(args: argparse.Namespace) -> int:
 
 
 def _labels(args: argparse.Namespace) -> int:
-    from core.services import label_intake
+    from core.services import label_changes, label_intake
 
     ws = _open()
     project = _project(ws, args)
     if args.undo is not None:
-        change = label_intake.undo_labels(ws, project, args.undo, by=BY, now=_now())
+        change = label_changes.undo_labels(ws, project, args.undo, by=BY, now=_now())
         return _say(
             args, change, f"Change {change.id} is undone: {_changed(change)}. The labels before it count again."
         )
     if args.changes:
-        changes = label_intake.label_changes(ws, project, limit=50)
+        changes = label_changes.newest_changes(ws, project, limit=50)
         lines = [(c.id, f"{c.at:%Y-%m-%d %H:%M}", c.by, _changed(c), "undone" if c.undone else "") for c in changes]
         return _say(args, changes, _table(lines, ["id", "at (UTC)", "by", "what", ""]))
     if args.file is None:

@@ -16,7 +16,7 @@ from core.data.files import write_csv
 from core.data.problems import text_of
 from core.errors import ContinualError
 from core.records import BatchInfo, FeatureKind, FeatureSchema, LabelPlan, ProjectInfo
-from core.services import ingest, label_intake, lineage, projects, streams
+from core.services import ingest, label_changes, label_intake, lineage, projects, streams
 from core.services.inventory import inventory
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
     from core.data.files import TableRead
-    from core.services.label_intake import LabelChange
+    from core.services.label_changes import LabelChange
 
 PAGE_ROWS = 25
 PREVIEW_ROWS = 8
@@ -643,7 +643,7 @@ def label_counts(plan: LabelPlan) -> str:
 
 def show_label_changes(ctx: ui.Context, project: ProjectInfo) -> None:
     """The last calls that replaced labels or added classes, each with the way to take it back."""
-    changes = label_intake.label_changes(ctx.ws, project)
+    changes = label_changes.newest_changes(ctx.ws, project)
     if not changes:
         return
     with ui.card(
@@ -677,7 +677,7 @@ def undo_labels_dialog(ctx: ui.Context, project: ProjectInfo, change: LabelChang
     )
     if st.button(f"Undo {ui.counted(change.labels, 'label')}", type="primary", key="undo-labels-yes"):
         try:
-            label_intake.undo_labels(ctx.ws, project, change.id, by=ctx.user.name, now=ctx.now)
+            label_changes.undo_labels(ctx.ws, project, change.id, by=ctx.user.name, now=ctx.now)
         except ContinualError as error:
             ui.error_box(error)
             return

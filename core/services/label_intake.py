@@ -1,7 +1,7 @@
-"""Labels come in by row id: looked at first, stored all or none, and taken back as they came.
+"""Labels come in by row id: looked at first, then stored all or none.
 
 Labels that would replace others, or add a class to a project with a champion, wait for a yes. What they changed leaves an
-audit row, by whose id it can be undone: the labels are marked, and those before them count again.
+audit row, by whose id `label_changes` takes it back.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from core.data import schema as schemas
@@ -30,7 +30,7 @@ from core.data.cells import (
 )
 from core.data.contract import schema_from_document, schema_to_document, with_classes
 from core.data.files import read_table
-from core.errors import BadInput, Conflict, FieldProblem, NeedsConsent, NotFound
+from core.errors import BadInput, FieldProblem, NeedsConsent
 from core.records import (
     ROW_ID,
     FeatureSchema,
@@ -43,7 +43,7 @@ from core.records import (
 )
 from core.services.predictions_log import row_ids, waiting_rows
 from core.storage import audit, history, queries
-from core.storage.tables import AuditEntry, Batch, ModelRow, Project
+from core.storage.tables import AuditEntry, Batch, Project
 from core.storage.tables import Label as LabelRow
 from core.storage.workspace import Workspace
 
@@ -73,20 +73,6 @@ class LabelsTaken:
     change: int | None  # id by which it can be undone; None = no label was replaced and no class added
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelChange:
-    """Labels that replaced others or added a class, and whether they still count."""
-
-    id: int
-    at: datetime
-    by: str
-    source: str | None  # name of the file
-    labels: int  # that were stored, those that replaced others among them
-    replaced: int
-    new_classes: tuple[Label, ...]
-    undone: bool
-
-
 @dataclass(frozen=True, slots=True)
 class LabelFile:
     """What a file of labels holds."""
@@ -97,7 +83,7 @@ class LabelFile:
 
 
 @dataclass(frozen=True, slots=True)
-class _Mark:
+class Mark:
     """What a look depends on: while it is the same, the look is right."""
 
     newest_label: int
@@ -111,7 +97,7 @@ class _Mark:
 class _Look:
     """Labels as they would be taken."""
 
-    mark: _Mark
+    mark: Mark
     results: list[LabelResult]
     plan: LabelPlan
     fresh: list[tuple[str, Label]]  # row id and label of those that have to be stored
@@ -191,7 +177,7 @@ def plan_labels(ws: Workspace, project: ProjectInfo, pairs: Sequence[tuple[str, 
     Raises:
         BadInput: as `add_labels`.
     """
-    project = _as_now(ws, project)
+    project = as_now(ws, project)
     return _look(ws, project, _checked(project, pairs)).plan
 
 
@@ -201,7 +187,7 @@ def plan_label_file(ws: Workspace, project: ProjectInfo, source: Path | bytes, *
     Raises:
         BadInput: as `add_label_file`.
     """
-    project = _as_now(ws, project)
+    project = as_now(ws, project)
     pairs, problems = _file_pairs(ws, project, source, name)
     look = _look(ws, project, _checked(project, pairs))
     return LabelsTaken(results=look.results, plan=look.plan, problems=problems, change=None)
@@ -278,7 +264,7 @@ def _store(
     also: Callable[[Session, list[LabelResult]], None] | None,
 ) -> tuple[_Look, int | None]:
     """Look, ask where that is needed, store; the id of the change besides."""
-    project = _as_now(ws, project)
+    project = as_now(ws, project)
     given = _checked(project, pairs)
     look = _look(ws, project, given)
     _ask(look.plan, project, replace)
@@ -286,7 +272,7 @@ def _store(
         # One call at a time stores labels of a project, so that its labels' ids follow one another.
         session.execute(select(Project.id).where(Project.id == project.id).with_for_update())
         row = queries.project_row(session, project.id)
-        if _mark(session, project.id) != look.mark:  # something came in between
+        if mark_of(session, project.id) != look.mark:  # something came in between
             project = queries.project_info(session, row)
             look = _look(ws, project, given)
             _ask(look.plan, project, replace)
@@ -334,17 +320,18 @@ def _insert(session: Session, project_id: int, look: _Look, *, by: str, now: dat
     return first, last
 
 
-def _as_now(ws: Workspace, project: ProjectInfo) -> ProjectInfo:
+def as_now(ws: Workspace, project: ProjectInfo) -> ProjectInfo:
     """The project with the schema and champion that it has now."""
     with ws.database.read() as session:
         return queries.project_info(session, queries.project_row(session, project.id))
 
 
-def _mark(session: Session, project_id: int) -> _Mark:
+def mark_of(session: Session, project_id: int) -> Mark:
+    """What looks at labels depend on, as it is now."""
     counts = select(func.count(), func.max(Batch.id), func.count(Batch.undone_at)).where(Batch.project_id == project_id)
     total, newest, undone = session.execute(counts).one()
     undo = select(func.max(AuditEntry.id)).where(AuditEntry.project_id == project_id, AuditEntry.what == UNDONE)
-    return _Mark(
+    return Mark(
         newest_label=queries.newest_label_id(session, project_id),
         newest_undo=session.scalar(undo) or 0,
         batches=(total, newest or 0, undone),
@@ -391,8 +378,8 @@ def _look(ws: Workspace, project: ProjectInfo, given: Sequence[tuple[str, Label]
     classes = set(project.schema.classes)
     wanted = {row_id for row_id, _ in given}
     with ws.database.read() as session:  # before anything is read: what comes meanwhile changes it
-        mark = _mark(session, project.id)
-    present, embedded = _embedded_labels(ws, project, project.schema, wanted)
+        mark = mark_of(session, project.id)
+    present, embedded = embedded_labels(ws, project, project.schema, wanted)
     with ws.database.read() as session:
         stored = queries.labels_by_row(session, project.id, wanted)
         logged = waiting_rows(session, project.id, list(wanted - present))
@@ -488,7 +475,7 @@ def new_classes_text(plan: LabelPlan) -> str:
     return f"{many}: {names} ({rows:,} {'label' if rows == 1 else 'labels'}, e.g. row {n.row_id[:60]!r})"
 
 
-def _embedded_labels(
+def embedded_labels(
     ws: Workspace, project: ProjectInfo, schema: FeatureSchema, wanted: set[str]
 ) -> tuple[set[str], dict[str, Label]]:
     """Which row ids lie in batches, and the labels that came with them."""
@@ -507,110 +494,3 @@ def _embedded_labels(
         mask = history.is_labelled(y, schema.task)
         labels.update({row_id: y[i] for i, row_id in enumerate(ids) if mask[i]})
     return present, labels
-
-
-# --- taking back --------------------------------------------------------------------------------------------------
-
-
-def label_changes(ws: Workspace, project: ProjectInfo, *, limit: int = 10) -> list[LabelChange]:
-    """The last calls that replaced labels or added a class, newest first; undone ones included and marked."""
-    with ws.database.read() as session:
-        entries = session.scalars(
-            select(AuditEntry)
-            .where(AuditEntry.project_id == project.id, AuditEntry.what.in_((REPLACED, CLASSES_ADDED)))
-            .order_by(AuditEntry.id.desc())
-            .limit(limit)
-        )
-        return [_change(session, entry) for entry in entries]
-
-
-def undo_labels(ws: Workspace, project: ProjectInfo, change_id: int, *, by: str, now: datetime) -> LabelChange:
-    """Take back what one call stored: the labels before it count again, and its classes go where nothing holds them.
-
-    Raises:
-        NotFound: no such change of labels in this project.
-        Conflict: it is undone already.
-    """
-    project = _as_now(ws, project)
-    with ws.database.read() as session:
-        mark = _mark(session, project.id)
-        entry, own = _own_labels(session, project, change_id)
-        wanted = set(session.scalars(select(LabelRow.row_id).where(*own)))
-    assert project.schema is not None  # it has had labels
-    present, embedded = _embedded_labels(ws, project, project.schema, wanted)
-    with ws.database.write() as session:
-        session.execute(select(Project.id).where(Project.id == project.id).with_for_update())
-        row = queries.project_row(session, project.id)
-        if _mark(session, project.id).batches != mark.batches:
-            present, embedded = _embedded_labels(ws, project, project.schema, wanted)
-        entry, own = _own_labels(session, project, change_id)
-        before = _change(session, entry)
-        if before.undone:
-            raise Conflict(f"The labels of change {change_id} were undone already.")
-        values = {json.loads(text) for text in session.scalars(select(LabelRow.value).where(*own).distinct())}
-        session.execute(update(LabelRow).where(*own).values(undone_at=now))
-        left = queries.labels_by_row(session, project.id, wanted)
-        row.labelled -= len(present - embedded.keys() - left.keys())
-        gone = _drop_classes(ws, session, row, values)
-        audit.record(
-            session,
-            who=by,
-            what=UNDONE,
-            now=now,
-            project_id=project.id,
-            before={"change": change_id, "by": entry.who, **(entry.after or {})},
-            after={"classes_gone": gone},
-        )
-        session.flush()
-        return _change(session, entry)
-
-
-def _own_labels(session: Session, project: ProjectInfo, change_id: int) -> tuple[AuditEntry, tuple[Any, ...]]:
-    """The audit row of a change, and the conditions that its labels meet."""
-    entry = session.get(AuditEntry, change_id)
-    if entry is None or entry.project_id != project.id or entry.what not in (REPLACED, CLASSES_ADDED):
-        raise NotFound(
-            f"Project '{project.slug}' has no change of labels with id {change_id}. The Data page lists them, and so does "
-            f"`labels --changes --project {project.slug}`."
-        )
-    facts = entry.after or {}
-    own = LabelRow.id.between(facts["first_label"], facts["last_label"])
-    return entry, (LabelRow.project_id == project.id, own)
-
-
-def _change(session: Session, entry: AuditEntry) -> LabelChange:
-    facts = entry.after or {}
-    undone = select(LabelRow.undone_at).where(LabelRow.id == facts["last_label"])
-    return LabelChange(
-        id=entry.id,
-        at=entry.at,
-        by=entry.who,
-        source=facts["source"],
-        labels=facts["labels"],
-        replaced=facts["replaced"],
-        new_classes=tuple(facts["new_classes"]),
-        undone=session.scalar(undone) is not None,
-    )
-
-
-def _drop_classes(ws: Workspace, session: Session, row: Project, values: set[Label]) -> list[Label]:
-    """Take those of the classes out of the schema that no label, batch or model version holds; two at least stay."""
-    schema = schema_from_document(row.schema or {})
-    gone = values.intersection(schema.classes)
-    if schema.task == "regression" or not gone:
-        return []
-    held = select(LabelRow.value).where(LabelRow.project_id == row.id, LabelRow.undone_at.is_(None)).distinct()
-    gone -= {json.loads(text) for text in session.scalars(held)}
-    for known in session.scalars(select(ModelRow.schema).where(ModelRow.project_id == row.id)):
-        gone -= set(schema_from_document(known).classes)
-    for batch in queries.stored_batches(session, row.id):
-        if not gone:
-            break
-        if batch.labelled:
-            column = ws.batches.read_frame(batch.path, [schema.target])[schema.target]
-            gone -= set(map(json.loads, column.dropna().unique()))
-    kept = tuple(c for c in schema.classes if c not in gone)
-    if not gone or len(kept) < 2:
-        return []
-    row.schema = schema_to_document(with_classes(dataclasses.replace(schema, classes=()), kept))
-    return sorted(gone, key=str)

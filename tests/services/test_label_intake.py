@@ -16,7 +16,7 @@ from core import cli
 from core.data.contract import schema_to_document
 from core.errors import BadInput, Conflict, NeedsConsent, NotFound
 from core.records import ProjectInfo
-from core.services import ingest, label_intake, projects
+from core.services import ingest, label_changes, label_intake, projects
 from core.storage.history import History
 from core.storage.tables import AuditEntry, ModelEvent, ModelRow
 from core.storage.tables import Label as LabelRow
@@ -229,16 +229,16 @@ def test_an_undo_brings_back_the_labels_before_and_takes_the_classes_away(
     ws: Workspace, waiting: ProjectInfo, now: datetime
 ) -> None:
     add(ws, waiting, [("b2-0", "up"), ("b2-1", "down")], now)
-    assert label_intake.label_changes(ws, waiting) == []
+    assert label_changes.newest_changes(ws, waiting) == []
     pairs = [("b2-0", "odd"), ("b2-2", "odd"), ("b1-0", "odd")]
     assert add(ws, waiting, pairs, now, replace=True) == ["replaced", "stored", "replaced"]
     assert (later(ws, waiting).labelled, classes(ws, waiting)) == (43, ("multiclass", "down", "odd", "up"))
-    change = label_intake.label_changes(ws, waiting)[0]
+    change = label_changes.newest_changes(ws, waiting)[0]
     assert (change.by, change.labels, change.replaced, change.new_classes, change.undone) == (
         "ada", 3, 2, ("odd",), False
     )  # fmt: skip
-    undone = label_intake.undo_labels(ws, waiting, change.id, by="bo", now=now)
-    assert undone.undone and label_intake.label_changes(ws, waiting)[0].undone
+    undone = label_changes.undo_labels(ws, waiting, change.id, by="bo", now=now)
+    assert undone.undone and label_changes.newest_changes(ws, waiting)[0].undone
     assert newest(ws, waiting) == ["up", "down", None, None, None]
     assert (later(ws, waiting).labelled, classes(ws, waiting)) == (42, ("binary", "down", "up"))
     schema = later(ws, waiting).schema
@@ -251,9 +251,9 @@ def test_an_undo_brings_back_the_labels_before_and_takes_the_classes_away(
         ).all()
     assert [(e.who, e.what) for e in entries] == [("ada", "labels replaced"), ("bo", "labels undone")]
     with pytest.raises(Conflict, match="already"):
-        label_intake.undo_labels(ws, waiting, change.id, by="bo", now=now)
+        label_changes.undo_labels(ws, waiting, change.id, by="bo", now=now)
     with pytest.raises(NotFound, match="no change of labels with id 999"):
-        label_intake.undo_labels(ws, waiting, 999, by="bo", now=now)
+        label_changes.undo_labels(ws, waiting, 999, by="bo", now=now)
 
 
 def test_an_undo_leaves_what_came_after_it_and_the_classes_that_something_holds(
@@ -263,14 +263,14 @@ def test_an_undo_leaves_what_came_after_it_and_the_classes_that_something_holds(
     add(ws, waiting, [("b2-0", "up"), ("b2-3", "odd")], now, replace=True)
     crown(ws, waiting, now)
     add(ws, waiting, [("b2-4", "last")], now, replace=True)
-    last, replaced, first = label_intake.label_changes(ws, waiting)
-    label_intake.undo_labels(ws, waiting, first.id, by="bo", now=now)
+    last, replaced, first = label_changes.newest_changes(ws, waiting)
+    label_changes.undo_labels(ws, waiting, first.id, by="bo", now=now)
     assert newest(ws, waiting) == ["up", None, None, "odd", "last"]
     assert later(ws, waiting).labelled == 43
     assert classes(ws, waiting)[1:] == ("down", "even", "last", "new", "odd", "up")  # the champion knows them
-    label_intake.undo_labels(ws, waiting, last.id, by="bo", now=now)
+    label_changes.undo_labels(ws, waiting, last.id, by="bo", now=now)
     assert "last" not in classes(ws, waiting)
-    label_intake.undo_labels(ws, waiting, replaced.id, by="bo", now=now)
+    label_changes.undo_labels(ws, waiting, replaced.id, by="bo", now=now)
     assert newest(ws, waiting) == [None] * 5
     assert later(ws, waiting).labelled == 40
     with ws.database.read() as session:
@@ -296,7 +296,7 @@ def test_the_command_line_shows_the_plan_stores_after_a_yes_and_takes_back(
     assert cli.main(["labels", str(file), "--project", "demo", "--json"]) == 1
     assert '"needs_consent": true' in capsys.readouterr().out
     assert cli.main(["labels", str(file), "--project", "demo", "--yes"]) == 0
-    change = label_intake.label_changes(ws, waiting)[0]
+    change = label_changes.newest_changes(ws, waiting)[0]
     assert f"labels --undo {change.id} --project demo" in capsys.readouterr().out
     assert cli.main(["labels", "--changes", "--project", "demo", "--json"]) == 0
     assert f'"id": {change.id}' in capsys.readouterr().out
