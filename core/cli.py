@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 from core import __version__
 from core.drift import words
-from core.errors import BadInput, ContinualError, NotEnoughRows
-from core.records import FeatureSchema, Problem, ProjectInfo, to_document
+from core.errors import BadInput, ContinualError, NeedsConsent, NotEnoughRows
+from core.records import FeatureSchema, LabelPlan, Problem, ProjectInfo, to_document
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from core.services.label_changes import LabelChange
     from core.storage.workspace import Workspace
 
 BY = "cli"
@@ -399,16 +400,60 @@ def _ingest(args: argparse.Namespace) -> int:
 
 
 def _labels(args: argparse.Namespace) -> int:
-    from core.services import ingest
+    from core.services import label_changes, label_intake
 
     ws = _open()
     project = _project(ws, args)
-    results, problems = ingest.add_label_file(ws, project, args.file, name=args.file.name, by=BY, now=_now())
-    counts = {
-        status: sum(r.status == status for r in results) for status in ("stored", "unchanged", "replaced", "waiting")
-    }
-    text = "\n".join([", ".join(f"{n:,} {status}" for status, n in counts.items()), *_sentences(problems)])
-    return _say(args, {**counts, "problems": _told(problems)}, text)
+    if args.undo is not None:
+        change = label_changes.undo_labels(ws, project, args.undo, by=BY, now=_now())
+        return _say(
+            args, change, f"Change {change.id} is undone: {_changed(change)}. The labels before it count again."
+        )
+    if args.changes:
+        changes = label_changes.newest_changes(ws, project, limit=50)
+        lines = [(c.id, f"{c.at:%Y-%m-%d %H:%M}", c.by, _changed(c), "undone" if c.undone else "") for c in changes]
+        return _say(args, changes, _table(lines, ["id", "at (UTC)", "by", "what", ""]))
+    if args.file is None:
+        raise BadInput("There is no file, expected one of labels, or --changes, or --undo ID.")
+    try:
+        taken = label_intake.add_label_file(
+            ws, project, args.file, name=args.file.name, by=BY, now=_now(), replace=args.yes
+        )
+    except NeedsConsent as asked:
+        document = {"needs_consent": True, **_label_counts(asked.plan), "plan": asked.plan}
+        return _say(args, document, "\n".join([*_label_plan(asked.plan), str(asked)])) or 1
+    document = {**_label_counts(taken.plan), "problems": _told(taken.problems), "change": taken.change}
+    text = [", ".join(f"{n:,} {status}" for status, n in _label_counts(taken.plan).items())]
+    if taken.plan.new_classes:
+        text.append(f"{label_intake.new_classes_text(taken.plan)}.")
+    if taken.change is not None:
+        text.append(f"To take this back: labels --undo {taken.change} --project {project.slug}")
+    return _say(args, document, "\n".join([*text, *_sentences(taken.problems)]))
+
+
+def _label_counts(plan: LabelPlan) -> dict[str, int]:
+    return {
+        "stored": plan.stored, "unchanged": plan.unchanged, "replaced": plan.replaced, "waiting": plan.waiting
+    }  # fmt: skip
+
+
+def _label_plan(plan: LabelPlan) -> list[str]:
+    """What would become of labels, a line each."""
+    counts = ", ".join(f"{n:,} {status}" for status, n in _label_counts(plan).items())
+    lines = [f"These labels would be: {counts}"]
+    lines += [f"  new class {c.label!r}: {c.count:,}, e.g. row {c.row_id!r}" for c in plan.new_classes[:20]]
+    if len(plan.new_classes) > 20:
+        lines.append(f"  and {len(plan.new_classes) - 20:,} more new classes")
+    lines += [f"  row {r.row_id!r}: {r.before!r} becomes {r.after!r}" for r in plan.replacements]
+    if plan.replaced > len(plan.replacements):
+        lines.append(f"  and {plan.replaced - len(plan.replacements):,} more")
+    return lines
+
+
+def _changed(change: LabelChange) -> str:
+    n = len(change.new_classes)
+    new = f", {n:,} new {'class' if n == 1 else 'classes'}" if n else ""
+    return f"labels stored: {change.labels:,}, of which {change.replaced:,} replaced others{new}"
 
 
 def _predict(args: argparse.Namespace) -> int:
@@ -1006,7 +1051,13 @@ def _add_data(commands: Any) -> None:
         "Store labels: a file with row_id (or prediction_id, or the id column) and label (or the target).",
         "labels labels.csv --project insects",
     )
-    labels.add_argument("file", type=Path, metavar="FILE")
+    labels.add_argument("file", type=Path, metavar="FILE", nargs="?")
+    labels.add_argument(
+        "--yes", action="store_true", help="replace labels and add classes; left out, what would change is shown only"
+    )
+    taking_back = labels.add_mutually_exclusive_group()
+    taking_back.add_argument("--changes", action="store_true", help="list what replaced labels or added classes")
+    taking_back.add_argument("--undo", type=int, metavar="ID", help="take back one of these changes")
     _add_project(labels)
     predict = _command(
         commands,

@@ -6,6 +6,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from core.records import LabelPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,15 @@ class NoChampion(Conflict):
 
 class Busy(Conflict):
     """Another process holds the project's lease."""
+
+
+class NeedsConsent(Conflict):
+    """Labels that would replace others or add classes; none was stored, and a yes is needed."""
+
+    def __init__(self, message: str, *, plan: LabelPlan, problems: tuple[FieldProblem, ...]) -> None:
+        super().__init__(message)
+        self.plan = plan
+        self.problems = problems  # the first 20 of those labels
 
 
 class NotEnoughRows(ContinualError):

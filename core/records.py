@@ -426,6 +426,39 @@ class BatchInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Replacement:
+    """A label that would take the place of another."""
+
+    place: int  # among the labels of the call, from 0
+    row_id: str
+    before: Label
+    after: Label
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewClass:
+    """A class that labels would add."""
+
+    label: Label
+    count: int  # labels that hold it
+    place: int  # of the first of them
+    row_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelPlan:
+    """What would become of labels if they were stored: how many of each status, and what they would change."""
+
+    stored: int
+    unchanged: int
+    replaced: int
+    waiting: int
+    new_classes: tuple[NewClass, ...]
+    replacements: tuple[Replacement, ...]  # the first 20
+    needs_consent: bool  # labels would be replaced, or classes added that the champion does not know
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CycleReport:
     """One turn of the loop, as its audit row tells it."""
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import streamlit as st
 
 from core import ui, words
+from core.data.cells import listed
 from core.data.files import write_csv
 from core.data.problems import text_of
 from core.errors import ContinualError
-from core.records import BatchInfo, FeatureKind, FeatureSchema, ProjectInfo
-from core.services import ingest, lineage, projects, streams
+from core.records import BatchInfo, FeatureKind, FeatureSchema, LabelPlan, ProjectInfo
+from core.services import ingest, label_changes, label_intake, lineage, projects, streams
 from core.services.inventory import inventory
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
     from core.data.files import TableRead
+    from core.services.label_changes import LabelChange
 
 PAGE_ROWS = 25
 PREVIEW_ROWS = 8
@@ -564,7 +566,7 @@ def correct_kinds(file: UploadedFile, frame: pd.DataFrame, inferred: FeatureSche
 
 
 def add_labels(ctx: ui.Context, project: ProjectInfo) -> None:
-    """Labels that come later, by row id."""
+    """Labels that come later, by row id: shown as they would be taken, then stored."""
     due = ingest.labels_due(ctx.ws, project.id)
     found = f"{ui.counted(due, 'row')} wait for their label" if due else "Every stored row has its label"
     with ui.card(
@@ -572,29 +574,115 @@ def add_labels(ctx: ui.Context, project: ProjectInfo) -> None:
         "A file with the columns row_id (or prediction_id, or the id column) and label (or the target). The same label twice changes nothing; another one replaces it.",
     ):
         file = upload(ctx, "Labels", ["csv", "gz", "parquet", "arrow"], key="labels-file")
-        if file is None or not st.button(
-            "Store the labels", type="primary", icon=":material/label:", key="store-labels"
-        ):
-            return
-        try:
-            with st.status("Storing the labels") as status:
-                results, problems = ingest.add_label_file(
-                    ctx.ws, project, file.getvalue(), name=file.name, by=ctx.user.name, now=ctx.now
+        if file is not None:
+            take_labels(ctx, project, file)
+    show_label_changes(ctx, project)
+
+
+def take_labels(ctx: ui.Context, project: ProjectInfo, file: UploadedFile) -> None:
+    """The plan of a file of labels, and the button that stores them."""
+    try:
+        seen = label_intake.plan_label_file(ctx.ws, project, file.getvalue(), name=file.name)
+    except ContinualError as error:
+        ui.error_box(error)
+        return
+    plan = seen.plan
+    for problem in seen.problems:
+        st.markdown(f":material/info: {ui.plain(text_of(problem))}")
+    st.markdown(f"{ui.counted(len(seen.results), 'label')}: {label_counts(plan)}.")
+    if plan.new_classes:
+        st.warning(f"{ui.plain(label_intake.new_classes_text(plan))}.", icon=":material/new_label:")
+    if plan.replaced:
+        some = len(plan.replacements)
+        these = ":" if plan.replaced == some else f"; the first {some}:"
+        st.warning(f"{ui.counted(plan.replaced, 'label')} would be replaced{these}", icon=":material/sync_alt:")
+        st.dataframe(
+            [{"Row": r.row_id, "Now": str(r.before), "Then": str(r.after)} for r in plan.replacements],
+            hide_index=True,
+            row_height=32,
+            height="content",
+            alt=f"The first {len(plan.replacements)} labels that would be replaced, with their row, before and after",
+        )
+    says = f"Store {ui.counted(len(seen.results), 'label')}" + (
+        f", replacing {ui.count(plan.replaced)}" if plan.replaced else ""
+    )
+    asked = st.button(
+        says,
+        type="primary",
+        icon=":material/label:",
+        key=f"store-labels-{plan.replaced}-{len(plan.new_classes)}",  # a yes is given to this plan alone
+        disabled=not ctx.may("operator"),
+    )
+    if not asked:
+        return
+    try:
+        with st.status("Storing the labels") as status:
+            taken = label_intake.add_label_file(
+                ctx.ws, project, file.getvalue(), name=file.name, by=ctx.user.name, now=ctx.now,
+                replace=plan.needs_consent,
+            )  # fmt: skip
+            status.update(label=f"{ui.counted(len(taken.results), 'label')} taken", state="complete")
+    except ContinualError as error:
+        ui.error_box(error)
+        return
+    st.success(
+        f"{ui.counted(len(taken.results), 'label')}: {label_counts(taken.plan)}. The next check measures with them.",
+        icon=":material/check_circle:",
+    )
+    st.toast(f"{ui.counted(len(taken.results), 'label')} taken.", icon=":material/label:")
+
+
+def label_counts(plan: LabelPlan) -> str:
+    """How many labels of each status."""
+    counts = {
+        "new": plan.stored, "unchanged": plan.unchanged, "replaced": plan.replaced,
+        "waiting for their row": plan.waiting,
+    }  # fmt: skip
+    return ", ".join(f"{ui.count(n)} {status}" for status, n in counts.items() if n)
+
+
+def show_label_changes(ctx: ui.Context, project: ProjectInfo) -> None:
+    """The last calls that replaced labels or added classes, each with the way to take it back."""
+    changes = label_changes.newest_changes(ctx.ws, project)
+    if not changes:
+        return
+    with ui.card(
+        "Labels that replaced others or added classes", "Newest first; after an undo the labels before them count again"
+    ):
+        for change in changes:
+            new = f", new classes: {ui.plain(listed(change.new_classes))}" if change.new_classes else ""
+            source = f" · {ui.plain(change.source)}" if change.source else ""
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.markdown(
+                    f"{ui.when(change.at, ctx)} · {ui.plain(change.by)}{source} · {ui.counted(change.labels, 'label')} stored, "
+                    f"{ui.count(change.replaced)} replaced{new}",
+                    width="stretch",
                 )
-                for problem in problems:
-                    st.write(f":material/info: {ui.plain(text_of(problem))}")
-                status.update(label=f"{ui.counted(len(results), 'label')} taken", state="complete")
+                if change.undone:
+                    st.badge("Undone", icon=":material/undo:", color="gray")
+                elif st.button(
+                    "Undo", icon=":material/undo:", key=f"undo-labels-{change.id}", disabled=not ctx.may("operator"),
+                    help=ctx.why_not("operator"),
+                ):  # fmt: skip
+                    undo_labels_dialog(ctx, project, change)
+
+
+@st.dialog("Undo these labels?", icon=":material/undo:")
+def undo_labels_dialog(ctx: ui.Context, project: ProjectInfo, change: LabelChange) -> None:
+    """Name the effect, then do it."""
+    st.markdown(
+        f"The {ui.counted(change.labels, 'label')} that {ui.plain(change.by)} sent on {ui.when(change.at, ctx)} stop counting, "
+        "and the labels before them count again; classes that nothing holds any more go. Models that learnt from them and "
+        "measurements already made stay as they are."
+    )
+    if st.button(f"Undo {ui.counted(change.labels, 'label')}", type="primary", key="undo-labels-yes"):
+        try:
+            label_changes.undo_labels(ctx.ws, project, change.id, by=ctx.user.name, now=ctx.now)
         except ContinualError as error:
             ui.error_box(error)
             return
-        words = {"stored": "new", "unchanged": "unchanged", "replaced": "replaced", "waiting": "waiting for their row"}
-        counts = {status: sum(r.status == status for r in results) for status in words}
-        told = ", ".join(f"{ui.count(n)} {words[status]}" for status, n in counts.items() if n)
-        st.success(
-            f"{ui.counted(len(results), 'label')}: {told}. The next check measures with them.",
-            icon=":material/check_circle:",
-        )
-        st.toast(f"{ui.counted(len(results), 'label')} taken.", icon=":material/label:")
+        ui.toast_next(f"{ui.counted(change.labels, 'label')} undone.", icon=":material/undo:")
+        st.rerun()
 
 
 def generate_form(ctx: ui.Context, project: ProjectInfo | None) -> None:

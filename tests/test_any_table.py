@@ -27,7 +27,7 @@ from core.errors import NotEnoughRows
 from core.learning import backtest
 from core.learning.policy import policy_named
 from core.records import CycleReport, Policy, ProjectInfo, to_document
-from core.services import ingest, monitoring, projects, serving
+from core.services import ingest, label_intake, monitoring, projects, serving
 from core.services.drifts import IMPORTANCE_FEATURES
 from core.storage.workspace import Workspace
 
@@ -220,7 +220,7 @@ def label_late(one: Loop, frame: pd.DataFrame) -> None:
     before = len(monitoring.performance_history(one.ws, one.project_id))
     pairs = [(f"b{stored.batch.number}-{i}", label) for i, label in enumerate(frame["y"].tolist())]
     one.now += timedelta(minutes=5)
-    ingest.add_labels(one.ws, one.info, pairs, by="test", now=one.now)
+    label_intake.add_labels(one.ws, one.info, pairs, by="test", now=one.now)
     one.turn()
     assert len(monitoring.performance_history(one.ws, one.project_id)) == before + 1
 

@@ -17,7 +17,7 @@ from core import loop
 from core.errors import BadInput, Busy, ContinualError
 from core.learning.policy import policy_named
 from core.records import ProjectInfo
-from core.services import ingest, jobs, monitoring, notify, projects, serving
+from core.services import ingest, jobs, label_intake, monitoring, notify, projects, serving
 from core.settings import Settings
 from core.storage import queries
 from core.storage.tables import Batch, Cycle, DriftRun, Lease, ModelEvent, Notice, Project
@@ -145,13 +145,15 @@ def test_labels_that_come_later_are_measured_against_what_was_answered(
     assert loop.run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=1)) is not None
     assert monitoring.performance_history(ws, project.id) == []
     pairs = [(f"b{report.batch.number}-{i}", int(v)) for i, v in enumerate(frame["y"])]
-    ingest.add_labels(ws, projects.project_by_id(ws, project.id), pairs, by="test", now=now + timedelta(hours=2))
+    label_intake.add_labels(ws, projects.project_by_id(ws, project.id), pairs, by="test", now=now + timedelta(hours=2))
     with ws.database.read() as session:
         assert jobs.due_projects(session, now) == [project.id]
     loop.run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=2))
     points = monitoring.performance_history(ws, project.id)
     assert [p.n for p in points] == [BATCH]
-    ingest.add_labels(ws, projects.project_by_id(ws, project.id), [(pairs[0][0], 1 - pairs[0][1])], by="test", now=now)
+    label_intake.add_labels(
+        ws, projects.project_by_id(ws, project.id), [(pairs[0][0], 1 - pairs[0][1])], by="test", now=now, replace=True
+    )
     assert loop.run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=3)) is None  # a correction is no news
     assert monitoring.performance_history(ws, project.id) == points
 
@@ -431,7 +433,7 @@ def test_a_batch_set_aside_alone_has_an_audit_row_of_its_own(
     # Labels that come for its rows are kept, and are no evidence.
     info = projects.project_by_id(ws, project.id)
     pairs = [(f"b{odd.batch.number}-{i}", 1) for i in range(20)]
-    assert {r.status for r in ingest.add_labels(ws, info, pairs, by="test", now=now)} == {"stored"}
+    assert {r.status for r in label_intake.add_labels(ws, info, pairs, by="test", now=now)} == {"stored"}
     loop.run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=3))
     assert monitoring.performance_history(ws, project.id) == []
     needs = monitoring.cycles(ws, project.id)[0]

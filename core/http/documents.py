@@ -123,6 +123,9 @@ class LabelOfPrediction(BaseModel):
 class Labels(BaseModel):
     model_config = ConfigDict(extra="forbid")
     labels: list[LabelOfRow | LabelOfPrediction] = Field(min_length=1, max_length=MAX_LABELS)
+    replace: bool = Field(
+        False, description="Labels may replace others and add classes that the champion does not know."
+    )
 
 
 class LabelResult(BaseModel):
@@ -533,12 +536,13 @@ DOCUMENTS: dict[str, Document] = {
     "labels": Document(
         summary="Send labels",
         text="By `row_id` or `prediction_id`; without `_id` the row id is the prediction id. Sending one again changes "
-        "nothing. At most 100,000 a call.",
+        "nothing. Labels that would replace others, or add a class that the champion does not know, are a 409 without "
+        '`"replace": true`. At most 100,000 a call.',
         scope="ingest",
         parameters=[REPEAT],
         body={JSON: (_ref(Labels), {"one": {"value": {"labels": [{"row_id": "a7", "label": 1}]}}})},
         answers={200: (LabelResults, {"results": [{"row_id": "a7", "status": "stored"}]})},
-        errors=(400, 401, 403, 404, 413, 415, 422, 503),
+        errors=(400, 401, 403, 404, 409, 413, 415, 422, 503),
     ),
     "generate": Document(
         summary="Store generated rows",

@@ -113,7 +113,7 @@ def _answer(error: Exception) -> Response:
             headers["Retry-After"] = str(error.wait_s)
         if status >= 500:
             logger.error("{status}: {error}", status=status, error=error)
-        fields = error.problems if isinstance(error, errors.BadInput) else ()
+        fields = error.problems if isinstance(error, (errors.BadInput, errors.NeedsConsent)) else ()
         return problem(status, str(error), fields, headers=headers)
     if isinstance(error, HTTPException):
         return problem(error.status_code, _http_detail(error), headers=error.headers)

@@ -47,21 +47,27 @@ def _now() -> datetime:
 
 
 async def labels(request: Request) -> Response:
-    """Store labels by row id or prediction id, all or none."""
+    """Store labels by row id or prediction id, all or none; others are replaced only where the body says so."""
     api = api_of(request)
     caller = await api.caller(request, "ingest")
     bodies.require_kind(request.headers, "json")
     body = await bodies.read_bytes(request)
-    given = bodies.an_object(bodies.decode(body), ("labels",))
+    given = bodies.an_object(bodies.decode(body), ("labels", "replace"))
     asked, kept = await repeats.before(api, request, caller, "/labels", body)
     return kept or answer_json(await asyncio.to_thread(_store_labels, api, caller, given, asked))
 
 
 def _store_labels(api: Api, caller: Caller, given: dict[str, Any], asked: Kept | None) -> dict[str, Any]:
-    from core.services.ingest import LabelResult, add_labels
+    from core.services.label_intake import LabelResult, add_labels
     from core.services.projects import project_by_id
 
     assert caller.place is not None
+    replace = given.get("replace", False)
+    if not isinstance(replace, bool):
+        raise BadInput(
+            f"replace is {_kind(replace)}, expected true or false.",
+            (FieldProblem("replace", _kind(replace), "true or false"),),
+        )
     pairs = _pairs(given.get("labels"))
     project = project_by_id(api.ws, caller.place.id)
     rows = row_ids(api.ws, project.id, [key for key, by_prediction, _ in pairs if by_prediction])
@@ -73,7 +79,7 @@ def _store_labels(api: Api, caller: Caller, given: dict[str, Any], asked: Kept |
     def _keep(session: Session, results: list[LabelResult]) -> None:
         repeats.keep(session, asked, _told(results))
 
-    return _told(add_labels(api.ws, project, known, by=caller.name, now=_now(), also=_keep))
+    return _told(add_labels(api.ws, project, known, by=caller.name, now=_now(), replace=replace, also=_keep))
 
 
 def _pairs(given: Any) -> list[tuple[str, bool, Any]]:

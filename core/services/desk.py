@@ -18,7 +18,7 @@ from core.errors import BadInput, Conflict
 from core.learning import desk as arithmetic
 from core.learning.policy import metric_for
 from core.records import ROW_ID, ROW_TIME, Label, ProjectInfo, Score
-from core.services import ingest
+from core.services.label_intake import LabelResult, add_labels
 from core.storage import audit, history, queries
 from core.storage.tables import Batch, LabelAsk, LabelDraw
 from core.storage.workspace import Workspace
@@ -184,11 +184,12 @@ def open_asks(ws: Workspace, project: ProjectInfo) -> list[DeskRow]:
 
 def answer(
     ws: Workspace, project: ProjectInfo, labels: Mapping[str, Any], *, by: str, now: datetime
-) -> list[ingest.LabelResult]:
+) -> list[LabelResult]:
     """Store the labels of asked rows, all or none.
 
     Raises:
         BadInput: a row that was not asked for, or a label that the project cannot take.
+        NeedsConsent: somebody has given a row another label meanwhile.
     """
     with ws.database.read() as session:
         asked = set(session.scalars(select(LabelAsk.row_id).where(LabelAsk.project_id == project.id)))
@@ -197,7 +198,7 @@ def answer(
         raise BadInput(
             f"Row '{strangers[0][:60]}' was not asked for. Labels of other rows are stored on the Data page."
         )
-    return ingest.add_labels(ws, project, list(labels.items()), by=by, now=now)
+    return add_labels(ws, project, list(labels.items()), by=by, now=now)
 
 
 def measured(ws: Workspace, project: ProjectInfo, *, metric: str | None = None) -> DeskResult:

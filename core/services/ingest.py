@@ -1,4 +1,4 @@
-"""Rows and labels come in: file or frame to immutable batch, labels by row id, the log sealed into batches.
+"""Rows come in: file or frame to immutable batch. Labels that come later by row id are taken in `label_intake`.
 
 What is taken is stored whole or not at all: the Parquet file first, then its manifest row. A backfill (rows
 older than the project's clock) is stored with its own instants and never moves the clock.
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
@@ -23,17 +23,10 @@ from sqlalchemy.orm import Session
 from core.data import schema as schemas
 from core.data.cells import (
     AHEAD,
-    MAX_ID_LENGTH,
-    MAX_PROBLEMS,
-    as_id,
-    expected_label,
-    label_of,
-    listed,
     nearest,
     refusal,
-    shown,
 )
-from core.data.contract import schema_from_document, schema_to_document, with_classes
+from core.data.contract import schema_to_document, with_classes
 from core.data.files import read_table
 from core.data.problems import document_of
 from core.data.samples import SAMPLES, sample_path
@@ -41,19 +34,15 @@ from core.data.synthetic import drift_from_document
 from core.data.synthetic import generate as generate_frame
 from core.drift.profile import profile, to_bytes
 from core.errors import BadInput, Conflict, FieldProblem, NotFound
-from core.records import ROW_ID, ROW_TIME, BatchInfo, FeatureKind, FeatureSchema, Label, Problem, ProjectInfo, Task
-from core.services.predictions_log import row_ids, waiting_rows
+from core.records import ROW_ID, ROW_TIME, BatchInfo, FeatureKind, FeatureSchema, Problem, ProjectInfo, Task
 from core.services.projects import folder_of
 from core.storage import audit, history, queries
 from core.storage.tables import Batch, Project
-from core.storage.tables import Label as LabelRow
 from core.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-
-LabelStatus = Literal["stored", "unchanged", "replaced", "waiting"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,14 +66,6 @@ class IngestReport:
     problems: tuple[Problem, ...]  # what was assumed, kept unused, taken as missing, new
     backfill: bool
     assumed: Assumed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelResult:
-    """What became of one label."""
-
-    row_id: str
-    status: LabelStatus
 
 
 Also = Callable[[Session, IngestReport], None]
@@ -519,194 +500,6 @@ def _is_empty(session: Session, project: ProjectInfo) -> bool:
         return False
     batches = select(func.count()).where(Batch.project_id == project.id, Batch.undone_at.is_(None))
     return not session.scalar(batches) and not queries.has_labels(session, project.id)
-
-
-def parse_label(value: Any, schema: FeatureSchema, *, field: str) -> Label:
-    """A label as the project takes it: a class of the right type, a new one too, or a finite number.
-
-    Raises:
-        BadInput: names the field, what was seen and what is expected.
-    """
-    try:
-        label = label_of(value, schema.task, schema.classes)
-    except (ValueError, OverflowError, TypeError):
-        label = None
-    if label is None:
-        expected = expected_label(schema.task, schema.classes)
-        raise BadInput(
-            f"{field} is {shown(value)}, expected {expected}.", (FieldProblem(field, shown(value), expected),)
-        )
-    return label
-
-
-def add_labels(
-    ws: Workspace,
-    project: ProjectInfo,
-    pairs: Sequence[tuple[str, Any]],
-    *,
-    by: str,
-    now: datetime,
-    also: Callable[[Session, list[LabelResult]], None] | None = None,
-) -> list[LabelResult]:
-    """Store labels by row id, all or none; answers one status a label, in order.
-
-    `stored`: the row is known and had none; `unchanged`: it had this one; `replaced`: it had another; `waiting`: no
-    such row yet, the label is joined when it comes.
-
-    Args:
-        also: more to write in the transaction that stores the labels.
-
-    Raises:
-        BadInput: no schema yet, or a label that the project cannot take.
-    """
-    schema = project.schema
-    if schema is None:
-        raise BadInput(f"Project '{project.slug}' has no rows yet, so labels cannot be checked. Store rows first.")
-    parsed = [
-        (as_id(row_id) or "", parse_label(value, schema, field=f"labels[{i}].label"))
-        for i, (row_id, value) in enumerate(pairs)
-    ]
-    _refuse_many_classes(schema, [label for _, label in parsed])
-    for i, (row_id, _) in enumerate(parsed):
-        if not row_id or len(row_id) > MAX_ID_LENGTH:
-            raise BadInput(
-                f"labels[{i}].row_id is {row_id[:40]!r}, expected 1 to {MAX_ID_LENGTH} characters.",
-                (FieldProblem(f"labels[{i}].row_id", row_id[:40], "a row id"),),
-            )
-    wanted = [row_id for row_id, _ in parsed]
-    present, embedded = _embedded_labels(ws, project, schema, set(wanted))
-    results: list[LabelResult] = []
-    new_classes: set[Label] = set()
-    with ws.database.write() as session:
-        stored = queries.labels_by_row(session, project.id, wanted)
-        logged = waiting_rows(session, project.id, wanted)
-        earlier: dict[str, Label] = {row_id: entry[0] for row_id, entry in stored.items()}
-        fresh = 0
-        for row_id, value in parsed:
-            known = row_id in present or row_id in logged
-            before = earlier.get(row_id, embedded.get(row_id))
-            status: LabelStatus
-            if before is not None and before == value and type(before) is type(value):
-                status = "unchanged"
-            else:
-                status = "replaced" if before is not None else "stored" if known else "waiting"
-                session.add(
-                    LabelRow(
-                        project_id=project.id, row_id=row_id, value=json.dumps(value), created_at=now, created_by=by
-                    )
-                )
-                fresh += before is None and row_id in present
-                earlier[row_id] = value
-                if schema.task != "regression" and value not in schema.classes:
-                    new_classes.add(value)
-            results.append(LabelResult(row_id=row_id, status=status if known or status != "unchanged" else "waiting"))
-        row = queries.project_row(session, project.id)
-        row.labelled += fresh
-        if new_classes:
-            row.schema = schema_to_document(with_classes(schema_from_document(row.schema or {}), tuple(new_classes)))
-        if also is not None:
-            also(session, results)
-    return results
-
-
-def _refuse_many_classes(schema: FeatureSchema, labels: Sequence[Label]) -> None:
-    if schema.task == "regression":
-        return
-    new = set(labels).difference(schema.classes)
-    if new and len(schema.classes) + len(new) > schemas.MAX_CLASSES:
-        raise BadInput(
-            f"The labels bring {len(new):,} new classes ({listed(sorted(new, key=str))}), expected at most "
-            f"{schemas.MAX_CLASSES:,} in all. Is it the right column? Nothing was stored."
-        )
-
-
-def add_label_file(
-    ws: Workspace, project: ProjectInfo, source: Path | bytes, *, name: str, by: str, now: datetime
-) -> tuple[list[LabelResult], tuple[Problem, ...]]:
-    """Store the labels of a file by row id or prediction id; what was noticed when it was read comes besides.
-
-    Raises:
-        BadInput: as `read_labels` and `add_labels`.
-    """
-    found = read_labels(source, name=name, max_bytes=ws.settings.max_upload_bytes, project=project)
-    pairs = found.pairs
-    if found.by_prediction:
-        rows = row_ids(ws, project.id, [key for key, _ in pairs])
-        pairs = [(rows.get(key, key), label) for key, label in pairs]
-    return add_labels(ws, project, pairs, by=by, now=now), found.problems
-
-
-@dataclass(frozen=True, slots=True)
-class LabelFile:
-    """What a file of labels holds."""
-
-    pairs: list[tuple[str, Any]]  # id and label
-    by_prediction: bool  # the ids are those of predictions
-    problems: tuple[Problem, ...]
-
-
-def read_labels(source: Path | bytes, *, name: str, max_bytes: int, project: ProjectInfo) -> LabelFile:
-    """Ids and labels of a file in any format of batches; lines without a label are left out, and said.
-
-    The ids stand under row_id, prediction_id, _id, id or the project's own id column, the labels under label or the
-    name of the target; case does not count.
-
-    Raises:
-        BadInput: no such columns, an id missing, no label at all; as `read_table`.
-    """
-    from core.data import columns
-
-    read = read_table(source, name=name, max_bytes=max_bytes, target="label")
-    frame = read.frame
-    schema = project.schema
-    by_name = {str(c).strip().lower(): str(c) for c in reversed(frame.columns)}
-    own_id = schema.id_column if schema is not None else None
-    key = next((k for k in ("row_id", "prediction_id", ROW_ID, own_id, "id") if k and k.lower() in by_name), None)
-    target = schema.target if schema is not None else None
-    label = next((k for k in ("label", target) if k and k.lower() in by_name and k != key), None)
-    if key is None or label is None:
-        names = ["row_id", "prediction_id", *([own_id] if own_id else [])]
-        expected = f"{' or '.join(names)}, and {' or '.join(['label', *([target] if target else [])])}"
-        raise BadInput(
-            f"{name} begins with the columns {listed(map(str, frame.columns))}, expected {expected}.",
-            (FieldProblem("header", listed(map(str, frame.columns)), expected),),
-        )
-    ids, labels = frame[by_name[key.lower()]], frame[by_name[label.lower()]]
-    there = labels.notna().to_numpy()
-    if not there.any():
-        raise BadInput(f"{name} holds no label: expected one line a label below the header.")
-    keys = columns.mapped(ids, key, as_id, "a row id")
-    missing = [i for i, k in enumerate(keys) if k is None and there[i]]
-    if missing:
-        problems = [FieldProblem(f"row {i + 1}", "no id", "the id of a row") for i in missing[:MAX_PROBLEMS]]
-        raise refusal(f"{name} has labels without an id", problems)
-    said = list(read.problems)
-    if not there.all():
-        example = next(str(keys[i]) for i in range(len(keys)) if not there[i])
-        said.append(Problem(code="no_label", column=label, count=int((~there).sum()), example=example))
-    pairs = [(k, v) for k, v, known in zip(keys, labels.tolist(), there, strict=True) if known]
-    return LabelFile(pairs, key.lower() == "prediction_id", tuple(said))
-
-
-def _embedded_labels(
-    ws: Workspace, project: ProjectInfo, schema: FeatureSchema, wanted: set[str]
-) -> tuple[set[str], dict[str, Label]]:
-    """Which row ids lie in batches, and the labels that came with them."""
-    reader = history.History(ws, project.id, schema)
-    places = reader.find(wanted)
-    present: set[str] = set()
-    labels: dict[str, Label] = {}
-    for batch in reader.batches:
-        at = places.get(batch.id)
-        if not at:
-            continue
-        table = ws.batches.read_frame(batch.path, [ROW_ID, schema.target])
-        ids = table[ROW_ID].iloc[at].tolist()
-        present.update(ids)
-        y = history.decode_target(table[schema.target].iloc[at], schema.task)
-        mask = history.is_labelled(y, schema.task)
-        labels.update({row_id: y[i] for i, row_id in enumerate(ids) if mask[i]})
-    return present, labels
 
 
 def labels_due(ws: Workspace, project_id: int) -> int:

@@ -272,6 +272,7 @@ def due_projects(session: Session, now: datetime) -> list[int]:
     fresh = and_(
         Label.project_id == Project.id,
         Label.id > Project.label_watermark,
+        Label.undone_at.is_(None),
         or_(Project.checked_at.is_(None), Label.created_at > Project.checked_at),
     )
     labels = select(func.count()).where(fresh).scalar_subquery()

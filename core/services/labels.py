@@ -210,7 +210,11 @@ def _first_labels(session: Session, project_id: int, row_ids: Sequence[str]) -> 
     for i in range(0, len(row_ids), queries.CHUNK):
         statement = (
             select(Label.row_id, func.min(Label.created_at))
-            .where(Label.project_id == project_id, Label.row_id.in_(row_ids[i : i + queries.CHUNK]))
+            .where(
+                Label.project_id == project_id,
+                Label.row_id.in_(row_ids[i : i + queries.CHUNK]),
+                Label.undone_at.is_(None),
+            )
             .group_by(Label.row_id)
         )
         found.update(session.execute(statement).all())

@@ -159,7 +159,7 @@ def _installation(out: Exposition, session: Session, now: datetime) -> None:
     )
     counted = {"queued": 0, "running": 0} | dict(jobs.all())
     out.family("continual_jobs", "gauge", "Jobs by status.", (({"status": s}, n) for s, n in counted.items()))
-    newest = session.scalar(select(func.max(Label.created_at)))
+    newest = session.scalar(select(func.max(Label.created_at)).where(Label.undone_at.is_(None)))
     out.family(
         "continual_last_label_timestamp_seconds",
         "gauge",

@@ -106,11 +106,11 @@ def stored_batches(session: Session, project_id: int, *, newest_first: bool = Tr
 def labels_by_row(
     session: Session, project_id: int, row_ids: Iterable[str] | None = None, *, after: int = 0
 ) -> dict[str, tuple[records.Label, int, datetime]]:
-    """Newest label of each row id: value, label id, instant. `row_ids` None = all labels with an id above `after`."""
+    """Newest label of each row id that is not undone: value, label id, instant. `row_ids` None = all labels with an id above `after`."""
     found: dict[str, tuple[records.Label, int, datetime]] = {}
     statement = (
         select(Label.row_id, Label.value, Label.id, Label.created_at)
-        .where(Label.project_id == project_id, Label.id > after)
+        .where(Label.project_id == project_id, Label.id > after, Label.undone_at.is_(None))
         .order_by(Label.id)
     )
     if row_ids is None:
@@ -126,12 +126,13 @@ def labels_by_row(
 
 
 def has_labels(session: Session, project_id: int) -> bool:
-    """Whether any label of this project came by row id."""
-    return session.scalar(select(Label.id).where(Label.project_id == project_id).limit(1)) is not None
+    """Whether any label of this project came by row id and is not undone."""
+    there = select(Label.id).where(Label.project_id == project_id, Label.undone_at.is_(None)).limit(1)
+    return session.scalar(there) is not None
 
 
 def newest_label_id(session: Session, project_id: int) -> int:
-    """Highest label id; 0 when there is none."""
+    """Highest label id, undone ones included; 0 when there is none."""
     return session.scalar(select(func.max(Label.id)).where(Label.project_id == project_id)) or 0
 
 
@@ -141,12 +142,16 @@ def logged_count(session: Session, project_id: int) -> int:
 
 
 def first_labels(session: Session, project_id: int, row_ids: Sequence[str]) -> dict[str, int]:
-    """Id of the first label that each row ever got."""
+    """Id of the first label that each row ever got, undone ones left out."""
     found: dict[str, int] = {}
     for i in range(0, len(row_ids), CHUNK):
         statement = (
             select(Label.row_id, func.min(Label.id))
-            .where(Label.project_id == project_id, Label.row_id.in_(row_ids[i : i + CHUNK]))
+            .where(
+                Label.project_id == project_id,
+                Label.row_id.in_(row_ids[i : i + CHUNK]),
+                Label.undone_at.is_(None),
+            )
             .group_by(Label.row_id)
         )
         found.update(session.execute(statement).all())

@@ -201,7 +201,7 @@ class KeptAnswer(Base):
 
 
 class Label(Base):
-    """A label that came by row id. Append-only: the newest row of an id counts."""
+    """A label that came by row id. Append-only: the newest row of an id counts that is not undone."""
 
     __tablename__ = "labels"
     __table_args__ = (Index("ix_labels_project_row", "project_id", "row_id"),)
@@ -211,6 +211,7 @@ class Label(Base):
     value: Mapped[str] = mapped_column(Text)  # JSON of the class or number
     created_at: Mapped[datetime]
     created_by: Mapped[str | None] = mapped_column(String(200))
+    undone_at: Mapped[datetime | None]  # the audit says by whom
 
 
 class LabelDraw(Base):

@@ -525,7 +525,7 @@ def test_a_database_out_of_reach_is_a_503(client: httpx.Client, trained: Path, m
     def away(*_: Any, **__: Any) -> None:
         raise OperationalError("SELECT secret", {}, Exception("no such server"))
 
-    monkeypatch.setattr("core.services.ingest.add_labels", away)
+    monkeypatch.setattr("core.services.label_intake.add_labels", away)
     answer = client.post("/labels", json={"labels": [{"row_id": "a", "label": 1}]}, headers=ADMIN)
     assert "SELECT" not in str(_is_problem(answer, 503))
     assert issubclass(StorageError, Exception)

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from core import loop, ui
 from core.learning.policy import policy_named
 from core.records import EstimatePoint, Score
-from core.services import ingest, jobs, live, monitoring, projects, streams
+from core.services import ingest, jobs, label_intake, live, monitoring, projects, streams
 from core.settings import get_settings
 from core.storage.tables import PerformanceRun
 from core.storage.workspace import Workspace
@@ -285,7 +285,7 @@ def test_labels_that_are_due_are_told_by_day_with_how_they_arrive(grown: Workspa
     came = datetime.now(UTC) - timedelta(days=3)
     bare = rows(900, 30).drop(columns="species")
     number = ingest.ingest_frame(grown, project, bare, origin="x", by="t", now=came).batch.number
-    ingest.add_labels(
+    label_intake.add_labels(
         grown, projects.project_by_id(grown, project.id), [(f"b{number}-{i}", "musca") for i in range(12)], by="t",
         now=came + timedelta(hours=5),
     )  # fmt: skip

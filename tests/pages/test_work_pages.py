@@ -168,13 +168,38 @@ def test_labels_are_stored_by_row_id_and_wrong_ones_refused(grown: Workspace) ->
     at = open_page("data", view="Add labels")
     at.file_uploader(key="labels-file").set_value(("l.csv", b"row_id,label\nb1-0,musca\nzz,aedes\n", "text/csv"))
     at.run()
-    click(at, "Store the labels")
+    assert "2 labels" in text_of(at) and "waiting for their row" in text_of(at)
+    click(at, next(b.label for b in at.button if b.label.startswith("Store 2 labels")))
     assert "waiting for their row" in at.success[0].value
     at = open_page("data", view="Add labels")
     at.file_uploader(key="labels-file").set_value(("l.csv", b"who,what\n1,2\n", "text/csv"))
     at.run()
-    click(at, "Store the labels")
     assert "row" in at.error[0].value
+    assert not [b for b in at.button if b.label.startswith("Store")]
+
+
+def test_labels_that_replace_others_are_shown_first_and_can_be_taken_back(grown: Workspace) -> None:
+    project = projects.get_project(grown, "flies")
+    newest = ingest.read_rows(grown, project, n=1).iloc[0]
+    other = next(c for c in project.schema.classes if c != newest["species"])  # type: ignore[union-attr]
+    at = open_page("data", view="Add labels")
+    content = f"row_id,label\n{newest['_id']},{other}\nzz,unheard\n".encode()
+    at.file_uploader(key="labels-file").set_value(("l.csv", content, "text/csv"))
+    at.run()
+    said = text_of(at).replace("\\", "")
+    assert "1 label would be replaced" in said and "1 class is new: 'unheard'" in said
+    assert at.dataframe[0].value["Then"].tolist() == [other]
+    click(at, "Store 2 labels, replacing 1")
+    assert "1 replaced, 1 waiting" in at.success[0].value
+    assert ingest.read_rows(grown, project, n=1).iloc[0]["species"] == other
+    at = click(open_page("data", view="Add labels"), "Undo")
+    assert "The 2 labels that ada sent" in text_of(at)
+    next(b for b in at.button if b.label == "Undo").click()
+    at.button(key="undo-labels-yes").click()
+    at.run()
+    assert not at.exception
+    assert ingest.read_rows(grown, project, n=1).iloc[0]["species"] == newest["species"]
+    assert "unheard" not in projects.get_project(grown, "flies").schema.classes  # type: ignore[union-attr]
 
 
 # --- Train -------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from core.errors import BadInput, NotEnoughRows
 from core.learning.backtest import replay_turns
 from core.learning.policy import policy_named
 from core.records import ROW_ID, ProjectInfo, Task
-from core.services import backtests, ingest, monitoring, projects
+from core.services import backtests, ingest, label_intake, monitoring, projects
 from core.storage import history
 from core.storage.workspace import Workspace
 
@@ -53,7 +53,7 @@ def lived(ws: Workspace, now: datetime, task: Task, **changes: object) -> Projec
             ids = reader.frame(waiting)[0][ROW_ID]
             half = slice(0, 120) if i == 4 else slice(120, 200)
             truth = stream(3000, task=task)["y"]
-            ingest.add_labels(ws, project, list(zip(ids[half], truth[half], strict=True)), by="test", now=at)
+            label_intake.add_labels(ws, project, list(zip(ids[half], truth[half], strict=True)), by="test", now=at)
         loop.run_cycle(ws, made.id, cause="cli", now=at, force=i == 7)
     return projects.project_by_id(ws, made.id)
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from core import loop
-from core.errors import BadInput, Conflict
+from core.errors import BadInput, Conflict, NeedsConsent
 from core.learning.policy import policy_named
 from core.records import ROW_ID, ProjectInfo, Task
 from core.services import desk, ingest, monitoring, projects
@@ -111,7 +111,8 @@ def test_answers_are_checked_as_labels_are(ws: Workspace, now: datetime) -> None
         desk.answer(ws, project, {first.row_id: "yes", "b1-0": "no"}, by="ada", now=now)
     assert len(desk.open_asks(ws, project)) == 3, "all or none"
     assert [r.status for r in desk.answer(ws, project, {first.row_id: "yes"}, by="ada", now=now)] == ["stored"]
-    assert [r.status for r in desk.answer(ws, project, {first.row_id: "no"}, by="ada", now=now)] == ["replaced"]
+    with pytest.raises(NeedsConsent, match="1 label would be replaced"):
+        desk.answer(ws, project, {first.row_id: "no"}, by="ada", now=now)
     one = desk.measured(ws, project)
     assert one.answered == 1 and one.weighted.value is None and "Needs 2" in one.weighted.reason
     desk.answer(ws, project, {second.row_id: "yes"}, by="ada", now=now)

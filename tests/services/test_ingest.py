@@ -1,4 +1,4 @@
-"""Rows and labels in: whole or not at all, with clear words."""
+"""Rows in: whole or not at all, with clear words."""
 
 from __future__ import annotations
 
@@ -107,49 +107,6 @@ def test_a_backfill_keeps_its_instants_and_never_moves_the_clock(ws: Workspace, 
     assert table["_time"].is_monotonic_increasing
 
 
-def test_labels_by_row_id_are_stored_unchanged_replaced_or_waiting(
-    ws: Workspace, project: ProjectInfo, now: datetime
-) -> None:
-    ingest.ingest_frame(ws, project, rows(5, seed=9, labelled=False), origin="u.csv", by="test", now=now)
-    assert ingest.labels_due(ws, project.id) == 5
-
-    def add(row_id: str, value: object) -> str:
-        return ingest.add_labels(ws, later(ws, project), [(row_id, value)], by="test", now=now)[0].status
-
-    assert add("b2-0", "up") == "stored"
-    assert add("b2-0", "up") == "unchanged"
-    assert add("b2-0", "down") == "replaced"
-    assert add("zz", "down") == "waiting"
-    assert ingest.labels_due(ws, project.id) == 4
-    stored = later(ws, project)
-    _, y, _ = History(ws, project.id, stored.schema).newest(5, labelled=False)  # type: ignore[arg-type]
-    assert y[0] == "down"
-    assert [v is None for v in y] == [False, True, True, True, True]
-
-
-def test_a_waiting_label_meets_its_row_when_that_comes(ws: Workspace, now: datetime) -> None:
-    made = projects.create_project(ws, "Ids", source="file", by="test", now=now)
-    frame = rows(10).assign(key=[f"r{i}" for i in range(10)])
-    ingest.ingest_frame(ws, made, frame, origin="a.csv", by="test", now=now, target="y", id_column="key")
-    ingest.add_labels(ws, later(ws, made), [("r10", "up")], by="test", now=now)
-    new = rows(2, seed=3, labelled=False).assign(key=["r10", "r11"])
-    report = ingest.ingest_frame(ws, later(ws, made), new, origin="b.csv", by="test", now=now)
-    assert report.labelled == 1
-    assert ingest.labels_due(ws, made.id) == 1
-
-
-@pytest.mark.parametrize("value", [None, float("nan"), [1], {"a": 1}, True, ""])
-def test_a_label_that_is_no_class_is_refused_by_its_field(
-    ws: Workspace, project: ProjectInfo, now: datetime, value: object
-) -> None:
-    with pytest.raises(BadInput, match=r"labels\[1\]"):
-        ingest.add_labels(ws, project, [("b1-0", "up"), ("b1-1", value)], by="test", now=now)
-    with ws.database.read() as session:
-        from core.storage import queries
-
-        assert not queries.has_labels(session, project.id)
-
-
 def test_undo_takes_the_rows_out_and_keeps_the_file(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
     report = ingest.ingest_frame(ws, project, rows(20, seed=4), origin="oops.csv", by="test", now=now)
     ingest.undo_batch(ws, later(ws, project), report.batch.id, by="test", now=now)
@@ -197,14 +154,3 @@ def test_generated_rows_only_go_where_the_generator_made_the_project(
     assert (first.rows, second.rows) == (100, 100)
     with pytest.raises(BadInput, match="features"):
         ingest.generate(ws, later(ws, made), rows=10, features=5, by="test", now=now)
-
-
-def test_a_labels_file_without_its_columns_is_refused(project: ProjectInfo) -> None:
-    def read(content: bytes) -> list[tuple[str, object]]:
-        return ingest.read_labels(content, name="labels.csv", max_bytes=1000, project=project).pairs
-
-    with pytest.raises(BadInput, match="row_id"):
-        read(b"a,b\n1,2\n")
-    with pytest.raises(BadInput, match="line 3"):
-        read(b"row_id,label\n1,2\n3\n")
-    assert read(b"row_id,label\n007,up\n") == [("007", "up")]

@@ -13,7 +13,7 @@ from core import loop
 from core.learning.policy import policy_named
 from core.performance.realised import measure, metrics_of
 from core.records import ProjectInfo, Score
-from core.services import ingest, labels, monitoring, projects, sealing, serving
+from core.services import ingest, label_intake, labels, monitoring, projects, sealing, serving
 from core.storage.workspace import Workspace
 
 HOUR = timedelta(hours=1)
@@ -53,7 +53,7 @@ def bring(ws: Workspace, project: ProjectInfo, frame: pd.DataFrame, at: datetime
 
 
 def label(ws: Workspace, project: ProjectInfo, pairs: list[tuple[str, Any]], at: datetime) -> None:
-    ingest.add_labels(ws, later(ws, project), pairs, by="test", now=at)
+    label_intake.add_labels(ws, later(ws, project), pairs, by="test", now=at, replace=True)
 
 
 # --- arrival ------------------------------------------------------------------------------------------------------
