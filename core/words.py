@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta, tzinfo
 
-from core.records import Score
+from core.records import Evidence, Score
 
 MINUS, DASH, THIN = "\u2212", "\u2013", "\u202f"
 ABSENT = DASH
@@ -152,3 +152,12 @@ def standing(found: Score | None, threshold: float, metric: str, *, least: int =
 def wall(at: datetime | None, zone: tzinfo) -> datetime | None:
     """Wall time in the zone without its name, as tables take it; absent stays absent."""
     return None if at is None else at.astimezone(zone).replace(tzinfo=None)
+
+
+def set_aside(evidence: Evidence | None) -> tuple[str, ...]:
+    """A sentence for each batch that a check could not score."""
+    return tuple(
+        f"Batch {entry['batch']} is set aside, its rows are not measured: {entry['cause']} "
+        "Undo it, correct its rows and store them again."
+        for entry in (evidence.set_aside if evidence else ())
+    )

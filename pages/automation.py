@@ -98,7 +98,7 @@ def last_words(ctx: ui.Context, last: CycleReport | None) -> str:
         return (
             f"The last check failed {ui.when(last.started_at, ctx)}: {ui.plain(last.error or 'no reason was stored')}"
         )
-    aside = "".join(f" {ui.plain(text)}" for text in monitoring.set_aside_words(last.evidence))
+    aside = "".join(f" {ui.plain(text)}" for text in words.set_aside(last.evidence))
     decided = f"**{last.decision or 'none yet'}**. {ui.plain(last.reason)}"
     return f"Last decision, {ui.when(last.started_at, ctx)}: {decided}{aside}"
 

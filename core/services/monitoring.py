@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from core import words
 from core.errors import NotFound
 from core.learning.policy import decide, policy_from_document
 from core.performance.realised import Z95
@@ -287,15 +288,6 @@ def evidence_from(document: dict[str, Any]) -> Evidence:
     return Evidence(**{**document, **lists})
 
 
-def set_aside_words(evidence: Evidence | None) -> tuple[str, ...]:
-    """A sentence for each batch that a check set aside."""
-    return tuple(
-        f"Batch {entry['batch']} is set aside, its rows are not measured: {entry['cause']} "
-        "Undo it, mend its rows and store them again."
-        for entry in (evidence.set_aside if evidence else ())
-    )
-
-
 def cycles(ws: Workspace, project_id: int, *, limit: int = 50, offset: int = 0) -> tuple[list[CycleReport], int]:
     """One page of audit rows, newest first, and how many there are."""
     with ws.database.read() as session:
@@ -424,7 +416,7 @@ def overview(ws: Workspace, project: ProjectInfo, now: datetime) -> Overview:
         needs.append(Need(kind="failed", text="The last check failed", detail=last.error or "", page="automation"))
     if last is not None and last.evidence is not None and last.evidence.set_aside:
         numbers = ", ".join(str(entry["batch"]) for entry in last.evidence.set_aside)
-        detail = " ".join(set_aside_words(last.evidence))
+        detail = " ".join(words.set_aside(last.evidence))
         needs.append(Need(kind="set_aside", text=f"Set aside: batch {numbers}", detail=detail, page="data"))
     if project.paused:
         needs.append(

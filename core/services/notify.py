@@ -14,8 +14,8 @@ from loguru import logger
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from core import words
 from core.records import CycleReport
-from core.services.monitoring import set_aside_words
 from core.storage.tables import Notice
 from core.storage.workspace import Workspace
 
@@ -65,7 +65,7 @@ def channels(ws: Workspace) -> dict[str, Notifier]:
 
 def message_of(project: str, report: CycleReport) -> tuple[str, str, int] | None:
     """Title, text and colour of what is news in a cycle; None when nothing is."""
-    news, aside = _news_of(project, report), "\n".join(set_aside_words(report.evidence))
+    news, aside = _news_of(project, report), "\n".join(words.set_aside(report.evidence))
     if not aside:
         return news
     if news is None:
