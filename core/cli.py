@@ -380,11 +380,16 @@ def _ingest(args: argparse.Namespace) -> int:
         task=args.task,
         exclude=_names(args.exclude),
         categorical=_names(args.categorical),
+        backfill=args.backfill,
     )
     text = "\n".join(
         [
             f"Batch {report.batch.number} (id {report.batch.id}): {report.rows:,} rows, {report.labelled:,} labelled.",
-            *(["These rows are a backfill: they are older than what came before."] if report.backfill else []),
+            *(
+                ["These rows are a backfill: they are stored with their instants, and are neither measured nor news."]
+                if report.backfill
+                else []
+            ),
             *_sentences(report.problems),
         ]
     )
@@ -1044,6 +1049,7 @@ def _add_data(commands: Any) -> None:
     ingest.add_argument("--target", help="label column; needed with the first file only")
     ingest.add_argument("--task", choices=("binary", "multiclass", "classification", "regression"))
     _add_roles(ingest)
+    ingest.add_argument("--backfill", action="store_true", help="rows of the past: stored, not measured, no news")
     labels = _command(
         commands,
         "labels",

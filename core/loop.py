@@ -35,6 +35,7 @@ from core.storage.workspace import Workspace
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    from sqlalchemy.orm import Session
 
     from core.learning.learner import Labelled, Step
     from core.learning.state import LearnerState
@@ -265,7 +266,7 @@ def _gather(ws: Workspace, project_id: int, now: datetime) -> tuple[ProjectInfo,
     if project.schema is None:
         return project, None
     reader = history.History(ws, project_id, project.schema)
-    new = [b for b in reader.batches[::-1] if b.id > after_batch and not b.backfill]
+    new = [b for b in reader.batches[::-1] if (b.id > after_batch or b.pending) and not b.backfill]
     set_aside = []
     if project.champion is not None:
         for batch in [b for b in new if b.scores_path is None]:
@@ -918,7 +919,8 @@ def _close(
             found.label_watermark,
             learner_path,
         )
-        owner.checked_news, owner.checked_at = found.news, now
+        owner.checked_news, owner.checked_at, owner.labels_checked = found.news, now, found.label_watermark
+        _mark_read(session, found)
         serves = registry.serving_version(session, project.id)  # a person may have promoted the shadow meanwhile
         kept = shadow["version"] if shadow else None
         owner.shadow_version = None if serves is not None and serves[0] == kept else kept
@@ -938,6 +940,15 @@ def _mark_checked(ws: Workspace, project_id: int, now: datetime, found: _Found |
         if found is not None:
             row.checked_news = found.news
             row.batch_watermark, row.label_watermark = found.batch_watermark, found.label_watermark
+            row.labels_checked = found.label_watermark
+            _mark_read(session, found)
+
+
+def _mark_read(session: Session, found: _Found) -> None:
+    """Batches below the watermark that waited for a cycle have had theirs."""
+    waited = [b.id for b in found.batches if b.pending]
+    if waited:
+        session.execute(update(Batch).where(Batch.id.in_(waited)).values(pending=False))
 
 
 _PATH = re.compile(r"(?:[A-Za-z]:)?(?:[\\/][^\\/\s'\":,;]+){2,}[\\/]?")
@@ -976,6 +987,7 @@ def _fail(
         )
         owner = queries.project_row(session, project.id)
         owner.checked_news, owner.checked_at = owner.news, now
+        owner.labels_checked = queries.newest_label_id(session, project.id)
         session.flush()
         session.refresh(row)
         notify.enqueue(ws, session, project.name, monitoring.cycle_from(row), now)

@@ -156,7 +156,7 @@ def show_batch(ctx: ui.Context, project: ProjectInfo, batch: BatchInfo) -> None:
             st.markdown(f":material/info: {ui.plain(text_of(problem))}")
         if batch.backfill:
             st.markdown(
-                ":material/history: A backfill: its rows are older than the newest ones that were stored before, so the project's clock stayed."
+                ":material/history: A backfill: rows of the past, stored with their own instants. They are neither measured nor news."
             )
         with st.container(horizontal=True, vertical_alignment="center"):
             learnt = [f"v{version}" for version in lineage.versions_of(ctx.ws, project, batch.id)]
@@ -335,6 +335,11 @@ def take_later_file(
         st.warning(ui.plain(text_of(problem)), icon=":material/info:")
     if not problems:
         st.success("Every column is there and of its kind.", icon=":material/check_circle:")
+    past = st.checkbox(
+        "Rows of the past (backfill)",
+        key="backfill",
+        help="They are stored with their own instants, and are neither measured nor taken for news.",
+    )
     asked = st.button(
         f"Store {ui.counted(len(frame), 'row')}",
         type="primary",
@@ -342,12 +347,18 @@ def take_later_file(
         key="store",
         disabled=not ctx.may("operator"),
     )
-    if asked and store(ctx, project, read, origin=file.name):
+    if asked and store(ctx, project, read, origin=file.name, backfill=past):
         open_project(project.slug)
 
 
 def store(
-    ctx: ui.Context, project: ProjectInfo, read: TableRead, *, origin: str, schema: FeatureSchema | None = None
+    ctx: ui.Context,
+    project: ProjectInfo,
+    read: TableRead,
+    *,
+    origin: str,
+    schema: FeatureSchema | None = None,
+    backfill: bool = False,
 ) -> bool:
     """Store a file's rows as a batch and say what became of it; an error is shown in place."""
     try:
@@ -362,6 +373,7 @@ def store(
                 now=ctx.now,
                 schema=schema,
                 seen=read.problems,
+                backfill=backfill,
             )
             for problem in report.problems:
                 st.write(f":material/info: {ui.plain(text_of(problem))}")

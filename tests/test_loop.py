@@ -480,3 +480,34 @@ def test_a_model_that_answers_nothing_at_all_blames_no_batch(
 )
 def test_a_cause_is_one_sentence_without_paths(error: Exception, said: str) -> None:
     assert loop.cause_of(error, step="Measuring") == said
+
+
+def test_a_nightly_file_beside_served_traffic_is_measured_and_learnt_from(ws: Workspace, now: datetime) -> None:
+    """Predictions by day, yesterday's labelled rows with their times at night: none of them is a backfill."""
+    policy = policy_named("balanced", families=("logistic",), new_labels=150)
+    made = projects.create_project(ws, "Nightly", source="file", by="t", now=now, policy=policy)
+
+    def night(seed: int, day: int, *, turned: bool = False) -> pd.DataFrame:
+        frame = stream(seed, 200)
+        frame["t"] = pd.date_range(now + timedelta(days=day - 1), periods=200, freq="min")
+        return frame.assign(y=1 - frame["y"]) if turned else frame
+
+    ingest.ingest_frame(ws, made, night(0, 0), origin="0.csv", by="t", now=now, target="y", time_column="t")
+    assert loop.run_cycle(ws, made.id, cause="cli", now=now) is not None
+    for day in (1, 2):
+        at = now + timedelta(days=day)
+        stored = projects.project_by_id(ws, made.id)
+        asked = stream(10 + day, 60).drop(columns="y")
+        serving.predict_file(ws, stored, asked.assign(a=asked["a"] + 5.0), now=at)
+        report = ingest.ingest_frame(
+            ws, stored, night(day, day, turned=True), origin=f"{day}.csv", by="t", now=at + timedelta(minutes=1)
+        )
+        assert not report.backfill
+        told = loop.run_cycle(ws, made.id, cause="cli", now=at + timedelta(minutes=2))
+        assert told is not None
+        assert told.evidence is not None
+        assert told.evidence.score_n == 200
+        assert told.decision == "retrain"
+    rows = [b.rows for b in ingest.list_batches(ws, made.id)[0]]
+    assert sorted(rows) == [60, 60, 200, 200, 200]
+    assert not any(b.backfill for b in ingest.list_batches(ws, made.id)[0])

@@ -270,7 +270,7 @@ def _is_row_number(column: pd.Series, name: str) -> bool:
 
 
 def guess_time(frame: pd.DataFrame) -> str | None:
-    """A column of instants that never go back: one that is named as such, else the first one that holds dates."""
+    """A column of instants: one that is named as such, else the first one of dates that never go back."""
     names = [str(c) for c in frame.columns]
     usual = [n for u in _TIMES for n in names if n.strip().lower() == u]
     usual += [n for n in names if n not in usual and n.strip().lower().endswith(("_time", "_date", "_at"))]
@@ -283,7 +283,7 @@ def guess_time(frame: pd.DataFrame) -> str | None:
             found = columns.instants(column, name)
         except BadInput:
             continue
-        if found.is_monotonic_increasing:
+        if found.is_monotonic_increasing or name.strip().lower() in _TIMES:
             return name
     return None
 

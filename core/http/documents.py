@@ -570,7 +570,8 @@ DOCUMENTS: dict[str, Document] = {
     "batches": Document(
         summary="Store a table, or have its rows predicted",
         text="CSV (or CSV.gz), Parquet or Arrow, as its Content-Type says. `mode=ingest` stores it as a batch; the first "
-        "one of a project fixes its schema. `mode=score` answers every row as /predict does and takes no other parameter. "
+        "one of a project fixes its schema. `mode=backfill` stores rows of the past, which are neither measured nor news. "
+        "`mode=score` answers every row as /predict does and takes no other parameter. "
         "More than 20 MB become a job.",
         scope="ingest, or predict to score",
         parameters=[
@@ -579,7 +580,7 @@ DOCUMENTS: dict[str, Document] = {
                 "mode",
                 "query",
                 "What is done with the rows.",
-                {"type": "string", "enum": ["ingest", "score"]},
+                {"type": "string", "enum": ["ingest", "backfill", "score"]},
                 "ingest",
             ),
             _parameter("target", "query", "Column of the labels, for a first batch.", {"type": "string"}, "target"),
@@ -588,6 +589,8 @@ DOCUMENTS: dict[str, Document] = {
             _parameter(
                 "task", "query", "For a first batch; left out, the labels tell.", {"type": "string", "enum": TASKS}
             ),
+            _parameter("exclude", "query", "Columns to leave out, with commas; a first batch.", {"type": "string"}),
+            _parameter("categorical", "query", "Columns of categories, with commas; likewise.", {"type": "string"}),
         ],
         body={
             "text/csv": ({"type": "string"}, {"table": {"value": "feature1,feature2,target\n0.1,2.0,1\n"}}),

@@ -278,8 +278,8 @@ def _batch_options(request: Request) -> dict[str, Any]:
     mode = given.pop("mode", "ingest")
     known = {} if mode == "score" else _OPTIONS
     problems = []
-    if mode not in ("ingest", "score"):
-        problems.append(FieldProblem("mode", repr(mode[:40]), "ingest or score"))
+    if mode not in ("ingest", "score", "backfill"):
+        problems.append(FieldProblem("mode", repr(mode[:40]), "ingest, backfill or score"))
     if mode != "score" and given.get("task", "classification") not in TASKS:
         problems.append(FieldProblem("task", repr(given["task"][:40]), "binary, multiclass or regression"))
     problems += [
@@ -289,7 +289,11 @@ def _batch_options(request: Request) -> dict[str, Any]:
         from core.data.cells import refusal
 
         raise refusal("The query cannot be understood", problems)
-    options = {_OPTIONS[key]: _listed(value) if key in _LISTS else value for key, value in given.items()}
+    options: dict[str, Any] = {
+        _OPTIONS[key]: _listed(value) if key in _LISTS else value for key, value in given.items()
+    }
+    if mode == "backfill":
+        options["backfill"] = True
     return {
         "mode": mode,
         **{key: value for key, value in options.items() if value or key in ("id_column", "time_column")},

@@ -1,7 +1,8 @@
 """Rows come in: file or frame to immutable batch. Labels that come later by row id are taken in `label_intake`.
 
-What is taken is stored whole or not at all: the Parquet file first, then its manifest row. A backfill (rows
-older than the project's clock) is stored with its own instants and never moves the clock.
+What is taken is stored whole or not at all: the Parquet file first, then its manifest row. Batches follow one another as
+they arrive. A backfill (declared as one, or rows whose own instants all lie before the newest such batch) is stored with its
+instants, and is no news.
 """
 
 from __future__ import annotations
@@ -105,6 +106,7 @@ def ingest_frame(
     categorical: Sequence[str] = (),
     exclude: Sequence[str] = (),
     seen: Sequence[Problem] = (),
+    backfill: bool = False,
     also: Also | None = None,
 ) -> IngestReport:
     """Store a frame as one immutable batch.
@@ -116,6 +118,7 @@ def ingest_frame(
     Args:
         now: arrival; the instant of rows without a time column. No row may have happened more than an hour later.
         seen: what was noticed when the file was read.
+        backfill: the rows are of the past: they are stored, and neither measured nor taken for news.
         also: more to write in the transaction that stores the batch.
 
     Raises:
@@ -147,7 +150,7 @@ def ingest_frame(
     n = len(taken.X)
     digest = _digest(taken, held)
     times = _times(taken, n, now)
-    _refuse_seen(ws, project, digest, taken.ids)
+    known = _refuse_seen(ws, project, digest, taken.ids)
     table = taken.X.copy(deep=False)
     y = taken.y if taken.y is not None else no_labels(n, held.task)
     stem = f"{folder_of(project.id)}/{now:%Y%m%dT%H%M%S}-{secrets.token_hex(6)}"
@@ -167,6 +170,9 @@ def ingest_frame(
         now=now,
         also=also,
         digest=digest,
+        known=known,
+        timed=taken.times is not None,
+        declared=backfill,
     )
 
 
@@ -266,29 +272,51 @@ def _digest(taken: Any, schema: FeatureSchema) -> str:
     return parts.hexdigest()
 
 
-def _refuse_seen(ws: Workspace, project: ProjectInfo, digest: str, ids: list[str] | None) -> None:
+def _refuse_seen(ws: Workspace, project: ProjectInfo, digest: str, ids: list[str] | None) -> int:
+    """Refuse rows that are stored already; the newest batch that was looked at."""
     with ws.database.read() as session:
-        twin = session.scalar(
-            select(Batch)
-            .where(Batch.project_id == project.id, Batch.digest == digest, Batch.undone_at.is_(None))
-            .limit(1)
-        )
+        newest = session.scalar(select(func.max(Batch.id)).where(Batch.project_id == project.id)) or 0
+        _refuse_twin(session, project.id, digest)
+    if ids is not None and project.schema is not None:
+        reader = history.History(ws, project.id, project.schema)
+        places = reader.find(set(ids))
+        if places:
+            batch = next(b for b in reader.batches if b.id in places)
+            raise _known_ids(ws, batch, places[batch.id], sum(map(len, places.values())))
+    return newest
+
+
+def _refuse_newer(ws: Workspace, session: Session, project_id: int, known: int, ids: list[str] | None) -> None:
+    """As `_refuse_seen`, for batches that another call has stored since: inside the transaction that stores this one."""
+    import numpy as np
+
+    if ids is None:
+        return
+    own = Batch.project_id == project_id
+    for batch in session.scalars(select(Batch).where(own, Batch.id > known, Batch.undone_at.is_(None))):
+        stored = ws.batches.read_frame(batch.path, [ROW_ID])[ROW_ID]
+        at = np.flatnonzero(stored.isin(ids).to_numpy()).tolist()
+        if at:
+            raise _known_ids(ws, batch, at, len(at))
+
+
+def _refuse_twin(session: Session, project_id: int, digest: str) -> None:
+    twin = session.scalar(
+        select(Batch).where(Batch.project_id == project_id, Batch.digest == digest, Batch.undone_at.is_(None)).limit(1)
+    )
     if twin is not None:
         raise Conflict(
             f"These very rows are already stored as batch {twin.number} ({twin.origin}). If they are new rows that happen to be "
             "equal, send them with row ids or a time column; if they are meant to replace the stored ones, undo that batch first."
         )
-    if ids is None or project.schema is None:
-        return
-    reader = history.History(ws, project.id, project.schema)
-    places = reader.find(set(ids))
-    if places:
-        batch = next(b for b in reader.batches if b.id in places)
-        known = ws.batches.read_frame(batch.path, [ROW_ID])[ROW_ID].iloc[places[batch.id][:3]]
-        raise Conflict(
-            f"{sum(map(len, places.values()))} row ids are stored already, e.g. {', '.join(repr(i) for i in known)} in batch {batch.number} ({batch.origin}). "
-            "Send labels for known rows as labels; give new rows new ids; or undo that batch."
-        )
+
+
+def _known_ids(ws: Workspace, batch: Batch, at: list[int], n: int) -> Conflict:
+    some = ws.batches.read_frame(batch.path, [ROW_ID])[ROW_ID].iloc[at[:3]]
+    return Conflict(
+        f"{n:,} row ids are stored already, e.g. {', '.join(repr(i) for i in some)} in batch {batch.number} ({batch.origin}). "
+        "Send labels for known rows as labels; give new rows new ids; or undo that batch."
+    )
 
 
 def store_rows(
@@ -310,8 +338,17 @@ def store_rows(
     scores: tuple[str, str, int | None] | None = None,
     also: Also | None = None,
     news: bool = True,
+    known: int = 0,
+    timed: bool = False,
+    declared: bool = False,
 ) -> IngestReport:
-    """Write the Parquet file, then the manifest row with everything that depends on it, in one transaction."""
+    """Write the Parquet file, then the manifest row with everything that depends on it, in one transaction.
+
+    Args:
+        known: newest batch that was looked at for the same rows and ids.
+        timed: the rows carry instants of their own; only such ones can be a backfill without being declared one.
+        declared: the sender says that they are a backfill.
+    """
     n = len(table)
     # The number is part of generated ids, so it is taken before the file is written; a crash in between leaves a gap.
     with ws.database.write() as session:
@@ -344,7 +381,10 @@ def store_rows(
             row = queries.project_row(session, project.id)
             if row.schema is not None and project.schema is None:
                 raise Conflict(f"Another first batch was stored for '{project.slug}' at the same moment. Try again.")
-            backfill = row.clock_at is not None and last_at < row.clock_at
+            _refuse_twin(session, project.id, digest)
+            _refuse_newer(ws, session, project.id, known, ids)
+            begins = queries.newest_start(session, project.id) if timed else None
+            backfill = declared or (begins is not None and last_at < begins)
             waiting = (
                 {}
                 if not queries.has_labels(session, project.id)
@@ -366,6 +406,8 @@ def store_rows(
                 created_at=now,
                 created_by=by,
                 backfill=backfill,
+                declared=declared,
+                timed=timed,
                 digest=digest,
                 profile=summary,
                 problems=[document_of(p) for p in problems],
@@ -475,6 +517,7 @@ def undo_batch(ws: Workspace, project: ProjectInfo, batch_id: int, *, by: str, n
         owner.rows -= row.rows
         owner.labelled -= labelled
         session.flush()
+        _judge_backfills(session, owner)
         owner.clock_at = session.scalar(
             select(func.max(Batch.last_at)).where(
                 Batch.project_id == project.id, Batch.undone_at.is_(None), Batch.backfill.is_(False)
@@ -492,6 +535,23 @@ def undo_batch(ws: Workspace, project: ProjectInfo, batch_id: int, *, by: str, n
         )
         session.flush()
         return queries.batch_info(row)
+
+
+def _judge_backfills(session: Session, owner: Project) -> None:
+    """Work out anew which batches are backfills, now that one is gone; what is none any more is read by the next cycle."""
+    batches = session.scalars(
+        select(Batch)
+        .where(Batch.project_id == owner.id, Batch.undone_at.is_(None), Batch.timed, Batch.declared.is_(False))
+        .order_by(Batch.id)
+    )
+    for batch in batches:
+        begins = queries.newest_start(session, owner.id, before=batch.id)
+        late = begins is not None and batch.last_at < begins
+        if batch.backfill and not late:
+            batch.pending = batch.id <= owner.batch_watermark
+            owner.news += 1
+        batch.backfill = late
+        session.flush()
 
 
 def _is_empty(session: Session, project: ProjectInfo) -> bool:

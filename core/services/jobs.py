@@ -268,12 +268,12 @@ def due_projects(session: Session, now: datetime) -> list[int]:
     waiting = Prediction.unsealed(Project.id)
     log = select(func.coalesce(func.sum(Prediction.rows), 0)).where(waiting).scalar_subquery()
     old_log = exists().where(waiting, Prediction.created_at <= now - SEAL_AGE)
-    # Labels that a failed check has seen are looked at again only when something else comes.
+    # Labels that a failed check has seen are looked at again only when something else comes: by their ids, no clock tells.
     fresh = and_(
         Label.project_id == Project.id,
         Label.id > Project.label_watermark,
         Label.undone_at.is_(None),
-        or_(Project.checked_at.is_(None), Label.created_at > Project.checked_at),
+        Label.id > Project.labels_checked,
     )
     labels = select(func.count()).where(fresh).scalar_subquery()
     old_labels = exists().where(fresh, Label.created_at <= now - LABEL_AGE)

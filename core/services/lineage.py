@@ -63,7 +63,7 @@ def batches_of(ws: Workspace, project: ProjectInfo, version: int) -> list[BatchI
         rows = session.scalars(
             select(Batch)
             .where(Batch.project_id == project.id, Batch.id.between(min(learnt), max(learnt)))
-            .order_by(Batch.last_at, Batch.number)
+            .order_by(Batch.number)
             .options(defer(Batch.profile))
         )
         return [queries.batch_info(row) for row in rows if row.id in learnt]

@@ -16,7 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.errors import BadInput, Busy, Conflict, NotEnoughRows
-from core.records import ROW_TIME, Comparison, FeatureSchema, ModelVersion, ProjectInfo, Score
+from core.records import Comparison, FeatureSchema, ModelVersion, ProjectInfo, Score
 from core.services import sandbox, serving
 from core.services.sandbox import ImportReport
 from core.storage import audit, history, queries, registry
@@ -187,25 +187,23 @@ def _unseen_rows(
         for version in versions:
             registry.get_version(session, project.id, version)
         made = session.execute(
-            select(ModelRow.version, ModelRow.batch_ids, ModelRow.last_at, ModelRow.source).where(
+            select(ModelRow.version, ModelRow.batch_ids, ModelRow.source).where(
                 ModelRow.project_id == project.id, ModelRow.version.in_(versions)
             )
         ).all()
     learnt = {batch_id for row in made for batch_id in row.batch_ids or ()}
-    since = max((row.last_at for row in made if row.last_at is not None), default=None)
+    newest = max(learnt, default=0)
     reader = history.History(ws, project.id, schema)
     frames: list[Any] = []
     labels: list[Any] = []
     found = 0
     for batch in reader.measured:
-        if found >= COMPARE_ROWS or (since is not None and batch.last_at <= since):
+        if found >= COMPARE_ROWS:
             break
-        if batch.id in learnt:
+        if batch.id <= newest or batch.id in learnt:
             continue
         frame, y = reader.frame(batch)
         mask = history.is_labelled(y, schema.task)
-        if since is not None:
-            mask &= (frame[ROW_TIME] > since).to_numpy()
         at = np.flatnonzero(mask)[-(COMPARE_ROWS - found) :]
         frames.insert(0, frame.iloc[at][list(schema.names)])
         labels.insert(0, y[at])

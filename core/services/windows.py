@@ -18,7 +18,7 @@ from core.drift.profile import Profile
 from core.drift.univariate import measure_drift
 from core.errors import StorageError
 from core.records import ROW_TIME, DriftReport, ProjectInfo, Window
-from core.storage import history
+from core.storage import history, queries
 from core.storage.tables import Batch, Cycle, ModelRow
 from core.storage.workspace import Workspace
 
@@ -173,7 +173,7 @@ def checks_per_month(ws: Workspace, project_id: int) -> float:
 
 
 def batch_profiles(ws: Workspace, project: ProjectInfo, *, limit: int = 1_000) -> list[BatchProfile]:
-    """The newest batches that count with their profiles, in the order of their rows' time.
+    """The newest batches that count with their profiles, in stream order.
 
     A profile that an earlier version wrote, or none, is made from the stored rows and kept.
     """
@@ -181,18 +181,18 @@ def batch_profiles(ws: Workspace, project: ProjectInfo, *, limit: int = 1_000) -
         return []
     with ws.database.read() as session:
         rows = session.execute(
-            select(Batch.id, Batch.number, Batch.last_at, Batch.rows, Batch.profile)
+            select(Batch.id, Batch.number, Batch.backfill, Batch.last_at, Batch.rows, Batch.profile)
             .where(Batch.project_id == project.id, Batch.undone_at.is_(None))
-            .order_by(Batch.last_at.desc(), Batch.number.desc())
+            .order_by(Batch.id.desc())
             .limit(limit)
-        ).all()[::-1]
+        ).all()
     found = []
-    for batch_id, number, at, n, stored in rows:
+    for row in queries.in_stream_order(rows):
         try:
-            summary = profiles.from_bytes(stored or b"")
+            summary = profiles.from_bytes(row.profile or b"")
         except StorageError:
-            summary = _profiled(ws, project, batch_id)
-        found.append(BatchProfile(id=batch_id, number=number, at=at, rows=n, profile=summary))
+            summary = _profiled(ws, project, row.id)
+        found.append(BatchProfile(id=row.id, number=row.number, at=row.last_at, rows=row.rows, profile=summary))
     return found
 
 

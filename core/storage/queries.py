@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any, TypeVar
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -95,12 +96,37 @@ def batch_info(row: Batch) -> BatchInfo:
     )
 
 
+B = TypeVar("B", bound=Any)  # a manifest row, or its columns id, backfill and last_at
+
+
 def stored_batches(session: Session, project_id: int, *, newest_first: bool = True) -> list[Batch]:
-    """Batches that count (not undone), by their rows' instants."""
-    order = (Batch.last_at.desc(), Batch.number.desc()) if newest_first else (Batch.last_at, Batch.number)
-    return list(
-        session.scalars(select(Batch).where(Batch.project_id == project_id, Batch.undone_at.is_(None)).order_by(*order))
+    """Batches that count (not undone), in stream order."""
+    found = session.scalars(select(Batch).where(Batch.project_id == project_id, Batch.undone_at.is_(None)))
+    ordered = in_stream_order(found.all())
+    return ordered[::-1] if newest_first else ordered
+
+
+def in_stream_order(batches: Iterable[B]) -> list[B]:
+    """Batches in the order of their arrival, oldest first; a backfill stands where its instants belong."""
+    batches = list(batches)
+    arrived = sorted((b for b in batches if not b.backfill), key=lambda b: b.id)
+    for filled in sorted((b for b in batches if b.backfill), key=lambda b: (b.last_at, b.id)):
+        at = next((i for i, b in enumerate(arrived) if b.last_at > filled.last_at), len(arrived))
+        arrived.insert(at, filled)
+    return arrived
+
+
+def newest_start(session: Session, project_id: int, *, before: int | None = None) -> datetime | None:
+    """When the newest batch of rows with their own instants begins: what ends before it is a backfill.
+
+    An instant counts at most as late as it arrived: one batch of a fast clock does not make the next ones late.
+    """
+    statement = select(Batch.first_at, Batch.created_at).where(
+        Batch.project_id == project_id, Batch.undone_at.is_(None), Batch.timed, Batch.backfill.is_(False)
     )
+    if before is not None:
+        statement = statement.where(Batch.id < before)
+    return max((min(first, created) for first, created in session.execute(statement)), default=None)
 
 
 def labels_by_row(

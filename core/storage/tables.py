@@ -95,6 +95,9 @@ class Project(Base):
     news: Mapped[int] = mapped_column(default=0)
     checked_news: Mapped[int] = mapped_column(default=0)
     checked_at: Mapped[datetime | None]
+    labels_checked: Mapped[int] = mapped_column(
+        default=0, server_default="0"
+    )  # newest label id that a check saw, a failed one too
     batch_watermark: Mapped[int] = mapped_column(default=0)  # newest batch id that a finished cycle has read
     label_watermark: Mapped[int] = mapped_column(default=0)  # newest label id likewise
     learner_path: Mapped[str | None] = mapped_column(Text)  # the learner's state after the last finished cycle
@@ -124,6 +127,13 @@ class Batch(Base):
     created_at: Mapped[datetime]
     created_by: Mapped[str | None] = mapped_column(String(200))
     backfill: Mapped[bool] = mapped_column(default=False)
+    declared: Mapped[bool] = mapped_column(
+        default=False, server_default=false()
+    )  # the sender said that it is a backfill
+    timed: Mapped[bool] = mapped_column(default=False, server_default=false())  # its rows carry instants of their own
+    pending: Mapped[bool] = mapped_column(
+        default=False, server_default=false()
+    )  # below the watermark, and yet to be read by a cycle
     undone_at: Mapped[datetime | None]
     undone_by: Mapped[str | None] = mapped_column(String(200))
     digest: Mapped[str] = mapped_column(String(64), index=True)  # of the rows as given: knows a file that comes twice

@@ -12,6 +12,7 @@ from core.errors import BadInput, Conflict, StorageError
 from core.records import ProjectInfo
 from core.services import ingest, projects
 from core.storage.history import History
+from core.storage.tables import Batch, Project
 from core.storage.workspace import Workspace
 
 
@@ -105,6 +106,79 @@ def test_a_backfill_keeps_its_instants_and_never_moves_the_clock(ws: Workspace, 
     stored = later(ws, made)
     table, _, _ = History(ws, made.id, stored.schema).newest(None)  # type: ignore[arg-type]
     assert table["_time"].is_monotonic_increasing
+
+
+def timed(n: int, begins: str, seed: int = 0) -> pd.DataFrame:
+    return rows(n, seed=seed).assign(t=pd.date_range(begins, periods=n, freq="min", tz="UTC"))
+
+
+def test_batches_follow_one_another_as_they_arrive(ws: Workspace, now: datetime) -> None:
+    made = projects.create_project(ws, "Nightly", source="file", by="test", now=now)
+    ingest.ingest_frame(ws, made, timed(10, "2026-01-05"), origin="a", by="t", now=now, target="y", time_column="t")
+    untimed = ingest.ingest_frame(ws, later(ws, made), rows(10, seed=1), origin="b", by="t", now=now)
+    nightly = ingest.ingest_frame(ws, later(ws, made), timed(10, "2026-01-06", 2), origin="c", by="t", now=now)
+    overlaps = ingest.ingest_frame(ws, later(ws, made), timed(10, "2026-01-05 23:55", 3), origin="d", by="t", now=now)
+    past = ingest.ingest_frame(ws, later(ws, made), timed(10, "2026-01-04", 4), origin="e", by="t", now=now)
+    said = ingest.ingest_frame(ws, later(ws, made), rows(10, seed=5), origin="f", by="t", now=now, backfill=True)
+    earlier = ingest.ingest_frame(
+        ws, later(ws, made), rows(10, seed=6), origin="g", by="t", now=now - timedelta(hours=2)
+    )  # a clock that went back
+    reports = (untimed, nightly, overlaps, past, said, earlier)
+    assert [r.backfill for r in reports] == [False, False, False, True, True, False]
+    schema = later(ws, made).schema
+    assert schema is not None
+    in_order = [b.origin for b in History(ws, made.id, schema).batches[::-1]]
+    assert [o for o in in_order if o != "f"] == ["e", "a", "b", "c", "d", "g"]
+
+
+def test_a_fast_clock_of_one_batch_does_not_make_the_next_ones_late(ws: Workspace, now: datetime) -> None:
+    made = projects.create_project(ws, "Fast", source="file", by="test", now=now)
+    ahead = rows(10).assign(t=[now + timedelta(minutes=50)] * 10)
+    ingest.ingest_frame(ws, made, ahead, origin="a", by="t", now=now, target="y", time_column="t")
+    right = rows(10, seed=1).assign(t=[now + timedelta(minutes=1)] * 10)
+    report = ingest.ingest_frame(ws, later(ws, made), right, origin="b", by="t", now=now + timedelta(minutes=1))
+    assert not report.backfill
+    late = rows(10, seed=2).assign(t=[now + timedelta(hours=2)] * 10)
+    with pytest.raises(BadInput, match="rows of the future"):
+        ingest.ingest_frame(ws, later(ws, made), late, origin="c", by="t", now=now)
+
+
+def test_undo_judges_the_other_batches_anew(ws: Workspace, now: datetime) -> None:
+    made = projects.create_project(ws, "Again", source="file", by="test", now=now)
+    ingest.ingest_frame(ws, made, timed(10, "2026-01-05"), origin="a", by="t", now=now, target="y", time_column="t")
+    wrong = ingest.ingest_frame(ws, later(ws, made), timed(10, "2026-01-20", 1), origin="b", by="t", now=now)
+    day = ingest.ingest_frame(ws, later(ws, made), timed(10, "2026-01-06", 2), origin="c", by="t", now=now)
+    assert day.backfill
+    with ws.database.write() as session:
+        session.get_one(Project, made.id).batch_watermark = day.batch.id
+    ingest.undo_batch(ws, later(ws, made), wrong.batch.id, by="t", now=now)
+    with ws.database.read() as session:
+        again = session.get_one(Batch, day.batch.id)
+        assert (again.backfill, again.pending) == (False, True)
+
+
+def test_the_same_rows_sent_twice_at_once_are_stored_once(
+    ws: Workspace, project: ProjectInfo, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second call looks before the first has committed."""
+    frame, keyed = rows(10, seed=7), rows(10, seed=8).assign(_id=[f"r{i}" for i in range(10)])
+    look, missed = ingest._refuse_seen, []
+
+    def between(ws: Workspace, project: ProjectInfo, digest: str, ids: list[str] | None) -> int:
+        known = look(ws, project, digest, ids)
+        if not missed:
+            missed.append(1)
+            sent = frame if ids is None else keyed.iloc[:5].assign(x=0.5)
+            ingest.ingest_frame(ws, project, sent, origin="first", by="t", now=now)
+        return known
+
+    monkeypatch.setattr(ingest, "_refuse_seen", between)
+    with pytest.raises(Conflict, match="already stored"):
+        ingest.ingest_frame(ws, project, frame, origin="second", by="t", now=now)
+    missed.clear()
+    with pytest.raises(Conflict, match="5 row ids are stored already"):
+        ingest.ingest_frame(ws, later(ws, project), keyed, origin="second", by="t", now=now)
+    assert later(ws, project).rows == 40 + 10 + 5
 
 
 def test_undo_takes_the_rows_out_and_keeps_the_file(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
