@@ -88,9 +88,9 @@ def create_sample(ctx: ui.Context) -> None:
     """Make the sample project, start its live run, and go and watch it."""
     with st.status("Creating the sample project", expanded=True) as status:
         try:
-            project = streams.create_sample_project(ctx.ws, by=ctx.user.name, now=datetime.now(UTC))
+            project = streams.create_sample_project(ctx.ws, by=ctx.actor, now=datetime.now(UTC))
             st.caption(f"{project.rows:,} rows stored; starting the live run")
-            live.start_live(ctx.ws, project, by=ctx.user.name, now=datetime.now(UTC))
+            live.start_live(ctx.ws, project, by=ctx.actor, now=datetime.now(UTC))
         except ContinualError as error:
             status.update(label="It could not be created", state="error")
             ui.error_box(error)

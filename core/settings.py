@@ -69,6 +69,7 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field(default="text", validation_alias="LOG_FORMAT")
     log_level: str = Field(default="INFO", validation_alias="CONTINUAL_LOG_LEVEL")
     durability: Literal["process", "power"] = Field(default="process", validation_alias="CONTINUAL_DURABILITY")
+    idle_minutes: float = Field(default=720.0, gt=0, validation_alias="CONTINUAL_IDLE_MINUTES")
     max_upload_mb: float = Field(default=200.0, gt=0, validation_alias="CONTINUAL_MAX_UPLOAD_MB")
     open_metrics: bool = Field(default=False, validation_alias="CONTINUAL_OPEN_METRICS")
     open_invocations: bool = Field(default=False, validation_alias="CONTINUAL_OPEN_INVOCATIONS")

@@ -28,6 +28,7 @@ from core.plots import Palette, Point, palette, performance_finding, points_of
 from core.plots.theme import thin
 from core.records import Clause, Policy, ProjectInfo, to_document
 from core.services import auth, jobs, monitoring, projects
+from core.services.actors import Actor, includes, require
 from core.services.auth import UserInfo
 from core.settings import MIN_COOKIE_KEY, ROOT, get_settings
 from core.storage.batches import write_durably
@@ -64,7 +65,6 @@ __all__ = [
     "share",
 ]
 
-ROLES = ("viewer", "operator", "admin")
 COOKIE_DAYS = 1.0
 LINE_POINTS = 300  # of a line on a chart: more than two a pixel column are sent and drawn, but not seen
 ICON = str(ROOT / "core" / "icon.png")
@@ -116,7 +116,6 @@ class Context:
     ws: Workspace
     user: UserInfo
     project: ProjectInfo | None
-    now: datetime
     zone: tzinfo
     colors: Palette
 
@@ -125,9 +124,19 @@ class Context:
         """Name of the visitor's time zone."""
         return str(self.zone)
 
+    @property
+    def now(self) -> datetime:
+        """This moment: a dialog acts long after its page was drawn."""
+        return datetime.now(UTC)
+
+    @property
+    def actor(self) -> Actor:
+        """Who acts, for the services, which ask anew whether they may."""
+        return Actor(self.user.name, self.user.uid, self.user.epoch)
+
     def may(self, role: str) -> bool:
-        """Whether the person's role includes this one."""
-        return ROLES.index(self.user.role) >= ROLES.index(role)
+        """Whether the person's role included this one when the page was drawn: what is offered, not what is allowed."""
+        return includes(self.user.role, role)
 
     def why_not(self, role: str) -> str | None:
         """What to say beside a control that the person may not use; None when they may."""
@@ -181,14 +190,11 @@ def _cookie_key(home: str) -> str:
 
 
 def _authenticator(ws: Workspace) -> Any:
-    """streamlit-authenticator over names that carry the person's epoch: a raised epoch ends every older cookie."""
+    """streamlit-authenticator over ids that carry the person's epoch: a raised epoch ends every older cookie."""
     import streamlit_authenticator
 
-    people = auth.authenticator_credentials(ws)["usernames"]
-    epochs = {user.name: user.epoch for user in auth.list_users(ws)}
-    known = {"usernames": {f"{name}@{epochs[name]}": person for name, person in people.items() if name in epochs}}
     return streamlit_authenticator.Authenticate(
-        known,
+        auth.authenticator_credentials(ws),
         ws.settings.cookie_name,
         _cookie_key(str(ws.settings.home_path)),
         COOKIE_DAYS,
@@ -197,15 +203,8 @@ def _authenticator(ws: Workspace) -> Any:
     )
 
 
-def _person(ws: Workspace, marked: str | None) -> UserInfo | None:
-    """The person whom "name@epoch" stands for, as the database knows them now."""
-    name, _, epoch = (marked or "").rpartition("@")
-    user = auth.get_user(ws, name) if name else None
-    return user if user is not None and str(user.epoch) == epoch else None
-
-
-def _from_cookie(ws: Workspace) -> str | None:
-    """Who the browser's cookie says it is; verified, not expired."""
+def _from_cookie(ws: Workspace) -> tuple[str, float] | None:
+    """Who the browser's cookie says it is, and until when; verified, not expired."""
     import jwt
 
     if st.session_state.get("logout"):
@@ -217,21 +216,49 @@ def _from_cookie(ws: Workspace) -> str | None:
         token = jwt.decode(raw, _cookie_key(str(ws.settings.home_path)), algorithms=["HS256"])
     except jwt.InvalidTokenError:
         return None
-    return token.get("username") if token.get("exp_date", 0) > time.time() else None
+    name, ends = token.get("username"), token.get("exp_date", 0)
+    return (name, ends) if isinstance(name, str) and ends > time.time() else None
+
+
+def _connection() -> str | None:
+    """What tells this browser connection from every other; None outside a browser."""
+    return st.context.headers.get("Sec-Websocket-Key")
+
+
+def _held(ws: Workspace) -> UserInfo | None:
+    """Who signed in on this very connection, while that sign-in lasts.
+
+    A session's id stands in addresses that proxies log, so it is no sign-in: on another connection the cookie counts.
+    """
+    state = st.session_state
+    if state.get("connection") != _connection() or time.time() > state.get("sign-in ends", float("inf")):
+        return None
+    return auth.signed_in(ws, state.get("username"))
+
+
+def _is_idle(ws: Workspace, user: UserInfo) -> bool:
+    idle = ws.settings.idle_minutes * 60
+    return user.last_seen_at is not None and (datetime.now(UTC) - user.last_seen_at).total_seconds() > idle
 
 
 def _signed_in(ws: Workspace) -> UserInfo | None:
     state = st.session_state
-    user = _person(ws, state.get("username"))
+    user = _held(ws)
     if user is None:
-        user = _person(ws, _from_cookie(ws))
-        if user is not None:
-            auth.note_visit(ws, user.name, datetime.now(UTC))
-    if user is None:
+        found = _from_cookie(ws)
+        user = auth.signed_in(ws, found[0]) if found is not None else None
+        if found is not None and user is not None:
+            state["sign-in ends"] = found[1]
+    if user is None or _is_idle(ws, user):
         state["username"] = state["authentication_status"] = None
         return None
-    state["username"], state["name"], state["authentication_status"] = f"{user.name}@{user.epoch}", user.name, True
+    auth.note_visit(ws, user.name, datetime.now(UTC))
+    state.update(username=_mark(user), name=user.name, authentication_status=True, connection=_connection())
     return user
+
+
+def _mark(user: UserInfo) -> str:
+    return f"{user.uid}@{user.epoch}"
 
 
 def _submit(ws: Workspace) -> None:
@@ -243,8 +270,10 @@ def _submit(ws: Workspace) -> None:
     except ContinualError as error:
         state["sign-in error"] = str(error)
         return
-    state.update(username=f"{user.name}@{user.epoch}", name=user.name, authentication_status=True, logout=None)
-    state["write cookie"] = time.time() + COOKIE_DAYS * 86_400
+    state.update(
+        username=_mark(user), name=user.name, authentication_status=True, logout=None, connection=_connection()
+    )
+    state["sign-in ends"] = state["write cookie"] = time.time() + COOKIE_DAYS * 86_400
     auth.note_visit(ws, user.name, datetime.now(UTC))
 
 
@@ -331,7 +360,7 @@ def navigation(home: Any, user: UserInfo | None) -> Any:
     registered: dict[str, Any] = {}
     for section, entries in PAGES.items():
         for entry in entries:
-            if user is not None and ROLES.index(user.role) < ROLES.index(entry.role):
+            if user is not None and not includes(user.role, entry.role):
                 continue
             source: Any = nothing if hidden else (home if not entry.file else str(ROOT / "pages" / f"{entry.file}.py"))
             made = st.Page(source, title=entry.title, icon=entry.icon, url_path=entry.file, default=not entry.file)
@@ -385,9 +414,9 @@ def start_page(title: str, *, choose_project: bool = False, role: str = "viewer"
         navigation(str(ROOT / "Home.py"), user)
         st.rerun()
     zone = _zone()
-    now = datetime.now(UTC)
     mode = st.context.theme.type or "light"
-    context = Context(ws=ws, user=user, project=None, now=now, zone=zone, colors=palette(mode))
+    context = Context(ws=ws, user=user, project=None, zone=zone, colors=palette(mode))
+    _running.actor = context.actor
     with st.sidebar:
         if choose_project:
             context.project = _switcher(ws)
@@ -405,7 +434,7 @@ def start_page(title: str, *, choose_project: bool = False, role: str = "viewer"
 
 def gate_again(ctx: Context) -> None:
     """The gate of a fragment that draws itself anew: the page around it, and so `start_page`, does not run then."""
-    if _person(ctx.ws, st.session_state.get("username")) is None:
+    if _held(ctx.ws) is None:
         st.rerun(scope="app")
 
 
@@ -675,11 +704,22 @@ def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
     return sink.getvalue().encode()
 
 
+def for_who_may(make: Callable[[], bytes]) -> Callable[[], bytes]:
+    """The same, but refused to a person who meanwhile is gone or signed out: a click comes long after the page."""
+    ws, actor = workspace(), getattr(_running, "actor", None)
+
+    def made() -> bytes:
+        require(ws, actor, "viewer")
+        return make()
+
+    return made
+
+
 def download_later(help: str, name: str, make: Callable[[], bytes], *, label: str = "") -> None:
-    """A download that is made when it is asked for."""
+    """A download that is made when it is asked for, and only for somebody who still may see the page."""
     st.download_button(
         label or " ",
-        data=make,
+        data=for_who_may(make),
         file_name=name,
         icon=":material/download:",
         help=help,
@@ -714,9 +754,7 @@ POLL_S = 0.3
 def request_cycle(ctx: Context, *, force: bool) -> str:
     """Ask for a cycle of the page's project and see to it that somebody does it; returns the job."""
     assert ctx.project is not None
-    job = jobs.request_cycle(
-        ctx.ws, ctx.project.id, cause="button", force=force, by=ctx.user.name, now=datetime.now(UTC)
-    )
+    job = jobs.request_cycle(ctx.ws, ctx.project.id, cause="button", force=force, by=ctx.actor, now=datetime.now(UTC))
     if not jobs.scheduler_lives(ctx.ws, datetime.now(UTC)):
         jobs.start_worker(ctx.ws)
     return job
@@ -726,7 +764,7 @@ def request_backtest(ctx: Context, policies: Sequence[Policy], *, since: datetim
     """Ask what policies would have done with the page's project; returns the job."""
     assert ctx.project is not None
     now = datetime.now(UTC)
-    job = jobs.request_backtest(ctx.ws, ctx.project.id, policies, since=since, by=ctx.user.name, now=now)
+    job = jobs.request_backtest(ctx.ws, ctx.project.id, policies, since=since, by=ctx.actor, now=now)
     if not jobs.scheduler_lives(ctx.ws, now):
         jobs.start_worker(ctx.ws)
     return job

@@ -94,7 +94,7 @@ def show_people(ctx: ui.Context) -> None:
             role = st.selectbox("Role", list(ROLES), format_func=lambda r: f"{r}: {ROLES[r]}", key="add-role")
         if st.form_submit_button("Add", type="primary", icon=":material/person_add:"):
             act(
-                lambda: auth.create_user(ctx.ws, name, password, role, by=ctx.user.name, now=ctx.now),
+                lambda: auth.create_user(ctx.ws, name, password, role, by=ctx.actor, now=ctx.now),
                 f"{name} may sign in as {role}.",
             )
 
@@ -109,7 +109,7 @@ def role_dialog(ctx: ui.Context, person: Any) -> None:
     st.markdown(f"It counts from the next click of **{ui.plain(person.name)}** on, in every open tab.")
     if st.button(f"Make {person.name} {role}", type="primary", key="role-yes", disabled=role == person.role):
         act(
-            lambda: auth.set_role(ctx.ws, person.name, role, by=ctx.user.name, now=ctx.now),
+            lambda: auth.set_role(ctx.ws, person.name, role, by=ctx.actor, now=ctx.now),
             f"{person.name} is {role} now, was {person.role}.",
         )
 
@@ -123,7 +123,7 @@ def password_dialog(ctx: ui.Context, person: Any) -> None:
     )
     if st.button("Set password", type="primary", key="password-yes"):
         act(
-            lambda: auth.set_password(ctx.ws, person.name, password, by=ctx.user.name, now=ctx.now),
+            lambda: auth.set_password(ctx.ws, person.name, password, by=ctx.actor, now=ctx.now),
             f"{person.name} has a new password; their sessions ended.",
         )
 
@@ -135,7 +135,7 @@ def remove_dialog(ctx: ui.Context, person: Any) -> None:
         f"**{ui.plain(person.name)}** cannot sign in any more, and every open session ends. What they did stays in the audit. They can be added anew."
     )
     if st.button(f"Remove {person.name}", type="primary", key="remove-yes"):
-        act(lambda: auth.remove_user(ctx.ws, person.name, by=ctx.user.name, now=ctx.now), f"{person.name} is removed.")
+        act(lambda: auth.remove_user(ctx.ws, person.name, by=ctx.actor, now=ctx.now), f"{person.name} is removed.")
 
 
 def act(change: Any, told: str) -> None:
@@ -270,7 +270,7 @@ def new_token(ctx: ui.Context, names: dict[int, str]) -> None:
             project_id=project,
             expires_at=expires,
             rate_limit=limit,
-            by=ctx.user.name,
+            by=ctx.actor,
             now=ctx.now,
         )
     except ContinualError as error:
@@ -290,7 +290,7 @@ def revoke_dialog(ctx: ui.Context, token: Any) -> None:
     )
     if st.button("Revoke", type="primary", key="revoke-yes"):
         act(
-            lambda: auth.revoke_token(ctx.ws, token.id, by=ctx.user.name, now=ctx.now),
+            lambda: auth.revoke_token(ctx.ws, token.id, by=ctx.actor, now=ctx.now),
             f"Token “{ui.plain(token.name)}” is revoked.",
         )
 

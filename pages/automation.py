@@ -130,7 +130,7 @@ def show_policy(ctx: ui.Context, project: ProjectInfo) -> None:
                 disabled=closed,
                 help=ctx.why_not("operator") or "A cycle asked for by hand still runs.",
             ):
-                projects.set_paused(ctx.ws, project, not project.paused, by=ctx.user.name, now=ctx.now)
+                projects.set_paused(ctx.ws, project, not project.paused, by=ctx.actor, now=ctx.now)
                 ui.toast_next(
                     "Checks run again." if project.paused else "Checks are paused; resume them here.", icon=icon
                 )
@@ -297,7 +297,7 @@ def edit_dialog(ctx: ui.Context, project: ProjectInfo) -> None:
         st.markdown(f":material/history: {ui.plain(tried)}")
     if st.button("Save the policy", type="primary", key="p-save", disabled=wanted == policy):
         try:
-            projects.set_policy(ctx.ws, project, wanted, by=ctx.user.name, now=ctx.now)
+            projects.set_policy(ctx.ws, project, wanted, by=ctx.actor, now=ctx.now)
         except ContinualError as error:
             ui.error_box(error)
             return
@@ -434,7 +434,7 @@ def guards_dialog(ctx: ui.Context, project: ProjectInfo) -> None:
     st.caption("The strictest action counts: to abstain goes before to override, and that before to warn.")
     if st.button("Save the guards", type="primary", key="g-save", disabled=wanted == guards):
         try:
-            guarding.set_guards(ctx.ws, project, wanted, by=ctx.user.name, now=ctx.now)
+            guarding.set_guards(ctx.ws, project, wanted, by=ctx.actor, now=ctx.now)
         except ContinualError as error:
             ui.error_box(error)
             return

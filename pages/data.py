@@ -190,7 +190,7 @@ def undo_dialog(ctx: ui.Context, project: ProjectInfo, batch: BatchInfo) -> None
     )
     if st.button(f"Undo batch {batch.number}", type="primary", key="undo-yes"):
         try:
-            ingest.undo_batch(ctx.ws, project, batch.id, by=ctx.user.name, now=ctx.now)
+            ingest.undo_batch(ctx.ws, project, batch.id, by=ctx.actor, now=ctx.now)
         except ContinualError as error:
             ui.error_box(error)
             return
@@ -369,7 +369,7 @@ def store(
                 project,
                 read.frame,
                 origin=origin,
-                by=ctx.user.name,
+                by=ctx.actor,
                 now=ctx.now,
                 schema=schema,
                 seen=read.problems,
@@ -429,14 +429,14 @@ def take_first_file(ctx: ui.Context, file: UploadedFile, read: TableRead, projec
             open_project(project.slug)
         return
     try:
-        made = projects.create_project(ctx.ws, name, source="file", by=ctx.user.name, now=ctx.now, task=schema.task)
+        made = projects.create_project(ctx.ws, name, source="file", by=ctx.actor, now=ctx.now, task=schema.task)
     except ContinualError as error:
         ui.error_box(error)
         return
     if store(ctx, made, read, origin=file.name, schema=schema):
         open_project(made.slug)
     else:
-        projects.delete_project(ctx.ws, made, by=ctx.user.name, now=ctx.now)
+        projects.delete_project(ctx.ws, made, by=ctx.actor, now=ctx.now)
 
 
 def choose_schema(file: UploadedFile, frame: pd.DataFrame) -> FeatureSchema | None:
@@ -630,7 +630,7 @@ def take_labels(ctx: ui.Context, project: ProjectInfo, file: UploadedFile) -> No
     try:
         with st.status("Storing the labels") as status:
             taken = label_intake.add_label_file(
-                ctx.ws, project, file.getvalue(), name=file.name, by=ctx.user.name, now=ctx.now,
+                ctx.ws, project, file.getvalue(), name=file.name, by=ctx.actor, now=ctx.now,
                 replace=plan.needs_consent,
             )  # fmt: skip
             status.update(label=f"{ui.counted(len(taken.results), 'label')} taken", state="complete")
@@ -689,7 +689,7 @@ def undo_labels_dialog(ctx: ui.Context, project: ProjectInfo, change: LabelChang
     )
     if st.button(f"Undo {ui.counted(change.labels, 'label')}", type="primary", key="undo-labels-yes"):
         try:
-            label_changes.undo_labels(ctx.ws, project, change.id, by=ctx.user.name, now=ctx.now)
+            label_changes.undo_labels(ctx.ws, project, change.id, by=ctx.actor, now=ctx.now)
         except ContinualError as error:
             ui.error_box(error)
             return
@@ -779,7 +779,7 @@ def generate_form(ctx: ui.Context, project: ProjectInfo | None) -> None:
                     ctx.ws,
                     name,
                     source="generator",
-                    by=ctx.user.name,
+                    by=ctx.actor,
                     now=ctx.now,
                     generator={"features": int(features)},
                 )
@@ -792,14 +792,14 @@ def generate_form(ctx: ui.Context, project: ProjectInfo | None) -> None:
                 noise=noise,
                 balance=balance,
                 drift=drift,
-                by=ctx.user.name,
+                by=ctx.actor,
                 now=ctx.now,
             )
             status.update(label=f"Stored as batch {report.batch.number}", state="complete")
     except ContinualError as error:
         ui.error_box(error)
         if project is None and made is not None:
-            projects.delete_project(ctx.ws, made, by=ctx.user.name, now=ctx.now)
+            projects.delete_project(ctx.ws, made, by=ctx.actor, now=ctx.now)
         return
     ui.toast_next(
         f"{ui.counted(report.rows, 'row')} generated as batch {report.batch.number}.", icon=":material/check_circle:"
@@ -862,7 +862,7 @@ def sample_form(ctx: ui.Context) -> None:
         return
     try:
         with st.status("Storing the first 1,000 rows") as status:
-            made = streams.create_sample_project(ctx.ws, by=ctx.user.name, now=ctx.now, name=name)
+            made = streams.create_sample_project(ctx.ws, by=ctx.actor, now=ctx.now, name=name)
             status.update(label=f"Project {ui.plain(made.name)} holds {ui.counted(made.rows, 'row')}", state="complete")
     except ContinualError as error:
         ui.error_box(error)

@@ -105,7 +105,7 @@ def show_desk(ctx: ui.Context, project: ProjectInfo, rows: list[DeskRow]) -> Non
         ):
             return
         try:
-            results = desk.answer(ctx.ws, project, given, by=ctx.user.name, now=ctx.now)
+            results = desk.answer(ctx.ws, project, given, by=ctx.actor, now=ctx.now)
         except ContinualError as error:
             ui.error_box(error)
             return
@@ -131,7 +131,7 @@ def show_asking(ctx: ui.Context, project: ProjectInfo, waiting: int) -> None:
         if st.button("Draw", icon=":material/casino:", key="desk-draw", disabled=closed, help=ctx.why_not("operator")):
             try:
                 drawn = desk.ask(
-                    ctx.ws, project, int(n), random_share=share, by=ctx.user.name, now=ctx.now, seed=secrets.randbits(31)
+                    ctx.ws, project, int(n), random_share=share, by=ctx.actor, now=ctx.now, seed=secrets.randbits(31)
                 )  # fmt: skip
             except ContinualError as error:
                 ui.error_box(error)
@@ -142,7 +142,7 @@ def show_asking(ctx: ui.Context, project: ProjectInfo, waiting: int) -> None:
             "Withdraw those that wait", icon=":material/undo:", key="desk-withdraw", disabled=closed,
             help=ctx.why_not("operator") or "Their draws are taken back; labels that were given stay stored.",
         ):  # fmt: skip
-            gone = desk.withdraw(ctx.ws, project, by=ctx.user.name, now=ctx.now)
+            gone = desk.withdraw(ctx.ws, project, by=ctx.actor, now=ctx.now)
             ui.toast_next(f"{ui.counted(gone, 'row')} no longer asked for.", icon=":material/check_circle:")
             st.rerun()
 

@@ -62,7 +62,7 @@ def controls(ctx: ui.Context, project: ProjectInfo, run: LiveInfo | None) -> Non
             disabled=closed or (run is not None and run.status == "done"),
             help=help,
         ):
-            live.start_live(ctx.ws, project, by=ctx.user.name, now=datetime.now(UTC), seconds_per_batch=SPEEDS[speed])
+            live.start_live(ctx.ws, project, by=ctx.actor, now=datetime.now(UTC), seconds_per_batch=SPEEDS[speed])
             wake(ctx)
             st.rerun()
         return
@@ -75,13 +75,11 @@ def controls(ctx: ui.Context, project: ProjectInfo, run: LiveInfo | None) -> Non
         disabled=closed,
         help=help,
     ):
-        live.set_live_status(
-            ctx.ws, run.id, "paused" if playing else "playing", by=ctx.user.name, now=datetime.now(UTC)
-        )
+        live.set_live_status(ctx.ws, run.id, "paused" if playing else "playing", by=ctx.actor, now=datetime.now(UTC))
         wake(ctx)
         st.rerun()
     if st.button("Stop", icon=":material/stop:", disabled=closed, help=help or "The rows that are stored stay."):
-        live.set_live_status(ctx.ws, run.id, "stopped", by=ctx.user.name, now=datetime.now(UTC))
+        live.set_live_status(ctx.ws, run.id, "stopped", by=ctx.actor, now=datetime.now(UTC))
         st.rerun()
 
 
@@ -115,10 +113,8 @@ def another(ctx: ui.Context) -> None:
                 if stream in TASKS
                 else f"{label}, {policy} {now:%d %b %H%M%S}"
             )
-            project = streams.create_stream_project(
-                ctx.ws, described, name=name, policy=policy, by=ctx.user.name, now=now
-            )
-            live.start_live(ctx.ws, project, by=ctx.user.name, now=now)
+            project = streams.create_stream_project(ctx.ws, described, name=name, policy=policy, by=ctx.actor, now=now)
+            live.start_live(ctx.ws, project, by=ctx.actor, now=now)
             status.update(label="Ready", state="complete")
     except ContinualError as error:
         ui.error_box(error)

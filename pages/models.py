@@ -194,7 +194,7 @@ def show_version(ctx: ui.Context, project: ProjectInfo, version: ModelVersion) -
         with st.container(horizontal=True):
             st.download_button(
                 "Download",
-                data=lambda: registry.artefact_path(ctx.ws, project.id, version.version).read_bytes(),
+                data=ui.for_who_may(lambda: registry.artefact_path(ctx.ws, project.id, version.version).read_bytes()),
                 file_name=f"{project.slug}-v{version.version}.skops",
                 mime="application/octet-stream",
                 icon=":material/download:",
@@ -489,7 +489,7 @@ def shadow_dialog(ctx: ui.Context, project: ProjectInfo, version: ModelVersion) 
             ctx,
             f"v{version.version} is in the shadow. To undo: End the shadow.",
             reason,
-            lambda text: training.shadow(ctx.ws, project, version.version, reason=text, by=ctx.user.name, now=ctx.now),
+            lambda text: training.shadow(ctx.ws, project, version.version, reason=text, by=ctx.actor, now=ctx.now),
         )
 
 
@@ -510,7 +510,7 @@ def end_shadow_dialog(ctx: ui.Context, project: ProjectInfo, found: ShadowStandi
             ctx,
             f"v{found.version} left the shadow.",
             reason,
-            lambda text: training.end_shadow(ctx.ws, project, reason=text, by=ctx.user.name, now=ctx.now),
+            lambda text: training.end_shadow(ctx.ws, project, reason=text, by=ctx.actor, now=ctx.now),
         )
 
 
@@ -576,7 +576,7 @@ def promote_dialog(ctx: ui.Context, project: ProjectInfo, version: ModelVersion)
             ctx,
             f"v{version.version} serves now. To undo: Roll back.",
             reason,
-            lambda text: training.promote(ctx.ws, project, version.version, reason=text, by=ctx.user.name, now=ctx.now),
+            lambda text: training.promote(ctx.ws, project, version.version, reason=text, by=ctx.actor, now=ctx.now),
         )
 
 
@@ -602,7 +602,7 @@ def rollback_dialog(ctx: ui.Context, project: ProjectInfo, champion: ModelVersio
             ctx,
             f"v{previous.version} serves again. To undo: promote v{champion.version}.",
             reason,
-            lambda text: training.rollback(ctx.ws, project, reason=text, by=ctx.user.name, now=ctx.now),
+            lambda text: training.rollback(ctx.ws, project, reason=text, by=ctx.actor, now=ctx.now),
         )
 
 
@@ -792,7 +792,7 @@ def approve(ctx: ui.Context, project: ProjectInfo, path: Path, report: ImportRep
     ):
         try:
             with st.status("Loading and check-scoring in a process of its own") as status:
-                version = training.import_challenger(ctx.ws, project, path, approved, by=ctx.user.name, now=ctx.now)
+                version = training.import_challenger(ctx.ws, project, path, approved, by=ctx.actor, now=ctx.now)
                 status.update(label=f"Imported as v{version.version}", state="complete")
         except ContinualError as error:
             ui.error_box(error)

@@ -14,6 +14,7 @@ from core.data.files import write_csv
 from core.errors import ContinualError
 from core.records import Feature, FeatureSchema, ProjectInfo
 from core.services import ingest
+from core.services.actors import require
 
 if TYPE_CHECKING:
     from core.learning.contributions import Explanation
@@ -146,6 +147,7 @@ def answer_row(ctx: ui.Context, project: ProjectInfo, values: dict[str, Any]) ->
         answer = serving.predict_one(served, row)
         label, place, chances = answer
         spoken = served.guards.one(row, label, None if chances is None else chances[place])
+        require(ctx.ws, ctx.actor, "operator")
         record = serving.record_one(served, row, answer, now=ctx.now, guarded=spoken)
         store(ctx.ws, [record])
         why = explaining.explain_row(served, row)
@@ -311,6 +313,7 @@ def score_file(ctx: ui.Context, project: ProjectInfo, served: Served, file: Any)
             ).frame
             st.write(f"{ui.counted(len(frame), 'row')} read")
             status.update(label=f"v{served.version} predicts {ui.counted(len(frame), 'row')}")
+            require(ctx.ws, ctx.actor, "operator")
             result = serving.predict_file(ctx.ws, project, frame, now=ctx.now)
             st.write("Predicted and logged")
             status.update(

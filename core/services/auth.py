@@ -19,6 +19,7 @@ from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from core.errors import BadInput, Conflict, NotAuthenticated, NotFound
+from core.services.actors import require
 from core.services.tokens import MOST_A_MINUTE as MOST_A_MINUTE
 from core.services.tokens import SCOPES as SCOPES
 from core.services.tokens import Scope as Scope
@@ -32,7 +33,7 @@ from core.storage.tables import AuditEntry, SignInFailure, User
 from core.storage.workspace import Workspace
 
 Role = Literal["viewer", "operator", "admin"]
-ROLES: tuple[Role, ...] = ("viewer", "operator", "admin")
+ROLES: tuple[Role, ...] = ("viewer", "operator", "admin")  # each includes those before it
 
 FIRST_USER = "admin"
 MIN_PASSWORD = 8  # characters
@@ -54,6 +55,7 @@ class UserInfo:
     """A person who may sign in."""
 
     name: str
+    uid: str  # never given twice: a name made again is another person
     role: Role
     epoch: int  # a cookie of an older epoch has ended
     created_at: datetime
@@ -127,6 +129,7 @@ def _fold(name: str) -> str:
 def _user(row: User) -> UserInfo:
     return UserInfo(
         name=row.name,
+        uid=row.uid,
         role=cast(Role, row.role),
         epoch=row.epoch,
         created_at=row.created_at,
@@ -178,6 +181,7 @@ def create_user(ws: Workspace, name: str, password: str, role: str, *, by: str, 
         BadInput: a name, password or role that cannot be used.
         Conflict: the name is taken.
     """
+    require(ws, by, "admin")
     folded, checked = _fold(name), _role(role)
     if NAME.fullmatch(folded) is None:
         raise BadInput(
@@ -196,6 +200,7 @@ def create_user(ws: Workspace, name: str, password: str, role: str, *, by: str, 
 
 def set_password(ws: Workspace, name: str, password: str, *, by: str, now: datetime) -> None:
     """Change a password; every open session of that person ends, and a lock on the name is lifted."""
+    require(ws, by, "admin")
     password_hash = _hash(password)
     with ws.database.write() as session:
         row = _existing(session, name)
@@ -208,6 +213,7 @@ def set_password(ws: Workspace, name: str, password: str, *, by: str, now: datet
 
 def set_role(ws: Workspace, name: str, role: str, *, by: str, now: datetime) -> None:
     """Change a role; it counts from the person's next click on. Conflict for the only admin."""
+    require(ws, by, "admin")
     role = _role(role)
     with ws.database.write() as session:
         row = _existing(session, name)
@@ -221,6 +227,7 @@ def set_role(ws: Workspace, name: str, role: str, *, by: str, now: datetime) -> 
 
 def remove_user(ws: Workspace, name: str, *, by: str, now: datetime) -> None:
     """Remove a person; open sessions end. Conflict for the only admin."""
+    require(ws, by, "admin")
     with ws.database.write() as session:
         row = _existing(session, name)
         _keep_an_admin(session, row)
@@ -240,6 +247,14 @@ def get_user(ws: Workspace, name: str) -> UserInfo | None:
     with ws.database.read() as session:
         row = _find(session, name)
         return None if row is None else _user(row)
+
+
+def signed_in(ws: Workspace, marked: str | None) -> UserInfo | None:
+    """The person whom "uid@epoch" of a cookie or session stands for, as stored now; None where that sign-in has ended."""
+    uid, _, epoch = (marked or "").partition("@")
+    with ws.database.read() as session:
+        row = session.scalar(select(User).where(User.uid == uid)) if uid else None
+        return None if row is None or str(row.epoch) != epoch else _user(row)
 
 
 def note_visit(ws: Workspace, name: str, now: datetime) -> None:
@@ -263,10 +278,15 @@ def sign_out_everywhere(ws: Workspace, name: str) -> None:
 
 
 def authenticator_credentials(ws: Workspace) -> dict[str, Any]:
-    """What streamlit-authenticator wants to be given: a copy of its own, with hashes only."""
+    """What streamlit-authenticator wants to be given, by sign-in: a copy of its own, with hashes only."""
     with ws.database.read() as session:
         people = {
-            row.name: {"name": row.name, "email": "", "password": row.password_hash, "roles": [row.role]}
+            f"{row.uid}@{row.epoch}": {
+                "name": row.name,
+                "email": "",
+                "password": row.password_hash,
+                "roles": [row.role],
+            }
             for row in session.scalars(select(User))
         }
     return copy.deepcopy({"usernames": people})

@@ -18,6 +18,7 @@ from core.errors import BadInput, Conflict
 from core.learning import desk as arithmetic
 from core.learning.policy import metric_for
 from core.records import ROW_ID, ROW_TIME, Label, ProjectInfo, Score
+from core.services.actors import require
 from core.services.label_intake import LabelResult, add_labels
 from core.storage import audit, history, queries
 from core.storage.tables import Batch, LabelAsk, LabelDraw
@@ -76,6 +77,7 @@ def ask(
     """
     import numpy as np
 
+    require(ws, by, "operator")
     if not 1 <= n <= MOST_ASKED:
         raise BadInput(f"{n} rows were asked for, expected 1 to {MOST_ASKED:,}.")
     if project.champion is None or project.schema is None:
@@ -158,6 +160,7 @@ def _pool_of(reader: history.History, batch: Batch) -> tuple[np.ndarray, np.ndar
 
 def withdraw(ws: Workspace, project: ProjectInfo, *, by: str, now: datetime) -> int:
     """Take back every row that was asked for and not answered, with its draw; returns how many."""
+    require(ws, by, "operator")
     open_rows = {row.row_id for row in open_asks(ws, project)}
     with ws.database.write() as session:
         asks = session.scalars(select(LabelAsk).where(LabelAsk.project_id == project.id)).all()
@@ -191,6 +194,7 @@ def answer(
         BadInput: a row that was not asked for, or a label that the project cannot take.
         NeedsConsent: somebody has given a row another label meanwhile.
     """
+    require(ws, by, "operator")
     with ws.database.read() as session:
         asked = set(session.scalars(select(LabelAsk.row_id).where(LabelAsk.project_id == project.id)))
     strangers = [row_id for row_id in labels if row_id not in asked]

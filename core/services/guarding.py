@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from core.errors import BadInput, FieldProblem
 from core.records import ProjectInfo
+from core.services.actors import require
 from core.services.guards import Guards, checked, guards_from_document, guards_to_document, tally
 from core.storage import audit, queries
 from core.storage.tables import Prediction
@@ -41,6 +42,7 @@ def set_guards(ws: Workspace, project: ProjectInfo, guards: Guards, *, by: str, 
     Raises:
         BadInput: they make no sense for the project, or it has no rows and so no features yet.
     """
+    require(ws, by, "operator")
     if project.schema is None:
         raise BadInput(f"Project '{project.slug}' has no rows yet, so there is nothing to guard. Ingest some first.")
     checked(guards, project.schema)

@@ -36,6 +36,7 @@ from core.data.synthetic import generate as generate_frame
 from core.drift.profile import profile, to_bytes
 from core.errors import BadInput, Conflict, FieldProblem, NotFound
 from core.records import ROW_ID, ROW_TIME, BatchInfo, FeatureKind, FeatureSchema, Problem, ProjectInfo, Task
+from core.services.actors import require
 from core.services.projects import folder_of
 from core.storage import audit, history, queries
 from core.storage.tables import Batch, Project
@@ -124,6 +125,7 @@ def ingest_frame(
     Raises:
         BadInput: rows that cannot be taken, row ids that were stored before; nothing is stored.
     """
+    require(ws, by, "operator")
     first = project.schema is None
     said = list(seen)
     if first:
@@ -499,6 +501,7 @@ def undo_batch(ws: Workspace, project: ProjectInfo, batch_id: int, *, by: str, n
         NotFound: no such batch in this project.
         Conflict: it is undone already.
     """
+    require(ws, by, "operator")
     assert project.schema is not None or project.rows == 0
     with ws.database.read() as session:
         row = session.scalar(select(Batch).where(Batch.project_id == project.id, Batch.id == batch_id))
@@ -592,6 +595,7 @@ def generate(
         Conflict: the project holds rows that the generator did not make.
         BadInput: a number out of its range, or another number of features than the project has.
     """
+    require(ws, by, "operator")
     if project.source != "generator":
         raise Conflict(
             f"Project '{project.slug}' was not made by the generator (it came from: {project.source}), so no generated rows are mixed into it. Make a generator project."

@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 from core.errors import NotFound
 from core.learning.policy import policy_to_document
 from core.records import Policy
+from core.services.actors import require
 from core.settings import ROOT
 from core.storage.tables import Heartbeat, Job, Label, LiveRun, Notice, Prediction, Project
 from core.storage.workspace import Workspace
@@ -86,6 +87,7 @@ def request_cycle(
     Args:
         also: more to write in the same transaction, given the id.
     """
+    require(ws, by, "operator")
     with ws.database.write() as session:
         waiting = session.scalars(
             select(Job).where(Job.project_id == project_id, Job.kind == "cycle", Job.status == "queued")
@@ -116,6 +118,7 @@ def request_file(
 
     The file is removed when the job ends; predictions stand in `Workspace.results_path` then.
     """
+    require(ws, by, "operator")
     with ws.database.write() as session:
         job = _add(session, kind, project_id, {"path": str(path), **options}, by, now)
         if also is not None:
@@ -127,6 +130,7 @@ def request_backtest(
     ws: Workspace, project_id: int, policies: Sequence[Policy], *, since: datetime | None, by: str, now: datetime
 ) -> str:
     """Ask a worker what policies would have done with the stored history; returns the job's id."""
+    require(ws, by, "operator")
     payload = {
         "policies": [policy_to_document(policy) for policy in policies],
         "since": since.isoformat() if since is not None else None,

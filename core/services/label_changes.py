@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from core.data.contract import schema_from_document, schema_to_document, with_classes
 from core.errors import Conflict, NotFound
 from core.records import Label, ProjectInfo
+from core.services.actors import require
 from core.services.label_intake import CLASSES_ADDED, REPLACED, UNDONE, as_now, embedded_labels, mark_of
 from core.storage import audit, queries
 from core.storage.tables import AuditEntry, ModelRow, Project
@@ -57,6 +58,7 @@ def undo_labels(ws: Workspace, project: ProjectInfo, change_id: int, *, by: str,
         NotFound: no such change of labels in this project.
         Conflict: it is undone already.
     """
+    require(ws, by, "operator")
     project = as_now(ws, project)
     with ws.database.read() as session:
         mark = mark_of(session, project.id)

@@ -41,6 +41,7 @@ from core.records import (
     ProjectInfo,
     Replacement,
 )
+from core.services.actors import require
 from core.services.predictions_log import row_ids, waiting_rows
 from core.storage import audit, history, queries
 from core.storage.tables import AuditEntry, Batch, Project
@@ -216,6 +217,7 @@ def add_labels(
         BadInput: no schema yet, or a label that the project cannot take.
         NeedsConsent: labels would be replaced or classes added, and `replace` is false.
     """
+    require(ws, by, "operator")
     look, _ = _store(ws, project, pairs, by=by, now=now, replace=replace, source=None, also=also)
     return look.results
 
@@ -236,6 +238,7 @@ def add_label_file(
         BadInput: as `read_labels` and `add_labels`.
         NeedsConsent: as `add_labels`.
     """
+    require(ws, by, "operator")
     pairs, problems = _file_pairs(ws, project, source, name)
     look, change = _store(ws, project, pairs, by=by, now=now, replace=replace, source=name, also=None)
     return LabelsTaken(results=look.results, plan=look.plan, problems=problems, change=change)

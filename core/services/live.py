@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from core.errors import BadInput, Conflict, NotFound
 from core.records import ProjectInfo
 from core.services import ingest, streams
+from core.services.actors import require
 from core.storage import audit, queries
 from core.storage.tables import Batch, LiveRun
 from core.storage.workspace import Workspace
@@ -80,6 +81,7 @@ def start_live(
         BadInput: the project was not made from a sample, or every row of it is stored.
         Conflict: a run is under way.
     """
+    require(ws, by, "operator")
     stream = streams.stream_of(project.generator)
     sample, total = str((project.generator or {})["sample"]), len(stream.frame)
     if project.rows >= total:
@@ -119,6 +121,7 @@ def _stored_rows(session: Session, project_id: int) -> int:
 
 def set_live_status(ws: Workspace, run_id: int, status: LiveStatus, *, by: str, now: datetime) -> LiveInfo:
     """Play, pause or stop a run; a run that ended stays ended."""
+    require(ws, by, "operator")
     with ws.database.write() as session:
         row = _row(session, run_id)
         if row.status in ("playing", "paused"):

@@ -15,6 +15,7 @@ from sqlalchemy import select
 from core.errors import BadInput, Conflict, NotFound
 from core.learning.policy import policy_named, policy_to_document
 from core.records import Policy, ProjectInfo, Task, to_document
+from core.services.actors import require
 from core.storage import audit, queries
 from core.storage.tables import Batch, Project
 from core.storage.workspace import Workspace
@@ -105,6 +106,7 @@ def create_project(
         BadInput: the name holds no letter or digit, or is too long.
         Conflict: the name is taken.
     """
+    require(ws, by, "operator")
     slug = slug_of(name)
     if not slug or len(name) > MAX_NAME:
         raise BadInput(
@@ -152,6 +154,7 @@ def for_task(policy: Policy, task: Task) -> Policy:
 
 def rename_project(ws: Workspace, project: ProjectInfo, name: str, *, by: str, now: datetime) -> ProjectInfo:
     """Change the shown name; the slug, and so every address, stays."""
+    require(ws, by, "operator")
     if not name.strip() or len(name) > MAX_NAME:
         raise BadInput(f"Project name has {len(name)} characters, expected 1 to {MAX_NAME}.")
     with ws.database.write() as session:
@@ -171,6 +174,7 @@ def rename_project(ws: Workspace, project: ProjectInfo, name: str, *, by: str, n
 
 def set_policy(ws: Workspace, project: ProjectInfo, policy: Policy, *, by: str, now: datetime) -> ProjectInfo:
     """Store another policy; it counts from the next cycle on."""
+    require(ws, by, "operator")
     with ws.database.write() as session:
         row = queries.project_row(session, project.id)
         document = policy_to_document(for_task(policy, project.task) if project.task else policy)
@@ -184,6 +188,7 @@ def set_policy(ws: Workspace, project: ProjectInfo, policy: Policy, *, by: str, 
 
 def set_paused(ws: Workspace, project: ProjectInfo, paused: bool, *, by: str, now: datetime) -> ProjectInfo:
     """Stop or resume scheduled checks; a cycle asked for by hand still runs."""
+    require(ws, by, "operator")
     with ws.database.write() as session:
         row = queries.project_row(session, project.id)
         if row.paused != paused:
@@ -196,6 +201,7 @@ def set_paused(ws: Workspace, project: ProjectInfo, paused: bool, *, by: str, no
 
 def delete_project(ws: Workspace, project: ProjectInfo, *, by: str, now: datetime) -> None:
     """Delete a project with its rows, labels, predictions and models. Cannot be undone."""
+    require(ws, by, "operator")
     with ws.database.write() as session:
         row = queries.project_row(session, project.id)
         audit.record(

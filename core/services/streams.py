@@ -19,6 +19,7 @@ from core.errors import BadInput
 from core.learning.policy import policy_named
 from core.records import ProjectInfo
 from core.services import ingest, projects
+from core.services.actors import require
 from core.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def create_stream_project(
     Raises:
         BadInput: no such stream, or a drift that cannot be made.
     """
+    require(ws, by, "operator")
     stream = stream_of(described)
     chosen = dataclasses.replace(policy_named(policy), threshold=stream.threshold)
     task = described.get("stream", {}).get("task")

@@ -21,6 +21,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import BadInput, NotAllowed, NotAuthenticated, NotFound, StorageError, TooOften
+from core.services.actors import require
 from core.storage import audit
 from core.storage.tables import ApiToken, Project
 from core.storage.workspace import Workspace
@@ -91,6 +92,7 @@ def create_token(
         BadInput: no or unknown scopes, no name, an expiry in the past, a limit below 1.
         NotFound: no such project.
     """
+    require(ws, by, "admin")
     wanted = tuple(dict.fromkeys(scopes))
     unknown = [s for s in wanted if s not in SCOPES]
     if not wanted or unknown:
@@ -136,6 +138,7 @@ def list_tokens(ws: Workspace) -> list[TokenInfo]:
 
 def revoke_token(ws: Workspace, token_id: int, *, by: str, now: datetime) -> None:
     """End a token for good; every process refuses it within 2 seconds. Once revoked, nothing more happens."""
+    require(ws, by, "admin")
     with ws.database.write() as session:
         row = session.get(ApiToken, token_id)
         if row is None:

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from core.errors import BadInput, Busy, Conflict, NotEnoughRows
 from core.records import Comparison, FeatureSchema, ModelVersion, ProjectInfo, Score
 from core.services import sandbox, serving
+from core.services.actors import require
 from core.services.sandbox import ImportReport
 from core.storage import audit, history, queries, registry
 from core.storage.artefacts import loads
@@ -59,6 +60,7 @@ def import_challenger(
         NotEnoughRows: no labelled row to ask it for.
         Busy: a check of the project is under way.
     """
+    require(ws, by, "admin")
     schema = _schema_of(project)
     data = sandbox.read_skops(path, ws.settings.max_upload_bytes)
     X, y, _ = history.History(ws, project.id, schema).newest(CHECK_ROWS, measured=True)
@@ -229,6 +231,7 @@ def promote(ws: Workspace, project: ProjectInfo, version: int, *, reason: str, b
         Conflict: it serves already.
         BadInput: no reason.
     """
+    require(ws, by, "operator")
     registry.load_model(ws, project.id, version)  # what cannot be loaded must not be made champion
     _let_serve(ws, project, version, event="promoted", reason=reason, by=by, now=now)
 
@@ -241,6 +244,7 @@ def rollback(ws: Workspace, project: ProjectInfo, *, reason: str, by: str, now: 
         StorageError: the earlier artefact cannot be loaded.
         BadInput: no reason.
     """
+    require(ws, by, "operator")
     with ws.database.read() as session:
         version = next(
             (v.version for v in registry.list_versions(session, project.id) if "previous" in v.aliases), None
@@ -315,6 +319,7 @@ def shadow(ws: Workspace, project: ProjectInfo, version: int, *, reason: str, by
         BadInput: no reason.
         Busy: a check of the project is under way.
     """
+    require(ws, by, "operator")
     _need(reason)
     registry.load_model(ws, project.id, version)  # what cannot be loaded would fail every cycle
     with ws.database.write() as session:
@@ -344,6 +349,7 @@ def end_shadow(ws: Workspace, project: ProjectInfo, *, reason: str, by: str, now
         BadInput: no reason.
         Busy: a check of the project is under way.
     """
+    require(ws, by, "operator")
     _need(reason)
     with ws.database.write() as session:
         _refuse_while_checked(session, project.id, now, "End the shadow")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -434,6 +435,8 @@ class User(Base):
 
     __tablename__ = "users"
     id: Mapped[int] = mapped_column(primary_key=True)
+    # Never given twice: a name that is removed and made again is another person.
+    uid: Mapped[str] = mapped_column(String(32), unique=True, nullable=True, default=lambda: secrets.token_hex(16))
     name: Mapped[str] = mapped_column(String(64), unique=True)
     password_hash: Mapped[str] = mapped_column(String(100))
     role: Mapped[str] = mapped_column(String(16))  # viewer | operator | admin

@@ -16,7 +16,8 @@ from typing import Any
 from patience import limit
 from streamlit.testing.v1 import AppTest
 
-from core import ui  # noqa: F401  the forks share what every page imports
+from core import ui
+from core.services import auth
 
 HEAVY = ("sklearn", "mlflow", "scipy")
 
@@ -25,7 +26,9 @@ def shown(file: str, person: str | None) -> dict[str, Any]:
     """What stands on the page, and which heavy libraries it has loaded."""
     at = AppTest.from_file(file, default_timeout=limit(60))
     if person:
-        at.session_state["username"] = person
+        user = auth.get_user(ui.workspace(), person)
+        assert user is not None
+        at.session_state["username"] = f"{user.uid}@{user.epoch}"
     at.run()
     return {
         "inputs": [i.label for i in at.text_input],

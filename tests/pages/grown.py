@@ -90,10 +90,17 @@ def _work_here(ws: Workspace) -> None:
     assert Worker(ws, threading.Event(), threading.Event()).step()
 
 
+def sign_in_of(person: str, *, epoch: int | None = None) -> str:
+    """What a session or cookie of that person holds; of an older epoch, where one is given."""
+    user = auth.get_user(open_workspace(get_settings()), person)
+    uid, present = (user.uid, user.epoch) if user is not None else (person, 1)
+    return f"{uid}@{present if epoch is None else epoch}"
+
+
 def open_page(page: str, person: str = "ada", **query: str) -> AppTest:
     """A page as a person sees it, signed in, with its address."""
     at = AppTest.from_file(str(ROOT / "Home.py"), default_timeout=limit(60))
-    at.session_state["username"] = f"{person}@1"
+    at.session_state["username"] = sign_in_of(person)
     at.switch_page(f"pages/{page}.py")
     for name, value in query.items():
         at.query_params[name] = value

@@ -268,7 +268,7 @@ def test_before_there_is_a_matrix_the_card_says_what_will_be_there(grown: Worksp
 def test_the_page_loads_nothing_heavy_even_with_a_shadow(grown: Workspace) -> None:
     put(grown, wins=31, losses=14)
     told = subprocess.run(
-        [sys.executable, str(ROOT / "tests/pages/fresh.py"), "--as", "ada@1", str(ROOT / "pages/models.py")],
+        [sys.executable, str(ROOT / "tests/pages/fresh.py"), "--as", "ada", str(ROOT / "pages/models.py")],
         env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
         capture_output=True,
         text=True,

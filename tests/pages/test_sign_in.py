@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
 import os
 import stat
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +18,18 @@ import jwt
 import pytest
 import streamlit as st
 from patience import limit
+from sqlalchemy import update
 from streamlit.runtime.context import ContextProxy
 from streamlit.testing.v1 import AppTest
 
 from core import ui
-from core.services import auth
+from core.errors import NotAllowed
+from core.services import auth, jobs, projects, training
+from core.services.actors import Actor
 from core.settings import get_settings
+from core.storage.tables import User
 from core.storage.workspace import Workspace
-from tests.pages.grown import PASSWORD, ROOT, closed, open_page, settle, text_of
+from tests.pages.grown import PASSWORD, ROOT, closed, open_page, settle, sign_in_of, text_of
 
 FILES = [str(ROOT / "Home.py"), *sorted(str(f) for f in (ROOT / "pages").glob("*.py"))]
 WATCH = [str(ROOT / "Home.py"), *(str(ROOT / "pages" / f"{name}.py") for name in ("drift", "performance", "live"))]
@@ -78,7 +84,7 @@ def test_a_stranger_sees_only_the_sign_in(anonymous: dict[str, Any], file: str) 
 
 
 def test_the_first_pages_load_no_learning_library(grown: Workspace) -> None:
-    pages = in_fresh_processes(get_settings().home_path, "--as", "ada@1", *WATCH)
+    pages = in_fresh_processes(get_settings().home_path, "--as", "ada", *WATCH)
     for file in WATCH:
         assert pages[file]["errors"] == [], file
         assert pages[file]["inputs"] == [], file
@@ -179,7 +185,7 @@ def test_a_page_above_the_role_is_refused_with_nothing_on_it(grown: Workspace, p
 
 def visit_as(person: str) -> AppTest:
     at = AppTest.from_file(HOME, default_timeout=limit(60))
-    at.session_state["username"] = f"{person}@1"
+    at.session_state["username"] = sign_in_of(person)
     at.run()
     assert not is_closed(at)
     return at
@@ -201,7 +207,7 @@ def token(ws: Workspace, who: str, *, key: str | None = None, hours: float = 1.0
 
 
 def test_a_cookie_of_ours_signs_in(grown: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not is_closed(visit_with(monkeypatch, grown, token(grown, "ada@1")))
+    assert not is_closed(visit_with(monkeypatch, grown, token(grown, sign_in_of("ada"))))
 
 
 @pytest.mark.parametrize(
@@ -210,12 +216,12 @@ def test_a_cookie_of_ours_signs_in(grown: Workspace, monkeypatch: pytest.MonkeyP
 def test_no_other_cookie_does(grown: Workspace, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     auth.sign_out_everywhere(grown, "otto")
     made = {
-        "another key": token(grown, "ada@1", key="k" * 64),
-        "expired": token(grown, "ada@1", hours=-1),
-        "older epoch": token(grown, "otto@1"),
+        "another key": token(grown, sign_in_of("ada"), key="k" * 64),
+        "expired": token(grown, sign_in_of("ada"), hours=-1),
+        "older epoch": token(grown, sign_in_of("otto", epoch=1)),
         "removed user": token(grown, "gone@1"),
-        "no epoch": token(grown, "ada"),
-        "unsigned": jwt.encode({"username": "ada@1", "exp_date": time.time() + 3600}, "", algorithm="none"),
+        "no epoch": token(grown, sign_in_of("ada").partition("@")[0]),
+        "unsigned": jwt.encode({"username": sign_in_of("ada"), "exp_date": time.time() + 3600}, "", algorithm="none"),
         "no token at all": "<script>",
     }
     at = visit_with(monkeypatch, grown, made[what])
@@ -264,3 +270,128 @@ def test_a_setting_that_is_unsafe_is_named_instead_of_a_crash(
     assert not at.exception
     assert "CONTINUAL_COOKIE_KEY" in at.error[0].value
     assert "some_key" not in at.error[0].value
+
+
+# --- who left ------------------------------------------------------------------------------------------------------
+
+
+def test_a_name_that_is_made_again_does_not_revive_the_old_cookie(
+    grown: Workspace, monkeypatch: pytest.MonkeyPatch, now: datetime
+) -> None:
+    old = token(grown, sign_in_of("otto"))
+    assert not is_closed(visit_with(monkeypatch, grown, old))
+    auth.remove_user(grown, "otto", by="test", now=now)
+    auth.create_user(grown, "otto", "Another-one-77", "admin", by="test", now=now)
+    assert is_closed(visit_with(monkeypatch, grown, old))
+
+
+def test_a_sessions_id_alone_is_no_sign_in(grown: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another connection to the same session has to bring the cookie itself."""
+    at = visit_as("ada")
+    monkeypatch.setattr(ContextProxy, "headers", property(lambda self: {"Sec-Websocket-Key": "another"}))
+    assert is_closed(at.run())
+    at = visit_as_on(monkeypatch, "ada", "mine")
+    assert not is_closed(at)
+    monkeypatch.setattr(ContextProxy, "headers", property(lambda self: {"Sec-Websocket-Key": "foreign"}))
+    cookies = {grown.settings.cookie_name: token(grown, sign_in_of("ada"))}
+    monkeypatch.setattr(ContextProxy, "cookies", property(lambda self: cookies))
+    assert not is_closed(at.run())  # its own browser, connected again
+
+
+def visit_as_on(monkeypatch: pytest.MonkeyPatch, person: str, connection: str) -> AppTest:
+    monkeypatch.setattr(ContextProxy, "headers", property(lambda self: {"Sec-Websocket-Key": connection}))
+    at = AppTest.from_file(HOME, default_timeout=limit(60))
+    at.session_state["username"], at.session_state["connection"] = sign_in_of(person), connection
+    return at.run()
+
+
+def test_an_open_tab_ends_with_its_sign_in(grown: Workspace) -> None:
+    at = visit_as("ada")
+    at.session_state["sign-in ends"] = time.time() - 1
+    assert is_closed(at.run())
+
+
+def test_a_sign_in_without_a_click_for_long_ends(grown: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = visit_as("ada")
+    with grown.database.write() as session:
+        session.execute(
+            update(User).where(User.name == "ada").values(last_seen_at=datetime.now(UTC) - timedelta(hours=13))
+        )
+    assert is_closed(at.run())
+    at = visit_with(monkeypatch, grown, token(grown, sign_in_of("ada")))
+    assert is_closed(at)
+
+
+@pytest.mark.parametrize("what", ["removed", "demoted", "password", "signed out"])
+def test_a_dialog_that_is_still_open_does_nothing_for_who_left(
+    grown: Workspace, monkeypatch: pytest.MonkeyPatch, now: datetime, what: str
+) -> None:
+    monkeypatch.setattr("core.services.auth.BCRYPT_ROUNDS", 4)
+    auth.create_user(grown, "eve", "Evening-star-5", "admin", by="test", now=now)
+    eve = auth.get_user(grown, "eve")
+    assert eve is not None
+    actor = Actor(eve.name, eve.uid, eve.epoch)
+    auth.set_password(grown, "vera", "Fine-while-here-1", by=actor, now=now)
+    {
+        "removed": lambda: auth.remove_user(grown, "eve", by="test", now=now),
+        "demoted": lambda: auth.set_role(grown, "eve", "viewer", by="test", now=now),
+        "password": lambda: auth.set_password(grown, "eve", "Changed-by-another", by="test", now=now),
+        "signed out": lambda: auth.sign_out_everywhere(grown, "eve"),
+    }[what]()
+    before = auth.get_user(grown, "ada")
+    with pytest.raises(NotAllowed):
+        auth.set_password(grown, "ada", "Stolen-password-9", by=actor, now=now)
+    assert auth.get_user(grown, "ada") == before
+    project = projects.list_projects(grown)[0]
+    for act in (
+        lambda: projects.set_paused(grown, project, True, by=actor, now=now),
+        lambda: training.rollback(grown, project, reason="x", by=actor, now=now),
+        lambda: jobs.request_cycle(grown, project.id, cause="button", force=True, by=actor, now=now),
+    ):
+        with pytest.raises(NotAllowed):
+            act()
+
+
+def test_a_download_is_refused_to_who_left(grown: Workspace, now: datetime) -> None:
+    otto = auth.get_user(grown, "otto")
+    assert otto is not None
+    ui._running.actor = Actor(otto.name, otto.uid, otto.epoch)
+    make = ui.for_who_may(lambda: b"rows")
+    assert make() == b"rows"
+    auth.remove_user(grown, "otto", by="test", now=now)
+    with pytest.raises(NotAllowed):
+        make()
+
+
+def test_every_service_that_changes_something_asks_who_acts(grown: Workspace, now: datetime) -> None:
+    """A function that takes `by` and `now`, and a workspace, refuses an actor who is gone before it does anything."""
+    gone = Actor("gone", "no-such-id", 1)
+    left_out = {"store_rows", "seal_log"}  # called by those that ask
+    asked = []
+    for name in (
+        "auth", "desk", "guarding", "ingest", "jobs", "label_changes", "label_intake", "live", "projects", "streams", "tokens", "training",
+    ):  # fmt: skip
+        module = importlib.import_module(f"core.services.{name}")
+        for function in vars(module).values():
+            if not inspect.isfunction(function) or function.__module__ != module.__name__:
+                continue
+            parameters = inspect.signature(function).parameters
+            if (
+                not {"ws", "by", "now"} <= parameters.keys()
+                or function.__name__[0] == "_"
+                or function.__name__ in left_out
+            ):
+                continue
+            given = {n: None for n, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD} | {
+                "ws": grown,
+                "by": gone,
+                "now": now,
+            }
+            if function.__name__ == "ingest_file":
+                continue  # reads the file, then calls `ingest_frame`
+            if function.__name__ == "create_sample_project":
+                given |= {"name": "x"}
+            with pytest.raises(NotAllowed):
+                function(**given)
+            asked.append(function.__name__)
+    assert len(asked) > 25

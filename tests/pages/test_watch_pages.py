@@ -17,7 +17,7 @@ from core.services import ingest, jobs, label_intake, live, monitoring, projects
 from core.settings import get_settings
 from core.storage.tables import PerformanceRun
 from core.storage.workspace import Workspace
-from tests.pages.grown import BEGAN, click, closed, open_page, rows, settle, text_of
+from tests.pages.grown import BEGAN, click, closed, open_page, rows, settle, sign_in_of, text_of
 from tests.pages.test_sign_in import HOME, visit_as
 
 HOSTILE = "<script>alert(1)</script> **x** [a](http://evil.example) `q`"
@@ -402,7 +402,7 @@ def test_a_run_that_failed_says_why(sample: Workspace) -> None:
 
 def test_live_closes_for_a_session_that_has_ended(sample: Workspace) -> None:
     at = open_page("live", "vera")
-    at.session_state["username"] = "vera@0"
+    at.session_state["username"] = sign_in_of("vera", epoch=0)
     at.run()
     assert [i.label for i in at.text_input] == ["Username", "Password"]
 

@@ -115,12 +115,12 @@ def test_a_visit_begins_after_a_pause(ws: Workspace, now: datetime) -> None:
 
 
 def test_credentials_hold_hashes_and_changing_them_changes_nothing(ws: Workspace, now: datetime) -> None:
-    auth.create_user(ws, "ada", GOOD, "viewer", by="test", now=now)
+    ada = auth.create_user(ws, "ada", GOOD, "viewer", by="test", now=now)
     given = auth.authenticator_credentials(ws)
-    assert given["usernames"]["ada"]["password"].startswith("$2b$")
+    assert given["usernames"][f"{ada.uid}@1"]["password"].startswith("$2b$")
     assert GOOD not in str(given)
     given["usernames"].clear()
-    assert "ada" in auth.authenticator_credentials(ws)["usernames"]
+    assert f"{ada.uid}@1" in auth.authenticator_credentials(ws)["usernames"]
 
 
 # --- the throttle -----------------------------------------------------------------------------------------------

@@ -1,0 +1,52 @@
+"""Who acts, and whether they may: asked at the moment of the act, whenever the page was drawn.
+
+A page hands services an `Actor` in the place of a name. Dialogs, fragments, callbacks and downloads can be as old as the page around
+them; so each service that changes something calls `require` first, which reads the person anew. Names that are no
+`Actor` are those of other edges, which know their callers otherwise: the command line (whoever may run it owns the
+folder), the API (its token has been checked), the loop itself.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+
+from core.errors import NotAllowed
+from core.storage.tables import User
+from core.storage.workspace import Workspace
+
+ROLES = ("viewer", "operator", "admin")
+
+
+class Actor(str):
+    """A person of the app: the name, as the audit trail shows it, and the sign-in that it stands for."""
+
+    __slots__ = ("epoch", "uid")
+    uid: str
+    epoch: int
+
+    def __new__(cls, name: str, uid: str, epoch: int) -> Actor:
+        """An actor of that sign-in."""
+        made = super().__new__(cls, name)
+        made.uid, made.epoch = uid, epoch
+        return made
+
+
+def includes(role: str, wanted: str) -> bool:
+    """Whether a role may do what another may."""
+    return ROLES.index(role) >= ROLES.index(wanted)
+
+
+def require(ws: Workspace, by: str | None, role: str) -> None:
+    """Refuse a person who is gone, signed out, or has not (any more) the role.
+
+    Raises:
+        NotAllowed: and why.
+    """
+    if not isinstance(by, Actor):
+        return
+    with ws.database.read() as session:
+        found = session.execute(select(User.epoch, User.role).where(User.uid == by.uid)).one_or_none()
+    if found is None or found.epoch != by.epoch:
+        raise NotAllowed("This sign-in has ended, so nothing was done. Sign in again.")
+    if not includes(found.role, role):
+        raise NotAllowed(f"Your role is {found.role}; this needs {role}. Nothing was done.")
