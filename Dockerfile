@@ -34,4 +34,4 @@ EXPOSE 8501 8000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8501/_stcore/health', timeout=4)"]
 STOPSIGNAL SIGTERM
-CMD ["streamlit", "run", "server.py"]
+CMD ["python", "server.py"]

@@ -1,7 +1,40 @@
-"""The app as `make run` and the container serve it: Home.py behind compression, which Streamlit alone leaves out."""
+"""The app as `make run` and the container serve it: Home.py behind a gate for the framework's own routes, and compression.
 
+    python server.py --server.port 8501
+
+starts it; `streamlit run server.py` does so too, but then the answers name the server.
+"""
+
+import sys
+from typing import Any
+
+import uvicorn
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from streamlit import App
 
-app = App("Home.py", middleware=[Middleware(GZipMiddleware, minimum_size=1000, compresslevel=4)])
+from core.http.front import Front
+from core.ui import workspace
+
+app = App(
+    "Home.py",
+    middleware=[Middleware(Front, workspace=workspace), Middleware(GZipMiddleware, minimum_size=1000, compresslevel=4)],
+)
+
+
+def main() -> None:
+    """Start it, with what Streamlit has no setting for: no word of what serves, and no address but the peer's."""
+    from streamlit.web import cli
+
+    configure = uvicorn.Config.__init__
+
+    def configured(self: uvicorn.Config, *args: Any, **options: Any) -> None:
+        configure(self, *args, **{**options, "server_header": False, "proxy_headers": False})
+
+    uvicorn.Config.__init__ = configured  # type: ignore[method-assign]
+    sys.argv = ["streamlit", "run", __file__, *sys.argv[1:]]
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

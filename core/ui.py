@@ -9,14 +9,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -29,9 +27,9 @@ from core.plots.theme import thin
 from core.records import Clause, Policy, ProjectInfo, to_document
 from core.services import auth, jobs, monitoring, projects
 from core.services.actors import Actor, includes, require
+from core.services.addresses import client_of
 from core.services.auth import UserInfo
-from core.settings import MIN_COOKIE_KEY, ROOT, get_settings
-from core.storage.batches import write_durably
+from core.settings import ROOT, get_settings
 from core.storage.workspace import Workspace, open_workspace
 from core.words import (
     count,
@@ -175,15 +173,8 @@ def champions() -> Champions:
 
 @st.cache_resource(show_spinner=False)
 def _cookie_key(home: str) -> str:
-    """Key of the sign-in cookie: the setting, else one generated into the state folder."""
-    settings = get_settings()
-    if settings.cookie_key is not None:
-        return settings.cookie_key.get_secret_value()
-    place = Path(home) / "cookie.key"
-    if not place.exists():
-        write_durably(place, secrets.token_hex(MIN_COOKIE_KEY).encode())
-        place.chmod(0o600)
-    return place.read_text()
+    """Key of the sign-in cookie, read once a process."""
+    return auth.cookie_key(workspace())
 
 
 # --- sign-in -----------------------------------------------------------------------------------------------------
@@ -203,21 +194,11 @@ def _authenticator(ws: Workspace) -> Any:
     )
 
 
-def _from_cookie(ws: Workspace) -> tuple[str, float] | None:
-    """Who the browser's cookie says it is, and until when; verified, not expired."""
-    import jwt
-
+def _from_cookie(ws: Workspace) -> tuple[UserInfo, float] | None:
+    """Whom the browser's cookie signs in, and until when."""
     if st.session_state.get("logout"):
         return None
-    raw = st.context.cookies.get(ws.settings.cookie_name)
-    if not raw:
-        return None
-    try:
-        token = jwt.decode(raw, _cookie_key(str(ws.settings.home_path)), algorithms=["HS256"])
-    except jwt.InvalidTokenError:
-        return None
-    name, ends = token.get("username"), token.get("exp_date", 0)
-    return (name, ends) if isinstance(name, str) and ends > time.time() else None
+    return auth.of_cookie(ws, st.context.cookies.get(ws.settings.cookie_name), _cookie_key(str(ws.settings.home_path)))
 
 
 def _connection() -> str | None:
@@ -236,20 +217,14 @@ def _held(ws: Workspace) -> UserInfo | None:
     return auth.signed_in(ws, state.get("username"))
 
 
-def _is_idle(ws: Workspace, user: UserInfo) -> bool:
-    idle = ws.settings.idle_minutes * 60
-    return user.last_seen_at is not None and (datetime.now(UTC) - user.last_seen_at).total_seconds() > idle
-
-
 def _signed_in(ws: Workspace) -> UserInfo | None:
     state = st.session_state
     user = _held(ws)
     if user is None:
         found = _from_cookie(ws)
-        user = auth.signed_in(ws, found[0]) if found is not None else None
-        if found is not None and user is not None:
-            state["sign-in ends"] = found[1]
-    if user is None or _is_idle(ws, user):
+        if found is not None:
+            user, state["sign-in ends"] = found
+    if user is None or auth.is_idle(ws, user, datetime.now(UTC)):
         state["username"] = state["authentication_status"] = None
         return None
     auth.note_visit(ws, user.name, datetime.now(UTC))
@@ -265,7 +240,8 @@ def _submit(ws: Workspace) -> None:
     """The form's callback: signs in before the page is drawn, so that the cookie's component stays on it."""
     state = st.session_state
     try:
-        client = st.context.ip_address or "local"
+        headers = st.context.headers.get_all("X-Forwarded-For")
+        client = client_of(st.context.ip_address or "127.0.0.1", headers, ws.settings.trusted_proxies) or "local"
         user = auth.verify_password(ws, state["sign-in name"], state["sign-in password"], client, datetime.now(UTC))
     except ContinualError as error:
         state["sign-in error"] = str(error)
@@ -371,8 +347,10 @@ def navigation(home: Any, user: UserInfo | None) -> Any:
 
 
 def _configure(title: str) -> None:
+    # Before sign-in no file of the program is served but the framework's own: the icon is one of a font, then.
+    icon = ICON if st.context.cookies else "📈"
     st.set_page_config(
-        page_title=f"{title} · Continual ML" if title != "Continual ML" else title, page_icon=ICON, layout="wide"
+        page_title=f"{title} · Continual ML" if title != "Continual ML" else title, page_icon=icon, layout="wide"
     )
     st.html(ROOT / "core" / "style.css")
 

@@ -12,7 +12,7 @@ import streamlit as st
 
 from core import ui, words
 from core.data.cells import listed
-from core.data.files import write_csv
+from core.data.files import TableRead, write_csv
 from core.data.problems import text_of
 from core.errors import ContinualError
 from core.records import BatchInfo, FeatureKind, FeatureSchema, LabelPlan, ProjectInfo
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-    from core.data.files import TableRead
     from core.services.label_changes import LabelChange
 
 PAGE_ROWS = 25
@@ -406,6 +405,7 @@ def take_first_file(ctx: ui.Context, file: UploadedFile, read: TableRead, projec
     schema = choose_schema(file, frame)
     if schema is None:
         return
+    read = TableRead(frame, (*read.problems, *st.session_state["inferred"][2]))
     name = (
         project.name
         if project

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -21,9 +20,11 @@ from core.http.access import ANONYMOUS, Api, Caller, api_of
 from core.http.answers import answer_json
 from core.http.open_inference import InferRequest
 from core.http.predicting import count
+from core.services.addresses import FORWARDED, client_of, lies_in, parsed
 from core.services.answering import Answered, many
 from core.services.predictions_log import Kept
 from core.services.serving import Served
+from core.settings import Settings
 
 _LENGTH = "inference-header-content-length"
 _OPEN = "Where CONTINUAL_OPEN_INVOCATIONS=true, this machine and CONTINUAL_OPEN_FROM may ask without one, in application/json."
@@ -87,7 +88,7 @@ async def _mlflow_caller(api: Api, request: Request) -> Caller:
         return await api.caller(request, "predict")
     if not api.settings.open_invocations:
         raise NotAuthenticated(f"This needs a token: send `Authorization: Bearer <token>`. {_OPEN}")
-    if not _is_near(request, api.settings.open_from):
+    if not _is_near(request, api.settings):
         raise NotAuthenticated(f"Callers from here need a token: send `Authorization: Bearer <token>`. {_OPEN}")
     # A page of somebody else's can make a browser send anything but this type.
     if request.method == "POST" and not _is_plain_json(request):
@@ -99,14 +100,14 @@ def _is_plain_json(request: Request) -> bool:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
 
 
-def _is_near(request: Request, networks: tuple[str, ...]) -> bool:
-    try:
-        address = ipaddress.ip_address(request.client.host if request.client else "")
-    except ValueError:
+def _is_near(request: Request, settings: Settings) -> bool:
+    """Whether the caller is on this machine or in one of the networks; one behind a proxy that is not trusted is neither."""
+    peer = parsed(request.client.host if request.client else None)
+    if any(request.headers.get(name) for name in FORWARDED) and not lies_in(peer, settings.trusted_proxies):
         return False
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return address.is_loopback or any(address in ipaddress.ip_network(n, strict=False) for n in networks)
+    client = client_of(str(peer), request.headers.getlist("x-forwarded-for"), settings.trusted_proxies)
+    address = parsed(client)
+    return address is not None and (address.is_loopback or lies_in(address, settings.open_from))
 
 
 # --- Open Inference Protocol ------------------------------------------------------------------------------------

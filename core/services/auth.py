@@ -5,10 +5,13 @@ Passwords are kept as bcrypt hashes and never logged or shown again. Cookies are
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
+import os
 import re
 import secrets
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -20,6 +23,7 @@ from sqlalchemy.orm import Session
 
 from core.errors import BadInput, Conflict, NotAuthenticated, NotFound
 from core.services.actors import require
+from core.services.addresses import who
 from core.services.tokens import MOST_A_MINUTE as MOST_A_MINUTE
 from core.services.tokens import SCOPES as SCOPES
 from core.services.tokens import Scope as Scope
@@ -28,6 +32,7 @@ from core.services.tokens import Tokens as Tokens
 from core.services.tokens import create_token as create_token
 from core.services.tokens import list_tokens as list_tokens
 from core.services.tokens import revoke_token as revoke_token
+from core.settings import MIN_COOKIE_KEY
 from core.storage import audit as audit_log
 from core.storage.tables import AuditEntry, SignInFailure, User
 from core.storage.workspace import Workspace
@@ -41,9 +46,10 @@ MAX_PASSWORD = 72  # bytes: bcrypt reads no more
 BCRYPT_ROUNDS = 12
 NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")  # lower case: the sign-in form's library folds names
 
-FREE_FAILURES = {"user": 5, "client": 20}  # a client may be a whole office behind one address
+FREE_FAILURES = {"pair": 5, "client": 20, "user": 100}  # a client may be a whole office behind one address
 FIRST_LOCK = timedelta(minutes=1)
-LONGEST_LOCK = timedelta(minutes=15)
+LONGEST_LOCK = {"pair": timedelta(minutes=15), "client": timedelta(minutes=15), "user": FIRST_LOCK}
+KNOWN_FOR = timedelta(days=90)  # that an address counts as one from which somebody has signed in
 FORGET_AFTER = timedelta(hours=1)
 
 SEEN_EVERY = timedelta(minutes=1)
@@ -257,6 +263,42 @@ def signed_in(ws: Workspace, marked: str | None) -> UserInfo | None:
         return None if row is None or str(row.epoch) != epoch else _user(row)
 
 
+def of_cookie(ws: Workspace, raw: str | None, key: str) -> tuple[UserInfo, float] | None:
+    """Whom a browser's cookie signs in, and until when (Unix seconds); None where it is forged, expired or ended."""
+    import jwt
+
+    try:
+        token = jwt.decode(raw or "", key, algorithms=["HS256"])
+    except jwt.InvalidTokenError:
+        return None
+    marked, ends = token.get("username"), token.get("exp_date", 0)
+    if not isinstance(marked, str) or not isinstance(ends, (int, float)) or ends <= time.time():
+        return None
+    user = signed_in(ws, marked)
+    return None if user is None else (user, float(ends))
+
+
+def is_idle(ws: Workspace, user: UserInfo, now: datetime) -> bool:
+    """Whether the person has not clicked for so long that the sign-in has ended."""
+    return user.last_seen_at is not None and now - user.last_seen_at > timedelta(minutes=ws.settings.idle_minutes)
+
+
+def cookie_key(ws: Workspace) -> str:
+    """Key of the sign-in cookie: the setting, else one generated into the state folder, for its owner alone to read."""
+    given = ws.settings.cookie_key
+    if given is not None:
+        return given.get_secret_value()
+    place = ws.settings.home_path / "cookie.key"
+    with (
+        contextlib.suppress(FileExistsError),
+        open(os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file,
+    ):
+        file.write(secrets.token_hex(MIN_COOKIE_KEY))
+        file.flush()
+        os.fsync(file.fileno())
+    return place.read_text()
+
+
 def note_visit(ws: Workspace, name: str, now: datetime) -> None:
     """Remember that the person is here; written at most once a minute."""
     with ws.database.read() as session:
@@ -298,38 +340,52 @@ def authenticator_credentials(ws: Workspace) -> dict[str, Any]:
 def verify_password(ws: Workspace, name: str, password: str, client: str, now: datetime) -> UserInfo:
     """The person whose password this is.
 
-    Every attempt is counted before it is judged, so many at once do not slip through. After 5 failures on a name, or 20
-    from a client, both known or not, it is locked for a minute, then twice as long each time, up to 15 minutes.
+    Every attempt is counted before it is judged, so many at once do not slip through. After 5 failures on a name from
+    one address, or 20 from an address, known or not, it is locked for a minute, then twice as long each time, up to 15
+    minutes. After 100 failures on a name from everywhere it is locked for a minute, but not for addresses from which its
+    owner has signed in before: nobody can lock others out from elsewhere.
+
+    Args:
+        client: the caller's address.
 
     Raises:
         NotAuthenticated: wrong name or password (which of them is not told), or locked, and for how long.
     """
-    keys = {"user": _key("user", _fold(name)), "client": _key("client", client)}
+    folded, place = _fold(name), who(client)
+    pair = f"{place} {folded}"
+    keys = {"user": _key("user", folded), "pair": _key("pair", pair), "client": _key("client", place)}
     with ws.database.write() as session:
         session.execute(_forgotten(now))
+        known = session.get(SignInFailure, _key("known", pair))
+        if known is not None and now - known.first_at < KNOWN_FOR:
+            del keys["user"]
         locked = [row.locked_until for key in keys.values() if (row := session.get(SignInFailure, key)) is not None]
         until = max((at for at in locked if at is not None and at > now), default=None)
         if until is None:
             for kind, key in keys.items():
-                _count_attempt(session, key, FREE_FAILURES[kind], now)
+                _count_attempt(session, key, FREE_FAILURES[kind], now, longest=LONGEST_LOCK[kind])
         found = _find(session, name)
         stored = found.password_hash if found is not None else None
     if until is not None:
         wait = int((until - now).total_seconds()) + 1
+        logger.warning("sign-in of {name!r} from {client} refused: locked", name=folded[:64], client=place)
         raise NotAuthenticated(f"Too many failed sign-ins. Try again in {wait} s.")
     nobody = _nobodys_hash()
     if not _matches(password, stored or nobody) or stored is None:
-        logger.warning("failed sign-in")
+        logger.warning("failed sign-in of {name!r} from {client}", name=folded[:64], client=place)
         raise NotAuthenticated("The user name or the password is wrong.")
     with ws.database.write() as session:
-        if (row := session.get(SignInFailure, keys["user"])) is not None:
-            session.delete(row)
+        for kind in ("user", "pair"):
+            if (row := session.get(SignInFailure, _key(kind, folded if kind == "user" else pair))) is not None:
+                session.delete(row)
         # One good account does not wash a client clean: only this attempt is taken back.
         if (row := session.get(SignInFailure, keys["client"])) is not None:
             row.count, row.locked_until = max(row.count - 1, 0), None
+        session.merge(SignInFailure(key=_key("known", pair), count=0, first_at=now, locked_until=now + KNOWN_FOR))
         user = _find(session, name)
         if user is None:
             raise NotAuthenticated("The user name or the password is wrong.")
+        logger.info("{name} signed in from {client}", name=user.name, client=place)
         return _user(user)
 
 
@@ -344,14 +400,14 @@ def _forgotten(now: datetime) -> Any:
     return delete(SignInFailure).where(SignInFailure.first_at < old, unlocked)
 
 
-def _count_attempt(session: Session, key: str, free: int, now: datetime) -> None:
+def _count_attempt(session: Session, key: str, free: int, now: datetime, *, longest: timedelta) -> None:
     row = session.get(SignInFailure, key)
     if row is None:
         row = SignInFailure(key=key, count=0, first_at=now)
         session.add(row)
     row.count += 1
     if row.count >= free:
-        row.locked_until = now + min(FIRST_LOCK * 2 ** min(row.count - free, 10), LONGEST_LOCK)
+        row.locked_until = now + min(FIRST_LOCK * 2 ** min(row.count - free, 10), longest)
 
 
 # --- the trail --------------------------------------------------------------------------------------------------

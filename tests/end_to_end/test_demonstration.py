@@ -41,7 +41,7 @@ def address(ws: Workspace, free_port: Callable[[], int], monkeypatch: pytest.Mon
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("CHECK_INTERVAL_SECONDS", "2")
     port = free_port()
-    app = ["-m", "streamlit", "run", str(ROOT / "server.py"), "--server.port", str(port), "--server.headless", "true"]
+    app = [str(ROOT / "server.py"), "--server.port", str(port), "--server.headless", "true"]
     started = [
         subprocess.Popen([sys.executable, *command], cwd=ROOT, env=os.environ.copy(), stdin=subprocess.DEVNULL)
         for command in (app, [str(ROOT / "scheduler.py")])

@@ -127,21 +127,40 @@ def test_credentials_hold_hashes_and_changing_them_changes_nothing(ws: Workspace
 
 
 @pytest.mark.parametrize("name", ["ada", "nobody"])
-def test_five_failures_lock_the_name_for_ever_longer(ws: Workspace, now: datetime, name: str) -> None:
+def test_five_failures_lock_the_name_for_an_address_for_ever_longer(ws: Workspace, now: datetime, name: str) -> None:
     auth.create_user(ws, "ada", GOOD, "viewer", by="test", now=now)
-    for i in range(5):
+    for _ in range(5):
         with pytest.raises(NotAuthenticated, match="wrong"):
-            _sign_in(ws, name, "wrong-password", now, client=f"c{i}")
+            _sign_in(ws, name, "wrong-password", now, client="203.0.113.7")
     waits = []
     at = now
-    for i in range(6):
+    for _ in range(6):
         with pytest.raises(NotAuthenticated, match="Too many") as locked:
-            _sign_in(ws, name, GOOD, at, client=f"d{i}")
+            _sign_in(ws, name, GOOD, at, client="203.0.113.7")
         waits.append(int(str(locked.value).split(" in ")[1].split()[0]) - 1)
         at += timedelta(seconds=waits[-1] + 1)
         with pytest.raises(NotAuthenticated, match="wrong"):
-            _sign_in(ws, name, "wrong-password", at, client=f"e{i}")
+            _sign_in(ws, name, "wrong-password", at, client="203.0.113.7")
     assert waits == [60, 120, 240, 480, 900, 900]
+
+
+def test_nobody_locks_a_person_out_from_elsewhere(ws: Workspace, now: datetime) -> None:
+    auth.create_user(ws, "ada", GOOD, "viewer", by="test", now=now)
+    assert _sign_in(ws, "ada", GOOD, now, client="198.51.100.1").name == "ada"
+    for i in range(100):
+        with pytest.raises(NotAuthenticated, match="wrong"):
+            _sign_in(ws, "ada", "wrong-password", now, client=f"203.0.{i}.1")
+    with pytest.raises(NotAuthenticated, match="Try again in 61 s"):
+        _sign_in(ws, "ada", GOOD, now, client="192.0.2.9")  # an address that nobody knows
+    assert _sign_in(ws, "ada", GOOD, now, client="198.51.100.1").name == "ada"
+
+
+def test_a_whole_ipv6_network_counts_as_one_address(ws: Workspace, now: datetime) -> None:
+    for i in range(5):
+        with pytest.raises(NotAuthenticated, match="wrong"):
+            _sign_in(ws, "ada", "wrong-password", now, client=f"2001:db8:1:2::{i + 1}")
+    with pytest.raises(NotAuthenticated, match="Too many"):
+        _sign_in(ws, "ada", "wrong-password", now, client="2001:db8:1:2:ffff::1")
 
 
 def test_a_lock_ends_and_success_clears_it(ws: Workspace, now: datetime) -> None:
@@ -176,7 +195,7 @@ def test_many_guesses_at_once_do_not_slip_through(ws: Workspace, now: datetime) 
 
     def guess(i: int) -> str:
         try:
-            _sign_in(ws, "ada", f"wrong-password-{i}", now, client=f"c{i}")
+            _sign_in(ws, "ada", f"wrong-password-{i}", now, client="c")
         except NotAuthenticated as error:
             return str(error)
         return "in"
