@@ -17,6 +17,7 @@ import lzma
 import os
 import pickletools
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 MEMORY_BYTES = 3 * 1024**3
 CPU_S = 60
 TIMEOUT_S = 120.0
+MAX_ANSWER_BYTES = 4 * 1024**2
+MAX_ANSWER = 2_000  # characters of a reason
 MAX_MEMBERS = 100_000  # of the zip; a forest of 1,000 trees has some 5,000
 MAX_UNPACKED = 20  # times the size limit
 MAX_RATIO = 200  # unpacked over packed, looked at from 50 MB on
@@ -199,12 +202,24 @@ def _ask(what: str, data: bytes, request: dict[str, Any], X: pd.DataFrame | None
             X.to_parquet(place / "rows.parquet", index=False)
         code = _run(what, place)
         try:
-            answer: dict[str, Any] = json.loads((place / "answer.json").read_text())
-        except (OSError, json.JSONDecodeError):
+            answer = json.loads(_read_plain(place / "answer.json"))
+        except (OSError, ValueError, RecursionError):
             raise BadInput(_why_ended(code)) from None
+    if not isinstance(answer, dict):
+        raise BadInput(_why_ended(code))
     if "error" in answer:
-        raise BadInput(answer["error"])
+        raise BadInput(str(answer["error"])[:MAX_ANSWER])
     return answer
+
+
+def _read_plain(path: Path) -> bytes:
+    """What the child wrote; OSError when it is no plain file of bearable size (a link, a pipe that never ends)."""
+    number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(number, "rb") as opened:
+        found = os.fstat(number)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_ANSWER_BYTES:
+            raise OSError(f"{path.name} is no plain file of at most {MAX_ANSWER_BYTES} bytes")
+        return opened.read(MAX_ANSWER_BYTES)
 
 
 def _run(what: str, folder: Path) -> int:
@@ -271,8 +286,8 @@ def _limit() -> None:
 def _leave_privileges(folder: Path) -> None:
     """As root on Linux: no network, another user who owns this one folder. Else nothing of it is possible.
 
-    What the trial needs was loaded by `_rehearse`: the other user need not be able to read the program. Where the system refuses
-    one of the steps (a container without the capability), the others are still taken.
+    What the trial needs was loaded by `_rehearse`: the other user need not be able to read the program. A container may
+    lack the capability for a network of its own, then that one stays; where another step is refused, the trial ends.
     """
     if not sys.platform.startswith("linux") or os.getuid() != 0:
         return

@@ -248,6 +248,19 @@ def test_the_child_of_root_is_nobody_without_a_network(tmp_path: Path) -> None:
         assert not (found["back"] or found["secret"] or found["network"])
 
 
+def test_only_a_plain_small_file_is_read_as_the_childs_answer(tmp_path: Path) -> None:
+    plain, link, pipe, large = (tmp_path / name for name in ("plain", "link", "pipe", "large"))
+    plain.write_bytes(b"{}")
+    link.symlink_to(plain)
+    os.mkfifo(pipe)
+    with large.open("wb") as opened:
+        opened.truncate(sandbox.MAX_ANSWER_BYTES + 1)
+    assert sandbox._read_plain(plain) == b"{}"
+    for odd in (link, pipe, large):
+        with pytest.raises(OSError):
+            sandbox._read_plain(odd)
+
+
 # --- importing --------------------------------------------------------------------------------------------------
 
 
