@@ -725,14 +725,7 @@ def _models_import(args: argparse.Namespace) -> int:
     from core.services import training
 
     ws = _open()
-    found = training.inspect_import(args.file)
-    approved = _names(args.approve)
-    missing = [t for t in found.untrusted if t not in approved]
-    if missing:
-        raise BadInput(
-            f"{args.file.name} holds types outside scikit-learn that nobody approved: {', '.join(missing)}. Look at them, then add --approve {','.join(found.untrusted)}"
-        )
-    version = training.import_challenger(ws, _project(ws, args), args.file, approved, by=BY, now=_now())
+    version = training.import_challenger(ws, _project(ws, args), args.file, by=BY, now=_now())
     return _say(
         args,
         {"version": version.version, "aliases": version.aliases},
@@ -1160,7 +1153,6 @@ def _add_models(commands: Any) -> None:
     )
     bring.add_argument("file", type=Path, metavar="FILE")
     _add_project(bring)
-    bring.add_argument("--approve", metavar="TYPE,...", help="types outside scikit-learn that you looked at")
     promote = _command(
         commands, "promote", _promote, "Let a version serve.", "promote 2 --project insects --reason 'reviewed'"
     )

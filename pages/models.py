@@ -722,17 +722,18 @@ def show_clauses(ctx: ui.Context, project: ProjectInfo, found: Comparison) -> No
 
 
 def show_import(ctx: ui.Context, project: ProjectInfo) -> None:
-    """A skops file becomes a challenger once an admin has seen and approved its types."""
+    """A skops file becomes a challenger once everything in it was found to be on the list."""
     with st.expander(
         "Import a model of your own", icon=":material/upload_file:", key="import", on_change="rerun"
     ) as opened:
         if not opened.open:
             return
         if not ctx.may("admin"):
-            st.info("An admin imports models: the file's types have to be approved first.", icon=":material/lock:")
+            st.info("An admin imports models.", icon=":material/lock:")
             return
         st.caption(
-            "A fitted scikit-learn pipeline saved with skops. It is opened in a process of its own; pickle, joblib and cloudpickle are refused. It never serves by itself: it becomes the challenger."
+            "A fitted scikit-learn pipeline saved with skops; pickle, joblib and cloudpickle are refused. Only estimators on a list are loaded, "
+            "and tried in a process of their own first. It never serves by itself: it becomes the challenger."
         )
         file = st.file_uploader(
             "Model file (.skops)", key="model-file", max_upload_size=max(math.ceil(ctx.ws.settings.max_upload_mb), 1)
@@ -766,33 +767,23 @@ def inspect(file: Any, path: Path) -> ImportReport | None:
 
 
 def approve(ctx: ui.Context, project: ProjectInfo, path: Path, report: ImportReport) -> None:
-    """A tick for each type outside scikit-learn, then the import."""
+    """What is in the way of the import, or the button for it."""
     from core.services import training
 
     for problem in report.problems:
         st.error(ui.plain(problem), icon=":material/error:")
     if report.problems:
         return
-    if report.untrusted:
-        st.markdown(
-            f"**{ui.counted(len(report.untrusted), 'type')} from outside scikit-learn.** Loading runs their code: approve only what you know."
-        )
-        approved = tuple(name for name in report.untrusted if st.checkbox(ui.plain(name), key=f"type-{name}"))
-    else:
-        st.markdown(f":material/check_circle: All {len(report.types)} types come from scikit-learn and numpy.")
-        approved = ()
-    ready = len(approved) == len(report.untrusted)
+    st.markdown(f":material/check_circle: All {len(report.types)} types are on the list of those that are loaded.")
     if st.button(
         "Import as challenger",
         type="primary",
         icon=":material/upload:",
         key="import-yes",
-        disabled=not ready,
-        help=None if ready else "Every type has to be approved.",
     ):
         try:
             with st.status("Loading and check-scoring in a process of its own") as status:
-                version = training.import_challenger(ctx.ws, project, path, approved, by=ctx.actor, now=ctx.now)
+                version = training.import_challenger(ctx.ws, project, path, by=ctx.actor, now=ctx.now)
                 status.update(label=f"Imported as v{version.version}", state="complete")
         except ContinualError as error:
             ui.error_box(error)

@@ -1,7 +1,8 @@
-"""`make run`: the processes of the Procfile in the foreground, by honcho, until one ends or somebody stops them.
+"""`make run`: the processes of the Procfile in the foreground, by honcho, until somebody stops them.
 
-Added to honcho here: what the first start needs, ports that are looked at first, word when everything is healthy, and
-an end that leaves nobody behind, also when only `make` is signalled or this process is killed.
+Added to honcho here: what the first start needs, ports that are looked at first, word when everything is healthy, a new
+start for a process that ended by itself, and an end that leaves nobody behind, also when only `make` is signalled or this
+process is killed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import ctypes
 import functools
 import json
 import math
+import multiprocessing.sharedctypes
 import os
 import signal
 import socket
@@ -33,6 +35,8 @@ STOP_S = 8.0  # between the request to end and the kill; the whole end takes les
 START_S = 300.0
 POLL_S = 0.25
 PR_SET_PDEATHSIG = 1
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0  # before a process that ended by itself is started again; doubled each time
+MOST_ENDS, WITHIN_S = 5, 60.0  # of one process: then all end with its code
 
 
 def die_with_parent(signal_number: int) -> None:
@@ -42,16 +46,89 @@ def die_with_parent(signal_number: int) -> None:
 
 
 class _Supervised(Process):
-    """A process whose end follows from its runner's, and that has no terminal to read."""
+    """A process whose end follows from its runner's, that has no terminal to read, and is started again when it ends.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    Runs in a process of its own between the runner and the program: it alone starts and signals the program, so that none
+    is started, or missed, when the runner's wish to end falls between two starts.
+    """
+
+    def __init__(self, *args: Any, ending: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        end = functools.partial(die_with_parent, signal.SIGTERM)
-        self._child_ctor = functools.partial(Popen, stdin=subprocess.DEVNULL, preexec_fn=end)
+        self._child_ctor = functools.partial(Popen, stdin=subprocess.DEVNULL)
+        self._ending = ending  # the runner's flag, shared by all processes
 
     def run(self, events: Any = None, ignore_signals: bool = False) -> None:
         die_with_parent(signal.SIGKILL)
-        super().run(events, ignore_signals)
+        if ignore_signals:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self._events = events
+        ends: list[float] = []
+        pause = FIRST_PAUSE_S
+        while True:
+            started = time.monotonic()
+            code = self._once(ignore_signals)
+            now = time.monotonic()
+            ends = [end for end in ends if now - end < WITHIN_S] + [now]
+            if self._ending.value:
+                break
+            if len(ends) >= MOST_ENDS:
+                self._tell(f"ended by itself {len(ends)} times within {WITHIN_S:.0f} s (exit code {code}): giving up.")
+                break
+            if now - started > WITHIN_S:
+                pause = FIRST_PAUSE_S
+            self._tell(f"ended by itself (exit code {code}): starting it again in {pause:g} s.")
+            if self._ends_within(pause):
+                break
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+        self._send_message({"returncode": code}, type="stop")
+
+    def _ends_within(self, seconds: float) -> bool:
+        """Whether the runner asked for the end by then."""
+        until = time.monotonic() + seconds
+        while not self._ending.value:
+            left = until - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(left, POLL_S))
+        return True
+
+    def _tell(self, text: str) -> None:
+        self._send_message(f"{self.name} {text}\n".encode())
+
+    def _once(self, ignored: bool) -> int:
+        """Start the program, pass its lines on, wait for its end; its exit code."""
+        defaults = (signal.SIGINT, signal.SIGTERM) if ignored else ()
+        self._child = self._child_ctor(
+            self.cmd,
+            env=self.env,
+            cwd=self.cwd,
+            preexec_fn=functools.partial(_begin, defaults),
+        )
+        self._send_message({"pid": self._child.pid}, type="start")
+        gone = threading.Event()
+        threading.Thread(target=self._end_when_asked, args=(self._child.pid, gone), daemon=True).start()
+        for line in iter(self._child.stdout.readline, b""):
+            self._send_message(line)
+        self._child.stdout.close()
+        code = int(self._child.wait())
+        gone.set()
+        return code
+
+    def _end_when_asked(self, pid: int, gone: threading.Event) -> None:
+        while not self._ends_within(POLL_S):
+            if gone.is_set():
+                return
+        if not gone.is_set():
+            with suppress(OSError):
+                os.killpg(pid, signal.SIGTERM)
+
+
+def _begin(defaults: tuple[signal.Signals, ...]) -> None:
+    """In the new program, before it is loaded: signals that its parent ignores, and its end with its parent's."""
+    for number in defaults:
+        signal.signal(number, signal.SIG_DFL)
+    die_with_parent(signal.SIGTERM)
 
 
 class Runner(honcho.manager.Manager):
@@ -59,7 +136,9 @@ class Runner(honcho.manager.Manager):
 
     def __init__(self) -> None:
         super().__init__()
-        self._process_ctor = _Supervised
+        # a number in shared memory: an Event blocks when one of those that wait for it is killed
+        self._ending = multiprocessing.sharedctypes.RawValue("b", 0)
+        self._process_ctor = functools.partial(_Supervised, ending=self._ending)
         self.asked: str | None = None  # who asked for the end
         self.ended_at: float | None = None
 
@@ -79,7 +158,8 @@ class Runner(honcho.manager.Manager):
                 for name, process in self._processes.items():
                     if process.get("returncode") is not None:
                         _say(f"{name} ended by itself (exit code {process['returncode']}): stopping the others.")
-        super().terminate()
+        self._terminating = True
+        self._ending.value = 1
 
 
 def _say(text: str) -> None:
@@ -198,7 +278,7 @@ def _interrupted(number: int, _frame: Any) -> None:
 
 
 def main() -> int:
-    """Run everything; 0 when somebody asked for the end, else the exit code of what ended by itself (at least 1)."""
+    """Run everything; 0 when somebody asked for the end, else the exit code of what kept ending by itself (at least 1)."""
     make = _Make()
     signal.signal(signal.SIGINT, _interrupted)
     signal.signal(signal.SIGTERM, _interrupted)

@@ -359,17 +359,3 @@ DEFAULT_FAMILIES: dict[Task, tuple[str, ...]] = {
     "multiclass": ("boosting", "dated_boosting", "extra_trees", "logistic", "neighbours"),
     "regression": ("ridge", "linear_boosting", "boosting"),
 }
-
-# What skops has to be told to trust, beside its own list, when it loads a model of ours (a set of names, not a scan:
-# a file that holds anything else is refused).
-TRUSTED_TYPES: tuple[str, ...] = (
-    "core.learning.models.Committee",
-    "core.learning.models.FillEmpty",
-    "core.learning.models.NearClassifier",
-    "core.learning.models.NearRegressor",
-    "core.learning.models.ResidualBoosting",
-    "core.learning.models.RowNumbered",
-    "numpy.dtype",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.tree._tree.Tree",
-)

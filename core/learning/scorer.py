@@ -25,6 +25,7 @@ COMPILED_NODES = 8_000  # trees of at most so many nodes together become Python 
 COMPILED_DEPTH = 60  # deeper ones would be nested too deep for the compiler
 CHUNK_NODES = 1_500  # of trees in one piece of code: compiling needs memory that is not given back at once
 LINKED_NODES = 150_000  # up to here nodes are linked tuples (70 bytes each); beyond, only the arrays
+MOST_FEATURES = 100_000  # a node that asks for a later one is damaged
 MASK_LEAVES = 64  # trees of at most so many leaves are answered by bit masks
 
 Views = Mapping[str, memoryview]
@@ -174,6 +175,7 @@ class Trees(Part):
         self._gap_left = bytes(views[name + "gap_left"])
         # One value a leaf, or one an output; a leaf's place among them stands where other nodes have their right child.
         self._value = _floats(views[name + "value"])
+        _refuse_bad_trees(self)
         self._columns = [self._value[k :: self._outputs] for k in range(self._outputs)] if self._mean else [self._value]
         self._code = _compiled(self)
         linked = not self._code and len(self._feature) <= LINKED_NODES
@@ -296,6 +298,23 @@ class Trees(Part):
         for k, leaves in zip(self._of, self._masks.leaves(x, n), strict=True):
             raw[:, k] += value[leaves]
         return _linked_many(self.link, raw)
+
+
+def _refuse_bad_trees(trees: Trees) -> None:
+    """ValueError for trees that do not lead from every root to a leaf; they would be walked without end."""
+    n, leaves = len(trees._feature), len(trees._value) // (trees._outputs if trees._mean else 1)
+    if not len(trees._left) == len(trees._right) == len(trees._threshold) == len(trees._gap_left) == n:
+        raise ValueError("the nodes' arrays are not of one length")
+    if not all(0 <= root < n for root in trees._roots) or not all(0 <= k < trees._outputs for k in trees._of):
+        raise ValueError("a root, or the output of a tree, is out of range")
+    if len(trees._roots) != len(trees._of) or (trees._mean and not trees._roots):
+        raise ValueError("there are not as many outputs as trees")
+    for i, (feature, left, right) in enumerate(zip(trees._feature, trees._left, trees._right, strict=True)):
+        if feature < 0:
+            if not 0 <= right < leaves:
+                raise ValueError("a leaf has no value")
+        elif feature >= MOST_FEATURES or not (i < left < n and i < right < n):
+            raise ValueError("a node leads out of its tree, or back")
 
 
 def _linked_nodes(trees: Trees) -> list[tuple[Any, ...]]:
@@ -669,9 +688,9 @@ def part_of(document: Mapping[str, Any], views: Views) -> Part:
         raise StorageError(f"A scorer of the kind {named!r} is not known to this version.")
     try:
         return kind(document, views)  # type: ignore[call-arg]
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
         raise StorageError(
-            f"A scorer cannot be read: {type(error).__name__} in a part of kind {document['kind']}."
+            f"A scorer cannot be read: {type(error).__name__} in a part of kind {document['kind']} ({error})."
         ) from error
 
 

@@ -1,7 +1,9 @@
-"""Model files of somebody else's: recognised by their bytes here, opened only in a child process.
+"""Model files of somebody else's: recognised by their bytes here, looked through and tried in a child process first.
 
-The child has no secrets, little memory and little time. `inspect` lists what is inside without loading it; `score`
-loads it with the approved types and lets it predict rows. The parent reads one JSON answer.
+`inspect` says what is inside without loading it; `score` loads it, by the list of `core.storage.modelfile`, and lets it
+predict rows. The parent reads one JSON answer. The child has a small environment without secrets, a folder of its own,
+little memory, time and disk. Started as root on Linux it is another user without privileges and without a network;
+started as anybody else it keeps that user's rights to files and network: the list is the protection, the child the second.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import lzma
 import os
 import pickletools
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -27,7 +30,8 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import BadInput, StorageError, TooLarge, UnsupportedFormat
 from core.settings import ROOT
-from core.storage.artefacts import is_known_type, loads, untrusted_types
+from core.storage.artefacts import loads
+from core.storage.modelfile import checked_types
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,9 +39,13 @@ if TYPE_CHECKING:
 MEMORY_BYTES = 3 * 1024**3
 CPU_S = 60
 TIMEOUT_S = 120.0
+MAX_ANSWER_BYTES = 4 * 1024**2
+MAX_ANSWER = 2_000  # characters of a reason
 MAX_MEMBERS = 100_000  # of the zip; a forest of 1,000 trees has some 5,000
 MAX_UNPACKED = 20  # times the size limit
 MAX_RATIO = 200  # unpacked over packed, looked at from 50 MB on
+NOBODY = 65534
+CLONE_NEWNET, CLONE_NEWIPC, PR_SET_NO_NEW_PRIVS = 0x40000000, 0x08000000, 38  # of Linux
 HOW = "Save the fitted pipeline with skops.io.dump(pipeline, 'model.skops')."
 PICKLES = {
     ".pkl": "pickle",
@@ -55,7 +63,6 @@ class ImportReport:
     """What is inside a model file; nothing of it was loaded."""
 
     types: tuple[str, ...]  # all of them
-    untrusted: tuple[str, ...]  # those that an admin has to approve one by one
     problems: tuple[str, ...]  # why it cannot be imported at all, in words
     root: str  # type of the object itself
 
@@ -66,7 +73,6 @@ class Checked:
 
     metrics: dict[str, float | None]
     n: int  # rows
-    untrusted: tuple[str, ...]  # the approved types that are in the file
 
 
 # --- recognising ------------------------------------------------------------------------------------------------
@@ -170,22 +176,20 @@ def inspect(data: bytes) -> ImportReport:
         BadInput: the child could not read it, or ran out of memory or time.
     """
     answer = _ask("inspect", data, {})
-    found = {key: tuple(answer[key]) for key in ("types", "untrusted", "problems")}
+    found = {key: tuple(answer[key]) for key in ("types", "problems")}
     return ImportReport(**found, root=answer["root"])
 
 
-def check_score(
-    data: bytes, X: pd.DataFrame, y: Sequence[Any], *, task: str, classes: Sequence[Any], approved: Sequence[str]
-) -> Checked:
+def check_score(data: bytes, X: pd.DataFrame, y: Sequence[Any], *, task: str, classes: Sequence[Any]) -> Checked:
     """Load a skops file in a child process and let it predict labelled rows.
 
     Raises:
-        BadInput: it holds types that nobody approved, cannot be loaded, cannot predict these rows, or answers what
+        BadInput: it holds what is not loaded, cannot be loaded, cannot predict these rows, or answers what
             cannot be; the reason says which.
     """
-    request = {"task": task, "classes": list(classes), "approved": list(approved), "y": list(y)}
+    request = {"task": task, "classes": list(classes), "y": list(y)}
     answer = _ask("score", data, request, X)
-    return Checked(metrics=answer["metrics"], n=answer["n"], untrusted=tuple(answer["untrusted"]))
+    return Checked(metrics=answer["metrics"], n=answer["n"])
 
 
 def _ask(what: str, data: bytes, request: dict[str, Any], X: pd.DataFrame | None = None) -> dict[str, Any]:
@@ -198,23 +202,45 @@ def _ask(what: str, data: bytes, request: dict[str, Any], X: pd.DataFrame | None
             X.to_parquet(place / "rows.parquet", index=False)
         code = _run(what, place)
         try:
-            answer: dict[str, Any] = json.loads((place / "answer.json").read_text())
-        except (OSError, json.JSONDecodeError):
+            answer = json.loads(_read_plain(place / "answer.json"))
+        except (OSError, ValueError, RecursionError):
             raise BadInput(_why_ended(code)) from None
+    if not isinstance(answer, dict):
+        raise BadInput(_why_ended(code))
     if "error" in answer:
-        raise BadInput(answer["error"])
+        raise BadInput(str(answer["error"])[:MAX_ANSWER])
     return answer
+
+
+def _read_plain(path: Path) -> bytes:
+    """What the child wrote; OSError when it is no plain file of bearable size (a link, a pipe that never ends)."""
+    number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(number, "rb") as opened:
+        found = os.fstat(number)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_ANSWER_BYTES:
+            raise OSError(f"{path.name} is no plain file of at most {MAX_ANSWER_BYTES} bytes")
+        return opened.read(MAX_ANSWER_BYTES)
 
 
 def _run(what: str, folder: Path) -> int:
     """The child's exit code; BadInput when it had to be stopped."""
-    kept = {name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH") if name in os.environ}
-    threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")}
+    kept = {name: os.environ[name] for name in ("LANG", "LD_LIBRARY_PATH") if name in os.environ}
+    threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "LOKY")}
+    os.chmod(folder, 0o700)
     child = subprocess.Popen(
-        [sys.executable, "-m", "core.services.sandbox", what, str(folder)],
-        env={**kept, **threads, "PYTHONPATH": str(ROOT), "HOME": str(folder), "TMPDIR": str(folder)},
+        [sys.executable, "-P", "-m", "core.services.sandbox", what, str(folder)],
+        env={
+            **kept,
+            **threads,
+            "PATH": "/usr/bin:/bin",
+            "PYTHONPATH": str(ROOT),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "HOME": str(folder),
+            "TMPDIR": str(folder),
+        },
         cwd=folder,
         start_new_session=True,
+        close_fds=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -222,9 +248,11 @@ def _run(what: str, folder: Path) -> int:
     try:
         return child.wait(TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
         raise BadInput(f"The model was stopped after {TIMEOUT_S:g} s in its own process. Make it smaller.") from None
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # whatever it started goes with it
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
 
 
 def _why_ended(code: int) -> str:
@@ -239,16 +267,75 @@ def _why_ended(code: int) -> str:
 def _limit() -> None:
     import resource
 
-    for what, most in (
+    limits = [
         (resource.RLIMIT_AS, MEMORY_BYTES),
         (resource.RLIMIT_CPU, CPU_S),
         (resource.RLIMIT_FSIZE, 64 * 1024**2),
         (resource.RLIMIT_CORE, 0),
-    ):
+        (resource.RLIMIT_NOFILE, 256),
+    ]
+    if os.getuid() == NOBODY:  # of a user who runs nothing else: others may have more processes than this already
+        limits.append((resource.RLIMIT_NPROC, 64))
+    for what, most in limits:
         _, hard = resource.getrlimit(what)
         allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
         with contextlib.suppress(ValueError, OSError):  # macOS knows no limit of address space; time still ends there
             resource.setrlimit(what, (allowed, allowed))
+
+
+def _leave_privileges(folder: Path) -> None:
+    """As root on Linux: no network, another user who owns this one folder. Else nothing of it is possible.
+
+    What the trial needs was loaded by `_rehearse`: the other user need not be able to read the program. A container may
+    lack the capability for a network of its own, then that one stays; where another step is refused, the trial ends.
+    """
+    if not sys.platform.startswith("linux") or os.getuid() != 0:
+        return
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.unshare(CLONE_NEWNET | CLONE_NEWIPC)  # a network of its own, with nothing in it
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, NOBODY, NOBODY)
+    os.setgroups([])
+    os.setresgid(NOBODY, NOBODY, NOBODY)
+    os.setresuid(NOBODY, NOBODY, NOBODY)
+    libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def _rehearse() -> None:
+    """Try two small models of our own, so that all libraries are loaded while their files can still be read."""
+    import encodings.cp437
+    import encodings.idna  # noqa: F401
+    import importlib
+
+    import numpy as np
+    import pandas as pd
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.neighbors import KNeighborsRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from core.storage.artefacts import dumps
+    from core.storage.modelfile import OBJECTS
+
+    for module in sorted({name.rpartition(".")[0] for name in OBJECTS}):
+        importlib.import_module(module)
+    X = pd.DataFrame({"a": np.arange(8.0), "b": np.arange(8.0) % 3, "c": pd.Series(["x", "y"] * 4, dtype="str")})
+    y = np.arange(8) % 2
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        X.to_parquet(place / "rows.parquet", index=False)
+        pd.read_parquet(place / "rows.parquet")
+        X[["a", "b"]].to_parquet(place / "rows.parquet", index=False)
+        for task, last in (
+            ("binary", RandomForestClassifier(2, n_jobs=2)),
+            ("regression", KNeighborsRegressor(2, algorithm="brute")),
+        ):
+            model = make_pipeline(StandardScaler(), last).fit(X[["a", "b"]], y)
+            (place / "model.skops").write_bytes(dumps(model))
+            (place / "request.json").write_text(json.dumps({"task": task, "classes": [0, 1], "y": y.tolist()}))
+            _answer("score", place)
 
 
 def _answer(what: str, folder: Path) -> dict[str, Any]:
@@ -266,34 +353,10 @@ def _answer(what: str, folder: Path) -> dict[str, Any]:
 
 
 def _inspect(data: bytes) -> dict[str, Any]:
+    types = checked_types(data)
     schema = json.loads(zipfile.ZipFile(io.BytesIO(data)).read("schema.json"))
-    types: set[str] = set()
-    _collect(schema, types)
-    found = untrusted_types(data)
-    root = f"{schema.get('__module__')}.{schema.get('__class__')}"
-    untrusted = sorted(name for name in found if not is_known_type(name))
-    problems = [*_not_installed(untrusted), *_no_estimator(root)]
-    return {"types": sorted(types | set(found)), "untrusted": untrusted, "problems": problems, "root": root}
-
-
-def _collect(node: Any, types: set[str]) -> None:
-    waiting = [node]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            if isinstance(value.get("__class__"), str):
-                types.add(f"{value.get('__module__')}.{value['__class__']}")
-            waiting.extend(value.values())
-        elif isinstance(value, list):
-            waiting.extend(value)
-
-
-def _not_installed(names: Sequence[str]) -> list[str]:
-    import importlib.util
-
-    packages = sorted({name.split(".")[0] for name in names})
-    missing = [package for package in packages if importlib.util.find_spec(package) is None]
-    return [f"It needs the package '{package}', which is not installed here." for package in missing]
+    root = f"{schema['__module__']}.{schema['__class__']}"
+    return {"types": sorted(types), "problems": _no_estimator(root), "root": root}
 
 
 def _no_estimator(root: str) -> list[str]:
@@ -313,10 +376,7 @@ def _score(data: bytes, request: dict[str, Any], rows: Path) -> dict[str, Any]:
     held = _inspect(data)
     if held["problems"]:
         raise BadInput(f"The file cannot be imported. {' '.join(held['problems'])}")
-    missing = [name for name in held["untrusted"] if name not in request["approved"]]
-    if missing:
-        raise BadInput(f"The file holds types that nobody approved: {', '.join(missing)}. An admin approves each one.")
-    model = loads(data, approved=held["untrusted"])
+    model = loads(data)
     X, regression = pd.read_parquet(rows), request["task"] == "regression"
     for method in ("predict",) if regression else ("predict", "predict_proba"):
         if not hasattr(model, method):
@@ -341,7 +401,7 @@ def _score(data: bytes, request: dict[str, Any], rows: Path) -> dict[str, Any]:
         chosen[:] = [classes[k] for k in values.argmax(axis=1)]
         report = measure(request["task"], y, chosen, values, classes)
     metrics = {name: score.value for name, score in report.scores.items()}
-    return {"metrics": metrics, "n": report.n, "untrusted": held["untrusted"]}
+    return {"metrics": metrics, "n": report.n}
 
 
 def _classes(model: Any, known: Sequence[Any]) -> tuple[Any, ...]:
@@ -370,6 +430,8 @@ def _refuse_answers(values: Any, n: int, k: int, regression: bool) -> None:
 
 
 if __name__ == "__main__":
-    _limit()
     place = Path(sys.argv[2])
+    _rehearse()
+    _leave_privileges(place)
+    _limit()
     (place / "answer.json").write_text(json.dumps(_answer(sys.argv[1], place)))

@@ -5,7 +5,6 @@ The loop's own race is `core.learning`; both meet in the registry.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -44,19 +43,15 @@ def inspect_import(path: Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> ImportR
     return sandbox.inspect(sandbox.read_skops(path, max_bytes))
 
 
-def import_challenger(
-    ws: Workspace, project: ProjectInfo, path: Path, approved_types: Sequence[str], *, by: str, now: datetime
-) -> ModelVersion:
+def import_challenger(ws: Workspace, project: ProjectInfo, path: Path, *, by: str, now: datetime) -> ModelVersion:
     """Register a user's fitted pipeline as the challenger; it serves only once somebody promotes it.
 
-    It is loaded and asked for the newest labelled rows in a child process first.
-
-    Args:
-        approved_types: those of the report's `untrusted` that an admin has approved, one by one.
+    Everything in it has to be on the list of `core.storage.modelfile`; then it is loaded and asked for the newest labelled
+    rows in a child process, and only then here, by the same list.
 
     Raises:
         UnsupportedFormat, TooLarge: as in `inspect_import`.
-        BadInput: a type that nobody approved, or a model that cannot answer this project's rows as it should.
+        BadInput: a part or type that is not loaded, or a model that cannot answer this project's rows as it should.
         NotEnoughRows: no labelled row to ask it for.
         Busy: a check of the project is under way.
     """
@@ -67,15 +62,13 @@ def import_challenger(
     if not len(y):
         raise NotEnoughRows("The check of an imported model", needed=1, found=0)
     X = X[list(schema.names)].reset_index(drop=True)
-    checked = sandbox.check_score(
-        data, X, y.tolist(), task=schema.task, classes=schema.classes, approved=approved_types
-    )
-    model = loads(data, approved=checked.untrusted)
+    checked = sandbox.check_score(data, X, y.tolist(), task=schema.task, classes=schema.classes)
+    model = loads(data)
 
     def beside(session: Session) -> None:
         # a check that races has given the next version's number away already
         _refuse_while_checked(session, project.id, now, "Import the model")
-        after = {"file": path.name, "approved": list(checked.untrusted), "checked_on": checked.n}
+        after = {"file": path.name, "checked_on": checked.n}
         audit.record(session, who=by, what="model imported", project_id=project.id, after=after, now=now)
 
     version = registry.register_version(
@@ -96,7 +89,6 @@ def import_challenger(
         by=by,
         now=now,
         source="import",
-        trusted_types=checked.untrusted,
         also=beside,
     )
     registry.sync_mlflow_apart(ws, project.id)

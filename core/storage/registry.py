@@ -76,7 +76,6 @@ def register_version(
     now: datetime,
     version: int | None = None,
     source: str = "race",
-    trusted_types: Sequence[str] = (),
     candidates: Sequence[Candidate] = (),
     also: Callable[[Session], None] | None = None,
 ) -> ModelVersion:
@@ -88,7 +87,6 @@ def register_version(
     Args:
         X_learnt: rows in schema order that it learnt from; guards take their ranges from them.
         version: its number where the caller has given it away already; else the next one.
-        trusted_types: types outside the known packages that a person approved.
         candidates: those that it was chosen from, for the log.
         also: runs inside the transaction that commits the version; what it raises leaves nothing behind.
 
@@ -98,7 +96,7 @@ def register_version(
     """
     data = dumps(model)
     sha256 = hashlib.sha256(data).hexdigest()
-    stored = loads(data, approved=trusted_types)
+    stored = loads(data)
     _check_same_answers(model, stored, X_learnt.tail(CHECKED_ROWS))
     path = f"p{project.id}/model-{sha256[:24]}.skops"  # by content: no version ever overwrites another one's file
     if not (ws.models_path / path).exists():
@@ -115,7 +113,6 @@ def register_version(
                 source=source,
                 path=path,
                 sha256=sha256,
-                trusted_types=list(trusted_types) or None,
                 created_at=now,
                 created_by=by,
                 cycle_id=cycle_id,
@@ -276,7 +273,7 @@ def load_model(ws: Workspace, project_id: int, version: int) -> Any:
 
     Raises:
         NotFound: no such version.
-        StorageError: its file is missing or damaged, or holds types that nobody approved.
+        StorageError: its file is missing or damaged, or holds what is not loaded.
     """
     with ws.database.read() as session:
         row = _row(session, project_id, version)
@@ -284,7 +281,7 @@ def load_model(ws: Workspace, project_id: int, version: int) -> Any:
         model = _loaded.get((ws.models_path, row.sha256))
     if model is None:
         data = _verified(read_bytes(ws.models_path / row.path), row.sha256, version)
-        model = loads(data, approved=row.trusted_types or ())
+        model = loads(data)
     _keep(ws, row.sha256, model)
     return model
 

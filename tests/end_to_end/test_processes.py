@@ -128,6 +128,13 @@ def _get(port: int, path: str) -> dict[str, object]:
         return dict(json.loads(answer.read()))
 
 
+def _answers(port: int) -> bool:
+    try:
+        return _get(port, "/health")["status"] == "ok"
+    except OSError:
+        return False
+
+
 def test_first_start_makes_secrets_and_user_then_all_are_healthy_and_end_together(start: Start, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("# mine\nPERFORMANCE_THRESHOLD=0.7")
     first = start()
@@ -146,16 +153,71 @@ def test_first_start_makes_secrets_and_user_then_all_are_healthy_and_end_togethe
     first.process.send_signal(signal.SIGTERM)
     assert first.wait_until_gone() == 0
 
-    # The second start: no new user, no new secrets, and one that dies takes the others along and is named.
+    # The second start: no new user, no new secrets, and one that dies is named and started again beside the others.
     second = start()
     second.wait_until_up()
     assert "Password:" not in second.text
     assert (tmp_path / ".env").read_text().splitlines() == env_file
     for secret in (password, env_file[2].partition("=")[2]):
         assert secret not in second.text
-    second.child("uvicorn").kill()
-    assert second.wait_until_gone() != 0
-    assert "api ended by itself (exit code -9): stopping the others." in second.lines
+    dead, app = second.child("uvicorn"), second.child("streamlit")
+    dead.kill()
+    dead.wait(limit(STOP_S))
+    patience = Patience(START_S)
+    while not _answers(second.api):
+        patience.check(f"the API to be back, after:\n{second.text}")
+    assert "api ended by itself (exit code -9): starting it again in 1 s." in second.text
+    assert app.is_running()
+    second.children = psutil.Process(second.process.pid).children(recursive=True)
+    second.process.send_signal(signal.SIGINT)
+    assert second.wait_until_gone() == 0
+
+
+RUNNER = """
+import sys
+from core.jobs import runner
+runner.FIRST_PAUSE_S = runner.LONGEST_PAUSE_S = 0.01
+
+class Asked(runner.Runner):
+    def _on_signal(self, number, frame):
+        super()._on_signal(number, frame)
+        self.terminate()
+
+made = Asked()
+for name, command in zip(("quick", "steady"), sys.argv[1:]):
+    made.add_process(name, command)
+made.loop()
+sys.exit(abs(made.returncode))
+"""
+STEADY = f"exec {sys.executable} -c 'import signal; signal.pause()'"
+
+
+def test_a_process_that_ends_again_and_again_ends_all_with_its_code() -> None:
+    command = [sys.executable, "-c", RUNNER, "exit 7", STEADY]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=limit(60))
+    assert done.returncode == 7, done.stdout
+    assert done.stdout.count("quick ended by itself (exit code 7): starting it again") == 4
+    assert "quick ended by itself 5 times within 60 s (exit code 7): giving up." in done.stdout
+    assert "steady stopped (rc=-15)" in done.stdout
+
+
+def test_a_process_that_dies_once_is_started_again(tmp_path: Path) -> None:
+    once = f"if mkdir {tmp_path}/first; then kill -SEGV $$; fi; echo back; {STEADY}"
+    with subprocess.Popen(
+        [sys.executable, "-c", RUNNER, once, STEADY], cwd=ROOT, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as running:
+        assert running.stdout is not None
+        lines = []
+        for line in running.stdout:
+            lines.append(line)
+            if "back" in line:
+                running.send_signal(signal.SIGTERM)
+                break
+        lines += list(running.stdout)
+        running.wait(limit(STOP_S))
+    text = "".join(lines)
+    assert "quick ended by itself (exit code -11): starting it again in 0.01 s." in text
+    assert "steady stopped (rc=-15)" in text and "quick stopped (rc=-15)" in text
 
 
 def test_two_copies_side_by_side_and_an_interrupt_of_make_alone_ends_everything(

@@ -11,11 +11,12 @@ import skops.io
 
 from core.errors import StorageError
 from core.learning import field, learner
-from core.learning.models import MODEL_FAMILIES, TRUSTED_TYPES, fit_family
+from core.learning.models import MODEL_FAMILIES, fit_family
 from core.learning.policy import POLICIES, decide
 from core.learning.state import LearnerState, Watch
 from core.performance.realised import mcnemar_exact
 from core.records import to_document
+from core.storage import artefacts
 
 TASKS = ("binary", "multiclass", "regression")
 
@@ -80,7 +81,7 @@ def test_the_state_survives_json_and_skops_exactly(task, driver, rows_of) -> Non
         loop.feed(*rows_of(task, 200, seed=seed, flip=flip), forced=True)
     document, estimators = loop.state.to_parts()
     stored = {key: skops.io.dumps(model) for key, model in estimators.items()}
-    loaded = {key: skops.io.loads(data, trusted=list(TRUSTED_TYPES)) for key, data in stored.items()}
+    loaded = {key: artefacts.loads(data) for key, data in stored.items()}
     again = LearnerState.from_parts(json.loads(json.dumps(document)), loaded)
     assert again.to_parts()[0] == document
     batch = rows_of(task, 200, seed=8)

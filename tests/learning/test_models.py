@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import skops.io
 from pandas import DataFrame
 
 from core.errors import BadInput
 from core.learning.models import (
     DEFAULT_FAMILIES,
     MODEL_FAMILIES,
-    TRUSTED_TYPES,
     Committee,
     fit_family,
     predict_quietly,
 )
 from core.learning.policy import FAMILY_LABELS
 from core.records import Feature, FeatureSchema
+from core.storage import artefacts
 
 ENTRIES = [(name, task) for name, family in MODEL_FAMILIES.items() for task in family.tasks]
 every_family = pytest.mark.parametrize(("family", "task"), ENTRIES)
@@ -78,9 +77,7 @@ def test_a_family_takes_a_feature_that_is_missing_everywhere_and_many_categories
 def test_a_family_is_stored_by_skops_with_the_listed_types_only(family, task, schema_of, rows_of) -> None:
     X, y = rows_of(task, 60)
     model = fit_family(family, schema_of(task), X, y, seed=0)
-    data = skops.io.dumps(model)
-    assert set(skops.io.get_untrusted_types(data=data)) <= set(TRUSTED_TYPES)
-    again = skops.io.loads(data, trusted=list(TRUSTED_TYPES))
+    again = artefacts.loads(artefacts.dumps(model))
     assert np.array_equal(again.predict(X), model.predict(X))
 
 
@@ -133,6 +130,6 @@ def test_a_committee_survives_skops_to_the_bit(task, schema_of, rows_of) -> None
     families = DEFAULT_FAMILIES[task][:3]
     members = [fit_family(family, schema_of(task), X, y, seed=1) for family in families]
     committee = Committee(members, [0.5, 0.25, 0.25], [{"name": f} for f in families], task)
-    again = skops.io.loads(skops.io.dumps(committee), trusted=list(TRUSTED_TYPES))
+    again = artefacts.loads(artefacts.dumps(committee))
     assert np.array_equal(again.predict(X), committee.predict(X))
     assert (again.info, again.weights) == (committee.info, committee.weights)

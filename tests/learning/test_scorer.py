@@ -200,6 +200,37 @@ def test_an_unknown_kind_and_a_document_of_another_form_are_refused() -> None:
         part_of({"kind": "vote", "width": 1, "shared": False, "members": [{"part": 3}]}, {})
 
 
+@pytest.mark.parametrize("family", ["boosting", "extra_trees"])
+@pytest.mark.parametrize(
+    ("array", "place", "value"),
+    [
+        ("left", "inner", 0),
+        ("right", "inner", 2**30),
+        ("left", "inner", -1),
+        ("right", "leaf", 2**30),
+        ("right", "leaf", -1),
+        ("feature", "inner", 2**30),
+        ("roots", "first", 2**30),
+        ("of", "first", 7),
+    ],
+)
+def test_trees_that_lead_nowhere_are_refused_before_a_row_is_asked(
+    family: str, array: str, place: str, value: int
+) -> None:
+    schema = schema_of(("numeric",) * 2, "binary", ("no", "yes"))
+    columns = columns_for(schema, 80, missing=0.0)
+    X = frame_of(columns, schema)
+    model = fit_family(family, schema, X, target_for(schema, columns, seed=4), seed=0)
+    document, views = unpack(export(model, schema, X))
+    name = document["part"]["arrays"]
+    features = np.frombuffer(views[name + "feature"], dtype=np.int32)
+    at = {"first": 0, "inner": int(np.argmax(features >= 0)), "leaf": int(np.argmax(features < 0))}[place]
+    damaged = np.frombuffer(views[name + array], dtype=np.int32).copy()
+    damaged[at] = value
+    with pytest.raises(StorageError, match=r"cannot be read: ValueError in a part of kind trees"):
+        part_of(document["part"], {**views, name + array: memoryview(damaged.tobytes())})
+
+
 def test_the_distance_of_answers_counts_nan_as_infinite_and_values_by_their_size() -> None:
     assert largest_difference([[math.nan]], [[1.0]], value=False) == math.inf
     assert largest_difference([[1000.0]], [[1001.0]], value=True) == pytest.approx(1 / 1001)

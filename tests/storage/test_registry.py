@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -139,31 +138,6 @@ def test_a_damaged_or_missing_artefact_is_named_and_never_loaded(
 def test_bytes_that_are_no_artefact_raise_one_named_error(line: Any, damage: Callable[[bytes], bytes]) -> None:
     with pytest.raises(StorageError, match="damaged"):
         artefacts.loads(damage(artefacts.dumps(line)))
-
-
-def test_only_classes_of_the_known_packages_are_loaded_unasked() -> None:
-    assert artefacts.is_known_type("sklearn.tree._tree.Tree")
-    assert artefacts.is_known_type("core.learning.models.Committee")
-    assert artefacts.is_known_type("numpy.dtype")
-    for name in (
-        "builtins.eval",
-        "os.system",
-        "numpy.testing._private.utils.runstring",
-        "pandas.io.pickle.read_pickle",
-        "numpy.load",
-        "sklearn.no_such_module.Thing",
-        "core.services.projects.delete_project",
-    ):
-        assert not artefacts.is_known_type(name), name
-
-
-def test_a_type_of_somebody_else_is_loaded_only_when_approved() -> None:
-    from sklearn.preprocessing import FunctionTransformer
-
-    data = artefacts.dumps(FunctionTransformer(json.dumps))
-    with pytest.raises(StorageError, match=r"json\.dumps"):
-        artefacts.loads(data)
-    assert artefacts.loads(data, approved=["json.dumps"]).func is json.dumps
 
 
 def test_aliases_and_spans_follow_the_events(
