@@ -64,7 +64,7 @@ class Table:
     moved: bool  # whether the later batches come from elsewhere
     seed: int
     families: int = 2  # that race: the first, the second, or both
-    late: bool = True  # whether a third batch comes without labels, which come later
+    late: bool = True  # whether a third batch comes without labels, which come later, or a few rows with theirs
     alone: bool = True  # whether its file is replayed and its frames are compared besides
 
 
@@ -251,6 +251,15 @@ def label_late(one: Loop, frame: pd.DataFrame) -> None:
     assert len(monitoring.performance_history(one.ws, one.project_id)) == before + 1
 
 
+def trickle(one: Loop, frame: pd.DataFrame) -> None:
+    """Batches of one row and of a dozen are measured like any others."""
+    for few in (frame.iloc[:1], frame.iloc[1:13]):
+        one.store(few.reset_index(drop=True))
+        report = one.turn()
+        assert report.evidence is not None and report.evidence.n_rows == report.evidence.n_labelled == len(few)
+        assert report.evidence.set_aside == ()
+
+
 def ask(one: Loop, frame: pd.DataFrame) -> None:
     """The champion answers every row of it, and a row without any value."""
     served = serving.champion(one.ws, one.info)
@@ -294,6 +303,8 @@ def live(ws: Workspace, now: datetime, table: Table, *, files: bool, name: str =
     race_again(one, second, moved=table.moved)
     if table.late:
         label_late(one, third)
+    else:
+        trickle(one, third)
     ask(one, third)
     if table.alone:
         replay(pd.concat([first, second, third], ignore_index=True), table)
