@@ -180,6 +180,7 @@ class Campaign:
     kills: int
     api_kills: int
     generated_cases: int
+    tables: int  # generated, through the whole loop: half of them as frames, half as files
     mutated_bodies: int
     simulated_days: int
     progress: Path | None  # where finished numbers are kept, so that a campaign goes on where it stopped
@@ -200,12 +201,18 @@ def campaign() -> Campaign:
     """The counts of this run."""
     if "CONTINUAL_SOAK" not in os.environ:
         return Campaign(
-            kills=5, api_kills=3, generated_cases=300, mutated_bodies=2000, simulated_days=30, progress=None
+            kills=5, api_kills=3, generated_cases=300, tables=200, mutated_bodies=2000, simulated_days=30, progress=None
         )
     progress = ROOT / "test-results" / "soak"
     progress.mkdir(parents=True, exist_ok=True)
     return Campaign(
-        kills=200, api_kills=30, generated_cases=5000, mutated_bodies=100_000, simulated_days=1000, progress=progress
+        kills=200,
+        api_kills=30,
+        generated_cases=5000,
+        tables=10_000,
+        mutated_bodies=100_000,
+        simulated_days=1000,
+        progress=progress,
     )
 
 

@@ -1,262 +1,18 @@
 """The whole loop over tables as they come: whatever the columns hold, every step ends with a result or a named refusal.
 
-Tables are generated: kinds of column, gaps, few or many features, each task. The steps take frames, so no reader of files is
-in the way; what a column is taken for is left to the schema.
+The rows come as frames here, and as files in test_any_table_by_file.py, so that two processes share the tables.
 """
 
 from __future__ import annotations
 
-import json
-import os
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
-from hypothesis import HealthCheck, Phase, event, given, settings
-from hypothesis import strategies as st
+from any_table import A_ROUND, KINDS, Table, live, turn_round
 
-from core import loop
-from core.data.schema import conform
-from core.drift.explain import explain
-from core.drift.frames import compare_frames
-from core.drift.multivariate import domain_classifier, pca_reconstruction
-from core.errors import NotEnoughRows
-from core.learning import backtest
-from core.learning.policy import policy_named
-from core.records import CycleReport, Policy, ProjectInfo, to_document
-from core.services import ingest, label_intake, monitoring, projects, serving
-from core.services.drifts import IMPORTANCE_FEATURES
+from core.services import projects
 from core.storage.workspace import Workspace
-
-SOAK = "CONTINUAL_SOAK" in os.environ
-EXAMPLES = 400 if SOAK else 20
-MANY = 200 if SOAK else 60  # columns of a wide table; one of 200 stands among the known ones
-KINDS = (
-    "number",
-    "whole",
-    "text",
-    "boolean",
-    "date",
-    "constant",
-    "empty",
-    "distinct",
-    "single",
-    "words and numbers",
-    "skewed",
-)
-GAPS = ("none", "some", "one", "all but one", "all")
-TASKS = ("binary", "multiclass", "regression")
-TARGETS = {"binary": ("no", "yes"), "multiclass": ("ant", "bee", "fly")}
-
-
-@dataclass(frozen=True)
-class Table:
-    """What a generated table is like; its rows follow from it."""
-
-    columns: tuple[tuple[str, str], ...]  # kind and gaps of each feature
-    many: int  # further columns of numbers
-    task: str
-    rows: int
-    moved: bool  # whether the later batches come from elsewhere
-    seed: int
-
-
-def cells(kind: str, rng: np.random.Generator, start: int, n: int, moved: bool) -> pd.Series:
-    """The values of one column without its gaps."""
-    values: Any
-    if kind == "number":
-        values = rng.normal(2.0 * moved, 1.0, n)
-    elif kind == "skewed":
-        values = np.exp(rng.normal(0.0, 3.0, n)) * (1e6 if moved else 1.0)
-    elif kind == "whole":
-        values = rng.integers(0, 5, n) + 3 * moved
-    elif kind == "boolean":
-        values = rng.random(n) < (0.9 if moved else 0.5)
-    elif kind == "date":
-        values = [f"2026-01-{1 + (start + i) // 24 % 28:02d} {(start + i) % 24:02d}:00" for i in range(n)]
-    elif kind == "constant":
-        values = np.full(n, 7.0)
-    elif kind == "single":
-        values = ["always"] * n
-    elif kind == "distinct":
-        values = [f"id {start + i}" for i in range(n)]
-    elif kind == "empty":
-        values = [None] * n
-    elif kind == "words and numbers":
-        values = [str(v) if v % 3 else f"n{v}" for v in rng.integers(0, 9, n)]
-    else:
-        values = rng.choice(["red", "blue", "dark green", ""] if moved else ["red", "blue", "tan"], n)
-    return pd.Series(values)
-
-
-def with_gaps(column: pd.Series, gaps: str, rng: np.random.Generator) -> pd.Series:
-    """The column with cells taken out."""
-    n = len(column)
-    gone = {
-        "none": np.zeros(n, dtype=bool),
-        "some": rng.random(n) < 0.3,
-        "one": np.arange(n) == n // 2,
-        "all but one": np.arange(n) != n // 2,
-        "all": np.ones(n, dtype=bool),
-    }[gaps]
-    return column.where(~gone) if gone.any() else column
-
-
-def rows_of(table: Table, part: int) -> pd.DataFrame:
-    """The rows of the first, second or third batch, with their labels."""
-    rng = np.random.default_rng([table.seed, part])
-    moved = table.moved and part > 0
-    frame = {
-        f"{kind} {i}": with_gaps(cells(kind, rng, part * table.rows, table.rows, moved), gaps, rng)
-        for i, (kind, gaps) in enumerate(table.columns)
-    }
-    signal = rng.normal(size=table.rows)
-    frame |= {f"more {i}": pd.Series(rng.normal(size=table.rows)) for i in range(table.many)}
-    frame["signal"] = pd.Series(signal + moved)
-    value = (-1.0 if moved else 1.0) * signal + rng.normal(0.0, 0.3, table.rows)
-    if table.task == "regression":
-        frame["y"] = pd.Series(100.0 * value)
-    else:
-        names = TARGETS[table.task]
-        codes = np.digitize(value, np.quantile(value, np.arange(1, len(names)) / len(names)))
-        frame["y"] = pd.Series(np.array(names, dtype=object)[codes])
-    return pd.DataFrame(frame)
-
-
-@st.composite
-def tables(draw: Any) -> Table:
-    """Few features of any kind, or many; no table without a feature that can be learnt from."""
-    columns = draw(st.lists(st.tuples(st.sampled_from(KINDS), st.sampled_from(GAPS)), min_size=1, max_size=7))
-    return Table(
-        columns=tuple(columns),
-        many=draw(st.sampled_from((0, 0, 0, 0, MANY))),
-        task=draw(st.sampled_from(TASKS)),
-        rows=draw(st.sampled_from((60, 120, 120))),
-        moved=draw(st.booleans()),
-        seed=draw(st.integers(0, 2**16)),
-    )
-
-
-def cheap(task: str) -> Policy:
-    """A policy under which every step is taken and none is dear."""
-    families = ("ridge", "neighbours") if task == "regression" else ("logistic", "neighbours")
-    made = policy_named("balanced", families=families, new_labels=30, min_rows=20, max_fits=20.0)
-    return projects.for_task(made, "regression") if task == "regression" else made
-
-
-# --- the steps ------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Loop:
-    """One project and its clock."""
-
-    ws: Workspace
-    project_id: int
-    now: datetime
-
-    @property
-    def info(self) -> ProjectInfo:
-        return projects.project_by_id(self.ws, self.project_id)
-
-    def store(self, frame: pd.DataFrame) -> ingest.IngestReport:
-        self.now += timedelta(hours=1)
-        first = self.info.schema is None
-        return ingest.ingest_frame(
-            self.ws, self.info, frame, origin="generated", by="test", now=self.now, target="y" if first else None
-        )
-
-    def turn(self, *, force: bool = False) -> CycleReport:
-        """A cycle that has news; its record can be stored and read as JSON."""
-        self.now += timedelta(minutes=5)
-        report = loop.run_cycle(self.ws, self.project_id, cause="cli", now=self.now, force=force, seed=1)
-        assert report is not None
-        assert report.status == "done", report.error
-        json.dumps(to_document(report), allow_nan=False)
-        return report
-
-
-def race_first(one: Loop, frame: pd.DataFrame) -> None:
-    """The first batch makes the first champion."""
-    one.store(frame)
-    report = one.turn()
-    assert report.champion_after == 1, report.reason
-    assert all(c.error is None for c in report.candidates), report.candidates
-
-
-def race_again(one: Loop, frame: pd.DataFrame, *, moved: bool) -> None:
-    """The second batch is measured, held against the first, and raced on."""
-    one.store(frame)
-    report = one.turn(force=True)
-    assert report.evidence is not None and report.evidence.set_aside == ()
-    assert report.evidence.score is not None
-    assert report.comparison is not None
-    assert all(c.error is None for c in report.candidates), report.candidates
-    found = monitoring.latest_drift(one.ws, one.project_id)
-    assert found is not None
-    drift = found[1]
-    json.dumps(to_document(drift), allow_nan=False)
-    assert all(score.reason for score in drift.scores)
-    if moved:
-        assert drift.drifted
-        assert drift.importance is not None and drift.attribution is not None
-        assert len(drift.importance) == drift.attribution["weighed"] == min(len(drift.scores), IMPORTANCE_FEATURES)
-        assert drift.attribution["features"] == len(drift.scores)
-        assert ("are not weighed" in drift.attribution["finding"]) == (len(drift.scores) > IMPORTANCE_FEATURES)
-    json.dumps(
-        monitoring.performance_history(one.ws, one.project_id)[-1]
-        .scores["mae" if one.info.task == "regression" else "accuracy"]
-        .value
-    )
-
-
-def label_late(one: Loop, frame: pd.DataFrame) -> None:
-    """A batch without labels is estimated; its labels come later and are measured."""
-    stored = one.store(frame.drop(columns="y"))
-    one.turn()
-    before = len(monitoring.performance_history(one.ws, one.project_id))
-    pairs = [(f"b{stored.batch.number}-{i}", label) for i, label in enumerate(frame["y"].tolist())]
-    one.now += timedelta(minutes=5)
-    label_intake.add_labels(one.ws, one.info, pairs, by="test", now=one.now)
-    one.turn()
-    assert len(monitoring.performance_history(one.ws, one.project_id)) == before + 1
-
-
-def ask(one: Loop, frame: pd.DataFrame) -> None:
-    """The champion answers every row of it, and a row without any value."""
-    served = serving.champion(one.ws, one.info)
-    schema = one.info.schema
-    assert schema is not None
-    X = conform(frame.drop(columns="y"), schema).X
-    answered = serving.predict(served, X)
-    assert len(answered.labels) == len(X)
-    (alone,) = serving.predict(served, X.head(1)).labels
-    assert alone == pytest.approx(answered.labels[0]) if schema.task == "regression" else alone == answered.labels[0]
-
-
-def replay(frame: pd.DataFrame, table: Table) -> None:
-    """The file alone, from the warm-up on."""
-    n = table.rows
-    report = backtest.replay(frame, "y", batch_rows=n // 2, warmup_rows=n, policy=cheap(table.task), seed=1)
-    assert report.rows_scored == 2 * n
-
-
-def drift_of(before: pd.DataFrame, after: pd.DataFrame, table: Table) -> None:
-    """Both frames against each other, with all that a report can hold."""
-    schema, report = compare_frames(before, after, target="y")
-    assert all(score.reason for score in report.scores)
-    assert report.label is not None
-    assert not table.moved or "signal" in report.drifted
-    try:
-        json.dumps(domain_classifier(before, after, schema), allow_nan=False)
-    except NotEnoughRows:
-        assert table.rows < 100
-    json.dumps(pca_reconstruction(before, after, schema), allow_nan=False)
-    told = explain(before, after, schema)
-    assert told is None or "of the change is" in told
 
 
 @pytest.fixture(autouse=True)
@@ -265,38 +21,15 @@ def _no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.storage.registry.sync_mlflow", lambda ws, project_id: None)
 
 
-def live(ws: Workspace, now: datetime, table: Table) -> None:
-    """Every step on one table."""
-    first, second, third = (rows_of(table, part) for part in range(3))
-    name = f"table {len(projects.list_projects(ws))}"
-    made = projects.create_project(ws, name, source="file", by="test", now=now, policy=cheap(table.task))
-    one = Loop(ws, made.id, now)
-    race_first(one, first)
-    race_again(one, second, moved=table.moved)
-    label_late(one, third)
-    ask(one, third)
-    replay(pd.concat([first, second, third], ignore_index=True), table)
-    drift_of(first, second, table)
-
-
 @pytest.mark.campaign
-def test_every_step_survives_any_table(ws: Workspace, now: datetime) -> None:
-    seen: list[Table] = []
-
-    # A table takes a second: making a failing one smaller would take minutes.
-    @settings(max_examples=EXAMPLES, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
-    @given(tables())
-    def turned(table: Table) -> None:
-        event(table.task)
-        seen.append(table)
-        live(ws, now, table)
-
-    turned()
-    assert len(seen) >= EXAMPLES
+def test_every_step_survives_any_table(ws: Workspace, now: datetime, campaign: Any) -> None:
+    for number in campaign.rounds("any table", campaign.tables // 2 // A_ROUND):
+        assert turn_round(ws, now, number, files=False) >= A_ROUND
 
 
 # What once ended the loop, by itself.
 KNOWN = {
+    "few rows that drifted": Table((("number", "none"),), 0, "binary", 40, True, 5),
     "one gap in a text column": Table((("text", "one"),), 0, "binary", 120, False, 0),
     "gaps in every kind": Table(tuple((kind, "some") for kind in KINDS), 0, "multiclass", 120, True, 1),
     "one value in a column, for the estimator": Table(
@@ -309,5 +42,5 @@ KNOWN = {
 
 @pytest.mark.parametrize("case", KNOWN)
 def test_known_tables(case: str, ws: Workspace, now: datetime) -> None:
-    live(ws, now, KNOWN[case])
+    live(ws, now, KNOWN[case], files=False)
     assert len(projects.list_projects(ws)) == 1

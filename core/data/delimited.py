@@ -34,7 +34,7 @@ def read_csv_text(data: bytes, name: str, target: str | None) -> tuple[pd.DataFr
     """Columns of `CELLS`, and what of the file is no row."""
     _check_encoding(data, name)
     start = 3 if data.startswith(b"\xef\xbb\xbf") else 0
-    start += len(data[start:]) - len(data[start:].lstrip(b"\r\n \t"))
+    start += _blank_lines(data, start)
     if start >= len(data):
         raise BadInput(f"{name} holds only blank lines, expected a header line and rows.")
     end, delimiter, names = _header(data, start, target, name)
@@ -52,6 +52,12 @@ def read_csv_text(data: bytes, name: str, target: str | None) -> tuple[pd.DataFr
         raise BadInput(f"{name} has a header line but no row with a value, expected rows.")
     frame = table.rename_columns(names).to_pandas(types_mapper=lambda kind: CELLS)
     return frame, (*said, *dropped)
+
+
+def _blank_lines(data: bytes, start: int) -> int:
+    """Bytes of the blank lines that the text begins with; a tab before the first name is a separator, and stays."""
+    found = re.compile(rb"(?:[ \t]*+[\r\n])*+(?:[ \t]*+\Z)?").match(data, start)
+    return 0 if found is None else found.end() - start
 
 
 def _check_encoding(data: bytes, name: str) -> None:
@@ -109,12 +115,14 @@ def _first_record(data: bytes, start: int, delimiter: str, name: str) -> tuple[i
             yield line
 
     try:
-        fields = next(csv.reader(some(), delimiter=delimiter, strict=True))
+        next(csv.reader(some(), delimiter=delimiter))
+        record = "".join(used)
+        bare = _tidied(record.encode(), delimiter).decode()
+        fields = next(csv.reader(io.StringIO(bare, newline=""), delimiter=delimiter, strict=True))
     except csv.Error as error:
         raise BadInput(
             f"{name}: its header line cannot be read ({error}). Close or double its quotation marks."
         ) from None
-    record = "".join(used)
     size = len(record.rstrip("\r\n").encode())
     if size >= _MAX_HEADER - 4:
         raise TooLarge(f"{name}: its first line has more than {megabytes(_MAX_HEADER)}, expected a header line.")
@@ -184,7 +192,7 @@ def _parse_csv(
 
 def _has_blanks_at_edges(content: bytes) -> bool:
     """Whether blanks may stand at the edge of a value; True where only a closer look could tell."""
-    if b'"' in content or not content.isascii():
+    if b'"' in content or not content.isascii() or content[-1:] in b" \t":
         return True
     blanks = [b" "] if b" " in content else []
     blanks += [b"\t"] if b"\t" in content else []
@@ -192,12 +200,15 @@ def _has_blanks_at_edges(content: bytes) -> bool:
 
 
 def _tidied(content: bytes, delimiter: str) -> bytes:
-    """The text without blanks between separators and quotation marks, where that makes it well formed."""
+    """The text without blanks between separators and quotation marks, where that makes it well formed.
+
+    Whole quoted values are looked at, so that what is written inside of one stays as it is.
+    """
     if _well_formed(content, delimiter):
         return content
     edge = re.escape(delimiter).encode()
-    bare = re.sub(rb"(^|[\r\n" + edge + rb"]) +(?=\")", rb"\1", content)
-    bare = re.sub(rb"\" +(?=$|[\r\n" + edge + rb"])", b'"', bare)
+    quoted = rb"(^|[\r\n" + edge + rb']) *+("[^"]*+(?:""[^"]*+)*+") *+(?=$|[\r\n' + edge + rb"])"
+    bare = re.sub(quoted, rb"\1\2", content)
     return bare if bare != content and _well_formed(bare, delimiter) else content
 
 
@@ -234,14 +245,15 @@ def _real_rows(table: pa.Table, names: list[str]) -> tuple[pa.Table, list[Proble
         if not blank.any():
             break
         blank &= np.asarray(table.column(i).is_null().to_numpy())
-    same = np.asarray(pc.fill_null(pc.equal(first, pa.scalar(names[0], pa.large_string())), False).to_numpy())
-    if names[0] == INDEX_NAME:
-        same = np.asarray(first.is_null().to_numpy())
-    for i in range(1, table.num_columns):
+    same = np.ones(table.num_rows, dtype=bool)
+    for i in range(table.num_columns):
         if not same.any():
             break
         alike = pc.equal(table.column(i), pa.scalar(names[i], pa.large_string()))
-        same &= np.asarray(pc.fill_null(alike, False).to_numpy())
+        # A name that is blank, or reads as missing, was read as a cell without a value.
+        unread = names[i] in MISSING_MARKERS or (i == 0 and names[i] == INDEX_NAME)
+        same &= np.asarray(pc.fill_null(alike, unread).to_numpy())
+    same &= ~blank
     for code, mask in (("blank_rows", blank), ("repeated_header", same)):
         if mask.any():
             example = f"row {int(np.argmax(mask)) + 1:,}"

@@ -6,6 +6,7 @@ that it protects: size before reading, expansion while unpacking, shape before d
 
 from __future__ import annotations
 
+import csv
 import io
 import zlib
 from dataclasses import dataclass
@@ -338,7 +339,12 @@ def write_csv(frame: pd.DataFrame) -> bytes:
         if not (pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_datetime64_any_dtype(dtype)):
             safe.isetitem(i, frame.iloc[:, i].map(_harmless, na_action="ignore").array)
     safe.columns = [guarded(str(c)) for c in frame.columns]
-    return safe.to_csv(index=False, lineterminator="\n").encode("utf-8")
+    text = safe.to_csv(index=False, lineterminator="\n")
+    if (
+        "\r" in text
+    ):  # inside of a value: Python's writer gives it no quotation marks, and every reader ends the line there
+        text = safe.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    return text.encode("utf-8")
 
 
 def _harmless(value: Any) -> Any:

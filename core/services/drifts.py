@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from datetime import datetime
@@ -74,7 +75,9 @@ def check(ws: Workspace, project: ProjectInfo, current_ids: set[int], answer: An
     moved = report.drifted or any(d and d["drifted"] for d in (report.multivariate, report.reconstruction))
     if not moved:
         return report
-    importance, attribution = _attribution(reference, current, schema, answer, report)
+    importance, attribution = None, None
+    with contextlib.suppress(NotEnoughRows):  # a window too small for shuffling still has its drift report
+        importance, attribution = _attribution(reference, current, schema, answer, report)
     sentence, segment = _explained(ws, project, reader, reference, current)
     return dataclasses.replace(
         report, importance=importance, attribution=attribution, explanation=sentence, segment=segment

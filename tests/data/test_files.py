@@ -142,6 +142,34 @@ def test_the_cells_of_a_csv_file_stay_text_until_somebody_asks_what_they_are(tmp
     ]
 
 
+ODD = {
+    "a tab before the first name": ("\ta\n0\t1\n1\t2\n", {"Unnamed: 0": ["0", "1"], "a": ["1", "2"]}),
+    "blanks before and behind names in quotation marks": ('"a", "b" , "c"\n1,2,3\n', {"a": ["1"], "b": ["2"], "c": ["3"]}),
+    "blanks outside of quotation marks, and marks inside": (
+        'a,b\n "x, ""y"" , z" ,1\n"u",2\n', {"a": ['x, "y" , z', "u"], "b": ["1", "2"]}
+    ),
+    "a blank behind the very last value": ("a,b\n1,x\n2,x ", {"a": ["1", "2"], "b": ["x", "x"]}),
+    "a repeated header whose first name is that of an index": (
+        "Unnamed: 0,a\n0,1\nUnnamed: 0,a\n1,2\n", {"Unnamed: 0": ["0", "1"], "a": ["1", "2"]}
+    ),
+    "a repeated header with a name that reads as missing": ("a,null\n0,1\na,null\n1,2\n", {"a": ["0", "1"], "null": ["1", "2"]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_odd_files_are_read_as_they_are_meant(case: str) -> None:
+    content, expected = ODD[case]
+    assert {name: cells.tolist() for name, cells in read(content).items()} == expected
+
+
+def test_a_lone_carriage_return_in_a_value_comes_back_from_a_download() -> None:
+    frame = pd.DataFrame({"a": ["one\rtwo", None, "three"], "b": [1.5, 3.0, np.nan]})
+    again = read(write_csv(frame))
+    assert again["a"].isna().tolist() == [False, True, False]
+    assert again["a"].dropna().tolist() == ["one\rtwo", "three"]
+    assert again["b"].fillna("").tolist() == ["1.5", "3.0", ""]
+
+
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
 def test_separator_and_line_ends_are_found(separator: str, line_end: str) -> None:
