@@ -204,11 +204,15 @@ def _doctor(args: argparse.Namespace) -> int:
 def _backup(args: argparse.Namespace) -> int:
     from core.services import backup
 
-    report = backup.backup(_open(), args.file, now=_now())
+    report = backup.backup(_open(), args.file, now=_now(), damaged=args.damaged)
+    lines = [
+        f"{report.path}: {report.files} files, {report.bytes:,} bytes",
+        *(f"missing or damaged: {name}" for name in report.damaged),
+    ]
     return _say(
         args,
-        {"file": str(report.path), "files": report.files, "bytes": report.bytes},
-        f"{report.path}: {report.files} files, {report.bytes:,} bytes",
+        {"file": str(report.path), "files": report.files, "bytes": report.bytes, "damaged": report.damaged},
+        "\n".join(lines),
     )
 
 
@@ -957,6 +961,9 @@ def _add_setup(commands: Any) -> None:
         commands, "backup", _backup, "One consistent file of the whole state, while it runs.", "backup monday.zip"
     )
     backup.add_argument("file", type=Path, metavar="FILE")
+    backup.add_argument(
+        "--damaged", action="store_true", help="also where files are missing or damaged: copy what there is, name them"
+    )
     restore = _command(
         commands, "restore", _restore, "A new state folder from a backup, verified.", "restore monday.zip --to restored"
     )
