@@ -22,6 +22,7 @@ from core import __version__
 from core.drift import words
 from core.errors import BadInput, ContinualError, NeedsConsent, NotEnoughRows
 from core.records import FeatureSchema, LabelPlan, Problem, ProjectInfo, to_document
+from core.storage import private
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     # As in the worker: the models are small, and on busy cores the threads of each step would wait for one another.
     os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 2) // 2, 1)))
+    private.keep_private()
     parser = _parser()
     args = parser.parse_args(argv)
     if getattr(args, "handler", None) is None:
