@@ -22,6 +22,7 @@ from core import __version__
 from core.drift import words
 from core.errors import BadInput, ContinualError, NeedsConsent, NotEnoughRows
 from core.records import FeatureSchema, LabelPlan, Problem, ProjectInfo, to_document
+from core.storage import private
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     # As in the worker: the models are small, and on busy cores the threads of each step would wait for one another.
     os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 2) // 2, 1)))
+    private.keep_private()
     parser = _parser()
     args = parser.parse_args(argv)
     if getattr(args, "handler", None) is None:
@@ -204,11 +206,15 @@ def _doctor(args: argparse.Namespace) -> int:
 def _backup(args: argparse.Namespace) -> int:
     from core.services import backup
 
-    report = backup.backup(_open(), args.file, now=_now())
+    report = backup.backup(_open(), args.file, now=_now(), damaged=args.damaged)
+    lines = [
+        f"{report.path}: {report.files} files, {report.bytes:,} bytes",
+        *(f"missing or damaged: {name}" for name in report.damaged),
+    ]
     return _say(
         args,
-        {"file": str(report.path), "files": report.files, "bytes": report.bytes},
-        f"{report.path}: {report.files} files, {report.bytes:,} bytes",
+        {"file": str(report.path), "files": report.files, "bytes": report.bytes, "damaged": report.damaged},
+        "\n".join(lines),
     )
 
 
@@ -957,6 +963,9 @@ def _add_setup(commands: Any) -> None:
         commands, "backup", _backup, "One consistent file of the whole state, while it runs.", "backup monday.zip"
     )
     backup.add_argument("file", type=Path, metavar="FILE")
+    backup.add_argument(
+        "--damaged", action="store_true", help="also where files are missing or damaged: copy what there is, name them"
+    )
     restore = _command(
         commands, "restore", _restore, "A new state folder from a backup, verified.", "restore monday.zip --to restored"
     )

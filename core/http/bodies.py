@@ -23,6 +23,7 @@ from core.data.limits import MAX_COLUMNS
 from core.data.rows import Table
 from core.errors import BadInput, FieldProblem, StorageError, TooLarge, UnsupportedFormat
 from core.http.problems import NotJson, TooSlow
+from core.storage import private
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -390,9 +391,9 @@ async def spool(request: Request, folder: Path, kind: str, limit: int) -> tuple[
     import anyio.to_thread
 
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private.make_folder(folder)
         part = folder / f"{secrets.token_hex(12)}.part"
-        file = part.open("xb")
+        file = private.new_file(part)
     except OSError as error:
         raise StorageError(f"The upload cannot be kept: {error.strerror}. Free some space, then try again.") from error
     size, first, digest = 0, b"", hashlib.sha256()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import stat
 import sys
@@ -15,10 +16,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.services import jobs, tidying
 from core.settings import ROOT
-from core.storage import queries
+from core.storage import private, queries
 from core.storage.batches import sha256_of
 from core.storage.tables import Batch, Lease, ModelRow, Project
-from core.storage.workspace import Workspace
+from core.storage.workspace import Workspace, holding
 
 LEAST_FREE = 500 * 1024 * 1024
 
@@ -69,6 +70,7 @@ def _installation(ws: Workspace) -> Iterator[Check]:
             detail=f"cannot be written: {error.strerror}",
             mend="Give this user write permission to CONTINUAL_HOME.",
         )
+    yield _private(ws)
     env = ROOT / ".env"
     if env.exists():
         private = not env.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
@@ -81,6 +83,19 @@ def _installation(ws: Workspace) -> Iterator[Check]:
     secrets_set = ws.settings.api_key is not None
     yield Check(
         name="API_KEY", ok=True, detail="set" if secrets_set else "not set: the API takes tokens only (`keys create`)"
+    )
+
+
+def _private(ws: Workspace) -> Check:
+    """Whether nobody but its owner can read the state."""
+    home = ws.settings.home_path
+    bad = [path for path in holding(ws.settings) if private.is_open(path)]
+    bad = [home] if home in bad else bad
+    return Check(
+        name="modes",
+        ok=not bad,
+        detail="for its owner only" if not bad else f"other users may enter or read {', '.join(p.name for p in bad)}",
+        mend="" if not bad else "chmod -R go= " + " ".join(shlex.quote(str(p)) for p in bad),
     )
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import StorageError
+from core.storage import private
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,10 +33,11 @@ def write_durably(path: Path, data: bytes | memoryview) -> None:
     Raises:
         StorageError: disk full or folder not writable.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        private.make_folder(path.parent)
+        temporary.unlink(missing_ok=True)  # of a process with the same numbers that was killed
+        with private.new_file(temporary) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
