@@ -57,6 +57,7 @@ check: $(VENV)/.installed-dev
 	@$(PY) tests/dependencies.py
 	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/ci.yml
+	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 
 clean:
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache test-results
