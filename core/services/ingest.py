@@ -39,7 +39,7 @@ from core.records import ROW_ID, ROW_TIME, BatchInfo, FeatureKind, FeatureSchema
 from core.services.actors import require
 from core.services.projects import folder_of
 from core.storage import audit, history, queries
-from core.storage.tables import Batch, Project
+from core.storage.tables import Batch, BatchIds, Project
 from core.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -426,6 +426,8 @@ def store_rows(
             if news:
                 row.news += 1
             session.flush()
+            if ids is not None:
+                session.add(BatchIds(batch_id=batch.id, hashes=history.hashed(ids).tobytes()))
             info = queries.batch_info(batch)
             report = IngestReport(
                 batch=info,

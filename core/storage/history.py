@@ -7,14 +7,16 @@ label has not come). Predictions made before the label was known lie in a second
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from core.records import ROW_ID, ROW_TIME, FeatureSchema
 from core.records import Label as LabelValue
 from core.storage import queries
-from core.storage.tables import Batch
+from core.storage.tables import Batch, BatchIds
 from core.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 PREDICTION = "prediction"
 PROBABILITY = "p:"  # + JSON of the class
 VERSION = "version"
+FEW_LABELS = 20_000  # so many are kept in memory by a reader; of more, those of each batch are asked for
+_MADE = re.compile(r"b(\d+)-(\d+)")  # an id that was made: the batch's number, and the row's place in it
 KEYS_PER_BATCH = 1 << 32  # a row's key is its batch's id times this, plus its place: it never changes
 
 
@@ -80,13 +84,16 @@ class History:
         self.schema = schema
         with ws.database.read() as session:
             self.batches = queries.stored_batches(session, project_id)
-            self._late = queries.labels_by_row(session, project_id) if queries.has_labels(session, project_id) else {}
+            self._has_late = queries.has_labels(session, project_id)
+            # A few are looked up at once; of many, those of each batch that is read.
+            few = self._has_late and queries.label_count(session, project_id, at_most=FEW_LABELS) < FEW_LABELS
+            self._late = queries.labels_by_row(session, project_id) if few else None
         self.measured = [b for b in self.batches if not is_set_aside(b)]
 
     @property
     def has_late_labels(self) -> bool:
         """Whether any label came by row id."""
-        return bool(self._late)
+        return self._has_late
 
     def frame(
         self, batch: Batch, *, features: Sequence[str] | None = None, last: int | None = None
@@ -97,12 +104,19 @@ class History:
         names = list(self.schema.names if features is None else features)
         table = self._ws.batches.read_frame(batch.path, [ROW_ID, ROW_TIME, *names, self.schema.target], last=last)
         y = decode_target(table.pop(self.schema.target), self.schema.task)
-        if self._late:
-            late = [self._late.get(row_id) for row_id in table[ROW_ID]]
+        if self._has_late:
+            known = self._labels_of(table[ROW_ID].tolist())
+            late = [known.get(row_id) for row_id in table[ROW_ID]]
             at = np.array([i for i, label in enumerate(late) if label is not None], dtype=int)
             if len(at):
                 y[at] = [label[0] for label in late if label is not None]
         return table, y
+
+    def _labels_of(self, row_ids: Sequence[str]) -> Mapping[str, tuple[LabelValue, int, datetime]]:
+        if self._late is not None:
+            return self._late
+        with self._ws.database.read() as session:
+            return queries.labels_by_row(session, self._project_id, row_ids)
 
     def own_labels(self, batch: Batch) -> np.ndarray:
         """The labels that came with a batch's rows, without those that came later."""
@@ -135,7 +149,7 @@ class History:
         for batch in self.measured if measured else self.batches:
             if n is not None and found >= n:
                 break
-            if labelled and batch.labelled == 0 and not self._late:
+            if labelled and batch.labelled == 0 and not self._has_late:
                 continue
             whole = not labelled or batch.labelled == batch.rows  # each row counts: the last ones will do
             table, y = self.frame(batch, features=features, last=n - found if n is not None and whole else None)
@@ -160,19 +174,55 @@ class History:
         """Where rows lie: batch id -> positions. Ids that no batch holds are left out."""
         import numpy as np
 
-        places: dict[int, list[int]] = {}
         left = set(row_ids)
-        for batch in self.batches:
+        places: dict[int, list[int]] = {}
+        made = {b.number: b for b in self.batches if not b.ids_from_user}
+        for row_id in row_ids:
+            found = _MADE.fullmatch(row_id)
+            batch = made.get(int(found[1])) if found else None
+            if found and batch is not None and int(found[2]) < batch.rows:
+                places.setdefault(batch.id, []).append(int(found[2]))
+                left.discard(row_id)
+        given = [b for b in self.batches if b.ids_from_user]
+        if not left or not given:
+            return {batch_id: sorted(at) for batch_id, at in places.items()}
+        wanted = hashed(sorted(left))
+        for batch, hashes in zip(given, self._hashes(given), strict=True):
             if not left:
                 break
-            if not batch.ids_from_user and not any(row_id.startswith(f"b{batch.number}-") for row_id in left):
+            if not np.isin(hashes, wanted).any():
                 continue
             ids = self._ws.batches.read_frame(batch.path, [ROW_ID])[ROW_ID]
             at = np.flatnonzero(ids.isin(left).to_numpy())
             if len(at):
                 places[batch.id] = at.tolist()
                 left.difference_update(ids.iloc[at])
-        return places
+        return {batch_id: sorted(at) for batch_id, at in places.items()}
+
+    def _hashes(self, batches: Sequence[Batch]) -> list[np.ndarray]:
+        """Hashes of the row ids of each batch; made from the rows, and kept, where an earlier version stored none."""
+        import numpy as np
+
+        with self._ws.database.read() as session:
+            stored = queries.id_hashes(session, self._project_id)
+        found = []
+        for batch in batches:
+            kept = stored.get(batch.id)
+            if kept is None:
+                ids = self._ws.batches.read_frame(batch.path, [ROW_ID])[ROW_ID].tolist()
+                kept = hashed(ids).tobytes()
+                with self._ws.database.write() as session:
+                    session.merge(BatchIds(batch_id=batch.id, hashes=kept))
+            found.append(np.frombuffer(kept, dtype="<u8"))
+        return found
+
+
+def hashed(row_ids: Sequence[str]) -> np.ndarray:
+    """A 64-bit hash of each row id, the same in every process."""
+    import numpy as np
+    import pandas as pd
+
+    return pd.util.hash_array(np.array(row_ids, dtype=object), categorize=False).astype("<u8")
 
 
 def keys_of(batch: Batch, places: np.ndarray) -> pd.Index:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from core import records
 from core.data.contract import schema_from_document
@@ -16,7 +16,7 @@ from core.data.problems import from_document
 from core.errors import NotFound
 from core.learning.policy import policy_from_document
 from core.records import BatchInfo, ProjectInfo
-from core.storage.tables import Batch, Cycle, Label, ModelEvent, Prediction, Project
+from core.storage.tables import Batch, BatchIds, Cycle, Label, ModelEvent, Prediction, Project
 
 CHUNK = 500  # values in one IN (...)
 RACES = 1_000  # newest races that the daily budget is counted from
@@ -100,8 +100,9 @@ B = TypeVar("B", bound=Any)  # a manifest row, or its columns id, backfill and l
 
 
 def stored_batches(session: Session, project_id: int, *, newest_first: bool = True) -> list[Batch]:
-    """Batches that count (not undone), in stream order."""
-    found = session.scalars(select(Batch).where(Batch.project_id == project_id, Batch.undone_at.is_(None)))
+    """Batches that count (not undone), in stream order; without their profiles, which are most of a manifest."""
+    own = select(Batch).where(Batch.project_id == project_id, Batch.undone_at.is_(None))
+    found = session.scalars(own.options(defer(Batch.profile)))
     ordered = in_stream_order(found.all())
     return ordered[::-1] if newest_first else ordered
 
@@ -155,6 +156,19 @@ def has_labels(session: Session, project_id: int) -> bool:
     """Whether any label of this project came by row id and is not undone."""
     there = select(Label.id).where(Label.project_id == project_id, Label.undone_at.is_(None)).limit(1)
     return session.scalar(there) is not None
+
+
+def label_count(session: Session, project_id: int, *, at_most: int) -> int:
+    """How many labels came by row id, undone ones included; no more than that many are counted."""
+    some = select(Label.id).where(Label.project_id == project_id).limit(at_most).subquery()
+    return session.scalar(select(func.count()).select_from(some)) or 0
+
+
+def id_hashes(session: Session, project_id: int) -> dict[int, bytes]:
+    """Hashes of the row ids of each batch that has them stored."""
+    statement = select(BatchIds.batch_id, BatchIds.hashes).join(Batch, Batch.id == BatchIds.batch_id)
+    rows = session.execute(statement.where(Batch.project_id == project_id, Batch.undone_at.is_(None)))
+    return dict(rows.all())
 
 
 def newest_label_id(session: Session, project_id: int) -> int:

@@ -160,6 +160,7 @@ class Prediction(Base):
     __table_args__ = (
         UniqueConstraint("project_id", "prediction_id"),
         Index("ix_predictions_project_row", "project_id", "row_id"),
+        Index("ix_predictions_project_id_id", "project_id", "id"),
         Index("ix_predictions_project_batch", "project_id", "batch_id"),
         Index(
             "ix_predictions_guarded",
@@ -215,7 +216,10 @@ class Label(Base):
     """A label that came by row id. Append-only: the newest row of an id counts that is not undone."""
 
     __tablename__ = "labels"
-    __table_args__ = (Index("ix_labels_project_row", "project_id", "row_id"),)
+    __table_args__ = (
+        Index("ix_labels_project_row", "project_id", "row_id"),
+        Index("ix_labels_project_id_id", "project_id", "id"),
+    )
     id: Mapped[int] = mapped_column(primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
     row_id: Mapped[str] = mapped_column(String(200))
@@ -223,6 +227,14 @@ class Label(Base):
     created_at: Mapped[datetime]
     created_by: Mapped[str | None] = mapped_column(String(200))
     undone_at: Mapped[datetime | None]  # the audit says by whom
+
+
+class BatchIds(Base):
+    """Hashes of the row ids of one batch, row by row: tells which batches a row id may lie in without reading any."""
+
+    __tablename__ = "batch_ids"
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id", ondelete="CASCADE"), primary_key=True)
+    hashes: Mapped[bytes]  # uint64, little-endian
 
 
 class LabelDraw(Base):

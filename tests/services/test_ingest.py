@@ -7,12 +7,13 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pandas as pd
 import pytest
+from sqlalchemy import delete
 
 from core.errors import BadInput, Conflict, StorageError
 from core.records import ProjectInfo
 from core.services import ingest, projects
 from core.storage.history import History
-from core.storage.tables import Batch, Project
+from core.storage.tables import Batch, BatchIds, Project
 from core.storage.workspace import Workspace
 
 
@@ -217,3 +218,31 @@ def test_generated_rows_only_go_where_the_generator_made_the_project(
     assert (first.rows, second.rows) == (100, 100)
     with pytest.raises(BadInput, match="features"):
         ingest.generate(ws, later(ws, made), rows=10, features=5, by="test", now=now)
+
+
+def test_row_ids_are_found_without_reading_what_cannot_hold_them(
+    ws: Workspace, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = projects.create_project(ws, "Many", source="file", by="t", now=now)
+    for i in range(4):
+        frame = rows(20, seed=i).assign(key=[f"r{i}-{k}" for k in range(20)])
+        options = {"target": "y", "id_column": "key"} if i == 0 else {}
+        ingest.ingest_frame(ws, later(ws, made), frame, origin=f"{i}", by="t", now=now, **options)
+    with ws.database.write() as session:
+        session.execute(delete(BatchIds).where(BatchIds.batch_id == 2))  # as an earlier version left it
+    read, asked = ws.batches.read_frame, []
+    monkeypatch.setattr(type(ws.batches), "read_frame", lambda self, *a, **k: asked.append(a[0]) or read(*a, **k))
+    schema = later(ws, made).schema
+    assert schema is not None
+    reader = History(ws, made.id, schema)
+    assert reader.find({"r2-3", "r2-1", "r1-0", "nowhere"}) == {3: [1, 3], 2: [0]}
+    assert len(asked) == 3  # batch 2 once more, because its hashes were not there
+    asked.clear()
+    assert reader.find({"nowhere", "b1-3"}) == {}
+    assert asked == []
+
+
+def test_made_ids_are_found_by_what_they_say(ws: Workspace, project: ProjectInfo) -> None:
+    assert project.schema is not None
+    reader = History(ws, project.id, project.schema)
+    assert reader.find({"b1-3", "b1-0", "b1-40", "b2-0", "b1-x"}) == {1: [0, 3]}
