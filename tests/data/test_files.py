@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
 import io
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core import ui
 from core.data import columns
 from core.data.files import read_table, write_csv
 from core.data.samples import SAMPLES, sample_path
@@ -305,3 +308,24 @@ def test_the_sample_is_there_whole_and_named() -> None:
     assert hashlib.sha256(path.read_bytes()).hexdigest() in (path.parent / "README.md").read_text()
     with pytest.raises(NotFound, match="insects"):
         sample_path("birds")
+
+
+def test_a_download_cannot_be_run_by_a_spreadsheet() -> None:
+    attacks = ["=1+1", "+cmd|' /C calc'!A1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("http://x","y")', "="]
+    written = write_csv(pd.DataFrame({"=name": pd.Series([*attacks, 1, None, "-5"], dtype=object)})).decode()
+    rows = list(csv.reader(io.StringIO(written, newline="")))
+    assert [row[0] for row in rows] == ["'=name", *(f"'{text}" for text in attacks), "1", "", "-5"]
+
+
+def test_a_table_of_a_page_is_written_by_the_same_writer() -> None:
+    rows = [{"=feature": "=1+1", "score": 0.5}, {"=feature": "a", "later": ["x", 1]}]
+    written = ui._csv(rows).decode()
+    assert written.splitlines() == ["'=feature,score,later", "'=1+1,0.5,", 'a,,"[""x"", 1]"']
+
+
+def test_downloads_have_one_writer() -> None:
+    root = Path(ui.__file__).parent.parent
+    writes = re.compile(r"\.to_csv\(|\bcsv\.writer\b|DictWriter|arrow_csv\.write_csv|pa\.csv\.write")
+    files = [*(root / "core").rglob("*.py"), *(root / "pages").glob("*.py"), root / "Home.py", root / "api.py"]
+    assert len(files) > 50
+    assert [p.name for p in files if writes.search(p.read_text(encoding="utf-8"))] == ["files.py"]
