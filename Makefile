@@ -20,7 +20,7 @@ help:
 	@echo 'make run       app, API and scheduler in the foreground; Ctrl-C ends them'
 	@echo 'make quick     the tests that need no browser and no server, under a minute: before every commit'
 	@echo 'make test      all tests, in two processes (WORKERS=4: in four)'
-	@echo 'make check     format, lint, types, layers, schemas'
+	@echo 'make check     format, lint, security, types, layers, pins and licences, schemas'
 	@echo 'make soak      the long campaigns at full counts, resumable'
 
 install: $(VENV)/.installed
@@ -54,8 +54,10 @@ check: $(VENV)/.installed-dev
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
+	@$(PY) tests/dependencies.py
 	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/ci.yml
+	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 
 clean:
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache test-results

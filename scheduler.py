@@ -70,7 +70,7 @@ class Scheduler:
                     return
                 command = [sys.executable, "-m", "core.jobs.worker", "--follow"]
                 environment = {**os.environ, "PYTHONPATH": str(ROOT)}  # the same folder, hence the same .env
-                self._worker = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)
+                self._worker = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)  # noqa: S603  # a fixed command of ours
             if check:
                 self._tell(b"check\n")
 

@@ -62,6 +62,14 @@ class Busy(Conflict):
     """Another process holds the project's lease."""
 
 
+class Overtaken(Conflict):
+    """What a cycle began with is not what stands at its end: nothing of it may be kept."""
+
+    def __init__(self, by: str, text: str) -> None:
+        super().__init__(text)
+        self.by = by  # lease | champion | policy
+
+
 class NeedsConsent(Conflict):
     """Labels that would replace others or add classes; none was stored, and a yes is needed."""
 

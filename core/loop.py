@@ -24,8 +24,10 @@ from typing import TYPE_CHECKING, Any
 
 from loguru import logger
 from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
 
-from core.errors import BadInput, Busy, ContinualError
+from core.errors import BadInput, Busy, ContinualError, Overtaken
+from core.learning.policy import policy_from_document
 from core.records import ROW_ID, ROW_TIME, CycleReport, DriftReport, FeatureSchema, PerformanceReport, ProjectInfo
 from core.services import desk, drifts, estimates, live, monitoring, notify, sealing, serving
 from core.storage import history, learners, queries, registry
@@ -44,6 +46,7 @@ LEASE = timedelta(seconds=60)
 RENEW_EVERY_S = 15.0
 DAY = timedelta(days=1)
 SAME_VALUE = 0.01  # two values this near to each other (as a share) count as agreement
+ATTEMPTS = 3  # at a cycle that a person's change overtakes
 ESTIMATE_SEED = 0  # the same rows give the same estimate
 Progress = Callable[[float, str], None]
 
@@ -99,52 +102,78 @@ def run_cycle(
     Raises:
         Busy: another process turns this project's loop.
     """
-    with _lease(ws, project_id, now):
+    with _lease(ws, project_id, now) as lease:
         _close_interrupted(ws, project_id, now)
-        with ws.database.read() as session:
-            project = queries.project_info(session, queries.project_row(session, project_id))
-        sealing.seal_log(ws, project, now=now, force=cause != "schedule")
-        try:
-            project, found = _gather(ws, project_id, now)
-            _export_champion(ws, project)
-        except Exception as error:  # nothing was read: there is no evidence, but there is an audit row
-            cycle_id = _open(ws, project, None, cause=cause, by=by, now=now, seed=seed)
-            _fail(ws, project, cycle_id, error, step="Reading the new rows", now=now, seconds=0.0)
-            raise
-        clock_asks = _clock_asks(ws, project_id, now)
-        if found is None or not (force or clock_asks or found.batches or found.groups or found.set_aside):
-            _mark_checked(ws, project_id, now, found)
-            return None
-        cycle_id = _open(ws, project, found, cause=cause, by=by, now=now, seed=seed)
-        if on_start is not None:
-            on_start(cycle_id)
-        with logger.contextualize(project=project.slug, cycle=cycle_id):
-            started = time.perf_counter()
-            told = _Told(progress or _silent)
+        for attempt in range(ATTEMPTS):
             try:
-                report = _turn(
-                    ws,
-                    project,
-                    found,
-                    cycle_id,
-                    now=now,
-                    force=force,
-                    by=by,
-                    started=started,
-                    progress=told,
-                )
-            except Exception as error:
-                spent = time.perf_counter() - started
-                _fail(ws, project, cycle_id, error, step=told.step, now=now, seconds=spent)
-                raise
-            logger.info(
-                "{decision}: {outcome}. {reason}",
-                decision=report.decision,
-                outcome=report.outcome,
-                reason=report.reason,
+                return _cycle(
+                    ws, project_id, lease, cause=cause, now=now, by=by, force=force, seed=seed,
+                    progress=progress or _silent, on_start=on_start,
+                )  # fmt: skip
+            except Overtaken as error:
+                if error.by == "lease":
+                    raise Busy(str(error)) from error
+                if attempt == ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+
+def _cycle(
+    ws: Workspace,
+    project_id: int,
+    lease: str,
+    *,
+    cause: str,
+    now: datetime,
+    by: str | None,
+    force: bool,
+    seed: int | None,
+    progress: Progress,
+    on_start: Callable[[int], None] | None,
+) -> CycleReport | None:
+    """One attempt at `run_cycle`, under the lease.
+
+    Raises:
+        Overtaken: a person promoted a model or changed the policy meanwhile; nothing was kept, and the next attempt begins with
+            what stands now. Or the lease was lost.
+    """
+    with ws.database.read() as session:
+        project = queries.project_info(session, queries.project_row(session, project_id))
+    sealing.seal_log(ws, project, now=now, force=cause != "schedule")
+    try:
+        project, found = _gather(ws, project_id, now)
+        _export_champion(ws, project)
+    except Exception as error:  # nothing was read: there is no evidence, but there is an audit row
+        cycle_id = _open(ws, project, None, cause=cause, by=by, now=now, seed=seed)
+        _fail(ws, project, cycle_id, error, step="Reading the new rows", now=now, seconds=0.0)
+        raise
+    clock_asks = _clock_asks(ws, project_id, now)
+    if found is None or not (force or clock_asks or found.batches or found.groups or found.set_aside):
+        _mark_checked(ws, project_id, now, found)
+        return None
+    cycle_id = _open(ws, project, found, cause=cause, by=by, now=now, seed=seed)
+    if on_start is not None:
+        on_start(cycle_id)
+    with logger.contextualize(project=project.slug, cycle=cycle_id):
+        started = time.perf_counter()
+        told = _Told(progress)
+        try:
+            report = _turn(
+                ws, project, found, cycle_id, lease, now=now, force=force, by=by, started=started, progress=told
             )
-        registry.sync_mlflow(ws, project_id)
-        return report
+        except Overtaken as error:
+            logger.warning("the cycle was overtaken: {error}", error=str(error))
+            _end_overtaken(ws, cycle_id, error, now=now)
+            raise
+        except Exception as error:
+            spent = time.perf_counter() - started
+            _fail(ws, project, cycle_id, error, step=told.step, now=now, seconds=spent)
+            raise
+        logger.info(
+            "{decision}: {outcome}. {reason}", decision=report.decision, outcome=report.outcome, reason=report.reason
+        )
+    registry.sync_mlflow(ws, project_id)
+    return report
 
 
 def advance_live(ws: Workspace, run_id: int, *, now: datetime) -> None:
@@ -184,21 +213,29 @@ class _Told:
 
 
 @contextmanager
-def _lease(ws: Workspace, project_id: int, now: datetime) -> Iterator[None]:
-    """Hold the project's lease, renewed by a thread; a process that dies loses it after a minute."""
+def _lease(ws: Workspace, project_id: int, now: datetime) -> Iterator[str]:
+    """Hold the project's lease, renewed by a thread, and give its token; a process that dies loses it after a minute."""
     name, owner = (
         f"project:{project_id}",
         f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}:{time.monotonic_ns()}",
     )
-    with ws.database.write() as session:
-        row = session.get(Lease, name)
-        clock = datetime.now(UTC)  # leases live in real time, whatever instant the cycle is given
-        if row is not None and row.expires_at > clock and _alive(row.owner):
-            raise Busy("A check of this project is under way. Wait for it to end; the Automation page shows it.")
-        if row is None:
-            session.add(Lease(name=name, owner=owner, expires_at=clock + LEASE))
-        else:
-            row.owner, row.expires_at = owner, clock + LEASE
+    clock = datetime.now(UTC)  # leases live in real time, whatever instant the cycle is given
+    try:
+        with ws.database.write() as session:
+            row = session.get(Lease, name)
+            if row is None:
+                session.add(Lease(name=name, owner=owner, expires_at=clock + LEASE))
+            else:
+                free = row.expires_at <= clock or not _alive(row.owner)
+                # Whoever else saw it free at the same moment finds another owner here.
+                held = update(Lease).where(Lease.name == name, Lease.owner == row.owner)
+                taken = free and session.execute(held.values(owner=owner, expires_at=clock + LEASE)).rowcount == 1  # type: ignore[attr-defined]
+                if not taken:
+                    raise Busy(
+                        "A check of this project is under way. Wait for it to end; the Automation page shows it."
+                    )
+    except IntegrityError:
+        raise Busy("A check of this project began at the same moment. Wait for it to end.") from None
     done = threading.Event()
 
     def renew() -> None:
@@ -216,7 +253,7 @@ def _lease(ws: Workspace, project_id: int, now: datetime) -> Iterator[None]:
     keeper = threading.Thread(target=renew, name="lease", daemon=True)
     keeper.start()
     try:
-        yield
+        yield owner
     finally:
         done.set()
         keeper.join()
@@ -414,6 +451,7 @@ def _turn(
     project: ProjectInfo,
     found: _Found,
     cycle_id: int,
+    lease: str,
     *,
     now: datetime,
     force: bool,
@@ -472,6 +510,7 @@ def _turn(
         project,
         found,
         cycle_id,
+        lease,
         step,
         [*performance, *estimated],
         drift,
@@ -858,6 +897,7 @@ def _close(
     project: ProjectInfo,
     found: _Found,
     cycle_id: int,
+    lease: str,
     step: Step,
     measured: Sequence[PerformanceRun | EstimateRun],
     drift: DriftReport | None,
@@ -868,9 +908,14 @@ def _close(
     by: str | None,
     seconds: float,
 ) -> CycleReport:
-    """Audit row, measurements, promotion, watermarks and notices: all or nothing."""
+    """Audit row, measurements, promotion, watermarks and notices: all or nothing.
+
+    Raises:
+        Overtaken: something of what the cycle began with has changed.
+    """
     with ws.database.write() as session:
         row = session.get_one(Cycle, cycle_id)
+        _refuse_overtaken(session, project, row, lease)
         row.status, row.finished_at, row.seconds = "done", now + timedelta(seconds=seconds), seconds
         row.evidence, row.decision, row.reason = (
             dataclasses.asdict(dataclasses.replace(step.evidence, set_aside=found.set_aside)),
@@ -930,6 +975,26 @@ def _close(
         report = monitoring.cycle_from(row)
         notify.enqueue(ws, session, project.name, report, now)
         return report
+
+
+def _refuse_overtaken(session: Session, project: ProjectInfo, row: Cycle, lease: str) -> None:
+    """A cycle counts only if it still holds its lease, and champion and policy are those that it began with."""
+    owner = session.scalar(select(Lease.owner).where(Lease.name == f"project:{project.id}").with_for_update())
+    if owner != lease or row.status != "running":
+        raise Overtaken("lease", "This check stood still for so long that another one began. Nothing of it was kept.")
+    serves = registry.serving_version(session, project.id)
+    if (serves[0] if serves is not None else None) != project.champion:
+        raise Overtaken("champion", "Somebody changed the champion while this check ran. It begins anew.")
+    if policy_from_document(queries.project_row(session, project.id).policy) != project.policy:
+        raise Overtaken("policy", "Somebody changed the policy while this check ran. It begins anew.")
+
+
+def _end_overtaken(ws: Workspace, cycle_id: int, error: Overtaken, *, now: datetime) -> None:
+    """The audit row of a cycle that was overtaken; its evidence is still new."""
+    with ws.database.write() as session:
+        row = session.get_one(Cycle, cycle_id)
+        if row.status == "running":
+            row.status, row.outcome, row.finished_at, row.error = "failed", "failed", now, str(error)
 
 
 def _mark_checked(ws: Workspace, project_id: int, now: datetime, found: _Found | None) -> None:

@@ -284,6 +284,8 @@ def _text_numbers(series: pd.Series, name: str, written: Written, said: list[Pro
     coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
     distinct = coded.dictionary.to_pylist()
     codes = np.asarray(pc.fill_null(coded.indices, len(distinct)))
+    if written.decimal == "," and _shows_points(distinct):
+        written = Written(unit=written.unit)  # a download of ours, or another program's file: it says so itself
     values = np.full(len(distinct) + 1, np.nan)
     bad = np.zeros(len(distinct) + 1, dtype=bool)
     gaps = np.zeros(len(distinct) + 1, dtype=bool)
@@ -302,6 +304,12 @@ def _text_numbers(series: pd.Series, name: str, written: Written, said: list[Pro
         example = shown(series.iloc[int(np.argmax(at))])
         said.append(Problem(code="no_number", column=name, count=int(at.sum()), example=example))
     return values[codes]
+
+
+def _shows_points(distinct: list[str]) -> bool:
+    """Whether a column's decimal mark is seen to be the point."""
+    parts = [p for v in distinct if (p := cells.as_written(v)) is not None]
+    return {cells.decimal_mark(body) for _, body, _ in parts} - {""} == {"."}
 
 
 def _number(text: str, written: Written) -> float:

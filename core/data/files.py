@@ -259,6 +259,7 @@ def _read_parquet(data: bytes, name: str, budget: int) -> pa.Table:
         batches: list[pa.RecordBatch] = []
         used = 0
         for batch in file.iter_batches(batch_size=65_536, use_threads=False):
+            batch.validate(full=True)
             plain = _plain(batch, name, budget - used)
             used += plain.nbytes
             batches.append(plain)

@@ -168,7 +168,7 @@ def _say(text: str) -> None:
 
 def _health(url: str) -> bytes | None:
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310  # the address is our own
             return bytes(answer.read())
     except OSError:
         return None
@@ -189,7 +189,7 @@ def _unhealthy(settings: Settings, seconds: float) -> list[str]:
 
 
 def _local(host: str) -> str:
-    return "127.0.0.1" if host in ("0.0.0.0", "", "::") else host
+    return "127.0.0.1" if host in ("0.0.0.0", "", "::") else host  # noqa: S104  # the documented default: a container's port is published, or not, from outside
 
 
 class _Make:
@@ -246,7 +246,7 @@ def _watch(runner: Runner, make: _Make, settings: Settings) -> None:
 def _check_ports(settings: Settings) -> None:
     """Raises ContinualError that names the port which another program holds."""
     for name, host, port in (
-        ("STREAMLIT_SERVER_PORT", "0.0.0.0", settings.streamlit_port),
+        ("STREAMLIT_SERVER_PORT", "0.0.0.0", settings.streamlit_port),  # noqa: S104  # the documented default: a container's port is published, or not, from outside
         ("FASTAPI_PORT", settings.api_host, settings.api_port),
     ):
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:

@@ -22,11 +22,12 @@ from types import FrameType
 from typing import Any
 
 from loguru import logger
+from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import Busy, ContinualError
 from core.jobs import ANOTHER_WORKS
 from core.logs import set_up_logs
-from core.services import ingest, jobs, live, projects
+from core.services import ingest, jobs, live, projects, tidying
 from core.services.jobs import JobInfo
 from core.settings import get_settings
 from core.storage.engine import file_lock
@@ -319,6 +320,16 @@ def _cut_off() -> None:
     _end_now(1)
 
 
+def _tidy(ws: Workspace) -> None:
+    """Take away what nothing names; what stands in the way of that never stands in the way of work."""
+    try:
+        refused = tidying.tidy(ws, _now()).refused
+    except (ContinualError, SQLAlchemyError, OSError) as error:
+        refused = f"Nothing was tidied: {type(error).__name__}."
+    if refused:
+        logger.warning("{text}", text=refused)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Entry; 75 when another worker holds the state folder."""
     parser = argparse.ArgumentParser(prog="python -m core.jobs.worker", description="Do the work that waits.")
@@ -350,7 +361,7 @@ def main(arguments: list[str] | None = None) -> int:
         with file_lock(ws.locks_path / "worker.lock", wait=False) as held:
             if not held:
                 return ANOTHER_WORKS if chosen.follow else 0
-            ws.batches.remove_orphans(ingest.known_paths(ws))
+            _tidy(ws)
             Worker(ws, stop, checks).run(once=chosen.once)
         # Who asked for work while this process was about to end found the lock taken, and relies on it.
         with ws.database.read() as session:

@@ -8,13 +8,13 @@ import stat
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.services import ingest, jobs
+from core.services import jobs, tidying
 from core.settings import ROOT
 from core.storage import private, queries
 from core.storage.batches import sha256_of
@@ -181,15 +181,16 @@ def _files(ws: Workspace) -> Iterator[Check]:
         detail=f"{len(learners)} learner states are there" if not lost else f"{len(lost)} learner states are missing",
         mend="" if not lost else "Restore them from a backup.",
     )
-    known = ingest.known_paths(ws)
-    root = ws.batches.root
-    orphans = (
-        [p for p in root.rglob("*") if p.is_file() and p.relative_to(root).as_posix() not in known]
-        if root.exists()
-        else []
-    )
+    found = tidying.orphans(ws, datetime.now(UTC))
     yield Check(
-        name="orphans", ok=True, detail=f"{len(orphans)} files that no row names; removed by themselves after an hour"
+        name="orphans", ok=True, detail=f"{len(found)} files that no row names; a worker moves them to the trash"
+    )
+    refused = tidying.mismatch(ws)
+    yield Check(
+        name="installation",
+        ok=not refused,
+        detail=refused or "database and folders belong together",
+        mend="Connect the database that belongs to these folders." if refused else "",
     )
 
 

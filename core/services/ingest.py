@@ -655,13 +655,6 @@ def read_rows(ws: Workspace, project: ProjectInfo, *, n: int) -> pd.DataFrame:
     return table
 
 
-def known_paths(ws: Workspace) -> set[str]:
-    """Every file that a manifest row names; what else lies in the folder is an orphan."""
-    with ws.database.read() as session:
-        rows = session.execute(select(Batch.path, Batch.scores_path)).all()
-    return {path for pair in rows for path in pair if path}
-
-
 def touch_news(session: Session, project_id: int) -> None:
     """Tell the scheduler that there is something to look at."""
     session.execute(update(Project).where(Project.id == project_id).values(news=Project.news + 1))

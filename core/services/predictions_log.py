@@ -226,7 +226,7 @@ class _Log:
         if sql is None:
             row = f"({', '.join([self._mark] * len(COLUMNS))})"
             names = ", ".join(f'"{name}"' for name in COLUMNS)
-            sql = self._inserts[n] = f"INSERT INTO predictions ({names}) VALUES {', '.join([row] * n)}"
+            sql = self._inserts[n] = f"INSERT INTO predictions ({names}) VALUES {', '.join([row] * n)}"  # noqa: S608  # column names and marks of ours; every value is a parameter
         values: list[Any] = []
         instant = self._instant
         for record in records:
@@ -253,7 +253,7 @@ class _Log:
     def _kept(self, cursor: Any, asked: Kept) -> Kept | None:
         at = self._mark
         cursor.execute(
-            f"SELECT fingerprint, status, body FROM kept_answers WHERE project_id = {at} AND key = {at}",
+            f"SELECT fingerprint, status, body FROM kept_answers WHERE project_id = {at} AND key = {at}",  # noqa: S608  # column names and marks of ours; every value is a parameter
             (asked.project_id, asked.key),
         )
         row = cursor.fetchone()
@@ -265,11 +265,10 @@ class _Log:
         at = self._mark
         if keep.created_at - self._tidied > TIDY_EVERY:
             self._tidied = keep.created_at
-            cursor.execute(
-                f"DELETE FROM kept_answers WHERE created_at < {at}", (self._instant(keep.created_at - KEPT_FOR),)
-            )
+            old = f"DELETE FROM kept_answers WHERE created_at < {at}"  # noqa: S608  # the mark is ours
+            cursor.execute(old, (self._instant(keep.created_at - KEPT_FOR),))
         cursor.execute(
-            f"INSERT INTO kept_answers (project_id, key, fingerprint, status, body, created_at) VALUES ({', '.join([at] * 6)})",
+            f"INSERT INTO kept_answers (project_id, key, fingerprint, status, body, created_at) VALUES ({', '.join([at] * 6)})",  # noqa: S608  # column names and marks of ours; every value is a parameter
             (keep.project_id, keep.key, keep.fingerprint, keep.status, keep.body, self._instant(keep.created_at)),
         )
 

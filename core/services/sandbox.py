@@ -227,7 +227,7 @@ def _run(what: str, folder: Path) -> int:
     kept = {name: os.environ[name] for name in ("LANG", "LD_LIBRARY_PATH") if name in os.environ}
     threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "LOKY")}
     os.chmod(folder, 0o700)
-    child = subprocess.Popen(
+    child = subprocess.Popen(  # noqa: S603  # a fixed command of ours
         [sys.executable, "-P", "-m", "core.services.sandbox", what, str(folder)],
         env={
             **kept,

@@ -29,7 +29,7 @@ from core.storage.workspace import Workspace
 Scope = Literal["predict", "ingest", "read", "admin"]
 SCOPES: tuple[Scope, ...] = ("predict", "ingest", "read", "admin")
 
-TOKEN_PREFIX = "cml_"
+TOKEN_PREFIX = "cml_"  # noqa: S105  # what every token begins with, no secret
 REREAD_S = 1.0
 MOST_A_MINUTE = 1_000_000
 NOTE_USE_EVERY = timedelta(minutes=1)

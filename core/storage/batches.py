@@ -1,7 +1,7 @@
 """Batches as Parquet files: written once, verified by sha256, never edited.
 
 A file is written under a temporary name, fsynced and renamed before its manifest row is committed: a crash
-leaves at most an orphan, which `remove_orphans` takes away at the next start.
+leaves at most an orphan, which `services.tidying` takes away later.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,8 +19,6 @@ from core.storage import private
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
-
-ORPHAN_AGE_S = 3600.0  # younger files may belong to a step that has not committed yet
 
 
 def sha256_of(path: Path) -> str:
@@ -114,14 +111,3 @@ class BatchStore:
         """Delete files; those already gone are no error."""
         for name in names:
             (self.root / name).unlink(missing_ok=True)
-
-    def remove_orphans(self, known: set[str], *, older_than_s: float = ORPHAN_AGE_S) -> int:
-        """Delete files that no manifest row names and that are too old to be in the making; returns their number."""
-        removed = 0
-        limit = time.time() - older_than_s
-        for path in self.root.rglob("*"):
-            name = path.relative_to(self.root).as_posix()
-            if path.is_file() and name not in known and path.stat().st_mtime < limit:
-                path.unlink(missing_ok=True)
-                removed += 1
-        return removed

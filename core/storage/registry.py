@@ -408,7 +408,7 @@ def sync_mlflow_apart(ws: Workspace, project_id: int) -> None:
     command = [sys.executable, "-m", "core.storage.registry", str(project_id)]
 
     def tell() -> None:
-        done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, start_new_session=True)
+        done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, start_new_session=True)  # noqa: S603  # a fixed command of ours
         if done.returncode:
             logger.warning("MLflow was not told: exit code {code}", code=done.returncode)
 

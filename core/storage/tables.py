@@ -446,6 +446,15 @@ class User(Base):
     previous_visit_at: Mapped[datetime | None]
 
 
+class Installation(Base):
+    """The one row that tells which installation this database is of; its folders carry the same token."""
+
+    __tablename__ = "installation"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    token: Mapped[str] = mapped_column(String(32))
+    created_at: Mapped[datetime]
+
+
 class SignInFailure(Base):
     """Failed sign-ins per user and per client, for the throttle."""
 

@@ -33,6 +33,11 @@ class Workspace:
         return self.settings.home_path / "locks"
 
     @property
+    def trash_path(self) -> Path:
+        """Folder of files that nothing names any more, for a while."""
+        return self.settings.home_path / "trash"
+
+    @property
     def results_path(self) -> Path:
         """Predictions of large files, for whoever asked for them: `<job>.json`."""
         return self.settings.home_path / "results"

@@ -124,7 +124,26 @@ def test_open_it_takes_json_from_near_networks_only(opened: httpx.Client, monkey
 )
 def test_near_is_this_machine_and_the_networks_that_are_named(host: str, networks: tuple[str, ...], near: bool) -> None:
     request = protocols.Request({"type": "http", "client": (host, 1), "headers": []})
-    assert protocols._is_near(request, networks) is near
+    settings = get_settings().model_copy(update={"open_from": networks})
+    assert protocols._is_near(request, settings) is near
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "trusted", "near"),
+    [
+        ("127.0.0.1", "203.0.113.7", (), False),  # a proxy of whom nobody said that it may be believed
+        ("127.0.0.1", "203.0.113.7", ("127.0.0.1",), False),
+        ("127.0.0.1", "127.0.0.1", ("127.0.0.1",), True),
+        ("10.0.0.1", "127.0.0.1", ("127.0.0.1",), False),
+    ],
+)
+def test_behind_a_proxy_nobody_is_near_by_its_address(
+    peer: str, forwarded: str, trusted: tuple[str, ...], near: bool
+) -> None:
+    headers = [(b"x-forwarded-for", forwarded.encode())]
+    request = protocols.Request({"type": "http", "client": (peer, 1), "headers": headers})
+    settings = get_settings().model_copy(update={"trusted_proxies": trusted})
+    assert protocols._is_near(request, settings) is near
 
 
 def test_rows_of_nobody_are_logged_and_never_sealed(opened: httpx.Client) -> None:

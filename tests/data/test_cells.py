@@ -92,8 +92,9 @@ def test_a_column_that_does_not_tell_follows_the_others_of_its_file() -> None:
 def test_a_later_file_is_read_as_the_first_one_wrote_its_numbers() -> None:
     schema, _ = first_schema(read("a;y\n999,5;u\n1,5;v\n"), target="y")
     assert conform(read("a;y\n1,234;u\n"), schema).X["a"].tolist() == [1.234]
+    assert conform(read("a,y\n1234.5,u\n2.0,v\n"), schema).X["a"].tolist() == [1234.5, 2.0]  # a download, sent back
     with pytest.raises(BadInput, match="a number with a decimal comma"):
-        conform(read("a;y\n1,234.5;u\n"), schema)
+        conform(read("a;y\n1,5;u\n1,234.5;u\n"), schema)
 
 
 @pytest.mark.parametrize(

@@ -216,7 +216,7 @@ DIGITS = ("seconds", "milliseconds", "microseconds", "compact")
 
 
 def instants(plan: Plan, rng: Random, part: int) -> Column:
-    """Times of the rows, or dates out of order, which are none."""
+    """Times of the rows: named as such, or dates that never go back; others are none."""
     assert plan.time is not None
     name, form, in_order = plan.time
     step = timedelta(days=1) if form in ("day", "points") else timedelta(hours=7)
@@ -227,7 +227,8 @@ def instants(plan: Plan, rng: Random, part: int) -> Column:
     if not in_order:
         many = [many[-1], *many[:-1]]
     written = [FORMS[form](t) for t in many]
-    return Column(name, "time" if in_order else "excluded", None, many if in_order else written, written, many)
+    is_time = in_order or name.lower() in ("date", "time", "timestamp", "created_at")
+    return Column(name, "time" if is_time else "excluded", None, many if is_time else written, written, many)
 
 
 def target(plan: Plan, rng: Random) -> Column:

@@ -160,7 +160,7 @@ def test_first_start_makes_secrets_and_user_then_all_are_healthy_and_end_togethe
     assert (tmp_path / ".env").read_text().splitlines() == env_file
     for secret in (password, env_file[2].partition("=")[2]):
         assert secret not in second.text
-    dead, app = second.child("uvicorn"), second.child("streamlit")
+    dead, app = second.child("uvicorn"), second.child("server.py")
     dead.kill()
     dead.wait(limit(STOP_S))
     patience = Patience(START_S)

@@ -206,17 +206,6 @@ def test_a_full_disk_stores_nothing(
     assert len(list(ws.batches.root.rglob("*"))) == 2  # the folder and the first batch
 
 
-def test_an_orphan_file_is_removed_when_it_is_old(ws: Workspace, project: ProjectInfo) -> None:
-    import os
-
-    orphan = ws.batches.root / "p1" / "left-over.parquet"
-    orphan.write_bytes(b"half a batch")
-    assert ws.batches.remove_orphans(ingest.known_paths(ws)) == 0
-    os.utime(orphan, (0, 0))
-    assert ws.batches.remove_orphans(ingest.known_paths(ws)) == 1
-    assert len(ingest.known_paths(ws)) == 1
-
-
 def test_generated_rows_only_go_where_the_generator_made_the_project(
     ws: Workspace, project: ProjectInfo, now: datetime
 ) -> None:

@@ -1,0 +1,165 @@
+"""Files that nothing names any more: moved into a trash folder, and removed from there when they have lain long enough.
+
+Deleting what a database does not name is right only if it is the right database. So the database and each folder carry the
+token of their installation; only names of the program's own form, in projects that the database knows, are touched; and
+nothing at all where the database names nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from loguru import logger
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from core.storage.batches import write_durably
+from core.storage.tables import Batch, Installation, Job, ModelRow, Project
+from core.storage.workspace import Workspace
+
+STAMP = ".continual-installation"
+IN_THE_MAKING = timedelta(hours=1)  # a younger file may be named in a moment
+KEPT_FOR = timedelta(days=30)  # in the trash
+_MEND = "Check DATABASE_URL and DATA_URL; nothing is tidied meanwhile."
+_BATCH = re.compile(r"p(\d+)/\d{8}T\d{6}-[0-9a-f]{12}(-scores)?\.parquet")
+_MODEL = re.compile(r"p(\d+)/model-[0-9a-f]{24}\.skops")
+_LEFTOVER = re.compile(r"\.?[\w.-]+\.(\d+)\.tmp|\.model-[\w.-]+\.tmp|[0-9a-f]{24}\.part")
+_SPOOLED = re.compile(r"[0-9a-f]{24}\.(csv|csv\.gz|parquet|arrow)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tidied:
+    """What was moved, and what stands in the way of tidying."""
+
+    moved: tuple[str, ...] = ()
+    refused: str = ""  # why nothing was touched: a sentence
+
+
+def token_of(ws: Workspace, now: datetime) -> str:
+    """The installation's token, made with the first call."""
+    with ws.database.read() as session:
+        found = session.scalar(select(Installation.token).where(Installation.id == 1))
+    if found is not None:
+        return found
+    made = secrets.token_hex(16)
+    try:
+        with ws.database.write() as session:
+            session.add(Installation(id=1, token=made, created_at=now))
+    except IntegrityError:  # another process was quicker
+        return token_of(ws, now)
+    return made
+
+
+def mismatch(ws: Workspace) -> str:
+    """Why the folders are not those of the database in use, as a sentence; nothing where they are, or may become so.
+
+    A folder of batches without a token is taken when it is empty or holds a file that this database names; the models lie
+    in the state folder, and follow it.
+    """
+    with ws.database.read() as session:
+        token = session.scalar(select(Installation.token).where(Installation.id == 1))
+    for folder in (ws.batches.root, ws.models_path):
+        place = folder / STAMP
+        if place.is_file():
+            if place.read_text().strip() != token:
+                return f"The folder {folder.name} belongs to another database than the one in use. {_MEND}"
+            continue
+        foreign = folder == ws.batches.root and folder.is_dir() and any(folder.iterdir())
+        if foreign and not any((folder / name).is_file() for name in named(ws)):
+            return f"The folder {folder.name} holds files of which the database in use names none. {_MEND}"
+    return ""
+
+
+def stamp(ws: Workspace, now: datetime) -> str:
+    """Mark the folders as this installation's; why they cannot be, as `mismatch` says it, or nothing."""
+    token, refused = token_of(ws, now), mismatch(ws)
+    if not refused:
+        for folder in (ws.batches.root, ws.models_path):
+            if not (folder / STAMP).is_file():
+                folder.mkdir(parents=True, exist_ok=True)
+                write_durably(folder / STAMP, token.encode())
+    return refused
+
+
+def named(ws: Workspace) -> set[str]:
+    """Every file of batches and models that a row names, below its folder."""
+    with ws.database.read() as session:
+        batches = session.execute(select(Batch.path, Batch.scores_path)).all()
+        models = session.scalars(select(ModelRow.path)).all()
+    return {path for pair in batches for path in pair if path} | set(models)
+
+
+def tidy(ws: Workspace, now: datetime) -> Tidied:
+    """Move what nothing names into the trash, and empty the trash of what has lain there for long."""
+    refused = stamp(ws, now)
+    known = named(ws)
+    if refused or not known:
+        return Tidied(refused=refused)
+    with ws.database.read() as session:
+        projects = set(session.scalars(select(Project.id)))
+        spooled = {Path(p["path"]).name for p in session.scalars(select(Job.payload)) if p and "path" in p}
+    moved = []
+    for root, path in _orphans(ws, projects, known, spooled, now):
+        target = ws.trash_path / f"{now:%Y%m%d}" / root.name / path.relative_to(root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            shutil.move(path, target)
+            os.utime(target)  # how long it lies here counts from now
+        except OSError as error:  # the next start tries again
+            logger.warning("{name} was not moved: {error}", name=path.name, error=error.strerror)
+            continue
+        moved.append(path.name)
+    _empty(ws.trash_path, now - KEPT_FOR)
+    if moved:
+        logger.info("{n} files that nothing names are in the trash", n=len(moved))
+    return Tidied(moved=tuple(moved))
+
+
+def orphans(ws: Workspace, now: datetime) -> list[str]:
+    """Names of what `tidy` would move."""
+    with ws.database.read() as session:
+        projects = set(session.scalars(select(Project.id)))
+        spooled = {Path(p["path"]).name for p in session.scalars(select(Job.payload)) if p and "path" in p}
+    return [path.name for _, path in _orphans(ws, projects, named(ws), spooled, now)]
+
+
+def _orphans(
+    ws: Workspace, projects: set[int], known: set[str], spooled: set[str], now: datetime
+) -> Iterator[tuple[Path, Path]]:
+    """Files of the program's own making that no row names and that are not in the making, with their folder."""
+    for root, form in ((ws.batches.root, _BATCH), (ws.models_path, _MODEL)):
+        for path in root.glob("p*/*"):
+            name = path.relative_to(root).as_posix()
+            if not _is_old_file(path, now - IN_THE_MAKING) or name in known:
+                continue
+            own = form.fullmatch(name)
+            if (own and int(own[1]) in projects) or _LEFTOVER.fullmatch(path.name):
+                yield root, path
+    for path in ws.spool_path.glob("*"):
+        old = _is_old_file(path, now - IN_THE_MAKING)
+        if old and path.name not in spooled and (_SPOOLED.fullmatch(path.name) or _LEFTOVER.fullmatch(path.name)):
+            yield ws.spool_path, path
+
+
+def _is_old_file(path: Path, limit: datetime) -> bool:
+    try:
+        return path.is_file() and not path.is_symlink() and path.stat().st_mtime < limit.timestamp()
+    except OSError:
+        return False
+
+
+def _empty(trash: Path, limit: datetime) -> None:
+    """Remove what has lain in the trash since before an instant, and folders that are empty by then."""
+    for path in sorted(trash.rglob("*"), reverse=True):
+        if path.is_dir():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif path.stat().st_mtime < limit.timestamp():
+            path.unlink(missing_ok=True)
