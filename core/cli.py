@@ -790,11 +790,12 @@ def _keys_create(args: argparse.Namespace) -> int:
             "id": info.id,
             "token": token,
             "scopes": info.scopes,
-            "project": args.project,
+            "project": project.slug if project else None,
             "expires_at": expires,
             "per_minute": info.rate_limit,
         },
-        f"{token}\n(id {info.id}; shown this once)",
+        f"{token}\n(id {info.id}; shown this once; it opens "
+        + (f"project '{project.slug}' only)" if project else "every project: --project P binds it to one)"),
     )
 
 
@@ -806,17 +807,31 @@ def _duration(text: str) -> timedelta:
 
 
 def _keys_list(args: argparse.Namespace) -> int:
-    from core.services import auth
+    from core.services import auth, projects
 
-    tokens = auth.list_tokens(_open())
+    ws = _open()
+    tokens = auth.list_tokens(ws)
+    slugs: dict[int | None, str] = {None: "every project", **{p.id: p.slug for p in projects.list_projects(ws)}}
     table = _table(
         [
-            [t.id, t.name, t.prefix, ",".join(t.scopes), t.expires_at, t.rate_limit, "revoked" if t.revoked_at else ""]
+            [
+                t.id,
+                t.name,
+                t.prefix,
+                ",".join(t.scopes),
+                slugs.get(t.project_id),
+                t.expires_at,
+                t.rate_limit,
+                "revoked" if t.revoked_at else "",
+            ]
             for t in tokens
         ],
-        ["id", "name", "begins", "scopes", "expires", "a minute", ""],
+        ["id", "name", "begins", "scopes", "project", "expires", "a minute", ""],
     )
-    return _say(args, {"keys": tokens}, table if tokens else "No token yet. `keys create --scope predict` makes one.")
+    keys = [
+        {**to_document(t), "project": slugs.get(t.project_id) if t.project_id is not None else None} for t in tokens
+    ]
+    return _say(args, {"keys": keys}, table if tokens else "No token yet. `keys create --scope predict` makes one.")
 
 
 def _keys_revoke(args: argparse.Namespace) -> int:
@@ -1189,7 +1204,7 @@ def _add_access(commands: Any) -> None:
         "keys create --scope predict,ingest --project insects --expires 90d",
     )
     create.add_argument("--scope", required=True, metavar="a,b", help="predict, ingest, read, admin")
-    _add_project(create)
+    create.add_argument("--project", metavar="P", help="slug of the one project that it opens; left out: every project")
     create.add_argument("--expires", metavar="90d")
     create.add_argument(
         "--per-minute", type=_count, metavar="N", help="requests that it may make a minute; else any number"

@@ -6,8 +6,6 @@ the sign-in until somebody is signed in, whichever address was asked for.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import threading
 import time
@@ -671,15 +669,20 @@ def course_alt(score_points: Sequence[Any], metric: str) -> str:
 
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Rows as CSV; text that a spreadsheet would take for a formula is quoted."""
-    sink = io.StringIO()
+    """Rows as CSV, by the one writer of downloads; a row without a column leaves it empty."""
+    import pandas as pd
+
+    from core.data.files import write_csv
+
     names = list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv.writer(sink)
-    writer.writerow(names)
-    for row in rows:
-        cells = [to_document(row.get(name)) for name in names]
-        writer.writerow(["'" + c if isinstance(c, str) and c[:1] in "=+-@\t" and c[1:2] else c for c in cells])
-    return sink.getvalue().encode()
+    cells = {name: pd.Series([_cell(row.get(name)) for row in rows], dtype=object) for name in names}
+    return write_csv(pd.DataFrame(cells, columns=names))
+
+
+def _cell(value: Any) -> Any:
+    """A value as a cell: what is no single value as JSON."""
+    found = to_document(value)
+    return json.dumps(found, ensure_ascii=False) if isinstance(found, (list, dict)) else found
 
 
 def for_who_may(make: Callable[[], bytes]) -> Callable[[], bytes]:

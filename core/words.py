@@ -9,6 +9,9 @@ from core.records import Evidence, Score
 
 MINUS, DASH, THIN = "\u2212", "\u2013", "\u202f"
 ABSENT = DASH
+# What a reader of markdown makes a link of by itself, also where signs are escaped: addresses, www. and mail.
+_LINK = re.compile(r":(?=//)|www(?=\.)|@(?=\w)", re.IGNORECASE)
+JOINER = "\u2060"  # no width, no break
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+!|~$:^-])")
 METRIC_LABELS = {
     "accuracy": "Accuracy",
@@ -33,7 +36,7 @@ def metric_label(metric: str) -> str:
 
 def plain(text: object) -> str:
     """Text of a user's own (names, labels, files) with every sign that markdown would act on taken literally."""
-    return _MARKDOWN.sub(r"\\\1", str(text).replace("\n", " "))
+    return _MARKDOWN.sub(r"\\\1", _LINK.sub(rf"\g<0>{JOINER}", str(text).replace("\n", " ")))
 
 
 def count(n: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -49,6 +50,16 @@ def test_under_a_day_an_instant_is_relative(passed: timedelta, shown: str) -> No
 
 def test_text_of_a_user_is_taken_literally() -> None:
     assert words.plain("**bold** <b> [x](y)\nnext") == r"\*\*bold\*\* \<b\> \[x\]\(y\) next"
+
+
+@pytest.mark.parametrize(
+    "name", ["http://evil.test/a", "HTTPS://evil.test", "ftp://x", "www.evil.test", "a_WWW.evil.test", "me@evil.test"]
+)
+def test_an_address_in_a_name_is_no_link(name: str) -> None:
+    shown = words.plain(name)
+    read = re.sub(r"\\(?=[^a-zA-Z0-9\s])", "", shown)  # as a reader of markdown takes escapes away
+    assert not re.search(r"://|www\.|@\w", read, re.IGNORECASE)
+    assert read.replace(words.JOINER, "") == name
 
 
 def test_a_standing_names_side_and_threshold() -> None:

@@ -19,10 +19,13 @@ from core.errors import BadInput, FieldProblem, NotFound, TooLarge, UnsupportedF
 from core.records import Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pandas as pd
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
-_CHUNK = 1 << 20
+_CHUNK, _FED = 1 << 20, 1 << 16
 _ENDINGS = {
     "csv": (".csv", ".txt", ".tsv"),
     "gzip": (".csv.gz", ".txt.gz", ".tsv.gz", ".gz"),
@@ -167,32 +170,75 @@ def _sniff(data: bytes) -> str:
 
 
 def _gunzip(data: bytes, name: str, limit: int) -> bytes:
-    """The unpacked content, several members too; never holds more than `limit` bytes."""
-    out = bytearray()
-    rest: bytes = data
-    while rest.startswith(b"\x1f\x8b"):
-        unpacker = zlib.decompressobj(wbits=31)
-        try:
-            while not unpacker.eof:
-                piece = unpacker.decompress(rest, _CHUNK)
-                rest = unpacker.unconsumed_tail
-                out += piece
-                if len(out) > limit:
-                    raise TooLarge(
-                        f"{name} unpacks to more than {megabytes(limit)}, which is the limit. Send it in parts."
-                    )
-                if not piece and not rest and not unpacker.eof:
-                    raise UnsupportedFormat(f"{name} is cut off: its gzip stream has no end. Send it again.")
-        except zlib.error:
-            raise UnsupportedFormat(f"{name} is damaged: its gzip stream cannot be unpacked. Send it again.") from None
-        rest = unpacker.unused_data
+    """The unpacked content, several members too; never holds more than `limit` bytes, and them once."""
+    out, size = io.BytesIO(), 0
+    for piece in _unpacked(data, name):
+        size += len(piece)
+        if size > limit:
+            raise TooLarge(f"{name} unpacks to more than {megabytes(limit)}, which is the limit. Send it in parts.")
+        out.write(piece)
+    if not size:
+        raise BadInput(f"{name} is empty once unpacked, expected a header line and rows.")
+    return out.getvalue()
+
+
+def _unpacked(data: bytes, name: str) -> Iterator[bytes]:
+    """The content of gzip in pieces of at most a megabyte."""
+    view, at = memoryview(data), 0
+    while bytes(view[at : at + 2]) == b"\x1f\x8b":
+        unpacker, fed = zlib.decompressobj(wbits=31), b""
+        while not unpacker.eof:
+            if not fed:  # few at once: what a step leaves over is copied
+                fed = bytes(view[at : at + _FED])
+                at += len(fed)
+            try:
+                piece = unpacker.decompress(fed, _CHUNK)
+            except zlib.error:
+                raise UnsupportedFormat(
+                    f"{name} is damaged: its gzip stream cannot be unpacked. Send it again."
+                ) from None
+            fed = unpacker.unconsumed_tail
+            if not piece and not fed and at == len(view) and not unpacker.eof:
+                raise UnsupportedFormat(f"{name} is cut off: its gzip stream has no end. Send it again.")
+            yield piece
+        at -= len(unpacker.unused_data)
+    rest = bytes(view[at:])
     if rest.strip(b"\0"):
         raise UnsupportedFormat(
             f"{name} is damaged: {plural(len(rest), 'byte')} behind its gzip stream cannot be unpacked. Send it again."
         )
-    if not out:
-        raise BadInput(f"{name} is empty once unpacked, expected a header line and rows.")
-    return bytes(out)
+
+
+def unpacks_beyond(path: Path, limit: int) -> bool:
+    """Whether a file's table has more bytes than that once unpacked, which is counted piece by piece and never held.
+
+    A file that is larger itself is. Of one that cannot be understood no more than its own size is known: `read_table`
+    tells what is wrong with it.
+    """
+    if path.stat().st_size > limit:
+        return True
+    import pyarrow as pa
+
+    data = path.read_bytes()
+    kind = _sniff(data)
+    size = 0
+    try:
+        if kind == "gzip":
+            for piece in _unpacked(data, path.name):
+                size += len(piece)
+                if size > limit:
+                    return True
+        elif kind in ("parquet", "arrow"):
+            claimed, batches = (_claimed_parquet if kind == "parquet" else _claimed_arrow)(data)
+            if claimed > limit:
+                return True
+            for batch in batches:
+                size += _plain_bytes(batch)
+                if size > limit:
+                    return True
+    except (BadInput, pa.ArrowException, OSError, ValueError):
+        return False
+    return False
 
 
 # --- Parquet and Arrow --------------------------------------------------------------------------------------------
@@ -200,17 +246,13 @@ def _gunzip(data: bytes, name: str, limit: int) -> bytes:
 
 def _read_parquet(data: bytes, name: str, budget: int) -> pa.Table:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     damaged = f"{name} is damaged: it begins like Parquet but cannot be read as such. Send it again."
     try:
-        source = pa.BufferReader(data)
-        texts = [c.path for c in pq.ParquetFile(source).schema if c.physical_type == "BYTE_ARRAY" and "." not in c.path]
-        # Text is read as codes: a value of a megabyte in a million rows is then held once until it is counted.
-        file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=texts)
+        file = _parquet(data)
         meta = file.metadata
         check_shape(meta.num_rows, meta.num_columns, name, budget)
-        claimed = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
+        claimed = _row_groups_bytes(meta)
         if claimed > budget:
             raise TooLarge(f"{name} unpacks to {megabytes(claimed)}, expected at most {megabytes(budget)}.")
         _check_types(file.schema_arrow, name)
@@ -225,6 +267,56 @@ def _read_parquet(data: bytes, name: str, budget: int) -> pa.Table:
         return _undecimal(pa.Table.from_batches(batches, schema))
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: a column's name
         raise UnsupportedFormat(damaged) from error
+
+
+def _parquet(data: bytes) -> pq.ParquetFile:
+    """A file whose text is read as codes: a value of a megabyte in a million rows is then held once until it is counted."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    source = pa.BufferReader(data)
+    texts = [c.path for c in pq.ParquetFile(source).schema if c.physical_type == "BYTE_ARRAY" and "." not in c.path]
+    return pq.ParquetFile(pa.BufferReader(data), read_dictionary=texts)
+
+
+def _row_groups_bytes(meta: pq.FileMetaData) -> int:
+    return sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
+
+
+def _claimed_parquet(data: bytes) -> tuple[int, Iterator[pa.RecordBatch]]:
+    """What a file says of its size, and its batches with text as codes."""
+    file = _parquet(data)
+    meta = file.metadata
+    claimed = max(_row_groups_bytes(meta), meta.num_rows * meta.num_columns * 8)
+    return claimed, file.iter_batches(batch_size=65_536, use_threads=False)
+
+
+def _claimed_arrow(data: bytes) -> tuple[int, Iterator[pa.RecordBatch]]:
+    """What a stream says of its size, and its batches."""
+    import pyarrow as pa
+
+    from core.data.ipc import unpacked_bytes
+
+    stream = data[8:] if data.startswith(b"ARROW1") else data
+    return unpacked_bytes(stream), iter(pa.ipc.open_stream(pa.BufferReader(stream)))
+
+
+def _plain_bytes(batch: pa.RecordBatch) -> int:
+    """Bytes of a batch once its codes are replaced by their values."""
+    import pyarrow.compute as pc
+    import pyarrow.types as at
+
+    batch.validate(full=True)
+    total = 0
+    for column in batch.columns:
+        if not at.is_dictionary(column.type):
+            total += column.nbytes
+        elif at.is_string(column.type.value_type) or at.is_large_string(column.type.value_type):
+            lengths = pc.binary_length(column.dictionary).cast("int64")
+            total += (pc.sum(lengths.take(column.indices)).as_py() or 0) + 8 * len(column)
+        else:
+            total += 8 * len(column)
+    return total
 
 
 def _check_types(schema: pa.Schema, name: str) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from loguru import logger
 from starlette.requests import Request
 
-from core.errors import ContinualError, NoChampion, NotAllowed, NotAuthenticated, NotFound, StorageError
+from core.errors import ContinualError, NoChampion, NotAllowed, NotAuthenticated, NotFound, StorageError, TooOften
 from core.services import status
 from core.services.metrics import Requests
 from core.services.predictions_log import PredictionWriter
@@ -166,7 +166,7 @@ class Api:
     async def placed(self, token: TokenInfo, slug: str | None) -> Caller:
         """A token at a project; see `who`."""
         try:
-            place = await self.place_of(slug)
+            place = await self.place_of(slug, names=token.project_id is None and token is not ANONYMOUS)
         except NotFound:
             if token.project_id is not None:
                 raise NotAllowed("This token is for another project.") from None
@@ -195,14 +195,30 @@ class Api:
         return token
 
     async def place(self, request: Request) -> Place:
-        """The project that the address of a request names, or the root's."""
-        return await self.place_of(request.path_params.get("slug"))
-
-    async def place_of(self, slug: str | None) -> Place:
-        """The project of this address, or the root's.
+        """The project that the address of a request names, or the root's, on a route that is open to all.
 
         Raises:
-            NotFound: names the projects that exist.
+            NotFound: names the projects that exist, to tokens that may know.
+        """
+        try:
+            return await self.place_of(request.path_params.get("slug"))
+        except NotFound:
+            try:
+                token = await self.token(request, None)
+            except (NotAuthenticated, TooOften):
+                token = ANONYMOUS
+            if token is ANONYMOUS or token.project_id is not None:
+                raise
+        return await self.place_of(request.path_params.get("slug"), names=True)
+
+    async def place_of(self, slug: str | None, *, names: bool = False) -> Place:
+        """The project of this address, or the root's.
+
+        Args:
+            names: whether whoever asks may know the projects that exist.
+
+        Raises:
+            NotFound: no such project, or none that is the root's.
         """
         for fresh in (False, True):  # a project made a moment ago is looked up before anybody is told no
             found = await self.places(fresh=fresh)
@@ -216,9 +232,10 @@ class Api:
             )
         if slug is None:
             raise NotFound(
-                f"There are several projects and none is called default. Use /projects/{{slug}}/...: {there}."
+                "There are several projects and none is called default. Use /projects/{slug}/..."
+                + (f": {there}." if names else "")
             )
-        raise NotFound(f"There is no project '{slug[:80]}'. Projects: {there}.")
+        raise NotFound(f"There is no project '{slug[:80]}'." + (f" Projects: {there}." if names else ""))
 
     async def places(self, *, fresh: bool = False) -> list[Place]:
         """Every project, at most half a second old."""

@@ -383,7 +383,7 @@ _ERRORS = {
     400: "Not JSON, holds NaN or Infinity, or is nested too deeply",
     401: "No, unknown, expired or revoked token",
     403: "The token's scope or project does not allow this",
-    404: "No such project, job or model version; names those that exist",
+    404: "No such project, job or model version; names those that exist to whoever may know",
     408: "Nothing came of the body for a while",
     409: "Contradicts what is there, such as no champion yet",
     413: "More bytes or rows than the limit",

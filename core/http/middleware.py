@@ -12,15 +12,18 @@ import time
 
 from loguru import logger
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from core.http.connection import MAX_HEADER_BYTES
 from core.http.predicting import predict
-from core.http.problems import answer
+from core.http.problems import answer, problem
 from core.services.metrics import Requests
 
 _SAFE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _METHODS = frozenset({"GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _PREFIX, _SUFFIX = "/projects/", "/predict"
+_KEEPABLE = ("/docs", "/openapi.json")  # the same for everybody; all else is data, for nobody else's eyes
 _process, _count = secrets.token_hex(4).encode(), itertools.count()
 
 
@@ -48,11 +51,16 @@ class Around:
                     (b"x-request-id", request_id),
                     (b"x-content-type-options", b"nosniff"),
                 ]
+                if not scope["path"].startswith(_KEEPABLE):
+                    message["headers"].append((b"cache-control", b"no-store"))
             await send(message)
 
         route = _predict_route(scope)
+        refused = _refused(scope)
         try:
-            if route is not None:
+            if refused is not None:
+                await refused(scope, receive, _send)
+            elif route is not None:
                 await predict(scope, receive, _send)
             else:
                 with logger.contextualize(request=request_id.decode()):
@@ -72,6 +80,20 @@ class Around:
                 route = getattr(scope.get("route"), "path", "unmatched")
             method = scope["method"] if scope["method"] in _METHODS else "other"
             self._requests.answered(route, method, code, seconds)
+
+
+def _refused(scope: Scope) -> Response | None:
+    """The answer to a request whose head is not to be taken, as servers before this one may let it through."""
+    size, hosts = len(scope.get("raw_path", b"")) + len(scope["query_string"]), 0
+    for name, value in scope["headers"]:
+        size += len(name) + len(value)
+        hosts += name == b"host"
+    if size > MAX_HEADER_BYTES:
+        told = f"The headers have more than {MAX_HEADER_BYTES:,} bytes, expected fewer. Send rows in the body."
+        return problem(431, told, headers={"Connection": "close"})
+    if hosts != 1 and (hosts or scope.get("http_version") == "1.1"):
+        return problem(400, f"The request has {hosts} Host headers, expected one.", headers={"Connection": "close"})
+    return None
 
 
 def _predict_route(scope: Scope) -> str | None:

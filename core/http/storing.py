@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from core.services.jobs import JobInfo
 
 MAX_LABELS = 100_000
-AT_ONCE_BYTES = 20 * 1024 * 1024  # larger uploads become a job
+AT_ONCE_BYTES = 20 * 1024 * 1024  # uploads that unpack to more become a job
 WAIT_S = 25.0
 POLL_S = 0.1
 TASKS = ("binary", "multiclass", "regression", "classification")
@@ -255,7 +255,7 @@ async def batches(request: Request) -> Response:
         asked, kept = await repeats.before(api, request, caller, "/batches", content)
         if kept is not None:
             return kept
-        if size > AT_ONCE_BYTES:
+        if await asyncio.to_thread(_is_large, path):
             told = await asyncio.to_thread(_queue_batch, api, caller, path, mode, options, asked)
             queued = True
             return answer_json(told, 202, headers=_job_address(request, told["job"]))
@@ -342,6 +342,13 @@ def _score_batch(api: Api, caller: Caller, served: Served, path: Path) -> Answer
     bodies.check_rows(table.n)
     answered = many(served, table, _now(), token_id=caller.token.id)
     return dataclasses.replace(answered, body=document(answered, (*read.problems, *notes)))
+
+
+def _is_large(path: Path) -> bool:
+    """Whether an upload is work for another process: by what it unpacks to, too."""
+    from core.data.files import unpacks_beyond
+
+    return unpacks_beyond(path, AT_ONCE_BYTES)
 
 
 def _queue_batch(

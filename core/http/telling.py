@@ -13,7 +13,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from core.errors import BadInput, FieldProblem, NotFound
+from core.errors import BadInput, FieldProblem, NotAllowed, NotFound
 from core.http.access import Api, api_of
 from core.http.answers import answer_json
 from core.services import metrics as prometheus
@@ -42,7 +42,7 @@ async def health(request: Request) -> Response:
         "uptime_seconds": round(time.monotonic() - api.started, 3),
     }
     code = 503 if found.status == "down" else 200
-    return answer_json(document, code, headers={"Cache-Control": "no-store"})
+    return answer_json(document, code)
 
 
 async def _health(api: Api, slug: str | None) -> status.Health:
@@ -55,7 +55,7 @@ async def _health(api: Api, slug: str | None) -> status.Health:
 
 async def live(_request: Request) -> Response:
     """This process answers."""
-    return answer_json({"status": "ok"}, headers={"Cache-Control": "no-store"})
+    return answer_json({"status": "ok"})
 
 
 async def ready(request: Request) -> Response:
@@ -63,7 +63,7 @@ async def ready(request: Request) -> Response:
     found = await _health(api_of(request), None)
     down = found.status == "down"
     document = {"status": "down" if down else "ok", "reason": found.reason if down else None}
-    return answer_json(document, 503 if down else 200, headers={"Cache-Control": "no-store"})
+    return answer_json(document, 503 if down else 200)
 
 
 # --- the model --------------------------------------------------------------------------------------------------
@@ -188,6 +188,8 @@ async def metrics(request: Request) -> Response:
         token = await api.token(request, "read")
         if token.project_id is not None:
             place = next((p for p in await api.places(fresh=True) if p.id == token.project_id), None)
+            if place is None:
+                raise NotAllowed("The project of this token is no longer there. Make a token for another one.")
     only = place.id if place is not None else None
     text = await asyncio.to_thread(prometheus.metrics_text, api.ws, datetime.now(UTC), project_id=only)
     text += api.requests.text(project=place.slug if place is not None else None)

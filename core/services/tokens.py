@@ -224,10 +224,11 @@ class Tokens:
         if self._is_api_key(digest):
             return _API_KEY
         with self._lock:
-            # A token that is not known may have been made a moment ago by another process.
-            if digest not in self._known or self._age() > REREAD_S:
+            if self._age() > REREAD_S:
                 self._read()
             token = self._known.get(digest)
+        if token is None and bearer.startswith(TOKEN_PREFIX):
+            token = self._look_up(digest)
         if token is None:
             raise NotAuthenticated("This token is not known here. `keys create` makes one.")
         if token.revoked_at is not None:
@@ -252,6 +253,20 @@ class Tokens:
         except SQLAlchemyError as error:
             raise StorageError("The tokens cannot be read: the database is out of reach.") from error
         self._read_at = at
+
+    def _look_up(self, digest: str) -> TokenInfo | None:
+        """A token that another process may have made a moment ago: one row, and nobody else waits for it."""
+        try:
+            with self._ws.database.read() as session:
+                row = session.scalar(select(ApiToken).where(ApiToken.sha256 == digest))
+        except SQLAlchemyError as error:
+            raise StorageError("The tokens cannot be read: the database is out of reach.") from error
+        return self._keep(digest, _token(row)) if row is not None else None
+
+    def _keep(self, digest: str, token: TokenInfo) -> TokenInfo:
+        with self._lock:
+            self._known[digest] = token
+        return token
 
     def _unnoted(self, token: TokenInfo, now: datetime) -> bool:
         assert token.id is not None

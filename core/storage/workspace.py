@@ -14,7 +14,7 @@ from core.storage.engine import Database
 
 # How what the program keeps in the state folder begins: the databases have companions (-wal, -shm).
 NAMES = (
-    "continual.db", "mlflow.db", "batches", "models", "mlartifacts", "mlruns", "locks", "results", "spool", "cookie.key",
+    "continual.db", "mlflow.db", "batches", "models", "mlartifacts", "mlruns", "locks", "results", "spool", "trash", "cookie.key",
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import random
@@ -23,7 +24,9 @@ from patience import limit
 from core.errors import StorageError, TooLarge
 from core.http import bodies, problems, storing
 from core.http.bodies import depth_exceeds
+from core.http.middleware import Around
 from core.services import auth, projects
+from core.services.metrics import Requests
 from core.storage.workspace import Workspace
 
 ARROW = {**ADMIN, "Content-Type": "application/vnd.apache.arrow.stream"}
@@ -152,8 +155,13 @@ def test_without_default_several_projects_have_no_root(empty_client: httpx.Clien
     projects.create_project(ws, "One", source="generator", by="test", now=now)
     assert empty_client.post("/predict", json=ROW, headers=ADMIN).status_code == 409  # the only one is the root
     projects.create_project(ws, "Two", source="generator", by="test", now=now)
-    detail = _is_problem(empty_client.get("/projects/three/model-status"), 404)["detail"]
-    assert "one, two" in detail
+    bound = token(ws, "admin", project_id=projects.get_project(ws, "one").id)
+    for path in ("/projects/three/model-status", "/model-status"):
+        detail = _is_problem(empty_client.get(path, headers=ADMIN), 404)["detail"]
+        assert "one, two" in detail
+        for headers in ({}, {"Authorization": "Bearer cml_wrong"}, {"Authorization": "Basic YTpi"}, bound):
+            detail = _is_problem(empty_client.get(path, headers=headers), 404)["detail"]
+            assert "one" not in detail.replace("none", "") and "two" not in detail, headers
     assert "one, two" in _is_problem(empty_client.post("/predict", json=ROW, headers=ADMIN), 404)["detail"]
     assert empty_client.post("/generate", headers=ADMIN).status_code == 404
     assert empty_client.get("/health").json()["model_version"] is None
@@ -484,6 +492,65 @@ def test_other_methods_are_405_with_allow(shared: httpx.Client, method: str, pat
 def test_slugs_that_are_none_are_404_everywhere(shared: httpx.Client, slug: str) -> None:
     _is_problem(shared.post(f"/projects/{slug}/predict", json=ROW, headers=ADMIN), 404)
     _is_problem(shared.get(f"/projects/{slug}/model-status"), 404)
+
+
+def _raw(client: httpx.Client, head: bytes) -> tuple[int, str]:
+    """Status and what else is said to a request as it is on the line."""
+    with socket.create_connection((client.base_url.host, client.base_url.port or 80), timeout=limit(30)) as line:
+        line.sendall(head)
+        said = b""
+        while piece := line.recv(65_536):
+            said += piece
+    return int(said.split()[1]), said.decode()
+
+
+@pytest.mark.parametrize("path", ["/predict", "/health", "/projects/default/predict", "/docs"])
+def test_a_head_without_one_host_is_refused(shared: httpx.Client, path: str) -> None:
+    method = "POST" if path.endswith("predict") else "GET"
+    start = f"{method} {path} HTTP/1.1\r\nConnection: close\r\n".encode()
+    code, told = _raw(shared, start + b"\r\n")
+    assert code == 400 and "Host" in told
+    assert _raw(shared, start + b"Host: a\r\nHost: b\r\n\r\n")[0] == 400
+    old = start.replace(b"HTTP/1.1", b"HTTP/1.0")
+    assert _raw(shared, old + b"\r\n")[0] in (200, 401)  # that version knows no Host
+
+
+@pytest.mark.parametrize("path", ["/predict", "/health"])
+@pytest.mark.parametrize(
+    ("headers", "query"), [([(b"x-long", b"x" * 65_536)], b""), ([(b"x", b"1")] * 33_000, b""), ([], b"q" * 65_536)]
+)
+def test_a_large_head_that_came_in_one_piece_is_refused(
+    path: str, headers: list[tuple[bytes, bytes]], query: bytes
+) -> None:
+    said: list[Any] = []
+
+    async def _send(message: Any) -> None:
+        said.append(message)
+
+    scope = {"type": "http", "http_version": "1.1", "method": "POST", "path": path, "raw_path": path.encode()}
+    scope |= {"query_string": query, "headers": [(b"host", b"a"), *headers]}
+    asyncio.run(Around(None, Requests())(scope, None, _send))  # type: ignore[arg-type]
+    assert said[0]["status"] == 431
+
+
+def test_answers_are_not_kept_on_the_way_but_for_the_documentation(client: httpx.Client) -> None:
+    row = client.post("/predict", json=ROW, headers=ADMIN)
+    told = [
+        row,
+        *(client.get(path, headers=ADMIN) for path in ("/predictions", "/model-status", "/metrics", "/health")),
+    ]
+    told += [client.get("/predictions"), client.get("/jobs/nothing", headers=ADMIN), client.get("/nowhere")]
+    assert {answer.headers.get_list("cache-control") == ["no-store"] for answer in told} == {True}
+    assert "cache-control" not in client.get("/openapi.json").headers
+
+
+def test_a_token_whose_project_is_gone_reads_no_metrics(
+    client: httpx.Client, state: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bound = token(state, "read", project_id=projects.get_project(state, "default").id)
+    assert client.get("/metrics", headers=bound).status_code == 200
+    monkeypatch.setattr("core.services.status.places", lambda ws: [])
+    assert "no longer there" in _is_problem(client.get("/metrics", headers=bound), 403)["detail"]
 
 
 def test_request_ids_are_echoed_or_made(shared: httpx.Client) -> None:

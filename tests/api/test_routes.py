@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import subprocess
@@ -376,6 +377,22 @@ def test_a_large_batch_becomes_a_job(
     assert "failed" in failed.json()["detail"]
     assert client.get("/jobs/nothing", headers=ADMIN).status_code == 404
     assert list((trained / "spool").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "body"), [("ingest", b"feature1,feature2,target\n"), ("score", b"feature1,feature2\n")]
+)
+def test_a_small_file_that_unpacks_to_much_becomes_a_job(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch, mode: str, body: bytes
+) -> None:
+    from core.http import storing
+
+    monkeypatch.setattr(jobs, "start_worker", lambda ws: None)
+    line = b"0.25,0.5,1\n" if mode == "ingest" else b"0.25,0.5\n"
+    packed = gzip.compress(body + line * (storing.AT_ONCE_BYTES // len(line) + 1))
+    assert len(packed) < 100_000
+    answer = client.post(f"/batches?mode={mode}", content=packed, headers={**ADMIN, "Content-Type": "text/csv"})
+    assert (answer.status_code, answer.json()["status"]) == (202, "queued")
 
 
 @pytest.mark.parametrize(

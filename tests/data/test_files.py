@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
 import io
+import re
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.data import columns
+from core import ui
+from core.data import columns, files
 from core.data.files import read_table, write_csv
 from core.data.samples import SAMPLES, sample_path
 from core.errors import BadInput, ContinualError, NotFound, TooLarge, UnsupportedFormat
@@ -305,3 +309,75 @@ def test_the_sample_is_there_whole_and_named() -> None:
     assert hashlib.sha256(path.read_bytes()).hexdigest() in (path.parent / "README.md").read_text()
     with pytest.raises(NotFound, match="insects"):
         sample_path("birds")
+
+
+def test_a_download_cannot_be_run_by_a_spreadsheet() -> None:
+    attacks = ["=1+1", "+cmd|' /C calc'!A1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("http://x","y")', "="]
+    written = write_csv(pd.DataFrame({"=name": pd.Series([*attacks, 1, None, "-5"], dtype=object)})).decode()
+    rows = list(csv.reader(io.StringIO(written, newline="")))
+    assert [row[0] for row in rows] == ["'=name", *(f"'{text}" for text in attacks), "1", "", "-5"]
+
+
+def test_a_table_of_a_page_is_written_by_the_same_writer() -> None:
+    rows = [{"=feature": "=1+1", "score": 0.5}, {"=feature": "a", "later": ["x", 1]}]
+    written = ui._csv(rows).decode()
+    assert written.splitlines() == ["'=feature,score,later", "'=1+1,0.5,", 'a,,"[""x"", 1]"']
+
+
+def test_downloads_have_one_writer() -> None:
+    root = Path(ui.__file__).parent.parent
+    writes = re.compile(r"\.to_csv\(|\bcsv\.writer\b|DictWriter|arrow_csv\.write_csv|pa\.csv\.write")
+    ours = [*(root / "core").rglob("*.py"), *(root / "pages").glob("*.py"), root / "Home.py", root / "api.py"]
+    assert len(ours) > 50
+    assert [p.name for p in ours if writes.search(p.read_text(encoding="utf-8"))] == ["files.py"]
+
+
+def codes(text: str, rows: int) -> bytes:
+    """A packed Arrow stream of one text by its code."""
+    column = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, dtype="int8")), pa.array([text]))
+    sink = io.BytesIO()
+    batch = pa.record_batch([column], names=["a"])
+    with pa.ipc.new_stream(sink, batch.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_batch(batch)
+    return sink.getvalue()
+
+
+TWO_MB = 2 * MB
+PACKED = {
+    "gzip of rows": (gzip.compress(b"a,b\n" + b"1,2\n" * MB), True),
+    "gzip of two members": (gzip.compress(b"a\n" + b"1\n" * (MB // 2)) * 2, True),
+    "a little gzip": (gzip.compress(b"a,b\n" + b"1,2\n" * 1000), False),
+    "gzip that is damaged": (gzip.compress(bytes(MB))[:-9], False),
+    "one long text in every row": (parquet(pd.DataFrame({"a": pd.Categorical(["x" * 1000] * 10_000)})), True),
+    "the same as plain text": (parquet(pd.DataFrame({"a": ["x" * 1000] * 10_000})), True),
+    "equal numbers": (parquet(pd.DataFrame({"a": np.zeros(MB)})), True),
+    "a few numbers": (parquet(pd.DataFrame({"a": np.arange(1000.0)})), False),
+    "Parquet that is damaged": (b"PAR1" + bytes(100) + b"PAR1", False),
+    "codes of one long text": (codes("x" * 1000, 10_000), True),
+    "codes of short texts": (codes("x", 10_000), False),
+    "packed Arrow": (codes("x" * (4 * MB), 1), True),
+    "a CSV file of that size": (b"a\n" + b"1\n" * MB, True),
+    "a smaller CSV file": (b"a\n1\n", False),
+}
+
+
+@pytest.mark.parametrize("case", PACKED)
+def test_what_a_small_file_unpacks_to_is_counted(tmp_path: Path, case: str) -> None:
+    content, large = PACKED[case]
+    (tmp_path / "upload").write_bytes(content)
+    assert files.unpacks_beyond(tmp_path / "upload", TWO_MB - 10) is large
+
+
+def test_counting_and_unpacking_hold_little_more_than_the_content(tmp_path: Path) -> None:
+    size = 64 * MB
+    packed = gzip.compress(b"a\n" + b"1\n" * (size // 2), compresslevel=1)
+    (tmp_path / "upload").write_bytes(packed)
+    tracemalloc.start()
+    try:
+        assert not files.unpacks_beyond(tmp_path / "upload", size + 10)
+        assert tracemalloc.get_traced_memory()[1] < 4 * MB + len(packed)
+        tracemalloc.reset_peak()
+        assert len(files._gunzip(packed, "rows.csv.gz", size + 10)) == size + 2
+        assert tracemalloc.get_traced_memory()[1] < 1.3 * size
+    finally:
+        tracemalloc.stop()

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
 import pytest
+from sqlalchemy.event import listen
 
 from core.errors import BadInput, Conflict, NotAllowed, NotAuthenticated, NotFound
 from core.services import auth
@@ -317,6 +318,26 @@ def test_a_known_token_needs_the_database_once_a_second_and_its_use_is_written_o
     tokens.check(token, "read", None, now + timedelta(seconds=61))
     assert auth.list_tokens(ws)[0].last_used_at == now + timedelta(seconds=61)
     assert auth.list_tokens(ws)[0].id == info.id
+
+
+def test_unknown_tokens_read_one_row_at_most_and_hold_nobody_up(
+    ws: Workspace, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = auth.Tokens(ws, None, clock=Clock())
+    _, known = auth.create_token(ws, "gateway", ["read"], by="test", now=now)
+    tokens.check(known, "read", None, now)
+    statements: list[str] = []
+    listen(ws.database.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    monkeypatch.setattr(tokens, "_read", lambda: pytest.fail("all tokens were read"))
+    for guess in ("guess", "", "k" * 5000):
+        with pytest.raises(NotAuthenticated, match="not known"):
+            tokens.check(guess, None, None, now)
+    assert statements == []
+    with pytest.raises(NotAuthenticated, match="not known"):
+        tokens.check("cml_guess", None, None, now)
+    assert [s for s in statements if "api_tokens" in s and "sha256 = ?" not in s] == []
+    _, fresh = auth.create_token(ws, "made elsewhere", ["read"], by="test", now=now)
+    assert tokens.check(fresh, "read", None, now).name == "made elsewhere"
 
 
 def test_a_token_of_one_project_is_refused_for_another(ws: Workspace, now: datetime) -> None:

@@ -18,7 +18,7 @@ from core.services import auth, doctor, ingest, projects
 from core.settings import Settings
 from core.storage import private
 from core.storage.engine import file_lock
-from core.storage.workspace import open_workspace
+from core.storage.workspace import holding, open_workspace
 
 
 @pytest.fixture(autouse=True)
@@ -40,11 +40,12 @@ def test_whatever_is_stored_is_for_its_owner_only(settings: Settings, now: datet
     auth.cookie_key(ws)
     with file_lock(ws.locks_path / "a.lock") as held:
         assert held
-    for folder in (ws.results_path, ws.spool_path, ws.models_path):
+    for folder in (ws.results_path, ws.spool_path, ws.models_path, ws.trash_path):
         folder.mkdir(exist_ok=True)
         (folder / "one").write_text("")
     assert {p.name for p in settings.home_path.iterdir()} >= {"continual.db", "continual.db-wal", "batches", "locks"}
     assert open_ones(settings.home_path) == []
+    assert settings.home_path in holding(settings), "the program takes a file of its own for somebody else's"
     ws.database.dispose()
 
 
