@@ -41,6 +41,7 @@ SAMPLES = {
 SAMPLE_PARTS = ("changeme", "change-me", "change_me", "replaceme", "replace-me", "your-", "your_", "<", "xxxx")
 MIN_API_KEY = 16
 MIN_COOKIE_KEY = 32
+MIN_PASSWORD = 12
 
 
 class Settings(BaseSettings):
@@ -116,7 +117,7 @@ class Settings(BaseSettings):
     @field_validator("streamlit_password")
     @classmethod
     def _real_password(cls, value: SecretStr | None) -> SecretStr | None:
-        return _refuse_sample(value, "STREAMLIT_PASSWORD", 8)
+        return _refuse_sample(value, "STREAMLIT_PASSWORD", MIN_PASSWORD)
 
     @classmethod
     def settings_customise_sources(

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from core import ui, words
 from core.errors import ContinualError
 from core.services import auth, doctor, inventory
+from core.services.passwords import HELP
 
 TABS = ("People", "Tokens", "Settings", "Audit", "Health")
 ROLES = {
@@ -88,9 +89,7 @@ def show_people(ctx: ui.Context) -> None:
     ):
         with ui.grid(columns=3):
             name = st.text_input("Name", max_chars=64, key="add-name")
-            password = st.text_input(
-                "Password", type="password", key="add-password", help="At least 8 characters, at most 72 bytes."
-            )
+            password = st.text_input("Password", type="password", key="add-password", help=HELP)
             role = st.selectbox("Role", list(ROLES), format_func=lambda r: f"{r}: {ROLES[r]}", key="add-role")
         if st.form_submit_button("Add", type="primary", icon=":material/person_add:"):
             act(
@@ -118,9 +117,7 @@ def role_dialog(ctx: ui.Context, person: Any) -> None:
 def password_dialog(ctx: ui.Context, person: Any) -> None:
     """A new password; open sessions end."""
     st.markdown(f"Every open session of **{ui.plain(person.name)}** ends; they sign in again with the new password.")
-    password = st.text_input(
-        "New password", type="password", key="new-password", help="At least 8 characters, at most 72 bytes."
-    )
+    password = st.text_input("New password", type="password", key="new-password", help=HELP)
     if st.button("Set password", type="primary", key="password-yes"):
         act(
             lambda: auth.set_password(ctx.ws, person.name, password, by=ctx.actor, now=ctx.now),

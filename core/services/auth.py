@@ -21,9 +21,10 @@ from loguru import logger
 from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session
 
-from core.errors import BadInput, Conflict, NotAuthenticated, NotFound
+from core.errors import BadInput, ConfigurationError, Conflict, NotAuthenticated, NotFound
 from core.services.actors import require
 from core.services.addresses import who
+from core.services.passwords import MAX_PASSWORD, refuse_weak
 from core.services.tokens import MOST_A_MINUTE as MOST_A_MINUTE
 from core.services.tokens import SCOPES as SCOPES
 from core.services.tokens import Scope as Scope
@@ -41,8 +42,6 @@ Role = Literal["viewer", "operator", "admin"]
 ROLES: tuple[Role, ...] = ("viewer", "operator", "admin")  # each includes those before it
 
 FIRST_USER = "admin"
-MIN_PASSWORD = 8  # characters
-MAX_PASSWORD = 72  # bytes: bcrypt reads no more
 BCRYPT_ROUNDS = 12
 NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")  # lower case: the sign-in form's library folds names
 
@@ -97,13 +96,6 @@ class AuditInfo:
 def _hash(password: str) -> str:
     import bcrypt
 
-    if len(password) < MIN_PASSWORD:
-        raise BadInput(f"The password has {len(password)} characters, expected at least {MIN_PASSWORD}.")
-    size = len(password.encode())
-    if size > MAX_PASSWORD:
-        raise BadInput(f"The password has {size} bytes, expected at most {MAX_PASSWORD}. Choose a shorter one.")
-    if "\0" in password:
-        raise BadInput("The password holds a NUL character, expected characters that can be typed.")
     return bcrypt.hashpw(password.encode(), bcrypt.gensalt(BCRYPT_ROUNDS)).decode()
 
 
@@ -171,6 +163,10 @@ def ensure_first_user(ws: Workspace, now: datetime) -> FirstUser | None:
             return None
     given = ws.settings.streamlit_password
     password = given.get_secret_value() if given is not None else secrets.token_urlsafe(12)
+    try:
+        refuse_weak(password, FIRST_USER)
+    except BadInput as error:
+        raise ConfigurationError(f"STREAMLIT_PASSWORD is not usable: {error}") from None
     password_hash = _hash(password)
     with ws.database.write() as session:
         if session.scalar(select(User.id).limit(1)) is not None:  # another process was quicker
@@ -193,6 +189,7 @@ def create_user(ws: Workspace, name: str, password: str, role: str, *, by: str, 
         raise BadInput(
             f"User name {name[:80]!r} cannot be used, expected 1 to 64 letters a to z, digits, '.', '_', '@' or '-'."
         )
+    refuse_weak(password, folded)
     password_hash = _hash(password)
     with ws.database.write() as session:
         if _find(session, folded) is not None:
@@ -207,6 +204,7 @@ def create_user(ws: Workspace, name: str, password: str, role: str, *, by: str, 
 def set_password(ws: Workspace, name: str, password: str, *, by: str, now: datetime) -> None:
     """Change a password; every open session of that person ends, and a lock on the name is lifted."""
     require(ws, by, "admin")
+    refuse_weak(password, name)
     password_hash = _hash(password)
     with ws.database.write() as session:
         row = _existing(session, name)

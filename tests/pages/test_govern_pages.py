@@ -233,7 +233,7 @@ def test_people_are_added_and_wrong_passwords_refused(grown: Workspace, monkeypa
     at.text_input(key="add-name").set_value("bea")
     at.text_input(key="add-password").set_value("short")
     click(at, "Add")
-    assert "expected at least 8" in at.error[0].value
+    assert "expected at least 12" in at.error[0].value
     at.text_input(key="add-password").set_value("long enough now")
     click(at, "Add")
     assert {u.name for u in auth.list_users(grown)} == {"ada", "otto", "vera", "bea"}
