@@ -29,6 +29,7 @@ from core.services import auth, jobs, monitoring, projects
 from core.services.actors import Actor, includes, require
 from core.services.addresses import client_of
 from core.services.auth import UserInfo
+from core.services.passwords import HELP
 from core.settings import ROOT, get_settings
 from core.storage.workspace import Workspace, open_workspace
 from core.words import (
@@ -240,17 +241,29 @@ def _submit(ws: Workspace) -> None:
     """The form's callback: signs in before the page is drawn, so that the cookie's component stays on it."""
     state = st.session_state
     try:
-        headers = st.context.headers.get_all("X-Forwarded-For")
-        client = client_of(st.context.ip_address or "127.0.0.1", headers, ws.settings.trusted_proxies) or "local"
-        user = auth.verify_password(ws, state["sign-in name"], state["sign-in password"], client, datetime.now(UTC))
+        user = auth.verify_password(
+            ws, state["sign-in name"], state["sign-in password"], _client(ws), datetime.now(UTC)
+        )
     except ContinualError as error:
         state["sign-in error"] = str(error)
         return
+    _begin(user)
+    auth.note_visit(ws, user.name, datetime.now(UTC))
+
+
+def _begin(user: UserInfo) -> None:
+    """Let this connection be signed in from now on, and have the browser keep it."""
+    state = st.session_state
     state.update(
         username=_mark(user), name=user.name, authentication_status=True, logout=None, connection=_connection()
     )
     state["sign-in ends"] = state["write cookie"] = time.time() + COOKIE_DAYS * 86_400
-    auth.note_visit(ws, user.name, datetime.now(UTC))
+
+
+def _client(ws: Workspace) -> str:
+    """The visitor's address."""
+    headers = st.context.headers.get_all("X-Forwarded-For")
+    return client_of(st.context.ip_address or "127.0.0.1", headers, ws.settings.trusted_proxies) or "local"
 
 
 def _write_cookie(ws: Workspace) -> None:
@@ -265,14 +278,15 @@ def _write_cookie(ws: Workspace) -> None:
     ends = state.get("write cookie")
     if not ends:
         return
-    if state.get("set cookie") is True:
+    key = f"set cookie {state['username']}"  # each sign-in has one of its own
+    if state.get(key) is True:
         state["write cookie"] = None
         return
     token = jwt.encode(
         {"username": state["username"], "exp_date": ends}, _cookie_key(str(ws.settings.home_path)), algorithm="HS256"
     )
     _authenticator(ws).cookie_controller.cookie_model.cookie_manager.set(
-        ws.settings.cookie_name, token, key="set cookie", expires_at=datetime.fromtimestamp(ends, tz=UTC)
+        ws.settings.cookie_name, token, key=key, expires_at=datetime.fromtimestamp(ends, tz=UTC)
     )
 
 
@@ -400,6 +414,9 @@ def start_page(title: str, *, choose_project: bool = False, role: str = "viewer"
             context.project = _switcher(ws)
         _account(ws, user)
     _write_cookie(ws)
+    _note_password(context)
+    if (asked := st.session_state.get("account dialog")) is not None:
+        DIALOGS[asked](context)
     if not context.may(role):
         st.error(
             f"{title} is for the role {role}; yours is {user.role}. An admin can change it.", icon=":material/lock:"
@@ -464,6 +481,7 @@ def choose_project(slug: str) -> None:
 def _account(ws: Workspace, user: UserInfo) -> None:
     with st.popover(f"{user.name}", icon=":material/account_circle:", width="stretch"):
         st.caption(f"Signed in as {plain(user.name)}, role {user.role}.")
+        st.button("Change password", icon=":material/password:", on_click=_ask, args=("password",), width="stretch")
         st.button(
             "Sign out",
             icon=":material/logout:",
@@ -471,6 +489,88 @@ def _account(ws: Workspace, user: UserInfo) -> None:
             args=(ws, user.name),
             width="stretch",
             help="Ends every session of yours, in all browsers.",
+        )
+
+
+# --- the person's own affairs -------------------------------------------------------------------------------------
+
+
+def _ask(dialog: str | None = None) -> None:
+    """Have one of `DIALOGS` open from the next run on; None: none of them."""
+    st.session_state["account dialog"] = dialog
+
+
+def ask_proof() -> None:
+    """Start anew with the question for the password; the person then repeats what asked for it."""
+    _ask("proof")
+    st.rerun()
+
+
+@st.dialog("Your password once more", icon=":material/lock:", on_dismiss=_ask)
+def _proof_dialog(ctx: Context) -> None:
+    st.markdown(
+        "People, roles, tokens and models from elsewhere are changed only by who has just given the own password. "
+        "It counts for ten minutes. Nothing was done yet."
+    )
+    with st.form("proof", border=False):
+        password = st.text_input(
+            "Your password", type="password", key="proof-password", autocomplete="current-password"
+        )
+        sent = st.form_submit_button("Go on", type="primary")
+    if not sent:
+        return
+    try:
+        auth.prove(ctx.ws, ctx.actor, password, _client(ctx.ws), ctx.now)
+    except ContinualError as error:
+        error_box(error)
+        return
+    _ask(None)
+    toast_next("Thank you. Press the button again now.", icon=":material/lock_open:")
+    st.rerun()
+
+
+@st.dialog("Change your password", icon=":material/password:", on_dismiss=_ask)
+def _password_dialog(ctx: Context) -> None:
+    st.markdown("You stay signed in here; every other session of yours ends.")
+    with st.form("own-password", border=False):
+        old = st.text_input("Old password", type="password", key="own-old", autocomplete="current-password")
+        new = st.text_input("New password", type="password", key="own-new", autocomplete="new-password", help=HELP)
+        again = st.text_input("New password again", type="password", key="own-again", autocomplete="new-password")
+        sent = st.form_submit_button("Change it", type="primary")
+    if not sent:
+        return
+    if new != again:
+        st.error("The two new passwords differ. Type the same one twice.", icon=":material/error:")
+        return
+    try:
+        changed = auth.change_own_password(ctx.ws, ctx.actor, old, new, _client(ctx.ws), ctx.now)
+    except ContinualError as error:
+        error_box(error)
+        return
+    _begin(changed)
+    _ask(None)
+    toast_next("Your password is changed; your other sessions ended.", icon=":material/check_circle:")
+    st.rerun()
+
+
+DIALOGS: dict[str, Callable[[Context], Any]] = {"proof": _proof_dialog, "password": _password_dialog}
+
+
+def _note_password(ctx: Context) -> None:
+    """Say that somebody else set the password, or that it would not be taken today."""
+    user = ctx.user
+    if user.password_set_by is not None and user.password_set_at is not None:
+        at = user.password_set_at.astimezone(ctx.zone)
+        st.warning(
+            f"Your password was changed on {at:%Y-%m-%d at %H:%M} by {plain(user.password_set_by)}, who knows it. "
+            "Change it (your name at the left, Change password). If you did not ask for that, tell an admin.",
+            icon=":material/password:",
+        )
+        st.button("I know", key="know-password", on_click=auth.know_of_password, args=(ctx.ws, ctx.actor))
+    elif user.weak_password:
+        st.warning(
+            "Your password is shorter than is safe, or a common one. Change it: your name at the left, Change password.",
+            icon=":material/password:",
         )
 
 

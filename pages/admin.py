@@ -12,7 +12,7 @@ import streamlit as st
 from pydantic import SecretStr
 
 from core import ui, words
-from core.errors import ContinualError
+from core.errors import ContinualError, ProofNeeded
 from core.services import auth, doctor, inventory
 from core.services.passwords import HELP
 
@@ -139,6 +139,9 @@ def act(change: Any, told: str) -> None:
     """Make a change and say so after the rerun; an error stays where it happened."""
     try:
         change()
+    except ProofNeeded:
+        ui.ask_proof()
+        return
     except ContinualError as error:
         ui.error_box(error)
         return
@@ -270,6 +273,9 @@ def new_token(ctx: ui.Context, names: dict[int, str]) -> None:
             by=ctx.actor,
             now=ctx.now,
         )
+    except ProofNeeded:
+        ui.ask_proof()
+        return
     except ContinualError as error:
         ui.error_box(error)
         return

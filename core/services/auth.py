@@ -21,10 +21,10 @@ from loguru import logger
 from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session
 
-from core.errors import BadInput, ConfigurationError, Conflict, NotAuthenticated, NotFound
-from core.services.actors import require
+from core.errors import BadInput, ConfigurationError, Conflict, NotAllowed, NotAuthenticated, NotFound
+from core.services.actors import Actor, require, require_proof
 from core.services.addresses import who
-from core.services.passwords import MAX_PASSWORD, refuse_weak
+from core.services.passwords import MAX_PASSWORD, is_weak, refuse_weak
 from core.services.tokens import MOST_A_MINUTE as MOST_A_MINUTE
 from core.services.tokens import SCOPES as SCOPES
 from core.services.tokens import Scope as Scope
@@ -66,6 +66,9 @@ class UserInfo:
     created_at: datetime
     last_seen_at: datetime | None
     previous_visit_at: datetime | None  # end of the visit before this one
+    weak_password: bool  # as seen at the last sign-in: it would be refused today
+    password_set_at: datetime | None
+    password_set_by: str | None  # somebody else set it, and the person has not yet said that they know
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +136,9 @@ def _user(row: User) -> UserInfo:
         created_at=row.created_at,
         last_seen_at=row.last_seen_at,
         previous_visit_at=row.previous_visit_at,
+        weak_password=bool(row.weak_password),
+        password_set_at=row.password_set_at,
+        password_set_by=row.password_set_by,
     )
 
 
@@ -183,7 +189,7 @@ def create_user(ws: Workspace, name: str, password: str, role: str, *, by: str, 
         BadInput: a name, password or role that cannot be used.
         Conflict: the name is taken.
     """
-    require(ws, by, "admin")
+    require_proof(ws, by, "admin", now)
     folded, checked = _fold(name), _role(role)
     if NAME.fullmatch(folded) is None:
         raise BadInput(
@@ -203,21 +209,65 @@ def create_user(ws: Workspace, name: str, password: str, role: str, *, by: str, 
 
 def set_password(ws: Workspace, name: str, password: str, *, by: str, now: datetime) -> None:
     """Change a password; every open session of that person ends, and a lock on the name is lifted."""
-    require(ws, by, "admin")
+    require_proof(ws, by, "admin", now)
     refuse_weak(password, name)
     password_hash = _hash(password)
     with ws.database.write() as session:
         row = _existing(session, name)
-        row.password_hash = password_hash
-        row.epoch += 1
+        _put_password(row, password_hash, now)
+        row.password_set_by = str(by) if row.name != by else None
         if (failures := session.get(SignInFailure, _key("user", row.name))) is not None:
             session.delete(failures)
         audit_log.record(session, who=by, what="password set", after={"user": row.name}, now=now)
 
 
+def _put_password(row: User, password_hash: str, now: datetime) -> None:
+    row.password_hash, row.password_set_at = password_hash, now
+    row.password_set_by, row.weak_password = None, False
+    row.epoch += 1
+
+
+def change_own_password(ws: Workspace, by: Actor, old: str, new: str, client: str, now: datetime) -> UserInfo:
+    """Change the own password, giving the old one; every other session ends.
+
+    Args:
+        client: the caller's address; wrong old passwords are throttled like wrong sign-ins.
+
+    Returns:
+        The person as of now: the session that asked goes on with this epoch.
+
+    Raises:
+        NotAllowed: the sign-in has ended.
+        NotAuthenticated: the old password is wrong, or locked.
+        BadInput: the new one cannot be used.
+    """
+    prove(ws, by, old, client, now)
+    refuse_weak(new, by)
+    if new == old:
+        raise BadInput("The new password is the old one, expected another.")
+    password_hash = _hash(new)
+    with ws.database.write() as session:
+        row = session.scalar(select(User).where(User.uid == by.uid, User.epoch == by.epoch))
+        if row is None:
+            raise NotAllowed("This sign-in has ended, so nothing was done. Sign in again.")
+        _put_password(row, password_hash, now)
+        row.proved_at, row.proved_epoch = now, row.epoch
+        audit_log.record(session, who=by, what="own password changed", after={"user": row.name}, now=now)
+        return _user(row)
+
+
+def know_of_password(ws: Workspace, by: Actor) -> None:
+    """The person has read that somebody else set the password."""
+    require(ws, by, "viewer")
+    with ws.database.write() as session:
+        row = session.scalar(select(User).where(User.uid == by.uid))
+        if row is not None:
+            row.password_set_by = None
+
+
 def set_role(ws: Workspace, name: str, role: str, *, by: str, now: datetime) -> None:
     """Change a role; it counts from the person's next click on. Conflict for the only admin."""
-    require(ws, by, "admin")
+    require_proof(ws, by, "admin", now)
     role = _role(role)
     with ws.database.write() as session:
         row = _existing(session, name)
@@ -231,7 +281,7 @@ def set_role(ws: Workspace, name: str, role: str, *, by: str, now: datetime) -> 
 
 def remove_user(ws: Workspace, name: str, *, by: str, now: datetime) -> None:
     """Remove a person; open sessions end. Conflict for the only admin."""
-    require(ws, by, "admin")
+    require_proof(ws, by, "admin", now)
     with ws.database.write() as session:
         row = _existing(session, name)
         _keep_an_admin(session, row)
@@ -349,6 +399,13 @@ def verify_password(ws: Workspace, name: str, password: str, client: str, now: d
     Raises:
         NotAuthenticated: wrong name or password (which of them is not told), or locked, and for how long.
     """
+    user = _verify(ws, name, password, client, now, wrong="The user name or the password is wrong.")
+    logger.info("{name} signed in from {client}", name=user.name, client=who(client))
+    return user
+
+
+def _verify(ws: Workspace, name: str, password: str, client: str, now: datetime, *, wrong: str) -> UserInfo:
+    """What `verify_password` does; `wrong` is what to say of a wrong password."""
     folded, place = _fold(name), who(client)
     pair = f"{place} {folded}"
     keys = {"user": _key("user", folded), "pair": _key("pair", pair), "client": _key("client", place)}
@@ -371,7 +428,7 @@ def verify_password(ws: Workspace, name: str, password: str, client: str, now: d
     nobody = _nobodys_hash()
     if not _matches(password, stored or nobody) or stored is None:
         logger.warning("failed sign-in of {name!r} from {client}", name=folded[:64], client=place)
-        raise NotAuthenticated("The user name or the password is wrong.")
+        raise NotAuthenticated(wrong)
     with ws.database.write() as session:
         for kind in ("user", "pair"):
             if (row := session.get(SignInFailure, _key(kind, folded if kind == "user" else pair))) is not None:
@@ -381,10 +438,22 @@ def verify_password(ws: Workspace, name: str, password: str, client: str, now: d
             row.count, row.locked_until = max(row.count - 1, 0), None
         session.merge(SignInFailure(key=_key("known", pair), count=0, first_at=now, locked_until=now + KNOWN_FOR))
         user = _find(session, name)
-        if user is None:
-            raise NotAuthenticated("The user name or the password is wrong.")
-        logger.info("{name} signed in from {client}", name=user.name, client=place)
+        if user is None or user.password_hash != stored:
+            raise NotAuthenticated(wrong)
+        user.proved_at, user.proved_epoch = now, user.epoch
+        user.weak_password = is_weak(password, user.name)
         return _user(user)
+
+
+def prove(ws: Workspace, by: Actor, password: str, client: str, now: datetime) -> None:
+    """Take the own password once more: what needs a fresh proof (`require_proof`) is open for ten minutes then.
+
+    Raises:
+        NotAllowed: the sign-in has ended.
+        NotAuthenticated: wrong, or locked after too many wrong ones.
+    """
+    require(ws, by, "viewer")
+    _verify(ws, by, password, client, now, wrong="Your password is wrong, so nothing was done.")
 
 
 def _key(kind: str, value: str) -> str:

@@ -21,7 +21,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import BadInput, NotAllowed, NotAuthenticated, NotFound, StorageError, TooOften
-from core.services.actors import require
+from core.services.actors import Actor, require_proof
 from core.storage import audit
 from core.storage.tables import ApiToken, Project
 from core.storage.workspace import Workspace
@@ -49,6 +49,7 @@ class TokenInfo:
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+    created_uid: str | None = None  # of the person who made it; None: command line, API
     rate_limit: int | None = None  # requests a minute, in each process that checks it
 
     def allows(self, scope: Scope) -> bool:
@@ -65,6 +66,7 @@ def _token(row: ApiToken) -> TokenInfo:
         project_id=row.project_id,
         created_at=row.created_at,
         created_by=row.created_by,
+        created_uid=row.created_uid,
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
         last_used_at=row.last_used_at,
@@ -92,7 +94,7 @@ def create_token(
         BadInput: no or unknown scopes, no name, an expiry in the past, a limit below 1.
         NotFound: no such project.
     """
-    require(ws, by, "admin")
+    require_proof(ws, by, "admin", now)
     wanted = tuple(dict.fromkeys(scopes))
     unknown = [s for s in wanted if s not in SCOPES]
     if not wanted or unknown:
@@ -116,6 +118,7 @@ def create_token(
             project_id=project_id,
             created_at=now,
             created_by=by,
+            created_uid=by.uid if isinstance(by, Actor) else None,
             expires_at=expires_at,
             rate_limit=rate_limit,
         )
@@ -138,7 +141,7 @@ def list_tokens(ws: Workspace) -> list[TokenInfo]:
 
 def revoke_token(ws: Workspace, token_id: int, *, by: str, now: datetime) -> None:
     """End a token for good; every process refuses it within 2 seconds. Once revoked, nothing more happens."""
-    require(ws, by, "admin")
+    require_proof(ws, by, "admin", now)
     with ws.database.write() as session:
         row = session.get(ApiToken, token_id)
         if row is None:
