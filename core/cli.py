@@ -802,15 +802,28 @@ def _duration(text: str) -> timedelta:
 def _keys_list(args: argparse.Namespace) -> int:
     from core.services import auth
 
-    tokens = auth.list_tokens(_open())
+    ws = _open()
+    tokens = auth.list_tokens(ws)
+    here = {user.uid for user in auth.list_users(ws)}
+    gone = {t.id: t.created_uid is not None and t.created_uid not in here for t in tokens}
     table = _table(
         [
-            [t.id, t.name, t.prefix, ",".join(t.scopes), t.expires_at, t.rate_limit, "revoked" if t.revoked_at else ""]
+            [
+                t.id,
+                t.name,
+                t.prefix,
+                ",".join(t.scopes),
+                t.expires_at,
+                t.rate_limit,
+                f"{t.created_by} (removed)" if gone[t.id] else t.created_by,
+                "revoked" if t.revoked_at else "",
+            ]
             for t in tokens
         ],
-        ["id", "name", "begins", "scopes", "expires", "a minute", ""],
+        ["id", "name", "begins", "scopes", "expires", "a minute", "made by", ""],
     )
-    return _say(args, {"keys": tokens}, table if tokens else "No token yet. `keys create --scope predict` makes one.")
+    keys = [{**to_document(t), "maker_removed": gone[t.id]} for t in tokens]
+    return _say(args, {"keys": keys}, table if tokens else "No token yet. `keys create --scope predict` makes one.")
 
 
 def _keys_revoke(args: argparse.Namespace) -> int:
@@ -862,8 +875,15 @@ def _users_set_role(args: argparse.Namespace) -> int:
 def _users_remove(args: argparse.Namespace) -> int:
     from core.services import auth
 
-    auth.remove_user(_open(), args.name, by=BY, now=_now())
-    return _say(args, {"removed": args.name}, f"{args.name} is removed.")
+    tokens = auth.remove_user(_open(), args.name, keep_tokens=args.keep_tokens, by=BY, now=_now())
+    told = [f"{args.name} is removed."]
+    if tokens:
+        told.append(
+            "Their tokens work on; `keys revoke ID` ends one:" if args.keep_tokens else "Their tokens are revoked:"
+        )
+        told += [f"  {t.id}  {t.name}  {t.prefix}…  {','.join(t.scopes)}" for t in tokens]
+    document = {"removed": args.name, "tokens": [t.id for t in tokens], "tokens_revoked": not args.keep_tokens}
+    return _say(args, document, "\n".join(told))
 
 
 def _users_list(args: argparse.Namespace) -> int:
@@ -1206,6 +1226,9 @@ def _add_access(commands: Any) -> None:
     role.add_argument("--role", required=True, choices=("viewer", "operator", "admin"))
     remove = _command(users, "remove", _users_remove, "Remove a person.", "users remove maria")
     remove.add_argument("name", metavar="NAME")
+    remove.add_argument(
+        "--keep-tokens", action="store_true", help="let the tokens that they made work on; else they are revoked"
+    )
     _command(users, "list", _users_list, "Everybody who may sign in.", "users list")
 
 

@@ -131,8 +131,22 @@ def remove_dialog(ctx: ui.Context, person: Any) -> None:
     st.markdown(
         f"**{ui.plain(person.name)}** cannot sign in any more, and every open session ends. What they did stays in the audit. They can be added anew."
     )
+    made = auth.tokens_made_by(ctx.ws, person.uid, ctx.now)
+    revoke = True
+    if made:
+        st.markdown(
+            f"They made {ui.counted(len(made), 'token')} that still {'works' if len(made) == 1 else 'work'} and may know the secret: "
+            + ", ".join(f"**{ui.plain(t.name)}** ({ui.plain(t.prefix)}…, {', '.join(t.scopes)})" for t in made)
+            + "."
+        )
+        revoke = st.checkbox(
+            "Revoke these tokens too", value=True, key="remove-tokens", help="Programs that send them are answered 401."
+        )
     if st.button(f"Remove {person.name}", type="primary", key="remove-yes"):
-        act(lambda: auth.remove_user(ctx.ws, person.name, by=ctx.actor, now=ctx.now), f"{person.name} is removed.")
+        act(
+            lambda: auth.remove_user(ctx.ws, person.name, keep_tokens=not revoke, by=ctx.actor, now=ctx.now),
+            f"{person.name} is removed.",
+        )
 
 
 def act(change: Any, told: str) -> None:
@@ -156,6 +170,7 @@ def show_tokens(ctx: ui.Context) -> None:
     """Bearer tokens of the API: only their beginnings are known here."""
     tokens = auth.list_tokens(ctx.ws)
     names = inventory.project_names(ctx.ws)
+    here = {p.uid for p in auth.list_users(ctx.ws)}
     live = [t for t in tokens if token_state(t, ctx.now).startswith("✓")]
     if (made := st.session_state.pop("made-token", None)) is not None:
         with st.container(border=True):
@@ -178,6 +193,9 @@ def show_tokens(ctx: ui.Context) -> None:
                         "Scopes": ", ".join(t.scopes),
                         "Project": names.get(t.project_id, "deleted") if t.project_id else WHOLE,
                         "A minute": t.rate_limit,
+                        "Made by": f"{t.created_by} (removed)"
+                        if t.created_uid is not None and t.created_uid not in here
+                        else t.created_by,
                         "Expires": words.wall(t.expires_at, ctx.zone),
                         "Last used": words.wall(t.last_used_at, ctx.zone),
                     }

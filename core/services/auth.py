@@ -32,7 +32,9 @@ from core.services.tokens import TokenInfo as TokenInfo
 from core.services.tokens import Tokens as Tokens
 from core.services.tokens import create_token as create_token
 from core.services.tokens import list_tokens as list_tokens
+from core.services.tokens import revoke_all
 from core.services.tokens import revoke_token as revoke_token
+from core.services.tokens import tokens_made_by as tokens_made_by
 from core.settings import MIN_COOKIE_KEY
 from core.storage import audit as audit_log
 from core.storage.tables import AuditEntry, SignInFailure, User
@@ -279,15 +281,30 @@ def set_role(ws: Workspace, name: str, role: str, *, by: str, now: datetime) -> 
         row.role = role
 
 
-def remove_user(ws: Workspace, name: str, *, by: str, now: datetime) -> None:
-    """Remove a person; open sessions end. Conflict for the only admin."""
+def remove_user(ws: Workspace, name: str, *, keep_tokens: bool = False, by: str, now: datetime) -> list[TokenInfo]:
+    """Remove a person; open sessions end, and so do the tokens that the person made and may know.
+
+    Args:
+        keep_tokens: let those tokens work on.
+
+    Returns:
+        Those tokens, as they were before.
+
+    Raises:
+        Conflict: the only admin.
+    """
     require_proof(ws, by, "admin", now)
+    user = get_user(ws, name)
+    made = [] if user is None else tokens_made_by(ws, user.uid, now)
     with ws.database.write() as session:
         row = _existing(session, name)
         _keep_an_admin(session, row)
         before = {"user": row.name, "role": row.role}
         audit_log.record(session, who=by, what="user removed", before=before, now=now)
+        if not keep_tokens:
+            revoke_all(session, [token.id for token in made], by=by, now=now)
         session.delete(row)
+    return made
 
 
 def list_users(ws: Workspace) -> list[UserInfo]:

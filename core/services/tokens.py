@@ -11,7 +11,7 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -19,6 +19,7 @@ from typing import Literal
 from loguru import logger
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from core.errors import BadInput, NotAllowed, NotAuthenticated, NotFound, StorageError, TooOften
 from core.services.actors import Actor, require_proof
@@ -139,6 +140,29 @@ def list_tokens(ws: Workspace) -> list[TokenInfo]:
         return [_token(row) for row in session.scalars(select(ApiToken).order_by(ApiToken.id.desc()))]
 
 
+def tokens_made_by(ws: Workspace, uid: str, now: datetime) -> list[TokenInfo]:
+    """The tokens of that person's making that are still in force, newest first."""
+    return [
+        token
+        for token in list_tokens(ws)
+        if token.created_uid == uid
+        and token.revoked_at is None
+        and (token.expires_at is None or token.expires_at > now)
+    ]
+
+
+def revoke_all(session: Session, ids: Iterable[int | None], *, by: str, now: datetime) -> None:
+    """End tokens as part of another change, such as the removal of who made them."""
+    for row in session.scalars(select(ApiToken).where(ApiToken.id.in_(ids), ApiToken.revoked_at.is_(None))):
+        _revoke(session, row, by=by, now=now)
+
+
+def _revoke(session: Session, row: ApiToken, *, by: str, now: datetime) -> None:
+    row.revoked_at = now
+    before = {"token": row.name, "scopes": row.scopes}
+    audit.record(session, who=by, what="token revoked", project_id=row.project_id, before=before, now=now)
+
+
 def revoke_token(ws: Workspace, token_id: int, *, by: str, now: datetime) -> None:
     """End a token for good; every process refuses it within 2 seconds. Once revoked, nothing more happens."""
     require_proof(ws, by, "admin", now)
@@ -147,9 +171,7 @@ def revoke_token(ws: Workspace, token_id: int, *, by: str, now: datetime) -> Non
         if row is None:
             raise NotFound(f"There is no token with id {token_id}. `keys list` shows them.")
         if row.revoked_at is None:
-            row.revoked_at = now
-            before = {"token": row.name, "scopes": row.scopes}
-            audit.record(session, who=by, what="token revoked", project_id=row.project_id, before=before, now=now)
+            _revoke(session, row, by=by, now=now)
 
 
 class Tokens:
