@@ -886,11 +886,25 @@ def _users_remove(args: argparse.Namespace) -> int:
     return _say(args, document, "\n".join(told))
 
 
+def _users_second_factor(args: argparse.Namespace) -> int:
+    from core.services import second_factor
+
+    had = second_factor.disable(_open(), args.name, by=BY, now=_now())
+    told = "The password alone signs in again." if had else "There was none."
+    return _say(args, {"user": args.name, "had": had}, f"Second factor of {args.name}: {told}")
+
+
 def _users_list(args: argparse.Namespace) -> int:
     from core.services import auth
 
     users = [
-        {"name": u.name, "role": u.role, "created_at": u.created_at, "last_seen_at": u.last_seen_at}
+        {
+            "name": u.name,
+            "role": u.role,
+            "created_at": u.created_at,
+            "last_seen_at": u.last_seen_at,
+            "second_factor": u.second_factor,
+        }
         for u in auth.list_users(_open())
     ]
     return _say(
@@ -1229,6 +1243,15 @@ def _add_access(commands: Any) -> None:
     remove.add_argument(
         "--keep-tokens", action="store_true", help="let the tokens that they made work on; else they are revoked"
     )
+    factor = _command(
+        users,
+        "second-factor",
+        _users_second_factor,
+        "Take off the second factor of who has lost it.",
+        "users second-factor maria --off",
+    )
+    factor.add_argument("name", metavar="NAME")
+    factor.add_argument("--off", action="store_true", required=True, help="the person sets up another on the page")
     _command(users, "list", _users_list, "Everybody who may sign in.", "users list")
 
 

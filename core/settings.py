@@ -75,6 +75,9 @@ class Settings(BaseSettings):
     open_metrics: bool = Field(default=False, validation_alias="CONTINUAL_OPEN_METRICS")
     open_invocations: bool = Field(default=False, validation_alias="CONTINUAL_OPEN_INVOCATIONS")
     open_from: Annotated[tuple[str, ...], NoDecode] = Field(default=(), validation_alias="CONTINUAL_OPEN_FROM")
+    require_second_factor: Literal["off", "admins"] = Field(
+        default="off", validation_alias="CONTINUAL_REQUIRE_SECOND_FACTOR"
+    )
     cycle_timeout_s: float = Field(default=1800.0, gt=0, validation_alias="CONTINUAL_CYCLE_TIMEOUT_SECONDS")
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), validation_alias="CONTINUAL_TRUSTED_PROXIES"

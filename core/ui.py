@@ -21,12 +21,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import streamlit as st
 
 from core import words
-from core.errors import BadInput, ContinualError
+from core.errors import BadInput, CodeNeeded, ContinualError, ProofNeeded
 from core.plots import Palette, Point, palette, performance_finding, points_of
 from core.plots.theme import thin
 from core.records import Clause, Policy, ProjectInfo, to_document
-from core.services import auth, jobs, monitoring, projects
-from core.services.actors import Actor, includes, require
+from core.services import auth, jobs, monitoring, projects, second_factor
+from core.services.actors import FACTOR_FIRST, Actor, includes, require, require_proof
 from core.services.addresses import client_of
 from core.services.auth import UserInfo
 from core.services.passwords import HELP
@@ -242,11 +242,20 @@ def _submit(ws: Workspace) -> None:
     state = st.session_state
     try:
         user = auth.verify_password(
-            ws, state["sign-in name"], state["sign-in password"], _client(ws), datetime.now(UTC)
+            ws,
+            state["sign-in name"],
+            state["sign-in password"],
+            _client(ws),
+            datetime.now(UTC),
+            code=state.get("sign-in code", ""),
         )
+    except CodeNeeded:
+        state["code wanted"] = True
+        return
     except ContinualError as error:
         state["sign-in error"] = str(error)
         return
+    state["code wanted"] = False
     _begin(user)
     auth.note_visit(ws, user.name, datetime.now(UTC))
 
@@ -305,6 +314,13 @@ def _show_sign_in(ws: Workspace) -> None:
         with st.form("sign-in", border=True):
             st.text_input("Username", key="sign-in name", autocomplete="username")
             st.text_input("Password", type="password", key="sign-in password", autocomplete="current-password")
+            if st.session_state.get("code wanted"):
+                st.text_input(
+                    "Code",
+                    key="sign-in code",
+                    autocomplete="one-time-code",
+                    help="The six digits that your authenticator app shows now, or one of your recovery codes.",
+                )
             st.form_submit_button("Sign in", type="primary", width="stretch", on_click=_submit, args=(ws,))
         if error := st.session_state.pop("sign-in error", None):
             st.error(error, icon=":material/error:")
@@ -417,6 +433,14 @@ def start_page(title: str, *, choose_project: bool = False, role: str = "viewer"
     _note_password(context)
     if (asked := st.session_state.get("account dialog")) is not None:
         DIALOGS[asked](context)
+    if (
+        role == "admin"
+        and context.may(role)
+        and ws.settings.require_second_factor == "admins"
+        and not user.second_factor
+    ):
+        st.error(FACTOR_FIRST, icon=":material/lock:")
+        st.stop()
     if not context.may(role):
         st.error(
             f"{title} is for the role {role}; yours is {user.role}. An admin can change it.", icon=":material/lock:"
@@ -482,6 +506,7 @@ def _account(ws: Workspace, user: UserInfo) -> None:
     with st.popover(f"{user.name}", icon=":material/account_circle:", width="stretch"):
         st.caption(f"Signed in as {plain(user.name)}, role {user.role}.")
         st.button("Change password", icon=":material/password:", on_click=_ask, args=("password",), width="stretch")
+        st.button("Second factor", icon=":material/phonelink_lock:", on_click=_ask, args=("factor",), width="stretch")
         st.button(
             "Sign out",
             icon=":material/logout:",
@@ -553,7 +578,71 @@ def _password_dialog(ctx: Context) -> None:
     st.rerun()
 
 
-DIALOGS: dict[str, Callable[[Context], Any]] = {"proof": _proof_dialog, "password": _password_dialog}
+def _factor(ctx: Context) -> None:
+    """The second factor's dialog; before it the question for the password, unless that was given just now."""
+    try:
+        if "recovery codes" not in st.session_state:
+            require_proof(ctx.ws, ctx.actor, "viewer", ctx.now)
+    except ProofNeeded:
+        _ask("proof")
+        _proof_dialog(ctx)
+        return
+    _factor_dialog(ctx)
+
+
+def _close_factor() -> None:
+    for key in ("recovery codes", "proposed factor"):
+        st.session_state.pop(key, None)
+    _ask(None)
+
+
+@st.dialog("Second factor", icon=":material/phonelink_lock:", on_dismiss=_close_factor)
+def _factor_dialog(ctx: Context) -> None:
+    state = st.session_state
+    if (codes := state.get("recovery codes")) is not None:
+        st.markdown(
+            "**Your second factor is set up.** These recovery codes are shown this once; each signs you in one time when "
+            "the app is lost. Keep them where the telephone is not."
+        )
+        st.code("\n".join(codes), language=None)
+        if st.button("I have kept them", type="primary"):
+            _close_factor()
+            st.rerun()
+        return
+    try:
+        if ctx.user.second_factor:
+            st.markdown("At each sign-in you are asked for a code after the password.")
+            if st.button("Take it off", icon=":material/lock_open:"):
+                second_factor.disable(ctx.ws, ctx.user.name, by=ctx.actor, now=ctx.now)
+                _close_factor()
+                toast_next("The password alone signs you in again.", icon=":material/lock_open:")
+                st.rerun()
+            return
+        if "proposed factor" not in state:
+            state["proposed factor"] = second_factor.propose(ctx.user.name)
+        secret, address = state["proposed factor"]
+        st.markdown(
+            "Add this secret to an authenticator app (by hand, or by the address), then type the code it shows."
+        )
+        st.code(secret, language=None)
+        st.code(address, language=None, wrap_lines=True)
+        with st.form("factor", border=False):
+            code = st.text_input("Code of the app", key="factor-code", autocomplete="one-time-code")
+            sent = st.form_submit_button("Turn it on", type="primary")
+        if sent:
+            state["recovery codes"] = second_factor.enable(ctx.ws, secret, code, by=ctx.actor, now=ctx.now)
+            st.rerun()
+    except ProofNeeded:
+        ask_proof()
+    except ContinualError as error:
+        error_box(error)
+
+
+DIALOGS: dict[str, Callable[[Context], Any]] = {
+    "proof": _proof_dialog,
+    "password": _password_dialog,
+    "factor": _factor,
+}
 
 
 def _note_password(ctx: Context) -> None:

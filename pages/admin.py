@@ -49,6 +49,7 @@ def show_people(ctx: ui.Context) -> None:
                     "Name": p.name,
                     "Role": p.role,
                     "May": ROLES.get(p.role, ""),
+                    "Second factor": "✓" if p.second_factor else None,
                     "Since": words.wall(p.created_at, ctx.zone),
                     "Last seen": words.wall(p.last_seen_at, ctx.zone),
                 }

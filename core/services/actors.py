@@ -18,6 +18,7 @@ from core.storage.workspace import Workspace
 
 ROLES = ("viewer", "operator", "admin")
 PROOF_LASTS = timedelta(minutes=10)  # that a password given once opens what needs a fresh proof
+FACTOR_FIRST = "Admins need a second factor here. Set yours up first: your name at the left, Second factor."
 
 
 class Actor(str):
@@ -48,11 +49,13 @@ def require(ws: Workspace, by: str | None, role: str) -> None:
     if not isinstance(by, Actor):
         return
     with ws.database.read() as session:
-        found = session.execute(select(User.epoch, User.role).where(User.uid == by.uid)).one_or_none()
+        found = session.execute(select(User.epoch, User.role, User.totp_secret).where(User.uid == by.uid)).one_or_none()
     if found is None or found.epoch != by.epoch:
         raise NotAllowed("This sign-in has ended, so nothing was done. Sign in again.")
     if not includes(found.role, role):
         raise NotAllowed(f"Your role is {found.role}; this needs {role}. Nothing was done.")
+    if role == "admin" and found.totp_secret is None and ws.settings.require_second_factor == "admins":
+        raise NotAllowed(f"{FACTOR_FIRST} Nothing was done.")
 
 
 def require_proof(ws: Workspace, by: str | None, role: str, now: datetime) -> None:

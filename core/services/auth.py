@@ -21,7 +21,8 @@ from loguru import logger
 from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session
 
-from core.errors import BadInput, ConfigurationError, Conflict, NotAllowed, NotAuthenticated, NotFound
+from core.errors import BadInput, CodeNeeded, ConfigurationError, Conflict, NotAllowed, NotAuthenticated, NotFound
+from core.services import second_factor
 from core.services.actors import Actor, require, require_proof
 from core.services.addresses import who
 from core.services.passwords import MAX_PASSWORD, is_weak, refuse_weak
@@ -71,6 +72,7 @@ class UserInfo:
     weak_password: bool  # as seen at the last sign-in: it would be refused today
     password_set_at: datetime | None
     password_set_by: str | None  # somebody else set it, and the person has not yet said that they know
+    second_factor: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +143,7 @@ def _user(row: User) -> UserInfo:
         weak_password=bool(row.weak_password),
         password_set_at=row.password_set_at,
         password_set_by=row.password_set_by,
+        second_factor=row.totp_secret is not None,
     )
 
 
@@ -402,8 +405,8 @@ def authenticator_credentials(ws: Workspace) -> dict[str, Any]:
 # --- signing in -------------------------------------------------------------------------------------------------
 
 
-def verify_password(ws: Workspace, name: str, password: str, client: str, now: datetime) -> UserInfo:
-    """The person whose password this is.
+def verify_password(ws: Workspace, name: str, password: str, client: str, now: datetime, *, code: str = "") -> UserInfo:
+    """The person whose password this is, and whose code, where a second factor is set up.
 
     Every attempt is counted before it is judged, so many at once do not slip through. After 5 failures on a name from
     one address, or 20 from an address, known or not, it is locked for a minute, then twice as long each time, up to 15
@@ -412,17 +415,21 @@ def verify_password(ws: Workspace, name: str, password: str, client: str, now: d
 
     Args:
         client: the caller's address.
+        code: of the authenticator app, or a recovery code.
 
     Raises:
-        NotAuthenticated: wrong name or password (which of them is not told), or locked, and for how long.
+        NotAuthenticated: wrong name or password (which of them is not told), a wrong code, or locked, and for how long.
+        CodeNeeded: the password is right and no code was given; this counts as no failure, and washes none away.
     """
-    user = _verify(ws, name, password, client, now, wrong="The user name or the password is wrong.")
+    user = _verify(ws, name, password, client, now, code=code, wrong="The user name or the password is wrong.")
     logger.info("{name} signed in from {client}", name=user.name, client=who(client))
     return user
 
 
-def _verify(ws: Workspace, name: str, password: str, client: str, now: datetime, *, wrong: str) -> UserInfo:
-    """What `verify_password` does; `wrong` is what to say of a wrong password."""
+def _verify(
+    ws: Workspace, name: str, password: str, client: str, now: datetime, *, code: str | None, wrong: str
+) -> UserInfo:
+    """What `verify_password` does; `wrong` is what to say of a wrong password. No code is asked for where it is None."""
     folded, place = _fold(name), who(client)
     pair = f"{place} {folded}"
     keys = {"user": _key("user", folded), "pair": _key("pair", pair), "client": _key("client", place)}
@@ -438,6 +445,7 @@ def _verify(ws: Workspace, name: str, password: str, client: str, now: datetime,
                 _count_attempt(session, key, FREE_FAILURES[kind], now, longest=LONGEST_LOCK[kind])
         found = _find(session, name)
         stored = found.password_hash if found is not None else None
+        factor = found is not None and found.totp_secret is not None and code is not None
     if until is not None:
         wait = int((until - now).total_seconds()) + 1
         logger.warning("sign-in of {name!r} from {client} refused: locked", name=folded[:64], client=place)
@@ -446,7 +454,18 @@ def _verify(ws: Workspace, name: str, password: str, client: str, now: datetime,
     if not _matches(password, stored or nobody) or stored is None:
         logger.warning("failed sign-in of {name!r} from {client}", name=folded[:64], client=place)
         raise NotAuthenticated(wrong)
+    if factor and not (code or "").strip():
+        with ws.database.write() as session:
+            for kind, key in keys.items():
+                _take_back(session, key, free=FREE_FAILURES[kind])
+        raise CodeNeeded("Type the code that your authenticator app shows, or one of your recovery codes.")
     with ws.database.write() as session:
+        user = _find(session, name)
+        if user is None or user.password_hash != stored:
+            raise NotAuthenticated(wrong)
+        if user.totp_secret is not None and code is not None and not second_factor.take(user, code, now):
+            logger.warning("wrong second factor of {name!r} from {client}", name=user.name, client=place)
+            raise NotAuthenticated("The code is wrong or was used already. Wait for the next one that the app shows.")
         for kind in ("user", "pair"):
             if (row := session.get(SignInFailure, _key(kind, folded if kind == "user" else pair))) is not None:
                 session.delete(row)
@@ -454,9 +473,6 @@ def _verify(ws: Workspace, name: str, password: str, client: str, now: datetime,
         if (row := session.get(SignInFailure, keys["client"])) is not None:
             row.count, row.locked_until = max(row.count - 1, 0), None
         session.merge(SignInFailure(key=_key("known", pair), count=0, first_at=now, locked_until=now + KNOWN_FOR))
-        user = _find(session, name)
-        if user is None or user.password_hash != stored:
-            raise NotAuthenticated(wrong)
         user.proved_at, user.proved_epoch = now, user.epoch
         user.weak_password = is_weak(password, user.name)
         return _user(user)
@@ -470,7 +486,7 @@ def prove(ws: Workspace, by: Actor, password: str, client: str, now: datetime) -
         NotAuthenticated: wrong, or locked after too many wrong ones.
     """
     require(ws, by, "viewer")
-    _verify(ws, by, password, client, now, wrong="Your password is wrong, so nothing was done.")
+    _verify(ws, by, password, client, now, code=None, wrong="Your password is wrong, so nothing was done.")
 
 
 def _key(kind: str, value: str) -> str:
@@ -492,6 +508,14 @@ def _count_attempt(session: Session, key: str, free: int, now: datetime, *, long
     row.count += 1
     if row.count >= free:
         row.locked_until = now + min(FIRST_LOCK * 2 ** min(row.count - free, 10), longest)
+
+
+def _take_back(session: Session, key: str, *, free: int) -> None:
+    """Uncount this attempt, but lift no lock that wrong ones have brought about."""
+    if (row := session.get(SignInFailure, key)) is not None:
+        row.count = max(row.count - 1, 0)
+        if row.count < free - 1:
+            row.locked_until = None
 
 
 # --- the trail --------------------------------------------------------------------------------------------------

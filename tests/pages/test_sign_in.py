@@ -24,7 +24,7 @@ from streamlit.testing.v1 import AppTest
 
 from core import ui
 from core.errors import NotAllowed, ProofNeeded
-from core.services import auth, jobs, projects, training
+from core.services import auth, jobs, projects, second_factor, training
 from core.services.actors import Actor
 from core.settings import get_settings
 from core.storage.tables import User
@@ -180,7 +180,7 @@ def test_a_page_above_the_role_is_refused_with_nothing_on_it(grown: Workspace, p
         f"Admin is for the role admin; yours is {auth.get_user(grown, person).role}. An admin can change it."  # type: ignore[union-attr]
     ]
     assert not at.dataframe
-    assert [b.label for b in at.button] == ["Change password", "Sign out"]
+    assert [b.label for b in at.button] == ["Change password", "Second factor", "Sign out"]
 
 
 def visit_as(person: str) -> AppTest:
@@ -368,7 +368,7 @@ def test_every_service_that_changes_something_asks_who_acts(grown: Workspace, no
     left_out = {"store_rows", "seal_log"}  # called by those that ask
     asked = []
     for name in (
-        "auth", "desk", "guarding", "ingest", "jobs", "label_changes", "label_intake", "live", "projects", "streams", "tokens", "training",
+        "auth", "desk", "guarding", "ingest", "jobs", "label_changes", "label_intake", "live", "projects", "second_factor", "streams", "tokens", "training",
     ):  # fmt: skip
         module = importlib.import_module(f"core.services.{name}")
         for function in vars(module).values():
@@ -533,3 +533,45 @@ def test_what_needs_a_proof_is_open_for_ten_minutes_after_a_sign_in_and_to_that_
     assert later is not None
     with pytest.raises(ProofNeeded):
         auth.set_role(grown, "vera", "operator", by=Actor(later.name, later.uid, later.epoch), now=now)
+
+
+# --- the second factor --------------------------------------------------------------------------------------------
+
+
+def test_a_second_factor_is_set_up_at_the_name_and_asked_for_at_the_next_sign_in(grown: Workspace) -> None:
+    at = click(visit_as("ada"), "Second factor")
+    at.text_input(key="proof-password").set_value(PASSWORD)
+    click(at, "Go on")
+    click(at, "Second factor")
+    secret, address = (code.value for code in at.code)
+    assert secret in address
+    at.text_input(key="factor-code").set_value("000000")
+    click(at, "Turn it on")
+    assert "not the one that was expected" in at.error[0].value
+    at.text_input(key="factor-code").set_value(second_factor.code_of(secret, int(time.time()) // 30))
+    click(at, "Turn it on")
+    assert not at.exception
+    codes = at.code[0].value.split()
+    assert len(codes) == 8
+    click(at, "I have kept them")
+    assert not at.code
+    there = sign_in(visit(), "ada", PASSWORD)
+    assert [i.label for i in there.text_input] == ["Username", "Password", "Code"] and not there.metric
+    there.text_input(key="sign-in code").set_value("000000")
+    assert "code is wrong" in sign_in(there, "ada", PASSWORD).error[0].value
+    there.text_input(key="sign-in code").set_value(codes[0])
+    assert "role admin" in text_of(sign_in(there, "ada", PASSWORD))
+    click(click(at, "Second factor"), "Take it off")
+    assert not is_closed(sign_in(visit(), "ada", PASSWORD))
+
+
+def test_where_admins_need_a_second_factor_the_admin_page_asks_for_it_first(
+    grown: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONTINUAL_REQUIRE_SECOND_FACTOR", "admins")
+    get_settings.cache_clear()
+    st.cache_resource.clear()
+    at = open_page("admin")
+    assert at.error[0].value.startswith("Admins need a second factor here")
+    assert not at.dataframe
+    assert not open_page("drift").error

@@ -108,6 +108,6 @@ def test_tokens_from_before_are_given_to_who_had_the_name_then(ws: Workspace, no
     command.upgrade(config, "head")
     database = Database(url)
     with database.read() as session:
-        makers = {name: uid for name, uid in session.execute(text("SELECT name, created_uid FROM api_tokens"))}
+        makers = {r.name: r.created_uid for r in session.execute(text("SELECT name, created_uid FROM api_tokens"))}
     database.dispose()
     assert makers == {"gateway": eve.uid, "short": eve.uid, "ended": eve.uid, "cli's": None}
