@@ -812,6 +812,8 @@ def _keys_list(args: argparse.Namespace) -> int:
     ws = _open()
     tokens = auth.list_tokens(ws)
     slugs: dict[int | None, str] = {None: "every project", **{p.id: p.slug for p in projects.list_projects(ws)}}
+    here = {user.uid for user in auth.list_users(ws)}
+    gone = {t.id: t.created_uid is not None and t.created_uid not in here for t in tokens}
     table = _table(
         [
             [
@@ -822,14 +824,20 @@ def _keys_list(args: argparse.Namespace) -> int:
                 slugs.get(t.project_id),
                 t.expires_at,
                 t.rate_limit,
+                f"{t.created_by} (removed)" if gone[t.id] else t.created_by,
                 "revoked" if t.revoked_at else "",
             ]
             for t in tokens
         ],
-        ["id", "name", "begins", "scopes", "project", "expires", "a minute", ""],
+        ["id", "name", "begins", "scopes", "project", "expires", "a minute", "made by", ""],
     )
     keys = [
-        {**to_document(t), "project": slugs.get(t.project_id) if t.project_id is not None else None} for t in tokens
+        {
+            **to_document(t),
+            "project": slugs.get(t.project_id) if t.project_id is not None else None,
+            "maker_removed": gone[t.id],
+        }
+        for t in tokens
     ]
     return _say(args, {"keys": keys}, table if tokens else "No token yet. `keys create --scope predict` makes one.")
 
@@ -883,15 +891,36 @@ def _users_set_role(args: argparse.Namespace) -> int:
 def _users_remove(args: argparse.Namespace) -> int:
     from core.services import auth
 
-    auth.remove_user(_open(), args.name, by=BY, now=_now())
-    return _say(args, {"removed": args.name}, f"{args.name} is removed.")
+    tokens = auth.remove_user(_open(), args.name, keep_tokens=args.keep_tokens, by=BY, now=_now())
+    told = [f"{args.name} is removed."]
+    if tokens:
+        told.append(
+            "Their tokens work on; `keys revoke ID` ends one:" if args.keep_tokens else "Their tokens are revoked:"
+        )
+        told += [f"  {t.id}  {t.name}  {t.prefix}…  {','.join(t.scopes)}" for t in tokens]
+    document = {"removed": args.name, "tokens": [t.id for t in tokens], "tokens_revoked": not args.keep_tokens}
+    return _say(args, document, "\n".join(told))
+
+
+def _users_second_factor(args: argparse.Namespace) -> int:
+    from core.services import second_factor
+
+    had = second_factor.disable(_open(), args.name, by=BY, now=_now())
+    told = "The password alone signs in again." if had else "There was none."
+    return _say(args, {"user": args.name, "had": had}, f"Second factor of {args.name}: {told}")
 
 
 def _users_list(args: argparse.Namespace) -> int:
     from core.services import auth
 
     users = [
-        {"name": u.name, "role": u.role, "created_at": u.created_at, "last_seen_at": u.last_seen_at}
+        {
+            "name": u.name,
+            "role": u.role,
+            "created_at": u.created_at,
+            "last_seen_at": u.last_seen_at,
+            "second_factor": u.second_factor,
+        }
         for u in auth.list_users(_open())
     ]
     return _say(
@@ -1230,6 +1259,18 @@ def _add_access(commands: Any) -> None:
     role.add_argument("--role", required=True, choices=("viewer", "operator", "admin"))
     remove = _command(users, "remove", _users_remove, "Remove a person.", "users remove maria")
     remove.add_argument("name", metavar="NAME")
+    remove.add_argument(
+        "--keep-tokens", action="store_true", help="let the tokens that they made work on; else they are revoked"
+    )
+    factor = _command(
+        users,
+        "second-factor",
+        _users_second_factor,
+        "Take off the second factor of who has lost it.",
+        "users second-factor maria --off",
+    )
+    factor.add_argument("name", metavar="NAME")
+    factor.add_argument("--off", action="store_true", required=True, help="the person sets up another on the page")
     _command(users, "list", _users_list, "Everybody who may sign in.", "users list")
 
 

@@ -92,8 +92,16 @@ class NotAllowed(ContinualError):
     """Signed in or authenticated, but the role or scope does not allow this."""
 
 
+class ProofNeeded(NotAllowed):
+    """Allowed, but the person has not given the own password for a while; nothing was done."""
+
+
 class NotAuthenticated(ContinualError):
     """No, wrong, expired or revoked credentials."""
+
+
+class CodeNeeded(NotAuthenticated):
+    """The password is right; the code of the second factor is still to be given."""
 
 
 class TooOften(ContinualError):

@@ -41,6 +41,7 @@ SAMPLES = {
 SAMPLE_PARTS = ("changeme", "change-me", "change_me", "replaceme", "replace-me", "your-", "your_", "<", "xxxx")
 MIN_API_KEY = 16
 MIN_COOKIE_KEY = 32
+MIN_PASSWORD = 12
 
 
 class Settings(BaseSettings):
@@ -74,6 +75,9 @@ class Settings(BaseSettings):
     open_metrics: bool = Field(default=False, validation_alias="CONTINUAL_OPEN_METRICS")
     open_invocations: bool = Field(default=False, validation_alias="CONTINUAL_OPEN_INVOCATIONS")
     open_from: Annotated[tuple[str, ...], NoDecode] = Field(default=(), validation_alias="CONTINUAL_OPEN_FROM")
+    require_second_factor: Literal["off", "admins"] = Field(
+        default="off", validation_alias="CONTINUAL_REQUIRE_SECOND_FACTOR"
+    )
     cycle_timeout_s: float = Field(default=1800.0, gt=0, validation_alias="CONTINUAL_CYCLE_TIMEOUT_SECONDS")
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), validation_alias="CONTINUAL_TRUSTED_PROXIES"
@@ -116,7 +120,7 @@ class Settings(BaseSettings):
     @field_validator("streamlit_password")
     @classmethod
     def _real_password(cls, value: SecretStr | None) -> SecretStr | None:
-        return _refuse_sample(value, "STREAMLIT_PASSWORD", 8)
+        return _refuse_sample(value, "STREAMLIT_PASSWORD", MIN_PASSWORD)
 
     @classmethod
     def settings_customise_sources(

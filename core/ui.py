@@ -19,14 +19,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import streamlit as st
 
 from core import words
-from core.errors import BadInput, ContinualError
+from core.errors import BadInput, CodeNeeded, ContinualError, ProofNeeded
 from core.plots import Palette, Point, palette, performance_finding, points_of
 from core.plots.theme import thin
 from core.records import Clause, Policy, ProjectInfo, to_document
-from core.services import auth, jobs, monitoring, projects
-from core.services.actors import Actor, includes, require
+from core.services import auth, jobs, monitoring, projects, second_factor
+from core.services.actors import FACTOR_FIRST, Actor, includes, require, require_proof
 from core.services.addresses import client_of
 from core.services.auth import UserInfo
+from core.services.passwords import HELP
 from core.settings import ROOT, get_settings
 from core.storage.workspace import Workspace, open_workspace
 from core.words import (
@@ -238,17 +239,38 @@ def _submit(ws: Workspace) -> None:
     """The form's callback: signs in before the page is drawn, so that the cookie's component stays on it."""
     state = st.session_state
     try:
-        headers = st.context.headers.get_all("X-Forwarded-For")
-        client = client_of(st.context.ip_address or "127.0.0.1", headers, ws.settings.trusted_proxies) or "local"
-        user = auth.verify_password(ws, state["sign-in name"], state["sign-in password"], client, datetime.now(UTC))
+        user = auth.verify_password(
+            ws,
+            state["sign-in name"],
+            state["sign-in password"],
+            _client(ws),
+            datetime.now(UTC),
+            code=state.get("sign-in code", ""),
+        )
+    except CodeNeeded:
+        state["code wanted"] = True
+        return
     except ContinualError as error:
         state["sign-in error"] = str(error)
         return
+    state["code wanted"] = False
+    _begin(user)
+    auth.note_visit(ws, user.name, datetime.now(UTC))
+
+
+def _begin(user: UserInfo) -> None:
+    """Let this connection be signed in from now on, and have the browser keep it."""
+    state = st.session_state
     state.update(
         username=_mark(user), name=user.name, authentication_status=True, logout=None, connection=_connection()
     )
     state["sign-in ends"] = state["write cookie"] = time.time() + COOKIE_DAYS * 86_400
-    auth.note_visit(ws, user.name, datetime.now(UTC))
+
+
+def _client(ws: Workspace) -> str:
+    """The visitor's address."""
+    headers = st.context.headers.get_all("X-Forwarded-For")
+    return client_of(st.context.ip_address or "127.0.0.1", headers, ws.settings.trusted_proxies) or "local"
 
 
 def _write_cookie(ws: Workspace) -> None:
@@ -263,14 +285,15 @@ def _write_cookie(ws: Workspace) -> None:
     ends = state.get("write cookie")
     if not ends:
         return
-    if state.get("set cookie") is True:
+    key = f"set cookie {state['username']}"  # each sign-in has one of its own
+    if state.get(key) is True:
         state["write cookie"] = None
         return
     token = jwt.encode(
         {"username": state["username"], "exp_date": ends}, _cookie_key(str(ws.settings.home_path)), algorithm="HS256"
     )
     _authenticator(ws).cookie_controller.cookie_model.cookie_manager.set(
-        ws.settings.cookie_name, token, key="set cookie", expires_at=datetime.fromtimestamp(ends, tz=UTC)
+        ws.settings.cookie_name, token, key=key, expires_at=datetime.fromtimestamp(ends, tz=UTC)
     )
 
 
@@ -289,6 +312,13 @@ def _show_sign_in(ws: Workspace) -> None:
         with st.form("sign-in", border=True):
             st.text_input("Username", key="sign-in name", autocomplete="username")
             st.text_input("Password", type="password", key="sign-in password", autocomplete="current-password")
+            if st.session_state.get("code wanted"):
+                st.text_input(
+                    "Code",
+                    key="sign-in code",
+                    autocomplete="one-time-code",
+                    help="The six digits that your authenticator app shows now, or one of your recovery codes.",
+                )
             st.form_submit_button("Sign in", type="primary", width="stretch", on_click=_submit, args=(ws,))
         if error := st.session_state.pop("sign-in error", None):
             st.error(error, icon=":material/error:")
@@ -398,6 +428,17 @@ def start_page(title: str, *, choose_project: bool = False, role: str = "viewer"
             context.project = _switcher(ws)
         _account(ws, user)
     _write_cookie(ws)
+    _note_password(context)
+    if (asked := st.session_state.get("account dialog")) is not None:
+        DIALOGS[asked](context)
+    if (
+        role == "admin"
+        and context.may(role)
+        and ws.settings.require_second_factor == "admins"
+        and not user.second_factor
+    ):
+        st.error(FACTOR_FIRST, icon=":material/lock:")
+        st.stop()
     if not context.may(role):
         st.error(
             f"{title} is for the role {role}; yours is {user.role}. An admin can change it.", icon=":material/lock:"
@@ -462,6 +503,8 @@ def choose_project(slug: str) -> None:
 def _account(ws: Workspace, user: UserInfo) -> None:
     with st.popover(f"{user.name}", icon=":material/account_circle:", width="stretch"):
         st.caption(f"Signed in as {plain(user.name)}, role {user.role}.")
+        st.button("Change password", icon=":material/password:", on_click=_ask, args=("password",), width="stretch")
+        st.button("Second factor", icon=":material/phonelink_lock:", on_click=_ask, args=("factor",), width="stretch")
         st.button(
             "Sign out",
             icon=":material/logout:",
@@ -469,6 +512,152 @@ def _account(ws: Workspace, user: UserInfo) -> None:
             args=(ws, user.name),
             width="stretch",
             help="Ends every session of yours, in all browsers.",
+        )
+
+
+# --- the person's own affairs -------------------------------------------------------------------------------------
+
+
+def _ask(dialog: str | None = None) -> None:
+    """Have one of `DIALOGS` open from the next run on; None: none of them."""
+    st.session_state["account dialog"] = dialog
+
+
+def ask_proof() -> None:
+    """Start anew with the question for the password; the person then repeats what asked for it."""
+    _ask("proof")
+    st.rerun()
+
+
+@st.dialog("Your password once more", icon=":material/lock:", on_dismiss=_ask)
+def _proof_dialog(ctx: Context) -> None:
+    st.markdown(
+        "People, roles, tokens and models from elsewhere are changed only by who has just given the own password. "
+        "It counts for ten minutes. Nothing was done yet."
+    )
+    with st.form("proof", border=False):
+        password = st.text_input(
+            "Your password", type="password", key="proof-password", autocomplete="current-password"
+        )
+        sent = st.form_submit_button("Go on", type="primary")
+    if not sent:
+        return
+    try:
+        auth.prove(ctx.ws, ctx.actor, password, _client(ctx.ws), ctx.now)
+    except ContinualError as error:
+        error_box(error)
+        return
+    _ask(None)
+    toast_next("Thank you. Press the button again now.", icon=":material/lock_open:")
+    st.rerun()
+
+
+@st.dialog("Change your password", icon=":material/password:", on_dismiss=_ask)
+def _password_dialog(ctx: Context) -> None:
+    st.markdown("You stay signed in here; every other session of yours ends.")
+    with st.form("own-password", border=False):
+        old = st.text_input("Old password", type="password", key="own-old", autocomplete="current-password")
+        new = st.text_input("New password", type="password", key="own-new", autocomplete="new-password", help=HELP)
+        again = st.text_input("New password again", type="password", key="own-again", autocomplete="new-password")
+        sent = st.form_submit_button("Change it", type="primary")
+    if not sent:
+        return
+    if new != again:
+        st.error("The two new passwords differ. Type the same one twice.", icon=":material/error:")
+        return
+    try:
+        changed = auth.change_own_password(ctx.ws, ctx.actor, old, new, _client(ctx.ws), ctx.now)
+    except ContinualError as error:
+        error_box(error)
+        return
+    _begin(changed)
+    _ask(None)
+    toast_next("Your password is changed; your other sessions ended.", icon=":material/check_circle:")
+    st.rerun()
+
+
+def _factor(ctx: Context) -> None:
+    """The second factor's dialog; before it the question for the password, unless that was given just now."""
+    try:
+        if "recovery codes" not in st.session_state:
+            require_proof(ctx.ws, ctx.actor, "viewer", ctx.now)
+    except ProofNeeded:
+        _ask("proof")
+        _proof_dialog(ctx)
+        return
+    _factor_dialog(ctx)
+
+
+def _close_factor() -> None:
+    for key in ("recovery codes", "proposed factor"):
+        st.session_state.pop(key, None)
+    _ask(None)
+
+
+@st.dialog("Second factor", icon=":material/phonelink_lock:", on_dismiss=_close_factor)
+def _factor_dialog(ctx: Context) -> None:
+    state = st.session_state
+    if (codes := state.get("recovery codes")) is not None:
+        st.markdown(
+            "**Your second factor is set up.** These recovery codes are shown this once; each signs you in one time when "
+            "the app is lost. Keep them where the telephone is not."
+        )
+        st.code("\n".join(codes), language=None)
+        if st.button("I have kept them", type="primary"):
+            _close_factor()
+            st.rerun()
+        return
+    try:
+        if ctx.user.second_factor:
+            st.markdown("At each sign-in you are asked for a code after the password.")
+            if st.button("Take it off", icon=":material/lock_open:"):
+                second_factor.disable(ctx.ws, ctx.user.name, by=ctx.actor, now=ctx.now)
+                _close_factor()
+                toast_next("The password alone signs you in again.", icon=":material/lock_open:")
+                st.rerun()
+            return
+        if "proposed factor" not in state:
+            state["proposed factor"] = second_factor.propose(ctx.user.name)
+        secret, address = state["proposed factor"]
+        st.markdown(
+            "Add this secret to an authenticator app (by hand, or by the address), then type the code it shows."
+        )
+        st.code(secret, language=None)
+        st.code(address, language=None, wrap_lines=True)
+        with st.form("factor", border=False):
+            code = st.text_input("Code of the app", key="factor-code", autocomplete="one-time-code")
+            sent = st.form_submit_button("Turn it on", type="primary")
+        if sent:
+            state["recovery codes"] = second_factor.enable(ctx.ws, secret, code, by=ctx.actor, now=ctx.now)
+            st.rerun()
+    except ProofNeeded:
+        ask_proof()
+    except ContinualError as error:
+        error_box(error)
+
+
+DIALOGS: dict[str, Callable[[Context], Any]] = {
+    "proof": _proof_dialog,
+    "password": _password_dialog,
+    "factor": _factor,
+}
+
+
+def _note_password(ctx: Context) -> None:
+    """Say that somebody else set the password, or that it would not be taken today."""
+    user = ctx.user
+    if user.password_set_by is not None and user.password_set_at is not None:
+        at = user.password_set_at.astimezone(ctx.zone)
+        st.warning(
+            f"Your password was changed on {at:%Y-%m-%d at %H:%M} by {plain(user.password_set_by)}, who knows it. "
+            "Change it (your name at the left, Change password). If you did not ask for that, tell an admin.",
+            icon=":material/password:",
+        )
+        st.button("I know", key="know-password", on_click=auth.know_of_password, args=(ctx.ws, ctx.actor))
+    elif user.weak_password:
+        st.warning(
+            "Your password is shorter than is safe, or a common one. Change it: your name at the left, Change password.",
+            icon=":material/password:",
         )
 
 

@@ -12,8 +12,9 @@ import streamlit as st
 from pydantic import SecretStr
 
 from core import ui, words
-from core.errors import ContinualError
+from core.errors import ContinualError, ProofNeeded
 from core.services import auth, doctor, inventory
+from core.services.passwords import HELP
 
 TABS = ("People", "Tokens", "Settings", "Audit", "Health")
 ROLES = {
@@ -48,6 +49,7 @@ def show_people(ctx: ui.Context) -> None:
                     "Name": p.name,
                     "Role": p.role,
                     "May": ROLES.get(p.role, ""),
+                    "Second factor": "✓" if p.second_factor else None,
                     "Since": words.wall(p.created_at, ctx.zone),
                     "Last seen": words.wall(p.last_seen_at, ctx.zone),
                 }
@@ -88,9 +90,7 @@ def show_people(ctx: ui.Context) -> None:
     ):
         with ui.grid(columns=3):
             name = st.text_input("Name", max_chars=64, key="add-name")
-            password = st.text_input(
-                "Password", type="password", key="add-password", help="At least 8 characters, at most 72 bytes."
-            )
+            password = st.text_input("Password", type="password", key="add-password", help=HELP)
             role = st.selectbox("Role", list(ROLES), format_func=lambda r: f"{r}: {ROLES[r]}", key="add-role")
         if st.form_submit_button("Add", type="primary", icon=":material/person_add:"):
             act(
@@ -118,9 +118,7 @@ def role_dialog(ctx: ui.Context, person: Any) -> None:
 def password_dialog(ctx: ui.Context, person: Any) -> None:
     """A new password; open sessions end."""
     st.markdown(f"Every open session of **{ui.plain(person.name)}** ends; they sign in again with the new password.")
-    password = st.text_input(
-        "New password", type="password", key="new-password", help="At least 8 characters, at most 72 bytes."
-    )
+    password = st.text_input("New password", type="password", key="new-password", help=HELP)
     if st.button("Set password", type="primary", key="password-yes"):
         act(
             lambda: auth.set_password(ctx.ws, person.name, password, by=ctx.actor, now=ctx.now),
@@ -134,14 +132,31 @@ def remove_dialog(ctx: ui.Context, person: Any) -> None:
     st.markdown(
         f"**{ui.plain(person.name)}** cannot sign in any more, and every open session ends. What they did stays in the audit. They can be added anew."
     )
+    made = auth.tokens_made_by(ctx.ws, person.uid, ctx.now)
+    revoke = True
+    if made:
+        st.markdown(
+            f"They made {ui.counted(len(made), 'token')} that still {'works' if len(made) == 1 else 'work'} and may know the secret: "
+            + ", ".join(f"**{ui.plain(t.name)}** ({ui.plain(t.prefix)}…, {', '.join(t.scopes)})" for t in made)
+            + "."
+        )
+        revoke = st.checkbox(
+            "Revoke these tokens too", value=True, key="remove-tokens", help="Programs that send them are answered 401."
+        )
     if st.button(f"Remove {person.name}", type="primary", key="remove-yes"):
-        act(lambda: auth.remove_user(ctx.ws, person.name, by=ctx.actor, now=ctx.now), f"{person.name} is removed.")
+        act(
+            lambda: auth.remove_user(ctx.ws, person.name, keep_tokens=not revoke, by=ctx.actor, now=ctx.now),
+            f"{person.name} is removed.",
+        )
 
 
 def act(change: Any, told: str) -> None:
     """Make a change and say so after the rerun; an error stays where it happened."""
     try:
         change()
+    except ProofNeeded:
+        ui.ask_proof()
+        return
     except ContinualError as error:
         ui.error_box(error)
         return
@@ -156,6 +171,7 @@ def show_tokens(ctx: ui.Context) -> None:
     """Bearer tokens of the API: only their beginnings are known here."""
     tokens = auth.list_tokens(ctx.ws)
     names = inventory.project_names(ctx.ws)
+    here = {p.uid for p in auth.list_users(ctx.ws)}
     live = [t for t in tokens if token_state(t, ctx.now).startswith("✓")]
     if (made := st.session_state.pop("made-token", None)) is not None:
         with st.container(border=True):
@@ -178,6 +194,9 @@ def show_tokens(ctx: ui.Context) -> None:
                         "Scopes": ", ".join(t.scopes),
                         "Project": names.get(t.project_id, "deleted") if t.project_id else WHOLE,
                         "A minute": t.rate_limit,
+                        "Made by": f"{t.created_by} (removed)"
+                        if t.created_uid is not None and t.created_uid not in here
+                        else t.created_by,
                         "Expires": words.wall(t.expires_at, ctx.zone),
                         "Last used": words.wall(t.last_used_at, ctx.zone),
                     }
@@ -273,6 +292,9 @@ def new_token(ctx: ui.Context, names: dict[int, str]) -> None:
             by=ctx.actor,
             now=ctx.now,
         )
+    except ProofNeeded:
+        ui.ask_proof()
+        return
     except ContinualError as error:
         ui.error_box(error)
         return

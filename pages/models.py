@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import streamlit as st
 
 from core import plots, ui, words
-from core.errors import ContinualError
+from core.errors import ContinualError, ProofNeeded
 from core.learning.policy import verdict as judge
 from core.plots.memory import memory_alt, memory_finding, memory_matrix
 from core.records import BatchInfo, Comparison, ModelVersion, ProjectInfo
@@ -785,6 +785,9 @@ def approve(ctx: ui.Context, project: ProjectInfo, path: Path, report: ImportRep
             with st.status("Loading and check-scoring in a process of its own") as status:
                 version = training.import_challenger(ctx.ws, project, path, by=ctx.actor, now=ctx.now)
                 status.update(label=f"Imported as v{version.version}", state="complete")
+        except ProofNeeded:
+            ui.ask_proof()
+            return
         except ContinualError as error:
             ui.error_box(error)
             return

@@ -8,13 +8,17 @@ folder), the API (its token has been checked), the loop itself.
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from sqlalchemy import select
 
-from core.errors import NotAllowed
+from core.errors import NotAllowed, ProofNeeded
 from core.storage.tables import User
 from core.storage.workspace import Workspace
 
 ROLES = ("viewer", "operator", "admin")
+PROOF_LASTS = timedelta(minutes=10)  # that a password given once opens what needs a fresh proof
+FACTOR_FIRST = "Admins need a second factor here. Set yours up first: your name at the left, Second factor."
 
 
 class Actor(str):
@@ -45,8 +49,31 @@ def require(ws: Workspace, by: str | None, role: str) -> None:
     if not isinstance(by, Actor):
         return
     with ws.database.read() as session:
-        found = session.execute(select(User.epoch, User.role).where(User.uid == by.uid)).one_or_none()
+        found = session.execute(select(User.epoch, User.role, User.totp_secret).where(User.uid == by.uid)).one_or_none()
     if found is None or found.epoch != by.epoch:
         raise NotAllowed("This sign-in has ended, so nothing was done. Sign in again.")
     if not includes(found.role, role):
         raise NotAllowed(f"Your role is {found.role}; this needs {role}. Nothing was done.")
+    if role == "admin" and found.totp_secret is None and ws.settings.require_second_factor == "admins":
+        raise NotAllowed(f"{FACTOR_FIRST} Nothing was done.")
+
+
+def require_proof(ws: Workspace, by: str | None, role: str, now: datetime) -> None:
+    """As `require`, and the person has given the own password within the last ten minutes, in a sign-in of this epoch.
+
+    Raises:
+        NotAllowed: and why.
+        ProofNeeded: the password is to be given once more.
+    """
+    require(ws, by, role)
+    if not isinstance(by, Actor):
+        return
+    with ws.database.read() as session:
+        proved = session.execute(select(User.proved_at, User.proved_epoch).where(User.uid == by.uid)).one_or_none()
+    if (
+        proved is None
+        or proved.proved_at is None
+        or proved.proved_epoch != by.epoch
+        or abs(now - proved.proved_at) > PROOF_LASTS  # to either side: clocks are set back
+    ):
+        raise ProofNeeded("This needs your password once more, so nothing was done yet.")

@@ -21,9 +21,11 @@ from loguru import logger
 from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session
 
-from core.errors import BadInput, Conflict, NotAuthenticated, NotFound
-from core.services.actors import require
+from core.errors import BadInput, CodeNeeded, ConfigurationError, Conflict, NotAllowed, NotAuthenticated, NotFound
+from core.services import second_factor
+from core.services.actors import Actor, require, require_proof
 from core.services.addresses import who
+from core.services.passwords import MAX_PASSWORD, is_weak, refuse_weak
 from core.services.tokens import MOST_A_MINUTE as MOST_A_MINUTE
 from core.services.tokens import SCOPES as SCOPES
 from core.services.tokens import Scope as Scope
@@ -31,7 +33,9 @@ from core.services.tokens import TokenInfo as TokenInfo
 from core.services.tokens import Tokens as Tokens
 from core.services.tokens import create_token as create_token
 from core.services.tokens import list_tokens as list_tokens
+from core.services.tokens import revoke_all
 from core.services.tokens import revoke_token as revoke_token
+from core.services.tokens import tokens_made_by as tokens_made_by
 from core.settings import MIN_COOKIE_KEY
 from core.storage import audit as audit_log
 from core.storage.tables import AuditEntry, SignInFailure, User
@@ -41,8 +45,6 @@ Role = Literal["viewer", "operator", "admin"]
 ROLES: tuple[Role, ...] = ("viewer", "operator", "admin")  # each includes those before it
 
 FIRST_USER = "admin"
-MIN_PASSWORD = 8  # characters
-MAX_PASSWORD = 72  # bytes: bcrypt reads no more
 BCRYPT_ROUNDS = 12
 NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")  # lower case: the sign-in form's library folds names
 
@@ -67,6 +69,10 @@ class UserInfo:
     created_at: datetime
     last_seen_at: datetime | None
     previous_visit_at: datetime | None  # end of the visit before this one
+    weak_password: bool  # as seen at the last sign-in: it would be refused today
+    password_set_at: datetime | None
+    password_set_by: str | None  # somebody else set it, and the person has not yet said that they know
+    second_factor: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,13 +103,6 @@ class AuditInfo:
 def _hash(password: str) -> str:
     import bcrypt
 
-    if len(password) < MIN_PASSWORD:
-        raise BadInput(f"The password has {len(password)} characters, expected at least {MIN_PASSWORD}.")
-    size = len(password.encode())
-    if size > MAX_PASSWORD:
-        raise BadInput(f"The password has {size} bytes, expected at most {MAX_PASSWORD}. Choose a shorter one.")
-    if "\0" in password:
-        raise BadInput("The password holds a NUL character, expected characters that can be typed.")
     return bcrypt.hashpw(password.encode(), bcrypt.gensalt(BCRYPT_ROUNDS)).decode()
 
 
@@ -141,6 +140,10 @@ def _user(row: User) -> UserInfo:
         created_at=row.created_at,
         last_seen_at=row.last_seen_at,
         previous_visit_at=row.previous_visit_at,
+        weak_password=bool(row.weak_password),
+        password_set_at=row.password_set_at,
+        password_set_by=row.password_set_by,
+        second_factor=row.totp_secret is not None,
     )
 
 
@@ -171,6 +174,10 @@ def ensure_first_user(ws: Workspace, now: datetime) -> FirstUser | None:
             return None
     given = ws.settings.streamlit_password
     password = given.get_secret_value() if given is not None else secrets.token_urlsafe(12)
+    try:
+        refuse_weak(password, FIRST_USER)
+    except BadInput as error:
+        raise ConfigurationError(f"STREAMLIT_PASSWORD is not usable: {error}") from None
     password_hash = _hash(password)
     with ws.database.write() as session:
         if session.scalar(select(User.id).limit(1)) is not None:  # another process was quicker
@@ -187,12 +194,13 @@ def create_user(ws: Workspace, name: str, password: str, role: str, *, by: str, 
         BadInput: a name, password or role that cannot be used.
         Conflict: the name is taken.
     """
-    require(ws, by, "admin")
+    require_proof(ws, by, "admin", now)
     folded, checked = _fold(name), _role(role)
     if NAME.fullmatch(folded) is None:
         raise BadInput(
             f"User name {name[:80]!r} cannot be used, expected 1 to 64 letters a to z, digits, '.', '_', '@' or '-'."
         )
+    refuse_weak(password, folded)
     password_hash = _hash(password)
     with ws.database.write() as session:
         if _find(session, folded) is not None:
@@ -206,20 +214,65 @@ def create_user(ws: Workspace, name: str, password: str, role: str, *, by: str, 
 
 def set_password(ws: Workspace, name: str, password: str, *, by: str, now: datetime) -> None:
     """Change a password; every open session of that person ends, and a lock on the name is lifted."""
-    require(ws, by, "admin")
+    require_proof(ws, by, "admin", now)
+    refuse_weak(password, name)
     password_hash = _hash(password)
     with ws.database.write() as session:
         row = _existing(session, name)
-        row.password_hash = password_hash
-        row.epoch += 1
+        _put_password(row, password_hash, now)
+        row.password_set_by = str(by) if row.name != by else None
         if (failures := session.get(SignInFailure, _key("user", row.name))) is not None:
             session.delete(failures)
         audit_log.record(session, who=by, what="password set", after={"user": row.name}, now=now)
 
 
+def _put_password(row: User, password_hash: str, now: datetime) -> None:
+    row.password_hash, row.password_set_at = password_hash, now
+    row.password_set_by, row.weak_password = None, False
+    row.epoch += 1
+
+
+def change_own_password(ws: Workspace, by: Actor, old: str, new: str, client: str, now: datetime) -> UserInfo:
+    """Change the own password, giving the old one; every other session ends.
+
+    Args:
+        client: the caller's address; wrong old passwords are throttled like wrong sign-ins.
+
+    Returns:
+        The person as of now: the session that asked goes on with this epoch.
+
+    Raises:
+        NotAllowed: the sign-in has ended.
+        NotAuthenticated: the old password is wrong, or locked.
+        BadInput: the new one cannot be used.
+    """
+    prove(ws, by, old, client, now)
+    refuse_weak(new, by)
+    if new == old:
+        raise BadInput("The new password is the old one, expected another.")
+    password_hash = _hash(new)
+    with ws.database.write() as session:
+        row = session.scalar(select(User).where(User.uid == by.uid, User.epoch == by.epoch))
+        if row is None:
+            raise NotAllowed("This sign-in has ended, so nothing was done. Sign in again.")
+        _put_password(row, password_hash, now)
+        row.proved_at, row.proved_epoch = now, row.epoch
+        audit_log.record(session, who=by, what="own password changed", after={"user": row.name}, now=now)
+        return _user(row)
+
+
+def know_of_password(ws: Workspace, by: Actor) -> None:
+    """The person has read that somebody else set the password."""
+    require(ws, by, "viewer")
+    with ws.database.write() as session:
+        row = session.scalar(select(User).where(User.uid == by.uid))
+        if row is not None:
+            row.password_set_by = None
+
+
 def set_role(ws: Workspace, name: str, role: str, *, by: str, now: datetime) -> None:
     """Change a role; it counts from the person's next click on. Conflict for the only admin."""
-    require(ws, by, "admin")
+    require_proof(ws, by, "admin", now)
     role = _role(role)
     with ws.database.write() as session:
         row = _existing(session, name)
@@ -231,15 +284,30 @@ def set_role(ws: Workspace, name: str, role: str, *, by: str, now: datetime) -> 
         row.role = role
 
 
-def remove_user(ws: Workspace, name: str, *, by: str, now: datetime) -> None:
-    """Remove a person; open sessions end. Conflict for the only admin."""
-    require(ws, by, "admin")
+def remove_user(ws: Workspace, name: str, *, keep_tokens: bool = False, by: str, now: datetime) -> list[TokenInfo]:
+    """Remove a person; open sessions end, and so do the tokens that the person made and may know.
+
+    Args:
+        keep_tokens: let those tokens work on.
+
+    Returns:
+        Those tokens, as they were before.
+
+    Raises:
+        Conflict: the only admin.
+    """
+    require_proof(ws, by, "admin", now)
+    user = get_user(ws, name)
+    made = [] if user is None else tokens_made_by(ws, user.uid, now)
     with ws.database.write() as session:
         row = _existing(session, name)
         _keep_an_admin(session, row)
         before = {"user": row.name, "role": row.role}
         audit_log.record(session, who=by, what="user removed", before=before, now=now)
+        if not keep_tokens:
+            revoke_all(session, [token.id for token in made], by=by, now=now)
         session.delete(row)
+    return made
 
 
 def list_users(ws: Workspace) -> list[UserInfo]:
@@ -337,8 +405,8 @@ def authenticator_credentials(ws: Workspace) -> dict[str, Any]:
 # --- signing in -------------------------------------------------------------------------------------------------
 
 
-def verify_password(ws: Workspace, name: str, password: str, client: str, now: datetime) -> UserInfo:
-    """The person whose password this is.
+def verify_password(ws: Workspace, name: str, password: str, client: str, now: datetime, *, code: str = "") -> UserInfo:
+    """The person whose password this is, and whose code, where a second factor is set up.
 
     Every attempt is counted before it is judged, so many at once do not slip through. After 5 failures on a name from
     one address, or 20 from an address, known or not, it is locked for a minute, then twice as long each time, up to 15
@@ -347,10 +415,21 @@ def verify_password(ws: Workspace, name: str, password: str, client: str, now: d
 
     Args:
         client: the caller's address.
+        code: of the authenticator app, or a recovery code.
 
     Raises:
-        NotAuthenticated: wrong name or password (which of them is not told), or locked, and for how long.
+        NotAuthenticated: wrong name or password (which of them is not told), a wrong code, or locked, and for how long.
+        CodeNeeded: the password is right and no code was given; this counts as no failure, and washes none away.
     """
+    user = _verify(ws, name, password, client, now, code=code, wrong="The user name or the password is wrong.")
+    logger.info("{name} signed in from {client}", name=user.name, client=who(client))
+    return user
+
+
+def _verify(
+    ws: Workspace, name: str, password: str, client: str, now: datetime, *, code: str | None, wrong: str
+) -> UserInfo:
+    """What `verify_password` does; `wrong` is what to say of a wrong password. No code is asked for where it is None."""
     folded, place = _fold(name), who(client)
     pair = f"{place} {folded}"
     keys = {"user": _key("user", folded), "pair": _key("pair", pair), "client": _key("client", place)}
@@ -366,6 +445,7 @@ def verify_password(ws: Workspace, name: str, password: str, client: str, now: d
                 _count_attempt(session, key, FREE_FAILURES[kind], now, longest=LONGEST_LOCK[kind])
         found = _find(session, name)
         stored = found.password_hash if found is not None else None
+        factor = found is not None and found.totp_secret is not None and code is not None
     if until is not None:
         wait = int((until - now).total_seconds()) + 1
         logger.warning("sign-in of {name!r} from {client} refused: locked", name=folded[:64], client=place)
@@ -373,8 +453,19 @@ def verify_password(ws: Workspace, name: str, password: str, client: str, now: d
     nobody = _nobodys_hash()
     if not _matches(password, stored or nobody) or stored is None:
         logger.warning("failed sign-in of {name!r} from {client}", name=folded[:64], client=place)
-        raise NotAuthenticated("The user name or the password is wrong.")
+        raise NotAuthenticated(wrong)
+    if factor and not (code or "").strip():
+        with ws.database.write() as session:
+            for kind, key in keys.items():
+                _take_back(session, key, free=FREE_FAILURES[kind])
+        raise CodeNeeded("Type the code that your authenticator app shows, or one of your recovery codes.")
     with ws.database.write() as session:
+        user = _find(session, name)
+        if user is None or user.password_hash != stored:
+            raise NotAuthenticated(wrong)
+        if user.totp_secret is not None and code is not None and not second_factor.take(user, code, now):
+            logger.warning("wrong second factor of {name!r} from {client}", name=user.name, client=place)
+            raise NotAuthenticated("The code is wrong or was used already. Wait for the next one that the app shows.")
         for kind in ("user", "pair"):
             if (row := session.get(SignInFailure, _key(kind, folded if kind == "user" else pair))) is not None:
                 session.delete(row)
@@ -382,11 +473,20 @@ def verify_password(ws: Workspace, name: str, password: str, client: str, now: d
         if (row := session.get(SignInFailure, keys["client"])) is not None:
             row.count, row.locked_until = max(row.count - 1, 0), None
         session.merge(SignInFailure(key=_key("known", pair), count=0, first_at=now, locked_until=now + KNOWN_FOR))
-        user = _find(session, name)
-        if user is None:
-            raise NotAuthenticated("The user name or the password is wrong.")
-        logger.info("{name} signed in from {client}", name=user.name, client=place)
+        user.proved_at, user.proved_epoch = now, user.epoch
+        user.weak_password = is_weak(password, user.name)
         return _user(user)
+
+
+def prove(ws: Workspace, by: Actor, password: str, client: str, now: datetime) -> None:
+    """Take the own password once more: what needs a fresh proof (`require_proof`) is open for ten minutes then.
+
+    Raises:
+        NotAllowed: the sign-in has ended.
+        NotAuthenticated: wrong, or locked after too many wrong ones.
+    """
+    require(ws, by, "viewer")
+    _verify(ws, by, password, client, now, code=None, wrong="Your password is wrong, so nothing was done.")
 
 
 def _key(kind: str, value: str) -> str:
@@ -408,6 +508,14 @@ def _count_attempt(session: Session, key: str, free: int, now: datetime, *, long
     row.count += 1
     if row.count >= free:
         row.locked_until = now + min(FIRST_LOCK * 2 ** min(row.count - free, 10), longest)
+
+
+def _take_back(session: Session, key: str, *, free: int) -> None:
+    """Uncount this attempt, but lift no lock that wrong ones have brought about."""
+    if (row := session.get(SignInFailure, key)) is not None:
+        row.count = max(row.count - 1, 0)
+        if row.count < free - 1:
+            row.locked_until = None
 
 
 # --- the trail --------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -19,9 +19,10 @@ from typing import Literal
 from loguru import logger
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from core.errors import BadInput, NotAllowed, NotAuthenticated, NotFound, StorageError, TooOften
-from core.services.actors import require
+from core.services.actors import Actor, require_proof
 from core.storage import audit
 from core.storage.tables import ApiToken, Project
 from core.storage.workspace import Workspace
@@ -49,6 +50,7 @@ class TokenInfo:
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+    created_uid: str | None = None  # of the person who made it; None: command line, API
     rate_limit: int | None = None  # requests a minute, in each process that checks it
 
     def allows(self, scope: Scope) -> bool:
@@ -65,6 +67,7 @@ def _token(row: ApiToken) -> TokenInfo:
         project_id=row.project_id,
         created_at=row.created_at,
         created_by=row.created_by,
+        created_uid=row.created_uid,
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
         last_used_at=row.last_used_at,
@@ -92,7 +95,7 @@ def create_token(
         BadInput: no or unknown scopes, no name, an expiry in the past, a limit below 1.
         NotFound: no such project.
     """
-    require(ws, by, "admin")
+    require_proof(ws, by, "admin", now)
     wanted = tuple(dict.fromkeys(scopes))
     unknown = [s for s in wanted if s not in SCOPES]
     if not wanted or unknown:
@@ -116,6 +119,7 @@ def create_token(
             project_id=project_id,
             created_at=now,
             created_by=by,
+            created_uid=by.uid if isinstance(by, Actor) else None,
             expires_at=expires_at,
             rate_limit=rate_limit,
         )
@@ -136,17 +140,38 @@ def list_tokens(ws: Workspace) -> list[TokenInfo]:
         return [_token(row) for row in session.scalars(select(ApiToken).order_by(ApiToken.id.desc()))]
 
 
+def tokens_made_by(ws: Workspace, uid: str, now: datetime) -> list[TokenInfo]:
+    """The tokens of that person's making that are still in force, newest first."""
+    return [
+        token
+        for token in list_tokens(ws)
+        if token.created_uid == uid
+        and token.revoked_at is None
+        and (token.expires_at is None or token.expires_at > now)
+    ]
+
+
+def revoke_all(session: Session, ids: Iterable[int | None], *, by: str, now: datetime) -> None:
+    """End tokens as part of another change, such as the removal of who made them."""
+    for row in session.scalars(select(ApiToken).where(ApiToken.id.in_(ids), ApiToken.revoked_at.is_(None))):
+        _revoke(session, row, by=by, now=now)
+
+
+def _revoke(session: Session, row: ApiToken, *, by: str, now: datetime) -> None:
+    row.revoked_at = now
+    before = {"token": row.name, "scopes": row.scopes}
+    audit.record(session, who=by, what="token revoked", project_id=row.project_id, before=before, now=now)
+
+
 def revoke_token(ws: Workspace, token_id: int, *, by: str, now: datetime) -> None:
     """End a token for good; every process refuses it within 2 seconds. Once revoked, nothing more happens."""
-    require(ws, by, "admin")
+    require_proof(ws, by, "admin", now)
     with ws.database.write() as session:
         row = session.get(ApiToken, token_id)
         if row is None:
             raise NotFound(f"There is no token with id {token_id}. `keys list` shows them.")
         if row.revoked_at is None:
-            row.revoked_at = now
-            before = {"token": row.name, "scopes": row.scopes}
-            audit.record(session, who=by, what="token revoked", project_id=row.project_id, before=before, now=now)
+            _revoke(session, row, by=by, now=now)
 
 
 class Tokens:

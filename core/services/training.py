@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from core.errors import BadInput, Busy, Conflict, NotEnoughRows
 from core.records import Comparison, FeatureSchema, ModelVersion, ProjectInfo, Score
 from core.services import sandbox, serving
-from core.services.actors import require
+from core.services.actors import require, require_proof
 from core.services.sandbox import ImportReport
 from core.storage import audit, history, queries, registry
 from core.storage.artefacts import loads
@@ -55,7 +55,7 @@ def import_challenger(ws: Workspace, project: ProjectInfo, path: Path, *, by: st
         NotEnoughRows: no labelled row to ask it for.
         Busy: a check of the project is under way.
     """
-    require(ws, by, "admin")
+    require_proof(ws, by, "admin", now)
     schema = _schema_of(project)
     data = sandbox.read_skops(path, ws.settings.max_upload_bytes)
     X, y, _ = history.History(ws, project.id, schema).newest(CHECK_ROWS, measured=True)

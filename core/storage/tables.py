@@ -456,6 +456,14 @@ class User(Base):
     created_at: Mapped[datetime]
     last_seen_at: Mapped[datetime | None]
     previous_visit_at: Mapped[datetime | None]
+    proved_at: Mapped[datetime | None]  # when the password was last given, and by a sign-in of which epoch
+    proved_epoch: Mapped[int | None]
+    weak_password: Mapped[bool | None]  # would be refused today, as seen at the last sign-in
+    password_set_at: Mapped[datetime | None]
+    password_set_by: Mapped[str | None] = mapped_column(String(200))  # somebody else, until the person has read it
+    totp_secret: Mapped[str | None] = mapped_column(String(64))
+    totp_step: Mapped[int | None]  # the last one used: a code counts once
+    recovery_hashes: Mapped[list[Any] | None]
 
 
 class Installation(Base):
@@ -489,6 +497,7 @@ class ApiToken(Base):
     project_id: Mapped[int | None] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
     created_at: Mapped[datetime]
     created_by: Mapped[str | None] = mapped_column(String(200))
+    created_uid: Mapped[str | None] = mapped_column(String(32))  # of the person; None: command line, API
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]

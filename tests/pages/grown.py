@@ -16,12 +16,14 @@ import pandas as pd
 import pytest
 import streamlit as st
 from patience import limit
+from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
 from core import loop
 from core.learning.policy import policy_named
 from core.services import auth, ingest, projects
 from core.settings import Settings, get_settings
+from core.storage.tables import User
 from core.storage.workspace import Workspace, open_workspace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -97,8 +99,17 @@ def sign_in_of(person: str, *, epoch: int | None = None) -> str:
     return f"{uid}@{present if epoch is None else epoch}"
 
 
-def open_page(page: str, person: str = "ada", **query: str) -> AppTest:
-    """A page as a person sees it, signed in, with its address."""
+def prove(person: str, at: datetime | None = None) -> None:
+    """As if the person had given the password just now (or then)."""
+    with open_workspace(get_settings()).database.write() as session:
+        now = at or datetime.now(UTC)
+        session.execute(update(User).where(User.name == person).values(proved_at=now, proved_epoch=User.epoch))
+
+
+def open_page(page: str, person: str = "ada", *, proved: bool = True, **query: str) -> AppTest:
+    """A page as a person sees it, signed in a moment ago (with `proved`), with its address."""
+    if proved:
+        prove(person)
     at = AppTest.from_file(str(ROOT / "Home.py"), default_timeout=limit(60))
     at.session_state["username"] = sign_in_of(person)
     at.switch_page(f"pages/{page}.py")

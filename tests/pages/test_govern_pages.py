@@ -233,7 +233,7 @@ def test_people_are_added_and_wrong_passwords_refused(grown: Workspace, monkeypa
     at.text_input(key="add-name").set_value("bea")
     at.text_input(key="add-password").set_value("short")
     click(at, "Add")
-    assert "expected at least 8" in at.error[0].value
+    assert "expected at least 12" in at.error[0].value
     at.text_input(key="add-password").set_value("long enough now")
     click(at, "Add")
     assert {u.name for u in auth.list_users(grown)} == {"ada", "otto", "vera", "bea"}
@@ -269,6 +269,31 @@ def test_a_token_is_shown_once_and_revoked(grown: Workspace) -> None:
     at.button(key="revoke-yes").click()
     at.run()
     assert auth.list_tokens(grown)[0].revoked_at is not None
+
+
+@pytest.mark.parametrize("revoke", [True, False])
+def test_removing_a_person_offers_to_revoke_the_tokens_that_they_made(grown: Workspace, revoke: bool) -> None:
+    at = open_page("admin", tab="Tokens")
+    at.text_input(key="token-name").set_value("gateway")
+    click(at, "Create the token")
+    at = open_page("admin", tab="Tokens")
+    assert at.dataframe[0].value["Made by"].tolist() == ["ada"]
+    auth.set_role(grown, "otto", "admin", by="test", now=BEGAN)
+    at = open_page("admin", "otto")  # ada is the first person in the list
+    at.button(key="remove").click()
+    at.run()
+    assert "1 token that still works" in text_of(at) and "gateway" in text_of(at)
+    at.checkbox(key="remove-tokens").set_value(revoke)
+    at.button(key="remove").click()
+    at.run()
+    at.button(key="remove").click()
+    at.button(key="remove-yes").click()
+    at.run()
+    assert not at.exception
+    assert auth.get_user(grown, "ada") is None
+    assert (auth.list_tokens(grown)[0].revoked_at is not None) is revoke
+    at = open_page("admin", "otto", tab="Tokens")
+    assert at.dataframe[0].value["Made by"].tolist() == ["ada (removed)"]
 
 
 def test_settings_are_shown_without_any_secret(grown: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

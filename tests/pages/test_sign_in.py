@@ -23,13 +23,13 @@ from streamlit.runtime.context import ContextProxy
 from streamlit.testing.v1 import AppTest
 
 from core import ui
-from core.errors import NotAllowed
-from core.services import auth, jobs, projects, training
+from core.errors import NotAllowed, ProofNeeded
+from core.services import auth, jobs, projects, second_factor, training
 from core.services.actors import Actor
 from core.settings import get_settings
 from core.storage.tables import User
 from core.storage.workspace import Workspace
-from tests.pages.grown import PASSWORD, ROOT, closed, open_page, settle, sign_in_of, text_of
+from tests.pages.grown import PASSWORD, ROOT, click, closed, open_page, settle, sign_in_of, text_of
 
 FILES = [str(ROOT / "Home.py"), *sorted(str(f) for f in (ROOT / "pages").glob("*.py"))]
 WATCH = [str(ROOT / "Home.py"), *(str(ROOT / "pages" / f"{name}.py") for name in ("drift", "performance", "live"))]
@@ -180,7 +180,7 @@ def test_a_page_above_the_role_is_refused_with_nothing_on_it(grown: Workspace, p
         f"Admin is for the role admin; yours is {auth.get_user(grown, person).role}. An admin can change it."  # type: ignore[union-attr]
     ]
     assert not at.dataframe
-    assert [b.label for b in at.button] == ["Sign out"]
+    assert [b.label for b in at.button] == ["Change password", "Second factor", "Sign out"]
 
 
 def visit_as(person: str) -> AppTest:
@@ -327,9 +327,8 @@ def test_a_dialog_that_is_still_open_does_nothing_for_who_left(
     grown: Workspace, monkeypatch: pytest.MonkeyPatch, now: datetime, what: str
 ) -> None:
     monkeypatch.setattr("core.services.auth.BCRYPT_ROUNDS", 4)
-    auth.create_user(grown, "eve", "Evening-star-5", "admin", by="test", now=now)
-    eve = auth.get_user(grown, "eve")
-    assert eve is not None
+    auth.create_user(grown, "eve", "Reed-warbler-at-5", "admin", by="test", now=now)
+    eve = auth.verify_password(grown, "eve", "Reed-warbler-at-5", "192.0.2.7", now)
     actor = Actor(eve.name, eve.uid, eve.epoch)
     auth.set_password(grown, "vera", "Fine-while-here-1", by=actor, now=now)
     {
@@ -369,7 +368,7 @@ def test_every_service_that_changes_something_asks_who_acts(grown: Workspace, no
     left_out = {"store_rows", "seal_log"}  # called by those that ask
     asked = []
     for name in (
-        "auth", "desk", "guarding", "ingest", "jobs", "label_changes", "label_intake", "live", "projects", "streams", "tokens", "training",
+        "auth", "desk", "guarding", "ingest", "jobs", "label_changes", "label_intake", "live", "projects", "second_factor", "streams", "tokens", "training",
     ):  # fmt: skip
         module = importlib.import_module(f"core.services.{name}")
         for function in vars(module).values():
@@ -395,3 +394,184 @@ def test_every_service_that_changes_something_asks_who_acts(grown: Workspace, no
                 function(**given)
             asked.append(function.__name__)
     assert len(asked) > 25
+
+
+# --- the own password ---------------------------------------------------------------------------------------------
+
+
+NEW = "wet gravel, copper lid"
+
+
+def change_password(at: AppTest, old: str, new: str, again: str | None = None) -> AppTest:
+    if not [b for b in at.button if b.label == "Change it"]:
+        click(at, "Change password")
+    at.text_input(key="own-old").set_value(old)
+    at.text_input(key="own-new").set_value(new)
+    at.text_input(key="own-again").set_value(new if again is None else again)
+    return click(at, "Change it")
+
+
+@pytest.mark.parametrize("person", ["ada", "vera"])
+def test_people_change_their_own_password_and_stay_signed_in_here_alone(
+    grown: Workspace, monkeypatch: pytest.MonkeyPatch, person: str
+) -> None:
+    monkeypatch.setattr("core.services.auth.BCRYPT_ROUNDS", 4)
+    here, there = visit_as(person), visit_as(person)
+    change_password(here, PASSWORD, NEW)
+    assert not here.exception
+    assert not is_closed(here) and not [b for b in here.button if b.label == "Change it"]
+    assert here.session_state["write cookie"] > time.time()
+    assert here.session_state["username"] == sign_in_of(person)
+    assert is_closed(there.run())
+    assert not is_closed(sign_in(visit(), person, NEW))
+    assert is_closed(sign_in(visit(), person, PASSWORD))
+    entry = auth.audit_entries(grown, limit=1)[0][0]
+    assert (entry.who, entry.what) == (person, "own password changed")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "again", "said"),
+    [
+        ("not this one", NEW, None, "Your password is wrong"),
+        (PASSWORD, NEW, "another", "differ"),
+        (PASSWORD, "short", None, "expected at least 12"),
+        (PASSWORD, "Administrator-1", None, "common one"),
+        (PASSWORD, PASSWORD, None, "is the old one"),
+    ],
+)
+def test_an_own_password_is_not_changed_by_a_wrong_old_or_weak_new_one(
+    grown: Workspace, old: str, new: str, again: str | None, said: str
+) -> None:
+    at = change_password(visit_as("vera"), old, new, again)
+    assert said in at.error[0].value
+    assert not is_closed(sign_in(visit(), "vera", PASSWORD))
+
+
+def test_guesses_of_the_old_password_are_throttled_as_sign_ins_are(grown: Workspace) -> None:
+    at = visit_as("vera")
+    for _ in range(auth.FREE_FAILURES["pair"]):
+        change_password(at, "not this one", NEW)
+    assert "Too many failed" in change_password(at, PASSWORD, NEW).error[0].value
+
+
+def test_a_person_is_told_that_somebody_else_set_the_password_until_they_say_that_they_know(
+    grown: Workspace, monkeypatch: pytest.MonkeyPatch, now: datetime
+) -> None:
+    monkeypatch.setattr("core.services.auth.BCRYPT_ROUNDS", 4)
+    auth.set_password(grown, "vera", NEW, by="ada", now=now)
+    at = sign_in(visit(), "vera", NEW)
+    assert "Your password was changed on 2026-03-02 at" in at.warning[0].value and "by ada" in at.warning[0].value
+    assert "changed on" in visit_as("vera").warning[0].value
+    click(at, "I know")
+    assert not at.warning
+    assert not visit_as("vera").warning
+    auth.set_password(grown, "vera", PASSWORD, by="ada", now=now)
+    at = change_password(sign_in(visit(), "vera", PASSWORD), PASSWORD, NEW)
+    assert not at.warning
+
+
+def test_a_password_from_before_the_rules_still_signs_in_and_asks_to_be_changed(
+    grown: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.services.auth.BCRYPT_ROUNDS", 4)
+    with grown.database.write() as session:
+        session.execute(update(User).where(User.name == "vera").values(password_hash=auth._hash("short-12")))
+    at = sign_in(visit(), "vera", "short-12")
+    assert not is_closed(at)
+    assert "shorter than is safe" in at.warning[0].value
+    assert "shorter than is safe" in visit_as("vera").warning[0].value
+    assert not change_password(at, "short-12", NEW).warning
+
+
+# --- the password once more ---------------------------------------------------------------------------------------
+
+
+def test_without_a_fresh_proof_a_page_asks_for_the_password_and_the_click_is_repeated(
+    grown: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.services.auth.BCRYPT_ROUNDS", 4)
+    at = open_page("admin", proved=False)
+    at.text_input(key="add-name").set_value("bea")
+    at.text_input(key="add-password").set_value(NEW)
+    click(at, "Add")
+    assert auth.get_user(grown, "bea") is None
+    assert "who has just given the own password" in text_of(at)
+    at.text_input(key="proof-password").set_value("not this one")
+    click(at, "Go on")
+    assert at.error[0].value == "Your password is wrong, so nothing was done."
+    at.text_input(key="proof-password").set_value(PASSWORD)
+    click(at, "Go on")
+    assert auth.get_user(grown, "bea") is None
+    assert not [i for i in at.text_input if i.key == "proof-password"]
+    click(at, "Add")
+    assert auth.get_user(grown, "bea") is not None
+
+
+def test_what_needs_a_proof_is_open_for_ten_minutes_after_a_sign_in_and_to_that_epoch(
+    grown: Workspace, now: datetime
+) -> None:
+    ada = auth.verify_password(grown, "ada", PASSWORD, "192.0.2.7", now)
+    actor = Actor(ada.name, ada.uid, ada.epoch)
+    project = projects.list_projects(grown)[0]
+    acts: list[Any] = [
+        lambda at: auth.create_user(grown, "bea", NEW, "viewer", by=actor, now=at),
+        lambda at: auth.set_password(grown, "vera", NEW, by=actor, now=at),
+        lambda at: auth.set_role(grown, "vera", "operator", by=actor, now=at),
+        lambda at: auth.remove_user(grown, "vera", by=actor, now=at),
+        lambda at: auth.create_token(grown, "x", ["read"], by=actor, now=at),
+        lambda at: auth.revoke_token(grown, 1, by=actor, now=at),
+        lambda at: training.import_challenger(grown, project, Path("none.skops"), by=actor, now=at),
+    ]
+    for act in acts:
+        for late in (timedelta(minutes=10, seconds=1), -timedelta(minutes=11)):
+            with pytest.raises(ProofNeeded):
+                act(now + late)
+    projects.set_paused(grown, project, True, by=actor, now=now + timedelta(hours=1))  # the rest needs none
+    assert auth.create_token(grown, "x", ["read"], by=actor, now=now + timedelta(minutes=9))[0].created_uid == ada.uid
+    auth.sign_out_everywhere(grown, "ada")
+    later = auth.get_user(grown, "ada")
+    assert later is not None
+    with pytest.raises(ProofNeeded):
+        auth.set_role(grown, "vera", "operator", by=Actor(later.name, later.uid, later.epoch), now=now)
+
+
+# --- the second factor --------------------------------------------------------------------------------------------
+
+
+def test_a_second_factor_is_set_up_at_the_name_and_asked_for_at_the_next_sign_in(grown: Workspace) -> None:
+    at = click(visit_as("ada"), "Second factor")
+    at.text_input(key="proof-password").set_value(PASSWORD)
+    click(at, "Go on")
+    click(at, "Second factor")
+    secret, address = (code.value for code in at.code)
+    assert secret in address
+    at.text_input(key="factor-code").set_value("000000")
+    click(at, "Turn it on")
+    assert "not the one that was expected" in at.error[0].value
+    at.text_input(key="factor-code").set_value(second_factor.code_of(secret, int(time.time()) // 30))
+    click(at, "Turn it on")
+    assert not at.exception
+    codes = at.code[0].value.split()
+    assert len(codes) == 8
+    click(at, "I have kept them")
+    assert not at.code
+    there = sign_in(visit(), "ada", PASSWORD)
+    assert [i.label for i in there.text_input] == ["Username", "Password", "Code"] and not there.metric
+    there.text_input(key="sign-in code").set_value("000000")
+    assert "code is wrong" in sign_in(there, "ada", PASSWORD).error[0].value
+    there.text_input(key="sign-in code").set_value(codes[0])
+    assert "role admin" in text_of(sign_in(there, "ada", PASSWORD))
+    click(click(at, "Second factor"), "Take it off")
+    assert not is_closed(sign_in(visit(), "ada", PASSWORD))
+
+
+def test_where_admins_need_a_second_factor_the_admin_page_asks_for_it_first(
+    grown: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONTINUAL_REQUIRE_SECOND_FACTOR", "admins")
+    get_settings.cache_clear()
+    st.cache_resource.clear()
+    at = open_page("admin")
+    assert at.error[0].value.startswith("Admins need a second factor here")
+    assert not at.dataframe
+    assert not open_page("drift").error

@@ -9,12 +9,13 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy.event import listen
 
-from core.errors import BadInput, Conflict, NotAllowed, NotAuthenticated, NotFound
+from core.errors import BadInput, ConfigurationError, Conflict, NotAllowed, NotAuthenticated, NotFound
 from core.services import auth
 from core.settings import get_settings
 from core.storage.workspace import Workspace, open_workspace
 
 GOOD = "tall-trees-in-wind"
+LONGEST = "tall trees in wind; wet gravel; a copper lid; three blind mice and a cat"
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +41,25 @@ def test_the_first_user_is_made_once_with_a_password_that_is_stored_as_a_hash(ws
         assert file.is_dir() or made.password.encode() not in file.read_bytes()
 
 
+def test_a_common_first_password_stops_the_start_and_is_not_repeated(
+    ws: Workspace, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAMLIT_PASSWORD", "administrator1")
+    get_settings.cache_clear()
+    with pytest.raises(ConfigurationError, match="STREAMLIT_PASSWORD is not usable: The password is a common") as told:
+        auth.ensure_first_user(open_workspace(), now)
+    assert "administrator1" not in str(told.value)
+    assert auth.list_users(ws) == []
+
+
+@pytest.mark.parametrize("password", ["short12", "Administrator-1"])
+def test_a_weak_password_cannot_be_set_later_either(ws: Workspace, now: datetime, password: str) -> None:
+    auth.create_user(ws, "ada", GOOD, "viewer", by="test", now=now)
+    with pytest.raises(BadInput):
+        auth.set_password(ws, "ada", password, by="test", now=now)
+    assert _sign_in(ws, "ada", GOOD, now).epoch == 1
+
+
 def test_a_given_first_password_is_not_given_back(
     ws: Workspace, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,10 +80,10 @@ def test_passwords_that_bcrypt_cannot_hold_are_refused(ws: Workspace, now: datet
 def test_a_password_of_72_bytes_is_taken_and_a_longer_one_with_the_same_beginning_is_not(
     ws: Workspace, now: datetime
 ) -> None:
-    auth.create_user(ws, "ada", "p" * 72, "viewer", by="test", now=now)
-    assert _sign_in(ws, "ada", "p" * 72, now).name == "ada"
+    auth.create_user(ws, "ada", LONGEST, "viewer", by="test", now=now)
+    assert _sign_in(ws, "ada", LONGEST, now).name == "ada"
     with pytest.raises(NotAuthenticated):
-        _sign_in(ws, "ada", "p" * 73, now)
+        _sign_in(ws, "ada", LONGEST + "p", now)
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a b", "<b>", "x" * 65, "-x", "né"])
@@ -98,9 +118,9 @@ def test_the_last_admin_stays(ws: Workspace, now: datetime) -> None:
 
 def test_a_new_password_and_signing_out_raise_the_epoch(ws: Workspace, now: datetime) -> None:
     auth.create_user(ws, "ada", GOOD, "viewer", by="test", now=now)
-    auth.set_password(ws, "ada", "another-one-8", by="test", now=now)
+    auth.set_password(ws, "ada", "quite-another-one", by="test", now=now)
     auth.sign_out_everywhere(ws, "ada")
-    assert _sign_in(ws, "ada", "another-one-8", now).epoch == 3
+    assert _sign_in(ws, "ada", "quite-another-one", now).epoch == 3
     with pytest.raises(NotAuthenticated):
         _sign_in(ws, "ada", GOOD, now)
 

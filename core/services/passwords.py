@@ -1,0 +1,98 @@
+"""Which passwords are taken: long enough to type, short enough to hash, and not one that everybody would try first.
+
+Nothing is asked over the network. A password is cut into the parts that guessing programs know (common words, names,
+keyboard runs, years, repetitions); what is left counts. The words are in `common_passwords.txt`, one a line.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+
+from core.errors import BadInput
+from core.settings import MIN_PASSWORD
+
+MAX_PASSWORD = 72  # bytes: bcrypt reads no more
+HELP = f"At least {MIN_PASSWORD} characters, at most {MAX_PASSWORD} bytes, and no common word with a few signs: four unrelated words are fine."
+
+_FEWEST_PARTS = 6  # that somebody has to guess one after the other
+_LEET = {"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "8": "b", "@": "a", "$": "s", "!": "i", "|": "l"}
+_ROWS = (
+    "abcdefghijklmnopqrstuvwxyz", "01234567890", "qwertyuiop", "qwertzuiop", "asdfghjkl", "zxcvbnm", "yxcvbnm", "azertyuiop", "qsdfghjklm",
+    "!@#$%^&*()", "1q2w3e4r5t6y7u8i9o0p", "1qaz2wsx3edc4rfv5tgb6yhn7ujm",
+)  # fmt: skip
+_YEAR = re.compile(r"(?:19|20)\d\d")
+_LONGEST_WORD = 40
+
+
+def refuse_weak(password: str, name: str) -> None:
+    """Refuse a new password that cannot be kept or that is soon guessed.
+
+    Args:
+        name: of the person, which must not be what the password is made of.
+
+    Raises:
+        BadInput: and what to choose instead; the password is not repeated.
+    """
+    if len(password) < MIN_PASSWORD:
+        raise BadInput(
+            f"The password has {len(password)} characters, expected at least {MIN_PASSWORD}. "
+            "Four unrelated words are easy to remember and long enough."
+        )
+    size = len(password.encode(errors="replace"))
+    if size > MAX_PASSWORD:
+        raise BadInput(f"The password has {size} bytes, expected at most {MAX_PASSWORD}. Choose a shorter one.")
+    if "\0" in password or not password.isprintable():
+        raise BadInput("The password holds a sign that cannot be typed, expected letters, digits, signs and spaces.")
+    if parts(password, name) < _FEWEST_PARTS:
+        raise BadInput(
+            "The password is a common one: words, names, years or keyboard rows that are tried first, with little besides. "
+            "Choose four unrelated words, or have one generated."
+        )
+
+
+def is_weak(password: str, name: str) -> bool:
+    """Whether a password that was taken earlier would be refused now."""
+    try:
+        refuse_weak(password, name)
+    except BadInput:
+        return True
+    return False
+
+
+def parts(password: str, name: str) -> int:
+    """The least number of parts that a password is made of; each known word, run, year or repetition counts as one.
+
+    So do up to four digits or signs at the end, which people append where a rule asks for them. Case is folded, and a digit or sign that stands for a letter counts as that letter (`P4$$w0rd`).
+    """
+    text = password.casefold()
+    folded = _unleet(text)
+    words = _common() | {_unleet(w) for w in re.split(r"[^a-z0-9]+", name.casefold()) if len(w) > 2}
+    least = [0] * (len(text) + 1)
+    for end in range(1, len(text) + 1):
+        least[end] = least[end - 1] + 1
+        for start in range(max(end - _LONGEST_WORD, 0), end - 2):
+            piece = text[start:end]
+            if least[start] + 1 < least[end] and (
+                folded[start:end] in words or _is_run(piece) or _YEAR.fullmatch(piece) or piece in text[:start]
+            ):
+                least[end] = least[start] + 1
+    tail = len(text) - len(re.search(r"[\W\d_]{0,4}$", text)[0])  # type: ignore[index]
+    return min(least[-1], least[tail] + 1)
+
+
+def _unleet(text: str) -> str:
+    # One sign for `i` and `l`: both are written as 1.
+    return "".join(_LEET.get(sign, sign) for sign in text).replace("l", "i")
+
+
+def _is_run(piece: str) -> bool:
+    """Whether a piece is one sign over and over, or follows the alphabet, the digits or a row of keys, to either side."""
+    return len(set(piece)) == 1 or any(piece in row or piece[::-1] in row for row in _ROWS)
+
+
+@lru_cache(maxsize=1)
+def _common() -> frozenset[str]:
+    text = Path(__file__).with_name("common_passwords.txt").read_text(encoding="utf-8")
+    return frozenset(_unleet(word) for word in text.split())
