@@ -24,6 +24,7 @@ from core.errors import ContinualError
 from core.http import bodies, predicting, problems, protocols, storing, telling
 from core.http.access import Api
 from core.http.middleware import Around
+from core.http.refusals import Refusals
 from core.logs import set_up_logs
 from core.services.metrics import Requests
 from core.settings import get_settings
@@ -128,6 +129,7 @@ def create_app() -> FastAPI:
     for kind in (ContinualError, HTTPException):
         app.add_exception_handler(kind, problems.handle)
     app.add_middleware(Around, requests=app.state.requests)
+    app.add_middleware(Refusals, trusted=get_settings().trusted_proxies)
 
     def _openapi() -> dict[str, Any]:
         from core.http import documents  # a tenth of the time to start, for those who ask

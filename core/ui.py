@@ -23,7 +23,7 @@ from core.errors import BadInput, CodeNeeded, ContinualError, ProofNeeded
 from core.plots import Palette, Point, palette, performance_finding, points_of
 from core.plots.theme import thin
 from core.records import Clause, Policy, ProjectInfo, to_document
-from core.services import auth, jobs, monitoring, projects, second_factor
+from core.services import auth, jobs, monitoring, projects, second_factor, trail
 from core.services.actors import FACTOR_FIRST, Actor, includes, require, require_proof
 from core.services.addresses import client_of
 from core.services.auth import UserInfo
@@ -128,7 +128,8 @@ class Context:
 
     @property
     def actor(self) -> Actor:
-        """Who acts, for the services, which ask anew whether they may."""
+        """Who acts, for the services, which ask anew whether they may; the log then tells from where."""
+        trail.address.set(_client(self.ws))
         return Actor(self.user.name, self.user.uid, self.user.epoch)
 
     def may(self, role: str) -> bool:
@@ -326,6 +327,7 @@ def _show_sign_in(ws: Workspace) -> None:
 
 
 def _sign_out(ws: Workspace, name: str) -> None:
+    trail.address.set(_client(ws))
     auth.sign_out_everywhere(ws, name)
     for key in ("username", "name", "authentication_status", "write cookie"):
         st.session_state[key] = None

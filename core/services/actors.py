@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from loguru import logger
 from sqlalchemy import select
 
 from core.errors import NotAllowed, ProofNeeded
+from core.services import trail
 from core.storage.tables import User
 from core.storage.workspace import Workspace
 
@@ -51,11 +53,17 @@ def require(ws: Workspace, by: str | None, role: str) -> None:
     with ws.database.read() as session:
         found = session.execute(select(User.epoch, User.role, User.totp_secret).where(User.uid == by.uid)).one_or_none()
     if found is None or found.epoch != by.epoch:
+        _refused(by, "the sign-in has ended")
         raise NotAllowed("This sign-in has ended, so nothing was done. Sign in again.")
     if not includes(found.role, role):
+        _refused(by, f"the role is {found.role}, needed is {role}")
         raise NotAllowed(f"Your role is {found.role}; this needs {role}. Nothing was done.")
     if role == "admin" and found.totp_secret is None and ws.settings.require_second_factor == "admins":
         raise NotAllowed(f"{FACTOR_FIRST} Nothing was done.")
+
+
+def _refused(by: Actor, why: str) -> None:
+    logger.warning("{name} from {client} refused: {why}", name=str(by), client=trail.address.get(), why=why)
 
 
 def require_proof(ws: Workspace, by: str | None, role: str, now: datetime) -> None:

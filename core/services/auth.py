@@ -22,7 +22,7 @@ from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from core.errors import BadInput, CodeNeeded, ConfigurationError, Conflict, NotAllowed, NotAuthenticated, NotFound
-from core.services import second_factor
+from core.services import second_factor, trail
 from core.services.actors import Actor, require, require_proof
 from core.services.addresses import who
 from core.services.passwords import MAX_PASSWORD, is_weak, refuse_weak
@@ -183,7 +183,7 @@ def ensure_first_user(ws: Workspace, now: datetime) -> FirstUser | None:
         if session.scalar(select(User.id).limit(1)) is not None:  # another process was quicker
             return None
         session.add(User(name=FIRST_USER, password_hash=password_hash, role="admin", epoch=1, created_at=now))
-        audit_log.record(session, who="first start", what="user added", after={"user": FIRST_USER}, now=now)
+        trail.record(session, who="first start", what="user added", after={"user": FIRST_USER}, now=now)
     return FirstUser(name=FIRST_USER, password=None if given is not None else password, generated=given is None)
 
 
@@ -207,7 +207,7 @@ def create_user(ws: Workspace, name: str, password: str, role: str, *, by: str, 
             raise Conflict(f"There is already a user '{folded}'.")
         row = User(name=folded, password_hash=password_hash, role=checked, epoch=1, created_at=now)
         session.add(row)
-        audit_log.record(session, who=by, what="user added", after={"user": folded, "role": role}, now=now)
+        trail.record(session, who=by, what="user added", after={"user": folded, "role": role}, now=now)
         session.flush()
         return _user(row)
 
@@ -223,7 +223,7 @@ def set_password(ws: Workspace, name: str, password: str, *, by: str, now: datet
         row.password_set_by = str(by) if row.name != by else None
         if (failures := session.get(SignInFailure, _key("user", row.name))) is not None:
             session.delete(failures)
-        audit_log.record(session, who=by, what="password set", after={"user": row.name}, now=now)
+        trail.record(session, who=by, what="password set", after={"user": row.name}, now=now)
 
 
 def _put_password(row: User, password_hash: str, now: datetime) -> None:
@@ -257,7 +257,7 @@ def change_own_password(ws: Workspace, by: Actor, old: str, new: str, client: st
             raise NotAllowed("This sign-in has ended, so nothing was done. Sign in again.")
         _put_password(row, password_hash, now)
         row.proved_at, row.proved_epoch = now, row.epoch
-        audit_log.record(session, who=by, what="own password changed", after={"user": row.name}, now=now)
+        trail.record(session, who=by, what="own password changed", after={"user": row.name}, now=now)
         return _user(row)
 
 
@@ -280,7 +280,7 @@ def set_role(ws: Workspace, name: str, role: str, *, by: str, now: datetime) -> 
             return
         _keep_an_admin(session, row)
         before, after = {"user": row.name, "role": row.role}, {"user": row.name, "role": role}
-        audit_log.record(session, who=by, what="role changed", before=before, after=after, now=now)
+        trail.record(session, who=by, what="role changed", before=before, after=after, now=now)
         row.role = role
 
 
@@ -303,7 +303,7 @@ def remove_user(ws: Workspace, name: str, *, keep_tokens: bool = False, by: str,
         row = _existing(session, name)
         _keep_an_admin(session, row)
         before = {"user": row.name, "role": row.role}
-        audit_log.record(session, who=by, what="user removed", before=before, now=now)
+        trail.record(session, who=by, what="user removed", before=before, now=now)
         if not keep_tokens:
             revoke_all(session, [token.id for token in made], by=by, now=now)
         session.delete(row)
@@ -385,6 +385,7 @@ def sign_out_everywhere(ws: Workspace, name: str) -> None:
     """End every session of that person: older cookies carry an older epoch."""
     with ws.database.write() as session:
         _existing(session, name).epoch += 1
+    logger.info("{name} signed out from {client}", name=_fold(name), client=trail.address.get())
 
 
 def authenticator_credentials(ws: Workspace) -> dict[str, Any]:

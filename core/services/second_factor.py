@@ -14,12 +14,11 @@ import secrets
 from datetime import datetime
 from urllib.parse import quote
 
-from loguru import logger
 from sqlalchemy import select
 
 from core.errors import BadInput, NotFound
+from core.services import trail
 from core.services.actors import Actor, require_proof
-from core.storage import audit
 from core.storage.tables import User
 from core.storage.workspace import Workspace
 
@@ -76,8 +75,7 @@ def enable(ws: Workspace, secret: str, code: str, *, by: Actor, now: datetime) -
             raise NotFound(f"There is no user '{by}' any more.")
         row.totp_secret, row.totp_step = secret, step
         row.recovery_hashes = [_digest(code) for code in codes]
-        audit.record(session, who=by, what="second factor set up", after={"user": row.name}, now=now)
-    logger.info("{name} set up a second factor", name=str(by))
+        trail.record(session, who=by, what="second factor set up", after={"user": row.name}, now=now)
     return codes
 
 
@@ -91,8 +89,7 @@ def disable(ws: Workspace, name: str, *, by: str, now: datetime) -> bool:
         had = row.totp_secret is not None
         row.totp_secret = row.totp_step = row.recovery_hashes = None
         if had:
-            audit.record(session, who=by, what="second factor taken off", before={"user": row.name}, now=now)
-            logger.info("{by} took the second factor off {name}", by=str(by), name=row.name)
+            trail.record(session, who=by, what="second factor taken off", before={"user": row.name}, now=now)
     return had
 
 

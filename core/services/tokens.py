@@ -22,8 +22,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from core.errors import BadInput, NotAllowed, NotAuthenticated, NotFound, StorageError, TooOften
+from core.services import trail
 from core.services.actors import Actor, require_proof
-from core.storage import audit
 from core.storage.tables import ApiToken, Project
 from core.storage.workspace import Workspace
 
@@ -125,7 +125,7 @@ def create_token(
         )
         session.add(row)
         after = {"token": row.name, "scopes": list(wanted)}
-        audit.record(session, who=by, what="token made", project_id=project_id, after=after, now=now)
+        trail.record(session, who=by, what="token made", project_id=project_id, after=after, now=now)
         session.flush()
         return _token(row), token
 
@@ -160,7 +160,7 @@ def revoke_all(session: Session, ids: Iterable[int | None], *, by: str, now: dat
 def _revoke(session: Session, row: ApiToken, *, by: str, now: datetime) -> None:
     row.revoked_at = now
     before = {"token": row.name, "scopes": row.scopes}
-    audit.record(session, who=by, what="token revoked", project_id=row.project_id, before=before, now=now)
+    trail.record(session, who=by, what="token revoked", project_id=row.project_id, before=before, now=now)
 
 
 def revoke_token(ws: Workspace, token_id: int, *, by: str, now: datetime) -> None:

@@ -1,0 +1,37 @@
+"""Changes of people, passwords, roles and tokens: into the audit with the change itself, and into the log with the address."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from datetime import datetime
+from typing import Any
+
+from loguru import logger
+from sqlalchemy.orm import Session
+
+from core.storage import audit
+
+# Of the visitor whose click this thread handles; the command line has none.
+address: ContextVar[str] = ContextVar("address", default="here")
+
+
+def record(
+    session: Session,
+    *,
+    who: str,
+    what: str,
+    now: datetime,
+    project_id: int | None = None,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+) -> None:
+    """Add an entry to the audit and say the same in the log; `before` and `after` hold no secret."""
+    audit.record(session, who=who, what=what, now=now, project_id=project_id, before=before, after=after)
+    told = "; ".join(f"{key} {value}" for key, value in {**(before or {}), **(after or {})}.items())
+    logger.info(
+        "{who} from {client}: {what} ({told})",
+        who=str(who),
+        client=address.get(),
+        what=what,
+        told=" ".join(told.split()),
+    )
