@@ -42,6 +42,7 @@ SAMPLE_PARTS = ("changeme", "change-me", "change_me", "replaceme", "replace-me",
 MIN_API_KEY = 16
 MIN_COOKIE_KEY = 32
 MIN_PASSWORD = 12
+MIN_FIRST_PASSWORD = 8  # of the setting: its person is asked to choose another one after signing in
 
 
 class Settings(BaseSettings):
@@ -120,7 +121,7 @@ class Settings(BaseSettings):
     @field_validator("streamlit_password")
     @classmethod
     def _real_password(cls, value: SecretStr | None) -> SecretStr | None:
-        return _refuse_sample(value, "STREAMLIT_PASSWORD", MIN_PASSWORD)
+        return _refuse_sample(value, "STREAMLIT_PASSWORD", MIN_FIRST_PASSWORD)
 
     @classmethod
     def settings_customise_sources(

@@ -47,7 +47,7 @@ def test_streamlits_secrets_are_read_last(monkeypatch: pytest.MonkeyPatch, tmp_p
         ("CONTINUAL_COOKIE_KEY", "some_key"),
         ("CONTINUAL_COOKIE_KEY", "a" * 40),
         ("STREAMLIT_PASSWORD", "password"),
-        ("STREAMLIT_PASSWORD", "Zaunkoenig4"),
+        ("STREAMLIT_PASSWORD", "Zaunk-4"),
         ("CHECK_INTERVAL_SECONDS", "0"),
         ("LOG_FORMAT", "xml"),
     ],

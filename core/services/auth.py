@@ -25,7 +25,7 @@ from core.errors import BadInput, CodeNeeded, ConfigurationError, Conflict, NotA
 from core.services import second_factor, trail
 from core.services.actors import Actor, require, require_proof
 from core.services.addresses import who
-from core.services.passwords import MAX_PASSWORD, is_weak, refuse_weak
+from core.services.passwords import MAX_PASSWORD, is_weak, parts, refuse_weak
 from core.services.tokens import MOST_A_MINUTE as MOST_A_MINUTE
 from core.services.tokens import SCOPES as SCOPES
 from core.services.tokens import Scope as Scope
@@ -167,17 +167,16 @@ def _keep_an_admin(session: Session, row: User) -> None:
 def ensure_first_user(ws: Workspace, now: datetime) -> FirstUser | None:
     """Make the admin `admin` when there is no user at all; None when there is one.
 
-    With STREAMLIT_PASSWORD set that is the password; else one is generated, returned this once and kept as a hash.
+    With STREAMLIT_PASSWORD set that is the password, and a weak one is to be changed after signing in; else one is
+    generated, returned this once and kept as a hash.
     """
     with ws.database.read() as session:
         if session.scalar(select(User.id).limit(1)) is not None:
             return None
     given = ws.settings.streamlit_password
     password = given.get_secret_value() if given is not None else secrets.token_urlsafe(12)
-    try:
-        refuse_weak(password, FIRST_USER)
-    except BadInput as error:
-        raise ConfigurationError(f"STREAMLIT_PASSWORD is not usable: {error}") from None
+    if parts(password, FIRST_USER) < 3:  # one word or run that everybody tries first
+        raise ConfigurationError("STREAMLIT_PASSWORD is a common password, expected one that is not tried first.")
     password_hash = _hash(password)
     with ws.database.write() as session:
         if session.scalar(select(User.id).limit(1)) is not None:  # another process was quicker

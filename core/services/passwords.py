@@ -16,7 +16,9 @@ from core.settings import MIN_PASSWORD
 MAX_PASSWORD = 72  # bytes: bcrypt reads no more
 HELP = f"At least {MIN_PASSWORD} characters, at most {MAX_PASSWORD} bytes, and no common word with a few signs: four unrelated words are fine."
 
-_FEWEST_PARTS = 6  # that somebody has to guess one after the other
+_FEWEST_PARTS = 4  # that somebody has to guess one after the other
+_FEWEST_WITH_NAME = 7  # where the person's own name is among them
+_REPEATED = re.compile(r"(.{1,6}?)\1+")
 _LEET = {"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "8": "b", "@": "a", "$": "s", "!": "i", "|": "l"}
 _ROWS = (
     "abcdefghijklmnopqrstuvwxyz", "01234567890", "qwertyuiop", "qwertzuiop", "asdfghjkl", "zxcvbnm", "yxcvbnm", "azertyuiop", "qsdfghjklm",
@@ -45,7 +47,8 @@ def refuse_weak(password: str, name: str) -> None:
         raise BadInput(f"The password has {size} bytes, expected at most {MAX_PASSWORD}. Choose a shorter one.")
     if "\0" in password or not password.isprintable():
         raise BadInput("The password holds a sign that cannot be typed, expected letters, digits, signs and spaces.")
-    if parts(password, name) < _FEWEST_PARTS:
+    own = any(word in _unleet(password.casefold()) for word in _words_of(name))
+    if parts(password, name) < (_FEWEST_WITH_NAME if own else _FEWEST_PARTS):
         raise BadInput(
             "The password is a common one: words, names, years or keyboard rows that are tried first, with little besides. "
             "Choose four unrelated words, or have one generated."
@@ -64,11 +67,14 @@ def is_weak(password: str, name: str) -> bool:
 def parts(password: str, name: str) -> int:
     """The least number of parts that a password is made of; each known word, run, year or repetition counts as one.
 
-    So do up to four digits or signs at the end, which people append where a rule asks for them. Case is folded, and a digit or sign that stands for a letter counts as that letter (`P4$$w0rd`).
+    So do up to eight digits or signs at the end, and one piece over and over, which people write where a rule asks for
+    more. Case is folded, and a digit or sign that stands for a letter counts as that letter (`P4$$w0rd`).
     """
     text = password.casefold()
     folded = _unleet(text)
-    words = _common() | {_unleet(w) for w in re.split(r"[^a-z0-9]+", name.casefold()) if len(w) > 2}
+    if _REPEATED.fullmatch(text):
+        return 1
+    words = _common() | _words_of(name)
     least = [0] * (len(text) + 1)
     for end in range(1, len(text) + 1):
         least[end] = least[end - 1] + 1
@@ -78,8 +84,12 @@ def parts(password: str, name: str) -> int:
                 folded[start:end] in words or _is_run(piece) or _YEAR.fullmatch(piece) or piece in text[:start]
             ):
                 least[end] = least[start] + 1
-    tail = len(text) - len(re.search(r"[\W\d_]{0,4}$", text)[0])  # type: ignore[index]
+    tail = len(text) - len(re.search(r"[\W\d_]{0,8}$", text)[0])  # type: ignore[index]
     return min(least[-1], least[tail] + 1)
+
+
+def _words_of(name: str) -> set[str]:
+    return {_unleet(w) for w in re.split(r"[^a-z0-9]+", name.casefold()) if len(w) > 2}
 
 
 def _unleet(text: str) -> str:

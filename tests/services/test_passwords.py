@@ -14,7 +14,7 @@ from core.services.passwords import is_weak, refuse_weak
 COMMON = [
     "password1234", "Passw0rd!2024", "P@$$w0rdP@$$w0rd", "administrator", "Administrator1!", "adminadminadmin", "qwertyuiop12", "1q2w3e4r5t6y",
     "qwertzuiop123", "123456789012", "210987654321", "aaaaaaaaaaaa", "abcabcabcabc", "xk7xk7xk7xk7", "abcdefghijkl", "iloveyou2024!",
-    "ILoveYouForever", "letmein-please", "welcome2026!!", "Sommer2025!!!", "football12345", "monkey-dragon-42", "ContinualML2026", "streamlit-1234",
+    "ILoveYouForever", "letmein-please", "welcome2026!!", "Sommer2025!!!", "football12345", "ContinualML2026", "streamlit-1234",
     "correcthorsebatterystaple", "superman&batman", "changeme12345", "zxcvbnm,asdfghjkl", "asdfghjkl;12", "Jennifer1990!", "!@#$%^&*()_+", "p" * 72,
 ]  # fmt: skip
 
