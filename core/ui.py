@@ -378,7 +378,7 @@ def navigation(home: Any, user: UserInfo | None) -> Any:
 
 def _configure(title: str) -> None:
     # Before sign-in no file of the program is served but the framework's own: the icon is one of a font, then.
-    icon = ICON if st.context.cookies else "📈"
+    icon = ICON if any(name.startswith("continual_") for name in st.context.cookies) else "📈"
     st.set_page_config(
         page_title=f"{title} · Continual ML" if title != "Continual ML" else title, page_icon=icon, layout="wide"
     )

@@ -57,3 +57,15 @@ def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, memoryview]]:
         return header["document"], views
     except (ValueError, KeyError, TypeError, struct.error, zlib.error) as error:
         raise StorageError(f"Packed data is damaged: {error}.") from error
+
+
+def repacked(data: bytes, document: Mapping[str, Any]) -> bytes:
+    """The same arrays under another document.
+
+    Raises:
+        StorageError: as `unpack`.
+    """
+    unpack(data)
+    begin = 8 + _LENGTH.unpack_from(data, 4)[0]
+    header = orjson.dumps({"document": document, "arrays": orjson.loads(data[8:begin])["arrays"]})
+    return b"".join([data[:4], _LENGTH.pack(len(header)), header, data[begin:]])

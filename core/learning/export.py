@@ -31,8 +31,8 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from core.data.contract import schema_to_document
-from core.data.packed import pack, unpack
-from core.learning.models import Committee, FillEmpty, ResidualBoosting, RowNumbered, predict_quietly
+from core.data.packed import pack, repacked, unpack
+from core.learning.models import Committee, Converted, FillEmpty, ResidualBoosting, RowNumbered, predict_quietly
 from core.learning.scorer import TOLERANCE, largest_difference, part_of
 from core.records import FeatureSchema
 
@@ -72,14 +72,31 @@ def export(model: Any, schema: FeatureSchema, X: DataFrame) -> bytes:
         expected = _answers(model, checks, schema)
     book = _Book()
     part: dict[str, Any] | None
+    if isinstance(model, Converted):  # it is numbers already
+        return repacked(
+            model.packed.tobytes(),
+            _document(unpack(model.packed.tobytes())[0]["part"], model, schema, X, checks, expected),
+        )
     try:
         part = book.part(model, schema)
         if not _same(part, book.arrays, checks, expected, schema):
             part = None
     except NotExportable:
         part = None
+    document = _document(part, model, schema, X, checks, expected)
+    return pack(document, book.arrays if part is not None else {}, squeeze=True)
+
+
+def _document(
+    part: dict[str, Any] | None,
+    model: Any,
+    schema: FeatureSchema,
+    X: DataFrame,
+    checks: DataFrame,
+    expected: np.ndarray,
+) -> dict[str, Any]:
     kept = np.linspace(0, len(checks) - 1, min(CHECK_ROWS, len(checks))).astype(int)
-    document = {
+    return {
         "part": part,
         "format": FORMAT,
         "schema": schema_to_document(schema),
@@ -91,7 +108,6 @@ def export(model: Any, schema: FeatureSchema, X: DataFrame) -> bytes:
             "answers": expected[kept].tolist(),
         },
     }
-    return pack(document, book.arrays if part is not None else {}, squeeze=True)
 
 
 def _plain(value: Any) -> Any:

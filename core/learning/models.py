@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,11 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
+from core.data.contract import schema_from_document
+from core.data.packed import unpack
+from core.data.rows import columns_of
 from core.errors import BadInput
-from core.learning.scorer import nearest_rows
+from core.learning.scorer import nearest_rows, part_of
 from core.records import FeatureSchema, Task
 
 MAX_BINS = 63  # of a numeric feature in boosting
@@ -277,6 +281,40 @@ def predict_quietly(model: Any, X: DataFrame, *, proba: bool) -> np.ndarray:
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("ignore", RuntimeWarning)
         return model.predict_proba(X) if proba else np.asarray(model.predict(X), dtype=np.float64)
+
+
+@lru_cache(maxsize=4)
+def _scorer_of(packed: bytes) -> tuple[Any, FeatureSchema]:
+    document, views = unpack(packed)
+    return part_of(document["part"], views), schema_from_document(document["schema"])
+
+
+class Converted(BaseEstimator):
+    """A model of somebody else's as the numbers that it consists of: nothing of its file is ever constructed here.
+
+    Plain attributes only, so that skops can store it:
+        packed: uint8 array, the scorer artefact that a process apart made of the file.
+        task: of the project.
+        classes_: as in the project; empty for regression.
+    """
+
+    def __init__(self, packed: Any = (), task: str = "binary", classes: Sequence[Any] = ()) -> None:
+        self.packed = np.asarray(packed, dtype=np.uint8)
+        self.task = task
+        self.classes_ = np.array(list(classes))
+
+    def _answers(self, X: DataFrame) -> np.ndarray:
+        part, schema = _scorer_of(self.packed.tobytes())
+        return np.asarray(part.many(columns_of(X, schema), len(X)))
+
+    def predict_proba(self, X: DataFrame) -> np.ndarray:
+        """Probabilities, shape (rows, classes)."""
+        return self._answers(X)
+
+    def predict(self, X: DataFrame) -> np.ndarray:
+        """Classes, or values in regression."""
+        found = self._answers(X)
+        return found[:, 0] if self.task == "regression" else self.classes_[found.argmax(axis=1)]
 
 
 class Committee(BaseEstimator):

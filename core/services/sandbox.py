@@ -28,7 +28,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.data.contract import schema_from_document, schema_to_document
 from core.errors import BadInput, StorageError, TooLarge, UnsupportedFormat
+from core.records import Feature, FeatureSchema
 from core.settings import ROOT
 from core.storage.artefacts import loads
 from core.storage.modelfile import checked_types
@@ -40,6 +42,8 @@ MEMORY_BYTES = 3 * 1024**3
 CPU_S = 60
 TIMEOUT_S = 120.0
 MAX_ANSWER_BYTES = 4 * 1024**2
+MAX_SCORER_BYTES = 64 * 1024**2
+SCORER = "scorer.cml"
 MAX_ANSWER = 2_000  # characters of a reason
 MAX_MEMBERS = 100_000  # of the zip; a forest of 1,000 trees has some 5,000
 MAX_UNPACKED = 20  # times the size limit
@@ -73,6 +77,8 @@ class Checked:
 
     metrics: dict[str, float | None]
     n: int  # rows
+    kind: str  # what the estimator is, in a word
+    packed: bytes | None  # its scorer, where it can be told in numbers alone
 
 
 # --- recognising ------------------------------------------------------------------------------------------------
@@ -180,20 +186,29 @@ def inspect(data: bytes) -> ImportReport:
     return ImportReport(**found, root=answer["root"])
 
 
-def check_score(data: bytes, X: pd.DataFrame, y: Sequence[Any], *, task: str, classes: Sequence[Any]) -> Checked:
-    """Load a skops file in a child process and let it predict labelled rows.
+def check_score(data: bytes, X: pd.DataFrame, y: Sequence[Any], *, schema: FeatureSchema) -> Checked:
+    """Load a skops file in a child process, let it predict labelled rows, and tell it in numbers where that is possible.
 
     Raises:
         BadInput: it holds what is not loaded, cannot be loaded, cannot predict these rows, or answers what
             cannot be; the reason says which.
     """
-    request = {"task": task, "classes": list(classes), "y": list(y)}
-    answer = _ask("score", data, request, X)
-    return Checked(metrics=answer["metrics"], n=answer["n"])
+    request = {"task": schema.task, "classes": list(schema.classes), "y": list(y), "schema": schema_to_document(schema)}
+    packed: list[bytes] = []
+    answer = _ask("score", data, request, X, packed)
+    kind = str(answer["kind"])[:60]
+    return Checked(
+        metrics=answer["metrics"],
+        n=answer["n"],
+        kind=kind if kind.isidentifier() else "estimator",
+        packed=packed[0] if packed else None,
+    )
 
 
-def _ask(what: str, data: bytes, request: dict[str, Any], X: pd.DataFrame | None = None) -> dict[str, Any]:
-    """Run this module as a child on a folder of its own; its answer."""
+def _ask(
+    what: str, data: bytes, request: dict[str, Any], X: pd.DataFrame | None = None, packed: list[bytes] | None = None
+) -> dict[str, Any]:
+    """Run this module as a child on a folder of its own; its answer, and the scorer that it made."""
     with tempfile.TemporaryDirectory(prefix="continual-import-") as folder:
         place = Path(folder)
         (place / "model.skops").write_bytes(data)
@@ -203,6 +218,8 @@ def _ask(what: str, data: bytes, request: dict[str, Any], X: pd.DataFrame | None
         code = _run(what, place)
         try:
             answer = json.loads(_read_plain(place / "answer.json"))
+            if packed is not None and (place / SCORER).exists():
+                packed.append(_read_plain(place / SCORER, MAX_SCORER_BYTES))
         except (OSError, ValueError, RecursionError):
             raise BadInput(_why_ended(code)) from None
     if not isinstance(answer, dict):
@@ -212,14 +229,14 @@ def _ask(what: str, data: bytes, request: dict[str, Any], X: pd.DataFrame | None
     return answer
 
 
-def _read_plain(path: Path) -> bytes:
+def _read_plain(path: Path, most: int = MAX_ANSWER_BYTES) -> bytes:
     """What the child wrote; OSError when it is no plain file of bearable size (a link, a pipe that never ends)."""
     number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(number, "rb") as opened:
         found = os.fstat(number)
-        if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_ANSWER_BYTES:
-            raise OSError(f"{path.name} is no plain file of at most {MAX_ANSWER_BYTES} bytes")
-        return opened.read(MAX_ANSWER_BYTES)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > most:
+            raise OSError(f"{path.name} is no plain file of at most {most} bytes")
+        return opened.read(most)
 
 
 def _run(what: str, folder: Path) -> int:
@@ -334,7 +351,14 @@ def _rehearse() -> None:
         ):
             model = make_pipeline(StandardScaler(), last).fit(X[["a", "b"]], y)
             (place / "model.skops").write_bytes(dumps(model))
-            (place / "request.json").write_text(json.dumps({"task": task, "classes": [0, 1], "y": y.tolist()}))
+            schema = FeatureSchema(
+                task=task,  # type: ignore[arg-type]
+                target="y",
+                features=(Feature(name="a", kind="numeric"), Feature(name="b", kind="numeric")),
+                classes=(0, 1) if task == "binary" else (),
+            )
+            request = {"task": task, "classes": [0, 1], "y": y.tolist(), "schema": schema_to_document(schema)}
+            (place / "request.json").write_text(json.dumps(request))
             _answer("score", place)
 
 
@@ -391,7 +415,7 @@ def _score(data: bytes, request: dict[str, Any], rows: Path) -> dict[str, Any]:
     except Exception as error:
         said = f"{type(error).__name__}: {str(error)[:300]}"
         raise BadInput(f"The model cannot predict this project's rows: {said}") from error
-    _refuse_answers(values, len(X), len(classes), regression)
+    refuse_answers(values, len(X), len(classes), regression)
     y = np.empty(len(X), dtype=float if regression else object)
     y[:] = request["y"]
     if regression:
@@ -401,7 +425,19 @@ def _score(data: bytes, request: dict[str, Any], rows: Path) -> dict[str, Any]:
         chosen[:] = [classes[k] for k in values.argmax(axis=1)]
         report = measure(request["task"], y, chosen, values, classes)
     metrics = {name: score.value for name, score in report.scores.items()}
-    return {"metrics": metrics, "n": report.n}
+    _tell_in_numbers(model, X, schema_from_document(request["schema"]), rows.with_name(SCORER))
+    last = model.steps[-1][1] if getattr(model, "steps", None) else model
+    return {"metrics": metrics, "n": report.n, "kind": type(last).__name__}
+
+
+def _tell_in_numbers(model: Any, X: pd.DataFrame, schema: FeatureSchema, place: Path) -> None:
+    """Write the scorer of a model whose kinds are all known; nothing for others."""
+    from core.data.packed import unpack
+    from core.learning.export import export
+
+    packed = export(model, schema, X)
+    if unpack(packed)[0]["part"] is not None:
+        place.write_bytes(packed)
 
 
 def _classes(model: Any, known: Sequence[Any]) -> tuple[Any, ...]:
@@ -417,7 +453,8 @@ def _classes(model: Any, known: Sequence[Any]) -> tuple[Any, ...]:
     return own
 
 
-def _refuse_answers(values: Any, n: int, k: int, regression: bool) -> None:
+def refuse_answers(values: Any, n: int, k: int, regression: bool) -> None:
+    """Refuse answers that are none: another shape, not finite, probabilities that do not sum to one."""
     import numpy as np
 
     expected = (n,) if regression else (n, k)

@@ -8,13 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from loguru import logger
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from core.errors import BadInput, Busy, Conflict, NotEnoughRows
+from core.data.packed import unpack
+from core.errors import BadInput, Busy, Conflict, NotEnoughRows, StorageError
 from core.records import Comparison, FeatureSchema, ModelVersion, ProjectInfo, Score
 from core.services import sandbox, serving
 from core.services.actors import require, require_proof
@@ -23,6 +24,9 @@ from core.storage import audit, history, queries, registry
 from core.storage.artefacts import loads
 from core.storage.tables import AuditEntry, Cycle, Lease, ModelRow
 from core.storage.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CHECK_ROWS = 500  # newest labelled rows that an imported model has to answer
 COMPARE_ROWS = 2_000
@@ -62,8 +66,8 @@ def import_challenger(ws: Workspace, project: ProjectInfo, path: Path, *, by: st
     if not len(y):
         raise NotEnoughRows("The check of an imported model", needed=1, found=0)
     X = X[list(schema.names)].reset_index(drop=True)
-    checked = sandbox.check_score(data, X, y.tolist(), task=schema.task, classes=schema.classes)
-    model = loads(data)
+    checked = sandbox.check_score(data, X, y.tolist(), schema=schema)
+    model = loads(data) if checked.packed is None else _converted(checked.packed, X, schema)
 
     def beside(session: Session) -> None:
         # a check that races has given the next version's number away already
@@ -75,7 +79,7 @@ def import_challenger(ws: Workspace, project: ProjectInfo, path: Path, *, by: st
         ws,
         project,
         model,
-        family=_kind_of(model),
+        family=f"imported {checked.kind}",
         members=(),
         metrics=checked.metrics,
         schema=schema,
@@ -95,6 +99,29 @@ def import_challenger(ws: Workspace, project: ProjectInfo, path: Path, *, by: st
     return version
 
 
+def _converted(packed: bytes, X: pd.DataFrame, schema: FeatureSchema) -> Any:
+    """The model as the numbers that the trial made of it, held to what a model of this project answers.
+
+    Raises:
+        BadInput: it is not of that form.
+    """
+    import numpy as np
+
+    from core.learning.models import Converted
+
+    try:
+        document, _ = unpack(packed)
+        model = Converted(np.frombuffer(packed, dtype=np.uint8), schema.task, document["classes"])
+        answers = model.predict(X) if schema.task == "regression" else model.predict_proba(X)
+    except (StorageError, KeyError, TypeError, ValueError, IndexError) as error:
+        raise BadInput(f"The model's numbers cannot be read ({type(error).__name__}). It was not imported.") from error
+    sandbox.refuse_answers(answers, len(X), len(document["classes"]), schema.task == "regression")
+    alien = [c for c in document["classes"] if c not in schema.classes]
+    if alien:
+        raise BadInput(f"The model knows {alien[:5]}, which are no classes of this project. It was not imported.")
+    return model
+
+
 def _schema_of(project: ProjectInfo) -> FeatureSchema:
     if project.schema is None:
         raise Conflict(f"Project '{project.slug}' has no data yet. Store labelled rows first.")
@@ -106,12 +133,6 @@ def _refuse_while_checked(session: Session, project_id: int, now: datetime, what
     until = session.scalar(select(Lease.expires_at).where(Lease.name == f"project:{project_id}"))
     if until is not None and until > now:
         raise Busy(f"A check of this project is under way. {what} when it has ended, in a minute at most.")
-
-
-def _kind_of(model: Any) -> str:
-    """What an estimator is, in a word: the class of a pipeline's last step."""
-    steps = getattr(model, "steps", None)
-    return f"imported {type(steps[-1][1] if steps else model).__name__}"[:100]
 
 
 # --- comparing --------------------------------------------------------------------------------------------------

@@ -38,7 +38,15 @@ OBJECTS: frozenset[str] = frozenset(
     {
         *(
             _OWN + name
-            for name in ("Committee", "FillEmpty", "NearClassifier", "NearRegressor", "ResidualBoosting", "RowNumbered")
+            for name in (
+                "Committee",
+                "Converted",
+                "FillEmpty",
+                "NearClassifier",
+                "NearRegressor",
+                "ResidualBoosting",
+                "RowNumbered",
+            )
         ),
         *(f"{_S}_loss.link.{n}Link" for n in ("Identity", "Log", "Logit", "HalfLogit")),
         f"{_S}_loss.link.Interval",

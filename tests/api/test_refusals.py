@@ -10,7 +10,7 @@ from loguru import logger
 
 from core.http.refusals import AGAIN_S, Refusals
 
-TOKEN = "cml_AbCdEfGhIjKlMnOpQrStUvWxYz0123456789"
+TOKEN = "cml_" + "AbCdEfGhIjKlMnOpQrStUvWxYz0123456789"
 
 
 @pytest.fixture

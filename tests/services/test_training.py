@@ -20,15 +20,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.dummy import DummyClassifier
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import LinearSVC
 from sqlalchemy import select
 
+from core import loop
 from core.errors import BadInput, Busy, Conflict, NotEnoughRows, NotFound, StorageError, TooLarge, UnsupportedFormat
+from core.learning.models import Converted
 from core.records import ProjectInfo
-from core.services import ingest, projects, sandbox, training
+from core.services import ingest, projects, sandbox, serving, training
 from core.settings import ROOT
 from core.storage import artefacts, registry
 from core.storage.tables import AuditEntry, Lease
@@ -294,6 +297,39 @@ def test_a_function_in_a_pipeline_is_refused_and_an_elementwise_one_is_not(
     version = training.import_challenger(ws, project, tmp_path / "tanh.skops", by="ann", now=now)
     registry._loaded.clear()
     assert registry.load_model(ws, project.id, version.version).steps[-1][0] == "logisticregression"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("here")
+def test_an_imported_model_is_kept_as_its_numbers_and_goes_through_the_loop(
+    ws: Workspace, project: ProjectInfo, tmp_path: Path, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of the file is constructed outside of the trial; what is left answers, races and serves as any other."""
+    frame = rows(seed=1)
+    own = make_pipeline(SimpleImputer(), StandardScaler(), LogisticRegression()).fit(frame[["a", "b"]], frame["y"])
+    file = save(tmp_path / "own.skops", own)
+
+    def never(data: bytes) -> None:
+        raise AssertionError("a foreign file was loaded in this process")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "loads", never)
+        version = training.import_challenger(ws, project, file, by="ann", now=now)
+    registry._loaded.clear()
+    model = registry.load_model(ws, project.id, version.version)
+    assert isinstance(model, Converted)
+    frame = rows(seed=9)
+    theirs = artefacts.loads(file.read_bytes())
+    assert np.allclose(model.predict_proba(frame[["a", "b"]]), theirs.predict_proba(frame[["a", "b"]]), atol=1e-9)
+    training.promote(ws, project, version.version, reason="first", by="ann", now=now)
+    stored = projects.project_by_id(ws, project.id)
+    served = serving.champion(ws, stored)
+    assert serving.predict_one(served, [0.1, 0.2])[0] in (stored.schema.classes if stored.schema else ())
+    ingest.ingest_frame(ws, stored, rows(seed=10), origin="later", by="t", now=now)
+    for _ in range(2):
+        report = loop.run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=1), force=True)
+        assert report is not None
+        assert report.status == "done"
 
 
 class _Wrong:
