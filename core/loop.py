@@ -226,7 +226,8 @@ def _lease(ws: Workspace, project_id: int, now: datetime) -> Iterator[str]:
             if row is None:
                 session.add(Lease(name=name, owner=owner, expires_at=clock + LEASE))
             else:
-                free = row.expires_at <= clock or not _alive(row.owner)
+                stale = not clock < row.expires_at <= clock + 10 * LEASE  # far ahead: of a clock that was
+                free = stale or not _alive(row.owner)
                 # Whoever else saw it free at the same moment finds another owner here.
                 held = update(Lease).where(Lease.name == name, Lease.owner == row.owner)
                 taken = free and session.execute(held.values(owner=owner, expires_at=clock + LEASE)).rowcount == 1  # type: ignore[attr-defined]
