@@ -243,7 +243,9 @@ def renew(ws: Workspace, job_id: str, owner: str, now: datetime) -> None:
 def note_cycle(ws: Workspace, job_id: str, cycle_id: int) -> None:
     """Remember which cycle a job started, as soon as it has an id."""
     with ws.database.write() as session:
-        session.get_one(Job, job_id).cycle_id = cycle_id
+        row = session.get(Job, job_id)
+        if row is not None:
+            row.cycle_id = cycle_id
 
 
 def finish(ws: Workspace, job_id: str, result: dict[str, Any], now: datetime) -> None:
@@ -254,16 +256,19 @@ def finish(ws: Workspace, job_id: str, result: dict[str, Any], now: datetime) ->
 
 def end(session: Session, job_id: str, result: dict[str, Any], now: datetime) -> None:
     """The same in the transaction that stores what the job brought."""
-    row = session.get_one(Job, job_id)
+    row = session.get(Job, job_id)
+    if row is None:  # it went with its project
+        return
     row.status, row.result, row.finished_at, row.lease_until = "done", result, now, None
     row.cycle_id = result.get("cycle") or row.cycle_id
 
 
 def fail(ws: Workspace, job_id: str, error: str, now: datetime) -> None:
-    """The job ended without its result; `error` is for people."""
+    """The job ended without its result; `error` is for people. One that is done stays so, whatever went wrong after it."""
     with ws.database.write() as session:
-        row = session.get_one(Job, job_id)
-        row.status, row.error, row.finished_at, row.lease_until = "failed", error, now, None
+        row = session.get(Job, job_id)
+        if row is not None and row.status != "done":
+            row.status, row.error, row.finished_at, row.lease_until = "failed", error, now, None
 
 
 def pending(session: Session, now: datetime) -> bool:
