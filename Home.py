@@ -11,7 +11,7 @@ import streamlit as st
 from core import plots, ui, words
 from core.errors import ContinualError
 from core.records import ProjectInfo
-from core.services import jobs, live, monitoring, streams
+from core.services import jobs, live, monitoring, status, streams
 from core.services.monitoring import Overview
 
 SHOWN_EVENTS = 12
@@ -108,7 +108,9 @@ def checked_line(ctx: ui.Context, seen: Overview) -> str:
     interval = ctx.ws.settings.check_interval_s
     if age is None:
         return "no scheduler has run here yet"
-    if age > jobs.MISSED_BEATS * interval:
+    if age < 0:
+        return f"the scheduler's last heartbeat lies {words.seconds(-age)} in the future: check the clock"
+    if status.is_late(age, interval):
         return f"the scheduler is silent for {words.seconds(age)}"
     return f"checked {words.seconds(age)} ago · next check in {words.seconds(max(interval - age, 0.0))}"
 

@@ -6,13 +6,16 @@ a quiet night costs one small process and a query a second. A file lock makes on
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from datetime import UTC, datetime, timedelta
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from types import FrameType
 
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -22,15 +25,17 @@ from loguru import logger
 from core.errors import ContinualError
 from core.jobs import ANOTHER_WORKS
 from core.logs import set_up_logs
-from core.services import jobs, notify
+from core.services import jobs, notify, status
 from core.settings import ROOT, get_settings
 from core.storage.engine import file_lock
 from core.storage.workspace import Workspace, open_workspace
 
 LOOK_EVERY_S = 0.5
 STOP_S = 7.5  # how long the worker may take to end its step
-RESTART_AFTER = timedelta(seconds=5)  # a worker that failed, or found another one at work, is not started again at once
+RESTART_AFTER_S = 5.0  # a worker that failed, or found another one at work, is not started again at once
 STANDBY_S = 1.0
+WATCH_EVERY_S = 1.0
+JUMP_S = 5.0  # by so much wall time and elapsed time may differ between two looks at both
 
 
 class Scheduler:
@@ -40,17 +45,17 @@ class Scheduler:
         self._ws = ws
         self._owner = f"{socket.gethostname()}:{os.getpid()}"
         self._worker: subprocess.Popen[bytes] | None = None
-        self._not_before = datetime.min.replace(tzinfo=UTC)
+        self._not_before = -math.inf  # on the monotonic clock
         self._lock = threading.Lock()
 
     def check(self) -> None:
         """The heartbeat, and one query whether any project has something new."""
         now = datetime.now(UTC)
-        jobs.beat(self._ws, jobs.SCHEDULER, owner=self._owner, now=now)
+        jobs.beat(self._ws, status.SCHEDULER, owner=self._owner, now=now)
         with self._ws.database.read() as session:
             due = jobs.due_projects(session, now)
         if due:
-            self._wake(now, check=True)
+            self._wake(check=True)
 
     def look(self) -> None:
         """One query whether a job waits or a live run is due, one whether a message waits."""
@@ -58,15 +63,15 @@ class Scheduler:
         with self._ws.database.read() as session:
             pending, notices = jobs.pending(session, now), jobs.notices_due(session, now)
         if pending:
-            self._wake(now, check=False)
+            self._wake(check=False)
         if notices:
             notify.deliver_due(self._ws, now)
 
-    def _wake(self, now: datetime, *, check: bool) -> None:
+    def _wake(self, *, check: bool) -> None:
         """Start a worker where none lives; with `check`, tell it to look through the projects."""
         with self._lock:
-            if not self._lives(now):
-                if now < self._not_before:
+            if not self._lives():
+                if time.monotonic() < self._not_before:
                     return
                 command = [sys.executable, "-m", "core.jobs.worker", "--follow"]
                 environment = {**os.environ, "PYTHONPATH": str(ROOT)}  # the same folder, hence the same .env
@@ -74,7 +79,7 @@ class Scheduler:
             if check:
                 self._tell(b"check\n")
 
-    def _lives(self, now: datetime) -> bool:
+    def _lives(self) -> bool:
         if self._worker is None:
             return False
         code = self._worker.poll()
@@ -82,7 +87,7 @@ class Scheduler:
             return True
         self._worker = None
         if code != 0:
-            self._not_before = now + RESTART_AFTER
+            self._not_before = time.monotonic() + RESTART_AFTER_S
             if code != ANOTHER_WORKS:
                 logger.warning("the worker ended with exit code {code}", code=code)
         return False
@@ -108,6 +113,30 @@ class Scheduler:
             logger.warning("the worker did not end its step in {s} s and was killed", s=STOP_S)
             worker.kill()
             worker.wait()
+
+
+class ClockWatch:
+    """Notices that the wall clock was set: it and the monotonic clock have moved by different amounts."""
+
+    def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic) -> None:
+        self._wall, self._steady = wall, steady
+        self._apart = wall() - steady()
+
+    def jump(self) -> float:
+        """Seconds by which the wall clock was set since the last call, 0 when by no more than JUMP_S; negative: back."""
+        apart = self._wall() - self._steady()
+        moved, self._apart = apart - self._apart, apart
+        return moved if abs(moved) > JUMP_S else 0.0
+
+
+def look_again(clock: BackgroundScheduler, watch: ClockWatch) -> None:
+    """Let every job run now when the wall clock was set: APScheduler would sleep for as long as it went back."""
+    jump = watch.jump()
+    if jump:
+        way = "back" if jump < 0 else "forward"
+        logger.warning("the clock was set {way} by {s:.0f} s: looking again now", way=way, s=abs(jump))
+        for job in clock.get_jobs():
+            job.modify(next_run_time=datetime.now(UTC))
 
 
 def main() -> int:
@@ -149,7 +178,9 @@ def _lead(ws: Workspace, stop: threading.Event) -> None:
     clock.add_job(scheduler.look, "interval", seconds=LOOK_EVERY_S, id="look")
     clock.start()
     logger.info("leading: a check every {s:g} s", s=interval)
-    stop.wait()
+    watch = ClockWatch()
+    while not stop.wait(WATCH_EVERY_S):
+        look_again(clock, watch)
     clock.shutdown(wait=False)
     scheduler.stop()
 

@@ -49,6 +49,7 @@ SAME_VALUE = 0.01  # two values this near to each other (as a share) count as ag
 ATTEMPTS = 3  # at a cycle that a person's change overtakes
 ESTIMATE_SEED = 0  # the same rows give the same estimate
 Progress = Callable[[float, str], None]
+OnClose = Callable[["Session", CycleReport], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ def run_cycle(
     seed: int | None = None,
     progress: Progress | None = None,
     on_start: Callable[[int], None] | None = None,
+    on_close: OnClose | None = None,
 ) -> CycleReport | None:
     """Turn the loop of one project once.
 
@@ -95,6 +97,7 @@ def run_cycle(
         force: race whatever the policy says.
         seed: of all randomness; by default derived from project and cycle.
         on_start: called with the cycle's id as soon as it has one.
+        on_close: more to write in the transaction by which the cycle counts.
 
     Returns:
         The audit row, or None when there was nothing new and nothing forced (no row is written then).
@@ -108,7 +111,7 @@ def run_cycle(
             try:
                 return _cycle(
                     ws, project_id, lease, cause=cause, now=now, by=by, force=force, seed=seed,
-                    progress=progress or _silent, on_start=on_start,
+                    progress=progress or _silent, on_start=on_start, on_close=on_close,
                 )  # fmt: skip
             except Overtaken as error:
                 if error.by == "lease":
@@ -130,6 +133,7 @@ def _cycle(
     seed: int | None,
     progress: Progress,
     on_start: Callable[[int], None] | None,
+    on_close: OnClose | None,
 ) -> CycleReport | None:
     """One attempt at `run_cycle`, under the lease.
 
@@ -159,8 +163,9 @@ def _cycle(
         told = _Told(progress)
         try:
             report = _turn(
-                ws, project, found, cycle_id, lease, now=now, force=force, by=by, started=started, progress=told
-            )
+                ws, project, found, cycle_id, lease, now=now, force=force, by=by, started=started, progress=told,
+                on_close=on_close,
+            )  # fmt: skip
         except Overtaken as error:
             logger.warning("the cycle was overtaken: {error}", error=str(error))
             _end_overtaken(ws, cycle_id, error, now=now)
@@ -226,7 +231,8 @@ def _lease(ws: Workspace, project_id: int, now: datetime) -> Iterator[str]:
             if row is None:
                 session.add(Lease(name=name, owner=owner, expires_at=clock + LEASE))
             else:
-                free = row.expires_at <= clock or not _alive(row.owner)
+                stale = not clock < row.expires_at <= clock + 10 * LEASE  # far ahead: of a clock that was
+                free = stale or not _alive(row.owner)
                 # Whoever else saw it free at the same moment finds another owner here.
                 held = update(Lease).where(Lease.name == name, Lease.owner == row.owner)
                 taken = free and session.execute(held.values(owner=owner, expires_at=clock + LEASE)).rowcount == 1  # type: ignore[attr-defined]
@@ -458,6 +464,7 @@ def _turn(
     by: str | None,
     started: float,
     progress: Progress,
+    on_close: OnClose | None,
 ) -> CycleReport:
     from core.learning.learner import advance
     from core.learning.policy import metric_for, next_scheduled
@@ -519,8 +526,12 @@ def _turn(
         now=now,
         by=by,
         seconds=time.perf_counter() - started,
+        on_close=on_close,
     )
-    learners.drop_old(ws, project.id, keep=path)
+    try:  # the cycle counts: what goes wrong now is mended by the next one
+        learners.drop_old(ws, project.id, keep=path)
+    except (OSError, ValueError) as error:
+        logger.warning("earlier states of the learner stay: {error}", error=cause_of(error))
     _remember(ws, project.id, path, step.state)
     if step.unfinished:
         _left_running.set()
@@ -907,6 +918,7 @@ def _close(
     now: datetime,
     by: str | None,
     seconds: float,
+    on_close: OnClose | None,
 ) -> CycleReport:
     """Audit row, measurements, promotion, watermarks and notices: all or nothing.
 
@@ -974,6 +986,8 @@ def _close(
         session.refresh(row)  # as it is stored: records became documents
         report = monitoring.cycle_from(row)
         notify.enqueue(ws, session, project.name, report, now)
+        if on_close is not None:
+            on_close(session, report)
         return report
 
 

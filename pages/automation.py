@@ -24,7 +24,7 @@ from core.learning.policy import (
 )
 from core.performance.realised import higher_is_better
 from core.records import CycleReport, Evidence, FeatureSchema, Policy, ProjectInfo
-from core.services import guarding, inventory, jobs, monitoring, projects
+from core.services import guarding, inventory, jobs, monitoring, projects, status
 from core.services.guards import ACTIONS, KINDS, Guards
 
 PAGE_ROWS = 20
@@ -68,14 +68,19 @@ SPANS = {"all of it": None, "90 days": 90, "60 days": 60, "30 days": 30, "7 days
 def show_verdict(ctx: ui.Context, project: ProjectInfo, last: CycleReport | None) -> None:
     """Next check, the policy in a sentence, the last decision."""
     with ctx.ws.database.read() as session:
-        age = jobs.heartbeat_age(session, ctx.now)
+        age = status.scheduler_age(session, ctx.now)
     interval = ctx.ws.settings.check_interval_s
     if project.paused:
         state, word, next_check = "watch", "Paused", "**Checks are paused: nothing happens by itself.**"
     elif age is None:
         state, word = "unknown", "By hand"
         next_check = "**No scheduler has run here yet: checks happen when somebody asks.**"
-    elif age > jobs.MISSED_BEATS * interval:
+    elif age < 0:
+        state, word = "bad", "Clock"
+        next_check = (
+            f"**The scheduler's last heartbeat lies {ui.seconds(-age)} in the future.** Check this machine's clock."
+        )
+    elif status.is_late(age, interval):
         state, word = "bad", "Silent"
         next_check = f"**The scheduler has been silent for {ui.seconds(age)}.** Start it: `make run`."
     else:

@@ -12,7 +12,7 @@ from typing import Any
 from patience import limit, until
 from sqlalchemy import event, select
 
-from core.services import jobs, projects
+from core.services import jobs, projects, status
 from core.storage.tables import Cycle, Heartbeat
 from core.storage.workspace import Workspace
 from scheduler import Scheduler
@@ -22,7 +22,7 @@ ROOT = os.environ["PYTHONPATH"]
 
 def _owner(ws: Workspace) -> str | None:
     with ws.database.read() as session:
-        return session.scalar(select(Heartbeat.owner).where(Heartbeat.name == jobs.SCHEDULER))
+        return session.scalar(select(Heartbeat.owner).where(Heartbeat.name == status.SCHEDULER))
 
 
 def test_heavy_packages_stay_out_of_the_scheduler() -> None:

@@ -183,7 +183,7 @@ def _unhealthy(settings: Settings, seconds: float) -> list[str]:
     if body is None:
         return [*missing, "api", "scheduler"]
     age = json.loads(body).get("scheduler_age_seconds")
-    if age is None or age > seconds:  # an older beat is of the run before
+    if age is None or not 0 <= age <= seconds:  # an older beat is of the run before
         missing.append("scheduler")
     return missing
 

@@ -27,6 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from core.errors import Busy, ContinualError
 from core.jobs import ANOTHER_WORKS
 from core.logs import set_up_logs
+from core.records import CycleReport
 from core.services import ingest, jobs, live, projects, tidying
 from core.services.jobs import JobInfo
 from core.settings import get_settings
@@ -119,12 +120,10 @@ class Worker:
             force=bool(job.payload.get("force", False)),
             by=job.requested_by,
             on_start=lambda cycle_id: jobs.note_cycle(self._ws, job.id, cycle_id),
+            on_close=lambda session, report: jobs.end(session, job.id, _cycle_told(report), _now()),
             progress=self._teller(job),
         )
-        if report is None:
-            reason = "Nothing new since the last check: no rows, no labels."
-            return {"cycle": None, "decision": "nothing", "reason": reason, "outcome": "none"}
-        return {"cycle": report.id, "decision": report.decision, "reason": report.reason, "outcome": report.outcome}
+        return _cycle_told(report)
 
     def _turn(self, project_id: int, **options: Any) -> Any:
         """`run_cycle`, once more after what may pass: TASK_RETRIES times, RETRY_DELAY_SECONDS apart."""
@@ -149,8 +148,7 @@ class Worker:
                 self._stop.wait(settings.retry_delay_s)
 
     def _ingest(self, job: JobInfo) -> dict[str, Any]:
-        from core.data.problems import document_of
-
+        """A file becomes a batch. The batch and the job's end are one transaction: done again, nothing is stored twice."""
         assert job.project_id is not None
         options = dict(job.payload)
         path = Path(options.pop("path"))
@@ -158,17 +156,12 @@ class Worker:
         project = projects.project_by_id(self._ws, job.project_id)
         try:
             report = ingest.ingest_file(
-                self._ws, project, path, name=name, by=job.requested_by or "worker", now=_now(), **options
-            )
+                self._ws, project, path, name=name, by=job.requested_by or "worker", now=_now(),
+                also=lambda session, report: jobs.end(session, job.id, _ingest_told(report), _now()), **options,
+            )  # fmt: skip
         finally:
             path.unlink(missing_ok=True)
-        return {
-            "batch": report.batch.id,
-            "rows": report.rows,
-            "labelled": report.labelled,
-            "problems": [document_of(p) for p in report.problems],
-            "backfill": report.backfill,
-        }
+        return _ingest_told(report)
 
     def _score(self, job: JobInfo) -> dict[str, Any]:
         """Predictions of a file. The log and the job's end are one transaction: done again, nothing is logged twice."""
@@ -278,6 +271,27 @@ class Worker:
 def _fit_left_running() -> bool:
     loop = sys.modules.get("core.loop")  # not loaded: no cycle has run here
     return loop is not None and loop.fits_left_running()
+
+
+def _cycle_told(report: CycleReport | None) -> dict[str, Any]:
+    """A cycle as the job's result."""
+    if report is None:
+        reason = "Nothing new since the last check: no rows, no labels."
+        return {"cycle": None, "decision": "nothing", "reason": reason, "outcome": "none"}
+    return {"cycle": report.id, "decision": report.decision, "reason": report.reason, "outcome": report.outcome}
+
+
+def _ingest_told(report: ingest.IngestReport) -> dict[str, Any]:
+    """A stored file as the job's result."""
+    from core.data.problems import document_of
+
+    return {
+        "batch": report.batch.id,
+        "rows": report.rows,
+        "labelled": report.labelled,
+        "problems": [document_of(p) for p in report.problems],
+        "backfill": report.backfill,
+    }
 
 
 def _now() -> datetime:

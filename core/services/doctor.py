@@ -14,7 +14,7 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.services import jobs, tidying
+from core.services import status, tidying
 from core.settings import ROOT
 from core.storage import private, queries
 from core.storage.batches import sha256_of
@@ -112,14 +112,19 @@ def _database(ws: Workspace, now: datetime) -> Iterator[Check]:
         with ws.database.read() as session:
             projects = list(session.scalars(select(Project).order_by(Project.id)))
             yield Check(name="database", ok=True, detail=f"answers, {len(projects)} projects")
-            age = jobs.heartbeat_age(session, now)
-            late = age is not None and age > jobs.MISSED_BEATS * ws.settings.check_interval_s
+            age = status.scheduler_age(session, now)
+            late = age is not None and status.is_late(age, ws.settings.check_interval_s)
             told = "never ran here" if age is None else f"last beat {age:.0f} s ago"
+            if age is not None and age < 0:
+                told = f"last beat {-age:.0f} s in the future"
+            mend = "Start it: `make run`, or `python scheduler.py`."
+            if age is not None and age < 0:
+                mend = f"Check this machine's clock. {mend}"
             yield Check(
                 name="scheduler",
                 ok=not late,
                 detail=told,
-                mend="Start it: `make run`, or `python scheduler.py`." if late else "",
+                mend=mend if late else "",
             )
             ahead = [p.slug for p in projects if p.clock_at is not None and p.clock_at > now + timedelta(hours=1)]
             yield Check(

@@ -16,12 +16,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import and_, exists, func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from core.errors import NotFound
 from core.learning.policy import policy_to_document
 from core.records import Policy
+from core.services import status
 from core.services.actors import require
 from core.settings import ROOT
 from core.storage.tables import Heartbeat, Job, Label, LiveRun, Notice, Prediction, Project
@@ -33,8 +34,8 @@ CLAIM = timedelta(seconds=60)
 MAX_ATTEMPTS = 3
 LABELS_WORTH_A_CHECK = 100
 LABEL_AGE = SEAL_AGE
-SCHEDULER = "scheduler"
-MISSED_BEATS = 3
+# Nothing is put off further than this. A later instant was written by a clock that was ahead: it counts as come.
+LONGEST_PAUSE = timedelta(hours=1)
 Also = Callable[[Session, str], None]
 
 
@@ -195,9 +196,19 @@ def get_job(ws: Workspace, job_id: str) -> JobInfo:
         return _info(row)
 
 
+def come(instant: InstrumentedAttribute[datetime | None], now: datetime) -> ColumnElement[bool]:
+    """The condition that a stored instant has come, or was written by a clock that was ahead of this one."""
+    return or_(instant <= now, instant > now + LONGEST_PAUSE)
+
+
+def _free(now: datetime) -> ColumnElement[bool]:
+    """Jobs that wait, or whose worker is gone."""
+    return or_(Job.status == "queued", and_(Job.status == "running", come(Job.lease_until, now)))
+
+
 def claim_next(ws: Workspace, owner: str, now: datetime) -> JobInfo | None:
     """Take the oldest job that waits, or whose worker is gone; None when there is none."""
-    free = or_(Job.status == "queued", and_(Job.status == "running", Job.lease_until < now))
+    free = _free(now)
     with ws.database.read() as session:
         if session.scalar(select(Job.id).where(free).limit(1)) is None:
             return None
@@ -232,7 +243,9 @@ def renew(ws: Workspace, job_id: str, owner: str, now: datetime) -> None:
 def note_cycle(ws: Workspace, job_id: str, cycle_id: int) -> None:
     """Remember which cycle a job started, as soon as it has an id."""
     with ws.database.write() as session:
-        session.get_one(Job, job_id).cycle_id = cycle_id
+        row = session.get(Job, job_id)
+        if row is not None:
+            row.cycle_id = cycle_id
 
 
 def finish(ws: Workspace, job_id: str, result: dict[str, Any], now: datetime) -> None:
@@ -243,35 +256,40 @@ def finish(ws: Workspace, job_id: str, result: dict[str, Any], now: datetime) ->
 
 def end(session: Session, job_id: str, result: dict[str, Any], now: datetime) -> None:
     """The same in the transaction that stores what the job brought."""
-    row = session.get_one(Job, job_id)
+    row = session.get(Job, job_id)
+    if row is None:  # it went with its project
+        return
     row.status, row.result, row.finished_at, row.lease_until = "done", result, now, None
     row.cycle_id = result.get("cycle") or row.cycle_id
 
 
 def fail(ws: Workspace, job_id: str, error: str, now: datetime) -> None:
-    """The job ended without its result; `error` is for people."""
+    """The job ended without its result; `error` is for people. One that is done stays so, whatever went wrong after it."""
     with ws.database.write() as session:
-        row = session.get_one(Job, job_id)
-        row.status, row.error, row.finished_at, row.lease_until = "failed", error, now, None
+        row = session.get(Job, job_id)
+        if row is not None and row.status != "done":
+            row.status, row.error, row.finished_at, row.lease_until = "failed", error, now, None
 
 
 def pending(session: Session, now: datetime) -> bool:
     """Whether a worker is wanted now: a job waits, or a live run is due. One query."""
-    jobs = exists().where(or_(Job.status == "queued", and_(Job.status == "running", Job.lease_until < now)))
-    live = exists().where(LiveRun.status == "playing", LiveRun.next_at <= now)
+    jobs = exists().where(_free(now))
+    live = exists().where(LiveRun.status == "playing", come(LiveRun.next_at, now))
     return bool(session.scalar(select(or_(jobs, live))))
 
 
 def notices_due(session: Session, now: datetime) -> bool:
     """Whether a message waits to be sent. One query."""
-    return bool(session.scalar(select(exists().where(Notice.sent_at.is_(None), Notice.next_attempt_at <= now))))
+    return bool(session.scalar(select(exists().where(Notice.sent_at.is_(None), come(Notice.next_attempt_at, now)))))
 
 
 def due_projects(session: Session, now: datetime) -> list[int]:
     """Projects with something new (batches, enough or old enough log rows or labels), or whose policy asks by the clock."""
     waiting = Prediction.unsealed(Project.id)
     log = select(func.coalesce(func.sum(Prediction.rows), 0)).where(waiting).scalar_subquery()
-    old_log = exists().where(waiting, Prediction.created_at <= now - SEAL_AGE)
+    old_log = exists().where(
+        waiting, or_(Prediction.created_at <= now - SEAL_AGE, Prediction.created_at > now + LONGEST_PAUSE)
+    )
     # Labels that a failed check has seen are looked at again only when something else comes: by their ids, no clock tells.
     fresh = and_(
         Label.project_id == Project.id,
@@ -280,7 +298,7 @@ def due_projects(session: Session, now: datetime) -> list[int]:
         Label.id > Project.labels_checked,
     )
     labels = select(func.count()).where(fresh).scalar_subquery()
-    old_labels = exists().where(fresh, Label.created_at <= now - LABEL_AGE)
+    old_labels = exists().where(fresh, or_(Label.created_at <= now - LABEL_AGE, Label.created_at > now + LONGEST_PAUSE))
     new = or_(
         Project.news != Project.checked_news,
         Project.next_race_at <= now,
@@ -306,17 +324,11 @@ def beat(ws: Workspace, name: str, *, owner: str, now: datetime, detail: dict[st
             row.at, row.owner, row.detail = now, owner, detail
 
 
-def heartbeat_age(session: Session, now: datetime, name: str = SCHEDULER) -> float | None:
-    """Seconds since the last beat; None when there never was one."""
-    at = session.scalar(select(Heartbeat.at).where(Heartbeat.name == name))
-    return None if at is None else max((now - at).total_seconds(), 0.0)
-
-
 def scheduler_lives(ws: Workspace, now: datetime) -> bool:
     """Whether a scheduler has beaten within its last three intervals."""
     with ws.database.read() as session:
-        age = heartbeat_age(session, now)
-    return age is not None and age <= MISSED_BEATS * ws.settings.check_interval_s
+        age = status.scheduler_age(session, now)
+    return age is not None and not status.is_late(age, ws.settings.check_interval_s)
 
 
 def start_worker(ws: Workspace) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from core.errors import BadInput, Conflict, NotFound
 from core.records import ProjectInfo
-from core.services import ingest, streams
+from core.services import ingest, jobs, streams
 from core.services.actors import require
 from core.storage import audit, queries
 from core.storage.tables import Batch, LiveRun
@@ -146,7 +146,9 @@ def due_runs(ws: Workspace, now: datetime) -> list[int]:
     with ws.database.read() as session:
         return list(
             session.scalars(
-                select(LiveRun.id).where(LiveRun.status == "playing", LiveRun.next_at <= now).order_by(LiveRun.next_at)
+                select(LiveRun.id)
+                .where(LiveRun.status == "playing", jobs.come(LiveRun.next_at, now))
+                .order_by(LiveRun.next_at)
             )
         )
 

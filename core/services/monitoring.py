@@ -38,7 +38,7 @@ from core.records import (
     Verdict,
     Window,
 )
-from core.services import ingest, jobs
+from core.services import ingest, jobs, status
 from core.storage import history, registry
 from core.storage.tables import Cycle, DriftRun, EstimateRun, Job, ModelEvent, PerformanceRun
 from core.storage.workspace import Workspace
@@ -386,7 +386,7 @@ def overview(ws: Workspace, project: ProjectInfo, now: datetime) -> Overview:
     due = ingest.labels_due(ws, project.id)
     with ws.database.read() as session:
         versions = registry.list_versions(session, project.id)
-        age = jobs.heartbeat_age(session, now)
+        age = status.scheduler_age(session, now)
     champion = next((v for v in versions if "champion" in v.aliases), None)
     challenger = next((v for v in versions if "challenger" in v.aliases and "champion" not in v.aliases), None)
     needs: list[Need] = []

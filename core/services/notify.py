@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from core import words
 from core.records import CycleReport
+from core.services import jobs
 from core.storage.tables import Notice
 from core.storage.workspace import Workspace
 
@@ -128,7 +129,7 @@ def deliver_due(ws: Workspace, now: datetime, *, notifiers: dict[str, Notifier] 
             (n.id, n.channel, n.payload, n.attempts)
             for n in session.scalars(
                 select(Notice)
-                .where(Notice.sent_at.is_(None), Notice.next_attempt_at <= now)
+                .where(Notice.sent_at.is_(None), jobs.come(Notice.next_attempt_at, now))
                 .order_by(Notice.id)
                 .limit(20)
             )
@@ -142,7 +143,7 @@ def deliver_due(ws: Workspace, now: datetime, *, notifiers: dict[str, Notifier] 
                 raise DeadChannel(f"the channel {channel} is no longer set up")
             later = ready[channel].send(payload)
             if later is not None:
-                wait, error = later, "the channel asked to wait"
+                wait, error = min(later, LONGEST_WAIT_S), "the channel asked to wait"
         except DeadChannel as refused:
             error, wait = str(refused), None
         except Exception as failure:  # whatever a network can do must not stop the sender

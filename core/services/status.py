@@ -21,8 +21,12 @@ from core.storage.workspace import Workspace
 ROOT_SLUG = "default"
 SCHEDULER = "scheduler"
 MISSED_BEATS = 3
+AHEAD_S = 60.0  # a beat further in the future tells of a clock that was set back, and of no scheduler
 DATABASE_DOWN = "The database is out of reach."
 SCHEDULER_LATE = "The scheduler has not been heard of for more than three intervals."
+CLOCK_SET_BACK = (
+    "The scheduler's last heartbeat lies in the future: the clock was set back, or two machines disagree on the time."
+)
 MODEL_DAMAGED = "The model that should answer cannot be loaded."
 
 
@@ -65,9 +69,18 @@ def champions(session: Session) -> dict[int, int]:
 
 
 def scheduler_age(session: Session, now: datetime) -> float | None:
-    """Seconds since the scheduler's last beat; None when there never was one."""
+    """Seconds since the scheduler's last beat; None when there never was one.
+
+    Negative when the beat lies more than AHEAD_S in the future: then it tells nothing of whether a scheduler lives.
+    """
     at = session.scalar(select(Heartbeat.at).where(Heartbeat.name == SCHEDULER))
-    return None if at is None else max((now - at).total_seconds(), 0.0)
+    age = None if at is None else (now - at).total_seconds()
+    return age if age is None or age < -AHEAD_S else max(age, 0.0)
+
+
+def is_late(age: float, interval_s: float) -> bool:
+    """Whether a scheduler of that age is not well: three intervals without a beat, or a beat in the future."""
+    return age < 0 or age > MISSED_BEATS * interval_s
 
 
 def health(ws: Workspace, slug: str | None, now: datetime, *, damaged: Callable[[int], bool]) -> Health:
@@ -88,8 +101,8 @@ def health(ws: Workspace, slug: str | None, now: datetime, *, damaged: Callable[
         return down()
     place = root_of(found) if slug is None else next((p for p in found if p.slug == slug), None)
     reason = None
-    if age is not None and age > MISSED_BEATS * ws.settings.check_interval_s:
-        reason = SCHEDULER_LATE
+    if age is not None and is_late(age, ws.settings.check_interval_s):
+        reason = CLOCK_SET_BACK if age < 0 else SCHEDULER_LATE
     elif any(damaged(p.id) for p in found):
         reason = MODEL_DAMAGED
     return Health(

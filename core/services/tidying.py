@@ -19,6 +19,7 @@ from pathlib import Path
 from loguru import logger
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from core.storage.batches import write_durably
 from core.storage.tables import Batch, Installation, Job, ModelRow, Project
@@ -104,7 +105,7 @@ def tidy(ws: Workspace, now: datetime) -> Tidied:
         return Tidied(refused=refused)
     with ws.database.read() as session:
         projects = set(session.scalars(select(Project.id)))
-        spooled = {Path(p["path"]).name for p in session.scalars(select(Job.payload)) if p and "path" in p}
+        spooled = _spooled(session)
     moved = []
     for root, path in _orphans(ws, projects, known, spooled, now):
         target = ws.trash_path / f"{now:%Y%m%d}" / root.name / path.relative_to(root)
@@ -126,8 +127,14 @@ def orphans(ws: Workspace, now: datetime) -> list[str]:
     """Names of what `tidy` would move."""
     with ws.database.read() as session:
         projects = set(session.scalars(select(Project.id)))
-        spooled = {Path(p["path"]).name for p in session.scalars(select(Job.payload)) if p and "path" in p}
+        spooled = _spooled(session)
     return [path.name for _, path in _orphans(ws, projects, named(ws), spooled, now)]
+
+
+def _spooled(session: Session) -> set[str]:
+    """Names of the files that jobs still need."""
+    open_jobs = select(Job.payload).where(Job.status.in_(("queued", "running")))
+    return {Path(p["path"]).name for p in session.scalars(open_jobs) if p and "path" in p}
 
 
 def _orphans(

@@ -19,6 +19,7 @@ from api_helpers import ADMIN, KEY, ROW, arrow, npy, serving, token
 from patience import limit
 
 from core.services import auth, jobs, monitoring, projects
+from core.services.status import SCHEDULER
 from core.settings import ROOT, get_settings
 from core.storage.workspace import Workspace
 
@@ -47,11 +48,11 @@ def test_an_empty_installation_is_well_and_says_that_nothing_is_trained(empty_cl
 
 def test_health_degrades_when_a_scheduler_that_once_beat_is_late(client: httpx.Client, state: Workspace) -> None:
     now = datetime.now(UTC)
-    jobs.beat(state, jobs.SCHEDULER, owner="test", now=now)
+    jobs.beat(state, SCHEDULER, owner="test", now=now)
     young = client.get("/health").json()
     assert (young["status"], young["model_version"]) == ("ok", 1)
     assert 0 <= young["scheduler_age_seconds"] < 5
-    jobs.beat(state, jobs.SCHEDULER, owner="test", now=datetime(2026, 1, 1, tzinfo=UTC))
+    jobs.beat(state, SCHEDULER, owner="test", now=datetime(2026, 1, 1, tzinfo=UTC))
     late = client.get("/health")
     assert late.status_code == 200
     assert late.json()["status"] == "degraded"

@@ -8,19 +8,23 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from patience import limit
+from sqlalchemy import select, update
 
 import core.loop
 from core.errors import Busy, Conflict
 from core.jobs import ANOTHER_WORKS, worker
-from core.services import jobs, projects
+from core.services import ingest, jobs, projects
 from core.storage.engine import file_lock
+from core.storage.tables import Batch, Cycle, Job
 from core.storage.workspace import Workspace
 
 REPORT = SimpleNamespace(id=7, decision="nothing", reason="well", outcome="none")
@@ -238,3 +242,79 @@ def test_a_worker_makes_way_after_a_fit_that_is_left_running(
     worker.Worker(ws, threading.Event(), threading.Event()).run(once=True)
     with ws.database.read() as session:
         assert jobs.pending(session, datetime.now(UTC)), "the second job waits for the next worker"
+
+
+# --- a process that ends between a step and its job's end -------------------------------------------------------
+
+
+class Died(BaseException):
+    """Stands for `kill -9`: nothing below catches it."""
+
+
+def _dying(ws: Workspace, one: worker.Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One step of a worker that dies after the step's own commit, before it could say that the job is done."""
+
+    def _die(*_given: Any, **_named: Any) -> None:
+        raise Died
+
+    with monkeypatch.context() as patched:
+        patched.setattr(jobs, "finish", _die)
+        with pytest.raises(Died):
+            one.step()
+    with ws.database.write() as session:
+        session.execute(update(Job).values(lease_until=datetime.now(UTC) - timedelta(seconds=1)))
+
+
+def test_an_upload_whose_worker_died_after_storing_it_is_done(
+    ws: Workspace, project_id: int, one: worker.Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "a,y\n" + "".join(f"{i % 7},{'hi' if i % 2 else 'lo'}\n" for i in range(40))
+    spooled = tmp_path / "upload"
+    spooled.write_text(text)
+    options = {"name": "rows.csv", "target": "y"}
+    job = jobs.request_file(ws, project_id, "ingest", spooled, options, by="me", now=datetime.now(UTC))
+    _dying(ws, one, monkeypatch)
+    spooled.write_text(text)  # a killed process removes nothing
+    one.step()
+    done = jobs.get_job(ws, job)
+    assert (done.status, done.error) == ("done", None)
+    assert done.result is not None
+    with ws.database.read() as session:
+        assert session.scalars(select(Batch.id)).all() == [done.result["batch"]]
+
+
+def test_a_forced_cycle_whose_worker_died_after_it_is_not_run_twice(
+    ws: Workspace, project_id: int, one: worker.Worker, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = projects.project_by_id(ws, project_id)
+    frame = pd.DataFrame({"a": np.arange(120) % 7, "y": ["hi", "lo"] * 60})
+    ingest.ingest_frame(ws, project, frame, origin="a", by="me", now=now, target="y")
+    monkeypatch.setattr("core.storage.registry.sync_mlflow", lambda ws, project_id: None)
+    job = jobs.request_cycle(ws, project_id, cause="api", force=True, by="me", now=now)
+    _dying(ws, one, monkeypatch)
+    one.step()
+    done = jobs.get_job(ws, job)
+    assert (done.status, done.error) == ("done", None)
+    with ws.database.read() as session:
+        cycles = session.scalars(select(Cycle.id)).all()
+    assert len(cycles) == 1
+    assert done.result is not None
+    assert done.result["cycle"] == done.cycle_id == cycles[0]
+
+
+def test_what_fails_after_a_cycle_counts_does_not_make_it_a_failed_one(
+    ws: Workspace, project_id: int, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = projects.project_by_id(ws, project_id)
+    frame = pd.DataFrame({"a": np.arange(120) % 7, "y": ["hi", "lo"] * 60})
+    ingest.ingest_frame(ws, project, frame, origin="a", by="me", now=now, target="y")
+    monkeypatch.setattr("core.storage.registry.sync_mlflow", lambda ws, project_id: None)
+
+    def _full(*_given: Any, **_named: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("core.storage.learners.drop_old", _full)
+    report = core.loop.run_cycle(ws, project_id, cause="cli", now=now)
+    assert report is not None
+    with ws.database.read() as session:
+        assert session.get_one(Cycle, report.id).status == "done"

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from core import loop, ui
 from core.learning.policy import policy_named
 from core.records import EstimatePoint, Score
-from core.services import ingest, jobs, label_intake, live, monitoring, projects, streams
+from core.services import ingest, jobs, label_intake, live, monitoring, projects, status, streams
 from core.settings import get_settings
 from core.storage.tables import PerformanceRun
 from core.storage.workspace import Workspace
@@ -156,7 +156,7 @@ def test_check_now_runs_a_cycle_and_says_how_it_ended(grown: Workspace) -> None:
 
 def test_a_silent_scheduler_is_told(grown: Workspace) -> None:
     assert "no scheduler has run here yet" in text_of(visit_as("ada"))
-    jobs.beat(grown, jobs.SCHEDULER, owner="test", now=datetime.now(UTC) - timedelta(hours=1))
+    jobs.beat(grown, status.SCHEDULER, owner="test", now=datetime.now(UTC) - timedelta(hours=1))
     assert "the scheduler is silent for 60" in text_of(visit_as("ada"))
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from pydantic import SecretStr
 
-from core.services import ingest, projects, tidying
+from core.services import ingest, jobs, projects, tidying
 from core.settings import Settings
 from core.storage.workspace import Workspace, open_workspace
 
@@ -112,3 +112,11 @@ def test_a_database_that_names_nothing_moves_nothing(ws: Workspace, now: datetim
     put(ws.spool_path / "0123456789abcdef01234567.csv")
     assert tidying.tidy(ws, now) == tidying.Tidied()
     assert files(ws.spool_path) == {"0123456789abcdef01234567.csv"}
+
+
+def test_a_spooled_file_is_kept_for_as_long_as_its_job_needs_it(stored: Workspace, now: datetime) -> None:
+    place = put(stored.spool_path / "0123456789abcdef01234567.csv")
+    job = jobs.request_file(stored, 1, "ingest", place, {}, by="t", now=now)
+    assert tidying.orphans(stored, now) == []
+    jobs.finish(stored, job, {"batch": 1}, now)  # its worker died before it could remove the file
+    assert tidying.orphans(stored, now) == [place.name]
