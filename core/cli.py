@@ -57,6 +57,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 1
+    except Exception as error:
+        from core.storage.troubles import trouble_of
+
+        trouble = trouble_of(error)
+        if trouble is None:
+            raise
+        print(f"error: {trouble.text}", file=sys.stderr)
+        return 1
 
 
 # --- shared --------------------------------------------------------------------------------------------------

@@ -23,15 +23,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loguru import logger
-from sqlalchemy import select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import delete, select, update
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from core.errors import BadInput, Busy, ContinualError, Overtaken
+from core.errors import BadInput, Busy, ContinualError, Overtaken, StorageError
 from core.learning.policy import policy_from_document
 from core.records import ROW_ID, ROW_TIME, CycleReport, DriftReport, FeatureSchema, PerformanceReport, ProjectInfo
 from core.services import desk, drifts, estimates, live, monitoring, notify, sealing, serving
 from core.storage import history, learners, queries, registry
 from core.storage.tables import Batch, Cycle, DriftRun, EstimateRun, Lease, PerformanceRun
+from core.storage.troubles import trouble_of
 from core.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 LEASE = timedelta(seconds=60)
 RENEW_EVERY_S = 15.0
+RETURNS, RETURN_EVERY_S = 4, 0.5  # attempts at giving a lease back, and the time between two
 DAY = timedelta(days=1)
 SAME_VALUE = 0.01  # two values this near to each other (as a share) count as agreement
 ATTEMPTS = 3  # at a cycle that a person's change overtakes
@@ -263,10 +265,24 @@ def _lease(ws: Workspace, project_id: int, now: datetime) -> Iterator[str]:
     finally:
         done.set()
         keeper.join()
-        with ws.database.write() as session:
-            row = session.get(Lease, name)
-            if row is not None and row.owner == owner:
-                session.delete(row)
+        _give_back(ws, name, owner)
+
+
+def _give_back(ws: Workspace, name: str, owner: str) -> None:
+    """Take the lease's row away; where that cannot be written after a few attempts, it runs out by itself."""
+    for attempt in range(RETURNS):
+        try:
+            with ws.database.write() as session:
+                session.execute(delete(Lease).where(Lease.name == name, Lease.owner == owner))
+            return
+        except Exception as error:  # what the cycle itself raised, if anything, is what is told
+            trouble, kind = trouble_of(error), type(error).__name__
+        if attempt < RETURNS - 1:
+            time.sleep(RETURN_EVERY_S)
+    said = trouble.text if trouble else kind
+    logger.warning(
+        "the lease was not given back, it runs out within {s:g} s: {said}", s=LEASE.total_seconds(), said=said
+    )
 
 
 def _alive(owner: str) -> bool:
@@ -1041,6 +1057,9 @@ def cause_of(error: Exception, *, step: str = "") -> str:
     """
     if isinstance(error, ContinualError):
         return str(error)
+    trouble = trouble_of(error)
+    if trouble is not None:
+        return f"{step} failed: {trouble.text}" if step else trouble.text
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     first = _PATH.sub("a file", first)
     first = first if len(first) <= _CAUSE_CHARS else first[: _CAUSE_CHARS - 1].rstrip() + "…"
@@ -1053,8 +1072,22 @@ def _fail(
     ws: Workspace, project: ProjectInfo, cycle_id: int, error: Exception, *, step: str, now: datetime, seconds: float
 ) -> None:
     """Record a cycle that raised. Its evidence stays new, but is looked at again only when something else comes."""
-    logger.opt(exception=error).error("the cycle failed")
     said = cause_of(error, step=step)
+    if isinstance(error, StorageError) or trouble_of(error) is not None:
+        logger.error("the cycle failed: {said}", said=said)
+    else:
+        logger.opt(exception=error).error("the cycle failed")
+    try:
+        _record_failed(ws, project, cycle_id, said, now=now, seconds=seconds)
+    except (SQLAlchemyError, OSError) as later:  # the next cycle records it as one that was interrupted
+        if trouble_of(later) is None:
+            raise
+        logger.warning("the failed cycle was not recorded: {said}", said=cause_of(later))
+
+
+def _record_failed(
+    ws: Workspace, project: ProjectInfo, cycle_id: int, said: str, *, now: datetime, seconds: float
+) -> None:
     with ws.database.write() as session:
         row = session.get_one(Cycle, cycle_id)
         row.status, row.outcome, row.finished_at, row.seconds, row.error = (

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
+from loguru import logger
 
 from core import words
-from core.errors import BadInput, CodeNeeded, ContinualError, ProofNeeded
+from core.errors import BadInput, CodeNeeded, ContinualError, ProofNeeded, StorageError
 from core.plots import Palette, Point, palette, performance_finding, points_of
 from core.plots.theme import thin
 from core.records import Clause, Policy, ProjectInfo, to_document
@@ -29,6 +30,7 @@ from core.services.addresses import client_of
 from core.services.auth import UserInfo
 from core.services.passwords import HELP
 from core.settings import ROOT, get_settings
+from core.storage.troubles import trouble_of
 from core.storage.workspace import Workspace, open_workspace
 from core.words import (
     count,
@@ -351,8 +353,24 @@ def run_app(home: Callable[[], None]) -> None:
     _running.driven = True
     try:
         page.run()
+    except Exception as error:
+        shown = as_shown(error)
+        if shown is None:
+            raise
+        error_box(shown)
     finally:
         _running.driven = False
+
+
+def as_shown(error: Exception) -> ContinualError | None:
+    """An error that a person is meant to read, also where the system or a driver raised it; None for a fault of the program."""
+    if isinstance(error, ContinualError):
+        return error
+    trouble = trouble_of(error)
+    if trouble is None:
+        return None
+    logger.error("{kind}: {error}", kind=trouble.kind, error=type(error).__name__)
+    return StorageError(trouble.text)
 
 
 def navigation(home: Any, user: UserInfo | None) -> Any:
@@ -388,8 +406,11 @@ def _configure(title: str) -> None:
 def _workspace_or_stop() -> Workspace:
     try:
         return workspace()
-    except ContinualError as error:
-        st.error(str(error), icon=":material/error:")
+    except Exception as error:
+        shown = as_shown(error)
+        if shown is None:
+            raise
+        error_box(shown)
         st.stop()
 
 

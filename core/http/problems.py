@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from core import errors
 from core.errors import ContinualError, FieldProblem
-from core.storage.engine import what_failed
+from core.storage.troubles import trouble_of, what_failed
 
 MEDIA_TYPE = "application/problem+json"
 _INFERENCE = re.compile(r"(/projects/[^/]+)?/v2(/|$)")
@@ -120,6 +120,10 @@ def _answer(error: Exception) -> Response:
     if isinstance(error, SQLAlchemyError):
         logger.error("the database failed: {error}", error=type(error).__name__)
         return problem(503, what_failed(error), headers={"Retry-After": "5"})
+    trouble = trouble_of(error)
+    if trouble is not None:
+        logger.error("{kind}: {error}", kind=trouble.kind, error=type(error).__name__)
+        return problem(503, trouble.text, headers={"Retry-After": "5"})
     if isinstance(error, (asyncio.TimeoutError, MemoryError)):
         logger.error("given up: {error}", error=type(error).__name__)
         return problem(503, "This cannot be done now. Try again, or with less.", headers={"Retry-After": "5"})

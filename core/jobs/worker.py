@@ -32,6 +32,7 @@ from core.services import ingest, jobs, live, projects, tidying
 from core.services.jobs import JobInfo
 from core.settings import get_settings
 from core.storage.engine import file_lock
+from core.storage.troubles import trouble_of
 from core.storage.workspace import Workspace, open_workspace
 
 IDLE_S = 20.0
@@ -61,7 +62,7 @@ class Worker:
             try:
                 worked = self.step()
             except Exception as error:  # a database out of reach, a disk that is full: it may come back
-                logger.opt(exception=error).error("a step failed")
+                _tell_failed("a step failed", error)
                 worked = False
             if worked:
                 if _fit_left_running():
@@ -106,9 +107,10 @@ class Worker:
                 jobs.fail(self._ws, job.id, str(error), _now())
                 logger.warning("{kind} failed: {error}", kind=job.kind, error=error)
             except Exception as error:
-                said = f"{type(error).__name__}: the log of this job tells more."
+                trouble = trouble_of(error)
+                said = trouble.text if trouble else f"{type(error).__name__}: the log of this job tells more."
                 jobs.fail(self._ws, job.id, said, _now())
-                logger.opt(exception=error).error("{kind} failed", kind=job.kind)
+                _tell_failed(f"{job.kind} failed", error)
             else:
                 jobs.finish(self._ws, job.id, result, _now())
 
@@ -238,8 +240,10 @@ class Worker:
             try:
                 advance_live(self._ws, run_id, now=_now())
             except Exception as error:
-                logger.opt(exception=error).error("the live run failed")
-                live.fail_run(self._ws, run_id, f"{type(error).__name__}: the worker's log tells more.")
+                trouble = trouble_of(error)
+                _tell_failed("the live run failed", error)
+                said = trouble.text if trouble else f"{type(error).__name__}: the worker's log tells more."
+                live.fail_run(self._ws, run_id, said)
 
     @contextmanager
     def _limited(self, job: JobInfo | None) -> Iterator[None]:
@@ -299,7 +303,19 @@ def _now() -> datetime:
 
 
 def _brief(error: Exception) -> str:
-    return str(error) if isinstance(error, ContinualError) else type(error).__name__
+    if isinstance(error, ContinualError):
+        return str(error)
+    trouble = trouble_of(error)
+    return trouble.text if trouble else type(error).__name__
+
+
+def _tell_failed(what: str, error: Exception) -> None:
+    """Log a failure: in a sentence where it is one of the surroundings, else with where it happened."""
+    trouble = trouble_of(error)
+    if trouble is not None:
+        logger.error("{what}: {text}", what=what, text=trouble.text)
+    else:
+        logger.opt(exception=error).error(what)
 
 
 def _quietly(action: Callable[[], None]) -> None:
@@ -339,7 +355,7 @@ def _tidy(ws: Workspace) -> None:
     try:
         refused = tidying.tidy(ws, _now()).refused
     except (ContinualError, SQLAlchemyError, OSError) as error:
-        refused = f"Nothing was tidied: {type(error).__name__}."
+        refused = f"Nothing was tidied. {_brief(error)}"
     if refused:
         logger.warning("{text}", text=refused)
 
@@ -366,8 +382,10 @@ def main(arguments: list[str] | None = None) -> int:
         settings = get_settings()
         set_up_logs(settings, "worker")
         ws = open_workspace(settings, migrate=True)
-    except ContinualError as error:
-        sys.exit(str(error))
+    except (ContinualError, SQLAlchemyError, OSError) as error:
+        if not isinstance(error, ContinualError) and trouble_of(error) is None:
+            raise
+        sys.exit(_brief(error))
     if chosen.follow:
         threading.Thread(target=_obey, args=(stop, checks), daemon=True).start()
     more = True

@@ -22,8 +22,9 @@ from sqlalchemy.orm import Session
 from core.errors import StorageError
 from core.records import Label
 from core.services import blocks
-from core.storage.engine import Database, what_failed
+from core.storage.engine import Database
 from core.storage.tables import KeptAnswer, Prediction, UtcDateTime
+from core.storage.troubles import what_failed
 from core.storage.workspace import Workspace
 
 GROUP_ROWS = 20_000  # a transaction takes no more requests once it holds so many rows

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import ConfigurationError, StorageError
 from core.settings import ROOT
+from core.storage.troubles import what_failed
 
 BUSY_TIMEOUT_S = 30
 
@@ -121,16 +122,6 @@ class Database:
         self.engine.dispose()
 
 
-def what_failed(error: BaseException) -> str:
-    """What a driver's error means for whoever waits, and what to do; never its own words, which hold statements."""
-    text = str(error).lower()
-    if "is full" in text or "no space" in text or "disk i/o" in text:
-        return "The disk is full or damaged. Free some space, then try again."
-    if "locked" in text or "busy" in text:
-        return "Another process holds the database. Try again."
-    return "The database is out of reach. See that it is there, then try again."
-
-
 @contextmanager
 def file_lock(path: Path, *, wait: bool = True) -> Iterator[bool]:
     """An advisory lock on a file, released by the system when the process dies. Yields whether it is held."""
@@ -205,7 +196,7 @@ def migrate(url: str, lock_folder: Path) -> bool:
             return True
         except SQLAlchemyError as error:
             raise StorageError(
-                f"The database cannot be reached or migrated ({type(error).__name__}). Check DATABASE_URL and the state folder's permissions."
+                f"The database could not be opened or brought up to date. {what_failed(error)}"
             ) from error
         finally:
             database.dispose()

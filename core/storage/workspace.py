@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
+from core.errors import ConfigurationError
 from core.settings import Settings, get_settings
 from core.storage import engine, private
 from core.storage.batches import BatchStore
@@ -56,6 +57,10 @@ def open_workspace(settings: Settings | None = None, *, migrate: bool = False, s
     settings = settings or get_settings()
     home = settings.home_path
     private.keep_private()
+    if home.exists() and not home.is_dir():
+        raise ConfigurationError(
+            f"CONTINUAL_HOME names a file ({home.name}), expected a folder. Name a folder, or one that is yet to be made."
+        )
     private.make_folder(home)
     private.close(holding(settings))
     if migrate:
