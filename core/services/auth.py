@@ -115,7 +115,7 @@ def _nobodys_hash() -> str:
 def _matches(password: str, password_hash: str) -> bool:
     import bcrypt
 
-    secret = password.encode()
+    secret = password.encode(errors="surrogatepass")
     fits = len(secret) <= MAX_PASSWORD and b"\0" not in secret
     same = bcrypt.checkpw(secret if fits else b"too long", password_hash.encode())
     return same and fits
@@ -128,7 +128,8 @@ def _role(role: str) -> Role:
 
 
 def _fold(name: str) -> str:
-    return name.strip().lower()
+    """The form in which names are compared: what no database takes stands as "?", which no name holds."""
+    return name.strip().lower().replace("\0", "?").encode(errors="replace").decode()
 
 
 def _user(row: User) -> UserInfo:
@@ -336,7 +337,7 @@ def of_cookie(ws: Workspace, raw: str | None, key: str) -> tuple[UserInfo, float
 
     try:
         token = jwt.decode(raw or "", key, algorithms=["HS256"])
-    except jwt.InvalidTokenError:
+    except (jwt.InvalidTokenError, UnicodeError):
         return None
     marked, ends = token.get("username"), token.get("exp_date", 0)
     if not isinstance(marked, str) or not isinstance(ends, (int, float)) or ends <= time.time():
