@@ -385,7 +385,7 @@ def _late_rows(
         if history.is_set_aside(batch):
             continue
         y = history.decode_target(
-            ws.batches.read_frame(batch.path, [project.schema.target])[project.schema.target], project.schema.task
+            history.read_rows(ws, batch, [project.schema.target])[project.schema.target], project.schema.task
         )
         embedded = history.is_labelled(y, project.schema.task)
         unlabelled = [i for i in at if not embedded[i]]

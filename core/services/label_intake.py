@@ -490,7 +490,7 @@ def embedded_labels(
         at = places.get(batch.id)
         if not at:
             continue
-        table = ws.batches.read_frame(batch.path, [ROW_ID, schema.target])
+        table = history.read_rows(ws, batch, [ROW_ID, schema.target])
         ids = table[ROW_ID].iloc[at].tolist()
         present.update(ids)
         y = history.decode_target(table[schema.target].iloc[at], schema.task)
