@@ -231,7 +231,11 @@ class History:
                 break
             if not np.isin(hashes, wanted).any():
                 continue
-            ids = read_rows(self._ws, batch, [ROW_ID])[ROW_ID]
+            try:
+                ids = read_rows(self._ws, batch, [ROW_ID])[ROW_ID]
+            except Damaged as error:
+                self.note(batch, error)
+                continue
             at = np.flatnonzero(ids.isin(left).to_numpy())
             if len(at):
                 places[batch.id] = at.tolist()
@@ -248,7 +252,12 @@ class History:
         for batch in batches:
             kept = stored.get(batch.id)
             if kept is None:
-                ids = read_rows(self._ws, batch, [ROW_ID])[ROW_ID].tolist()
+                try:
+                    ids = read_rows(self._ws, batch, [ROW_ID])[ROW_ID].tolist()
+                except Damaged as error:
+                    self.note(batch, error)
+                    found.append(np.empty(0, dtype="<u8"))
+                    continue
                 kept = hashed(ids).tobytes()
                 with self._ws.database.write() as session:
                     session.merge(BatchIds(batch_id=batch.id, hashes=kept))

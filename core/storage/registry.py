@@ -34,7 +34,7 @@ from core.settings import ROOT
 from core.storage import queries
 from core.storage.artefacts import dumps, loads, read_bytes, untrusted_types
 from core.storage.artefacts import loads_file as loads_file
-from core.storage.batches import write_durably
+from core.storage.batches import verify, write_durably
 from core.storage.engine import file_lock
 from core.storage.tables import Cycle, ModelEvent, ModelRow, Project
 from core.storage.workspace import Workspace, open_workspace
@@ -248,6 +248,13 @@ def artefact_path(ws: Workspace, project_id: int, version: int) -> Path:
     path = ws.models_path / row.path
     read_bytes(path, row.sha256, what=f"the artefact of v{version}")
     return path
+
+
+def check_artefact(ws: Workspace, project_id: int, version: int) -> None:
+    """See that a version's artefact is whole; Damaged when not. One that this process has seen whole costs nothing."""
+    with ws.database.read() as session:
+        row = _row(session, project_id, version)
+    verify(ws.models_path / row.path, row.sha256, what=f"the artefact of v{version}")
 
 
 _loaded: OrderedDict[tuple[Path, str], Any] = OrderedDict()
