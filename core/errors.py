@@ -120,5 +120,18 @@ class StorageError(ContinualError):
     """What is stored cannot be read or written: damaged file, full disk, database out of reach."""
 
 
+class Damaged(StorageError):
+    """A stored file that is missing, or is not as it was written."""
+
+    def __init__(self, what: str, file: str, how: str) -> None:
+        super().__init__(
+            f"{what[:1].upper()}{what[1:]} cannot be read: the file {file} {how}. Restore it from a backup, or see with "
+            "`repair --dry-run` how to go on without it."
+        )
+        self.what = what  # e.g. "batch 3" or "the artefact of v2"
+        self.file = file  # below the folder of batches or models
+        self.how = how  # e.g. "is missing"
+
+
 class FitTimeout(ContinualError):
     """A candidate's fit ran into its time limit."""

@@ -17,7 +17,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from loguru import logger
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from core.errors import BadInput, Busy, ContinualError, Overtaken, StorageError
+from core.errors import BadInput, Busy, ContinualError, Damaged, Overtaken, StorageError
 from core.learning.policy import policy_from_document
 from core.records import ROW_ID, ROW_TIME, CycleReport, DriftReport, FeatureSchema, PerformanceReport, ProjectInfo
 from core.services import desk, drifts, estimates, live, monitoring, notify, sealing, serving
@@ -75,7 +75,21 @@ class _Found:
     batch_watermark: int
     label_watermark: int
     news: int
-    set_aside: tuple[dict[str, Any], ...] = ()  # {code, batch, cause} of new batches that could not be scored
+    set_aside: tuple[dict[str, Any], ...] = ()  # {code, batch, cause} of new batches that could not be scored or read
+    damaged: dict[int, Damaged] = field(default_factory=dict)  # by batch number: what else is left out, told with them
+    serves: int | None = None  # the champion, also where its artefact is damaged and the project goes on without one
+    notes: list[str] = field(default_factory=list)  # sentences on what was lost, for the audit row
+
+    def left_out(self) -> tuple[dict[str, Any], ...]:
+        """Every batch that this cycle does without, and why."""
+        told = {entry["batch"] for entry in self.set_aside}
+        more = [_entry(number, error) for number, error in sorted(self.damaged.items()) if number not in told]
+        return (*self.set_aside, *more)
+
+
+def _entry(number: int, error: Damaged) -> dict[str, Any]:
+    code = "batch_damaged" if error.what == f"batch {number}" else "scores_damaged"
+    return {"code": code, "batch": number, "cause": str(error)}
 
 
 def run_cycle(
@@ -154,7 +168,8 @@ def _cycle(
         _fail(ws, project, cycle_id, error, step="Reading the new rows", now=now, seconds=0.0)
         raise
     clock_asks = _clock_asks(ws, project_id, now)
-    if found is None or not (force or clock_asks or found.batches or found.groups or found.set_aside):
+    asked = force or clock_asks or (found is not None and project.champion != found.serves)
+    if found is None or not (asked or found.batches or found.groups or found.set_aside):
         _mark_checked(ws, project_id, now, found)
         return None
     cycle_id = _open(ws, project, found, cause=cause, by=by, now=now, seed=seed)
@@ -324,12 +339,21 @@ def _gather(ws: Workspace, project_id: int, now: datetime) -> tuple[ProjectInfo,
         newest_label = queries.newest_label_id(session, project_id)
     if project.schema is None:
         return project, None
+    serves, notes = project.champion, list[str]()
+    project = _without_damaged(ws, project, notes)
+    assert project.schema is not None
     reader = history.History(ws, project_id, project.schema)
     new = [b for b in reader.batches[::-1] if (b.id > after_batch or b.pending) and not b.backfill]
     set_aside = []
     if project.champion is not None:
         for batch in [b for b in new if b.scores_path is None]:
-            error = _score_batch(ws, project, reader, batch)
+            try:
+                error = _score_batch(ws, project, reader, batch)
+            except Damaged as damage:
+                if damage.what != f"batch {batch.number}":
+                    raise
+                reader.note(batch, damage)
+                continue
             if error is not None:
                 set_aside.append({"code": "batch_not_scored", "batch": batch.number, "cause": cause_of(error)})
     new = [b for b in new if not history.is_set_aside(b)]
@@ -342,7 +366,10 @@ def _gather(ws: Workspace, project_id: int, now: datetime) -> tuple[ProjectInfo,
         is_new = batch in new
         if not is_new and batch.id not in late_at:
             continue
-        frame, y = reader.frame(batch)
+        read = reader.frame_or_none(batch)
+        if read is None:
+            continue
+        frame, y = read
         mask = history.is_labelled(y, project.schema.task)
         if not is_new:
             mask &= frame.index.isin(late_at[batch.id])
@@ -358,11 +385,51 @@ def _gather(ws: Workspace, project_id: int, now: datetime) -> tuple[ProjectInfo,
                     weights=_desk_weights(ws, project_id, frame[ROW_ID][mask].tolist()),
                 )
             )
+    unread = [b for b in new if (e := reader.damaged.get(b.number)) is not None and e.what == f"batch {b.number}"]
+    set_aside += [_entry(b.number, reader.damaged[b.number]) for b in unread if not b.pending]
+    _await(ws, unread)
     watermark = max([after_batch, *(b.id for b in reader.batches)])
     return project, _Found(
-        batches=new, groups=groups, batch_watermark=watermark, label_watermark=newest_label, news=news,
-        set_aside=tuple(set_aside),
+        batches=[b for b in new if b not in unread], groups=groups, batch_watermark=watermark,
+        label_watermark=newest_label, news=news, set_aside=tuple(set_aside), damaged=reader.damaged, serves=serves,
+        notes=notes,
     )  # fmt: skip
+
+
+def _without_damaged(ws: Workspace, project: ProjectInfo, notes: list[str]) -> ProjectInfo:
+    """The project as if it had no champion, or no shadow, where the artefact of one is missing or damaged."""
+    for role, version in (("champion", project.champion), ("shadow", project.shadow)):
+        if version is None:
+            continue
+        try:
+            registry.check_artefact(ws, project.id, version)
+        except Damaged as error:
+            logger.warning("{error}", error=str(error))
+            if role == "champion":
+                notes.append(f"{error} The check raced for a new champion at once.")
+                project = dataclasses.replace(project, champion=None)
+            else:
+                notes.append(f"{error} The shadow has ended.")
+                project = dataclasses.replace(project, shadow=None)
+    return project
+
+
+def _await(ws: Workspace, batches: Sequence[Batch]) -> None:
+    """New batches that cannot be read: they wait for a cycle that finds them restored.
+
+    Raises:
+        StorageError: the folder of the batches is empty or not there at all, so nothing is known of any file in it.
+    """
+    root = ws.batches.root
+    if batches and not (root.is_dir() and any(root.iterdir())):
+        raise StorageError(
+            f"The folder of the stored rows ({root.name}) is empty or not there. See that DATA_URL is right and that its disk "
+            "is mounted; nothing was changed."
+        )
+    fresh = [b.id for b in batches if not b.pending]
+    if fresh:
+        with ws.database.write() as session:
+            session.execute(update(Batch).where(Batch.id.in_(fresh)).values(pending=True))
 
 
 def _desk_weights(ws: Workspace, project_id: int, row_ids: list[str]) -> np.ndarray | None:
@@ -390,10 +457,11 @@ def _late_rows(
         batch = next(b for b in reader.batches if b.id == batch_id)
         if history.is_set_aside(batch):
             continue
-        y = history.decode_target(
-            ws.batches.read_frame(batch.path, [project.schema.target])[project.schema.target], project.schema.task
-        )
-        embedded = history.is_labelled(y, project.schema.task)
+        try:
+            embedded = history.is_labelled(reader.own_labels(batch), project.schema.task)
+        except Damaged as error:
+            reader.note(batch, error)
+            continue
         unlabelled = [i for i in at if not embedded[i]]
         if unlabelled:
             places[batch_id] = unlabelled
@@ -487,7 +555,7 @@ def _turn(
 
     assert project.schema is not None
     progress(0.05, "Measuring the new rows")
-    state = _learner_state(ws, project)
+    state = _learner_state(ws, project, found.notes)
     rows_before = project.labelled - sum(len(g.y) for g in found.groups)
     performance = _measure(ws, project, found, rows_before)
     drift = _measure_drift(ws, project, found)
@@ -642,8 +710,11 @@ def _remember(ws: Workspace, project_id: int, path: str, state: LearnerState) ->
     _learners[ws.models_path, project_id] = (path, state)
 
 
-def _learner_state(ws: Workspace, project: ProjectInfo) -> LearnerState:
-    """The learner as the last finished cycle left it, with the champion that serves now."""
+def _learner_state(ws: Workspace, project: ProjectInfo, notes: list[str]) -> LearnerState:
+    """The learner as the last finished cycle left it, with the champion that serves now.
+
+    One whose files are missing or damaged begins anew from the stored rows, and `notes` gets a sentence on it.
+    """
     from core.learning.state import LearnerState
 
     with ws.database.read() as session:
@@ -654,7 +725,17 @@ def _learner_state(ws: Workspace, project: ProjectInfo) -> LearnerState:
     elif held is not None and held[0] == path:
         state = held[1]
     else:
-        state = learners.load(ws, path)
+        try:
+            state = learners.load(ws, path)
+        except Damaged as error:
+            logger.warning("{error}", error=str(error))
+            state = LearnerState()
+            notes.append(
+                f"The learner began anew, for the file {error.file} {error.how}: the rows and models are as they were, what it "
+                "had learnt of earlier regimes and of its candidates' past scores is not."
+            )
+    if project.champion is None and state.champion is not None:  # its artefact is damaged
+        state = dataclasses.replace(state, champion=None, champion_version=None, watch=None)
     if project.champion is not None and state.champion_version != project.champion:  # promoted by hand since
         state = state.serving(registry.load_model(ws, project.id, project.champion), project.champion)
     if project.shadow != project.champion and project.shadow != (
@@ -708,6 +789,8 @@ def _window_reader(
     def load() -> None:
         reader = history.History(ws, project.id, project.schema)  # type: ignore[arg-type]
         table, y, used = reader.newest(cap, labelled=True, measured=True)
+        for number, error in reader.damaged.items():
+            found.damaged.setdefault(number, error)
         fresh_ids = [row_id for g in found.groups for row_id in g.frame[ROW_ID]]
         if (
             fresh_ids and table[ROW_ID].tail(len(fresh_ids)).tolist() != fresh_ids
@@ -760,7 +843,7 @@ def _measure(ws: Workspace, project: ProjectInfo, found: _Found, rows_before: in
         if first is not None:
             try:
                 answered = _predict(ws, project, first, group.frame[judged])
-            except BadInput as error:  # the champion could: its own score stands, this one has no point
+            except (BadInput, Damaged) as error:  # the champion could: its own score stands, this one has no point
                 logger.warning(
                     "v{first} has no answer to batch {batch}: {error}",
                     first=first,
@@ -844,7 +927,7 @@ def _open(
             seed=0,
             batch_ids=ids,
             policy=policy_to_document(project.policy),
-            champion_before=project.champion,
+            champion_before=found.serves if found else project.champion,
         )
         session.add(row)
         session.flush()
@@ -946,9 +1029,9 @@ def _close(
         _refuse_overtaken(session, project, row, lease)
         row.status, row.finished_at, row.seconds = "done", now + timedelta(seconds=seconds), seconds
         row.evidence, row.decision, row.reason = (
-            dataclasses.asdict(dataclasses.replace(step.evidence, set_aside=found.set_aside)),
+            dataclasses.asdict(dataclasses.replace(step.evidence, set_aside=found.left_out())),
             step.decision.action,
-            step.decision.reason,
+            " ".join([step.decision.reason, *found.notes]),
         )
         row.firings = list(step.decision.firings)
         row.candidates = list(step.candidates)
@@ -1013,7 +1096,7 @@ def _refuse_overtaken(session: Session, project: ProjectInfo, row: Cycle, lease:
     if owner != lease or row.status != "running":
         raise Overtaken("lease", "This check stood still for so long that another one began. Nothing of it was kept.")
     serves = registry.serving_version(session, project.id)
-    if (serves[0] if serves is not None else None) != project.champion:
+    if (serves[0] if serves is not None else None) != row.champion_before:
         raise Overtaken("champion", "Somebody changed the champion while this check ran. It begins anew.")
     if policy_from_document(queries.project_row(session, project.id).policy) != project.policy:
         raise Overtaken("policy", "Somebody changed the policy while this check ran. It begins anew.")

@@ -148,9 +148,10 @@ def _pool_of(reader: history.History, batch: Batch) -> tuple[np.ndarray, np.ndar
     """Places of a batch's unlabelled rows that were answered in time, and what a label of each could teach."""
     import numpy as np
 
-    scores = reader.scores(batch)
-    assert scores is not None
-    _, y = reader.frame(batch, features=())
+    scores, read = reader.scores(batch), reader.frame_or_none(batch, features=())
+    if scores is None or read is None:  # one of them is damaged
+        return np.empty(0, dtype=int), np.empty(0)
+    y = read[1]
     answered = np.array([label is not None for label in scores.labels])
     at = np.flatnonzero(answered & ~history.is_labelled(y, reader.schema.task))
     if scores.probabilities is None:
@@ -266,15 +267,16 @@ def _asks(ws: Workspace, project: ProjectInfo) -> list[tuple[DeskRow, Label | No
     reader = history.History(ws, project.id, project.schema)
     by_id = {batch.id: batch for batch in reader.batches}
     wanted = {a.batch_id for a in asks if a.batch_id in by_id}
-    read = {
-        batch_id: (reader.frame(by_id[batch_id]), reader.scores(by_id[batch_id])) for batch_id in wanted if batch_id
-    }
+    read = {}
+    for batch_id in wanted:
+        stored, given = reader.frame_or_none(by_id[batch_id]), reader.scores(by_id[batch_id])
+        if stored is not None and given is not None:
+            read[batch_id] = stored, given
     rows: list[tuple[DeskRow, Label | None]] = []
     for a in asks:
-        if a.batch_id not in read:  # undone since
+        if a.batch_id not in read:  # undone since, or damaged
             continue
         (frame, y), scores = read[a.batch_id]
-        assert scores is not None
         label, chances = y[a.place], scores.probabilities
         line = frame.iloc[a.place]
         rows.append(

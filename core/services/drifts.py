@@ -189,7 +189,10 @@ def _since(reader: history.History, segment: Segment) -> datetime | None:
     features = list(dict.fromkeys(condition[0] for condition in segment.conditions))
     shares = []
     for batch in reader.measured[:LOOKED_BACK][::-1]:
-        frame, _ = reader.frame(batch, features=features, last=windows.WINDOW_ROWS)
+        read = reader.frame_or_none(batch, features=features, last=windows.WINDOW_ROWS)
+        if read is None:
+            continue
+        frame = read[0]
         inside = in_segment(frame, segment)
         shares.append((frame[ROW_TIME].min().to_pydatetime(), float(inside.mean()) if len(frame) else 0.0, len(frame)))
     first = since(shares, reference=segment.before)

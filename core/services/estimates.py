@@ -75,7 +75,10 @@ def estimate_batches(
         scores = answers.get(batch.id)
         if scores is None:
             continue
-        frame, _ = reader.frame(batch, last=CHUNK_ROWS)
+        read = reader.frame_or_none(batch, last=CHUNK_ROWS)
+        if read is None:
+            continue
+        frame = read[0]
         proba = monitoring.align(scores, classes) if scores.probabilities is not None else None
         chunk = _table(frame[list(schema.names)], scores.labels, proba, classes, schema)
         versions = set(scores.versions.tolist())

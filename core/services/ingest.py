@@ -296,7 +296,7 @@ def _refuse_newer(ws: Workspace, session: Session, project_id: int, known: int, 
         return
     own = Batch.project_id == project_id
     for batch in session.scalars(select(Batch).where(own, Batch.id > known, Batch.undone_at.is_(None))):
-        stored = ws.batches.read_frame(batch.path, [ROW_ID])[ROW_ID]
+        stored = history.read_rows(ws, batch, [ROW_ID])[ROW_ID]
         at = np.flatnonzero(stored.isin(ids).to_numpy()).tolist()
         if at:
             raise _known_ids(ws, batch, at, len(at))
@@ -314,7 +314,7 @@ def _refuse_twin(session: Session, project_id: int, digest: str) -> None:
 
 
 def _known_ids(ws: Workspace, batch: Batch, at: list[int], n: int) -> Conflict:
-    some = ws.batches.read_frame(batch.path, [ROW_ID])[ROW_ID].iloc[at[:3]]
+    some = history.read_rows(ws, batch, [ROW_ID])[ROW_ID].iloc[at[:3]]
     return Conflict(
         f"{n:,} row ids are stored already, e.g. {', '.join(repr(i) for i in some)} in batch {batch.number} ({batch.origin}). "
         "Send labels for known rows as labels; give new rows new ids; or undo that batch."
@@ -486,8 +486,9 @@ def list_batches(ws: Workspace, project_id: int, *, limit: int = 50, offset: int
         if row.labelled == row.rows:  # every label came with its row
             counted.append(info)
             continue
-        _, y = reader.frame(row, features=())
-        counted.append(dataclasses.replace(info, labelled=int(history.is_labelled(y, project.schema.task).sum())))
+        read = reader.frame_or_none(row, features=())
+        known = row.labelled if read is None else int(history.is_labelled(read[1], project.schema.task).sum())
+        counted.append(dataclasses.replace(info, labelled=known))
     return counted, total
 
 
@@ -497,7 +498,7 @@ def _project(ws: Workspace, project_id: int) -> ProjectInfo:
 
 
 def undo_batch(ws: Workspace, project: ProjectInfo, batch_id: int, *, by: str, now: datetime) -> BatchInfo:
-    """Mark a batch as undone: its rows no longer count; the file stays.
+    """Mark a batch as undone: its rows no longer count; the file stays. That it is missing or damaged is no hindrance.
 
     Raises:
         NotFound: no such batch in this project.
@@ -511,8 +512,11 @@ def undo_batch(ws: Workspace, project: ProjectInfo, batch_id: int, *, by: str, n
         raise NotFound(
             f"Project '{project.slug}' has no batch with id {batch_id}. `batches list --project {project.slug}` shows them."
         )
-    _, y = history.History(ws, project.id, project.schema).frame(row, features=())
-    labelled = int(history.is_labelled(y, project.schema.task).sum())
+    read = history.History(ws, project.id, project.schema).frame_or_none(row, features=())
+    if read is None:
+        labelled = _labelled_by_rows(ws, row)
+    else:
+        labelled = int(history.is_labelled(read[1], project.schema.task).sum())
     with ws.database.write() as session:
         row = session.get_one(Batch, batch_id)
         if row.undone_at is not None:
@@ -520,7 +524,7 @@ def undo_batch(ws: Workspace, project: ProjectInfo, batch_id: int, *, by: str, n
         row.undone_at, row.undone_by = now, by
         owner = queries.project_row(session, project.id)
         owner.rows -= row.rows
-        owner.labelled -= labelled
+        owner.labelled = max(owner.labelled - labelled, 0)
         session.flush()
         _judge_backfills(session, owner)
         owner.clock_at = session.scalar(
@@ -540,6 +544,18 @@ def undo_batch(ws: Workspace, project: ProjectInfo, batch_id: int, *, by: str, n
         )
         session.flush()
         return queries.batch_info(row)
+
+
+def _labelled_by_rows(ws: Workspace, batch: Batch) -> int:
+    """How many rows of a batch whose file cannot be read have a label, by what the database knows of them.
+
+    Its own ids are known where they were made; labels that came later for ids of the sender's cannot be counted.
+    """
+    if batch.labelled == batch.rows or batch.ids_from_user:
+        return batch.labelled
+    with ws.database.read() as session:
+        came = queries.labels_by_row(session, batch.project_id, [f"b{batch.number}-{i}" for i in range(batch.rows)])
+    return min(batch.labelled + len(came), batch.rows)
 
 
 def _judge_backfills(session: Session, owner: Project) -> None:

@@ -19,7 +19,7 @@ from core.errors import Conflict, NotFound
 from core.records import Label, ProjectInfo
 from core.services.actors import require
 from core.services.label_intake import CLASSES_ADDED, REPLACED, UNDONE, as_now, embedded_labels, mark_of
-from core.storage import audit, queries
+from core.storage import audit, history, queries
 from core.storage.tables import AuditEntry, ModelRow, Project
 from core.storage.tables import Label as LabelRow
 from core.storage.workspace import Workspace
@@ -135,7 +135,7 @@ def _drop_classes(ws: Workspace, session: Session, row: Project, values: set[Lab
         if not gone:
             break
         if batch.labelled:
-            column = ws.batches.read_frame(batch.path, [schema.target])[schema.target]
+            column = history.read_rows(ws, batch, [schema.target])[schema.target]
             gone -= set(map(json.loads, column.dropna().unique()))
     kept = tuple(c for c in schema.classes if c not in gone)
     if not gone or len(kept) < 2:

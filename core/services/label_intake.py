@@ -30,7 +30,7 @@ from core.data.cells import (
 )
 from core.data.contract import schema_from_document, schema_to_document, with_classes
 from core.data.files import read_table
-from core.errors import BadInput, FieldProblem, NeedsConsent
+from core.errors import BadInput, Damaged, FieldProblem, NeedsConsent
 from core.records import (
     ROW_ID,
     FeatureSchema,
@@ -490,7 +490,11 @@ def embedded_labels(
         at = places.get(batch.id)
         if not at:
             continue
-        table = ws.batches.read_frame(batch.path, [ROW_ID, schema.target])
+        try:
+            table = history.read_rows(ws, batch, [ROW_ID, schema.target])
+        except Damaged as error:
+            reader.note(batch, error)
+            continue
         ids = table[ROW_ID].iloc[at].tolist()
         present.update(ids)
         y = history.decode_target(table[schema.target].iloc[at], schema.task)

@@ -124,7 +124,10 @@ def _measured_again(ws: Workspace, project: ProjectInfo, batch_ids: Sequence[int
         if scores is None:
             continue
         left -= batch.rows
-        _, y = reader.frame(batch, features=())
+        read = reader.frame_or_none(batch, features=())
+        if read is None:
+            continue
+        y = read[1]
         judged = history.is_labelled(y, project.schema.task) & history.is_labelled(scores.labels, "multiclass")
         if not judged.any():
             continue
@@ -181,7 +184,7 @@ def _unlabelled(ws: Workspace, project: ProjectInfo, batch: Batch, take: int) ->
     if batch.labelled == 0 and not batch.ids_from_user:
         return [f"b{batch.number}-{i}" for i in range(batch.rows - take, batch.rows)], 0
     assert project.schema is not None  # a batch has one
-    table = ws.batches.read_frame(batch.path, [ROW_ID, project.schema.target], last=take)
+    table = history.read_rows(ws, batch, [ROW_ID, project.schema.target], last=take)
     mask = history.is_labelled(
         history.decode_target(table[project.schema.target], project.schema.task), project.schema.task
     )

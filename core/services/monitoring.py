@@ -483,7 +483,10 @@ def labelled_with_predictions(
         scores = reader.scores(batch, last=last)
         if scores is None:
             continue
-        frame, y = reader.frame(batch, last=last)
+        read = reader.frame_or_none(batch, last=last)
+        if read is None:
+            continue
+        frame, y = read
         mask = history.is_labelled(y, project.schema.task) & np.array([v is not None for v in scores.labels])
         at = np.flatnonzero(mask)[-(n - found) :]
         if len(at):

@@ -205,8 +205,8 @@ def _stored(ws: Workspace, project: ProjectInfo, row_ids: Sequence[str]) -> dict
     found: dict[str, int] = {}
     for batch_id, at in history.History(ws, project.id, project.schema).find(set(row_ids)).items():
         with ws.database.read() as session:
-            path = session.get_one(Batch, batch_id).path
-        ids = ws.batches.read_frame(path, [ROW_ID])[ROW_ID].iloc[at]
+            batch = session.get_one(Batch, batch_id)
+        ids = history.read_rows(ws, batch, [ROW_ID])[ROW_ID].iloc[at]
         found.update(dict.fromkeys(ids, batch_id))
     return found
 

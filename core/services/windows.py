@@ -87,7 +87,10 @@ def rows_of(
     found = 0
     for batch in reader.measured:
         if batch.id in batch_ids and found < n:
-            frame, y = reader.frame(batch, last=n - found)
+            read = reader.frame_or_none(batch, last=n - found)
+            if read is None:
+                continue
+            frame, y = read
             frames.append(frame)
             labels.append(y)
             found += len(frame)
@@ -200,8 +203,8 @@ def _profiled(ws: Workspace, project: ProjectInfo, batch_id: int) -> Profile:
     """The profile of a stored batch that has none yet, kept from now on."""
     assert project.schema is not None
     with ws.database.read() as session:
-        path = session.get_one(Batch, batch_id).path
-    summary = profiles.profile(ws.batches.read_frame(path, list(project.schema.names)), project.schema)
+        batch = session.get_one(Batch, batch_id)
+    summary = profiles.profile(history.read_rows(ws, batch, list(project.schema.names)), project.schema)
     with ws.database.write() as session:
         session.execute(update(Batch).where(Batch.id == batch_id).values(profile=profiles.to_bytes(summary)))
     return summary

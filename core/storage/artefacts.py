@@ -5,13 +5,15 @@ Nothing here knows projects or the database. Pickle is never read or written.
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 from pathlib import Path
 from typing import Any
 
-from core.errors import BadInput, StorageError
+from core.errors import BadInput, Damaged, StorageError
+from core.storage.batches import CHANGED, MISSING, unreadable
 
-MEND = "Restore it from a backup, or roll back to another version."
+MEND = "Restore it from a backup, roll back to another version, or see with `repair --dry-run` how to go on without it."
 
 
 def untrusted_types(data: bytes) -> list[str]:
@@ -66,9 +68,19 @@ def loads_file(path: Path) -> Any:
     return loads(read_bytes(path))
 
 
-def read_bytes(path: Path) -> bytes:
-    """The file's content; StorageError when it is missing or unreadable."""
+def read_bytes(path: Path, sha256: str | None = None, *, what: str = "a model file") -> bytes:
+    """The file's content.
+
+    Raises:
+        Damaged: it is missing, or not the file with this digest.
+        StorageError: it cannot be read now.
+    """
     try:
-        return path.read_bytes()
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise Damaged(what, path.name, MISSING) from None
     except OSError as error:
-        raise StorageError(f"The model file {path.name} cannot be read ({error.strerror or error}). {MEND}") from error
+        raise unreadable(what, path.name, error) from error
+    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+        raise Damaged(what, path.name, CHANGED)
+    return data

@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.errors import StorageError
+from core.errors import Damaged, StorageError
 from core.storage import private
+from core.storage.troubles import trouble_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +27,61 @@ def sha256_of(path: Path) -> str:
     """Hex digest of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+MISSING = "is missing"
+CHANGED = "is not as it was written (its sha256 differs)"
+_Look = tuple[
+    int, int, int, int
+]  # device, inode, bytes, nanoseconds: another file, or one that was written to, looks otherwise
+_verified: OrderedDict[tuple[Path, str], _Look] = OrderedDict()  # what this process has read whole, as it looked then
+_verified_lock = threading.Lock()
+KEPT_VERIFIED = 50_000
+
+
+def _look(path: Path) -> _Look:
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _note_verified(path: Path, sha256: str, look: _Look) -> None:
+    with _verified_lock:
+        _verified[path, sha256] = look
+        while len(_verified) > KEPT_VERIFIED:
+            _verified.popitem(last=False)
+
+
+def verify(path: Path, sha256: str, *, what: str, name: str = "", anew: bool = False) -> None:
+    """See that a file is there and as it was written; read whole once a process, as long as it looks the same.
+
+    Args:
+        what: what it holds, for the message: "batch 3".
+        name: the file below its folder, for the message.
+        anew: read it whole also if it was before.
+
+    Raises:
+        Damaged: it is not.
+        StorageError: it may be, but cannot be read now.
+    """
+    name = name or path.name
+    try:
+        look = _look(path)
+        if not anew and _verified.get((path, sha256)) == look:
+            return
+        if sha256_of(path) != sha256:
+            raise Damaged(what, name, CHANGED)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise Damaged(what, name, MISSING) from None
+    except OSError as error:
+        raise unreadable(what, name, error) from error
+    _note_verified(path, sha256, look)
+
+
+def unreadable(what: str, name: str, error: OSError) -> StorageError:
+    """A file that may be whole, but cannot be read now."""
+    trouble = trouble_of(error)
+    told = trouble.text if trouble else f"{error.strerror or type(error).__name__}."
+    return StorageError(f"{what[:1].upper()}{what[1:]} cannot be read (the file {name}). {told}")
 
 
 def write_durably(path: Path, data: bytes | memoryview) -> None:
@@ -78,34 +135,52 @@ class BatchStore:
 
         columns = {str(name): _arrow(frame[name]) for name in frame.columns}
         sink = pa.BufferOutputStream()
-        pq.write_table(pa.table(columns), sink, compression="zstd")
+        pq.write_table(pa.table(columns), sink, compression="zstd", write_page_checksum=True)
         buffer = sink.getvalue()
         write_durably(self.root / name, memoryview(buffer))
-        return hashlib.sha256(buffer).hexdigest()
+        sha256 = hashlib.sha256(buffer).hexdigest()
+        _note_verified(self.root / name, sha256, _look(self.root / name))
+        return sha256
 
-    def read_frame(self, name: str, columns: Sequence[str] | None = None, *, last: int | None = None) -> pd.DataFrame:
-        """Read a stored frame, or some of its columns, or only its last rows.
+    def read_frame(
+        self,
+        name: str,
+        columns: Sequence[str] | None = None,
+        *,
+        sha256: str,
+        what: str = "a stored frame",
+        last: int | None = None,
+    ) -> pd.DataFrame:
+        """Read a stored frame, or some of its columns, or only its last rows; verified first.
+
+        Args:
+            sha256: of the file, as the manifest has it.
+            what: what it holds, for the message: "batch 3".
 
         Raises:
-            StorageError: the file is missing or damaged.
+            Damaged: the file is missing, or not as it was written.
+            StorageError: it cannot be read now.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        verify(self.root / name, sha256, what=what, name=name)
         try:
             table = pq.read_table(
-                self.root / name, columns=list(columns) if columns is not None else None, use_threads=False
+                self.root / name,
+                columns=list(columns) if columns is not None else None,
+                use_threads=False,
+                page_checksum_verification=True,
             )
-        except (OSError, pa.ArrowException) as error:
-            raise StorageError(
-                f"The stored file {name} is missing or damaged ({type(error).__name__}). `doctor --deep` lists what is affected; restore it from a backup."
-            ) from error
+        except pa.ArrowException as error:
+            raise Damaged(what, name, f"cannot be read ({type(error).__name__})") from error
+        except FileNotFoundError:
+            raise Damaged(what, name, MISSING) from None
+        except OSError as error:
+            if error.errno is None:  # Arrow's own, of what it found in the file
+                raise Damaged(what, name, "does not hold what was written to it") from error
+            raise unreadable(what, name, error) from error
         return (table if last is None else table.slice(max(len(table) - last, 0))).to_pandas()
-
-    def verify(self, name: str, sha256: str) -> bool:
-        """Whether the file is there and unchanged."""
-        path = self.root / name
-        return path.is_file() and sha256_of(path) == sha256
 
     def remove(self, names: Iterable[str]) -> None:
         """Delete files; those already gone are no error."""

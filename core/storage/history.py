@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from loguru import logger
+
+from core.errors import Damaged
 from core.records import ROW_ID, ROW_TIME, FeatureSchema
 from core.records import Label as LabelValue
 from core.storage import queries
@@ -75,6 +78,13 @@ def is_set_aside(batch: Batch) -> bool:
     return batch.scores_path is None and batch.scored_by is not None
 
 
+def read_rows(
+    ws: Workspace, batch: Batch, columns: Sequence[str] | None = None, *, last: int | None = None
+) -> pd.DataFrame:
+    """Stored rows of a batch as they lie in its file, or some columns, or the last ones; Damaged names batch and file."""
+    return ws.batches.read_frame(batch.path, columns, sha256=batch.sha256, what=f"batch {batch.number}", last=last)
+
+
 class History:
     """Reads of one project's rows; late labels are looked up once and kept for the reader's life."""
 
@@ -82,6 +92,7 @@ class History:
         self._ws = ws
         self._project_id = project_id
         self.schema = schema
+        self.damaged: dict[int, Damaged] = {}  # by batch number: what was left out because it cannot be read
         with ws.database.read() as session:
             self.batches = queries.stored_batches(session, project_id)
             self._has_late = queries.has_labels(session, project_id)
@@ -102,7 +113,7 @@ class History:
         import numpy as np
 
         names = list(self.schema.names if features is None else features)
-        table = self._ws.batches.read_frame(batch.path, [ROW_ID, ROW_TIME, *names, self.schema.target], last=last)
+        table = read_rows(self._ws, batch, [ROW_ID, ROW_TIME, *names, self.schema.target], last=last)
         y = decode_target(table.pop(self.schema.target), self.schema.task)
         if self._has_late:
             known = self._labels_of(table[ROW_ID].tolist())
@@ -112,6 +123,16 @@ class History:
                 y[at] = [label[0] for label in late if label is not None]
         return table, y
 
+    def frame_or_none(
+        self, batch: Batch, *, features: Sequence[str] | None = None, last: int | None = None
+    ) -> tuple[pd.DataFrame, np.ndarray] | None:
+        """As `frame`; None where the file is missing or damaged, which `damaged` tells."""
+        try:
+            return self.frame(batch, features=features, last=last)
+        except Damaged as error:
+            self.note(batch, error)
+            return None
+
     def _labels_of(self, row_ids: Sequence[str]) -> Mapping[str, tuple[LabelValue, int, datetime]]:
         if self._late is not None:
             return self._late
@@ -120,19 +141,34 @@ class History:
 
     def own_labels(self, batch: Batch) -> np.ndarray:
         """The labels that came with a batch's rows, without those that came later."""
-        table = self._ws.batches.read_frame(batch.path, [self.schema.target])
+        table = read_rows(self._ws, batch, [self.schema.target])
         return decode_target(table[self.schema.target], self.schema.task)
 
     def scores(self, batch: Batch, *, last: int | None = None) -> Scores | None:
-        """Predictions of one batch made before its labels were known; None when no model was there to make them."""
+        """Predictions of one batch made before its labels were known; None when no model was there to make them.
+
+        Damaged ones count as never made, and are told in `damaged`.
+        """
         if batch.scores_path is None:
             return None
-        return read_scores(self._ws, batch.scores_path, last=last)
+        try:
+            return read_scores(self._ws, batch, last=last)
+        except Damaged as error:
+            self.note(batch, error)
+            return None
+
+    def note(self, batch: Batch, error: Damaged) -> None:
+        """Remember that something of a batch cannot be read and is left out."""
+        if batch.number not in self.damaged:
+            self.damaged[batch.number] = error
+            logger.warning("{error}", error=str(error))
 
     def newest(
         self, n: int | None, *, labelled: bool = True, features: Sequence[str] | None = None, measured: bool = False
     ) -> tuple[pd.DataFrame, np.ndarray, list[int]]:
         """The newest n rows in stream order, their labels, and the batches they came from; the index holds row keys.
+
+        Batches that cannot be read are left out, and told in `damaged`.
 
         Args:
             n: None = all.
@@ -152,7 +188,10 @@ class History:
             if labelled and batch.labelled == 0 and not self._has_late:
                 continue
             whole = not labelled or batch.labelled == batch.rows  # each row counts: the last ones will do
-            table, y = self.frame(batch, features=features, last=n - found if n is not None and whole else None)
+            read = self.frame_or_none(batch, features=features, last=n - found if n is not None and whole else None)
+            if read is None:
+                continue
+            table, y = read
             table.index = keys_of(batch, np.arange(batch.rows - len(table), batch.rows))
             if labelled:
                 mask = is_labelled(y, self.schema.task)
@@ -192,7 +231,11 @@ class History:
                 break
             if not np.isin(hashes, wanted).any():
                 continue
-            ids = self._ws.batches.read_frame(batch.path, [ROW_ID])[ROW_ID]
+            try:
+                ids = read_rows(self._ws, batch, [ROW_ID])[ROW_ID]
+            except Damaged as error:
+                self.note(batch, error)
+                continue
             at = np.flatnonzero(ids.isin(left).to_numpy())
             if len(at):
                 places[batch.id] = at.tolist()
@@ -209,7 +252,12 @@ class History:
         for batch in batches:
             kept = stored.get(batch.id)
             if kept is None:
-                ids = self._ws.batches.read_frame(batch.path, [ROW_ID])[ROW_ID].tolist()
+                try:
+                    ids = read_rows(self._ws, batch, [ROW_ID])[ROW_ID].tolist()
+                except Damaged as error:
+                    self.note(batch, error)
+                    found.append(np.empty(0, dtype="<u8"))
+                    continue
                 kept = hashed(ids).tobytes()
                 with self._ws.database.write() as session:
                     session.merge(BatchIds(batch_id=batch.id, hashes=kept))
@@ -255,11 +303,14 @@ def write_scores(
     return ws.batches.write_frame(name, frame)
 
 
-def read_scores(ws: Workspace, name: str, *, last: int | None = None) -> Scores:
-    """Read what `write_scores` stored."""
+def read_scores(ws: Workspace, batch: Batch, *, last: int | None = None) -> Scores:
+    """Read what `write_scores` stored for a batch that has scores; Damaged names batch and file."""
     import numpy as np
 
-    frame = ws.batches.read_frame(name, last=last)
+    assert batch.scores_path is not None and batch.scores_sha256 is not None
+    frame = ws.batches.read_frame(
+        batch.scores_path, sha256=batch.scores_sha256, what=f"the predictions of batch {batch.number}", last=last
+    )
     known: dict[Any, Any] = {text: json.loads(text) for text in frame[PREDICTION].dropna().unique()}
     labels = np.empty(len(frame), dtype=object)
     labels[:] = [known.get(v) if isinstance(v, str) else None for v in frame[PREDICTION]]

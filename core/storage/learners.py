@@ -5,50 +5,111 @@ An estimator's name stands for the same fitted model for ever, so a cycle writes
 
 from __future__ import annotations
 
+import hashlib
 import json
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.errors import StorageError
+from core.errors import Damaged, StorageError
 from core.storage import artefacts
-from core.storage.batches import write_durably
+from core.storage.batches import CHANGED, MISSING, verify, write_durably
 from core.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     from core.learning.state import LearnerState
 
+STATE = "the learner's state"
 KEPT_ESTIMATORS = 64  # in memory, for the worker that runs cycle after cycle
 
 
 def save(ws: Workspace, project_id: int, cycle_id: int, state: LearnerState) -> str:
-    """Store a state; returns its path below the models' folder. It counts once a project's row names it."""
+    """Store a state; returns its path below the models' folder. It counts once a project's row names it.
+
+    The document holds its own digest and those of its estimators: no row does.
+    """
     document, estimators = state.to_parts()
     folder = f"p{project_id}/learner"
-    for key, estimator in estimators.items():
+    stored = _digests(ws.models_path / folder)
+    digests = {}
+    for key, estimator in sorted(estimators.items()):
         place = ws.models_path / folder / f"{key}.skops"
-        if not place.exists():
-            write_durably(place, artefacts.dumps(estimator))
+        known = stored.get(key)
+        if known is None or not _is_whole(place, known):
+            data = artefacts.dumps(estimator)
+            write_durably(place, data)
+            known = hashlib.sha256(data).hexdigest()
+        digests[key] = known
     path = f"{folder}/cycle-{cycle_id}.json"
-    write_durably(ws.models_path / path, json.dumps({"state": document, "estimators": sorted(estimators)}).encode())
+    parts = json.loads(json.dumps({"state": document, "estimators": digests}))  # as it is read
+    write_durably(ws.models_path / path, json.dumps({**parts, "sha256": _digest(parts)}).encode())
     return path
+
+
+def _digest(parts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _is_whole(place: Path, sha256: str) -> bool:
+    try:
+        verify(place, sha256, what="an estimator of the learner")
+    except StorageError:
+        return False
+    return True
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """Digests of the estimators that the states in a folder name; those of an earlier version of this program name none."""
+    found: dict[str, str] = {}
+    for place in sorted(folder.glob("cycle-*.json")):
+        try:
+            named = json.loads(place.read_text())["estimators"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if isinstance(named, dict):
+            found.update(named)
+    return found
 
 
 def load(ws: Workspace, path: str) -> LearnerState:
     """The state stored under that path.
 
     Raises:
-        StorageError: a file is missing or damaged.
+        Damaged: a file is missing, or not as it was written.
+        StorageError: a file cannot be read now.
     """
     from core.learning.state import LearnerState
 
+    stored = check(ws, path)
     place = ws.models_path / path
     try:
-        stored = json.loads(place.read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise StorageError(f"The learner's state {path} is missing or damaged. Restore it from a backup.") from error
-    estimators = {key: _estimator(place.parent / f"{key}.skops") for key in stored["estimators"]}
-    return LearnerState.from_parts(stored["state"], estimators)
+        estimators = {key: _estimator(place.parent / f"{key}.skops") for key in stored["estimators"]}
+        return LearnerState.from_parts(stored["state"], estimators)
+    except Damaged:
+        raise
+    except (StorageError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Damaged(STATE, path, f"cannot be taken up ({type(error).__name__})") from error
+
+
+def check(ws: Workspace, path: str, *, anew: bool = False) -> dict[str, Any]:
+    """The document of a stored state, verified together with the estimators that it names; errors as in `load`."""
+    place = ws.models_path / path
+    try:
+        stored = json.loads(artefacts.read_bytes(place, what=STATE))
+        named = stored["estimators"]
+        told = stored.get("sha256")
+        whole = told is None or told == _digest({"state": stored["state"], "estimators": named})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Damaged(STATE, path, f"cannot be read ({type(error).__name__})") from error
+    if not whole:
+        raise Damaged(STATE, path, CHANGED)
+    for key in named:
+        part = place.parent / f"{key}.skops"
+        if isinstance(named, dict):
+            verify(part, named[key], what=f"{STATE} (an estimator)", name=part.name, anew=anew)
+        elif not part.is_file():  # as an earlier version of this program wrote it, without digests
+            raise Damaged(f"{STATE} (an estimator)", part.name, MISSING)
+    return dict(stored)
 
 
 @lru_cache(maxsize=KEPT_ESTIMATORS)

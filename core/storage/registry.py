@@ -32,9 +32,9 @@ from core.errors import Conflict, NotFound, StorageError
 from core.records import Candidate, FeatureSchema, ModelVersion, ProjectInfo, to_document
 from core.settings import ROOT
 from core.storage import queries
-from core.storage.artefacts import MEND, dumps, loads, read_bytes, untrusted_types
+from core.storage.artefacts import dumps, loads, read_bytes, untrusted_types
 from core.storage.artefacts import loads_file as loads_file
-from core.storage.batches import write_durably
+from core.storage.batches import verify, write_durably
 from core.storage.engine import file_lock
 from core.storage.tables import Cycle, ModelEvent, ModelRow, Project
 from core.storage.workspace import Workspace, open_workspace
@@ -246,14 +246,15 @@ def artefact_path(ws: Workspace, project_id: int, version: int) -> Path:
     with ws.database.read() as session:
         row = _row(session, project_id, version)
     path = ws.models_path / row.path
-    _verified(read_bytes(path), row.sha256, version)
+    read_bytes(path, row.sha256, what=f"the artefact of v{version}")
     return path
 
 
-def _verified(data: bytes, sha256: str, version: int) -> bytes:
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise StorageError(f"The file of v{version} is not the one that was stored (its sha256 differs). {MEND}")
-    return data
+def check_artefact(ws: Workspace, project_id: int, version: int) -> None:
+    """See that a version's artefact is whole; Damaged when not. One that this process has seen whole costs nothing."""
+    with ws.database.read() as session:
+        row = _row(session, project_id, version)
+    verify(ws.models_path / row.path, row.sha256, what=f"the artefact of v{version}")
 
 
 _loaded: OrderedDict[tuple[Path, str], Any] = OrderedDict()
@@ -280,8 +281,7 @@ def load_model(ws: Workspace, project_id: int, version: int) -> Any:
     with _loaded_lock:
         model = _loaded.get((ws.models_path, row.sha256))
     if model is None:
-        data = _verified(read_bytes(ws.models_path / row.path), row.sha256, version)
-        model = loads(data)
+        model = loads(read_bytes(ws.models_path / row.path, row.sha256, what=f"the artefact of v{version}"))
     _keep(ws, row.sha256, model)
     return model
 

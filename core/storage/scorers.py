@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,9 +57,7 @@ def read(ws: Workspace, path: str, sha256: str) -> tuple[dict[str, Any], dict[st
     Raises:
         StorageError: missing, damaged, or not the file that was stored.
     """
-    data = read_bytes(ws.models_path / path)
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise StorageError(f"The scorer is not the one that was stored (its sha256 differs). {MEND}")
+    data = read_bytes(ws.models_path / path, sha256, what="the champion's scorer")
     document, views = unpack(data)
     missing = sorted(_NEEDED.difference(document))
     if missing:

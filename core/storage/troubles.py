@@ -23,7 +23,6 @@ class Trouble:
     text: str
     numbers: frozenset[int] = frozenset()  # of an OSError
     phrases: tuple[str, ...] = ()  # of a driver, in small letters
-    passes: bool = True  # the same request may do later, without anybody mending anything in the program
 
 
 # The first that fits counts.
@@ -52,13 +51,11 @@ TROUBLES: tuple[Trouble, ...] = (
         "The database file is damaged. Stop the program, then put a backup in its place with `restore`; `doctor --deep` tells "
         "what is affected.",
         phrases=("disk image is malformed", "file is not a database", "malformed database schema"),
-        passes=False,
     ),
     Trouble(
         "schema",
         "The database has not the schema of this version. Bring it up to date with `migrate`.",
         phrases=("no such table", "no such column", "undefinedtable", "undefinedcolumn"),
-        passes=False,
     ),
     Trouble(
         "permission",

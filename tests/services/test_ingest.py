@@ -71,7 +71,7 @@ def test_a_later_batch_with_a_new_column_keeps_it_unused_and_says_so(
     assert [(p.code, p.column) for p in report.problems] == [("new_column", "extra")]
     assert later(ws, project).schema == project.schema
     batch = History(ws, project.id, project.schema).batches[0]  # type: ignore[arg-type]
-    assert "extra" in ws.batches.read_frame(batch.path).columns
+    assert "extra" in ws.batches.read_frame(batch.path, sha256=batch.sha256).columns
 
 
 def test_a_later_batch_without_a_feature_is_refused_by_name(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
