@@ -126,6 +126,17 @@ def _database(ws: Workspace, now: datetime) -> Iterator[Check]:
                 detail=told,
                 mend=mend if late else "",
             )
+            stopped = [p.slug for p in projects if p.checks_stopped_at is not None]
+            yield Check(
+                name="checks",
+                ok=not stopped,
+                detail=f"set aside for {', '.join(stopped)}: they ended their worker again and again"
+                if stopped
+                else "none is set aside",
+                mend="Give them more memory or time (CONTINUAL_CYCLE_TIMEOUT_SECONDS), or a lighter policy; then `cycle`."
+                if stopped
+                else "",
+            )
             ahead = [p.slug for p in projects if p.clock_at is not None and p.clock_at > now + timedelta(hours=1)]
             yield Check(
                 name="clock",
