@@ -29,7 +29,19 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from core.errors import BadInput, Busy, ContinualError, NotFound, Overtaken, StorageError
 from core.learning.policy import policy_from_document
 from core.records import ROW_ID, ROW_TIME, CycleReport, DriftReport, FeatureSchema, PerformanceReport, ProjectInfo
-from core.services import attempts, desk, drifts, estimates, live, monitoring, notify, projects, sealing, serving
+from core.services import (
+    attempts,
+    desk,
+    drifts,
+    estimates,
+    live,
+    monitoring,
+    notify,
+    projects,
+    pruning,
+    sealing,
+    serving,
+)
 from core.storage import history, learners, queries, registry
 from core.storage.tables import Batch, Cycle, DriftRun, EstimateRun, Lease, PerformanceRun
 from core.storage.workspace import Workspace
@@ -553,6 +565,7 @@ def _turn(
         learners.drop_old(ws, project.id, keep=path)
     except (OSError, ValueError) as error:
         logger.warning("earlier states of the learner stay: {error}", error=cause_of(error))
+    pruning.prune_quietly(ws, project.id, now)
     _remember(ws, project.id, path, step.state)
     if step.unfinished:
         _left_running.set()

@@ -81,7 +81,7 @@ def test_a_check_that_kills_its_worker_keeps_no_other_project_from_its_turn(
 def test_what_was_set_aside_is_told_and_begun_again_when_something_new_comes(
     ws: Workspace, now: datetime, look: Callable[..., list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ws.settings, "discord_webhook_url", SecretStr("https://discord.com/api/webhooks/1/x"))
+    monkeypatch.setattr(ws.settings, "discord_webhook_url", SecretStr("https://example.invalid/hook"))
     heavy = _made(ws, "Heavy", now)
     for _ in range(3):
         assert look(deadly={heavy.id}) == [heavy.id, 0]
@@ -159,7 +159,7 @@ def test_a_try_that_was_cut_off_by_the_end_of_the_worker_is_crossed_out(
 
 
 def test_a_job_that_is_given_up_is_told(ws: Workspace, now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ws.settings, "discord_webhook_url", SecretStr("https://discord.com/api/webhooks/1/x"))
+    monkeypatch.setattr(ws.settings, "discord_webhook_url", SecretStr("https://example.invalid/hook"))
     project = _made(ws, "Heavy", now)
     job = jobs.request_cycle(ws, project.id, cause="api", force=True, by="me", now=now)
     with ws.database.write() as session:

@@ -183,8 +183,10 @@ def _files(ws: Workspace) -> Iterator[Check]:
                 select(Batch.scores_path, Batch.scores_sha256).where(Batch.scores_path.is_not(None))
             )
         ]
-        models = [(ws.models_path / path, sha) for path, sha in session.execute(select(ModelRow.path, ModelRow.sha256))]
+        stored = select(ModelRow.path, ModelRow.sha256).where(ModelRow.removed_at.is_(None))
+        models = [(ws.models_path / path, sha) for path, sha in session.execute(stored)]
         exported = select(ModelRow.scorer_path, ModelRow.scorer_sha256).where(ModelRow.scorer_path.is_not(None))
+        exported = exported.where(ModelRow.removed_at.is_(None))
         models += [(ws.models_path / str(path), str(sha)) for path, sha in session.execute(exported)]
         named = session.scalars(select(Project.learner_path).where(Project.learner_path.is_not(None)))
         learners = [ws.models_path / path for path in named if path is not None]
