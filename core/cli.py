@@ -27,6 +27,7 @@ from core.storage import private
 if TYPE_CHECKING:
     import pandas as pd
 
+    from core.records import ModelVersion
     from core.services.label_changes import LabelChange
     from core.storage.workspace import Workspace
 
@@ -161,17 +162,18 @@ def _demo(args: argparse.Namespace) -> int:
     loop.run_cycle(ws, project.id, cause="cli", now=_now(), by=BY)
     run = live.start_live(ws, projects.project_by_id(ws, project.id), by=BY, now=_now(), seconds_per_batch=0.0)
     told = 0
-    while run.status == "playing" and (args.batches is None or told < args.batches):
+    while run.status == "playing" and run.error is None and (args.batches is None or told < args.batches):
         loop.advance_live(ws, run.id, now=_now())
         told += 1
         _tell_newest(ws, project.id)
         latest = live.latest_live(ws, project.id)
         assert latest is not None
         run = latest
+    error = run.error
     if run.status == "playing":
         run = live.set_live_status(ws, run.id, "paused", by=BY, now=_now())
-    if run.error:
-        raise ContinualError(run.error)
+    if error:
+        raise ContinualError(error)
     return _say(
         args,
         {"project": project.slug, "batches": told, "rows": run.position},
@@ -689,15 +691,16 @@ def _models_list(args: argparse.Namespace) -> int:
             "family": v.family,
             "created_at": v.created_at,
             "promoted_at": v.promoted_at,
+            "artefact_removed_at": v.removed_at,
         }
         for v in versions
     ]
     table = _table(
         [
-            [f"v{v.version}", ", ".join(v.aliases), v.family, f"{v.created_at:%Y-%m-%d %H:%M}", v.source]
+            [f"v{v.version}", ", ".join(v.aliases), v.family, f"{v.created_at:%Y-%m-%d %H:%M}", v.source, _artefact(v)]
             for v in versions
         ],
-        ["version", "aliases", "family", "created", "source"],
+        ["version", "aliases", "family", "created", "source", "artefact"],
     )
     return _say(args, {"models": lines}, table if lines else "No model yet. `cycle --force` starts the first race.")
 
@@ -733,6 +736,20 @@ def _models_download(args: argparse.Namespace) -> int:
         {"version": args.version, "file": str(args.out), "bytes": args.out.stat().st_size},
         f"v{args.version} written to {args.out}; load it with skops.io.load.",
     )
+
+
+def _artefact(version: ModelVersion) -> str:
+    return "artefact removed" if version.removed_at is not None else "there"
+
+
+def _models_prune(args: argparse.Namespace) -> int:
+    from core.services import pruning
+
+    ws = _open()
+    pruned = pruning.prune(ws, _project(ws, args).id, _now(), by=BY, keep=args.keep, trash=False)
+    told = ", ".join(f"v{v}" for v in pruned.versions)
+    text = f"Removed the artefacts of {told}: {pruned.bytes / 1e6:.1f} MB." if told else "Nothing to remove."
+    return _say(args, {"versions": pruned.versions, "bytes": pruned.bytes}, text)
 
 
 def _models_import(args: argparse.Namespace) -> int:
@@ -1205,6 +1222,15 @@ def _add_models(commands: Any) -> None:
     download.add_argument("version", type=int, metavar="VERSION")
     _add_project(download)
     download.add_argument("--out", type=Path, required=True, metavar="F")
+    prune = _command(
+        models,
+        "prune",
+        _models_prune,
+        "Remove the artefacts of rejected challengers for good; their rows stay.",
+        "models prune --project insects",
+    )
+    _add_project(prune)
+    prune.add_argument("--keep", type=int, metavar="N", help="newest rejected ones to keep (CONTINUAL_KEEP_REJECTED)")
     bring = _command(
         models,
         "import",

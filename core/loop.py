@@ -24,12 +24,24 @@ from typing import TYPE_CHECKING, Any
 
 from loguru import logger
 from sqlalchemy import delete, select, update
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
-from core.errors import BadInput, Busy, ContinualError, Damaged, Overtaken, StorageError
+from core.errors import BadInput, Busy, ContinualError, Damaged, NotFound, Overtaken, StorageError
 from core.learning.policy import policy_from_document
 from core.records import ROW_ID, ROW_TIME, CycleReport, DriftReport, FeatureSchema, PerformanceReport, ProjectInfo
-from core.services import desk, drifts, estimates, live, monitoring, notify, sealing, serving
+from core.services import (
+    attempts,
+    desk,
+    drifts,
+    estimates,
+    live,
+    monitoring,
+    notify,
+    projects,
+    pruning,
+    sealing,
+    serving,
+)
 from core.storage import history, learners, queries, registry
 from core.storage.tables import Batch, Cycle, DriftRun, EstimateRun, Lease, PerformanceRun
 from core.storage.troubles import trouble_of
@@ -159,13 +171,16 @@ def _cycle(
     """
     with ws.database.read() as session:
         project = queries.project_info(session, queries.project_row(session, project_id))
-    sealing.seal_log(ws, project, now=now, force=cause != "schedule")
+    step = "Sealing the log"
     try:
+        sealing.seal_log(ws, project, now=now, force=cause != "schedule")
+        step = "Reading the new rows"
         project, found = _gather(ws, project_id, now)
         _export_champion(ws, project)
     except Exception as error:  # nothing was read: there is no evidence, but there is an audit row
+        _end_if_deleted(ws, project_id, error)
         cycle_id = _open(ws, project, None, cause=cause, by=by, now=now, seed=seed)
-        _fail(ws, project, cycle_id, error, step="Reading the new rows", now=now, seconds=0.0)
+        _fail(ws, project, cycle_id, error, step=step, now=now, seconds=0.0)
         raise
     clock_asks = _clock_asks(ws, project_id, now)
     asked = force or clock_asks or (found is not None and project.champion != found.serves)
@@ -184,10 +199,12 @@ def _cycle(
                 on_close=on_close,
             )  # fmt: skip
         except Overtaken as error:
+            _end_if_deleted(ws, project_id, error)
             logger.warning("the cycle was overtaken: {error}", error=str(error))
             _end_overtaken(ws, cycle_id, error, now=now)
             raise
         except Exception as error:
+            _end_if_deleted(ws, project_id, error)
             spent = time.perf_counter() - started
             _fail(ws, project, cycle_id, error, step=told.step, now=now, seconds=spent)
             raise
@@ -208,11 +225,27 @@ def advance_live(ws: Workspace, run_id: int, *, now: datetime) -> None:
     except Busy:
         live.schedule_next(ws, run_id, now + timedelta(seconds=1))
         return
-    except ContinualError as error:
-        live.fail_run(ws, run_id, str(error))
+    except NotFound:  # the project was deleted, and its run with it
+        raise
+    except Exception as error:
+        said = cause_of(error)
+        if _may_pass(error):
+            pause = live.put_off(ws, run_id, said, now)
+            logger.warning("the live run waits {s:g} s: {error}", s=pause, error=said)
+        elif isinstance(error, ContinualError):
+            live.fail_run(ws, run_id, said)
+        else:
+            raise
         return
     spent = time.monotonic() - began
     live.schedule_next(ws, run_id, now + timedelta(seconds=max(run.seconds_per_batch, spent)))
+
+
+def _may_pass(error: BaseException | None) -> bool:
+    """Whether the same step may succeed later: a full disk, a lock, a database out of reach; not a file that is missing."""
+    if isinstance(error, StorageError):
+        error = error.__cause__
+    return isinstance(error, (OSError, OperationalError)) and not isinstance(error, FileNotFoundError)
 
 
 def _silent(share: float, text: str) -> None:
@@ -616,6 +649,7 @@ def _turn(
         learners.drop_old(ws, project.id, keep=path)
     except (OSError, ValueError) as error:
         logger.warning("earlier states of the learner stay: {error}", error=cause_of(error))
+    pruning.prune_quietly(ws, project.id, now)
     _remember(ws, project.id, path, step.state)
     if step.unfinished:
         _left_running.set()
@@ -1081,6 +1115,7 @@ def _close(
         kept = shadow["version"] if shadow else None
         owner.shadow_version = None if serves is not None and serves[0] == kept else kept
         owner.next_race_at = _next_look(project, now)
+        attempts.works_again(session, project.id)
         session.flush()
         session.refresh(row)  # as it is stored: records became documents
         report = monitoring.cycle_from(row)
@@ -1110,6 +1145,19 @@ def _end_overtaken(ws: Workspace, cycle_id: int, error: Overtaken, *, now: datet
             row.status, row.outcome, row.finished_at, row.error = "failed", "failed", now, str(error)
 
 
+def _end_if_deleted(ws: Workspace, project_id: int, error: Exception) -> None:
+    """Where the project was deleted under its cycle, remove what the cycle has written since.
+
+    Raises:
+        NotFound: it was.
+    """
+    with ws.database.read() as session:
+        there = queries.is_there(session, project_id)
+    if not there:
+        projects.remove_files(ws, project_id)
+        raise NotFound("The project was deleted while this check ran. Nothing of the check was kept.") from error
+
+
 def _mark_checked(ws: Workspace, project_id: int, now: datetime, found: _Found | None) -> None:
     """Nothing new: remember what was looked at, so that the next check costs one query."""
     with ws.database.write() as session:
@@ -1120,6 +1168,7 @@ def _mark_checked(ws: Workspace, project_id: int, now: datetime, found: _Found |
             row.batch_watermark, row.label_watermark = found.batch_watermark, found.label_watermark
             row.labels_checked = found.label_watermark
             _mark_read(session, found)
+        attempts.works_again(session, project_id)
 
 
 def _mark_read(session: Session, found: _Found) -> None:
@@ -1183,6 +1232,7 @@ def _record_failed(
         owner = queries.project_row(session, project.id)
         owner.checked_news, owner.checked_at = owner.news, now
         owner.labels_checked = queries.newest_label_id(session, project.id)
+        attempts.works_again(session, project.id)
         session.flush()
         session.refresh(row)
         notify.enqueue(ws, session, project.name, monitoring.cycle_from(row), now)

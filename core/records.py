@@ -383,6 +383,7 @@ class ModelVersion:
     first_at: datetime | None = None  # instants of the rows it learnt from
     last_at: datetime | None = None
     cycle_id: int | None = None
+    removed_at: datetime | None = None  # when its artefact was removed, to save disk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -190,7 +190,7 @@ def stage(ctx: ui.Context, project_id: int) -> None:
 def told(project: ProjectInfo, run: LiveInfo, reports: list[CycleReport]) -> str:
     """The newest turn in a sentence."""
     if run.error:
-        return f"**It stopped: {words.plain(run.error)}**"
+        return f"**{'It waits' if run.status == 'playing' else 'It stopped'}: {words.plain(run.error)}**"
     place = f"{run.position:,} of {run.total:,} rows have arrived."
     if not reports or reports[0].evidence is None or reports[0].evidence.score is None:
         return f"{place} The loop trains the first champion on the first {project.rows:,}."

@@ -191,6 +191,11 @@ def show_version(ctx: ui.Context, project: ProjectInfo, version: ModelVersion) -
                     "Rows": st.column_config.NumberColumn(format="localized", width=60),
                 },
             )
+        if version.removed_at is not None:
+            st.caption(
+                f"Artefact removed on {version.removed_at:%d %b %Y}: it never served, and only the newest rejected challengers keep theirs."
+            )
+            return
         with st.container(horizontal=True):
             st.download_button(
                 "Download",

@@ -8,6 +8,7 @@ and ends. Whatever goes wrong in a step is recorded with it and never ends the p
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import signal
 import socket
@@ -24,11 +25,11 @@ from typing import Any
 from loguru import logger
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.errors import Busy, ContinualError
+from core.errors import Busy, ContinualError, NotFound
 from core.jobs import ANOTHER_WORKS
 from core.logs import set_up_logs
 from core.records import CycleReport
-from core.services import ingest, jobs, live, projects, tidying
+from core.services import attempts, ingest, jobs, live, projects, tidying
 from core.services.jobs import JobInfo
 from core.settings import get_settings
 from core.storage.engine import file_lock
@@ -38,11 +39,13 @@ from core.storage.workspace import Workspace, open_workspace
 IDLE_S = 20.0
 IDLE_AFTER_LIVE_S = 60.0  # a paused run may go on at any moment: keep the imports warm
 POLL_S = 0.2
+LONGEST_WAIT_S = 15.0  # after steps that failed, one after another
 RENEW_S = 15.0
 TELL_S = 0.5  # between two words on how far a job is
 BUSY_WAIT_S = 120.0  # how long a job waits for a project that another process works on
 STOP_S = 7.0  # a step that has not ended so long after SIGTERM is cut off; it is taken up again
 TOO_LONG = 70
+_under_way: list[Callable[[], None]] = []  # what crosses out the try of the step that runs
 
 
 class Worker:
@@ -57,13 +60,16 @@ class Worker:
 
     def run(self, *, once: bool) -> None:
         """Work until told to stop, until idle for a while, or (`once`) until nothing waits and no live run plays."""
-        idle_since = time.monotonic()
+        idle_since, failures = time.monotonic(), 0
         while not self._stop.is_set():
             try:
                 worked = self.step()
+                failures = 0
             except Exception as error:  # a database out of reach, a disk that is full: it may come back
                 _tell_failed("a step failed", error)
                 worked = False
+                failures += 1
+                self._stop.wait(min(POLL_S * 2**failures, LONGEST_WAIT_S))
             if worked:
                 if _fit_left_running():
                     logger.warning("a fit that did not end in time may still be running: this worker makes way")
@@ -93,7 +99,8 @@ class Worker:
         return worked
 
     def _do(self, job: JobInfo) -> None:
-        with logger.contextualize(job=job.id), self._limited(job):
+        forgive = functools.partial(jobs.forgive, self._ws, job.id, self._owner)
+        with logger.contextualize(job=job.id), self._limited(job, forgive=forgive):
             try:
                 if job.kind == "ingest":
                     result = self._ingest(job)
@@ -223,22 +230,32 @@ class Worker:
         for project_id in due:
             if self._stop.is_set():
                 break
-            with self._limited(None):
+            if not attempts.begin_check(self._ws, project_id, _now()):
+                logger.warning("the checks of project {id} are set aside", id=project_id)
+                continue
+            with self._limited(None, forgive=lambda id=project_id: attempts.forgive_check(self._ws, id)):  # type: ignore[misc]
                 try:
                     self._turn(project_id, cause="schedule")
                 except Busy:
                     logger.debug("project {id} is being worked on", id=project_id)
+                    attempts.forgive_check(self._ws, project_id)
+                    continue
                 except Exception as error:
                     logger.error("the check of project {id} failed: {error}", id=project_id, error=_brief(error))
+                attempts.end_check(self._ws, project_id)
         return bool(due)
 
     def _advance(self, run_id: int) -> None:
         from core.loop import advance_live
 
         self._live_seen = True
-        with self._limited(None):
+        if not live.begin_step(self._ws, run_id, _now()):
+            return
+        with self._limited(None, forgive=functools.partial(live.forgive_step, self._ws, run_id)):
             try:
                 advance_live(self._ws, run_id, now=_now())
+            except NotFound as error:
+                logger.info("the live run is gone: {error}", error=error)
             except Exception as error:
                 trouble = trouble_of(error)
                 _tell_failed("the live run failed", error)
@@ -246,14 +263,20 @@ class Worker:
                 live.fail_run(self._ws, run_id, said)
 
     @contextmanager
-    def _limited(self, job: JobInfo | None) -> Iterator[None]:
-        """Keep the job's claim while its step runs, and end the process when that takes longer than it may."""
+    def _limited(self, job: JobInfo | None, *, forgive: Callable[[], None]) -> Iterator[None]:
+        """Keep the job's claim while its step runs, and end the process when that takes longer than it may.
+
+        Args:
+            forgive: crosses out the try, should the step be cut off because somebody ends the worker.
+        """
         done = threading.Event()
+        _under_way.append(forgive)
         keeper = threading.Thread(target=self._keep, args=(job, done), name="keeper", daemon=True)
         keeper.start()
         try:
             yield
         finally:
+            _under_way.remove(forgive)
             done.set()
             keeper.join()
 
@@ -347,6 +370,8 @@ def _cut_off() -> None:
     """Thread: end a step that goes on too long after the end was asked for."""
     time.sleep(STOP_S)
     logger.warning("the step did not end within {s:g} s and was cut off; it is taken up again", s=STOP_S)
+    for forgive in list(_under_way):
+        _quietly(forgive)
     _end_now(1)
 
 

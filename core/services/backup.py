@@ -45,8 +45,8 @@ DEEPEST = 20  # folders in a name
 _NAMED = (
     "SELECT 'batches/' || path, sha256 FROM batches",
     "SELECT 'batches/' || scores_path, scores_sha256 FROM batches WHERE scores_path IS NOT NULL",
-    "SELECT 'models/' || path, sha256 FROM model_versions",
-    "SELECT 'models/' || scorer_path, scorer_sha256 FROM model_versions WHERE scorer_path IS NOT NULL",
+    "SELECT 'models/' || path, sha256 FROM model_versions WHERE removed_at IS NULL",
+    "SELECT 'models/' || scorer_path, scorer_sha256 FROM model_versions WHERE scorer_path IS NOT NULL AND removed_at IS NULL",
     "SELECT 'models/' || learner_path, NULL FROM projects WHERE learner_path IS NOT NULL",  # there, whatever it holds
 )
 _SHA256 = re.compile(r"[0-9a-f]{64}")

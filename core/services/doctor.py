@@ -126,6 +126,17 @@ def _database(ws: Workspace, now: datetime) -> Iterator[Check]:
                 detail=told,
                 mend=mend if late else "",
             )
+            stopped = [p.slug for p in projects if p.checks_stopped_at is not None]
+            yield Check(
+                name="checks",
+                ok=not stopped,
+                detail=f"set aside for {', '.join(stopped)}: they ended their worker again and again"
+                if stopped
+                else "none is set aside",
+                mend="Give them more memory or time (CONTINUAL_CYCLE_TIMEOUT_SECONDS), or a lighter policy; then `cycle`."
+                if stopped
+                else "",
+            )
             ahead = [p.slug for p in projects if p.clock_at is not None and p.clock_at > now + timedelta(hours=1)]
             yield Check(
                 name="clock",
@@ -172,8 +183,10 @@ def _files(ws: Workspace) -> Iterator[Check]:
                 select(Batch.scores_path, Batch.scores_sha256).where(Batch.scores_path.is_not(None))
             )
         ]
-        models = [(ws.models_path / path, sha) for path, sha in session.execute(select(ModelRow.path, ModelRow.sha256))]
+        stored = select(ModelRow.path, ModelRow.sha256).where(ModelRow.removed_at.is_(None))
+        models = [(ws.models_path / path, sha) for path, sha in session.execute(stored)]
         exported = select(ModelRow.scorer_path, ModelRow.scorer_sha256).where(ModelRow.scorer_path.is_not(None))
+        exported = exported.where(ModelRow.removed_at.is_(None))
         models += [(ws.models_path / str(path), str(sha)) for path, sha in session.execute(exported)]
         named = session.scalars(select(Project.learner_path).where(Project.learner_path.is_not(None)))
         learners = [ws.models_path / path for path in named if path is not None]

@@ -17,14 +17,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import Session
 
 from core.errors import NotFound
 from core.learning.policy import policy_to_document
 from core.records import Policy
-from core.services import status
+from core.services import notify, status
 from core.services.actors import require
 from core.settings import ROOT
+from core.storage import audit, queries
 from core.storage.tables import Heartbeat, Job, Label, LiveRun, Notice, Prediction, Project
 from core.storage.workspace import Workspace
 
@@ -34,8 +35,6 @@ CLAIM = timedelta(seconds=60)
 MAX_ATTEMPTS = 3
 LABELS_WORTH_A_CHECK = 100
 LABEL_AGE = SEAL_AGE
-# Nothing is put off further than this. A later instant was written by a clock that was ahead: it counts as come.
-LONGEST_PAUSE = timedelta(hours=1)
 Also = Callable[[Session, str], None]
 
 
@@ -196,14 +195,9 @@ def get_job(ws: Workspace, job_id: str) -> JobInfo:
         return _info(row)
 
 
-def come(instant: InstrumentedAttribute[datetime | None], now: datetime) -> ColumnElement[bool]:
-    """The condition that a stored instant has come, or was written by a clock that was ahead of this one."""
-    return or_(instant <= now, instant > now + LONGEST_PAUSE)
-
-
 def _free(now: datetime) -> ColumnElement[bool]:
     """Jobs that wait, or whose worker is gone."""
-    return or_(Job.status == "queued", and_(Job.status == "running", come(Job.lease_until, now)))
+    return or_(Job.status == "queued", and_(Job.status == "running", queries.has_come(Job.lease_until, now)))
 
 
 def claim_next(ws: Workspace, owner: str, now: datetime) -> JobInfo | None:
@@ -219,11 +213,14 @@ def claim_next(ws: Workspace, owner: str, now: datetime) -> JobInfo | None:
         if row is None:
             return None
         if row.attempts >= MAX_ATTEMPTS:
-            row.status, row.error, row.finished_at = (
-                "failed",
-                f"given up after {row.attempts} attempts whose process ended",
-                now,
-            )
+            said = f"given up after {row.attempts} attempts whose process ended"
+            row.status, row.error, row.finished_at = "failed", said, now
+            after = {"job": row.id, "kind": row.kind, "why": said}
+            audit.record(session, who="worker", what="job given up", project_id=row.project_id, after=after, now=now)
+            if row.project_id is not None:
+                project = queries.project_row(session, row.project_id).name
+                title, text = f"{project}: a job was given up", f"{row.kind} {row.id}: {said}."
+                notify.tell(ws, session, title, text, notify.RED, now, project_id=row.project_id)
             return None
         row.status, row.owner, row.lease_until = "running", owner, now + CLAIM
         row.started_at = row.started_at or now
@@ -238,6 +235,14 @@ def renew(ws: Workspace, job_id: str, owner: str, now: datetime) -> None:
         row = session.get(Job, job_id)
         if row is not None and row.owner == owner and row.status == "running":
             row.lease_until = now + CLAIM
+
+
+def forgive(ws: Workspace, job_id: str, owner: str) -> None:
+    """Give a claim back, and cross out the attempt: the worker was told to end, which says nothing of the job."""
+    with ws.database.write() as session:
+        row = session.get(Job, job_id)
+        if row is not None and row.owner == owner and row.status == "running":
+            row.status, row.lease_until, row.attempts = "queued", None, max(row.attempts - 1, 0)
 
 
 def note_cycle(ws: Workspace, job_id: str, cycle_id: int) -> None:
@@ -274,21 +279,26 @@ def fail(ws: Workspace, job_id: str, error: str, now: datetime) -> None:
 def pending(session: Session, now: datetime) -> bool:
     """Whether a worker is wanted now: a job waits, or a live run is due. One query."""
     jobs = exists().where(_free(now))
-    live = exists().where(LiveRun.status == "playing", come(LiveRun.next_at, now))
+    live = exists().where(LiveRun.status == "playing", queries.has_come(LiveRun.next_at, now))
     return bool(session.scalar(select(or_(jobs, live))))
 
 
 def notices_due(session: Session, now: datetime) -> bool:
     """Whether a message waits to be sent. One query."""
-    return bool(session.scalar(select(exists().where(Notice.sent_at.is_(None), come(Notice.next_attempt_at, now)))))
+    return bool(
+        session.scalar(select(exists().where(Notice.sent_at.is_(None), queries.has_come(Notice.next_attempt_at, now))))
+    )
 
 
 def due_projects(session: Session, now: datetime) -> list[int]:
-    """Projects with something new (batches, enough or old enough log rows or labels), or whose policy asks by the clock."""
+    """Projects with something new (batches, enough or old enough log rows or labels), or whose policy asks by the clock.
+
+    The one whose turn came longest ago is first. Where checks are set aside, only rows and labels that came since count.
+    """
     waiting = Prediction.unsealed(Project.id)
     log = select(func.coalesce(func.sum(Prediction.rows), 0)).where(waiting).scalar_subquery()
     old_log = exists().where(
-        waiting, or_(Prediction.created_at <= now - SEAL_AGE, Prediction.created_at > now + LONGEST_PAUSE)
+        waiting, or_(Prediction.created_at <= now - SEAL_AGE, Prediction.created_at > now + queries.LONGEST_PAUSE)
     )
     # Labels that a failed check has seen are looked at again only when something else comes: by their ids, no clock tells.
     fresh = and_(
@@ -298,18 +308,17 @@ def due_projects(session: Session, now: datetime) -> list[int]:
         Label.id > Project.labels_checked,
     )
     labels = select(func.count()).where(fresh).scalar_subquery()
-    old_labels = exists().where(fresh, or_(Label.created_at <= now - LABEL_AGE, Label.created_at > now + LONGEST_PAUSE))
-    new = or_(
-        Project.news != Project.checked_news,
-        Project.next_race_at <= now,
-        log >= SEAL_ROWS,
-        old_log,
-        labels >= LABELS_WORTH_A_CHECK,
-        old_labels,
+    old_labels = exists().where(
+        fresh, or_(Label.created_at <= now - LABEL_AGE, Label.created_at > now + queries.LONGEST_PAUSE)
     )
+    came = or_(Project.news != Project.checked_news, labels >= LABELS_WORTH_A_CHECK, old_labels)
+    ripe = or_(Project.next_race_at <= now, log >= SEAL_ROWS, old_log)
+    works = Project.checks_stopped_at.is_(None)
     return list(
         session.scalars(
-            select(Project.id).where(Project.paused.is_(False), Project.schema.is_not(None), new).order_by(Project.id)
+            select(Project.id)
+            .where(Project.paused.is_(False), Project.schema.is_not(None), or_(came, and_(works, ripe)))
+            .order_by(Project.turn_at.asc().nulls_first(), Project.id)
         )
     )
 

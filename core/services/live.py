@@ -6,7 +6,7 @@ A run is a stored row that a worker advances (`core.loop.advance_live`); pages o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from sqlalchemy import select
@@ -14,13 +14,19 @@ from sqlalchemy.orm import Session
 
 from core.errors import BadInput, Conflict, NotFound
 from core.records import ProjectInfo
-from core.services import ingest, jobs, streams
+from core.services import ingest, notify, streams
 from core.services.actors import require
 from core.storage import audit, queries
 from core.storage.tables import Batch, LiveRun
 from core.storage.workspace import Workspace
 
 LiveStatus = Literal["playing", "paused", "stopped", "done", "failed"]
+MAX_ATTEMPTS = 3  # steps in a row that end their worker
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 300.0  # before an error that may pass is tried again
+ENDED_WORKER = (
+    "It has ended its worker {n} times in a row, before it could say why: most likely memory ran out, or a check took longer than "
+    "CONTINUAL_CYCLE_TIMEOUT_SECONDS. Play goes on with it."
+)
 SPEEDS = {"slow": 5.0, "normal": 2.0, "fast": 0.0}  # seconds between two batches, computing time included
 
 
@@ -89,11 +95,7 @@ def start_live(
             f"All {total:,} rows of the sample are stored in '{project.slug}'. Create another sample project to see it again."
         )
     with ws.database.write() as session:
-        running = session.scalar(
-            select(LiveRun.id).where(LiveRun.project_id == project.id, LiveRun.status.in_(("playing", "paused")))
-        )
-        if running is not None:
-            raise Conflict("A live run of this project is under way. Stop it first.")
+        _refuse_second(session, project.id)
         row = LiveRun(
             project_id=project.id,
             status="playing",
@@ -112,6 +114,12 @@ def start_live(
         return _info(row)
 
 
+def _refuse_second(session: Session, project_id: int) -> None:
+    running = select(LiveRun.id).where(LiveRun.project_id == project_id, LiveRun.status.in_(("playing", "paused")))
+    if session.scalar(running) is not None:
+        raise Conflict("A live run of this project is under way. Stop it first.")
+
+
 def _stored_rows(session: Session, project_id: int) -> int:
     """Rows ever stored from the sample; undone ones are not played again."""
     return sum(
@@ -120,13 +128,21 @@ def _stored_rows(session: Session, project_id: int) -> int:
 
 
 def set_live_status(ws: Workspace, run_id: int, status: LiveStatus, *, by: str, now: datetime) -> LiveInfo:
-    """Play, pause or stop a run; a run that ended stays ended."""
+    """Play, pause or stop a run. One that failed can be set playing again; one that is done or was stopped stays so.
+
+    Raises:
+        Conflict: another run of the project is under way.
+    """
     require(ws, by, "operator")
     with ws.database.write() as session:
         row = _row(session, run_id)
-        if row.status in ("playing", "paused"):
+        again = row.status == "failed" and status == "playing"
+        if again:
+            _refuse_second(session, row.project_id)
+        if again or row.status in ("playing", "paused"):
             row.status = status
             row.next_at = now if status == "playing" else None
+            row.attempts, row.retries, row.error = 0, 0, None
             audit.record(session, who=by, what=f"live run {status}", project_id=row.project_id, now=now)
         return _info(row)
 
@@ -147,7 +163,7 @@ def due_runs(ws: Workspace, now: datetime) -> list[int]:
         return list(
             session.scalars(
                 select(LiveRun.id)
-                .where(LiveRun.status == "playing", jobs.come(LiveRun.next_at, now))
+                .where(LiveRun.status == "playing", queries.has_come(LiveRun.next_at, now))
                 .order_by(LiveRun.next_at)
             )
         )
@@ -192,10 +208,46 @@ def schedule_next(ws: Workspace, run_id: int, at: datetime) -> None:
     """When the run's next batch is due; ends the run after its last row."""
     with ws.database.write() as session:
         row = _row(session, run_id)
+        row.attempts, row.retries, row.error = 0, 0, None
         if row.status == "playing":
             row.next_at = at
             if row.position >= row.total:
                 row.status, row.next_at = "done", None
+
+
+def begin_step(ws: Workspace, run_id: int, now: datetime) -> bool:
+    """Count a step that is about to begin; False where the last MAX_ATTEMPTS took their worker along: the run fails then."""
+    with ws.database.write() as session:
+        row = session.get(LiveRun, run_id)
+        if row is None:
+            return False
+        if row.attempts < MAX_ATTEMPTS:
+            row.attempts += 1
+            return True
+        row.status, row.next_at, row.error = "failed", None, ENDED_WORKER.format(n=row.attempts)
+        audit.record(session, who="worker", what="live run given up", project_id=row.project_id, now=now)
+        title = f"{queries.project_row(session, row.project_id).name}: the live run was given up"
+        notify.tell(ws, session, title, row.error, notify.RED, now, project_id=row.project_id)
+        return False
+
+
+def forgive_step(ws: Workspace, run_id: int) -> None:
+    """Cross out a step that was cut off because somebody ended the worker."""
+    with ws.database.write() as session:
+        row = session.get(LiveRun, run_id)
+        if row is not None:
+            row.attempts = max(row.attempts - 1, 0)
+
+
+def put_off(ws: Workspace, run_id: int, why: str, now: datetime) -> float:
+    """After an error that may pass: try again later, and say why meanwhile; the pause in seconds doubles each time."""
+    with ws.database.write() as session:
+        row = _row(session, run_id)
+        pause = min(FIRST_PAUSE_S * 2**row.retries, LONGEST_PAUSE_S)
+        row.attempts, row.retries = 0, row.retries + 1
+        if row.status == "playing":
+            row.error, row.next_at = f"{why} It is tried again in {pause:g} s.", now + timedelta(seconds=pause)
+        return pause
 
 
 def fail_run(ws: Workspace, run_id: int, error: str) -> LiveInfo:

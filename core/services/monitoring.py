@@ -38,8 +38,8 @@ from core.records import (
     Verdict,
     Window,
 )
-from core.services import ingest, jobs, status
-from core.storage import history, registry
+from core.services import attempts, ingest, jobs, status
+from core.storage import history, queries, registry
 from core.storage.tables import Cycle, DriftRun, EstimateRun, Job, ModelEvent, PerformanceRun
 from core.storage.workspace import Workspace
 
@@ -78,7 +78,7 @@ class LoopEvent:
 class Need:
     """Something that waits for a person."""
 
-    kind: str  # labels | challenger | paused | failed | set_aside | scheduler | model
+    kind: str  # labels | challenger | paused | stopped | failed | set_aside | scheduler | model
     text: str
     detail: str
     page: str  # where to go, e.g. "data"
@@ -387,6 +387,7 @@ def overview(ws: Workspace, project: ProjectInfo, now: datetime) -> Overview:
     with ws.database.read() as session:
         versions = registry.list_versions(session, project.id)
         age = status.scheduler_age(session, now)
+        stopped_at = queries.project_row(session, project.id).checks_stopped_at
     champion = next((v for v in versions if "champion" in v.aliases), None)
     challenger = next((v for v in versions if "challenger" in v.aliases and "champion" not in v.aliases), None)
     needs: list[Need] = []
@@ -418,6 +419,9 @@ def overview(ws: Workspace, project: ProjectInfo, now: datetime) -> Overview:
         numbers = ", ".join(str(entry["batch"]) for entry in last.evidence.set_aside)
         detail = " ".join(words.set_aside(last.evidence))
         needs.append(Need(kind="set_aside", text=f"Set aside: batch {numbers}", detail=detail, page="data"))
+    if stopped_at is not None:
+        detail = f"Since {stopped_at:%d %b %H:%M} UTC: {attempts.STOPPED.format(n=attempts.MAX_ATTEMPTS)}"
+        needs.append(Need(kind="stopped", text="Checks are set aside", detail=detail, page="automation"))
     if project.paused:
         needs.append(
             Need(

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from core import words
 from core.records import CycleReport
-from core.services import jobs
+from core.storage import queries
 from core.storage.tables import Notice
 from core.storage.workspace import Workspace
 
@@ -96,6 +96,23 @@ def enqueue(ws: Workspace, session: Session, project_name: str, report: CycleRep
     if message is None:
         return
     title, text, colour = message
+    footer = f"Continual ML, cycle {report.id}"
+    tell(ws, session, title, text, colour, now, project_id=report.project_id, cycle_id=report.id, footer=footer)
+
+
+def tell(
+    ws: Workspace,
+    session: Session,
+    title: str,
+    text: str,
+    colour: int,
+    now: datetime,
+    *,
+    project_id: int,
+    cycle_id: int | None = None,
+    footer: str = "Continual ML",
+) -> None:
+    """Add a message to the outbox of each channel."""
     payload = {
         "embeds": [
             {
@@ -103,7 +120,7 @@ def enqueue(ws: Workspace, session: Session, project_name: str, report: CycleRep
                 "description": text[:4096],
                 "color": colour,
                 "timestamp": now.isoformat(),
-                "footer": {"text": f"Continual ML, cycle {report.id}"},
+                "footer": {"text": footer},
             }
         ],
         "allowed_mentions": {"parse": []},
@@ -111,8 +128,8 @@ def enqueue(ws: Workspace, session: Session, project_name: str, report: CycleRep
     for channel in channels(ws):
         session.add(
             Notice(
-                project_id=report.project_id,
-                cycle_id=report.id,
+                project_id=project_id,
+                cycle_id=cycle_id,
                 channel=channel,
                 payload=payload,
                 created_at=now,
@@ -129,7 +146,7 @@ def deliver_due(ws: Workspace, now: datetime, *, notifiers: dict[str, Notifier] 
             (n.id, n.channel, n.payload, n.attempts)
             for n in session.scalars(
                 select(Notice)
-                .where(Notice.sent_at.is_(None), jobs.come(Notice.next_attempt_at, now))
+                .where(Notice.sent_at.is_(None), queries.has_come(Notice.next_attempt_at, now))
                 .order_by(Notice.id)
                 .limit(20)
             )

@@ -212,8 +212,13 @@ def delete_project(ws: Workspace, project: ProjectInfo, *, by: str, now: datetim
             now=now,
         )
         session.delete(row)
-    shutil.rmtree(ws.batches.root / folder_of(project.id), ignore_errors=True)
-    shutil.rmtree(ws.models_path / folder_of(project.id), ignore_errors=True)
+    remove_files(ws, project.id)
+
+
+def remove_files(ws: Workspace, project_id: int) -> None:
+    """Remove the files of a project that was deleted."""
+    shutil.rmtree(ws.batches.root / folder_of(project_id), ignore_errors=True)
+    shutil.rmtree(ws.models_path / folder_of(project_id), ignore_errors=True)
 
 
 def folder_of(project_id: int) -> str:

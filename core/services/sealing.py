@@ -47,9 +47,11 @@ class _Portion:
 
 def seal_ripe(session: Session, project_id: int, now: datetime) -> bool:
     """Whether the log holds enough rows, or old enough ones, for a batch."""
-    statement = select(func.sum(Prediction.rows), func.min(Prediction.created_at))
-    count, oldest = session.execute(statement.where(Prediction.unsealed(project_id))).one()
-    return bool(count) and (count >= SEAL_ROWS or oldest <= now - SEAL_AGE)
+    created = Prediction.created_at
+    statement = select(func.sum(Prediction.rows), func.min(created), func.max(created))
+    count, oldest, newest = session.execute(statement.where(Prediction.unsealed(project_id))).one()
+    waited = bool(count) and (oldest <= now - SEAL_AGE or newest > now + queries.LONGEST_PAUSE)
+    return waited or (bool(count) and count >= SEAL_ROWS)
 
 
 def seal_log(ws: Workspace, project: ProjectInfo, *, now: datetime, force: bool = False) -> BatchInfo | None:

@@ -28,6 +28,7 @@ CLOCK_SET_BACK = (
     "The scheduler's last heartbeat lies in the future: the clock was set back, or two machines disagree on the time."
 )
 MODEL_DAMAGED = "The model that should answer cannot be loaded."
+CHECKS_STOPPED = "The checks of a project are set aside: they ended their worker too often. `doctor` names it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ def health(ws: Workspace, slug: str | None, now: datetime, *, damaged: Callable[
             found = [Place(*row) for row in session.execute(select(Project.id, Project.slug).order_by(Project.id))]
             serving = champions(session)
             age = scheduler_age(session, now)
+            stopped = session.scalar(select(Project.id).where(Project.checks_stopped_at.is_not(None)).limit(1))
     except SQLAlchemyError:
         return down()
     place = root_of(found) if slug is None else next((p for p in found if p.slug == slug), None)
@@ -105,6 +107,8 @@ def health(ws: Workspace, slug: str | None, now: datetime, *, damaged: Callable[
         reason = CLOCK_SET_BACK if age < 0 else SCHEDULER_LATE
     elif any(damaged(p.id) for p in found):
         reason = MODEL_DAMAGED
+    elif stopped is not None:
+        reason = CHECKS_STOPPED
     return Health(
         status="ok" if reason is None else "degraded",
         reason=reason,

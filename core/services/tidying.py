@@ -30,7 +30,7 @@ IN_THE_MAKING = timedelta(hours=1)  # a younger file may be named in a moment
 KEPT_FOR = timedelta(days=30)  # in the trash
 _MEND = "Check DATABASE_URL and DATA_URL; nothing is tidied meanwhile."
 _BATCH = re.compile(r"p(\d+)/\d{8}T\d{6}-[0-9a-f]{12}(-scores)?\.parquet")
-_MODEL = re.compile(r"p(\d+)/model-[0-9a-f]{24}\.skops")
+_MODEL = re.compile(r"p(\d+)/(?:model-[0-9a-f]{24}\.skops|scorer-[0-9a-f]{24}\.cml)")
 _LEFTOVER = re.compile(r"\.?[\w.-]+\.(\d+)\.tmp|\.model-[\w.-]+\.tmp|[0-9a-f]{24}\.part")
 _SPOOLED = re.compile(r"[0-9a-f]{24}\.(csv|csv\.gz|parquet|arrow)")
 
@@ -93,8 +93,9 @@ def named(ws: Workspace) -> set[str]:
     """Every file of batches and models that a row names, below its folder."""
     with ws.database.read() as session:
         batches = session.execute(select(Batch.path, Batch.scores_path)).all()
-        models = session.scalars(select(ModelRow.path)).all()
-    return {path for pair in batches for path in pair if path} | set(models)
+        kept = select(ModelRow.path, ModelRow.scorer_path).where(ModelRow.removed_at.is_(None))
+        models = session.execute(kept).all()
+    return {path for pair in [*batches, *models] for path in pair if path}
 
 
 def tidy(ws: Workspace, now: datetime) -> Tidied:
@@ -108,11 +109,8 @@ def tidy(ws: Workspace, now: datetime) -> Tidied:
         spooled = _spooled(session)
     moved = []
     for root, path in _orphans(ws, projects, known, spooled, now):
-        target = ws.trash_path / f"{now:%Y%m%d}" / root.name / path.relative_to(root)
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            shutil.move(path, target)
-            os.utime(target)  # how long it lies here counts from now
+            to_trash(ws, path, Path(f"{now:%Y%m%d}") / root.name / path.relative_to(root))
         except OSError as error:  # the next start tries again
             logger.warning("{name} was not moved: {error}", name=path.name, error=error.strerror)
             continue
@@ -121,6 +119,14 @@ def tidy(ws: Workspace, now: datetime) -> Tidied:
     if moved:
         logger.info("{n} files that nothing names are in the trash", n=len(moved))
     return Tidied(moved=tuple(moved))
+
+
+def to_trash(ws: Workspace, path: Path, name: Path) -> None:
+    """Move a file into the trash under a name below it; OSError when that cannot be."""
+    target = ws.trash_path / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(path, target)
+    os.utime(target)  # how long it lies here counts from now
 
 
 def orphans(ws: Workspace, now: datetime) -> list[str]:

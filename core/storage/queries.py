@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session, defer
+from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session, defer
 
 from core import records
 from core.data.contract import schema_from_document
@@ -20,6 +20,8 @@ from core.storage.tables import Batch, BatchIds, Cycle, Label, ModelEvent, Predi
 
 CHUNK = 500  # values in one IN (...)
 RACES = 1_000  # newest races that the daily budget is counted from
+# Nothing is put off further than this. A later instant was written by a clock that was ahead: it counts as come.
+LONGEST_PAUSE = timedelta(hours=1)
 
 
 def project_row(session: Session, project_id: int) -> Project:
@@ -196,3 +198,13 @@ def first_labels(session: Session, project_id: int, row_ids: Sequence[str]) -> d
         )
         found.update(session.execute(statement).all())
     return found
+
+
+def is_there(session: Session, project_id: int) -> bool:
+    """Whether the project exists."""
+    return session.scalar(select(Project.id).where(Project.id == project_id)) is not None
+
+
+def has_come(instant: InstrumentedAttribute[datetime | None], now: datetime) -> ColumnElement[bool]:
+    """The condition that a stored instant has come, or was written by a clock that was ahead of this one."""
+    return or_(instant <= now, instant > now + LONGEST_PAUSE)

@@ -233,18 +233,28 @@ def _record(row: ModelRow, promoted: dict[int, datetime], aliases: dict[str, int
         first_at=row.first_at,
         last_at=row.last_at,
         cycle_id=row.cycle_id,
+        removed_at=row.removed_at,
     )
+
+
+def _refuse_removed(row: ModelRow) -> None:
+    if row.removed_at is not None:
+        raise NotFound(
+            f"The artefact of v{row.version} was removed on {row.removed_at:%Y-%m-%d}: it never served, and only the newest "
+            "rejected challengers keep theirs (CONTINUAL_KEEP_REJECTED). Choose a version that has one."
+        )
 
 
 def artefact_path(ws: Workspace, project_id: int, version: int) -> Path:
     """The version's file, verified against its sha256.
 
     Raises:
-        NotFound: no such version.
+        NotFound: no such version, or its artefact was removed.
         StorageError: missing or damaged.
     """
     with ws.database.read() as session:
         row = _row(session, project_id, version)
+    _refuse_removed(row)
     path = ws.models_path / row.path
     read_bytes(path, row.sha256, what=f"the artefact of v{version}")
     return path
@@ -273,11 +283,12 @@ def load_model(ws: Workspace, project_id: int, version: int) -> Any:
     """The fitted estimator of a version; callers share it and must not change it.
 
     Raises:
-        NotFound: no such version.
+        NotFound: no such version, or its artefact was removed.
         StorageError: its file is missing or damaged, or holds what is not loaded.
     """
     with ws.database.read() as session:
         row = _row(session, project_id, version)
+    _refuse_removed(row)
     with _loaded_lock:
         model = _loaded.get((ws.models_path, row.sha256))
     if model is None:
@@ -306,9 +317,9 @@ def record_event(
         event: promoted | refreshed | rolled_back.
 
     Raises:
-        NotFound: no such version.
+        NotFound: no such version, or its artefact was removed.
     """
-    _row(session, project_id, version)
+    _refuse_removed(_row(session, project_id, version))
     session.add(
         ModelEvent(
             project_id=project_id,
@@ -379,6 +390,35 @@ def champion_at(session: Session, project_id: int, instant: datetime) -> int | N
         .order_by(ModelEvent.id.desc())
         .limit(1)
     )
+
+
+# --- rejected challengers ---------------------------------------------------------------------------------------
+
+
+def mark_removed(session: Session, project_id: int, *, keep: int, now: datetime) -> list[ModelRow]:
+    """Rejected challengers beyond the `keep` newest, from now on without artefact; oldest first.
+
+    Versions that served, will be judged or were imported by a person are never among them: what has an alias, the one in
+    the shadow, and the newest, which a check under way may just have made.
+    """
+    served = set(session.scalars(select(ModelEvent.version).where(ModelEvent.project_id == project_id)))
+    shadow = session.scalar(select(Project.shadow_version).where(Project.id == project_id))
+    newest = next_version(session, project_id) - 1
+    held = served | set(_aliases(session, project_id).values()) | {shadow, newest}
+    rejected = session.scalars(
+        select(ModelRow)
+        .where(ModelRow.project_id == project_id, ModelRow.removed_at.is_(None), ModelRow.source != "import")
+        .order_by(ModelRow.version.desc())
+    ).all()
+    beyond = [row for row in rejected if row.version not in held][keep:]
+    for row in beyond:
+        row.removed_at = now
+    return beyond[::-1]
+
+
+def mlflow_copies(ws: Workspace, run_id: str) -> list[Path]:
+    """MLflow's name for the artefact of a run: a hard link of ours, or a copy."""
+    return list(ws.settings.home_path.glob(f"mlartifacts/*/{run_id}/artifacts/model/model.skops"))
 
 
 # --- the copy in MLflow -----------------------------------------------------------------------------------------
@@ -535,9 +575,12 @@ def _tell_version(ws: Workspace, client: MlflowClient, project: Project, row: Mo
         source = json.dumps({"batches": row.batch_ids})
         client.log_inputs(run_id, [DatasetInput(Dataset(project.slug, row.data_digest[:36], "local", source[:60_000]))])
     folder = Path(str(run.info.artifact_uri).removeprefix("file://"))
-    _write_mlflow_model(ws, row, folder / "model", run_id)
+    there = (ws.models_path / row.path).is_file()  # it may have been removed before MLflow was told
+    if there:
+        _write_mlflow_model(ws, row, folder / "model", run_id)
+    folder.mkdir(parents=True, exist_ok=True)
     _write_race(ws, row, folder / "race.json")
-    if not client.search_model_versions(f"run_id = '{run_id}'"):
+    if there and not client.search_model_versions(f"run_id = '{run_id}'"):
         client.create_model_version(project.slug, source=str(folder / "model"), run_id=run_id, tags=tags)
     with ws.database.read() as session:
         cycle = session.get(Cycle, row.cycle_id) if row.cycle_id is not None else None

@@ -105,6 +105,9 @@ class Project(Base):
     shadow_version: Mapped[int | None]  # answers beside the champion without serving
     guards: Mapped[dict[str, Any] | None]  # what is done about answers that cannot be trusted
     next_race_at: Mapped[datetime | None]  # when the policy's age or schedule asks again, news or not
+    turn_at: Mapped[datetime | None]  # when a check by the clock last began
+    check_attempts: Mapped[int] = mapped_column(default=0, server_default="0")  # of them begun in a row and not ended
+    checks_stopped_at: Mapped[datetime | None]  # they ended their worker too often: set aside since
 
 
 class Batch(Base):
@@ -369,6 +372,7 @@ class ModelRow(Base):
     schema: Mapped[dict[str, Any]]
     scorer_path: Mapped[str | None] = mapped_column(Text)  # what the API loads; None: not exported yet
     scorer_sha256: Mapped[str | None] = mapped_column(String(64))
+    removed_at: Mapped[datetime | None]  # when artefact and scorer were moved to the trash, to save disk
     data_digest: Mapped[str | None] = mapped_column(String(64))
     batch_ids: Mapped[list[Any] | None]
     first_at: Mapped[datetime | None]
@@ -439,7 +443,9 @@ class LiveRun(Base):
     advanced_at: Mapped[datetime | None]
     next_at: Mapped[datetime | None]
     created_by: Mapped[str | None] = mapped_column(String(200))
-    error: Mapped[str | None] = mapped_column(Text)
+    error: Mapped[str | None] = mapped_column(Text)  # why it failed, or why it waits
+    attempts: Mapped[int] = mapped_column(default=0, server_default="0")  # at this batch, begun in a row and not ended
+    retries: Mapped[int] = mapped_column(default=0, server_default="0")  # after errors that may pass, in a row
 
 
 class User(Base):
