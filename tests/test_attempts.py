@@ -298,7 +298,7 @@ def test_a_log_that_cannot_be_sealed_leaves_an_audit_row(
         row = session.scalars(select(Cycle)).one()
     assert (row.status, row.error) == (
         "failed",
-        "Sealing the log failed: OSError: [Errno 28] No space left on device.",
+        "Sealing the log failed: The disk is full. Free some space, then try again.",
     )
 
 
