@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 PLACES_S = 0.5  # how old the list of projects may be
 INFERENCE_THREADS = 2  # one long call leaves the other for short ones
 WARM_AT_MOST = 4  # models loaded before anybody asks
+WAIT_WARM_S = 1.0  # how long a probe waits for the warm-up before it is told no
+READY_WITHIN_S = 5.0  # how long several projects' models are waited for; the root's is, however long it takes
 WARM_LOOK_S = 2.0  # how often a process without any model looks for the first one
 WAKE_AGAIN_S = 10.0
 # Whoever asks without a token where that is allowed.
@@ -81,6 +83,7 @@ class Api:
         self._places_at = -1.0
         self._woken_at = -math.inf
         self._closing = threading.Event()
+        self._warm = threading.Event()
         self.writer: PredictionWriter
 
     def start(self) -> None:
@@ -102,6 +105,15 @@ class Api:
         if self.champions.knows(project_id):
             self.champions.get(project_id)
         return self.champions.problem(project_id) is not None
+
+    def not_ready(self) -> str | None:
+        """Why no first prediction can be answered at once, as a sentence; None when it can, or no project has a model."""
+        if not self._warm.wait(WAIT_WARM_S):
+            return status.MODEL_LOADING
+        root = self._by_slug.get(None)
+        if root is not None and self.damaged(root.id) and self.champions.get(root.id) is None:
+            return status.MODEL_DAMAGED
+        return None
 
     async def champion(self, place: Place) -> Served:
         """The model that answers.
@@ -126,20 +138,32 @@ class Api:
             jobs.start_worker(self.ws)
 
     def _warm_up(self) -> None:
-        """Load the first champions and ask each once, so that no caller waits for imports; then end."""
+        """Load the first champions, the root's before all, and ask each once, so that no caller waits for it; then end."""
+        began = time.monotonic()
         while not self._closing.is_set():
             try:
+                root = status.root_of(status.places(self.ws))
                 with self.ws.database.read() as session:
-                    waiting = list(status.champions(session))[:WARM_AT_MOST]
-                for project_id in waiting:
+                    waiting = sorted(status.champions(session), key=lambda i: (root is None or i != root.id, i))
+                several = root is None or root.id not in waiting
+                for project_id in waiting[:WARM_AT_MOST]:
+                    if self._closing.is_set():
+                        return
+                    if several and time.monotonic() - began > READY_WITHIN_S:
+                        self._warm.set()
                     self.warm(project_id)
+                    if not several:
+                        self._warm.set()
+                self._warm.set()  # no champion is ready too
                 if waiting:
                     return
             except ContinualError as error:
                 logger.info("a model was not warmed up: {error}", error=error)
+                self._warm.set()
                 return
             except Exception as error:  # the first caller is told what is wrong; the process goes on
                 logger.warning("models were not warmed up: {error}", error=type(error).__name__)
+                self._warm.set()
                 return
             self._closing.wait(WARM_LOOK_S)
 

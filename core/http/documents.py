@@ -50,7 +50,7 @@ class HealthAnswer(BaseModel):
 
 
 class ProbeAnswer(BaseModel):
-    status: Literal["ok", "down"]
+    status: Literal["ok", "loading", "down"]
     reason: str | None = None
 
 
@@ -484,8 +484,9 @@ DOCUMENTS: dict[str, Document] = {
         answers={200: (ProbeAnswer, {"status": "ok"})},
     ),
     "ready": Document(
-        summary="This process and its database answer",
-        text="For a load balancer.",
+        summary="This process and its database answer, and the model is loaded",
+        text="For a load balancer. The model of the root, or of each project where the root stands for none, has answered its check "
+        "rows by then; a project without a model is ready.",
         scope=None,
         answers={
             200: (ProbeAnswer, {"status": "ok", "reason": None}),

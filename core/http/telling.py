@@ -59,11 +59,15 @@ async def live(_request: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    """This process and its database answer."""
-    found = await _health(api_of(request), None)
-    down = found.status == "down"
-    document = {"status": "down" if down else "ok", "reason": found.reason if down else None}
-    return answer_json(document, 503 if down else 200)
+    """This process and its database answer, and the model that answers is loaded and has answered its check rows."""
+    api = api_of(request)
+    found = await _health(api, None)
+    if found.status == "down":
+        return answer_json({"status": "down", "reason": found.reason}, 503)
+    await api.places()
+    reason = await asyncio.to_thread(api.not_ready)
+    told = {None: "ok", status.MODEL_LOADING: "loading"}.get(reason, "down")
+    return answer_json({"status": told, "reason": reason}, 200 if reason is None else 503)
 
 
 # --- the model --------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ SCHEDULER_LATE = "The scheduler has not been heard of for more than three interv
 CLOCK_SET_BACK = (
     "The scheduler's last heartbeat lies in the future: the clock was set back, or two machines disagree on the time."
 )
+MODEL_LOADING = "The model that answers is being loaded."
 MODEL_DAMAGED = "The model that should answer cannot be loaded."
 CHECKS_STOPPED = "The checks of a project are set aside: they ended their worker too often. `doctor` names it."
 
