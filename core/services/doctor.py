@@ -151,7 +151,7 @@ def _database(ws: Workspace, now: datetime) -> Iterator[Check]:
                 if champion is None:
                     yield Check(name=f"champion of {project.slug}", ok=True, detail="none yet")
                     continue
-                harm = _harm(lambda p=project, v=champion: registry.check_artefact(ws, p.id, v))  # type: ignore[misc]
+                harm = _harm(partial(registry.check_artefact, ws, project.id, champion))
                 yield Check(
                     name=f"champion of {project.slug}",
                     ok=not harm,

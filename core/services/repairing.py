@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from loguru import logger
 from sqlalchemy import select, update
@@ -101,7 +102,7 @@ def _models(ws: Workspace, project: ProjectInfo, now: datetime) -> Iterator[_Ste
         given_up = queries.given_up(session)
     bad: dict[int, Damaged] = {}
     for row in rows:
-        error = _harm(lambda row=row: registry.check_artefact(ws, project.id, row.version, anew=True))  # type: ignore[misc]
+        error = _harm(partial(registry.check_artefact, ws, project.id, row.version, anew=True))
         if error is not None:
             bad[row.version] = error
     whole = [row.version for row in rows if row.version not in bad]
@@ -113,18 +114,18 @@ def _models(ws: Workspace, project: ProjectInfo, now: datetime) -> Iterator[_Ste
                 f"The artefact of v{version} is given up: the file {error.file} {error.how}.",
                 "It can neither serve nor be downloaded; its place in the history stays."
                 + (" The shadow ends." if version == project.shadow else ""),
-                lambda version=version: _give_up(ws, project, version, now),  # type: ignore[misc]
+                partial(_give_up, ws, project, version, now),
             )
     for row in rows:
         if row.version in bad or row.scorer_path is None:
             continue
         path, sha256 = ws.models_path / row.scorer_path, str(row.scorer_sha256)
-        error = _harm(lambda p=path, s=sha256: verify(p, s, what="a scorer", anew=True))  # type: ignore[misc]
+        error = _harm(partial(verify, path, sha256, what="a scorer", anew=True))
         if error is not None:
             yield _Step(
                 f"The scorer of v{row.version} is exported again: the file {error.file} {error.how}.",
                 "Nothing: it is made from the artefact.",
-                lambda row=row: _export(ws, project, row),  # type: ignore[misc]
+                partial(_export, ws, project, row),
             )
 
 
@@ -228,13 +229,13 @@ def check_scores(ws: Workspace, batch: Batch) -> None:
 
 def _batches(ws: Workspace, project: ProjectInfo, now: datetime) -> Iterator[_Step]:
     for batch in _counting(ws, project):
-        error = _harm(lambda b=batch: check_rows(ws, b))  # type: ignore[misc]
+        error = _harm(partial(check_rows, ws, batch))
         if error is not None:
             yield _Step(
                 f"Batch {batch.number} ({batch.origin}) is marked as lost: the file {error.file} {error.how}.",
                 f"{batch.rows:,} rows and their labels no longer count; what models learnt from them stays. Store the rows again "
                 "where you have them.",
-                lambda b=batch, e=error: _lose(ws, project, b, e, now),  # type: ignore[misc]
+                partial(_lose, ws, project, batch, error, now),
             )
 
 
@@ -249,23 +250,23 @@ def _lose(ws: Workspace, project: ProjectInfo, batch: Batch, error: Damaged, now
 
 def _scores(ws: Workspace, project: ProjectInfo, now: datetime) -> Iterator[_Step]:
     for batch in _counting(ws, project):
-        error = _harm(lambda b=batch: check_scores(ws, b))  # type: ignore[misc]
-        if error is None or _harm(lambda b=batch: check_rows(ws, b)) is not None:  # type: ignore[misc]
+        error = _harm(partial(check_scores, ws, batch))
+        if error is None or _harm(partial(check_rows, ws, batch)) is not None:
             continue
         version = batch.scored_by
-        artefact = None if version is None else _harm(lambda v=version: registry.check_artefact(ws, project.id, v))  # type: ignore[misc]
+        artefact = None if version is None else _harm(partial(registry.check_artefact, ws, project.id, version))
         if version is not None and artefact is None:
             yield _Step(
                 f"The predictions of batch {batch.number} are made anew by v{version}: the file {error.file} {error.how}.",
                 "Nothing: the same version answers the same rows.",
-                lambda b=batch, v=version: _score_again(ws, project, b, v),  # type: ignore[misc]
+                partial(_score_again, ws, project, batch, version),
             )
         else:
             yield _Step(
                 f"The predictions of batch {batch.number} are given up: the file {error.file} {error.how}, and the version "
                 "that made them is not there.",
                 "Its rows count as not predicted: they are learnt from, and measured no more.",
-                lambda b=batch: _store_scores(ws, b, None, None, None),  # type: ignore[misc]
+                partial(_store_scores, ws, batch, None, None, None),
             )
 
 
@@ -299,7 +300,7 @@ def _profiles(ws: Workspace, project: ProjectInfo, now: datetime) -> Iterator[_S
             yield _Step(
                 f"The profile of batch {batch.number} is made again.",
                 "Nothing: it is made from the rows.",
-                lambda b=batch: _profile(ws, project, b),  # type: ignore[misc]
+                partial(_profile, ws, project, batch),
             )
 
 
