@@ -213,6 +213,20 @@ def _doctor(args: argparse.Namespace) -> int:
     return 0 if well else 1
 
 
+def _repair(args: argparse.Namespace) -> int:
+    from core.services import projects, repairing
+
+    ws = _open()
+    chosen = projects.get_project(ws, args.project) if args.project else None
+    actions = repairing.repair(ws, now=_now(), project=chosen, dry_run=args.dry_run)
+    lines = []
+    for action in actions:
+        word = "done" if action.done else "would be done" if args.dry_run else "not done"
+        lines += [f"{word}: {action.project or 'all'}: {action.what}", f"  cost: {action.cost}"]
+    _say(args, {"actions": actions}, "\n".join(lines) or "Nothing is damaged.")
+    return 0 if args.dry_run or all(a.done for a in actions) else 1
+
+
 def _backup(args: argparse.Namespace) -> int:
     from core.services import backup
 
@@ -1027,6 +1041,12 @@ def _add_setup(commands: Any) -> None:
     doctor = _command(
         commands, "doctor", _doctor, "Check the installation; exits 1 when something needs mending.", "doctor --deep"
     )
+    repair = _command(
+        commands, "repair", _repair, "Go on when stored files are missing or damaged: make anew what can be, do without the rest.",
+        "repair --dry-run",
+    )  # fmt: skip
+    repair.add_argument("--project", help="slug; all projects when left out")
+    repair.add_argument("--dry-run", action="store_true", help="only say what would be done and what it costs")
     doctor.add_argument("--deep", action="store_true", help="also compare every stored file with its digest")
     backup = _command(
         commands, "backup", _backup, "One consistent file of the whole state, while it runs.", "backup monday.zip"

@@ -439,7 +439,7 @@ def _without_damaged(ws: Workspace, project: ProjectInfo, notes: list[str]) -> P
         except Damaged as error:
             logger.warning("{error}", error=str(error))
             if role == "champion":
-                notes.append(f"{error} The check raced for a new champion at once.")
+                notes.append(f"{error} This check goes on as if there were no champion.")
                 project = dataclasses.replace(project, champion=None)
             else:
                 notes.append(f"{error} The shadow has ended.")
@@ -588,8 +588,8 @@ def _turn(
 
     assert project.schema is not None
     progress(0.05, "Measuring the new rows")
-    state = _learner_state(ws, project, found.notes)
     rows_before = project.labelled - sum(len(g.y) for g in found.groups)
+    state = _learner_state(ws, project, rows_before, found.notes)
     performance = _measure(ws, project, found, rows_before)
     drift = _measure_drift(ws, project, found)
     estimated = estimates.estimate_batches(ws, project, found.batches, now=now, seed=ESTIMATE_SEED)
@@ -744,7 +744,7 @@ def _remember(ws: Workspace, project_id: int, path: str, state: LearnerState) ->
     _learners[ws.models_path, project_id] = (path, state)
 
 
-def _learner_state(ws: Workspace, project: ProjectInfo, notes: list[str]) -> LearnerState:
+def _learner_state(ws: Workspace, project: ProjectInfo, labelled: int, notes: list[str]) -> LearnerState:
     """The learner as the last finished cycle left it, with the champion that serves now.
 
     One whose files are missing or damaged begins anew from the stored rows, and `notes` gets a sentence on it.
@@ -769,7 +769,7 @@ def _learner_state(ws: Workspace, project: ProjectInfo, notes: list[str]) -> Lea
                 "had learnt of earlier regimes and of its candidates' past scores is not."
             )
     if project.champion is None and state.champion is not None:  # its artefact is damaged
-        state = dataclasses.replace(state, champion=None, champion_version=None, watch=None)
+        state = dataclasses.replace(state, champion=None, champion_version=None, watch=None, labels_since_race=labelled)
     if project.champion is not None and state.champion_version != project.champion:  # promoted by hand since
         state = state.serving(registry.load_model(ws, project.id, project.champion), project.champion)
     if project.shadow != project.champion and project.shadow != (

@@ -41,12 +41,14 @@ BLOCK = 1 << 20
 MANIFEST_BYTES = 64 << 20
 EXPANSION = 20  # unpacked bytes for each byte of the archive; those that `backup` writes are not compressed
 DEEPEST = 20  # folders in a name
-# Every file that a row names, with the digest that the row holds.
+# Every file that a row names and that counts, with the digest that the row holds.
 _NAMED = (
-    "SELECT 'batches/' || path, sha256 FROM batches",
-    "SELECT 'batches/' || scores_path, scores_sha256 FROM batches WHERE scores_path IS NOT NULL",
-    "SELECT 'models/' || path, sha256 FROM model_versions WHERE removed_at IS NULL",
-    "SELECT 'models/' || scorer_path, scorer_sha256 FROM model_versions WHERE scorer_path IS NOT NULL AND removed_at IS NULL",
+    "SELECT 'batches/' || path, sha256 FROM batches WHERE undone_at IS NULL",
+    "SELECT 'batches/' || scores_path, scores_sha256 FROM batches WHERE scores_path IS NOT NULL AND undone_at IS NULL",
+    "SELECT 'models/' || path, sha256 FROM model_versions m WHERE removed_at IS NULL AND NOT EXISTS (SELECT 1 FROM audit a "
+    "WHERE a.project_id = m.project_id AND a.what = 'model given up' AND json_extract(a.\"after\", '$.version') = m.version)",
+    "SELECT 'models/' || scorer_path, scorer_sha256 FROM model_versions m WHERE scorer_path IS NOT NULL AND removed_at IS NULL AND NOT EXISTS (SELECT 1 FROM audit a "
+    "WHERE a.project_id = m.project_id AND a.what = 'model given up' AND json_extract(a.\"after\", '$.version') = m.version)",
     "SELECT 'models/' || learner_path, NULL FROM projects WHERE learner_path IS NOT NULL",  # there, whatever it holds
 )
 _SHA256 = re.compile(r"[0-9a-f]{64}")

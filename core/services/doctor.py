@@ -6,22 +6,28 @@ import shlex
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from functools import partial
 
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import defer
 
-from core.services import status, tidying
+from core.errors import Damaged, StorageError
+from core.services import repairing, status, tidying
 from core.settings import ROOT
-from core.storage import private, queries
-from core.storage.batches import sha256_of
+from core.storage import learners, private, queries, registry
+from core.storage.batches import verify
+from core.storage.engine import newest_revision
 from core.storage.tables import Batch, Lease, ModelRow, Project
+from core.storage.troubles import trouble_of, what_failed
 from core.storage.workspace import Workspace, holding
 
 LEAST_FREE = 500 * 1024 * 1024
+MEND = "Restore it from a backup, or see with `repair --dry-run` how to go on without it."
+SHOWN = 10  # damaged files that a check names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,13 +106,19 @@ def _private(ws: Workspace) -> Check:
 
 
 def _database(ws: Workspace, now: datetime) -> Iterator[Check]:
-    if not ws.database.ping():
+    try:
+        revision = ws.database.revision()
+    except (SQLAlchemyError, OSError) as error:
+        trouble = trouble_of(error)
         yield Check(
             name="database",
             ok=False,
-            detail="out of reach",
-            mend="Check DATABASE_URL and that the server runs; `migrate` makes an empty one.",
+            detail=f"cannot be used ({trouble.kind})" if trouble else f"cannot be read ({type(error).__name__})",
+            mend=trouble.text if trouble else "Check DATABASE_URL and that the server runs.",
         )
+        return
+    yield _schema(revision)
+    if revision != newest_revision():
         return
     try:
         with ws.database.read() as session:
@@ -155,50 +167,85 @@ def _database(ws: Workspace, now: datetime) -> Iterator[Check]:
                 if champion is None:
                     yield Check(name=f"champion of {project.slug}", ok=True, detail="none yet")
                     continue
-                row = session.scalar(
-                    select(ModelRow).where(ModelRow.project_id == project.id, ModelRow.version == champion)
-                )
-                there = row is not None and (ws.models_path / row.path).is_file()
+                harm = _harm(partial(registry.check_artefact, ws, project.id, champion))
                 yield Check(
                     name=f"champion of {project.slug}",
-                    ok=there,
-                    detail=f"v{champion}" if there else f"v{champion}: its artefact is missing",
-                    mend="" if there else "Restore the file from a backup, or roll back to another version.",
+                    ok=not harm,
+                    detail=f"v{champion}{': its artefact ' + harm if harm else ''}",
+                    mend=MEND if harm else "",
                 )
     except SQLAlchemyError as error:
-        yield Check(
-            name="database",
-            ok=False,
-            detail=f"cannot be read ({type(error).__name__})",
-            mend="Bring the schema up to date: `migrate`.",
-        )
+        yield Check(name="database", ok=False, detail="cannot be read", mend=what_failed(error))
+
+
+def _schema(revision: str | None) -> Check:
+    newest = newest_revision()
+    if revision == newest:
+        return Check(name="schema", ok=True, detail=f"revision {newest}")
+    if revision is None:
+        mend = "If there was a state before, its database file is gone or another one: see CONTINUAL_HOME and DATABASE_URL, or restore a backup. For a new one: `init`."
+        return Check(name="schema", ok=False, detail="the database is empty", mend=mend)
+    if revision < newest:
+        mend = "Bring it up to date: `migrate`."
+    else:
+        mend = "A newer version of the program wrote it: start that one, or restore a backup."
+    return Check(name="schema", ok=False, detail=f"revision {revision}, this version knows {newest}", mend=mend)
+
+
+def _harm(check: Callable[[], object]) -> str:
+    """What is wrong with a stored file, in a few words; nothing where it is whole."""
+    try:
+        check()
+    except Damaged as error:
+        return f"{error.how} ({error.file})"
+    except StorageError as error:
+        return str(error)
+    return ""
 
 
 def _files(ws: Workspace) -> Iterator[Check]:
-    with ws.database.read() as session:
-        wanted = [(ws.batches.root / path, sha) for path, sha in session.execute(select(Batch.path, Batch.sha256))]
-        wanted += [
-            (ws.batches.root / str(path), str(sha))
-            for path, sha in session.execute(
-                select(Batch.scores_path, Batch.scores_sha256).where(Batch.scores_path.is_not(None))
-            )
-        ]
-        stored = select(ModelRow.path, ModelRow.sha256).where(ModelRow.removed_at.is_(None))
-        models = [(ws.models_path / path, sha) for path, sha in session.execute(stored)]
-        exported = select(ModelRow.scorer_path, ModelRow.scorer_sha256).where(ModelRow.scorer_path.is_not(None))
-        exported = exported.where(ModelRow.removed_at.is_(None))
-        models += [(ws.models_path / str(path), str(sha)) for path, sha in session.execute(exported)]
-        named = session.scalars(select(Project.learner_path).where(Project.learner_path.is_not(None)))
-        learners = [ws.models_path / path for path in named if path is not None]
-    yield _compare("batches", wanted)
-    yield _compare("models", models)
-    lost = [path for path in learners if not path.is_file()]
+    """Every file that counts, read anew: those of undone batches and of models that were given up do not."""
+    wrong = ws.database.integrity()
     yield Check(
-        name="learners",
-        ok=not lost,
-        detail=f"{len(learners)} learner states are there" if not lost else f"{len(lost)} learner states are missing",
-        mend="" if not lost else "Restore them from a backup.",
+        name="database pages",
+        ok=not wrong,
+        detail=wrong or "whole",
+        mend="Stop the program, then put a backup in its place with `restore`." if wrong else "",
     )
+    if wrong:
+        return
+    with ws.database.read() as session:
+        slugs = {p.id: p.slug for p in session.scalars(select(Project))}
+        batches = list(session.scalars(select(Batch).where(Batch.undone_at.is_(None)).options(defer(Batch.profile))))
+        given_up = queries.given_up(session)
+        stored = session.scalars(select(ModelRow).where(ModelRow.removed_at.is_(None)))
+        models = [m for m in stored if (m.project_id, m.version) not in given_up]
+        states = session.execute(select(Project.slug, Project.learner_path).where(Project.learner_path.is_not(None)))
+        learnt = [(slug, str(path)) for slug, path in states]
+    yield _found(
+        "batches",
+        {f"batch {b.number} of {slugs[b.project_id]}": partial(repairing.check_rows, ws, b) for b in batches},
+    )
+    scored = [b for b in batches if b.scores_path is not None]
+    yield _found(
+        "scores",
+        {f"those of batch {b.number} of {slugs[b.project_id]}": partial(repairing.check_scores, ws, b) for b in scored},
+    )
+    looks = {
+        f"v{m.version} of {slugs[m.project_id]}": partial(
+            registry.check_artefact, ws, m.project_id, m.version, anew=True
+        )
+        for m in models
+    }
+    exported = {
+        f"the scorer of v{m.version} of {slugs[m.project_id]}": partial(
+            verify, ws.models_path / m.scorer_path, str(m.scorer_sha256), what="a scorer", anew=True
+        )
+        for m in models
+        if m.scorer_path is not None
+    }
+    yield _found("models", {**looks, **exported})
+    yield _found("learners", {f"that of {slug}": partial(learners.check, ws, path, anew=True) for slug, path in learnt})
     found = tidying.orphans(ws, datetime.now(UTC))
     yield Check(
         name="orphans", ok=True, detail=f"{len(found)} files that no row names; a worker moves them to the trash"
@@ -212,13 +259,11 @@ def _files(ws: Workspace) -> Iterator[Check]:
     )
 
 
-def _compare(name: str, wanted: list[tuple[Path, str]]) -> Check:
-    bad = [path.name for path, sha in wanted if not path.is_file() or sha256_of(path) != sha]
-    if bad:
-        return Check(
-            name=name,
-            ok=False,
-            detail=f"{len(bad)} of {len(wanted)} files are missing or changed, e.g. {bad[0]}",
-            mend="Restore them from a backup.",
-        )
-    return Check(name=name, ok=True, detail=f"{len(wanted)} files match their digests")
+def _found(name: str, looks: Mapping[str, Callable[[], object]]) -> Check:
+    """One check of many files: the first few that are damaged, and how."""
+    bad = {what: harm for what, look in looks.items() if (harm := _harm(look))}
+    if not bad:
+        return Check(name=name, ok=True, detail=f"{len(looks)} are as they were written")
+    named = "; ".join(f"{what} {harm}" for what, harm in list(bad.items())[:SHOWN])
+    more = f"; and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+    return Check(name=name, ok=False, detail=f"{len(bad)} of {len(looks)} damaged: {named}{more}", mend=MEND)

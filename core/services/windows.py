@@ -194,12 +194,12 @@ def batch_profiles(ws: Workspace, project: ProjectInfo, *, limit: int = 1_000) -
         try:
             summary = profiles.from_bytes(row.profile or b"")
         except StorageError:
-            summary = _profiled(ws, project, row.id)
+            summary = profiled(ws, project, row.id)
         found.append(BatchProfile(id=row.id, number=row.number, at=row.last_at, rows=row.rows, profile=summary))
     return found
 
 
-def _profiled(ws: Workspace, project: ProjectInfo, batch_id: int) -> Profile:
+def profiled(ws: Workspace, project: ProjectInfo, batch_id: int) -> Profile:
     """The profile of a stored batch that has none yet, kept from now on."""
     assert project.schema is not None
     with ws.database.read() as session:

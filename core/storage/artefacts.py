@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import BadInput, Damaged, StorageError
-from core.storage.batches import CHANGED, MISSING, unreadable
+from core.storage.batches import MISSING, how_changed, unreadable
 
 MEND = "Restore it from a backup, roll back to another version, or see with `repair --dry-run` how to go on without it."
 
@@ -82,5 +82,5 @@ def read_bytes(path: Path, sha256: str | None = None, *, what: str = "a model fi
     except OSError as error:
         raise unreadable(what, path.name, error) from error
     if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
-        raise Damaged(what, path.name, CHANGED)
+        raise Damaged(what, path.name, how_changed(path))
     return data

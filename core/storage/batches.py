@@ -30,6 +30,7 @@ def sha256_of(path: Path) -> str:
 
 
 MISSING = "is missing"
+CUT = "is cut short"
 CHANGED = "is not as it was written (its sha256 differs)"
 _Look = tuple[
     int, int, int, int
@@ -69,12 +70,22 @@ def verify(path: Path, sha256: str, *, what: str, name: str = "", anew: bool = F
         if not anew and _verified.get((path, sha256)) == look:
             return
         if sha256_of(path) != sha256:
-            raise Damaged(what, name, CHANGED)
+            raise Damaged(what, name, how_changed(path))
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise Damaged(what, name, MISSING) from None
     except OSError as error:
         raise unreadable(what, name, error) from error
     _note_verified(path, sha256, look)
+
+
+def how_changed(path: Path) -> str:
+    """In which way a file that is there is not the one that was written, as far as its end tells."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 64, 0))
+        end = file.read()
+    whole = {".parquet": end.endswith(b"PAR1"), ".skops": b"PK\x05\x06" in end}.get(path.suffix, size > 0)
+    return CHANGED if whole else CUT
 
 
 def unreadable(what: str, name: str, error: OSError) -> StorageError:

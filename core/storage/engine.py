@@ -14,14 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy import Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import ConfigurationError, StorageError
 from core.settings import ROOT
-from core.storage.troubles import what_failed
+from core.storage.troubles import trouble_of, what_failed
 
 BUSY_TIMEOUT_S = 30
 
@@ -116,6 +116,28 @@ class Database:
         except SQLAlchemyError:
             return False
         return True
+
+    def revision(self) -> str | None:
+        """The schema's revision as the database has it; None where there is no schema of ours. Raises what the driver does."""
+        with self.engine.connect() as connection:
+            if "alembic_version" not in inspect(connection).get_table_names():
+                return None
+            found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+            return found
+
+    def integrity(self) -> str:
+        """What SQLite finds wrong with its pages, in its own words; nothing where all is well, or on another server."""
+        if not self.is_sqlite:
+            return ""
+        try:
+            with self.engine.connect() as connection:
+                found = connection.execute(text("PRAGMA quick_check(1)")).scalar()
+        except SQLAlchemyError as error:
+            trouble = trouble_of(error)
+            if trouble is None or trouble.kind != "corrupt":
+                raise
+            return str(getattr(error, "orig", error))
+        return "" if found == "ok" else " ".join(str(found).split())
 
     def dispose(self) -> None:
         """Close the pooled connections."""

@@ -16,7 +16,7 @@ from core.data.problems import from_document
 from core.errors import NotFound
 from core.learning.policy import policy_from_document
 from core.records import BatchInfo, ProjectInfo
-from core.storage.tables import Batch, BatchIds, Cycle, Label, ModelEvent, Prediction, Project
+from core.storage.tables import AuditEntry, Batch, BatchIds, Cycle, Label, ModelEvent, Prediction, Project
 
 CHUNK = 500  # values in one IN (...)
 RACES = 1_000  # newest races that the daily budget is counted from
@@ -37,6 +37,15 @@ def champion_of(session: Session, project_id: int) -> int | None:
     return session.scalar(
         select(ModelEvent.version).where(ModelEvent.project_id == project_id).order_by(ModelEvent.id.desc()).limit(1)
     )
+
+
+MODEL_GIVEN_UP = "model given up"
+
+
+def given_up(session: Session) -> set[tuple[int, int]]:
+    """Project and version of the models whose artefacts were found damaged and given up by a repair."""
+    entries = session.scalars(select(AuditEntry).where(AuditEntry.what == MODEL_GIVEN_UP))
+    return {(e.project_id, int((e.after or {})["version"])) for e in entries if e.project_id is not None}
 
 
 def first_champion_of(session: Session, project_id: int) -> int | None:

@@ -260,11 +260,15 @@ def artefact_path(ws: Workspace, project_id: int, version: int) -> Path:
     return path
 
 
-def check_artefact(ws: Workspace, project_id: int, version: int) -> None:
-    """See that a version's artefact is whole; Damaged when not. One that this process has seen whole costs nothing."""
+def check_artefact(ws: Workspace, project_id: int, version: int, *, anew: bool = False) -> None:
+    """See that a version's artefact is whole; Damaged when not. One that this process has seen whole costs nothing.
+
+    Args:
+        anew: read it also then.
+    """
     with ws.database.read() as session:
         row = _row(session, project_id, version)
-    verify(ws.models_path / row.path, row.sha256, what=f"the artefact of v{version}")
+    verify(ws.models_path / row.path, row.sha256, what=f"the artefact of v{version}", anew=anew)
 
 
 _loaded: OrderedDict[tuple[Path, str], Any] = OrderedDict()

@@ -53,6 +53,11 @@ TROUBLES: tuple[Trouble, ...] = (
         phrases=("disk image is malformed", "file is not a database", "malformed database schema"),
     ),
     Trouble(
+        "gone",
+        "The database file is gone from its place. Put it back, or restore a backup, then try again.",
+        phrases=("database file is gone",),
+    ),
+    Trouble(
         "schema",
         "The database has not the schema of this version. Bring it up to date with `migrate`.",
         phrases=("no such table", "no such column", "undefinedtable", "undefinedcolumn"),

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 
-from core import cli, loop
+from core import cli, loop, ui
+from core.errors import StorageError
 from core.http import problems
-from core.services import projects
+from core.services import predictions_log, projects
 from core.storage.engine import Database
 from core.storage.tables import Lease
 from core.storage.troubles import TROUBLES, trouble_of
@@ -31,6 +32,7 @@ CASES: dict[str, Exception] = {
     "read-only": said("attempt to write a readonly database"),
     "locked": said("database is locked"),
     "corrupt": DatabaseError("SELECT 1", {}, sqlite3.DatabaseError("file is not a database")),
+    "gone": said("the database file is gone"),
     "schema": said("no such table: projects"),
     "permission": PermissionError(errno.EACCES, "Permission denied", "/home/me/state/x.parquet"),
     "files": OSError(errno.EMFILE, "Too many open files"),
@@ -101,6 +103,31 @@ def test_a_state_folder_that_is_a_file_ends_in_a_sentence(tmp_path: Path, capsys
     assert cli.main(["projects", "list"]) == 1
     error = capsys.readouterr().err
     assert "home" in error and "file" in error and "Traceback" not in error
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_a_page_shows_the_sentence(kind: str) -> None:
+    shown, found = ui.as_shown(CASES[kind]), trouble_of(CASES[kind])
+    assert isinstance(shown, StorageError) and found is not None and str(shown) == found.text
+    assert ui.as_shown(ValueError("a fault of the program")) is None
+
+
+def test_a_database_that_is_removed_under_a_running_process_is_not_written_into(ws: Workspace, now: datetime) -> None:
+    projects.create_project(ws, "Demo", source="file", by="test", now=now)
+    place = ws.settings.home_path / "continual.db"
+    place.unlink()
+    for name in ("continual.db-wal", "continual.db-shm"):
+        (ws.settings.home_path / name).unlink(missing_ok=True)
+    log = predictions_log._Log(ws.database)
+    for write in (
+        lambda: projects.create_project(ws, "Lost", source="file", by="test", now=now),
+        lambda: log.commit([]),
+    ):
+        with pytest.raises((sqlite3.OperationalError, OperationalError)) as told:
+            write()
+        trouble = trouble_of(told.value)
+        assert trouble is not None and trouble.kind == "gone"
+    assert not place.exists()
 
 
 def _full(database: Database, monkeypatch: pytest.MonkeyPatch, times: int) -> list[int]:
