@@ -61,7 +61,7 @@ def home() -> None:
 def welcome(ctx: ui.Context) -> None:
     """Nothing is stored yet: one button to the demonstration."""
     with ui.head_row("Welcome", "no project yet"):
-        pass
+        pass  # this head has no buttons
     with st.container(border=True):
         st.markdown(
             "**See it work on real data.** 24,150 flying insects of six kinds, told apart by an optical sensor while the temperature and the mix of kinds change."

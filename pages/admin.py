@@ -446,7 +446,7 @@ def main() -> None:
     """Draw the page."""
     ctx = ui.start_page("Admin", role="admin")
     with ui.head_row("Admin", f"signed in as {ctx.user.name}"):
-        pass
+        pass  # this head has no buttons
     drawn = (show_people, show_tokens, show_settings, show_audit, show_health)
     for tab, draw in zip(st.tabs(list(TABS), key="tab", bind="query-params"), drawn, strict=True):
         if tab.open:

@@ -318,7 +318,7 @@ def show(ctx: ui.Context) -> None:
     project = ctx.project
     if project is None:
         with ui.head_row("Drift"):
-            pass
+            pass  # this head has no buttons
         ui.no_project()
         return
     newest: tuple[datetime, DriftReport] | None = monitoring.latest_drift(ctx.ws, project.id)

@@ -156,7 +156,7 @@ def main() -> None:
         return
     if project.champion is None:
         with ui.head_row("Labels", "which rows are worth one"):
-            pass
+            pass  # this head has no buttons
         ui.empty(
             "No champion yet.",
             "The desk asks for labels of rows that a model has answered. Store labelled rows and start the first race.",
@@ -166,7 +166,7 @@ def main() -> None:
         return
     rows, found = desk.open_asks(ctx.ws, project), desk.measured(ctx.ws, project)
     with ui.head_row("Labels", f"{len(rows):,} waiting" if rows else "nothing asked for"):
-        pass
+        pass  # this head has no buttons
     if found.asked:
         show_verdict(ctx, project, rows, found)
     if rows:

@@ -157,7 +157,7 @@ def stage(ctx: ui.Context, project_id: int) -> None:
     events = ui.charted(events)
     state = {"playing": "well", "paused": "unknown", "failed": "failed"}.get(run.status, "unknown")
     with ui.verdict(state, told(project, run, reports), word=SHOWN[run.status]):
-        pass
+        pass  # this verdict has no buttons
     st.progress(min(run.position / run.total, 1.0))
     figures(project, run, points, never, reports, events, races)
     left, right = st.columns((2.1, 1))
@@ -274,7 +274,7 @@ def show(ctx: ui.Context) -> None:
     """The page itself."""
     if ctx.project is None:
         with ui.head_row("Live", "watch it learn"):
-            pass
+            pass  # this head has no buttons
         ui.empty(
             "Nothing to play yet.",
             "Choose a stream, what shall happen to it, and the policy that has to cope; it takes about two minutes.",

@@ -405,7 +405,7 @@ def show(ctx: ui.Context) -> None:
     project = ctx.project
     if project is None:
         with ui.head_row("Performance"):
-            pass
+            pass  # this head has no buttons
         ui.no_project()
         return
     stored = monitoring.performance_history(ctx.ws, project.id, limit=1)

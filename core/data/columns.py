@@ -279,7 +279,7 @@ def _text_numbers(series: pd.Series, name: str, written: Written, said: list[Pro
         try:
             return np.asarray(column.cast(pa.float64()).to_numpy())
         except pa.ArrowInvalid:
-            pass
+            pass  # a cell is no plain number: the slower reading below takes each distinct text and says which
     coded = pc.dictionary_encode(column.combine_chunks())
     coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
     distinct = coded.dictionary.to_pylist()

@@ -32,7 +32,6 @@ class Notifier(Protocol):
 
     def send(self, payload: dict[str, Any]) -> float | None:
         """Deliver; returns seconds to wait when the channel says "later". Raises DeadChannel or any network error."""
-        ...
 
 
 class DeadChannel(Exception):

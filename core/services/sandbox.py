@@ -104,7 +104,7 @@ def read_skops(path: Path, max_bytes: int) -> bytes:
         raise UnsupportedFormat(f"{path.name} is a {kind} file; loading one runs whatever code is in it. {HOW}")
     try:
         members = zipfile.ZipFile(io.BytesIO(data)).infolist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:  # what ZipFile raises over broken heads
         raise UnsupportedFormat(f"{path.name} is no skops file: it is no zip archive. {HOW}") from error
     _refuse_archive(path.name, members, len(data), max_bytes)
     return data

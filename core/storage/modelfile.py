@@ -240,6 +240,7 @@ def checked_types(data: bytes) -> frozenset[str]:
     """
     try:
         return _File(data).types()
+    # What zipfile raises over a broken member: a bad checksum, an unknown method or cipher, an end too early.
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, OSError, RuntimeError) as error:
         raise BadInput(f"The file cannot be read as skops: {type(error).__name__} in the archive. {HOW}") from error
 
@@ -338,7 +339,7 @@ class _File:
             if isinstance(content, str):
                 return json.loads(content)
         except (ValueError, RecursionError):
-            pass
+            pass  # refused below, as content that is no text is
         raise BadInput(f"The file's schema has a value that is no JSON. {HOW}")
 
     def _dict(self, node: dict[str, Any], depth: int) -> int:
