@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -160,6 +161,11 @@ def file_lock(path: Path, *, wait: bool = True) -> Iterator[bool]:
         os.close(descriptor)
 
 
+# Alembic keeps the database that a migration works on in one place for the whole process: two upgrades side by side,
+# ours or MLflow's own, write their tables into each other's database.
+one_upgrade = threading.RLock()
+
+
 def newest_revision() -> str:
     """The schema's version of this program: migrations are numbered by their file names."""
     return max(path.name.partition("_")[0] for path in (ROOT / "alembic" / "versions").glob("[0-9]*_*.py"))
@@ -200,7 +206,7 @@ def migrate(url: str, lock_folder: Path) -> bool:
     script = ScriptDirectory.from_config(config)
     head = script.get_current_head()
     lock_folder.mkdir(parents=True, exist_ok=True)
-    with file_lock(lock_folder / "migrate.lock"):
+    with file_lock(lock_folder / "migrate.lock"), one_upgrade:
         database = Database(url)
         try:
             with database.engine.connect() as connection:

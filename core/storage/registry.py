@@ -35,7 +35,7 @@ from core.storage import queries
 from core.storage.artefacts import dumps, loads, read_bytes, untrusted_types
 from core.storage.artefacts import loads_file as loads_file
 from core.storage.batches import verify, write_durably
-from core.storage.engine import file_lock
+from core.storage.engine import file_lock, one_upgrade
 from core.storage.tables import Cycle, ModelEvent, ModelRow, Project
 from core.storage.workspace import Workspace, open_workspace
 
@@ -520,7 +520,10 @@ def _client(ws: Workspace) -> MlflowClient:
     from mlflow import MlflowClient
 
     uri = f"sqlite:///{ws.settings.home_path / 'mlflow.db'}"
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    with one_upgrade:
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        client.search_registered_models(max_results=1)  # both stores make their tables at first use
+        return client
 
 
 def _own_registered_model(client: MlflowClient, project: Project) -> None:

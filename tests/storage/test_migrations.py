@@ -1,0 +1,56 @@
+"""Bringing several databases up to date in one process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from core.storage import registry
+from core.storage.engine import Database, migrate, newest_revision
+from core.storage.workspace import Workspace
+
+
+def _side_by_side(*acts: Callable[[], object]) -> list[BaseException]:
+    """Run each act in a thread of its own, all from the same instant; what they raised."""
+    gate = threading.Barrier(len(acts))
+    raised: list[BaseException] = []
+
+    def run(act: Callable[[], object]) -> None:
+        gate.wait()
+        try:
+            act()
+        except BaseException as error:
+            raised.append(error)
+
+    threads = [threading.Thread(target=run, args=(act,)) for act in acts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return raised
+
+
+def test_two_databases_are_brought_up_to_date_at_the_same_time_in_one_process(tmp_path: Path) -> None:
+    urls = [f"sqlite:///{tmp_path / name}/continual.db" for name in ("one", "two", "three")]
+
+    raised = _side_by_side(*(lambda url=url, n=n: migrate(url, tmp_path / str(n)) for n, url in enumerate(urls)))
+
+    assert raised == []
+    assert [Database(url).revision() for url in urls] == [newest_revision()] * 3
+
+
+def test_mlflow_makes_its_tables_while_a_database_of_ours_is_brought_up_to_date(tmp_path: Path, ws: Workspace) -> None:
+    import mlflow.store.db.utils  # noqa: F401  # its import takes seconds: the two would not meet
+
+    urls = [f"sqlite:///{tmp_path / str(n)}/continual.db" for n in range(6)]
+
+    def ours() -> None:
+        for n, url in enumerate(urls):
+            migrate(url, tmp_path / f"locks{n}")
+
+    raised = _side_by_side(lambda: registry._client(ws), ours)
+
+    assert raised == []
+    assert {Database(url).revision() for url in urls} == {newest_revision()}
+    assert registry._client(ws).search_registered_models() == []
