@@ -760,7 +760,9 @@ def _models_prune(args: argparse.Namespace) -> int:
     from core.services import pruning
 
     ws = _open()
-    pruned = pruning.prune(ws, _project(ws, args).id, _now(), by=BY, keep=args.keep, trash=False)
+    pruned = pruning.prune(
+        ws, _project(ws, args).id, _now(), by=BY, keep_former=args.keep_former, keep_rejected=args.keep
+    )
     told = ", ".join(f"v{v}" for v in pruned.versions)
     text = f"Removed the artefacts of {told}: {pruned.bytes / 1e6:.1f} MB." if told else "Nothing to remove."
     return _say(args, {"versions": pruned.versions, "bytes": pruned.bytes}, text)
@@ -1246,11 +1248,12 @@ def _add_models(commands: Any) -> None:
         models,
         "prune",
         _models_prune,
-        "Remove the artefacts of rejected challengers for good; their rows stay.",
+        "Remove the artefacts of former champions and rejected challengers for good; their rows stay.",
         "models prune --project insects",
     )
     _add_project(prune)
-    prune.add_argument("--keep", type=int, metavar="N", help="newest rejected ones to keep (CONTINUAL_KEEP_REJECTED)")
+    prune.add_argument("--keep", type=int, metavar="N", help="rejected ones to keep (CONTINUAL_KEEP_REJECTED)")
+    prune.add_argument("--keep-former", type=int, metavar="N", help="former champions to keep (CONTINUAL_KEEP_FORMER)")
     bring = _command(
         models,
         "import",

@@ -193,7 +193,7 @@ def show_version(ctx: ui.Context, project: ProjectInfo, version: ModelVersion) -
             )
         if version.removed_at is not None:
             st.caption(
-                f"Artefact removed on {version.removed_at:%d %b %Y}: it never served, and only the newest rejected challengers keep theirs."
+                f"Artefact removed on {version.removed_at:%d %b %Y}: only the newest former champions and rejected challengers keep theirs."
             )
             return
         with st.container(horizontal=True):

@@ -240,8 +240,8 @@ def _record(row: ModelRow, promoted: dict[int, datetime], aliases: dict[str, int
 def _refuse_removed(row: ModelRow) -> None:
     if row.removed_at is not None:
         raise NotFound(
-            f"The artefact of v{row.version} was removed on {row.removed_at:%Y-%m-%d}: it never served, and only the newest "
-            "rejected challengers keep theirs (CONTINUAL_KEEP_REJECTED). Choose a version that has one."
+            f"The artefact of v{row.version} was removed on {row.removed_at:%Y-%m-%d}: only the newest former champions and "
+            "rejected challengers keep theirs (CONTINUAL_KEEP_FORMER, CONTINUAL_KEEP_REJECTED). Choose a version that has one."
         )
 
 
@@ -396,28 +396,34 @@ def champion_at(session: Session, project_id: int, instant: datetime) -> int | N
     )
 
 
-# --- rejected challengers ---------------------------------------------------------------------------------------
+# --- versions whose time is over ---------------------------------------------------------------------------------------
 
 
-def mark_removed(session: Session, project_id: int, *, keep: int, now: datetime) -> list[ModelRow]:
-    """Rejected challengers beyond the `keep` newest, from now on without artefact; oldest first.
+def mark_removed(
+    session: Session, project_id: int, *, keep_former: int, keep_rejected: int, now: datetime
+) -> list[ModelRow]:
+    """Former champions and rejected challengers beyond the newest, from now on without artefact; lowest version first.
 
-    Versions that served, will be judged or were imported by a person are never among them: what has an alias, the one in
-    the shadow, and the newest, which a check under way may just have made.
+    What is still asked is never among them: a version with an alias, the first champion, which every score is compared
+    with, the one in the shadow, the newest, which a check under way may just have made, and what a person imported.
+
+    Args:
+        keep_former: former champions that keep theirs: those that served last.
+        keep_rejected: versions that never served and keep theirs: the newest.
     """
-    served = set(session.scalars(select(ModelEvent.version).where(ModelEvent.project_id == project_id)))
+    served = [event.version for event in _events(session, project_id)]
+    last_served = {version: at for at, version in enumerate(served)}
     shadow = session.scalar(select(Project.shadow_version).where(Project.id == project_id))
     newest = next_version(session, project_id) - 1
-    held = served | set(_aliases(session, project_id).values()) | {shadow, newest}
-    rejected = session.scalars(
-        select(ModelRow)
-        .where(ModelRow.project_id == project_id, ModelRow.removed_at.is_(None), ModelRow.source != "import")
-        .order_by(ModelRow.version.desc())
-    ).all()
-    beyond = [row for row in rejected if row.version not in held][keep:]
+    held = {*served[:1], *_aliases(session, project_id).values(), shadow, newest}
+    own = select(ModelRow).where(ModelRow.project_id == project_id, ModelRow.removed_at.is_(None))
+    found = session.scalars(own.where(ModelRow.source != "import", ModelRow.version.not_in(held - {None}))).all()
+    former = sorted((row for row in found if row.version in last_served), key=lambda row: -last_served[row.version])
+    rejected = sorted((row for row in found if row.version not in last_served), key=lambda row: -row.version)
+    beyond = [*former[keep_former:], *rejected[keep_rejected:]]
     for row in beyond:
         row.removed_at = now
-    return beyond[::-1]
+    return sorted(beyond, key=lambda row: row.version)
 
 
 def mlflow_copies(ws: Workspace, run_id: str) -> list[Path]:

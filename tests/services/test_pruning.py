@@ -1,4 +1,4 @@
-"""Rejected challengers: the newest keep their artefact, the others their row."""
+"""Former champions and rejected challengers: the newest keep their artefact, the others their row."""
 
 from __future__ import annotations
 
@@ -80,11 +80,11 @@ def test_what_served_waits_or_was_imported_keeps_its_artefact(
         serve(ws, project, version, now)
     with ws.database.write() as session:
         session.get_one(Project, project.id).shadow_version = 3
-    pruned = pruning.prune(ws, project.id, now, by="test", keep=1)
+    pruned = pruning.prune(ws, project.id, now, by="test", keep_rejected=1)
     assert pruned.versions == (5, 6, 7)  # 8 is the one that is kept, 9 the challenger
     assert pruned.bytes > 0
     assert with_files(ws) == [1, 2, 3, 4, 8, 9]
-    assert pruning.prune(ws, project.id, now, by="test", keep=1).versions == ()
+    assert pruning.prune(ws, project.id, now, by="test", keep_rejected=1).versions == ()
     with ws.database.read() as session:
         versions = registry.list_versions(session, project.id)
         assert session.scalar(select(AuditEntry.after).where(AuditEntry.what == "artefacts removed")) == {
@@ -99,7 +99,7 @@ def test_a_version_without_artefact_says_so_and_cannot_serve(
     for _ in range(3):
         register()
     serve(ws, project, 1, now)
-    assert pruning.prune(ws, project.id, now, by="test", keep=0).versions == (2,)
+    assert pruning.prune(ws, project.id, now, by="test", keep_rejected=0).versions == (2,)
     registry._loaded.clear()
     for ask in (registry.load_model, registry.artefact_path):
         with pytest.raises(NotFound, match="artefact of v2 was removed"):
@@ -119,7 +119,7 @@ def test_two_versions_of_the_same_content_share_their_file(
     with ws.database.write() as session:  # files are named by their content
         session.scalars(select(ModelRow).where(ModelRow.version == 2)).one().path = str(first.path)
     serve(ws, project, 1, now)
-    pruning.prune(ws, project.id, now, by="test", keep=0)
+    pruning.prune(ws, project.id, now, by="test", keep_rejected=0)
     assert registry.artefact_path(ws, project.id, 1).is_file()
 
 
@@ -129,26 +129,26 @@ def test_doctor_and_backup_miss_nothing_of_it(
     for _ in range(4):
         register()
     serve(ws, project, 1, now)
-    pruning.prune(ws, project.id, now, by="test", keep=0)
+    pruning.prune(ws, project.id, now, by="test", keep_rejected=0)
     assert next(c for c in doctor.examine(ws, now=now, deep=True) if c.name == "models").ok
     assert backup.backup(ws, ws.settings.home_path.parent / "b.zip", now=now).path.is_file()
 
 
-def test_the_trash_holds_them_for_a_day_and_within_bounds(
-    ws: Workspace, project: ProjectInfo, register: Callable[..., ModelVersion], now: datetime,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    for _ in range(5):
-        register()
-    serve(ws, project, 1, now)
-    pruning.prune(ws, project.id, now, by="test", keep=0)
-    lying = sorted((ws.trash_path / pruning.TRASH).glob("p*/*"))
-    assert len(lying) == 6  # artefact and scorer of v2, v3, v4
-    monkeypatch.setattr(pruning, "MOST_BYTES", sum(p.stat().st_size for p in lying) - 1)
-    pruning.prune(ws, project.id, now, by="test", keep=0)
-    assert len(list((ws.trash_path / pruning.TRASH).glob("p*/*"))) == 5
-    pruning.prune(ws, project.id, datetime.now(now.tzinfo) + timedelta(days=2), by="test", keep=0)
-    assert list((ws.trash_path / pruning.TRASH).glob("p*/*")) == []
+def test_former_champions_beyond_those_that_served_last_lose_theirs(
+    ws: Workspace, project: ProjectInfo, register: Callable[..., ModelVersion], now: datetime
+) -> None:
+    for source in ("race",) * 6 + ("import", "race", "race"):
+        register(source=source)
+    for version in (1, 2, 3, 4, 7, 5, 3, 6, 8):
+        serve(ws, project, version, now)
+    # 8 serves, 6 came before it, 1 was the first, 7 was imported, 9 is the challenger; of 3, 5, 4 and 2 two stay
+    assert pruning.prune(ws, project.id, now, by="test", keep_former=2).versions == (2, 4)
+    assert with_files(ws) == [1, 3, 5, 6, 7, 8, 9]
+    assert pruning.prune(ws, project.id, now, by="test", keep_former=0).versions == (3, 5)
+    registry._loaded.clear()
+    assert training.rollback(ws, projects.project_by_id(ws, project.id), reason="try", by="test", now=now) == 6
+    with pytest.raises(NotFound, match="artefact of v3 was removed"):
+        training.promote(ws, projects.project_by_id(ws, project.id), 3, by="test", reason="why not", now=now)
 
 
 def test_a_file_whose_process_died_before_it_moved_is_tidied(
@@ -158,13 +158,13 @@ def test_a_file_whose_process_died_before_it_moved_is_tidied(
         register()
     serve(ws, project, 1, now)
     with ws.database.write() as session:
-        (row,) = registry.mark_removed(session, project.id, keep=0, now=now)
+        (row,) = registry.mark_removed(session, project.id, keep_former=0, keep_rejected=0, now=now)
         names = {row.path, str(row.scorer_path)}
     later = datetime.now(now.tzinfo) + timedelta(days=1)
     assert set(tidying.orphans(ws, later)) == {name.split("/")[1] for name in names}
 
 
-def test_prune_at_once_also_takes_mlflows_copy_and_tells_the_bytes(
+def test_prune_takes_mlflows_copy_and_tells_the_bytes(
     ws: Workspace, project: ProjectInfo, register: Callable[..., ModelVersion], now: datetime,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -178,12 +178,13 @@ def test_prune_at_once_also_takes_mlflows_copy_and_tells_the_bytes(
         row.run_id = "0123"
     link.hardlink_to(ws.models_path / row.path)
     size = sum((ws.models_path / p).stat().st_size for p in (row.path, str(row.scorer_path)))
-    assert pruning.prune(ws, project.id, now, by="test").versions == ()  # three are kept by default
+    assert pruning.prune(ws, project.id, now, by="test", keep_rejected=2).versions == ()
     assert link.exists()
-    assert cli.main(["models", "prune", "--project", "demo", "--keep", "1", "--json"]) == 0
+    assert (
+        cli.main(["models", "prune", "--project", "demo", "--json"]) == 0
+    )  # one is kept by default, and the challenger
     told = json.loads(capsys.readouterr().out)
     assert (told["versions"], told["bytes"]) == ([2], size)
     assert not link.exists()
-    assert list(ws.trash_path.rglob("*.skops")) == []
     assert cli.main(["models", "list", "--project", "demo"]) == 0
     assert "artefact removed" in capsys.readouterr().out
