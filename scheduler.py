@@ -6,6 +6,7 @@ a quiet night costs one small process and a query a second. A file lock makes on
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import signal
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from types import FrameType
 
+import psutil
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from loguru import logger
@@ -51,7 +53,7 @@ class Scheduler:
     def check(self) -> None:
         """The heartbeat, and one query whether any project has something new."""
         now = datetime.now(UTC)
-        jobs.beat(self._ws, status.SCHEDULER, owner=self._owner, now=now)
+        jobs.beat(self._ws, status.SCHEDULER, owner=self._owner, now=now, detail={"memory_bytes": _memory_bytes()})
         with self._ws.database.read() as session:
             due = jobs.due_projects(session, now)
         if due:
@@ -113,6 +115,16 @@ class Scheduler:
             logger.warning("the worker did not end its step in {s} s and was killed", s=STOP_S)
             worker.kill()
             worker.wait()
+
+
+def _memory_bytes() -> int:
+    """Resident memory of this process and of the worker that it started."""
+    own = psutil.Process()
+    total = 0
+    for process in (own, *own.children(recursive=True)):
+        with contextlib.suppress(psutil.Error):  # it has just ended
+            total += process.memory_info().rss
+    return total
 
 
 class ClockWatch:

@@ -89,7 +89,7 @@ class Api:
     def start(self) -> None:
         """What needs the running loop: the writer; and the warm-up, which needs nobody to wait for it."""
         self.writer = PredictionWriter(self._log)
-        self.requests.queue = lambda: self.writer.waiting
+        self.requests.watch_queue(lambda: self.writer.waiting)
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Prometheus text: the state of every project from the database, and what this API process has answered.
+"""Prometheus metrics: the state of every project, read from the database when asked, and what this process has answered.
 
 An absent value is an absent series, never a zero. Names: base units, `_total` for counters, ratios from 0 to 1;
 labels are only what is bounded: projects, metrics, routes, versions.
@@ -6,110 +6,161 @@ labels are only what is bounded: projects, metrics, routes, versions.
 
 from __future__ import annotations
 
-import math
-import threading
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import func, or_, select
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.registry import Collector
+from sqlalchemy import Row, func, or_, select
 from sqlalchemy.orm import Session
 
 from core.services import status
-from core.storage.tables import Batch, Cycle, DriftRun, Job, Label, Notice, PerformanceRun, Prediction, Project
+from core.storage.tables import (
+    Batch,
+    Cycle,
+    DriftRun,
+    EstimateRun,
+    Heartbeat,
+    Job,
+    Label,
+    Notice,
+    PerformanceRun,
+    Prediction,
+    Project,
+)
 from core.storage.workspace import Workspace
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-Labels = Mapping[str, str]
+Samples = Iterable[tuple[tuple[str, ...], float | None]]  # values of the labels in their order, and the value
+
+disable_created_metrics()
 
 
-class Exposition:
-    """Lines of the text format, one family after another."""
+class _Families(Collector):
+    """Families as they are; those without a sample are left out."""
 
-    def __init__(self) -> None:
-        self._lines: list[str] = []
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
 
-    def family(self, name: str, kind: str, help_text: str, samples: Iterable[tuple[Labels, float | None]]) -> None:
-        """One family; left out whole when no sample has a value."""
-        lines = [_sample(name, labels, value) for labels, value in samples if value is not None]
-        if lines:
-            self._head(name, kind, help_text)
-            self._lines += lines
-
-    def histogram(self, name: str, help_text: str, samples: Iterable[tuple[Labels, list[int], float]]) -> None:
-        """One histogram family: labels, counts by bucket (the last one beyond all bounds), sum."""
-        first = True
-        for labels, counts, total in samples:
-            if first:
-                self._head(name, "histogram", help_text)
-                first = False
-            seen = 0
-            for bound, count in zip((*BUCKETS_S, math.inf), counts, strict=True):
-                seen += count
-                self._lines.append(_sample(f"{name}_bucket", {**labels, "le": _number(bound)}, seen))
-            self._lines += [_sample(f"{name}_sum", labels, total), _sample(f"{name}_count", labels, seen)]
-
-    def _head(self, name: str, kind: str, help_text: str) -> None:
-        self._lines += [f"# HELP {name} {help_text}", f"# TYPE {name} {kind}"]
-
-    def text(self) -> str:
-        """Everything so far; ends with a newline."""
-        return "\n".join(self._lines) + "\n" if self._lines else ""
+    def collect(self) -> Iterator[Metric]:
+        return (family for family in self._families if family.samples)
 
 
-def _number(value: float) -> str:
-    if value == math.inf:
-        return "+Inf"
-    return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
+def _text(families: Iterable[Metric]) -> str:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Families(families))
+    return generate_latest(registry).decode()
 
 
-def _sample(name: str, labels: Labels, value: float) -> str:
-    inside = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
-    return f"{name}{{{inside}}} {_number(value)}" if inside else f"{name} {_number(value)}"
+def _gauge(name: str, about: str, samples: Samples, labels: tuple[str, ...] = ("project",)) -> Metric:
+    family = GaugeMetricFamily(name, about, labels=labels)
+    for values, value in samples:
+        if value is not None:
+            family.add_metric(values, value)
+    return family
 
 
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+def _counter(name: str, about: str, samples: Samples, labels: tuple[str, ...] = ("project",)) -> Metric:
+    family = CounterMetricFamily(name, about, labels=labels)
+    for values, value in samples:
+        if value is not None:
+            family.add_metric(values, value)
+    return family
 
 
 # --- from the database ------------------------------------------------------------------------------------------
 
 
 def metrics_text(ws: Workspace, now: datetime, *, project_id: int | None = None) -> str:
-    """State of all projects, or of one."""
-    out = Exposition()
+    """State of all projects and of the installation, or of one project."""
     with ws.database.read() as session:
-        statement = select(Project.id, Project.slug, Project.rows, Project.labelled).order_by(Project.id)
+        columns = (
+            Project.id, Project.slug, Project.rows, Project.labelled, Project.policy, Project.checks_stopped_at, Project.paused,
+        )  # fmt: skip
+        statement = select(*columns).order_by(Project.id)
         if project_id is not None:
             statement = statement.where(Project.id == project_id)
-        found = session.execute(statement).all()
-        slugs = {row.id: row.slug for row in found}
-        champions, logged = status.champions(session), _unsealed(session)
-        out.family(
-            "continual_model_version",
-            "gauge",
-            "Version of the model that serves.",
-            (({"project": slug}, champions.get(key)) for key, slug in slugs.items()),
-        )
-        out.family("continual_rows_total", "counter", "Rows stored, undone ones too.", _stored(session, slugs))
-        labelled = [({"project": r.slug}, float(r.labelled)) for r in found]
-        out.family("continual_rows_labelled", "gauge", "Stored rows that have their label.", labelled)
-        due = [({"project": r.slug}, float(max(r.rows - r.labelled, 0) + logged.get(r.id, 0))) for r in found]
-        out.family("continual_labels_due", "gauge", "Rows whose label has not come.", due)
-        out.family("continual_score", "gauge", "Newest measured score of the served answers.", _scores(session, slugs))
-        out.family(
-            "continual_drift_share", "gauge", "Share of features that drifted, newest report.", _drift(session, slugs)
-        )
-        out.family("continual_cycles_total", "counter", "Finished cycles by outcome.", _cycles(session, slugs))
+        families = list(_of_projects(session, session.execute(statement).all()))
         if project_id is None:
-            _installation(out, session, now)
-    return out.text()
+            families += _of_installation(ws, session, now)
+    return _text(families)
 
 
-def _stored(session: Session, slugs: Mapping[int, str]) -> list[tuple[Labels, float]]:
+def _of_projects(
+    session: Session, found: Sequence[Row[int, str, int, int, dict[str, Any], datetime | None, bool]]
+) -> Iterator[Metric]:
+    slugs = {row.id: row.slug for row in found}
+    champions, logged = status.champions(session), _unsealed(session)
+    per_project = (((slug,), key) for key, slug in slugs.items())
+    yield _gauge(
+        "continual_model_version",
+        "Version of the model that serves.",
+        ((values, champions.get(key)) for values, key in per_project),
+    )
+    yield _counter("continual_rows", "Rows stored, undone ones too.", _stored(session, slugs))
+    yield _gauge(
+        "continual_rows_labelled", "Stored rows that have their label.", (((r.slug,), float(r.labelled)) for r in found)
+    )
+    due = (((r.slug,), float(max(r.rows - r.labelled, 0) + logged.get(r.id, 0))) for r in found)
+    yield _gauge("continual_labels_due", "Rows whose label has not come.", due)
+    pending = dict(
+        session.execute(select(Batch.project_id, func.count()).where(Batch.pending).group_by(Batch.project_id)).all()
+    )
+    yield _gauge(
+        "continual_batches_pending",
+        "Stored batches that no check has read yet.",
+        (((slug,), pending.get(key, 0)) for key, slug in slugs.items()),
+    )
+    by_metric = ("project", "metric")
+    yield _gauge("continual_score", "Newest measured score of the served answers.", _scores(session, slugs), by_metric)
+    yield _gauge(
+        "continual_score_estimated",
+        "Newest score as estimated without labels.",
+        _estimates(session, slugs),
+        by_metric,
+    )
+    limits = (((r.slug, r.policy.get("metric", "")), r.policy.get("threshold")) for r in found)
+    yield _gauge("continual_score_threshold", "The policy's threshold for its own metric.", limits, by_metric)
+    yield _gauge("continual_drift_share", "Share of features that drifted, newest report.", _drift(session, slugs))
+    shares = (((r.slug,), r.policy.get("drift_share")) for r in found)
+    yield _gauge("continual_drift_share_limit", "The policy's limit for the share of features that drifted.", shares)
+    yield _counter("continual_cycles", "Finished cycles by outcome.", _cycles(session, slugs), ("project", "outcome"))
+    newest = _newest_cycles(session, slugs)
+    yield _gauge(
+        "continual_last_cycle_timestamp_seconds",
+        "When the newest finished cycle ended.",
+        (((slugs[key],), ended.timestamp() if ended else None) for key, ended, _, _ in newest),
+    )
+    yield _gauge(
+        "continual_last_cycle_duration_seconds",
+        "How long the newest finished cycle took.",
+        (((slugs[key],), seconds) for key, _, seconds, _ in newest),
+    )
+    yield _gauge(
+        "continual_last_cycle_failed",
+        "1 where the newest finished cycle failed, else 0.",
+        (((slugs[key],), float(state == "failed")) for key, _, _, state in newest),
+    )
+    yield _gauge(
+        "continual_checks_set_aside",
+        "1 where checks ended their worker so often that they are set aside, else 0.",
+        (((r.slug,), float(r.checks_stopped_at is not None)) for r in found),
+    )
+    yield _gauge(
+        "continual_paused",
+        "1 where a person has paused the checks, else 0.",
+        (((r.slug,), float(r.paused)) for r in found),
+    )
+
+
+def _stored(session: Session, slugs: Mapping[int, str]) -> Samples:
     counted = dict(session.execute(select(Batch.project_id, func.sum(Batch.rows)).group_by(Batch.project_id)).all())
-    return [({"project": slug}, float(counted.get(key, 0))) for key, slug in slugs.items()]
+    return [((slug,), float(counted.get(key, 0))) for key, slug in slugs.items()]
 
 
 def _unsealed(session: Session) -> dict[int, int]:
@@ -117,135 +168,150 @@ def _unsealed(session: Session) -> dict[int, int]:
     return dict(session.execute(statement.group_by(Prediction.project_id)).all())
 
 
-def _scores(session: Session, slugs: Mapping[int, str]) -> list[tuple[Labels, float | None]]:
+def _scores(session: Session, slugs: Mapping[int, str]) -> Samples:
     newest = select(func.max(PerformanceRun.id)).where(PerformanceRun.role == "champion")
     newest = newest.group_by(PerformanceRun.project_id)
     statement = select(PerformanceRun.project_id, PerformanceRun.scores).where(PerformanceRun.id.in_(newest))
+    return _by_metric(session.execute(statement).all(), slugs)
+
+
+def _estimates(session: Session, slugs: Mapping[int, str]) -> Samples:
+    newest = select(func.max(EstimateRun.id)).group_by(EstimateRun.project_id)
+    statement = select(EstimateRun.project_id, EstimateRun.scores).where(EstimateRun.id.in_(newest))
+    return _by_metric(session.execute(statement).all(), slugs)
+
+
+def _by_metric(found: Iterable[Row[int, dict[str, Any]]], slugs: Mapping[int, str]) -> Samples:
     return [
-        ({"project": slugs[key], "metric": metric}, score.get("value"))
-        for key, scores in session.execute(statement)
+        ((slugs[key], metric), score.get("value"))
+        for key, scores in found
         if key in slugs
         for metric, score in scores.items()
     ]
 
 
-def _drift(session: Session, slugs: Mapping[int, str]) -> list[tuple[Labels, float | None]]:
+def _drift(session: Session, slugs: Mapping[int, str]) -> Samples:
     newest = select(func.max(DriftRun.id)).group_by(DriftRun.project_id)
     statement = select(DriftRun.project_id, DriftRun.share_drifted).where(DriftRun.id.in_(newest))
-    return [({"project": slugs[key]}, share) for key, share in session.execute(statement) if key in slugs]
+    return [((slugs[key],), share) for key, share in session.execute(statement) if key in slugs]
 
 
-def _cycles(session: Session, slugs: Mapping[int, str]) -> list[tuple[Labels, float]]:
+def _cycles(session: Session, slugs: Mapping[int, str]) -> Samples:
     outcome = func.coalesce(Cycle.outcome, Cycle.status)
     statement = select(Cycle.project_id, outcome, func.count()).where(Cycle.finished_at.is_not(None))
     rows = session.execute(statement.group_by(Cycle.project_id, outcome))
-    return [({"project": slugs[key], "outcome": name}, count) for key, name, count in rows if key in slugs]
+    return [((slugs[key], name), count) for key, name, count in rows if key in slugs]
 
 
-def _installation(out: Exposition, session: Session, now: datetime) -> None:
-    out.family(
+def _newest_cycles(session: Session, slugs: Mapping[int, str]) -> list[Row[int, datetime | None, float | None, str]]:
+    newest = select(func.max(Cycle.id)).where(Cycle.finished_at.is_not(None)).group_by(Cycle.project_id)
+    statement = select(Cycle.project_id, Cycle.finished_at, Cycle.seconds, Cycle.status).where(Cycle.id.in_(newest))
+    return [row for row in session.execute(statement) if row.project_id in slugs]
+
+
+def _of_installation(ws: Workspace, session: Session, now: datetime) -> Iterator[Metric]:
+    yield _gauge(
         "continual_scheduler_heartbeat_age_seconds",
-        "gauge",
         "Seconds since the scheduler's last beat.",
-        [({}, status.scheduler_age(session, now))],
+        [((), status.scheduler_age(session, now))],
+        (),
+    )
+    beat = session.get(Heartbeat, status.SCHEDULER)
+    about = (beat.detail if beat is not None else None) or {}
+    yield _gauge(
+        "continual_scheduler_resident_memory_bytes",
+        "Memory of the scheduler and of its worker at the last beat.",
+        [((), about.get("memory_bytes"))],
+        (),
+    )
+    yield _gauge(
+        "continual_scheduler_interval_seconds", "Seconds between two beats.", [((), ws.settings.check_interval_s)], ()
     )
     waiting = select(func.count()).select_from(Notice).where(Notice.sent_at.is_(None))
-    pending = waiting.where(Notice.next_attempt_at.is_not(None))
-    out.family("continual_notices_pending", "gauge", "Messages not sent yet.", [({}, session.scalar(pending))])
+    pending = session.scalar(waiting.where(Notice.next_attempt_at.is_not(None)))
+    yield _gauge("continual_notices_pending", "Messages not sent yet.", [((), pending)], ())
     jobs = session.execute(
         select(Job.status, func.count())
         .where(or_(Job.status == "queued", Job.status == "running"))
         .group_by(Job.status)
     )
     counted = {"queued": 0, "running": 0} | dict(jobs.all())
-    out.family("continual_jobs", "gauge", "Jobs by status.", (({"status": s}, n) for s, n in counted.items()))
+    yield _gauge("continual_jobs", "Jobs by status.", (((s,), n) for s, n in counted.items()), ("status",))
     newest = session.scalar(select(func.max(Label.created_at)).where(Label.undone_at.is_(None)))
-    out.family(
+    yield _gauge(
         "continual_last_label_timestamp_seconds",
-        "gauge",
         "When the newest label came by row id.",
-        [({}, None if newest is None else newest.timestamp())],
+        [((), None if newest is None else newest.timestamp())],
+        (),
     )
+    try:
+        free: float | None = shutil.disk_usage(ws.settings.home_path).free
+    except OSError:
+        free = None
+    yield _gauge("continual_disk_free_bytes", "Space left where the state folder lies.", [((), free)], ())
 
 
 # --- of this process --------------------------------------------------------------------------------------------
 
 
 class Requests:
-    """What this process has answered; safe to share between threads."""
+    """What this process has answered, and what it takes; safe to share between threads."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._answers: dict[tuple[str, str, int], int] = {}
-        self._seconds: dict[str, tuple[list[int], float]] = {}
-        self._predictions: dict[tuple[str, int], int] = {}
-        self._guarded: dict[tuple[str, str, str], int] = {}
-        self.queue: Callable[[], int] | None = None  # requests that wait for the log's writer
+        self._registry = registry = CollectorRegistry()
+        self._predictions = Counter(
+            "continual_predictions", "Rows answered by this process.", ("project", "version"), registry=registry
+        )
+        self._guarded = Counter(
+            "continual_guard_hits",
+            "Answers of this process that a guard spoke about.",
+            ("project", "guard", "action"),
+            registry=registry,
+        )
+        self._answers = Counter(
+            "continual_http_requests",
+            "Requests answered by this process.",
+            ("route", "method", "status"),
+            registry=registry,
+        )
+        self._seconds = Histogram(
+            "continual_http_request_duration_seconds",
+            "Time from request to answer.",
+            ("route",),
+            buckets=BUCKETS_S,
+            registry=registry,
+        )
+        ProcessCollector(registry=registry)
+        self._queue: Gauge | None = None
+
+    def watch_queue(self, waiting: Callable[[], int]) -> None:
+        """Expose how many requests wait for the log's writer."""
+        if self._queue is None:
+            about = "Answers that wait for their commit."
+            self._queue = Gauge("continual_log_queue", about, registry=self._registry)
+        self._queue.set_function(waiting)
 
     def guarded(self, project: str, guard: str, action: str) -> None:
         """Count a guard that spoke."""
-        with self._lock:
-            key = (project, guard, action)
-            self._guarded[key] = self._guarded.get(key, 0) + 1
+        self._guarded.labels(project, guard, action).inc()
 
     def answered(self, route: str, method: str, code: int, seconds: float) -> None:
         """Count one answer; `route` is a template, never a path that a client made up."""
-        with self._lock:
-            key = (route, method, code)
-            self._answers[key] = self._answers.get(key, 0) + 1
-            counts, total = self._seconds.get(route) or ([0] * (len(BUCKETS_S) + 1), 0.0)
-            counts[bisect_left(BUCKETS_S, seconds)] += 1
-            self._seconds[route] = counts, total + seconds
+        self._answers.labels(route, method, str(code)).inc()
+        self._seconds.labels(route).observe(seconds)
 
     def predicted(self, project: str, version: int, rows: int) -> None:
         """Count answered rows."""
-        with self._lock:
-            key = (project, version)
-            self._predictions[key] = self._predictions.get(key, 0) + rows
+        self._predictions.labels(project, str(version)).inc(rows)
 
     def text(self, *, project: str | None = None) -> str:
-        """The counters, since this process started; with `project` only its predictions."""
-        with self._lock:
-            answers = dict(self._answers)
-            seconds = {route: (list(counts), total) for route, (counts, total) in self._seconds.items()}
-            predictions, guarded = dict(self._predictions), dict(self._guarded)
-        out = Exposition()
-        out.family(
-            "continual_predictions_total",
-            "counter",
-            "Rows answered by this process.",
-            (
-                ({"project": slug, "version": str(version)}, float(rows))
-                for (slug, version), rows in sorted(predictions.items())
-                if project in (None, slug)
-            ),
-        )
-        out.family(
-            "continual_guard_hits_total",
-            "counter",
-            "Answers of this process that a guard spoke about.",
-            (
-                ({"project": slug, "guard": guard, "action": action}, float(n))
-                for (slug, guard, action), n in sorted(guarded.items())
-                if project in (None, slug)
-            ),
-        )
+        """The counters, since this process started; with `project` only its own."""
         if project is None:
-            if self.queue is not None:
-                waiting: list[tuple[Labels, float | None]] = [({}, float(self.queue()))]
-                out.family("continual_log_queue", "gauge", "Answers that wait for their commit.", waiting)
-            out.family(
-                "continual_http_requests_total",
-                "counter",
-                "Requests answered by this process.",
-                (
-                    ({"route": route, "method": method, "status": str(code)}, float(n))
-                    for (route, method, code), n in sorted(answers.items())
-                ),
-            )
-            out.histogram(
-                "continual_http_request_duration_seconds",
-                "Time from request to answer.",
-                (({"route": route}, counts, total) for route, (counts, total) in sorted(seconds.items())),
-            )
-        return out.text()
+            return _text(self._registry.collect())
+        return _text(_only(project, [*self._predictions.collect(), *self._guarded.collect()]))
+
+
+def _only(project: str, families: Iterable[Metric]) -> Iterator[Metric]:
+    for family in families:
+        family.samples = [sample for sample in family.samples if sample.labels.get("project") == project]
+        yield family

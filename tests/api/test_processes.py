@@ -210,6 +210,6 @@ def test_retrain_without_a_scheduler_and_a_clean_end(nursery: Nursery) -> None:
         until("the job to end", lambda: client.get(f"/jobs/{job}").json()["status"] not in running, seconds=60)
         result = client.get(f"/jobs/{job}/result").json()
         assert (result["decision"], result["cycle"]) == ("retrain", 2)
-        assert 'continual_cycles_total{project="default"' in client.get("/metrics").text
+        assert "continual_cycles_total{outcome=" in client.get("/metrics").text
         os.kill(child, signal.SIGTERM)
         until("the API to end", lambda: not Path(f"/proc/{child}").exists(), seconds=10)

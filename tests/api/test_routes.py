@@ -484,7 +484,7 @@ def test_metrics_name_projects_versions_and_routes(shared: httpx.Client, monkeyp
     answer = shared.get("/metrics", headers=ADMIN)
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     lines = answer.text.splitlines()
-    assert 'continual_model_version{project="default"} 1' in lines
+    assert 'continual_model_version{project="default"} 1.0' in lines
     assert any(line.startswith('continual_predictions_total{project="default",version="1"} ') for line in lines)
     assert any('route="unmatched"' in line and 'status="404"' in line for line in lines)
     assert any(line.startswith('continual_http_request_duration_seconds_bucket{route="/predict"') for line in lines)

@@ -167,7 +167,7 @@ def test_what_a_guard_does_is_told_counted_and_logged(trained: Path, state_of: A
         return
     hit = found["guards"][0]
     assert (hit["guard"], hit["action"], hit["feature"], hit["seen"]) == ("out_of_range", action, "feature1", -900.0)
-    assert f'continual_guard_hits_total{{project="default",guard="out_of_range",action="{action}"}} 2' in metrics
+    assert f'continual_guard_hits_total{{action="{action}",guard="out_of_range",project="default"}} 2.0' in metrics
     if action == "warn":
         assert found["probability"] is not None
     else:

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timedelta
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from core.services import ingest, jobs, metrics, projects, status
-from core.services.metrics import BUCKETS_S, Exposition, Requests, metrics_text
+from core.services.metrics import BUCKETS_S, Requests, metrics_text
 from core.storage.tables import Cycle, DriftRun, ModelEvent, Notice, PerformanceRun
 from core.storage.workspace import Workspace
 
-SAMPLE = re.compile(r'[a-z_]+(\{[a-z_]+="[^"\n]*"(,[a-z_]+="[^"\n]*")*\})? (\+Inf|-?\d+(\.\d+)?(e[+-]?\d+)?)')
-
 
 def _check_form(text: str) -> dict[str, float]:
-    """Every line is a comment or a sample, a family's lines stand together; samples by name and labels."""
+    """Samples by name and labels in their alphabetical order; a family's lines stand together and have help and type."""
     found: dict[str, float] = {}
-    families: list[str] = []
-    for line in text.splitlines():
-        if line.startswith("# TYPE "):
-            families.append(line.split()[2])
-        elif not line.startswith("#"):
-            assert SAMPLE.fullmatch(line), line
-            assert line.startswith(families[-1])
-            name, _, value = line.rpartition(" ")
-            assert name not in found
-            found[name] = float(value)
+    families = [family.name for family in text_string_to_metric_families(text)]
     assert len(families) == len(set(families))
+    for family in text_string_to_metric_families(text):
+        assert family.documentation and family.type != "unknown"
+        for sample in family.samples:
+            inside = ",".join(f'{key}="{value}"' for key, value in sorted(sample.labels.items()))
+            name = f"{sample.name}{{{inside}}}" if inside else sample.name
+            assert name not in found
+            found[name] = sample.value
     assert not text or text.endswith("\n")
     return found
 
@@ -44,7 +41,12 @@ def test_what_is_not_there_is_absent_and_never_zero(ws: Workspace, now: datetime
     found = _check_form(metrics_text(ws, now))
     assert found['continual_rows_total{project="made"}'] == 120
     assert found['continual_labels_due{project="made"}'] == 0
-    assert not any(name.startswith(("continual_model_version", "continual_score", "continual_drift")) for name in found)
+    assert not any(
+        name.startswith(
+            ("continual_model_version", "continual_score{", "continual_drift_share{", "continual_last_cycle")
+        )
+        for name in found
+    )
 
 
 def test_every_value_of_a_project_is_told(ws: Workspace, now: datetime) -> None:
@@ -76,21 +78,19 @@ def test_every_value_of_a_project_is_told(ws: Workspace, now: datetime) -> None:
     jobs.beat(ws, status.SCHEDULER, owner="test", now=now - timedelta(seconds=7))
     found = _check_form(metrics_text(ws, now))
     assert found['continual_model_version{project="made"}'] == 2
-    assert found['continual_score{project="made",metric="accuracy"}'] == 0.75
-    assert 'continual_score{project="made",metric="kappa"}' not in found
+    assert found['continual_score{metric="accuracy",project="made"}'] == 0.75
+    assert 'continual_score{metric="kappa",project="made"}' not in found
     assert found['continual_drift_share{project="made"}'] == 0.25
-    assert found['continual_cycles_total{project="made",outcome="none"}'] == 2
-    assert found['continual_cycles_total{project="made",outcome="promoted"}'] == 1
+    assert found['continual_cycles_total{outcome="none",project="made"}'] == 2
+    assert found['continual_cycles_total{outcome="promoted",project="made"}'] == 1
+    assert found['continual_last_cycle_timestamp_seconds{project="made"}'] == now.timestamp()
+    assert found['continual_last_cycle_failed{project="made"}'] == 0
+    assert found['continual_score_threshold{metric="accuracy",project="made"}'] == 0.8
+    assert found['continual_drift_share_limit{project="made"}'] == 0.3
     assert found["continual_scheduler_heartbeat_age_seconds"] == 7
     assert found["continual_notices_pending"] == 1
     only = _check_form(metrics_text(ws, now, project_id=other.id))
     assert only and all('project="other"' in name for name in only)
-
-
-def test_labels_of_series_are_escaped() -> None:
-    out = Exposition()
-    out.family("continual_x", "gauge", "X.", [({"project": 'a"b\\c\nd'}, 1.5)])
-    assert out.text().splitlines()[-1] == 'continual_x{project="a\\"b\\\\c\\nd"} 1.5'
 
 
 def test_requests_are_counted_with_a_cumulative_histogram() -> None:
@@ -102,14 +102,14 @@ def test_requests_are_counted_with_a_cumulative_histogram() -> None:
     requests.predicted("made", 3, 2)
     requests.predicted("other", 1, 5)
     found = _check_form(requests.text())
-    assert found['continual_http_requests_total{route="/predict",method="POST",status="200"}'] == 4
+    assert found['continual_http_requests_total{method="POST",route="/predict",status="200"}'] == 4
     assert found['continual_predictions_total{project="made",version="3"}'] == 42
     name = "continual_http_request_duration_seconds"
-    assert found[f'{name}_bucket{{route="/predict",le="0.001"}}'] == 2
-    assert found[f'{name}_bucket{{route="/predict",le="0.5"}}'] == 3
-    assert found[f'{name}_bucket{{route="/predict",le="+Inf"}}'] == 4 == found[f'{name}_count{{route="/predict"}}']
+    assert found[f'{name}_bucket{{le="0.001",route="/predict"}}'] == 2
+    assert found[f'{name}_bucket{{le="0.5",route="/predict"}}'] == 3
+    assert found[f'{name}_bucket{{le="+Inf",route="/predict"}}'] == 4 == found[f'{name}_count{{route="/predict"}}']
     assert abs(found[f'{name}_sum{{route="/predict"}}'] - 99.3015) < 1e-9
-    assert sum(k.startswith(f'{name}_bucket{{route="/predict"') for k in found) == len(BUCKETS_S) + 1
+    assert sum(k.startswith(f"{name}_bucket{{") and 'route="/predict"' in k for k in found) == len(BUCKETS_S) + 1
     assert list(_check_form(requests.text(project="other"))) == [
         'continual_predictions_total{project="other",version="1"}'
     ]
@@ -118,3 +118,23 @@ def test_requests_are_counted_with_a_cumulative_histogram() -> None:
 def test_the_probes_words_are_the_schedulers() -> None:
     assert status.ROOT_SLUG == projects.ROOT_SLUG
     assert metrics.CONTENT_TYPE.startswith("text/plain; version=0.0.4")
+
+
+def test_names_that_a_person_gave_are_escaped() -> None:
+    requests = Requests()
+    requests.predicted('a"b\\c\nd', 1, 1)
+    assert 'project="a\\"b\\\\c\\nd"' in requests.text()
+
+
+def test_the_process_says_what_it_takes() -> None:
+    found = _check_form(Requests().text())
+    assert found["process_resident_memory_bytes"] > 10e6
+    assert found["process_cpu_seconds_total"] > 0
+
+
+def test_the_queue_is_exposed_once_watched_and_watched_again() -> None:
+    requests = Requests()
+    assert "continual_log_queue" not in requests.text()
+    for waiting in (3, 4):
+        requests.watch_queue(lambda n=waiting: n)  # type: ignore[misc]
+    assert _check_form(requests.text())["continual_log_queue"] == 4
