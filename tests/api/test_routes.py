@@ -487,7 +487,10 @@ def test_metrics_name_projects_versions_and_routes(shared: httpx.Client, monkeyp
     assert 'continual_model_version{project="default"} 1.0' in lines
     assert any(line.startswith('continual_predictions_total{project="default",version="1"} ') for line in lines)
     assert any('route="unmatched"' in line and 'status="404"' in line for line in lines)
-    assert any(line.startswith('continual_http_request_duration_seconds_bucket{route="/predict"') for line in lines)
+    assert any(
+        line.startswith("continual_http_request_duration_seconds_bucket{") and 'route="/predict"' in line
+        for line in lines
+    )
     assert "nowhere" not in answer.text and "NaN" not in answer.text
     assert shared.get("/metrics").status_code == 401
 
