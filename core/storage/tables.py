@@ -117,6 +117,7 @@ class Batch(Base):
     __table_args__ = (
         UniqueConstraint("project_id", "number"),
         Index("ix_batches_project_last", "project_id", "last_at"),
+        Index("ix_batches_project_undone", "project_id", "undone_at"),
     )
     id: Mapped[int] = mapped_column(primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
