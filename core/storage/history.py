@@ -269,31 +269,39 @@ def _that_may_hold(
 
     wanted = hashed(sorted(row_ids))
     beginnings = np.zeros(1 << 16, dtype=bool)  # one look-up tells of nearly every hash that it is none of them
-    beginnings[wanted >> np.uint64(48)] = True
+    beginnings[_beginnings(wanted)] = True
     found: set[int] = set()
-    with ws.database.read() as session:
-        unhashed = queries.batches_without_hashes(session, project_id)
-    for batch in unhashed:
-        _keep_hashes(ws, batch, note)
+    lacking: list[int] = []
     with ws.database.read() as session:
         for some in queries.id_hashes(session, project_id):
-            hashes = np.frombuffer(b"".join(kept for _, kept in some), dtype="<u8")
-            at = np.flatnonzero(beginnings[hashes >> np.uint64(48)])
+            stored = [(batch_id, kept) for batch_id, kept in some if kept is not None]
+            lacking += [batch_id for batch_id, kept in some if kept is None]
+            hashes = np.frombuffer(b"".join(kept for _, kept in stored), dtype="<u8")
+            at = np.flatnonzero(beginnings.take(_beginnings(hashes)))
             at = at[np.isin(hashes[at], wanted)]
-            ends = np.cumsum([len(kept) // hashes.itemsize for _, kept in some])
-            found.update(some[k][0] for k in np.unique(np.searchsorted(ends, at, side="right")))
+            if len(at):
+                ends = np.cumsum([len(kept) // hashes.itemsize for _, kept in stored])
+                found.update(stored[k][0] for k in np.unique(np.searchsorted(ends, at, side="right")))
+        unhashed = queries.with_own_ids(session, lacking)
+    found.update(batch.id for batch in unhashed if _keep_hashes(ws, batch, note))
     return found
 
 
-def _keep_hashes(ws: Workspace, batch: Batch, note: Callable[[Batch, Damaged], None]) -> None:
-    """Hash the row ids of a batch for which an earlier version stored none."""
+def _beginnings(hashes: np.ndarray) -> np.ndarray:
+    """The first sixteen bits of each hash."""
+    return hashes.view("<u2")[3::4]
+
+
+def _keep_hashes(ws: Workspace, batch: Batch, note: Callable[[Batch, Damaged], None]) -> bool:
+    """Hash the row ids of a batch for which an earlier version stored none; whether they could be read."""
     try:
         ids = read_rows(ws, batch, [ROW_ID])[ROW_ID].tolist()
     except Damaged as error:
         note(batch, error)
-        return
+        return False
     with ws.database.write() as session:
         session.merge(BatchIds(batch_id=batch.id, hashes=hashed(ids).tobytes()))
+    return True
 
 
 def hashed(row_ids: Sequence[str]) -> np.ndarray:

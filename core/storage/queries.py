@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, case, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, defer
 
 from core import records
@@ -201,19 +201,21 @@ def label_count(session: Session, project_id: int, *, at_most: int) -> int:
     return session.scalar(select(func.count()).select_from(some)) or 0
 
 
-def id_hashes(session: Session, project_id: int) -> Iterator[list[tuple[int, bytes]]]:
-    """Batch and hashes of its row ids, of some batches at a time; of those that count and have them stored."""
-    statement = select(BatchIds.batch_id, BatchIds.hashes).join(Batch, Batch.id == BatchIds.batch_id)
+def id_hashes(session: Session, project_id: int) -> Iterator[list[tuple[int, bytes | None]]]:
+    """Each batch that counts and the hashes of its row ids, where they are stored, some batches at a time."""
+    statement = select(Batch.id, BatchIds.hashes).outerjoin(BatchIds, BatchIds.batch_id == Batch.id)
     own = statement.where(Batch.project_id == project_id, Batch.undone_at.is_(None))
-    for some in session.execute(own.execution_options(yield_per=HASHES_AT_ONCE)).partitions():
+    for some in session.connection().execute(own).partitions(HASHES_AT_ONCE):
         yield [(batch_id, kept) for batch_id, kept in some]
 
 
-def batches_without_hashes(session: Session, project_id: int) -> list[Batch]:
-    """Batches of the sender's own ids that count, and for which an earlier version stored no hashes."""
-    statement = select(Batch).where(Batch.project_id == project_id, Batch.undone_at.is_(None), Batch.ids_from_user)
-    lacking = statement.where(~exists().where(BatchIds.batch_id == Batch.id))
-    return list(session.scalars(lacking.options(defer(Batch.profile))))
+def with_own_ids(session: Session, batch_ids: Sequence[int]) -> list[Batch]:
+    """Of these batches those whose row ids are the sender's."""
+    found: list[Batch] = []
+    for i in range(0, len(batch_ids), CHUNK):
+        some = select(Batch).where(Batch.id.in_(batch_ids[i : i + CHUNK]), Batch.ids_from_user)
+        found += session.scalars(some.options(defer(Batch.profile)))
+    return found
 
 
 def newest_label_id(session: Session, project_id: int) -> int:
