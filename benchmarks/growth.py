@@ -3,7 +3,7 @@
     python benchmarks/growth.py                      10 against 1,000 batches of 1,000 rows (some minutes, 2 GB of disk)
     python benchmarks/growth.py --batches 200 --predictions 200000 --bar 2
 
-CPU seconds of this process, medians of some repeats in one run: rows that come with ids of their own, a label of an old row,
+CPU seconds of this process, medians of some repeats in one run: rows that come with ids and instants of their own, a label of an old row,
 a check of both, pages of the prediction log, the list of projects. The first batches and checks are real ones; the others
 are copies of the newest in every table that a check writes to. Exits with 1 when a step costs more than `--bar` times
 what it did.
@@ -61,6 +61,7 @@ class Grown:
         frame["y"] = pd.array((values[:, 0] + values[:, 1] > 0).astype(int), dtype="Int64")
         frame.loc[BATCH_ROWS - UNLABELLED :, "y"] = pd.NA
         frame.insert(0, "id", [f"k{self.named}-{i}" for i in range(BATCH_ROWS)])
+        frame.insert(1, "at", [f"{self.now + timedelta(minutes=1):%Y-%m-%dT%H:%M:%SZ}"] * BATCH_ROWS)
         return frame
 
     def live(self, batches: int) -> None:
@@ -74,7 +75,7 @@ class Grown:
     def ingest(self, frame: pd.DataFrame) -> None:
         self.now += timedelta(minutes=1)
         project = projects.project_by_id(self.ws, self.id)
-        named = {} if project.schema else {"target": "y", "id_column": "id"}
+        named = {} if project.schema else {"target": "y", "id_column": "id", "time_column": "at"}
         ingest.ingest_frame(self.ws, project, frame, origin="rows.csv", by=BY, now=self.now, **named)
 
     def label(self) -> None:
@@ -141,6 +142,7 @@ class Grown:
                 frame = self.rows()
                 self.now += timedelta(minutes=1)
                 ids = frame.pop("id").tolist()
+                frame = frame.drop(columns="at")
                 stored = frame.copy()
                 stored["y"] = history.encode_target([None] * len(frame), schema.task).to_numpy()
                 stored.insert(0, "_time", pd.DatetimeIndex([self.now] * len(frame)).as_unit("us"))

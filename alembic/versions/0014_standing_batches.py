@@ -1,4 +1,4 @@
-"""An index by which the batches that count are counted without passing their profiles.
+"""An index by which all batches that count are looked through without passing their profiles.
 
 Revision ID: 0014
 Revises: 0013
@@ -15,9 +15,10 @@ depends_on = None
 
 def upgrade() -> None:
     """Apply this revision."""
-    op.create_index("ix_batches_project_undone", "batches", ["project_id", "undone_at"])
+    columns = ["project_id", "undone_at", "timed", "backfill", "first_at", "created_at"]
+    op.create_index("ix_batches_standing", "batches", columns)
 
 
 def downgrade() -> None:
     """Undo this revision."""
-    op.drop_index("ix_batches_project_undone", "batches")
+    op.drop_index("ix_batches_standing", "batches")

@@ -80,21 +80,28 @@ def test_rows_and_a_label_need_the_same_statements_and_files_after_many_batches(
     assert [files for _, files in young] == [0, 2]
 
 
-def test_labels_are_looked_up_by_their_rows(ws: Workspace, made: int, now: datetime) -> None:
+def test_all_labels_or_manifests_are_never_walked_for_a_few(ws: Workspace, made: int, now: datetime) -> None:
     send(ws, made, rows("a"), now)
     statements: list[tuple[str, object]] = []
 
     def note(_connection: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
         statements.append((statement, parameters))
 
-    event.listen(ws.database.engine, "before_cursor_execute", note)
     with ws.database.read() as session:
-        queries.labels_by_row(session, made, ["a-12", "a-13"])
-        event.remove(ws.database.engine, "before_cursor_execute", note)
-        plan = session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {statements[-1][0]}", statements[-1][1]).all()
-    assert [row.detail for row in plan] == [
-        "SEARCH labels USING INDEX ix_labels_project_row (project_id=? AND row_id=?)"
-    ]
+
+        def plan(work: Callable[[], object]) -> str:
+            event.listen(ws.database.engine, "before_cursor_execute", note)
+            work()
+            event.remove(ws.database.engine, "before_cursor_execute", note)
+            sql, parameters = next(s for s in statements if s[0].startswith("SELECT"))
+            statements.clear()
+            explained = session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", parameters)  # type: ignore[arg-type]
+            return "; ".join(row.detail for row in explained)
+
+        looked_up = plan(lambda: queries.labels_by_row(session, made, ["a-12", "a-13"]))
+        assert looked_up == "SEARCH labels USING INDEX ix_labels_project_row (project_id=? AND row_id=?)"
+        assert "COVERING INDEX ix_batches_standing" in plan(lambda: queries.newest_start(session, made))
+        assert "COVERING INDEX ix_batches_standing" in plan(lambda: label_intake.mark_of(session, made))
 
 
 def test_batches_that_hold_rows_come_in_stream_order_whatever_others_are_left_out(
