@@ -280,11 +280,9 @@ def _refuse_seen(ws: Workspace, project: ProjectInfo, digest: str, ids: list[str
         newest = session.scalar(select(func.max(Batch.id)).where(Batch.project_id == project.id)) or 0
         _refuse_twin(session, project.id, digest)
     if ids is not None and project.schema is not None:
-        reader = history.History(ws, project.id, project.schema)
-        places = reader.find(set(ids))
+        places = history.locate(ws, project.id, set(ids))
         if places:
-            batch = next(b for b in reader.batches if b.id in places)
-            raise _known_ids(ws, batch, places[batch.id], sum(map(len, places.values())))
+            raise _known_ids(ws, *places[0], sum(len(at) for _, at in places))
     return newest
 
 
@@ -452,8 +450,7 @@ def _free_number(ws: Workspace, project: ProjectInfo, number: int, n: int) -> in
     """The first batch number from `number` on whose made ids no row has: a user's own may have that form, too."""
     if project.schema is None:
         return number
-    reader = history.History(ws, project.id, project.schema)
-    while reader.find({f"b{number}-{i}" for i in range(n)}):
+    while history.locate(ws, project.id, {f"b{number}-{i}" for i in range(n)}):
         number += 1
     return number
 

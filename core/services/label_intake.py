@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from loguru import logger
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
@@ -482,18 +483,13 @@ def embedded_labels(
     ws: Workspace, project: ProjectInfo, schema: FeatureSchema, wanted: set[str]
 ) -> tuple[set[str], dict[str, Label]]:
     """Which row ids lie in batches, and the labels that came with them."""
-    reader = history.History(ws, project.id, schema)
-    places = reader.find(wanted)
     present: set[str] = set()
     labels: dict[str, Label] = {}
-    for batch in reader.batches:
-        at = places.get(batch.id)
-        if not at:
-            continue
+    for batch, at in history.locate(ws, project.id, wanted):
         try:
             table = history.read_rows(ws, batch, [ROW_ID, schema.target])
         except Damaged as error:
-            reader.note(batch, error)
+            logger.warning("{error}", error=str(error))
             continue
         ids = table[ROW_ID].iloc[at].tolist()
         present.update(ids)

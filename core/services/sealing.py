@@ -20,7 +20,7 @@ from core.services import blocks, ingest
 from core.services.jobs import SEAL_AGE, SEAL_ROWS
 from core.services.projects import folder_of
 from core.storage import history, queries
-from core.storage.tables import Batch, Prediction
+from core.storage.tables import Prediction
 from core.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -205,11 +205,9 @@ def _stored(ws: Workspace, project: ProjectInfo, row_ids: Sequence[str]) -> dict
     """Which of the rows lie in batches already: row id -> batch."""
     assert project.schema is not None
     found: dict[str, int] = {}
-    for batch_id, at in history.History(ws, project.id, project.schema).find(set(row_ids)).items():
-        with ws.database.read() as session:
-            batch = session.get_one(Batch, batch_id)
+    for batch, at in history.locate(ws, project.id, set(row_ids)):
         ids = history.read_rows(ws, batch, [ROW_ID])[ROW_ID].iloc[at]
-        found.update(dict.fromkeys(ids, batch_id))
+        found.update(dict.fromkeys(ids, batch.id))
     return found
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -211,58 +211,97 @@ class History:
 
     def find(self, row_ids: set[str]) -> dict[int, list[int]]:
         """Where rows lie: batch id -> positions. Ids that no batch holds are left out."""
-        import numpy as np
+        own = {b.id for b in self.batches}
+        places = locate(self._ws, self._project_id, row_ids, note=self.note)
+        return {batch.id: at for batch, at in places if batch.id in own}
 
-        left = set(row_ids)
-        places: dict[int, list[int]] = {}
-        made = {b.number: b for b in self.batches if not b.ids_from_user}
-        for row_id in row_ids:
-            found = _MADE.fullmatch(row_id)
-            batch = made.get(int(found[1])) if found else None
-            if found and batch is not None and int(found[2]) < batch.rows:
-                places.setdefault(batch.id, []).append(int(found[2]))
-                left.discard(row_id)
-        given = [b for b in self.batches if b.ids_from_user]
-        if not left or not given:
-            return {batch_id: sorted(at) for batch_id, at in places.items()}
-        wanted = hashed(sorted(left))
-        for batch, hashes in zip(given, self._hashes(given), strict=True):
-            if not left:
-                break
-            if not np.isin(hashes, wanted).any():
-                continue
-            try:
-                ids = read_rows(self._ws, batch, [ROW_ID])[ROW_ID]
-            except Damaged as error:
-                self.note(batch, error)
-                continue
-            at = np.flatnonzero(ids.isin(left).to_numpy())
+
+def locate(
+    ws: Workspace, project_id: int, row_ids: set[str], *, note: Callable[[Batch, Damaged], None] | None = None
+) -> list[tuple[Batch, list[int]]]:
+    """The batches that count and hold some of these rows, newest first, and the rows' positions in each.
+
+    Only these batches are read, however many there are. One that cannot be read is left out, which `note` is told.
+    """
+    import numpy as np
+
+    note = note or _warn
+    made: dict[int, list[tuple[str, int]]] = {}  # by batch number
+    for row_id in row_ids:
+        found = _MADE.fullmatch(row_id)
+        if found:
+            made.setdefault(int(found[1]), []).append((row_id, int(found[2])))
+    left = set(row_ids)
+    places: dict[int, list[int]] = {}
+    with ws.database.read() as session:
+        for batch in queries.made_batches(session, project_id, list(made)):
+            for row_id, place in made[batch.number]:
+                if place < batch.rows:
+                    places.setdefault(batch.id, []).append(place)
+                    left.discard(row_id)
+    may_hold = _that_may_hold(ws, project_id, left, note) if left else set()
+    with ws.database.read() as session:
+        batches = queries.stored_batches(session, project_id, only=may_hold | set(places))
+    for batch in batches:
+        if not left or batch.id not in may_hold:
+            continue
+        try:
+            ids = read_rows(ws, batch, [ROW_ID])[ROW_ID]
+        except Damaged as error:
+            note(batch, error)
+            continue
+        at = np.flatnonzero(ids.isin(left).to_numpy())
+        if len(at):
+            places[batch.id] = at.tolist()
+            left.difference_update(ids.iloc[at])
+    return [(batch, sorted(places[batch.id])) for batch in batches if batch.id in places]
+
+
+def _warn(_batch: Batch, error: Damaged) -> None:
+    logger.warning("{error}", error=str(error))
+
+
+def _that_may_hold(
+    ws: Workspace, project_id: int, row_ids: set[str], note: Callable[[Batch, Damaged], None]
+) -> set[int]:
+    """Batches of the sender's own ids among whose hashes is one of these ids'."""
+    import numpy as np
+
+    wanted = hashed(sorted(row_ids))
+    beginnings = np.zeros(1 << 16, dtype=bool)  # one look-up tells of nearly every hash that it is none of them
+    beginnings[_beginnings(wanted)] = True
+    found: set[int] = set()
+    lacking: list[int] = []
+    with ws.database.read() as session:
+        for some in queries.id_hashes(session, project_id):
+            stored = [(batch_id, kept) for batch_id, kept in some if kept is not None]
+            lacking += [batch_id for batch_id, kept in some if kept is None]
+            hashes = np.frombuffer(b"".join(kept for _, kept in stored), dtype="<u8")
+            at = np.flatnonzero(beginnings.take(_beginnings(hashes)))
+            at = at[np.isin(hashes[at], wanted)]
             if len(at):
-                places[batch.id] = at.tolist()
-                left.difference_update(ids.iloc[at])
-        return {batch_id: sorted(at) for batch_id, at in places.items()}
+                ends = np.cumsum([len(kept) // hashes.itemsize for _, kept in stored])
+                found.update(stored[k][0] for k in np.unique(np.searchsorted(ends, at, side="right")))
+        unhashed = queries.with_own_ids(session, lacking)
+    found.update(batch.id for batch in unhashed if _keep_hashes(ws, batch, note))
+    return found
 
-    def _hashes(self, batches: Sequence[Batch]) -> list[np.ndarray]:
-        """Hashes of the row ids of each batch; made from the rows, and kept, where an earlier version stored none."""
-        import numpy as np
 
-        with self._ws.database.read() as session:
-            stored = queries.id_hashes(session, self._project_id)
-        found = []
-        for batch in batches:
-            kept = stored.get(batch.id)
-            if kept is None:
-                try:
-                    ids = read_rows(self._ws, batch, [ROW_ID])[ROW_ID].tolist()
-                except Damaged as error:
-                    self.note(batch, error)
-                    found.append(np.empty(0, dtype="<u8"))
-                    continue
-                kept = hashed(ids).tobytes()
-                with self._ws.database.write() as session:
-                    session.merge(BatchIds(batch_id=batch.id, hashes=kept))
-            found.append(np.frombuffer(kept, dtype="<u8"))
-        return found
+def _beginnings(hashes: np.ndarray) -> np.ndarray:
+    """The first sixteen bits of each hash."""
+    return hashes.view("<u2")[3::4]
+
+
+def _keep_hashes(ws: Workspace, batch: Batch, note: Callable[[Batch, Damaged], None]) -> bool:
+    """Hash the row ids of a batch for which an earlier version stored none; whether they could be read."""
+    try:
+        ids = read_rows(ws, batch, [ROW_ID])[ROW_ID].tolist()
+    except Damaged as error:
+        note(batch, error)
+        return False
+    with ws.database.write() as session:
+        session.merge(BatchIds(batch_id=batch.id, hashes=hashed(ids).tobytes()))
+    return True
 
 
 def hashed(row_ids: Sequence[str]) -> np.ndarray:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, and_, case, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, defer
 
 from core import records
@@ -19,6 +19,7 @@ from core.records import BatchInfo, ProjectInfo
 from core.storage.tables import AuditEntry, Batch, BatchIds, Cycle, Label, ModelEvent, Prediction, Project
 
 CHUNK = 500  # values in one IN (...)
+HASHES_AT_ONCE = 250  # batches
 RACES = 1_000  # newest races that the daily budget is counted from
 # Nothing is put off further than this. A later instant was written by a clock that was ahead: it counts as come.
 LONGEST_PAUSE = timedelta(hours=1)
@@ -110,12 +111,38 @@ def batch_info(row: Batch) -> BatchInfo:
 B = TypeVar("B", bound=Any)  # a manifest row, or its columns id, backfill and last_at
 
 
-def stored_batches(session: Session, project_id: int, *, newest_first: bool = True) -> list[Batch]:
-    """Batches that count (not undone), in stream order; without their profiles, which are most of a manifest."""
-    own = select(Batch).where(Batch.project_id == project_id, Batch.undone_at.is_(None))
-    found = session.scalars(own.options(defer(Batch.profile)))
-    ordered = in_stream_order(found.all())
+def stored_batches(
+    session: Session, project_id: int, *, newest_first: bool = True, only: Collection[int] | None = None
+) -> list[Batch]:
+    """Batches that count (not undone), in stream order; without their profiles, which are most of a manifest.
+
+    Args:
+        only: ids of the wanted ones; the order is that of all.
+    """
+    own = and_(Batch.project_id == project_id, Batch.undone_at.is_(None))
+    statement = select(Batch).where(own).options(defer(Batch.profile))
+    if only is None:
+        ordered = in_stream_order(session.scalars(statement).all())
+    else:
+        ids = list(only)
+        parts = [statement.where(Batch.id.in_(ids[i : i + CHUNK])) for i in range(0, len(ids), CHUNK)]
+        by_id = {batch.id: batch for part in parts for batch in session.scalars(part)}
+        order = list(by_id)
+        if len(by_id) > 1:
+            every = session.execute(select(Batch.id, Batch.backfill, Batch.last_at).where(own))
+            order = [row.id for row in in_stream_order(every)]
+        ordered = [by_id[i] for i in order if i in by_id]
     return ordered[::-1] if newest_first else ordered
+
+
+def made_batches(session: Session, project_id: int, numbers: Sequence[int]) -> list[Batch]:
+    """Of the batches with these numbers those that count and whose row ids were made."""
+    own = and_(Batch.project_id == project_id, Batch.undone_at.is_(None), Batch.ids_from_user.is_(False))
+    found: list[Batch] = []
+    for i in range(0, len(numbers), CHUNK):
+        some = select(Batch).where(own, Batch.number.in_(numbers[i : i + CHUNK]))
+        found += session.scalars(some.options(defer(Batch.profile)))
+    return found
 
 
 def in_stream_order(batches: Iterable[B]) -> list[B]:
@@ -133,12 +160,13 @@ def newest_start(session: Session, project_id: int, *, before: int | None = None
 
     An instant counts at most as late as it arrived: one batch of a fast clock does not make the next ones late.
     """
-    statement = select(Batch.first_at, Batch.created_at).where(
+    begins = case((Batch.first_at < Batch.created_at, Batch.first_at), else_=Batch.created_at)
+    statement = select(func.max(begins)).where(
         Batch.project_id == project_id, Batch.undone_at.is_(None), Batch.timed, Batch.backfill.is_(False)
     )
     if before is not None:
         statement = statement.where(Batch.id < before)
-    return max((min(first, created) for first, created in session.execute(statement)), default=None)
+    return session.scalar(statement)
 
 
 def labels_by_row(
@@ -146,20 +174,18 @@ def labels_by_row(
 ) -> dict[str, tuple[records.Label, int, datetime]]:
     """Newest label of each row id that is not undone: value, label id, instant. `row_ids` None = all labels with an id above `after`."""
     found: dict[str, tuple[records.Label, int, datetime]] = {}
-    statement = (
-        select(Label.row_id, Label.value, Label.id, Label.created_at)
-        .where(Label.project_id == project_id, Label.id > after, Label.undone_at.is_(None))
-        .order_by(Label.id)
+    statement = select(Label.row_id, Label.value, Label.id, Label.created_at).where(
+        Label.project_id == project_id, Label.undone_at.is_(None)
     )
     if row_ids is None:
-        chunks: Iterable[Sequence[str] | None] = [None]
-    else:
+        statements = [statement.where(Label.id > after).order_by(Label.id)]
+    else:  # neither bound nor order by the id here: SQLite would walk all labels instead of looking up the rows
         ids = list(row_ids)
-        chunks = [ids[i : i + CHUNK] for i in range(0, len(ids), CHUNK)]
-    for chunk in chunks:
-        narrowed = statement if chunk is None else statement.where(Label.row_id.in_(chunk))
-        for row_id, value, label_id, created_at in session.execute(narrowed):
-            found[row_id] = (json.loads(value), label_id, created_at)
+        statements = [statement.where(Label.row_id.in_(ids[i : i + CHUNK])) for i in range(0, len(ids), CHUNK)]
+    for one in statements:
+        for row_id, value, label_id, created_at in sorted(session.execute(one).all(), key=lambda row: row[2]):
+            if label_id > after:
+                found[row_id] = (json.loads(value), label_id, created_at)
     return found
 
 
@@ -175,11 +201,21 @@ def label_count(session: Session, project_id: int, *, at_most: int) -> int:
     return session.scalar(select(func.count()).select_from(some)) or 0
 
 
-def id_hashes(session: Session, project_id: int) -> dict[int, bytes]:
-    """Hashes of the row ids of each batch that has them stored."""
-    statement = select(BatchIds.batch_id, BatchIds.hashes).join(Batch, Batch.id == BatchIds.batch_id)
-    rows = session.execute(statement.where(Batch.project_id == project_id, Batch.undone_at.is_(None)))
-    return dict(rows.all())
+def id_hashes(session: Session, project_id: int) -> Iterator[list[tuple[int, bytes | None]]]:
+    """Each batch that counts and the hashes of its row ids, where they are stored, some batches at a time."""
+    statement = select(Batch.id, BatchIds.hashes).outerjoin(BatchIds, BatchIds.batch_id == Batch.id)
+    own = statement.where(Batch.project_id == project_id, Batch.undone_at.is_(None))
+    for some in session.connection().execute(own).partitions(HASHES_AT_ONCE):
+        yield [(batch_id, kept) for batch_id, kept in some]
+
+
+def with_own_ids(session: Session, batch_ids: Sequence[int]) -> list[Batch]:
+    """Of these batches those whose row ids are the sender's."""
+    found: list[Batch] = []
+    for i in range(0, len(batch_ids), CHUNK):
+        some = select(Batch).where(Batch.id.in_(batch_ids[i : i + CHUNK]), Batch.ids_from_user)
+        found += session.scalars(some.options(defer(Batch.profile)))
+    return found
 
 
 def newest_label_id(session: Session, project_id: int) -> int:

@@ -117,6 +117,8 @@ class Batch(Base):
     __table_args__ = (
         UniqueConstraint("project_id", "number"),
         Index("ix_batches_project_last", "project_id", "last_at"),
+        # What is asked of all batches at once is read from here, without passing their profiles.
+        Index("ix_batches_standing", "project_id", "undone_at", "timed", "backfill", "first_at", "created_at"),
     )
     id: Mapped[int] = mapped_column(primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
