@@ -34,6 +34,7 @@ from core.services import (
     desk,
     drifts,
     estimates,
+    jobs,
     live,
     monitoring,
     notify,
@@ -43,7 +44,7 @@ from core.services import (
     serving,
 )
 from core.storage import history, learners, queries, registry
-from core.storage.tables import Batch, Cycle, DriftRun, EstimateRun, Lease, PerformanceRun
+from core.storage.tables import Batch, Cycle, DriftRun, EstimateRun, Lease, PerformanceRun, Project
 from core.storage.troubles import trouble_of
 from core.storage.workspace import Workspace
 
@@ -601,9 +602,11 @@ def _turn(
     with ws.database.read() as session:
         next_version = registry.next_version(session, project.id)
         seed = session.get_one(Cycle, cycle_id).seed
-        raced = queries.races(session, project.id)
-    last_race = raced[-1][0] if raced else None
-    due = next_scheduled(project.policy.schedule, last_race or project.created_at)
+        # Races of the future are those of a clock that was ahead: they put nothing off.
+        raced = [race for race in queries.races(session, project.id) if race[0] <= now + queries.LONGEST_PAUSE]
+    last_race = max(at for at, _ in raced) if raced else None
+    since = last_race or (project.created_at if project.created_at <= now + queries.LONGEST_PAUSE else now - DAY)
+    due = next_scheduled(project.policy.schedule, since)
     progress(0.15, "Asking the policy")
     step = advance(
         state,
@@ -614,7 +617,7 @@ def _turn(
         drift=drift,
         forced=force,
         n_rows=sum(b.rows for b in found.batches),
-        seconds_since_race=(now - last_race).total_seconds() if last_race else None,
+        seconds_since_race=max((now - last_race).total_seconds(), 0.0) if last_race else None,
         races_last_day=sum(now - at < DAY and not by_hand for at, by_hand in raced),
         schedule_due=due is not None and due <= now,
         estimate=estimate,
@@ -668,8 +671,12 @@ def fits_left_running() -> bool:
 def _clock_asks(ws: Workspace, project_id: int, now: datetime) -> bool:
     """Whether the policy's age or schedule asks for a look now, news or not."""
     with ws.database.read() as session:
+        asks = bool(session.scalar(select(jobs.clock_asks(now)).where(Project.id == project_id)))
         at = queries.project_row(session, project_id).next_race_at
-    return at is not None and at <= now
+    if asks and at is not None and at > now:  # of a clock that was ahead; asked for until a check has ended well
+        with ws.database.write() as session:
+            queries.project_row(session, project_id).next_race_at = now
+    return asks
 
 
 def _next_look(project: ProjectInfo, now: datetime) -> datetime | None:

@@ -206,7 +206,7 @@ def campaign() -> Campaign:
     progress = ROOT / "test-results" / "soak"
     progress.mkdir(parents=True, exist_ok=True)
     return Campaign(
-        kills=200,
+        kills=300,
         api_kills=30,
         generated_cases=5000,
         tables=10_000,

@@ -383,8 +383,8 @@ def store_rows(
                 raise Conflict(f"Another first batch was stored for '{project.slug}' at the same moment. Try again.")
             _refuse_twin(session, project.id, digest)
             _refuse_newer(ws, session, project.id, known, ids)
-            begins = queries.newest_start(session, project.id) if timed else None
-            backfill = declared or (begins is not None and last_at < begins)
+            begins = queries.newest_start(session, project.id, now=now) if timed else None
+            backfill = declared or _is_past(last_at, begins)
             waiting = (
                 {}
                 if not queries.has_labels(session, project.id)
@@ -555,6 +555,14 @@ def _labelled_by_rows(ws: Workspace, batch: Batch) -> int:
     return min(batch.labelled + len(came), batch.rows)
 
 
+def _is_past(last_at: datetime, begins: datetime | None) -> bool:
+    """Whether rows whose newest instant is `last_at` lie before the newest batch, by more than clocks differ.
+
+    Local times without a zone repeat an hour each autumn.
+    """
+    return begins is not None and last_at < begins - AHEAD
+
+
 def _judge_backfills(session: Session, owner: Project) -> None:
     """Work out anew which batches are backfills, now that one is gone; what is none any more is read by the next cycle."""
     batches = session.scalars(
@@ -563,8 +571,8 @@ def _judge_backfills(session: Session, owner: Project) -> None:
         .order_by(Batch.id)
     )
     for batch in batches:
-        begins = queries.newest_start(session, owner.id, before=batch.id)
-        late = begins is not None and batch.last_at < begins
+        begins = queries.newest_start(session, owner.id, now=batch.created_at, before=batch.id)
+        late = _is_past(batch.last_at, begins)
         if batch.backfill and not late:
             batch.pending = batch.id <= owner.batch_watermark
             owner.news += 1

@@ -290,6 +290,15 @@ def notices_due(session: Session, now: datetime) -> bool:
     )
 
 
+def clock_asks(now: datetime) -> ColumnElement[bool]:
+    """The condition that a project's policy asks for a look by the clock: by its age or its schedule.
+
+    It does too where the last check was made by a clock that was ahead, and so put off the next one.
+    """
+    ahead = Project.checked_at > now + queries.LONGEST_PAUSE
+    return and_(Project.next_race_at.is_not(None), or_(Project.next_race_at <= now, ahead))
+
+
 def due_projects(session: Session, now: datetime) -> list[int]:
     """Projects with something new (batches, enough or old enough log rows or labels), or whose policy asks by the clock.
 
@@ -312,7 +321,7 @@ def due_projects(session: Session, now: datetime) -> list[int]:
         fresh, or_(Label.created_at <= now - LABEL_AGE, Label.created_at > now + queries.LONGEST_PAUSE)
     )
     came = or_(Project.news != Project.checked_news, labels >= LABELS_WORTH_A_CHECK, old_labels)
-    ripe = or_(Project.next_race_at <= now, log >= SEAL_ROWS, old_log)
+    ripe = or_(clock_asks(now), log >= SEAL_ROWS, old_log)
     works = Project.checks_stopped_at.is_(None)
     return list(
         session.scalars(

@@ -103,6 +103,7 @@ class _Look:
     results: list[LabelResult]
     plan: LabelPlan
     fresh: list[tuple[str, Label]]  # row id and label of those that have to be stored
+    predicted: dict[str, datetime]  # rows that wait in the log: when they were predicted
     labelled: int  # stored rows that get their first label
 
 
@@ -307,14 +308,25 @@ def _store(
 
 
 def _insert(session: Session, project_id: int, look: _Look, *, by: str, now: datetime) -> tuple[int, int]:
-    """Store what is new; the first and the last id it got."""
+    """Store what is new; the first and the last id it got.
+
+    A label of a row that waits in the log is no older than the row's prediction, though the clock be set back in between.
+    """
     if not look.fresh:
         return 0, 0
     texts = {(type(value), value): json.dumps(value) for _, value in look.fresh}
-    common = {"project_id": project_id, "created_at": now, "created_by": by}
+    common = {"project_id": project_id, "created_by": by}
     session.execute(
         insert(LabelRow),
-        [{**common, "row_id": row_id, "value": texts[type(value), value]} for row_id, value in look.fresh],
+        [
+            {
+                **common,
+                "row_id": row_id,
+                "value": texts[type(value), value],
+                "created_at": max(now, look.predicted.get(row_id, now)),
+            }
+            for row_id, value in look.fresh
+        ],
     )
     first, last = session.execute(
         select(func.min(LabelRow.id), func.max(LabelRow.id)).where(
@@ -423,7 +435,7 @@ def _look(ws: Workspace, project: ProjectInfo, given: Sequence[tuple[str, Label]
         replacements=tuple(replacements),
         needs_consent=bool(counts["replaced"] or (new and project.champion is not None)),
     )
-    return _Look(mark, results, plan, fresh, first)
+    return _Look(mark, results, plan, fresh, logged, first)
 
 
 def _refuse_many_classes(classes: set[Label], new: dict[Label, NewClass]) -> None:

@@ -368,19 +368,23 @@ def _entries(row: Prediction) -> Iterator[Logged]:
         )
 
 
-def waiting_rows(session: Session, project_id: int, row_ids: Sequence[str]) -> set[str]:
-    """Which of the row ids stand in the log and are not sealed yet."""
-    found: set[str] = set()
+def waiting_rows(session: Session, project_id: int, row_ids: Sequence[str]) -> dict[str, datetime]:
+    """Which of the row ids stand in the log and are not sealed yet, and the latest instant of their predictions."""
+    found: dict[str, datetime] = {}
     single, of_blocks = _parted(row_ids)
     for start in range(0, len(single), IDS_AT_ONCE):
         some = Prediction.row_id.in_(single[start : start + IDS_AT_ONCE])
-        found.update(session.scalars(select(Prediction.row_id).where(Prediction.unsealed(project_id), some)))
+        statement = select(Prediction.row_id, Prediction.created_at).where(Prediction.unsealed(project_id), some)
+        for row_id, at in session.execute(statement):
+            found[row_id] = max(at, found.get(row_id, at))
     names = list(of_blocks)
     for start in range(0, len(names), IDS_AT_ONCE):
         some = Prediction.prediction_id.in_(names[start : start + IDS_AT_ONCE])
-        statement = select(Prediction.prediction_id, Prediction.rows).where(Prediction.unsealed(project_id), some)
-        for name, rows in session.execute(statement.where(Prediction.block.is_not(None))):
-            found.update(blocks.row_id(name, place) for place in of_blocks[name] if place < rows)
+        blocked = select(Prediction.prediction_id, Prediction.rows, Prediction.created_at).where(
+            Prediction.unsealed(project_id), some, Prediction.block.is_not(None)
+        )
+        for name, rows, at in session.execute(blocked):
+            found.update((blocks.row_id(name, place), at) for place in of_blocks[name] if place < rows)
     return found
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, defer
 
 from core import records
@@ -155,18 +155,33 @@ def in_stream_order(batches: Iterable[B]) -> list[B]:
     return arrived
 
 
-def newest_start(session: Session, project_id: int, *, before: int | None = None) -> datetime | None:
+def newest_start(session: Session, project_id: int, *, now: datetime, before: int | None = None) -> datetime | None:
     """When the newest batch of rows with their own instants begins: what ends before it is a backfill.
 
-    An instant counts at most as late as it arrived: one batch of a fast clock does not make the next ones late.
+    Args:
+        now: when the rows in question arrived.
+        before: the batch that holds them, when it is stored already.
+
+    An instant counts at most as late as it arrived. A batch that arrived later than one that came after it, or than `now`,
+    was stored by a clock that was set back since: its instants tell nothing, and it is passed over.
     """
-    begins = case((Batch.first_at < Batch.created_at, Batch.first_at), else_=Batch.created_at)
-    statement = select(func.max(begins)).where(
-        Batch.project_id == project_id, Batch.undone_at.is_(None), Batch.timed, Batch.backfill.is_(False)
+    counts = and_(Batch.timed, Batch.backfill.is_(False))
+    statement = select(Batch.id, Batch.first_at, Batch.created_at, counts).where(
+        Batch.project_id == project_id, Batch.undone_at.is_(None)
     )
     if before is not None:
         statement = statement.where(Batch.id < before)
-    return session.scalar(statement)
+    found, arrived = None, now
+    for _, first, created, is_timed in sorted(session.execute(statement), key=lambda row: -row[0]):  # newest first
+        if created > arrived:
+            continue
+        arrived = created
+        if found is not None and arrived <= found:  # so did all that are older
+            break
+        if is_timed:
+            begins = min(first, created)
+            found = begins if found is None else max(found, begins)
+    return found
 
 
 def labels_by_row(

@@ -97,6 +97,7 @@ def test_kills_in_ingest_and_cycle_lose_nothing(
         assert report.status == "done"
         reports, _ = monitoring.cycles(ws, info.id, limit=1_000)
         assert [r for r in reports if r.status == "running"] == []
+    sys.stdout.write(f"{killed} processes were killed, the others had ended\n")
     assert killed > 0
     points = monitoring.performance_history(ws, projects.get_project(ws, project).id)
     assert sum(p.n for p in points) == acknowledged - 300  # each row after the warm-up measured exactly once
