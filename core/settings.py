@@ -80,8 +80,8 @@ class Settings(BaseSettings):
         default="off", validation_alias="CONTINUAL_REQUIRE_SECOND_FACTOR"
     )
     cycle_timeout_s: float = Field(default=1800.0, gt=0, validation_alias="CONTINUAL_CYCLE_TIMEOUT_SECONDS")
-    keep_former: int = Field(default=3, ge=0, validation_alias="CONTINUAL_KEEP_FORMER")
-    keep_rejected: int = Field(default=1, ge=0, validation_alias="CONTINUAL_KEEP_REJECTED")
+    keep_former: int = Field(default=2, ge=0, validation_alias="CONTINUAL_KEEP_FORMER")
+    keep_rejected: int = Field(default=0, ge=0, validation_alias="CONTINUAL_KEEP_REJECTED")
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), validation_alias="CONTINUAL_TRUSTED_PROXIES"
     )

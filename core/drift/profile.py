@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TOP = 1_000  # categories that are counted by name; the rest is "other"
-_MAGIC = b"cmlp1\n"
+_MAGIC = b"cmlp2\n"  # what follows is compressed: to less than half
+_UNPACKED = b"cmlp1\n"  # as earlier versions wrote it
 _NUMERIC_FIELDS = 8  # of a numeric feature in the head; categories have five
 
 
@@ -160,7 +162,8 @@ def to_bytes(whole: Profile) -> bytes:
             head["features"][name] = [p.rows, p.unseen, p.counts.other, p.counts.distinct, p.counts.counts]
     text = json.dumps(head, separators=(",", ":")).encode()
     values = np.concatenate([np.empty(0), *(s.values for s in sketches)]).astype("<f8")
-    return _MAGIC + struct.pack("<I", len(text)) + text + values.tobytes() + counts.astype(kind).tobytes()
+    content = struct.pack("<I", len(text)) + text + values.tobytes() + counts.astype(kind).tobytes()
+    return _MAGIC + zlib.compress(content, level=1)
 
 
 def from_bytes(stored: bytes) -> Profile:
@@ -169,18 +172,28 @@ def from_bytes(stored: bytes) -> Profile:
     Raises:
         StorageError: these bytes are no profile of this version, or they are damaged.
     """
-    if not stored.startswith(_MAGIC):
+    magic, content = stored[: len(_MAGIC)], stored[len(_MAGIC) :]
+    if magic not in (_MAGIC, _UNPACKED):
         raise StorageError("A stored profile cannot be read: it was written by another version. It is made again.")
     try:
-        return _read(stored)
-    except (ValueError, TypeError, KeyError, AttributeError, struct.error) as error:
+        return _read(_unpacked(content) if magic == _MAGIC else content)
+    except (ValueError, TypeError, KeyError, AttributeError, struct.error, zlib.error) as error:
         raise StorageError("A stored profile cannot be read: it is damaged. It is made again.") from error
+
+
+def _unpacked(content: bytes) -> bytes:
+    """Raises ValueError or zlib.error where something is cut off or added."""
+    reader = zlib.decompressobj()
+    found = reader.decompress(content)
+    if not reader.eof or reader.unused_data:
+        raise ValueError("the compressed part does not end where the bytes do")
+    return found
 
 
 def _read(stored: bytes) -> Profile:
     """Raises ValueError and others where the bytes do not fit together."""
-    start = len(_MAGIC) + 4
-    (length,) = struct.unpack_from("<I", stored, len(_MAGIC))
+    start = 4
+    (length,) = struct.unpack_from("<I", stored)
     head = orjson.loads(stored[start : start + length])  # a thousand profiles are read for one chart
     knots = sum(f[5] for f in head["features"].values() if len(f) == _NUMERIC_FIELDS)
     values = np.frombuffer(stored, dtype="<f8", count=knots, offset=start + length)

@@ -24,7 +24,7 @@ def untrusted_types(data: bytes) -> list[str]:
 
 
 def dumps(model: Any) -> bytes:
-    """A fitted estimator in the skops format: no pickle, lightly compressed.
+    """A fitted estimator in the skops format: no pickle, compressed.
 
     Raises:
         StorageError: the estimator holds something that skops cannot store.
@@ -32,7 +32,7 @@ def dumps(model: Any) -> bytes:
     import skops.io
 
     try:
-        return bytes(skops.io.dumps(model, compression=zipfile.ZIP_DEFLATED, compresslevel=1))
+        return bytes(skops.io.dumps(model, compression=zipfile.ZIP_DEFLATED, compresslevel=6))
     except (TypeError, ValueError, AttributeError) as error:
         raise StorageError(f"The model cannot be stored in the skops format: {error}") from error
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -71,6 +73,11 @@ def test_stored_bytes_give_the_same_profile() -> None:
     ):
         again = from_bytes(to_bytes(found))
         assert to_bytes(again) == to_bytes(found) and again.rows == found.rows
+
+
+def test_bytes_that_an_earlier_version_stored_unpacked_are_read() -> None:
+    stored = to_bytes(profile(frame(1), SCHEMA))
+    assert to_bytes(from_bytes(b"cmlp1\n" + zlib.decompress(stored[6:]))) == stored
 
 
 def test_bytes_of_another_version_and_damaged_ones_are_refused_so_that_they_are_made_again() -> None:
