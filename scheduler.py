@@ -186,6 +186,7 @@ def _lead(ws: Workspace, stop: threading.Event) -> None:
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
     )
     interval = ws.settings.check_interval_s
+    notify.start_again(ws, datetime.now(UTC))
     clock.add_job(scheduler.check, "interval", seconds=interval, next_run_time=datetime.now(UTC), id="check")
     clock.add_job(scheduler.look, "interval", seconds=LOOK_EVERY_S, id="look")
     clock.start()

@@ -58,6 +58,7 @@ class Settings(BaseSettings):
     api_host: str = Field(default="0.0.0.0", validation_alias="FASTAPI_HOST")  # noqa: S104  # the documented default: a container's port is published, or not, from outside
     api_port: int = Field(default=8000, validation_alias="FASTAPI_PORT")
     api_base_url: str | None = Field(default=None, validation_alias="API_BASE_URL")
+    public_url: str | None = Field(default=None, validation_alias="CONTINUAL_PUBLIC_URL")
     api_key: SecretStr | None = Field(default=None, validation_alias="API_KEY")
     streamlit_password: SecretStr | None = Field(default=None, validation_alias="STREAMLIT_PASSWORD")
     cookie_key: SecretStr | None = Field(default=None, validation_alias="CONTINUAL_COOKIE_KEY")
@@ -94,6 +95,7 @@ class Settings(BaseSettings):
         "discord_webhook_url",
         "data_url_setting",
         "api_base_url",
+        "public_url",
         mode="before",
     )
     @classmethod
@@ -109,6 +111,13 @@ class Settings(BaseSettings):
         for part in parts:
             ipaddress.ip_network(part, strict=False)
         return parts
+
+    @field_validator("public_url")
+    @classmethod
+    def _an_address(cls, value: str | None) -> str | None:
+        if value is not None and not re.match(r"https?://[^\s/?#]+[^\s?#]*$", value):
+            raise ValueError("expected an address such as https://ml.example.org, without a query")
+        return value.rstrip("/") if value is not None else None
 
     @field_validator("api_key")
     @classmethod
