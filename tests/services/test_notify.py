@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,6 +12,7 @@ from fake_webhook import FakeWebhook
 from pydantic import SecretStr
 from sqlalchemy import select
 
+from core import cli
 from core.learning.policy import policy_to_document
 from core.records import CycleReport, Evidence, to_document
 from core.services import doctor, jobs, notify, projects, status
@@ -168,6 +170,18 @@ def test_switches_are_kept_by_project_with_an_audit_row_and_decide(ws: Workspace
         notify.enqueue(ws, session, report(**told), now)
         notify.enqueue(ws, session, report(**told, outcome="rejected", challenger=5), now)
     assert notice(ws).payload["embeds"][0]["title"] == "Demo: challenger v5 refused"
+
+
+def test_the_command_line_sets_and_tells_them(ws: Workspace, now: datetime, capsys: pytest.CaptureFixture[str]) -> None:
+    projects.create_project(ws, "Demo", source="file", by="test", now=now)
+    assert cli.main(["notify", "--project", "demo", "--on", "refused", "--off", "drift", "--off", "promotion"]) == 0
+    capsys.readouterr()
+    assert cli.main(["notify", "--project", "demo", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert {name for name, on in said.items() if not on} == {"drift", "promotion"}
+    assert cli.main(["notify", "--project", "demo", "--on", "drift", "--off", "drift"]) == 1
+    with pytest.raises(SystemExit):
+        cli.main(["notify", "--on", "nonsense"])
 
 
 def test_the_scheduler_is_told_silent_once_and_back_once(
