@@ -27,7 +27,7 @@ from loguru import logger
 from core.errors import ContinualError
 from core.jobs import ANOTHER_WORKS
 from core.logs import set_up_logs
-from core.services import jobs, notify, status
+from core.services import jobs, kuma, notify, status
 from core.settings import ROOT, get_settings
 from core.storage.engine import file_lock
 from core.storage.workspace import Workspace, open_workspace
@@ -49,15 +49,18 @@ class Scheduler:
         self._worker: subprocess.Popen[bytes] | None = None
         self._not_before = -math.inf  # on the monotonic clock
         self._lock = threading.Lock()
+        self.last_look = kuma.Look()
 
     def check(self) -> None:
         """The heartbeat, and one query whether any project has something new."""
-        now = datetime.now(UTC)
+        now, began = datetime.now(UTC), time.monotonic()
         jobs.beat(self._ws, status.SCHEDULER, owner=self._owner, now=now, detail={"memory_bytes": _memory_bytes()})
         with self._ws.database.read() as session:
             due = jobs.due_projects(session, now)
         if due:
             self._wake(check=True)
+        ended = time.monotonic()
+        self.last_look = kuma.Look(ended=ended, seconds=ended - began)
 
     def look(self) -> None:
         """One query whether a job waits or a live run is due, one whether a message waits."""
@@ -186,13 +189,17 @@ def _lead(ws: Workspace, stop: threading.Event) -> None:
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
     )
     interval = ws.settings.check_interval_s
+    notify.start_again(ws, datetime.now(UTC))
     clock.add_job(scheduler.check, "interval", seconds=interval, next_run_time=datetime.now(UTC), id="check")
     clock.add_job(scheduler.look, "interval", seconds=LOOK_EVERY_S, id="look")
     clock.start()
+    heartbeats = kuma.Heartbeats(ws, lambda: scheduler.last_look)
+    heartbeats.start()
     logger.info("leading: a check every {s:g} s", s=interval)
     watch = ClockWatch()
     while not stop.wait(WATCH_EVERY_S):
         look_again(clock, watch)
+    heartbeats.stop()
     clock.shutdown(wait=False)
     scheduler.stop()
 

@@ -356,6 +356,23 @@ def _guards_set(args: argparse.Namespace) -> int:
     return _say(args, document, _table(list(document.items()), ("guard", "value")))
 
 
+def _notify(args: argparse.Namespace) -> int:
+    from core.services import notify
+    from core.services.messages import KINDS
+
+    ws = _open()
+    project = _project(ws, args)
+    changes = {**dict.fromkeys(args.on, True), **dict.fromkeys(args.off, False)}
+    if both := sorted(set(args.on) & set(args.off)):
+        raise BadInput(f"{both[0]} cannot be both on and off. Name it once.")
+    if changes:
+        switches = notify.set_switches(ws, project, changes, by=BY, now=_now())
+    else:
+        switches = notify.switches(ws, project)
+    rows = [(name, "on" if on else "off", KINDS[name].label) for name, on in switches.items()]
+    return _say(args, switches, _table(rows, ("message", "sent", "when")))
+
+
 def _answer_of(schema: FeatureSchema, text: str) -> Any:
     """A class, or a number, that is written like this; the text itself where there is none."""
     if schema.task != "regression":
@@ -1029,6 +1046,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_loop(commands)
     _add_models(commands)
     _add_guards(commands)
+    _add_notify(commands)
     _add_access(commands)
     return parser
 
@@ -1081,6 +1099,23 @@ def _add_guards(commands: Any) -> None:
     change.add_argument("--range-margin", type=float, metavar="SHARE", help="of the range, allowed beyond either end")
     change.add_argument("--least-confidence", type=float, metavar="P", help="probability below which it is low")
     change.add_argument("--override", metavar="ANSWER", help="what is answered instead")
+
+
+def _add_notify(commands: Any) -> None:
+    from core.services.messages import SWITCHES
+
+    notify = _command(
+        commands,
+        "notify",
+        _notify,
+        "Which messages the project sends; without --on and --off only tells.",
+        "notify --project insects --on refused --off drift",
+    )
+    _add_project(notify)
+    for way in ("on", "off"):
+        notify.add_argument(
+            f"--{way}", action="append", default=[], choices=SWITCHES, metavar="KIND", help=", ".join(SWITCHES)
+        )
 
 
 def _add_data(commands: Any) -> None:

@@ -73,6 +73,7 @@ def set_up_logs(settings: Settings, process: str) -> None:
         settings.streamlit_password,
         settings.cookie_key,
         settings.discord_webhook_url,
+        settings.kuma_push_url,
         settings.database_url_setting,
     )
     _secrets = tuple(s.get_secret_value() for s in named if s is not None and len(s.get_secret_value()) >= 8)

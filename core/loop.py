@@ -1120,13 +1120,14 @@ def _close(
         _mark_read(session, found)
         serves = registry.serving_version(session, project.id)  # a person may have promoted the shadow meanwhile
         kept = shadow["version"] if shadow else None
+        stood = owner.shadow_version
         owner.shadow_version = None if serves is not None and serves[0] == kept else kept
         owner.next_race_at = _next_look(project, now)
         attempts.works_again(session, project.id)
         session.flush()
         session.refresh(row)  # as it is stored: records became documents
         report = monitoring.cycle_from(row)
-        notify.enqueue(ws, session, project.name, report, now)
+        notify.enqueue(ws, session, report, now, shadow=(stood, owner.shadow_version))
         if on_close is not None:
             on_close(session, report)
         return report
@@ -1242,4 +1243,4 @@ def _record_failed(
         attempts.works_again(session, project.id)
         session.flush()
         session.refresh(row)
-        notify.enqueue(ws, session, project.name, monitoring.cycle_from(row), now)
+        notify.enqueue(ws, session, monitoring.cycle_from(row), now)

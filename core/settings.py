@@ -58,6 +58,7 @@ class Settings(BaseSettings):
     api_host: str = Field(default="0.0.0.0", validation_alias="FASTAPI_HOST")  # noqa: S104  # the documented default: a container's port is published, or not, from outside
     api_port: int = Field(default=8000, validation_alias="FASTAPI_PORT")
     api_base_url: str | None = Field(default=None, validation_alias="API_BASE_URL")
+    public_url: str | None = Field(default=None, validation_alias="CONTINUAL_PUBLIC_URL")
     api_key: SecretStr | None = Field(default=None, validation_alias="API_KEY")
     streamlit_password: SecretStr | None = Field(default=None, validation_alias="STREAMLIT_PASSWORD")
     cookie_key: SecretStr | None = Field(default=None, validation_alias="CONTINUAL_COOKIE_KEY")
@@ -68,6 +69,7 @@ class Settings(BaseSettings):
     task_retries: int = Field(default=2, ge=0, validation_alias="TASK_RETRIES")
     retry_delay_s: float = Field(default=1.0, ge=0, validation_alias="RETRY_DELAY_SECONDS")
     discord_webhook_url: SecretStr | None = Field(default=None, validation_alias="DISCORD_WEBHOOK_URL")
+    kuma_push_url: SecretStr | None = Field(default=None, validation_alias="CONTINUAL_KUMA_PUSH_URL")
     log_format: Literal["text", "json"] = Field(default="text", validation_alias="LOG_FORMAT")
     log_level: str = Field(default="INFO", validation_alias="CONTINUAL_LOG_LEVEL")
     durability: Literal["process", "power"] = Field(default="process", validation_alias="CONTINUAL_DURABILITY")
@@ -94,6 +96,8 @@ class Settings(BaseSettings):
         "discord_webhook_url",
         "data_url_setting",
         "api_base_url",
+        "public_url",
+        "kuma_push_url",
         mode="before",
     )
     @classmethod
@@ -109,6 +113,24 @@ class Settings(BaseSettings):
         for part in parts:
             ipaddress.ip_network(part, strict=False)
         return parts
+
+    @field_validator("public_url")
+    @classmethod
+    def _an_address(cls, value: str | None) -> str | None:
+        if value is not None and not re.match(r"https?://[^\s/?#]+[^\s?#]*$", value):
+            raise ValueError("expected an address such as https://ml.example.org, without a query")
+        return value.rstrip("/") if value is not None else None
+
+    @field_validator("kuma_push_url")
+    @classmethod
+    def _without_query(cls, value: SecretStr | None) -> SecretStr | None:
+        """Kuma shows its address with a query of an example."""
+        if value is None:
+            return None
+        address = value.get_secret_value().partition("?")[0]
+        if not re.match(r"https?://[^\s/]+/\S+$", address):
+            raise ValueError("expected the push URL that Uptime Kuma shows, http://host:3001/api/push/...")
+        return SecretStr(address)
 
     @field_validator("api_key")
     @classmethod

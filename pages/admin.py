@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from core import ui, words
 from core.errors import ContinualError, ProofNeeded
-from core.services import auth, doctor, inventory
+from core.services import auth, doctor, inventory, notify
 from core.services.passwords import HELP
 
 TABS = ("People", "Tokens", "Settings", "Audit", "Health")
@@ -395,6 +395,43 @@ def show_audit(ctx: ui.Context) -> None:
             ui.download_table("This page of the audit as CSV", f"audit-{page}.csv", rows)
 
 
+TRIED = {
+    "delivered": "Discord has taken it: look into the channel.",
+    "later": "Discord asks to wait {wait} before the next message. The webhook works.",
+    "dead": "The webhook is wrong or was deleted: {why}. Make a new one, set DISCORD_WEBHOOK_URL and restart.",
+    "refused": "Discord did not take this message: {why}.",
+    "unreachable": "Discord could not be reached ({why}). Messages wait and are sent later.",
+    "not_set_up": "DISCORD_WEBHOOK_URL is not set.",
+}
+
+
+def show_channel(ctx: ui.Context) -> None:
+    """Whether messages reach people, and a test of it."""
+    channel = notify.state_of(ctx.ws)
+    if not channel.set_up:
+        state, sub = "off", "Set DISCORD_WEBHOOK_URL and restart; which messages are sent is set on Automation"
+    elif channel.dead_since is not None:
+        state = "stopped"
+        sub = (
+            f"Since {ui.when(channel.dead_since, ctx)}: {channel.why}. Set DISCORD_WEBHOOK_URL to a new one and restart"
+        )
+    else:
+        state, sub = "on", "Which ones are sent is set for each project on Automation"
+    with ui.card(f"Messages to Discord · {state}", sub):
+        if st.button("Send a test", icon=":material/send:", key="send-test", disabled=not channel.set_up):
+            try:
+                tried = notify.send_test(ctx.ws, by=ctx.actor, now=ctx.now)
+            except ContinualError as error:
+                ui.error_box(error)
+                return
+            wait = ui.seconds(tried.wait_s) if tried.wait_s is not None else ""
+            said = TRIED[tried.outcome].format(wait=wait, why=ui.plain(tried.why))
+            if tried.outcome == "delivered":
+                st.success(said, icon=":material/check_circle:")
+            else:
+                st.warning(said, icon=":material/error:")
+
+
 def show_health(ctx: ui.Context) -> None:
     """Every check of the installation, and how to mend what is not well."""
     with st.spinner("Looking at the installation", show_time=False):
@@ -411,6 +448,7 @@ def show_health(ctx: ui.Context) -> None:
     ]
     with ui.verdict("bad" if bad else "well", found, word="Not well" if bad else "Well"):
         ui.download_table("The checks as CSV", "health.csv", rows)
+    show_channel(ctx)
     with ui.card("What was looked at", "The same checks as `python -m core.cli doctor`"):
         st.dataframe(
             rows,

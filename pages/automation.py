@@ -24,8 +24,9 @@ from core.learning.policy import (
 )
 from core.performance.realised import higher_is_better
 from core.records import CycleReport, Evidence, FeatureSchema, Policy, ProjectInfo
-from core.services import guarding, inventory, jobs, monitoring, projects, status
+from core.services import guarding, inventory, jobs, monitoring, notify, projects, status
 from core.services.guards import ACTIONS, KINDS, Guards
+from core.services.messages import KINDS as MESSAGES
 
 PAGE_ROWS = 20
 CAUSES = {
@@ -333,6 +334,45 @@ def try_edited(ctx: ui.Context, project: ProjectInfo, wanted: Policy) -> str | N
         f"On the stored history: {ui.counted(other['races'], 'race')} instead of {own['races']}, "
         f"{label} {other['score']:.3f} instead of {own['score']:.3f}, {ui.counted(other['fits'], 'fit')} instead of {own['fits']}."
     )
+
+
+# --- messages -------------------------------------------------------------------------------------------------------
+
+
+def show_messages(ctx: ui.Context, project: ProjectInfo) -> None:
+    """Which messages people get."""
+    switches = notify.switches(ctx.ws, project)
+    on = [name for name, sent in switches.items() if sent]
+    channel = notify.state_of(ctx.ws)
+    where = "to Discord" if channel.set_up else "nowhere yet: DISCORD_WEBHOOK_URL is not set"
+    if channel.dead_since is not None:
+        where = "to Discord, which refuses them: see Admin, Health"
+    with ui.card(
+        f"Messages · {len(on)} of {ui.counted(len(switches), 'kind')} sent",
+        f"They go {where} · each state is told when it begins, not again while it lasts",
+    ):
+        wanted = st.pills(
+            "Tell people of",
+            list(switches),
+            selection_mode="multi",
+            default=on,
+            format_func=lambda name: MESSAGES[name].label,
+            key=f"messages-{project.id}-{'-'.join(on)}",
+            disabled=not ctx.may("operator"),
+            help=ctx.why_not("operator"),
+        )
+        if set(wanted) != set(on) and st.button(
+            "Save the messages", type="primary", icon=":material/notifications:", key="messages-save"
+        ):
+            try:
+                notify.set_switches(
+                    ctx.ws, project, {name: name in wanted for name in switches}, by=ctx.actor, now=ctx.now
+                )
+            except ContinualError as error:
+                ui.error_box(error)
+                return
+            ui.toast_next("It counts from the next message on.", icon=":material/check_circle:")
+            st.rerun()
 
 
 # --- guards ---------------------------------------------------------------------------------------------------------
@@ -828,6 +868,7 @@ def main() -> None:
     newest, total = monitoring.cycles(ctx.ws, project.id, limit=1)
     show_verdict(ctx, project, newest[0] if newest else None)
     show_policy(ctx, project)
+    show_messages(ctx, project)
     if project.schema is not None:
         show_guards(ctx, project)
     if total > 1:

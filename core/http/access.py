@@ -91,6 +91,7 @@ class Api:
         self.writer = PredictionWriter(self._log)
         self.requests.watch_queue(lambda: self.writer.waiting)
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
+        threading.Thread(target=self._watch_scheduler, name="scheduler-watch", daemon=True).start()
 
     async def close(self) -> None:
         """Answer what waits, then let go of everything."""
@@ -166,6 +167,21 @@ class Api:
                 self._warm.set()
                 return
             self._closing.wait(WARM_LOOK_S)
+
+    def _watch_scheduler(self) -> None:
+        """Tell people when the scheduler has fallen silent, which it cannot do itself."""
+        interval = self.settings.check_interval_s
+        if self._closing.wait((status.MISSED_BEATS + 1) * interval):  # the two start together, after whatever pause
+            return
+        from core.services.notify import SchedulerWatch
+
+        watch = SchedulerWatch(self.ws)
+        while not self._closing.is_set():
+            try:
+                watch.look(datetime.now(UTC))
+            except Exception as error:  # a database out of reach: /health tells that; the next look may do better
+                logger.warning("the scheduler was not looked for: {error}", error=type(error).__name__)
+            self._closing.wait(interval)
 
     def warm(self, project_id: int) -> None:
         """Load a project's champion, if it has one; its check rows are its first questions."""

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import defer
 
 from core.errors import Damaged, StorageError
-from core.services import repairing, status, tidying
+from core.services import notify, repairing, status, tidying
 from core.settings import ROOT
 from core.storage import learners, private, queries, registry
 from core.storage.batches import verify
@@ -138,6 +138,7 @@ def _database(ws: Workspace, now: datetime) -> Iterator[Check]:
                 detail=told,
                 mend=mend if late else "",
             )
+            yield _messages(ws)
             stopped = [p.slug for p in projects if p.checks_stopped_at is not None]
             yield Check(
                 name="checks",
@@ -176,6 +177,21 @@ def _database(ws: Workspace, now: datetime) -> Iterator[Check]:
                 )
     except SQLAlchemyError as error:
         yield Check(name="database", ok=False, detail="cannot be read", mend=what_failed(error))
+
+
+def _messages(ws: Workspace) -> Check:
+    """Whether messages reach their channel."""
+    found = notify.state_of(ws)
+    if found.dead_since is None:
+        return Check(
+            name="messages", ok=True, detail="go to Discord" if found.set_up else "go nowhere: no webhook is set"
+        )
+    return Check(
+        name="messages",
+        ok=False,
+        detail=f"none is sent since {found.dead_since:%Y-%m-%d %H:%M} UTC: {found.why}",
+        mend="Make a new webhook in Discord, set DISCORD_WEBHOOK_URL to it and restart.",
+    )
 
 
 def _schema(revision: str | None) -> Check:

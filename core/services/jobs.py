@@ -218,9 +218,8 @@ def claim_next(ws: Workspace, owner: str, now: datetime) -> JobInfo | None:
             after = {"job": row.id, "kind": row.kind, "why": said}
             audit.record(session, who="worker", what="job given up", project_id=row.project_id, after=after, now=now)
             if row.project_id is not None:
-                project = queries.project_row(session, row.project_id).name
-                title, text = f"{project}: a job was given up", f"{row.kind} {row.id}: {said}."
-                notify.tell(ws, session, title, text, notify.RED, now, project_id=row.project_id)
+                text, headline = f"{row.kind} {row.id}: {said}.", "a job was given up"
+                notify.tell_of(ws, session, "attention", row.project_id, text, now, headline=headline)
             return None
         row.status, row.owner, row.lease_until = "running", owner, now + CLAIM
         row.started_at = row.started_at or now

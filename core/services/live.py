@@ -226,8 +226,8 @@ def begin_step(ws: Workspace, run_id: int, now: datetime) -> bool:
             return True
         row.status, row.next_at, row.error = "failed", None, ENDED_WORKER.format(n=row.attempts)
         audit.record(session, who="worker", what="live run given up", project_id=row.project_id, now=now)
-        title = f"{queries.project_row(session, row.project_id).name}: the live run was given up"
-        notify.tell(ws, session, title, row.error, notify.RED, now, project_id=row.project_id)
+        headline = "the live run was given up"
+        notify.tell_of(ws, session, "attention", row.project_id, row.error, now, headline=headline)
         return False
 
 

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from core.data.packed import unpack
 from core.errors import BadInput, Busy, Conflict, NotEnoughRows, StorageError
 from core.records import Comparison, FeatureSchema, ModelVersion, ProjectInfo, Score
-from core.services import sandbox, serving
+from core.services import notify, sandbox, serving
 from core.services.actors import require, require_proof
 from core.services.sandbox import ImportReport
 from core.storage import audit, history, queries, registry
@@ -281,14 +281,19 @@ def _let_serve(
             session, project.id, version, event=event, by=by, reason=reason.strip(), cycle_id=None, now=now
         )
         row = queries.project_row(session, project.id)
+        was = before[0] if before else None
+        kind = "promotion" if event == "promoted" else "rollback"
+        told = {"version": version, "before": was, "after": version, "by": by}
+        notify.tell_of(ws, session, kind, project.id, reason.strip(), now, **told)
         if row.shadow_version == version:
             row.shadow_version = None
+            notify.tell_of(ws, session, "shadow_ended", project.id, "It serves now.", now, version=version, by=by)
         audit.record(
             session,
             who=by,
             what=f"model {event.replace('_', ' ')}",
             project_id=project.id,
-            before={"champion": before[0] if before else None},
+            before={"champion": was},
             after={"champion": version, "reason": reason.strip()},
             now=now,
         )
@@ -348,6 +353,10 @@ def shadow(ws: Workspace, project: ProjectInfo, version: int, *, reason: str, by
         if row.shadow_version == version:
             raise Conflict(f"v{version} of '{project.slug}' is in the shadow already.")
         before = {"shadow": row.shadow_version}
+        if row.shadow_version is not None:
+            left = {"version": row.shadow_version, "by": by}
+            notify.tell_of(ws, session, "shadow_ended", project.id, f"v{version} takes its place.", now, **left)
+        notify.tell_of(ws, session, "shadow_begun", project.id, reason.strip(), now, version=version, by=by)
         row.shadow_version = version
         after = {"shadow": version, "reason": reason.strip()}
         audit.record(session, who=by, what=SHADOW_STARTED, project_id=project.id, before=before, after=after, now=now)
@@ -371,6 +380,7 @@ def end_shadow(ws: Workspace, project: ProjectInfo, *, reason: str, by: str, now
         if version is None:
             raise Conflict(f"No version of '{project.slug}' is in the shadow.")
         row.shadow_version = None
+        notify.tell_of(ws, session, "shadow_ended", project.id, reason.strip(), now, version=version, by=by)
         before, after = {"shadow": version}, {"shadow": None, "reason": reason.strip()}
         audit.record(session, who=by, what=SHADOW_ENDED, project_id=project.id, before=before, after=after, now=now)
     logger.info("out of the shadow by hand: v{version}", version=version)

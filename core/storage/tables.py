@@ -126,6 +126,7 @@ class Project(Base):
     next_race_at: Mapped[datetime | None]  # when the policy's age or schedule asks again, news or not
     turn_at: Mapped[datetime | None]  # when a check by the clock last began
     check_attempts: Mapped[int] = mapped_column(default=0, server_default="0")  # of them begun in a row and not ended
+    messages: Mapped[dict[str, Any] | None]  # kinds that are sent, or not, other than by default
     checks_stopped_at: Mapped[datetime | None]  # they ended their worker too often: set aside since
 
 
@@ -545,6 +546,16 @@ class Notice(Base):
     attempts: Mapped[int] = mapped_column(default=0)
     next_attempt_at: Mapped[datetime | None] = mapped_column(index=True)
     error: Mapped[str | None] = mapped_column(Text)
+
+
+class Channel(Base):
+    """A channel of messages whose address has refused for good; it is called again once that is another one."""
+
+    __tablename__ = "channels"
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))  # sha256 of the address
+    dead_since: Mapped[datetime]
+    why: Mapped[str] = mapped_column(String(200))
 
 
 class Heartbeat(Base):

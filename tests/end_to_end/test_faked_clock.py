@@ -20,11 +20,12 @@ from conftest import ROOT, Campaign
 from patience import limit, until
 from sqlalchemy import func, select
 
-from core.services import projects
+from core.services import jobs, projects
 from core.storage.tables import Batch, Cycle, Heartbeat, Lease, PerformanceRun, Prediction
 from core.storage.workspace import Workspace
 
 DAY = 86_400
+ASKED = jobs.LABELS_WORTH_A_CHECK  # fewer labels wait for others, up to ten minutes
 LIBRARY = next(
     (path for folder in ("/usr/lib", "/usr/local/lib") for path in Path(folder).glob("**/faketime/libfaketimeMT.so.1")),
     None,
@@ -133,16 +134,16 @@ def test_a_scheduler_under_a_clock_that_is_set_measures_each_batch_once(
             sent.append((name, 60))
             until("the batch to be measured", lambda: count() >= len(sent), seconds=60)
         asked = tmp_path / "asked.csv"
-        rows(100 * place + 50, 60).drop(columns="y").to_csv(asked, index=False)
+        rows(100 * place + 50, ASKED).drop(columns="y").to_csv(asked, index=False)
         machine.set(DAY)
         machine.run("predict", str(asked), "--project", slug, "--out", str(tmp_path / f"out-{place}.csv"))
         machine.set(0)
         answers = pd.read_csv(tmp_path / f"out-{place}.csv")
         key = next(c for c in ("prediction_id", "row_id", "_id") if c in answers)
         labels = tmp_path / f"labels-{place}.csv"
-        pd.DataFrame({key: answers[key], "label": rows(100 * place + 50, 60)["y"]}).to_csv(labels, index=False)
+        pd.DataFrame({key: answers[key], "label": rows(100 * place + 50, ASKED)["y"]}).to_csv(labels, index=False)
         machine.run("labels", str(labels), "--project", slug)
-        sent.append(("prediction log, 60 rows", 60))
+        sent.append((f"prediction log, {ASKED} rows", ASKED))
         until("the answers to be measured", lambda: count() >= len(sent), seconds=60)
         assert measured(ws)[before:] == sent[before:]
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import dataclasses
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+import streamlit as st
+from fake_webhook import FakeWebhook
+from streamlit.testing.v1 import AppTest
 
-from core.services import auth, guarding, inventory, monitoring, projects
+from core.services import auth, guarding, inventory, monitoring, notify, projects
 from core.services.guards import Guards
 from core.settings import get_settings
 from core.storage import registry
@@ -368,3 +372,45 @@ def test_an_edited_policy_is_tried_before_it_is_saved(grown: Workspace) -> None:
     assert not at.exception
     assert "On the stored history" in text_of(at) and "1 race instead of 2" in text_of(at)
     assert projects.get_project(grown, "flies").policy.new_labels == 200
+
+
+# --- messages ----------------------------------------------------------------------------------------------------
+
+
+def tell_people_of(at: AppTest) -> Any:
+    """The switches."""
+    return next(p for p in at.button_group if p.label == "Tell people of")
+
+
+def test_which_messages_a_project_sends_is_set_on_automation_by_operators(grown: Workspace) -> None:
+    at = open_page("automation", "otto")
+    assert "Messages · 9 of 10 kinds sent" in text_of(at)
+    pills = tell_people_of(at)
+    pills.set_value([*(name for name in pills.value if name != "drift"), "refused"]).run()
+    click(at, "Save the messages")
+    assert not at.exception
+    project = projects.get_project(grown, "flies")
+    switches = notify.switches(grown, project)
+    assert (switches["drift"], switches["refused"]) == (False, True)
+    entry = auth.audit_entries(grown, limit=1, offset=0)[0][0]
+    assert (entry.who, entry.what) == ("otto", notify.SWITCHES_SET)
+    at = open_page("automation", "vera")
+    assert tell_people_of(at).disabled
+
+
+def test_the_admin_page_sends_a_test_and_says_what_came_of_it(
+    grown: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISCORD_WEBHOOK_URL", "")
+    at = open_page("admin", tab="Health")
+    assert closed(at, "Send a test")
+    with FakeWebhook() as hook:
+        monkeypatch.setenv("DISCORD_WEBHOOK_URL", hook.url)
+        get_settings.cache_clear()
+        st.cache_resource.clear()
+        hook.answers = [(204, None, {}), (404, None, {})]
+        at = click(open_page("admin", tab="Health"), "Send a test")
+        assert "Discord has taken it" in at.success[-1].value
+        at = click(at, "Send a test")
+        assert "wrong or was deleted" in at.warning[-1].value
+        assert "Messages to Discord · stopped" in text_of(open_page("admin", tab="Health"))

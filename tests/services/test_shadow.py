@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import func, select
 
 from core import loop
@@ -18,7 +19,7 @@ from core.learning.policy import policy_named
 from core.records import CycleReport, ProjectInfo
 from core.services import ingest, projects, training
 from core.storage import queries, registry
-from core.storage.tables import AuditEntry, Lease, ModelRow
+from core.storage.tables import AuditEntry, Lease, ModelRow, Notice
 from core.storage.workspace import Workspace
 
 BATCH = 200
@@ -225,3 +226,22 @@ def test_better_and_worse_are_only_said_of_uneven_splits(
     assert standing is not None
     assert standing.state == state
     assert (standing.p is None) == (wins + losses == 0)
+
+
+def test_what_a_person_does_with_a_shadow_is_told(
+    ws: Workspace, project: ProjectInfo, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ws.settings, "discord_webhook_url", SecretStr("http://127.0.0.1:1/hook"))
+    put(ws, project, 2, now)
+    training.end_shadow(ws, again(ws, project), reason="enough", by="ada", now=now)
+    put(ws, project, 2, now)
+    training.promote(ws, again(ws, project), 2, reason="better at night", by="ada", now=now)
+    training.rollback(ws, again(ws, project), reason="worse by day", by="ada", now=now)
+    with ws.database.read() as session:
+        embeds = [n.payload["embeds"][0] for n in session.scalars(select(Notice).order_by(Notice.id))]
+    assert [e["title"].removeprefix("Demo: ") for e in embeds] == [
+        "v2 is in the shadow", "v2 left the shadow", "v2 is in the shadow", "v2 promoted", "v2 left the shadow",
+        "rolled back to v1",
+    ]  # fmt: skip
+    assert embeds[3]["description"] == "better at night"
+    assert {f["name"]: f["value"] for f in embeds[3]["fields"]} == {"Champion": "v1 → v2", "By": "ada"}
