@@ -1,7 +1,7 @@
 """Which messages a project sends, and channels whose address refuses for good.
 
 Revision ID: 0016
-Revises: 0014
+Revises: 0015
 Create Date: 2026-11-29 10:00:00
 """
 
@@ -11,7 +11,7 @@ from alembic import op
 from core.storage.tables import Document, UtcDateTime
 
 revision = "0016"
-down_revision = "0014"
+down_revision = "0015"
 branch_labels = None
 depends_on = None
 
