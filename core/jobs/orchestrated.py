@@ -7,6 +7,7 @@ here, and of the program only its settings: both environments import this module
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import subprocess
@@ -20,6 +21,7 @@ from core.jobs import MAY_PASS
 from core.settings import ROOT, Settings
 
 PYTHON = "CONTINUAL_PYTHON"  # the program's own interpreter, for whoever runs in another environment
+AHEAD_S = 180.0  # the server writes runs every minute
 SMOKE_THRESHOLD = 0.5  # a number below it stands for a model that needs retraining
 
 
@@ -130,6 +132,7 @@ def pretend(number: float) -> str:
 
 def server_environment(settings: Settings) -> dict[str, str]:
     """Prefect's own settings: state in the state folder, this machine only, nothing sent out."""
+    ahead = str(max(10, math.ceil(AHEAD_S / settings.check_interval_s)))
     return {
         "PREFECT_HOME": str(prefect_home(settings)),
         "PREFECT_API_URL": f"http://127.0.0.1:{settings.prefect_port}/api",
@@ -137,6 +140,9 @@ def server_environment(settings: Settings) -> dict[str, str]:
         "PREFECT_SERVER_API_PORT": str(settings.prefect_port),
         "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
         "PREFECT_RUNNER_POLL_FREQUENCY": str(max(1, min(5, int(settings.check_interval_s / 2)))),
+        # Runs are written ahead; what was, and is late at the next start, is marked and deleted then: a hundred lock its database.
+        "PREFECT_SERVER_SERVICES_SCHEDULER_MAX_RUNS": ahead,
+        "PREFECT_SERVER_DEPLOYMENT_SCHEDULE_MAX_SCHEDULED_RUNS": ahead,
         **OFFLINE,
     }
 

@@ -103,7 +103,8 @@ class Server:
 
     def __init__(self, settings: Settings) -> None:
         self._interval = timedelta(seconds=settings.check_interval_s)
-        self._runner = Runner(name="continual-ml", limit=MOST_AT_ONCE)
+        # What is left at the server is deleted at the next start: pausing it would wait for a server that ends as well.
+        self._runner = Runner(name="continual-ml", limit=MOST_AT_ONCE, pause_on_shutdown=False)
         self._served: dict[str, UUID] = {}
 
     async def run(self) -> None:
@@ -201,7 +202,7 @@ def main() -> int:
     # Entrypoints are module paths: the flows belong to the module's real name, not to __main__.
     from core.jobs import prefect_flow
 
-    with suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt, asyncio.CancelledError):  # who asked for the end sees no traceback
         asyncio.run(prefect_flow.Server(settings).run())
     return 0
 

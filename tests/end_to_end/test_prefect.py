@@ -29,7 +29,7 @@ from core.storage.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 INTERVAL_S = 4
-RUNS = int(os.environ.get("CONTINUAL_PREFECT_RUNS", "3"))  # scheduled ones of each flow that have to complete
+RUNS = int(os.environ.get("CONTINUAL_SOAK_PREFECT_RUNS", "3"))  # scheduled ones of each flow that have to complete
 SEED = 3  # of its numbers the first is below 0.5 and the second is not
 START_S, RUN_S = 90.0, 30.0
 
