@@ -1,4 +1,4 @@
-# One image for app, API and scheduler; the compose file says which it runs.
+# One image for app, API and scheduler; the compose file says which it runs. The stage `prefect` adds Prefect's environment.
 FROM python:3.12-slim AS build
 WORKDIR /app
 RUN python -m venv /venv
@@ -14,7 +14,13 @@ COPY pages ./pages
 COPY .streamlit/config.toml ./.streamlit/config.toml
 RUN /venv/bin/python -m compileall -q -j 0 .
 
-FROM python:3.12-slim
+FROM python:3.12-slim AS build-prefect
+RUN python -m venv /venv-prefect
+COPY requirements-prefect.txt ./
+RUN --mount=type=cache,target=/tmp/pip-cache \
+    /venv-prefect/bin/pip install --disable-pip-version-check -r requirements-prefect.txt
+
+FROM python:3.12-slim AS program
 RUN useradd --create-home --uid 10001 continual && mkdir /var/lib/continual && chown continual /var/lib/continual
 COPY --from=build /venv /venv
 COPY --from=build /app /app
@@ -35,3 +41,21 @@ HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8501/_stcore/health', timeout=4)"]
 STOPSIGNAL SIGTERM
 CMD ["python", "server.py"]
+
+FROM program AS prefect
+COPY --from=build-prefect /venv-prefect /venv-prefect
+ENV CONTINUAL_PYTHON=/venv/bin/python \
+    PREFECT_HOME=/var/lib/continual/prefect \
+    PREFECT_SERVER_ANALYTICS_ENABLED=false \
+    DO_NOT_TRACK=1 \
+    PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT=false \
+    PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS=false \
+    PREFECT_SERVER_EPHEMERAL_ENABLED=false \
+    PREFECT_SERVER_SERVICES_SCHEDULER_MAX_RUNS=20 \
+    PREFECT_SERVER_DEPLOYMENT_SCHEDULE_MAX_SCHEDULED_RUNS=20 \
+    PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED=true \
+    PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD=604800
+HEALTHCHECK NONE
+CMD ["/venv-prefect/bin/python", "-m", "core.jobs.prefect_flow"]
+
+FROM program

@@ -13,11 +13,12 @@ QUICK := $(addprefix tests/,data drift learning performance plots services stora
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run quick test check soak clean
+.PHONY: help install run prefect quick test check soak clean
 
 help:
 	@echo 'make install   environment in ./.venv'
 	@echo 'make run       app, API and scheduler in the foreground; Ctrl-C ends them'
+	@echo 'make prefect   a Prefect server and the checks as its flows in the foreground, in an environment of their own'
 	@echo 'make quick     the tests that need no browser and no server, under a minute: before every commit'
 	@echo 'make test      all tests, in two processes (WORKERS=4: in four)'
 	@echo 'make check     format, lint, security, types, layers, pins and licences, schemas'
@@ -38,6 +39,15 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 
 run: $(VENV)/.installed
 	@$(PY) -m core.jobs.runner
+
+$(VENV)-prefect/.installed: requirements-prefect.txt $(VENV)/.installed
+	@test -x $(VENV)-prefect/bin/pip || $(PYTHON) -m venv --clear $(VENV)-prefect
+	@echo 'Installing Prefect into ./$(VENV)-prefect; the first time takes a minute or two.'
+	@$(VENV)-prefect/bin/pip --disable-pip-version-check --no-input install --quiet -r requirements-prefect.txt
+	@touch $@
+
+prefect: $(VENV)/.installed $(VENV)-prefect/.installed
+	@$(PY) -m core.jobs.prefect_runner
 
 quick: $(VENV)/.installed-dev
 	@$(PY) -m pytest -q $(PARALLEL) -m 'not slow and not campaign' $(or $(TESTS),$(QUICK))
@@ -60,4 +70,4 @@ check: $(VENV)/.installed-dev
 	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 
 clean:
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache test-results
+	@rm -rf $(VENV) $(VENV)-prefect .mypy_cache .ruff_cache .import_linter_cache test-results

@@ -57,6 +57,7 @@ class Settings(BaseSettings):
     streamlit_port: int = Field(default=8501, validation_alias="STREAMLIT_SERVER_PORT")
     api_host: str = Field(default="0.0.0.0", validation_alias="FASTAPI_HOST")  # noqa: S104  # the documented default: a container's port is published, or not, from outside
     api_port: int = Field(default=8000, validation_alias="FASTAPI_PORT")
+    prefect_port: int = Field(default=4200, validation_alias="PREFECT_PORT")
     api_base_url: str | None = Field(default=None, validation_alias="API_BASE_URL")
     public_url: str | None = Field(default=None, validation_alias="CONTINUAL_PUBLIC_URL")
     api_key: SecretStr | None = Field(default=None, validation_alias="API_KEY")

@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -166,7 +167,7 @@ def _say(text: str) -> None:
     print(text, flush=True)
 
 
-def _health(url: str) -> bytes | None:
+def health(url: str) -> bytes | None:
     try:
         with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310  # the address is our own
             return bytes(answer.read())
@@ -177,9 +178,9 @@ def _health(url: str) -> bytes | None:
 def _unhealthy(settings: Settings, seconds: float) -> list[str]:
     """Names of the processes that do not answer yet, `seconds` after their start."""
     missing = []
-    if _health(f"http://127.0.0.1:{settings.streamlit_port}/_stcore/health") != b"ok":
+    if health(f"http://127.0.0.1:{settings.streamlit_port}/_stcore/health") != b"ok":
         missing.append("app")
-    body = _health(f"http://{_local(settings.api_host)}:{settings.api_port}/health")
+    body = health(f"http://{_local(settings.api_host)}:{settings.api_port}/health")
     if body is None:
         return [*missing, "api", "scheduler"]
     age = json.loads(body).get("scheduler_age_seconds")
@@ -192,7 +193,7 @@ def _local(host: str) -> str:
     return "127.0.0.1" if host in ("0.0.0.0", "", "::") else host  # noqa: S104  # the documented default: a container's port is published, or not, from outside
 
 
-class _Make:
+class Make:
     """The `make` that started this process, if one did.
 
     A terminal's Ctrl-C reaches both. When only `make` gets SIGINT, it puts the signal back to its default and waits
@@ -217,8 +218,13 @@ class _Make:
         return os.getppid() != self.pid or (self._caught and not self._catches_interrupt())
 
 
-def _watch(runner: Runner, make: _Make, settings: Settings) -> None:
-    """Thread: says when all are healthy, and sees to the end when it was asked for."""
+def watch(runner: Runner, make: Make, unhealthy: Callable[[float], list[str]], addresses: list[str]) -> None:
+    """Thread: says when all are healthy, and sees to the end when it was asked for.
+
+    Args:
+        unhealthy: names of the processes that do not answer so many seconds after their start.
+        addresses: lines to print when all do.
+    """
     started, healthy = time.monotonic(), False
     while True:
         time.sleep(POLL_S)
@@ -232,23 +238,20 @@ def _watch(runner: Runner, make: _Make, settings: Settings) -> None:
             if time.monotonic() - runner.ended_at > STOP_S:
                 runner.kill()
         elif not healthy:
-            missing = _unhealthy(settings, seconds)
+            missing = unhealthy(seconds)
             healthy = not missing
             if healthy and runner.ended_at is None:
-                _say(f"API: http://localhost:{settings.api_port}/docs")
-                _say(f"Address: http://localhost:{settings.streamlit_port}")
+                for line in addresses:
+                    _say(line)
             elif seconds > START_S:
                 _say(f"Not healthy after {START_S:.0f} s: {', '.join(missing)}. The lines above say why.")
                 runner.returncode = 1
                 runner.terminate()
 
 
-def _check_ports(settings: Settings) -> None:
-    """Raises ContinualError that names the port which another program holds."""
-    for name, host, port in (
-        ("STREAMLIT_SERVER_PORT", "0.0.0.0", settings.streamlit_port),  # noqa: S104  # the documented default: a container's port is published, or not, from outside
-        ("FASTAPI_PORT", settings.api_host, settings.api_port),
-    ):
+def check_ports(ports: Sequence[tuple[str, str, int]], command: str = "make run") -> None:
+    """Raises ContinualError that names the port (setting, host, port) which another program holds."""
+    for name, host, port in ports:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -256,7 +259,7 @@ def _check_ports(settings: Settings) -> None:
             except OSError as error:
                 raise ContinualError(
                     f"Port {port} cannot be used ({error.strerror}). "
-                    f"Stop what holds it, or choose another: {name}={port + 10} make run"
+                    f"Stop what holds it, or choose another: {name}={port + 10} {command}"
                 ) from None
 
 
@@ -266,22 +269,27 @@ def _first_steps() -> Settings:
         if os.environ.get(name) == "":
             del os.environ[name]  # set but empty would hide the value in .env
     settings = get_settings()
-    _check_ports(settings)
+    check_ports(
+        (
+            ("STREAMLIT_SERVER_PORT", "0.0.0.0", settings.streamlit_port),  # noqa: S104  # the documented default: a container's port is published, or not, from outside
+            ("FASTAPI_PORT", settings.api_host, settings.api_port),
+        )
+    )
     done = subprocess.run([sys.executable, "-m", "core.cli", "init"], stdin=subprocess.DEVNULL, check=False)
     if done.returncode:
         raise ContinualError("Nothing was started: the state folder could not be prepared, the lines above say why.")
     return settings
 
 
-def _interrupted(number: int, _frame: Any) -> None:
+def interrupted(number: int, _frame: Any) -> None:
     sys.exit(0)
 
 
 def main() -> int:
     """Run everything; 0 when somebody asked for the end, else the exit code of what kept ending by itself (at least 1)."""
-    make = _Make()
-    signal.signal(signal.SIGINT, _interrupted)
-    signal.signal(signal.SIGTERM, _interrupted)
+    make = Make()
+    signal.signal(signal.SIGINT, interrupted)
+    signal.signal(signal.SIGTERM, interrupted)
     try:
         settings = _first_steps()
     except ContinualError as error:
@@ -297,11 +305,20 @@ def main() -> int:
     }
     for name in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS"):
         environment.pop(name, None)
-    honcho.manager.KILL_WAIT = STOP_S
     runner = Runner()
     for name, command in parse_procfile((ROOT / "Procfile").read_text()).processes.items():
         runner.add_process(name, command, env=environment)
-    threading.Thread(target=_watch, args=(runner, make, settings), daemon=True).start()
+    addresses = [
+        f"API: http://localhost:{settings.api_port}/docs",
+        f"Address: http://localhost:{settings.streamlit_port}",
+    ]
+    return run(runner, make, functools.partial(_unhealthy, settings), addresses)
+
+
+def run(runner: Runner, make: Make, unhealthy: Callable[[float], list[str]], addresses: list[str]) -> int:
+    """Run what was added until somebody asks for the end; the exit code as `main` returns it."""
+    honcho.manager.KILL_WAIT = STOP_S
+    threading.Thread(target=watch, args=(runner, make, unhealthy, addresses), daemon=True).start()
     runner.loop()
     return 0 if runner.asked is not None else max(abs(runner.returncode or 1), 1)
 

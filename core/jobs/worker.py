@@ -2,13 +2,14 @@
 
 It takes up jobs, checks projects when told to, and advances live runs, one step at a time. A file lock allows one per
 state folder. `--follow`: takes orders from the scheduler on stdin and ends when that closes. `--once`: does what waits
-and ends. Whatever goes wrong in a step is recorded with it and never ends the process.
+and ends. `--project`: makes one check of one project, as an orchestrator asks for it, and answers in JSON. Whatever goes wrong in a step is recorded with it and never ends the process.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import json
 import os
 import signal
 import socket
@@ -26,10 +27,10 @@ from loguru import logger
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import Busy, ContinualError, NotFound
-from core.jobs import ANOTHER_WORKS
+from core.jobs import ANOTHER_WORKS, MAY_PASS
 from core.logs import set_up_logs
 from core.records import CycleReport
-from core.services import attempts, ingest, jobs, live, projects, tidying
+from core.services import attempts, ingest, jobs, live, notify, projects, tidying
 from core.services.jobs import JobInfo
 from core.settings import get_settings
 from core.storage.engine import file_lock
@@ -233,17 +234,27 @@ class Worker:
             if not attempts.begin_check(self._ws, project_id, _now()):
                 logger.warning("the checks of project {id} are set aside", id=project_id)
                 continue
-            with self._limited(None, forgive=lambda id=project_id: attempts.forgive_check(self._ws, id)):  # type: ignore[misc]
-                try:
-                    self._turn(project_id, cause="schedule")
-                except Busy:
-                    logger.debug("project {id} is being worked on", id=project_id)
-                    attempts.forgive_check(self._ws, project_id)
-                    continue
-                except Exception as error:
-                    logger.error("the check of project {id} failed: {error}", id=project_id, error=_brief(error))
-                attempts.end_check(self._ws, project_id)
+            try:
+                self.check_project(project_id)
+            except Busy:
+                logger.debug("project {id} is being worked on", id=project_id)
+            except Exception as error:
+                logger.error("the check of project {id} failed: {error}", id=project_id, error=_brief(error))
         return bool(due)
+
+    def check_project(self, project_id: int) -> CycleReport | None:
+        """One check by the clock, whose try was counted; raises what the cycle raises."""
+        with self._limited(None, forgive=lambda: attempts.forgive_check(self._ws, project_id)):
+            try:
+                report: CycleReport | None = self._turn(project_id, cause="schedule")
+            except Busy:
+                attempts.forgive_check(self._ws, project_id)
+                raise
+            except Exception:
+                attempts.end_check(self._ws, project_id)
+                raise
+            attempts.end_check(self._ws, project_id)
+            return report
 
     def _advance(self, run_id: int) -> None:
         from core.loop import advance_live
@@ -385,12 +396,48 @@ def _tidy(ws: Workspace) -> None:
         logger.warning("{text}", text=refused)
 
 
+def check_once(ws: Workspace, slug: str, *, again: bool, stop: threading.Event) -> tuple[int, dict[str, Any]]:
+    """Check one project as the scheduler would, without the worker's lock: the project's lease keeps both from one loop.
+
+    Args:
+        again: a try after one that failed: what is new was looked at then, and is looked at once more.
+
+    Returns:
+        The exit code and its document: 0 with `state` checked, nothing or skipped (another process is at it, the project is gone,
+        or its checks are set aside), 1 failed and would fail again, 76 failed and may pass.
+    """
+    try:
+        project = projects.get_project(ws, slug)
+        with ws.database.read() as session:
+            due = again or project.id in jobs.due_projects(session, _now())
+        if not due:
+            return 0, {"state": "nothing", **_cycle_told(None)}
+        if not attempts.begin_check(ws, project.id, _now()):
+            return 0, {"state": "skipped", "reason": "Its checks are set aside."}
+        report = Worker(ws, stop, threading.Event()).check_project(project.id)
+        return 0, {"state": "nothing" if report is None else "checked", **_cycle_told(report)}
+    except (Busy, NotFound) as why:  # another process is at it; or the project was deleted meanwhile
+        return 0, {"state": "skipped", "reason": str(why)}
+    except ContinualError as error:
+        return 1, {"state": "failed", "reason": str(error)}
+    except Exception as error:
+        _tell_failed("the check failed", error)
+        return MAY_PASS, {"state": "failed", "reason": _brief(error)}
+    finally:
+        if not jobs.scheduler_lives(ws, _now()):  # else it sends them
+            notify.deliver_due(ws, _now())
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Entry; 75 when another worker holds the state folder."""
     parser = argparse.ArgumentParser(prog="python -m core.jobs.worker", description="Do the work that waits.")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--once", action="store_true", help="end as soon as nothing waits")
     mode.add_argument("--follow", action="store_true", help="take orders on stdin, end when it closes")
+    mode.add_argument("--project", metavar="SLUG", help="check this project once; ends when stdin closes")
+    parser.add_argument(
+        "--again", action="store_true", help="with --project: also when nothing came since a check failed"
+    )
     chosen = parser.parse_args(arguments)
     os.nice(5)  # pages and answers come first
     os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 2) // 2, 1)))
@@ -411,8 +458,12 @@ def main(arguments: list[str] | None = None) -> int:
         if not isinstance(error, ContinualError) and trouble_of(error) is None:
             raise
         sys.exit(_brief(error))
-    if chosen.follow:
+    if chosen.follow or chosen.project:
         threading.Thread(target=_obey, args=(stop, checks), daemon=True).start()
+    if chosen.project:
+        code, document = check_once(ws, chosen.project, again=chosen.again, stop=stop)
+        sys.stdout.write(json.dumps(document) + "\n")
+        return code
     more = True
     while more:
         with file_lock(ws.locks_path / "worker.lock", wait=False) as held:
