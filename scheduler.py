@@ -26,6 +26,7 @@ from loguru import logger
 
 from core.errors import ContinualError
 from core.jobs import ANOTHER_WORKS
+from core.jobs.stop import Stop
 from core.logs import set_up_logs
 from core.services import jobs, kuma, notify, status
 from core.settings import ROOT, get_settings
@@ -156,7 +157,7 @@ def look_again(clock: BackgroundScheduler, watch: ClockWatch) -> None:
 
 def main() -> int:
     """Run until SIGTERM or SIGINT."""
-    stop = threading.Event()
+    stop = Stop()
 
     def _stop(_number: int, _frame: FrameType | None) -> None:
         stop.set()
@@ -181,7 +182,7 @@ def main() -> int:
     return 0
 
 
-def _lead(ws: Workspace, stop: threading.Event) -> None:
+def _lead(ws: Workspace, stop: Stop) -> None:
     scheduler = Scheduler(ws)
     clock = BackgroundScheduler(
         timezone=UTC,

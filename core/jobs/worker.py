@@ -28,6 +28,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import Busy, ContinualError, NotFound
 from core.jobs import ANOTHER_WORKS, MAY_PASS
+from core.jobs.stop import Stop
 from core.logs import set_up_logs
 from core.records import CycleReport
 from core.services import attempts, ingest, jobs, live, notify, projects, tidying
@@ -52,7 +53,7 @@ _under_way: list[Callable[[], None]] = []  # what crosses out the try of the ste
 class Worker:
     """One pass after another over what waits."""
 
-    def __init__(self, ws: Workspace, stop: threading.Event, checks: threading.Event) -> None:
+    def __init__(self, ws: Workspace, stop: Stop | threading.Event, checks: threading.Event) -> None:
         self._ws = ws
         self._stop = stop
         self._checks = checks  # set: look through the projects for something new
@@ -368,17 +369,22 @@ def _end_now(code: int) -> None:
     os._exit(code)
 
 
-def _obey(stop: threading.Event, checks: threading.Event) -> None:
+def _obey(stop: Stop, checks: threading.Event) -> None:
     """Thread: orders of the scheduler; a closed pipe means that it has gone."""
     for line in sys.stdin:
         if line.strip() == "check":
             checks.set()
     stop.set()
+
+
+def _watch(stop: Stop) -> None:
+    """Thread: once the end is asked for, the step under way may take so long and no longer."""
+    stop.wait()
     _cut_off()
 
 
 def _cut_off() -> None:
-    """Thread: end a step that goes on too long after the end was asked for."""
+    """End a step that goes on too long after the end was asked for."""
     time.sleep(STOP_S)
     logger.warning("the step did not end within {s:g} s and was cut off; it is taken up again", s=STOP_S)
     for forgive in list(_under_way):
@@ -396,7 +402,7 @@ def _tidy(ws: Workspace) -> None:
         logger.warning("{text}", text=refused)
 
 
-def check_once(ws: Workspace, slug: str, *, again: bool, stop: threading.Event) -> tuple[int, dict[str, Any]]:
+def check_once(ws: Workspace, slug: str, *, again: bool, stop: Stop | threading.Event) -> tuple[int, dict[str, Any]]:
     """Check one project as the scheduler would, without the worker's lock: the project's lease keeps both from one loop.
 
     Args:
@@ -441,13 +447,12 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     os.nice(5)  # pages and answers come first
     os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 2) // 2, 1)))
-    stop, checks = threading.Event(), threading.Event()
+    stop, checks = Stop(), threading.Event()
 
     def _stop(_number: int, _frame: FrameType | None) -> None:
-        if not stop.is_set():
-            stop.set()
-            threading.Thread(target=_cut_off, daemon=True).start()
+        stop.set()
 
+    threading.Thread(target=_watch, args=(stop,), daemon=True).start()
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     try:
