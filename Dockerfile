@@ -1,5 +1,7 @@
 # One image for app, API and scheduler; the compose file says which it runs. The stage `prefect` adds Prefect's environment.
-FROM python:3.12-slim AS build
+ARG BASE=python:3.12.14-slim-trixie@sha256:78387bc3881b8273120a12ebe6c1ab22b018ccc2c9adf565ae1ac9b536e184ea
+
+FROM ${BASE} AS build
 WORKDIR /app
 RUN python -m venv /venv
 COPY requirements.txt constraints.txt ./
@@ -14,18 +16,19 @@ COPY pages ./pages
 COPY .streamlit/config.toml ./.streamlit/config.toml
 RUN /venv/bin/python -m compileall -q -j 0 .
 
-FROM python:3.12-slim AS build-prefect
+FROM ${BASE} AS build-prefect
+WORKDIR /build
 RUN python -m venv /venv-prefect
 COPY requirements-prefect.txt ./
 RUN --mount=type=cache,target=/tmp/pip-cache \
     /venv-prefect/bin/pip install --disable-pip-version-check -r requirements-prefect.txt
 
-FROM python:3.12-slim AS program
-RUN useradd --create-home --uid 10001 continual && mkdir /var/lib/continual && chown continual /var/lib/continual
+FROM ${BASE} AS program
+RUN useradd --create-home --uid 10001 continual && mkdir /var/lib/continual && chown 10001 /var/lib/continual
 COPY --from=build /venv /venv
 COPY --from=build /app /app
 WORKDIR /app
-USER continual
+USER 10001
 # All state is in CONTINUAL_HOME; the rest may be mounted read-only.
 ENV PATH=/venv/bin:$PATH \
     HOME=/tmp \

@@ -66,8 +66,12 @@ check: $(VENV)/.installed-dev
 	@$(VENV)/bin/lint-imports
 	@$(PY) tests/dependencies.py
 	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
-	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/ci.yml
+	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/wish.yml
+	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	@$(VENV)/bin/hadolint Dockerfile
+	@$(VENV)/bin/zizmor --offline --quiet --no-progress --persona pedantic .github
 
 clean:
 	@rm -rf $(VENV) $(VENV)-prefect .mypy_cache .ruff_cache .import_linter_cache test-results

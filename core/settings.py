@@ -1,4 +1,4 @@
-"""Typed settings and where they come from: environment > `.env` > Streamlit's secrets.toml > default.
+"""Typed settings and where they come from: environment > secret files > `.env` > Streamlit's secrets.toml > default.
 
 Entry points call `get_settings()` and hand values down; the pure layers never see this module. No secret
 has a default, and one that looks like a sample stops the start.
@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import os
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -43,6 +45,34 @@ MIN_API_KEY = 16
 MIN_COOKIE_KEY = 32
 MIN_PASSWORD = 12
 MIN_FIRST_PASSWORD = 8  # of the setting: its person is asked to choose another one after signing in
+
+
+class SecretFiles(PydanticBaseSettingsSource):
+    """Secrets in files: `API_KEY_FILE=/run/secrets/api_key` names the file that holds `API_KEY`."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """The content of the file that the environment names for this setting; None where it names none.
+
+        Raises:
+            ConfigurationError: the file cannot be read or is empty.
+        """
+        name = str(field.validation_alias)
+        path = os.environ.get(f"{name}_FILE")
+        if not path or os.environ.get(name) or SecretStr not in get_args(field.annotation):
+            return None, name, False
+        try:
+            text = Path(path).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            raise ConfigurationError(f"{name}_FILE: {path} cannot be read ({why}).") from None
+        if not text:
+            raise ConfigurationError(f"{name}_FILE: {path} is empty, expected the secret.")
+        return text, name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Those that are set."""
+        found = (self.get_field_value(field, name) for name, field in self.settings_cls.model_fields.items())
+        return {name: value for value, name, _ in found if value is not None}
 
 
 class Settings(BaseSettings):
@@ -158,7 +188,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         secrets = TomlConfigSettingsSource(settings_cls, toml_file=Path(".streamlit/secrets.toml"))
-        return init_settings, env_settings, dotenv_settings, secrets
+        return init_settings, SecretFiles(settings_cls), env_settings, dotenv_settings, secrets
 
     @property
     def home_path(self) -> Path:

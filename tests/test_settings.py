@@ -39,6 +39,47 @@ def test_streamlits_secrets_are_read_last(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert settings.streamlit_password.get_secret_value() == "from-the-toml-9"
 
 
+def test_a_secret_may_lie_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    secret = tmp_path / "api_key"
+    secret.write_text("0123456789abcdef-of-a-file\n")
+    (tmp_path / ".env").write_text("API_KEY=0123456789abcdef-of-dotenv\n")
+    monkeypatch.setenv("API_KEY", "")  # as the compose file hands it down where it is not set
+    monkeypatch.setenv("API_KEY_FILE", str(secret))
+    monkeypatch.setenv("CONTINUAL_COOKIE_KEY_FILE", "")
+    monkeypatch.setenv("LOG_FORMAT_FILE", str(tmp_path / "no-secret"))
+    get_settings.cache_clear()
+    settings = get_settings()
+    assert settings.api_key is not None
+    assert settings.api_key.get_secret_value() == "0123456789abcdef-of-a-file"
+    assert (settings.cookie_key, settings.log_format) == (None, "text")
+    monkeypatch.setenv("API_KEY", "0123456789abcdef-of-environment")
+    get_settings.cache_clear()
+    environment = get_settings().api_key
+    assert environment is not None
+    assert environment.get_secret_value() == "0123456789abcdef-of-environment"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, r"API_KEY_FILE: \S+/api_key cannot be read \(No such file or directory\)"),
+        (b" \n", "API_KEY_FILE: .* is empty, expected the secret"),
+        (b"\xff\xfe0123456789abcdef", "cannot be read \\(not UTF-8\\)"),
+        (b"change-me-please-now-1", "API_KEY looks like a sample"),
+    ],
+)
+def test_a_secret_file_of_no_use_stops_the_start(
+    content: bytes | None, expected: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / "api_key").write_bytes(content)
+    monkeypatch.setenv("API_KEY_FILE", str(tmp_path / "api_key"))
+    get_settings.cache_clear()
+    with pytest.raises(ConfigurationError, match=expected) as caught:
+        get_settings()
+    assert "0123456789abcdef" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -29,7 +29,8 @@ def ensure_secrets(env_file: Path, environment: Mapping[str, str]) -> tuple[str,
         fcntl.flock(file, fcntl.LOCK_EX)  # two copies may start at once in one folder
         text = file.read()
         found = dotenv_values(env_file, interpolate=False)
-        missing = tuple(name for name in GENERATED if not environment.get(name) and not found.get(name))
+        given = {name for name in GENERATED if environment.get(name) or environment.get(f"{name}_FILE")}
+        missing = tuple(name for name in GENERATED if name not in given and not found.get(name))
         if missing:
             os.fchmod(file.fileno(), 0o600)
             # Hexadecimal: no such value can look like a sample or need quotes.
