@@ -6,7 +6,9 @@ WORKDIR /app
 RUN python -m venv /venv
 COPY requirements.txt constraints.txt ./
 RUN --mount=type=cache,target=/tmp/pip-cache \
-    /venv/bin/pip install --disable-pip-version-check -r requirements.txt -c constraints.txt \
+    /venv/bin/pip install --disable-pip-version-check --no-compile -r requirements.txt -c constraints.txt \
+    && find /venv -type d \( -name tests -o -name test \) -prune -exec rm -rf {} + \
+    && find /venv \( -name '*.pyi' -o -name '*.js.map' \) -delete \
     && /venv/bin/python -m compileall -q -j 0 /venv
 COPY Home.py api.py scheduler.py server.py ./
 COPY alembic ./alembic
