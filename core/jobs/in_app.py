@@ -10,10 +10,12 @@ import threading
 
 from loguru import logger
 
+from core.jobs import frugal
 from core.jobs.stop import Stop
 from core.storage.workspace import Workspace
 
 AGAIN_AFTER_S = 5.0
+GIVE_BACK_EVERY_S = 5.0
 _starting = threading.Lock()
 _started = False
 
@@ -27,6 +29,7 @@ def start(ws: Workspace) -> bool:
         if _started:
             return False
         _started = True
+    frugal.begin()
     stop = Stop()
     led = threading.Thread(target=run, args=(ws, stop), name="clock", daemon=True)
     led.start()
@@ -48,6 +51,8 @@ def run(ws: Workspace, stop: Stop) -> None:
 
 def _end_with_the_app(led: threading.Thread, stop: Stop) -> None:
     """Thread: the interpreter waits for it at its end, and so for the worker's; Streamlit keeps the signals for itself."""
-    threading.main_thread().join()
+    while threading.main_thread().is_alive():
+        threading.main_thread().join(GIVE_BACK_EVERY_S)
+        frugal.give_back()
     stop.set()
     led.join()

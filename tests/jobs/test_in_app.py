@@ -26,6 +26,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[Workspace]:
     runs: list[Workspace] = []
     monkeypatch.setattr(in_app, "run", lambda ws, stop: runs.append(ws))
     monkeypatch.setattr(in_app, "_end_with_the_app", lambda led, stop: None)
+    monkeypatch.setattr(in_app.frugal, "begin", lambda: None)
     monkeypatch.setattr(in_app, "_started", False)
     return runs
 
