@@ -21,7 +21,10 @@ SETTINGS = {
 
 def begin() -> None:
     """Have this process keep less memory and, by the environment, the workers that it starts; what is set there stands."""
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
+        os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
+        if (arrow := sys.modules.get("pyarrow")) is not None:  # it has chosen its own heap already
+            arrow.set_memory_pool(arrow.system_memory_pool())
     for name, (number, value) in SETTINGS.items():
         if name not in os.environ:
             os.environ[name] = str(value)
@@ -32,7 +35,5 @@ def begin() -> None:
 def give_back() -> None:
     """Give the system what is free, in a process that is to be frugal."""
     if NAME in os.environ:
-        if (arrow := sys.modules.get("pyarrow")) is not None:  # its own heap, chosen before `begin` could say which
-            arrow.default_memory_pool().release_unused()
         with contextlib.suppress(AttributeError, OSError):
             ctypes.CDLL(None).malloc_trim(0)
