@@ -1,7 +1,7 @@
 """Less memory for an app that is served alone: all of it lives in one small container (Community Cloud: about 690 MB).
 
 glibc keeps a heap for each thread and gives little of it back. One heap, large blocks outside of it, and what is free
-given back after each step take about a sixth less, at the cost of some time.
+given back after each step take about a fifth less, at the cost of some time.
 """
 
 from __future__ import annotations

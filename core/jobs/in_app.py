@@ -39,7 +39,7 @@ def start(ws: Workspace) -> bool:
 
 def run(ws: Workspace, stop: Stop) -> None:
     """The clock, taken up again after an error: nobody would start this thread again."""
-    from core.jobs.clock import stand_by  # it takes a third of a second, and a page waits for this module
+    from core.jobs.clock import stand_by  # APScheduler and psutil: not while a page waits
 
     while not stop.is_set():
         try:
