@@ -29,6 +29,7 @@ OUTCOMES = {
 def home() -> None:
     """The page itself."""
     ctx = ui.start_page("Home", choose_project=True)
+    ui.note_storage(ctx)
     if ctx.project is None:
         welcome(ctx)
         return

@@ -1,158 +1,17 @@
-"""The clock: looks every second whether somebody asked for work, every CHECK_INTERVAL_SECONDS whether something is new.
-
-It computes nothing itself. When there is work it starts one worker process (`core.jobs.worker`), which ends when idle:
-a quiet night costs one small process and a query a second. A file lock makes one of several schedulers the leader.
-"""
+"""The clock as a process of its own, beside app and API; `core.jobs.clock` tells what it does."""
 
 from __future__ import annotations
 
-import contextlib
-import math
-import os
 import signal
-import socket
-import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable
-from datetime import UTC, datetime
 from types import FrameType
 
-import psutil
-from apscheduler.executors.pool import ThreadPoolExecutor
-from apscheduler.schedulers.background import BackgroundScheduler
-from loguru import logger
-
 from core.errors import ContinualError
-from core.jobs import ANOTHER_WORKS
+from core.jobs.clock import stand_by
 from core.jobs.stop import Stop
 from core.logs import set_up_logs
-from core.services import jobs, kuma, notify, status
-from core.settings import ROOT, get_settings
-from core.storage.engine import file_lock
-from core.storage.workspace import Workspace, open_workspace
-
-LOOK_EVERY_S = 0.5
-STOP_S = 7.5  # how long the worker may take to end its step
-RESTART_AFTER_S = 5.0  # a worker that failed, or found another one at work, is not started again at once
-STANDBY_S = 1.0
-WATCH_EVERY_S = 1.0
-JUMP_S = 5.0  # by so much wall time and elapsed time may differ between two looks at both
-
-
-class Scheduler:
-    """The leader's two looks and the one worker that they may start."""
-
-    def __init__(self, ws: Workspace) -> None:
-        self._ws = ws
-        self._owner = f"{socket.gethostname()}:{os.getpid()}"
-        self._worker: subprocess.Popen[bytes] | None = None
-        self._not_before = -math.inf  # on the monotonic clock
-        self._lock = threading.Lock()
-        self.last_look = kuma.Look()
-
-    def check(self) -> None:
-        """The heartbeat, and one query whether any project has something new."""
-        now, began = datetime.now(UTC), time.monotonic()
-        jobs.beat(self._ws, status.SCHEDULER, owner=self._owner, now=now, detail={"memory_bytes": _memory_bytes()})
-        with self._ws.database.read() as session:
-            due = jobs.due_projects(session, now)
-        if due:
-            self._wake(check=True)
-        ended = time.monotonic()
-        self.last_look = kuma.Look(ended=ended, seconds=ended - began)
-
-    def look(self) -> None:
-        """One query whether a job waits or a live run is due, one whether a message waits."""
-        now = datetime.now(UTC)
-        with self._ws.database.read() as session:
-            pending, notices = jobs.pending(session, now), jobs.notices_due(session, now)
-        if pending:
-            self._wake(check=False)
-        if notices:
-            notify.deliver_due(self._ws, now)
-
-    def _wake(self, *, check: bool) -> None:
-        """Start a worker where none lives; with `check`, tell it to look through the projects."""
-        with self._lock:
-            if not self._lives():
-                if time.monotonic() < self._not_before:
-                    return
-                command = [sys.executable, "-m", "core.jobs.worker", "--follow"]
-                environment = {**os.environ, "PYTHONPATH": str(ROOT)}  # the same folder, hence the same .env
-                self._worker = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)  # noqa: S603  # a fixed command of ours
-            if check:
-                self._tell(b"check\n")
-
-    def _lives(self) -> bool:
-        if self._worker is None:
-            return False
-        code = self._worker.poll()
-        if code is None:
-            return True
-        self._worker = None
-        if code != 0:
-            self._not_before = time.monotonic() + RESTART_AFTER_S
-            if code != ANOTHER_WORKS:
-                logger.warning("the worker ended with exit code {code}", code=code)
-        return False
-
-    def _tell(self, order: bytes) -> None:
-        assert self._worker is not None and self._worker.stdin is not None
-        try:
-            self._worker.stdin.write(order)
-            self._worker.stdin.flush()
-        except BrokenPipeError:
-            logger.debug("the worker has just ended; the next look starts another")
-
-    def stop(self) -> None:
-        """Let the worker end its step, kill it when that takes too long."""
-        with self._lock:
-            worker, self._worker = self._worker, None
-        if worker is None or worker.poll() is not None:
-            return
-        worker.terminate()
-        try:
-            worker.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            logger.warning("the worker did not end its step in {s} s and was killed", s=STOP_S)
-            worker.kill()
-            worker.wait()
-
-
-def _memory_bytes() -> int:
-    """Resident memory of this process and of the worker that it started."""
-    own = psutil.Process()
-    total = 0
-    for process in (own, *own.children(recursive=True)):
-        with contextlib.suppress(psutil.Error):  # it has just ended
-            total += process.memory_info().rss
-    return total
-
-
-class ClockWatch:
-    """Notices that the wall clock was set: it and the monotonic clock have moved by different amounts."""
-
-    def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic) -> None:
-        self._wall, self._steady = wall, steady
-        self._apart = wall() - steady()
-
-    def jump(self) -> float:
-        """Seconds by which the wall clock was set since the last call, 0 when by no more than JUMP_S; negative: back."""
-        apart = self._wall() - self._steady()
-        moved, self._apart = apart - self._apart, apart
-        return moved if abs(moved) > JUMP_S else 0.0
-
-
-def look_again(clock: BackgroundScheduler, watch: ClockWatch) -> None:
-    """Let every job run now when the wall clock was set: APScheduler would sleep for as long as it went back."""
-    jump = watch.jump()
-    if jump:
-        way = "back" if jump < 0 else "forward"
-        logger.warning("the clock was set {way} by {s:.0f} s: looking again now", way=way, s=abs(jump))
-        for job in clock.get_jobs():
-            job.modify(next_run_time=datetime.now(UTC))
+from core.settings import get_settings
+from core.storage.workspace import open_workspace
 
 
 def main() -> int:
@@ -170,39 +29,8 @@ def main() -> int:
         ws = open_workspace(settings, migrate=True)
     except ContinualError as error:
         sys.exit(str(error))
-    told = False
-    while not stop.is_set():
-        with file_lock(ws.locks_path / "scheduler.lock", wait=False) as leader:
-            if leader:
-                _lead(ws, stop)
-            elif not told:
-                logger.info("another scheduler leads this state folder: standing by")
-                told = True
-        stop.wait(STANDBY_S)
+    stand_by(ws, stop)
     return 0
-
-
-def _lead(ws: Workspace, stop: Stop) -> None:
-    scheduler = Scheduler(ws)
-    clock = BackgroundScheduler(
-        timezone=UTC,
-        executors={"default": ThreadPoolExecutor(2)},
-        job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
-    )
-    interval = ws.settings.check_interval_s
-    notify.start_again(ws, datetime.now(UTC))
-    clock.add_job(scheduler.check, "interval", seconds=interval, next_run_time=datetime.now(UTC), id="check")
-    clock.add_job(scheduler.look, "interval", seconds=LOOK_EVERY_S, id="look")
-    clock.start()
-    heartbeats = kuma.Heartbeats(ws, lambda: scheduler.last_look)
-    heartbeats.start()
-    logger.info("leading: a check every {s:g} s", s=interval)
-    watch = ClockWatch()
-    while not stop.wait(WATCH_EVERY_S):
-        look_again(clock, watch)
-    heartbeats.stop()
-    clock.shutdown(wait=False)
-    scheduler.stop()
 
 
 if __name__ == "__main__":

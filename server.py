@@ -2,9 +2,11 @@
 
     python server.py --server.port 8501
 
-starts it; `streamlit run server.py` does so too, but then the answers name the server.
+starts it; `streamlit run server.py` does so too, but then the answers name the server. A scheduler is a process of its
+own here, so the app starts none.
 """
 
+import os
 import sys
 from typing import Any
 
@@ -16,6 +18,7 @@ from streamlit import App
 from core.http.front import Front
 from core.ui import workspace
 
+os.environ.setdefault("CONTINUAL_SCHEDULER_IN_APP", "off")
 app = App(
     "Home.py",
     middleware=[Middleware(Front, workspace=workspace), Middleware(GZipMiddleware, minimum_size=1000, compresslevel=4)],

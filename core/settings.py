@@ -97,6 +97,8 @@ class Settings(BaseSettings):
     data_url_setting: str | None = Field(default=None, validation_alias="DATA_URL")
     performance_threshold: float = Field(default=0.8, validation_alias="PERFORMANCE_THRESHOLD")
     check_interval_s: float = Field(default=30.0, gt=0, validation_alias="CHECK_INTERVAL_SECONDS")
+    scheduler_in_app: Literal["on", "off"] = Field(default="on", validation_alias="CONTINUAL_SCHEDULER_IN_APP")
+    storage: Literal["auto", "durable", "temporary"] = Field(default="auto", validation_alias="CONTINUAL_STORAGE")
     task_retries: int = Field(default=2, ge=0, validation_alias="TASK_RETRIES")
     retry_delay_s: float = Field(default=1.0, ge=0, validation_alias="RETRY_DELAY_SECONDS")
     discord_webhook_url: SecretStr | None = Field(default=None, validation_alias="DISCORD_WEBHOOK_URL")

@@ -21,10 +21,11 @@ from loguru import logger
 
 from core import words
 from core.errors import BadInput, CodeNeeded, ContinualError, ProofNeeded, StorageError
+from core.jobs import in_app
 from core.plots import Palette, Point, palette, performance_finding, points_of
 from core.plots.theme import thin
 from core.records import Clause, Policy, ProjectInfo, to_document
-from core.services import auth, jobs, monitoring, projects, second_factor, trail
+from core.services import auth, hosting, jobs, monitoring, projects, second_factor, trail
 from core.services.actors import FACTOR_FIRST, Actor, includes, require, require_proof
 from core.services.addresses import client_of
 from core.services.auth import UserInfo
@@ -405,13 +406,16 @@ def _configure(title: str) -> None:
 
 def _workspace_or_stop() -> Workspace:
     try:
-        return workspace()
+        ws = workspace()
     except Exception as error:
         shown = as_shown(error)
         if shown is None:
             raise
         error_box(shown)
         st.stop()
+    if _in_browser():
+        in_app.start(ws)
+    return ws
 
 
 def start_page(title: str, *, choose_project: bool = False, role: str = "viewer") -> Context:
@@ -664,6 +668,13 @@ DIALOGS: dict[str, Callable[[Context], Any]] = {
     "password": _password_dialog,
     "factor": _factor,
 }
+
+
+def note_storage(ctx: Context) -> None:
+    """Say what a restart here would lose, where the disk does not last."""
+    lost = hosting.lost(ctx.ws.settings)
+    if lost:
+        st.warning(lost, icon=":material/hourglass_top:")
 
 
 def _note_password(ctx: Context) -> None:

@@ -13,10 +13,10 @@ from sqlalchemy import select
 
 import core.loop
 from core.errors import Busy
+from core.jobs.clock import ClockWatch, look_again
 from core.services import doctor, jobs, live, monitoring, notify, projects, status
 from core.storage.tables import Job, Lease, LiveRun, Notice
 from core.storage.workspace import Workspace
-from scheduler import ClockWatch, look_again
 
 DAY = timedelta(days=1)
 

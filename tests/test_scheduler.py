@@ -12,10 +12,10 @@ from typing import Any
 from patience import limit, until
 from sqlalchemy import event, select
 
+from core.jobs.clock import Scheduler
 from core.services import jobs, projects, status
 from core.storage.tables import Cycle, Heartbeat
 from core.storage.workspace import Workspace
-from scheduler import Scheduler
 
 ROOT = os.environ["PYTHONPATH"]
 

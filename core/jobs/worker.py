@@ -27,7 +27,7 @@ from loguru import logger
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import Busy, ContinualError, NotFound
-from core.jobs import ANOTHER_WORKS, MAY_PASS
+from core.jobs import ANOTHER_WORKS, MAY_PASS, frugal
 from core.jobs.stop import Stop
 from core.logs import set_up_logs
 from core.records import CycleReport
@@ -73,6 +73,7 @@ class Worker:
                 failures += 1
                 self._stop.wait(min(POLL_S * 2**failures, LONGEST_WAIT_S))
             if worked:
+                frugal.give_back()
                 if _fit_left_running():
                     logger.warning("a fit that did not end in time may still be running: this worker makes way")
                     return

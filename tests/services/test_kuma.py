@@ -16,11 +16,11 @@ from pydantic import SecretStr
 from sqlalchemy.exc import OperationalError
 
 from core.errors import ConfigurationError
+from core.jobs.clock import Scheduler
 from core.services import jobs, kuma, projects, status
 from core.settings import get_settings
 from core.storage.tables import Project
 from core.storage.workspace import Workspace
-from scheduler import Scheduler
 
 
 @pytest.fixture

@@ -1,0 +1,39 @@
+"""Less memory for an app that is served alone: all of it lives in one small container (Community Cloud: about 690 MB).
+
+glibc keeps a heap for each thread and gives little of it back. One heap, large blocks outside of it, and what is free
+given back after each step take about a fifth less, at the cost of some time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import sys
+
+NAME = "MALLOC_ARENA_MAX"
+SETTINGS = {
+    NAME: (-8, 1),
+    "MALLOC_TRIM_THRESHOLD_": (-1, 65_536),
+    "MALLOC_MMAP_THRESHOLD_": (-3, 65_536),
+}  # numbers in malloc.h
+
+
+def begin() -> None:
+    """Have this process keep less memory and, by the environment, the workers that it starts; what is set there stands."""
+    if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
+        os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
+        if (arrow := sys.modules.get("pyarrow")) is not None:  # it has chosen its own heap already
+            arrow.set_memory_pool(arrow.system_memory_pool())
+    for name, (number, value) in SETTINGS.items():
+        if name not in os.environ:
+            os.environ[name] = str(value)
+            with contextlib.suppress(AttributeError, OSError):  # another C library than glibc
+                ctypes.CDLL(None).mallopt(number, value)
+
+
+def give_back() -> None:
+    """Give the system what is free, in a process that is to be frugal."""
+    if NAME in os.environ:
+        with contextlib.suppress(AttributeError, OSError):
+            ctypes.CDLL(None).malloc_trim(0)

@@ -1,0 +1,58 @@
+"""The clock within the app's own process, for an app that is served alone: `streamlit run Home.py`, Community Cloud.
+
+The first visitor starts it, signed in or not: after a sleep, what fell due meanwhile is checked at once. It shares the
+leader's lock with `scheduler.py`, so nothing is done twice where both run; the work itself is done by a worker process.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from loguru import logger
+
+from core.jobs import frugal
+from core.jobs.stop import Stop
+from core.storage.workspace import Workspace
+
+AGAIN_AFTER_S = 5.0
+GIVE_BACK_EVERY_S = 5.0
+_starting = threading.Lock()
+_started = False
+
+
+def start(ws: Workspace) -> bool:
+    """Start it unless this process has or CONTINUAL_SCHEDULER_IN_APP is off; whether it was started. Takes no time."""
+    global _started
+    if ws.settings.scheduler_in_app == "off":
+        return False
+    with _starting:
+        if _started:
+            return False
+        _started = True
+    frugal.begin()
+    stop = Stop()
+    led = threading.Thread(target=run, args=(ws, stop), name="clock", daemon=True)
+    led.start()
+    threading.Thread(target=_end_with_the_app, args=(led, stop), name="clock's end", daemon=False).start()
+    return True
+
+
+def run(ws: Workspace, stop: Stop) -> None:
+    """The clock, taken up again after an error: nobody would start this thread again."""
+    from core.jobs.clock import stand_by  # APScheduler and psutil: not while a page waits
+
+    while not stop.is_set():
+        try:
+            stand_by(ws, stop)
+        except Exception as error:
+            logger.opt(exception=error).error("the scheduler in the app failed: again in {s:g} s", s=AGAIN_AFTER_S)
+            stop.wait(AGAIN_AFTER_S)
+
+
+def _end_with_the_app(led: threading.Thread, stop: Stop) -> None:
+    """Thread: the interpreter waits for it at its end, and so for the worker's; Streamlit keeps the signals for itself."""
+    while threading.main_thread().is_alive():
+        threading.main_thread().join(GIVE_BACK_EVERY_S)
+        frugal.give_back()
+    stop.set()
+    led.join()

@@ -1,0 +1,22 @@
+"""A frugal process gives memory back, and its children are frugal too."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+CODE = """
+import os
+import pyarrow
+from core.jobs import frugal
+os.environ["MALLOC_MMAP_THRESHOLD_"] = "100000"
+frugal.begin()
+frugal.give_back()
+names = (*frugal.SETTINGS, "ARROW_DEFAULT_MEMORY_POOL")
+print([os.environ[name] for name in names], pyarrow.default_memory_pool().backend_name)
+"""
+
+
+def test_what_is_set_stands_and_the_rest_goes_to_this_process_and_its_children() -> None:
+    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['1', '65536', '100000', 'system'] system"
