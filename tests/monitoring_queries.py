@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import promql_parser as promql
 import yaml
+from api_helpers import ADMIN
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.settings import ROOT
@@ -19,6 +21,7 @@ PROMETHEUS = ROOT / "monitoring" / "prometheus"
 GRAFANA = ROOT / "monitoring" / "grafana"
 DASHBOARDS = sorted((GRAFANA / "dashboards").glob("*.json"))
 TARGET = frozenset({"instance", "job"})  # what Prometheus adds to every series that it scrapes
+FAR_OUT = {"feature1": 1e6, "feature2": 2.0}  # a guard speaks about it
 VARIABLE = re.compile(r"\$(?:\{(\w+)(?::\w+)?\}|(\w+))")
 
 Labels = Mapping[str, frozenset[str]]  # series -> names of its labels
@@ -140,3 +143,13 @@ def _of_two(node: promql.BinaryExpr, known: Labels) -> frozenset[str]:
         if str(node.op) not in ("and", "or", "unless") and node.modifier.card == promql.VectorMatchCardinality.OneToOne:
             return named if only else left - named
     return left | right if str(node.op) == "or" or not left else left
+
+
+def ask(client: httpx.Client) -> None:
+    """Two predictions, one of them guarded, a label by row id, and an address that is not there."""
+    rows = client.post("/predict", json={"rows": [{"feature1": 0.1, "feature2": 2.0}, FAR_OUT]}, headers=ADMIN)
+    assert rows.status_code == 200, rows.text
+    row_id = rows.json()["predictions"][0]["row_id"]
+    label = client.post("/labels", json={"labels": [{"row_id": row_id, "label": 1}]}, headers=ADMIN)
+    assert label.status_code == 200, label.text
+    assert client.get("/nowhere").status_code == 404

@@ -9,15 +9,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from api_helpers import ADMIN, KEY, serving
+from api_helpers import KEY, serving
+from monitoring_queries import ask
 
 from core.services import ingest, jobs, projects
 from core.services.status import SCHEDULER
 from core.settings import Settings, get_settings
 from core.storage import registry
 from core.storage.workspace import Workspace, open_workspace
-
-FAR_OUT = {"feature1": 1e6, "feature2": 2.0}  # a guard speaks about it
 
 
 @pytest.fixture(scope="session")
@@ -62,13 +61,3 @@ def watched_state(watched_home: Path) -> Iterator[Workspace]:
     ws = open_workspace(Settings(CONTINUAL_HOME=watched_home))
     yield ws
     ws.database.dispose()
-
-
-def ask(client: httpx.Client) -> None:
-    """Two predictions, one of them guarded, a label by row id, and an address that is not there."""
-    rows = client.post("/predict", json={"rows": [{"feature1": 0.1, "feature2": 2.0}, FAR_OUT]}, headers=ADMIN)
-    assert rows.status_code == 200, rows.text
-    row_id = rows.json()["predictions"][0]["row_id"]
-    label = client.post("/labels", json={"labels": [{"row_id": row_id, "label": 1}]}, headers=ADMIN)
-    assert label.status_code == 200, label.text
-    assert client.get("/nowhere").status_code == 404

@@ -10,10 +10,9 @@ import httpx
 import pytest
 import yaml
 from api_helpers import ADMIN
+from monitoring_queries import DASHBOARDS, GRAFANA, Labels, Unknown, known_series, labels_of, load, panel_queries, rules
 
 from core.settings import ROOT
-
-from monitoring_queries import DASHBOARDS, GRAFANA, Labels, Unknown, known_series, labels_of, load, panel_queries, rules
 
 QUERIES = list(panel_queries())
 SERIES = re.compile(r"^label_values\((.+), (\w+)\)$")
