@@ -107,7 +107,8 @@ def test_rules_and_panels_are_answered_and_a_silent_scheduler_is_told(
     for rule in rules("recording.yml"):
         until(rule["record"], lambda name=rule["record"]: query(prometheus, name), every=0.2)
     for asked in panel_queries():  # none of them is without a series in this set-up
-        until(f"{asked.dashboard}: {asked.panel}", lambda expr=asked.filled("10s"): query(prometheus, expr), every=0.2)
+        expr, where = asked.filled("10s"), f"{asked.dashboard}: {asked.panel}"
+        until(where, lambda expr=expr: query(prometheus, expr), every=0.2)
     for rule in rules("alerts.yml"):
         query(prometheus, rule["expr"])
 
