@@ -72,6 +72,10 @@ check: $(VENV)/.installed-dev
 	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
 	@$(VENV)/bin/hadolint Dockerfile
 	@$(VENV)/bin/zizmor --offline --quiet --no-progress --persona pedantic .github
+	@if command -v promtool >/dev/null; then \
+		promtool check config --syntax-only monitoring/prometheus/prometheus.yml && promtool check rules monitoring/prometheus/rules/*.yml && \
+		promtool test rules monitoring/prometheus/tests/*.yml; \
+	else echo 'promtool is not installed (apt-get install prometheus): the Prometheus rules were not checked.'; fi
 
 clean:
 	@rm -rf $(VENV) $(VENV)-prefect .mypy_cache .ruff_cache .import_linter_cache test-results

