@@ -33,7 +33,8 @@ def start(ws: Workspace) -> bool:
     stop = Stop()
     led = threading.Thread(target=run, args=(ws, stop), name="clock", daemon=True)
     led.start()
-    threading.Thread(target=_end_with_the_app, args=(led, stop), name="clock's end", daemon=False).start()
+    threading.Thread(target=_give_back, args=(stop,), name="memory", daemon=True).start()
+    _end_with_the_app(led, stop)
     return True
 
 
@@ -50,9 +51,19 @@ def run(ws: Workspace, stop: Stop) -> None:
 
 
 def _end_with_the_app(led: threading.Thread, stop: Stop) -> None:
-    """Thread: the interpreter waits for it at its end, and so for the worker's; Streamlit keeps the signals for itself."""
-    while threading.main_thread().is_alive():
-        threading.main_thread().join(GIVE_BACK_EVERY_S)
+    """Have the interpreter wait for the clock's end, and so for the worker's; Streamlit keeps the signals for itself.
+
+    The last to register is asked first, so it comes before thread pools refuse the clock's jobs; `atexit` comes after.
+    """
+    import concurrent.futures.thread  # noqa: F401  # registered before this
+
+    def end() -> None:
+        stop.set()
+        led.join()
+
+    threading._register_atexit(end)  # type: ignore[attr-defined]
+
+
+def _give_back(stop: Stop) -> None:
+    while not stop.wait(GIVE_BACK_EVERY_S):
         frugal.give_back()
-    stop.set()
-    led.join()
