@@ -137,7 +137,7 @@ def test_home_alone_retrains_by_itself_within_a_small_container_and_ends_without
     alone: Alone, page: Page
 ) -> None:
     page.goto(f"{alone.url}/drift")  # whatever page, signed in or not: a visit wakes the scheduler
-    expect(page.get_by_label("Password", exact=True)).to_be_visible()
+    expect(page.get_by_label("Password", exact=True)).to_be_visible(timeout=SHOWN_MS)
     ws = open_workspace(alone.settings)
     until("the scheduler within", lambda: _leader(ws).endswith(f":{alone.process.pid}"))
 
