@@ -265,6 +265,8 @@ class Evidence:
     score_n: int
     recent_mean: float | None  # of the same metric over the last batches since the last change
     share_drifted: float | None
+    recent_rows: int | None = None  # that the recent mean is over; None = stored before it was told
+    recent_inflation: float = 1.0  # how many of those rows tell as much as one independent row
     drifted: tuple[str, ...] = ()
     labels_since_race: int = 0
     change_found: bool = False  # the error stream changed inside these rows

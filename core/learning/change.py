@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from core.learning.policy import BOUND_SIGMA
-
+CHANCE = 0.01  # one-sided: that a batch like the last ones counts as worse than they were
 ADWIN_DELTA = 0.002
 ADWIN_STEP = 16  # cut points tried, in rows
 BLOCK_ROWS, LEAST_BLOCKS = 25, 8
+LEAST_BATCHES = 4  # whose means tell how much batches differ
 LEAST_SIDE = 10  # rows on either side of a split
 
 
@@ -53,21 +53,87 @@ def inflation(errors: np.ndarray) -> float:
     return max(1.0, BLOCK_ROWS * float(means.var(ddof=1)) / variance)
 
 
-def falls_below(history: Sequence[tuple[int, float]], errors: np.ndarray, *, inflated: float = 1.0) -> bool:
-    """True when the mean error of a batch exceeds that of the last batches by more than chance (one-sided 1 %).
+def falls_below(
+    history: Sequence[tuple[int, float]],
+    errors: np.ndarray,
+    *,
+    inflated: float = 1.0,
+    past: np.ndarray | None = None,
+) -> bool:
+    """True when the mean error of a batch exceeds that of the last batches by more than chance (one-sided CHANCE).
+
+    What is known of the last batches is a sample too: of few rows it leaves much open, and a run without an error does
+    not mean that none can come.
 
     Args:
         history: (rows, mean error) of the batches since the last change.
         errors: of the new batch: 0 or 1, or scaled absolute errors.
         inflated: `inflation` of the errors before.
+        past: single errors of those batches, for the spread of errors that are not 0 or 1.
     """
-    if not history or len(errors) == 0:
+    mean, n = recent_mean(history), len(errors)
+    if mean is None or n == 0:
         return False
+    rows = sum(size for size, _ in history)
+    if bool(np.isin(errors, (0.0, 1.0)).all()):
+        inflated = max(inflated, dispersion(history, mean * (1.0 - mean)))
+        return float(errors.sum()) > most_by_chance(rows, mean, n, inflated=inflated)
+    if n < 2:
+        return False
+    from scipy.special import stdtrit
+
+    # The larger spread of the two: a batch that happens to have few large errors tells of too little.
+    spreads = [float(x.var(ddof=1)) for x in (errors, past) if x is not None and len(x) > 1]
+    inflated = max(inflated, dispersion(history, spreads[-1]))
+    error = math.sqrt(max(spreads) * inflated * (1.0 / n + 1.0 / rows))
+    return float(errors.mean()) > mean + float(stdtrit(n - 1, 1.0 - CHANCE)) * error
+
+
+def most_by_chance(rows: int, mean: float, n: int, *, inflated: float = 1.0) -> int:
+    """The most wrong rows that a batch may have before it is worse than the last ones by more than chance, in [0, n].
+
+    Fisher's exact test (Fisher 1935), one-sided at CHANCE: given how many of all rows are wrong, how many of them fall
+    into the batch is hypergeometric, whatever the rate of errors.
+
+    Args:
+        rows, mean: how many rows came before, and the share of them that was wrong, in [0, 1].
+        n: rows of the batch.
+        inflated: how many rows tell as much as one independent row; at least 1. All counts are divided by it.
+    """
+    wrong = min(max(mean * rows, 0.0), float(rows))
+    least, most = int(n * wrong / rows), n  # at the rate of before there is no doubt
+    while least < most:
+        asked = (least + most + 1) // 2
+        if _chance_of(asked / inflated, n / inflated, wrong / inflated, rows / inflated) > CHANCE:
+            least = asked
+        else:
+            most = asked - 1
+    return least
+
+
+def _chance_of(hits: float, n: float, hits_before: float, rows: float) -> float:
+    """Chance of so many hits or more among n rows, given all hits: hypergeometric, counts need not be whole."""
+    from scipy.special import gammaln
+
+    total = hits + hits_before
+    # As far as the counts of all four cells stay at 0 or above, in steps of one.
+    steps = np.arange(-math.floor(min(hits, rows - hits_before)), math.floor(min(n - hits, hits_before)) + 1)
+    inside = hits + steps
+    cells = (inside, n - inside, total - inside, rows - total + inside)
+    logs = -np.sum([gammaln(np.maximum(cell, 0.0) + 1.0) for cell in cells], axis=0)
+    weights = np.exp(logs - logs.max())
+    return float(weights[steps >= 0].sum() / weights.sum())
+
+
+def dispersion(history: Sequence[tuple[int, float]], variance: float) -> float:
+    """How much more the means of batches vary than those of independent rows with this variance; at least 1.
+
+    Pearson's statistic over its degrees of freedom; 1 when there are fewer than LEAST_BATCHES or nothing varies.
+    """
     mean = recent_mean(history)
-    assert mean is not None
-    binary = bool(np.isin(errors, (0.0, 1.0)).all())
-    variance = max(mean * (1.0 - mean), 0.0) if binary else float(errors.var())
-    return float(errors.mean()) > mean + BOUND_SIGMA * math.sqrt(variance * inflated / len(errors))
+    if mean is None or len(history) < LEAST_BATCHES or variance <= 0.0:
+        return 1.0
+    return max(1.0, sum(n * (value - mean) ** 2 for n, value in history) / variance / (len(history) - 1))
 
 
 def recent_mean(history: Sequence[tuple[int, float]]) -> float | None:

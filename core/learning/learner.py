@@ -15,7 +15,7 @@ import numpy as np
 from pandas import DataFrame
 
 from core.drift.online import detect
-from core.learning.change import falls_below, inflation, is_rising, likeliest_split, recent_mean
+from core.learning.change import dispersion, falls_below, inflation, is_rising, likeliest_split, recent_mean
 from core.learning.comparing import compare, merits, scored, wins_and_losses
 from core.learning.desk import weighted_score
 from core.learning.field import LARGEST_ERROR, SHARPNESS, Answers, Field, Fitted, plain_labels, shares_of, weights_of
@@ -257,8 +257,9 @@ class _Turn:
         self.alarms = self._online_alarms(tail[-since:], n)
         mean_before = recent_mean(state.history)
         if mean_before is not None:
-            inflated = inflation(np.asarray(state.tail[-state.tail_since :])) if state.tail_since else 1.0
-            sudden = n >= BATCH_ROWS and falls_below(state.history, errors, inflated=inflated)
+            past = np.asarray(state.tail[-state.tail_since :]) if state.tail_since else np.empty(0)
+            inflated = inflation(past)
+            sudden = n >= BATCH_ROWS and falls_below(state.history, errors, inflated=inflated, past=past)
             rising = float(errors.mean()) > mean_before and is_rising(tail[-since:], inflated=inflated)
             self.changed = sudden or rising
         scored = (self.n, self.score.value) if self.score is not None and self.score.value is not None else None
@@ -360,7 +361,11 @@ class _Turn:
 
     def evidence(self, drift: DriftReport | None, forced: bool, n_rows: int, seconds: float | None) -> Evidence:
         """What the decision rests on."""
-        score = self.score
+        score, before = self.score, self.before
+        mean = recent_mean(before.scores)
+        inflated = inflation(np.asarray(before.tail[-before.tail_since :])) if before.tail_since else 1.0
+        if mean is not None and self.metric == "accuracy":
+            inflated = max(inflated, dispersion(before.scores, mean * (1.0 - mean)))
         return Evidence(
             n_rows=n_rows,
             n_labelled=self.n,
@@ -369,7 +374,9 @@ class _Turn:
             score_low=score.low if score else None,
             score_high=score.high if score else None,
             score_n=score.n if score else 0,
-            recent_mean=recent_mean(self.before.scores),
+            recent_mean=mean,
+            recent_rows=sum(n for n, _ in before.scores),
+            recent_inflation=inflated,
             share_drifted=drift.share_drifted if drift else None,
             drifted=drift.drifted if drift else (),
             labels_since_race=self.state.labels_since_race,

@@ -14,11 +14,12 @@ from typing import Any, Literal
 
 from core.drift import words
 from core.errors import BadInput, FieldProblem
+from core.learning.change import most_by_chance
 from core.performance.realised import METRICS, higher_is_better, metrics_of
 from core.records import Clause, Comparison, Decision, Evidence, Firing, Policy, Task, Verdict, to_document
 
 FIRST_RACE_ROWS = 20  # labelled rows from which the first race starts by itself
-BOUND_SIGMA = 2.33  # one-sided 1 % of the normal distribution: how far below its own mean a score must fall
+OLD_SIGMA = 2.33  # for evidence that does not tell how many rows its mean is over: that mean is taken as known
 MCNEMAR_ALPHA = 0.05
 BY_HAND: tuple[str, ...] = ("by_hand", "no_champion")  # triggers that wait for neither rows, cooldown nor budget
 AND = "+"  # joins triggers that have to fire together
@@ -54,17 +55,27 @@ def _below_threshold(evidence: Evidence, policy: Policy) -> Firing | None:
 
 
 def _below_recent_mean(evidence: Evidence, policy: Policy) -> Firing | None:
-    """Worse than its own recent mean by more than chance: a binomial bound for accuracy, else the score's interval."""
+    """Worse than its own recent mean by more than chance, of which that mean has its part: it is over some rows only.
+
+    Accuracy by the exact test of two counts, any other metric by its interval, widened by what the mean leaves open.
+    """
     score, mean = evidence.score, evidence.recent_mean
     if score is None or mean is None or evidence.score_n < policy.min_rows:
         return None
-    if evidence.metric == "accuracy":
-        bound = mean - BOUND_SIGMA * math.sqrt(max(mean * (1 - mean), 0.0) / evidence.score_n)
+    n, rows = evidence.score_n, evidence.recent_rows
+    if evidence.metric == "accuracy" and rows:
+        bound = 1.0 - most_by_chance(rows, 1.0 - mean, n, inflated=evidence.recent_inflation) / n
+        fires = score < bound - 0.5 / n  # half a row: the shares are rounded
+    elif evidence.metric == "accuracy":
+        bound = mean - OLD_SIGMA * math.sqrt(max(mean * (1 - mean), 0.0) / n)
         fires = score < bound
     else:
         best = evidence.score_high if higher_is_better(evidence.metric) else evidence.score_low
-        bound = mean
-        fires = best is not None and _worse(best, mean, evidence.metric)
+        if best is None:
+            return None
+        wider = math.sqrt(evidence.recent_inflation * (1.0 + n / rows)) if rows else 1.0
+        bound = mean if not rows else mean - (best - score) * wider
+        fires = _worse(score + (best - score) * wider, mean, evidence.metric)
     if not fires:
         return None
     reason = f"{_name(evidence.metric)} {_number(score)} is worse than its recent mean {_number(mean)} by more than chance (bound {_number(bound)})."

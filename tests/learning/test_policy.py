@@ -70,6 +70,19 @@ def test_every_trigger_fires_at_its_bound_and_not_before_it(trigger: str) -> Non
     assert decide(replace(QUIET, **short), EVERY).action == "nothing"
 
 
+def test_a_recent_mean_over_few_rows_leaves_more_open() -> None:
+    only = replace(EVERY, triggers=("below_recent_mean",))
+    for recent_rows, fires in ((500, False), (50_000, True)):
+        evidence = replace(QUIET, score=0.866, recent_rows=recent_rows)
+        assert bool(decide(evidence, only).firings) is fires
+        loss = replace(QUIET, metric="log_loss", score=0.5, score_low=0.395, score_high=0.6, recent_mean=0.39)
+        assert bool(decide(replace(loss, recent_rows=recent_rows), only).firings) is fires
+    perfect = replace(QUIET, recent_mean=1.0, recent_rows=5000)
+    assert not decide(replace(perfect, score=0.998), only).firings
+    (firing,) = decide(replace(perfect, score=0.98), only).firings
+    assert firing.observed < firing.threshold < 1.0 and "bound 0.99" in firing.reason
+
+
 def test_an_estimate_that_labels_contradict_or_make_needless_fires_nothing() -> None:
     bad = {"score": None, "recent_mean": None, "estimated": 0.5, "estimated_low": 0.45, "estimated_high": 0.55}
     only = replace(EVERY, triggers=("estimated_below",))
