@@ -714,6 +714,7 @@ def _shadow_told(
         answered, agreed = answered + answers, agreed + same
     return {
         "version": shadow.version, "rows": shadow.rows, "wins": shadow.wins, "losses": shadow.losses,
+        "for_better": shadow.bets.for_better, "for_worse": shadow.bets.for_worse,
         "answered": answered, "agreed": agreed, "wanted": project.policy.shadow_rows or None,
     }  # fmt: skip
 

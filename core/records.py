@@ -279,6 +279,7 @@ class Evidence:
     estimate_trusted: bool | None = None  # False: labels contradicted it; None: not graded yet
     error_alarms: tuple[str, ...] = ()  # of the online detectors inside the new rows, in words
     races_last_day: int = 0  # in the 24 hours before
+    watched: dict[str, Any] | None = None  # {version, rows, for_better, for_worse}: the version replaced last, "x : 1"
     in_shadow: bool = False  # a challenger is being tried in the champion's shadow, and not at its end
     schedule_due: bool = False  # an instant of the policy's schedule has passed since the last race
     set_aside: tuple[dict[str, Any], ...] = ()  # {code, batch, cause}: new batches that the champion could not answer
@@ -329,10 +330,11 @@ class Comparison:
     metric: str
     champion: Score | None  # None when there is no champion yet
     challenger: Score
-    difference: Score | None  # challenger minus champion, paired
+    difference: Score | None  # how much better the challenger is by the metric, paired; above 0 it is
     wins: int = 0  # rows that only the challenger has right (regression: is nearer)
     losses: int = 0
-    p: float | None = None  # two-sided exact McNemar; regression: sign test
+    p: float | None = None  # two-sided: so uneven by chance if both were equal
+    test: str = "exact McNemar"  # that gave p
     rows_from: str = ""  # in words: which rows
     worst_slice: dict[str, Any] | None = None  # {rule, n, wins, losses, p, tried}: where the challenger loses most
     past: dict[str, Any] | None = None  # frozen sets of past regimes: {n, regimes, champion, challenger, difference}

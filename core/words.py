@@ -61,6 +61,13 @@ def number(value: float | None) -> str:
     return text.replace("-", MINUS)
 
 
+def odds(evidence: float) -> str:
+    """Evidence as "x : 1": two digits that count, whole numbers from ten on."""
+    if evidence >= 1e6:
+        return "over a million : 1"
+    return f"{evidence:,.0f} : 1" if evidence >= 10 else f"{evidence:.2g} : 1"
+
+
 def score(found: Score | None) -> str:
     """A score's value."""
     return number(found.value if found else None)

@@ -726,6 +726,9 @@ def evidence_lines(evidence: Evidence) -> list[tuple[str, str]]:
     ]
     if evidence.estimated is not None:
         lines.append(("Estimated without labels", words.number(evidence.estimated)))
+    if (watched := evidence.watched) is not None:
+        found = f"evidence {words.odds(watched['for_better'])} that it is better, after {watched['rows']:,} rows"
+        lines.append((f"v{watched['version']}, which was replaced", found))
     if evidence.in_shadow:
         lines.append(("In the shadow", "a challenger is being tried"))
     lines += [(f"Batch {entry['batch']} set aside", ui.plain(entry["cause"])) for entry in evidence.set_aside]

@@ -448,13 +448,10 @@ def shadow_finding(found: ShadowStanding, champion: str, right: str) -> str:
 def shadow_caption(ctx: ui.Context, found: ShadowStanding, champion: str, right: str) -> str:
     """How sure that is, who put it there, and what happens next."""
     parts = []
-    if found.p is not None:
-        test = "sign test" if right == "nearer" else "exact McNemar"
-        times = "fewer than 1" if found.p < 0.01 else f"{100 * found.p:.0f}"
-        chance = f"p {'< 0.001' if found.p < 0.001 else f'= {found.p:.3f}'}"
+    if found.wins + found.losses:
         parts.append(
-            f"Two equal models would split so unevenly in {times} of 100 cases ({test}, {chance}); the more often "
-            "one looks, the likelier one such look"
+            f"Evidence {words.odds(found.for_better)} that it is better, {words.odds(found.for_worse)} that it is worse; "
+            f"{words.odds(found.needed)} settles it, however often one looks"
         )
     elif found.rows:
         parts.append("On no labelled row is only one of the two " + right)

@@ -16,7 +16,8 @@ from pandas import DataFrame
 
 from core.learning.field import Answers
 from core.learning.models import Committee
-from core.performance.realised import mcnemar_exact, measure, paired_difference
+from core.performance.paired import Given, paired
+from core.performance.realised import mcnemar_exact, measure
 from core.records import Comparison, FeatureSchema, Score
 
 SLICE_ROWS = 15  # of the shared rows that a slice needs
@@ -34,6 +35,13 @@ def merits(answers: Answers, y: np.ndarray, model: Any) -> np.ndarray:
 def wins_and_losses(new: np.ndarray, old: np.ndarray) -> tuple[int, int]:
     """Rows on which only the first is right (regression: is nearer), and only the second."""
     return int((new > old).sum()), int((old > new).sum())
+
+
+def given(answers: Answers, model: Any) -> Given:
+    """What a model answers to the rows, as the paired tests take it."""
+    if answers.task == "regression":
+        return Given(answers=answers.predict(model))
+    return Given(answers=answers.predict(model), proba=answers.of(model), classes=list(model.classes_))
 
 
 def scored(answers: Answers, y: np.ndarray, model: Any, metric: str, *, seed: int) -> Score:
@@ -59,6 +67,7 @@ def compare(
     rows_from: str,
     seed: int,
     timed: bool,
+    weights: np.ndarray | None = None,
 ) -> Comparison:
     """Everything that the clauses look at.
 
@@ -69,6 +78,7 @@ def compare(
         past: frozen rows of past regimes, their labels, and of how many regimes they are.
         answers_change: the challenger is the answer to a detected change: what was before it may be forgotten.
         timed: measure prediction time. A replay does not: same rows, same evidence, bit for bit.
+        weights: rows that each stands for, where some were chosen for their labels; None = all alike.
     """
     if len(y) == 0:
         nothing = Score(metric=metric, value=None, n=0, reason="No labelled row that neither has seen.")
@@ -82,13 +92,16 @@ def compare(
         return Comparison(champion=None, difference=None, **found)
     new, old = merits(answers, y, challenger), merits(answers, y, rival)
     wins, losses = wins_and_losses(new, old)
-    unit = "mae" if schema.task == "regression" else "accuracy"
+    judged = paired(
+        schema.task, metric, y, given(answers, challenger), given(answers, rival), weights=weights, seed=seed
+    )
     return Comparison(
         champion=scored(answers, y, rival, metric, seed=seed),
-        difference=paired_difference(new, old, metric=unit),
+        difference=judged.difference,
         wins=wins,
         losses=losses,
-        p=mcnemar_exact(wins, losses),
+        p=judged.p,
+        test=judged.test,
         worst_slice=_worst_slice(answers.X, new, old, schema),
         past=_on_the_past(past, challenger, rival, scale, answers_change),
         **found,

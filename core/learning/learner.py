@@ -9,22 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pandas import DataFrame
 
 from core.drift.online import detect
 from core.learning.change import dispersion, falls_below, inflation, is_rising, likeliest_split, recent_mean
-from core.learning.comparing import compare, merits, scored, wins_and_losses
+from core.learning.comparing import compare, given, merits, scored, wins_and_losses
 from core.learning.desk import weighted_score
+from core.learning.evidence import Bets, bet, prepared
 from core.learning.field import LARGEST_ERROR, SHARPNESS, Answers, Field, Fitted, plain_labels, shares_of, weights_of
 from core.learning.memory import begun, frozen_keys, memory_of, score_regimes, with_frozen
 from core.learning.models import Committee
-from core.learning.policy import GATES, MCNEMAR_ALPHA, decide, metric_for, verdict
+from core.learning.policy import EVIDENCE_NEEDED, GATES, decide, metric_for, verdict
 from core.learning.state import LearnerState, Regime, Shadow, Watch
 from core.learning.threshold import TUNED, best_threshold
-from core.performance.realised import mcnemar_exact, measure
+from core.performance.realised import measure
 from core.records import (
     Candidate,
     Comparison,
@@ -202,16 +203,20 @@ class _Turn:
     def measure(self) -> None:
         """Scores the fresh rows' predictions, looks for a change, and sets a share of the rows aside."""
         state = self.state
-        held_out = state.held_out if state.labels_since_race or not self.n else ()
+        kept = bool(state.labels_since_race or not self.n)
+        held_out, weights = (state.held_out, state.held_out_weights) if kept else ((), ())
         if self.gated and self.n:
             size = min(int(HELD_OUT_SHARE * self.n), HELD_OUT_ROWS)
             newest = np.arange(self.n - size, self.n)
             chosen = newest if self.policy.hold_out == "newest" else self.rng.choice(self.n, size, replace=False)
             self.fresh_held_out[chosen] = True
             held_out = (*held_out, *self.keys[self.fresh_held_out].tolist())[-HELD_OUT_ROWS:]
+            stand_for = np.ones(self.n) if self.fresh.weights is None else self.fresh.weights
+            weights = (*weights, *stand_for[self.fresh_held_out].tolist())[-HELD_OUT_ROWS:]
         self.state = replace(
-            state, seen=self.seen, labels_since_race=state.labels_since_race + self.n, held_out=held_out
-        )
+            state, seen=self.seen, labels_since_race=state.labels_since_race + self.n, held_out=held_out,
+            held_out_weights=weights,
+        )  # fmt: skip
         if not self.n or state.champion is None:
             return
         if self.gated and not self.state.regimes:
@@ -339,8 +344,11 @@ class _Turn:
         if watch is None or champion is None:
             return
         wins, losses = self._wins(watch.model, champion)
-        watch = replace(watch, wins=watch.wins + wins, losses=watch.losses + losses, rows=watch.rows + self.n)
-        self.rollback_due = watch.wins > watch.losses and mcnemar_exact(watch.wins, watch.losses) < MCNEMAR_ALPHA
+        watch = replace(
+            watch, wins=watch.wins + wins, losses=watch.losses + losses, rows=watch.rows + self.n,
+            bets=self._bet(watch.bets, watch.model, champion),
+        )  # fmt: skip
+        self.rollback_due = watch.bets.for_better >= EVIDENCE_NEEDED
         over = watch.rows >= WATCH_ROWS and not self.rollback_due
         self.state = replace(self.state, watch=None if over else watch)
 
@@ -350,9 +358,24 @@ class _Turn:
         if shadow is None or champion is None:
             return
         wins, losses = self._wins(shadow.model, champion)
-        shadow = replace(shadow, wins=shadow.wins + wins, losses=shadow.losses + losses, rows=shadow.rows + self.n)
+        shadow = replace(
+            shadow, wins=shadow.wins + wins, losses=shadow.losses + losses, rows=shadow.rows + self.n,
+            bets=self._bet(shadow.bets, shadow.model, champion),
+        )  # fmt: skip
         self.shadow_done = bool(self.policy.shadow_rows) and shadow.rows >= self.policy.shadow_rows
         self.state = replace(self.state, shadow=shadow)
+
+    def _bet(self, bets: Bets, a: Committee, b: Committee) -> Bets:
+        """The bets that a is better than b by the policy's metric, after the fresh rows."""
+        sides = (given(self.answers, model) for model in (a, b))
+        return bet(bets, self.schema.task, self.metric, self.fresh.y, *sides, weights=self.fresh.weights)
+
+    def _prepared(self, a: Committee, b: Committee) -> Bets:
+        """Bets that have not begun, and know from the fresh rows what a row is worth."""
+        if self.metric == "accuracy" or not self.n:
+            return Bets()
+        sides = (given(self.answers, model) for model in (a, b))
+        return prepared(self.schema.task, self.metric, self.fresh.y, *sides)
 
     def _wins(self, a: Committee, b: Committee) -> tuple[int, int]:
         """Fresh rows that only a has right, and only b (regression: is nearer)."""
@@ -383,10 +406,24 @@ class _Turn:
             change_found=self.changed,
             error_alarms=self.alarms,
             forced=forced,
+            watched=self._watched(),
             in_shadow=self.state.shadow is not None and bool(self.policy.shadow_rows) and not self.shadow_done,
             has_champion=self.before.champion is not None,
             seconds_since_race=seconds,
         )
+
+    def _watched(self) -> dict[str, Any] | None:
+        """How the version that was replaced last does beside the champion, after the fresh rows."""
+        watch = self.state.watch
+        if watch is None or not self.n:
+            return None
+        bets = watch.bets
+        return {
+            "version": watch.version,
+            "rows": watch.rows,
+            "for_better": bets.for_better,
+            "for_worse": bets.for_worse,
+        }
 
     # --- learning -------------------------------------------------------------------------------------------
 
@@ -430,6 +467,7 @@ class _Turn:
             rows = held_out[::2]
             fitted = replace(fitted, members=field.first_losses(fitted.members, X.iloc[rows], y[rows]))
         answers = Answers(X.iloc[judged], self.schema.task)
+        judged_weights = np.array(self._weights(keys[judged]))
         weights = weights_of(fitted.members, SHARPNESS[self.regression])
         entered = [(member, weight) for member, weight in zip(fitted.members, weights, strict=True) if weight > 0]
         self.candidates = self._candidates(fitted, weights, answers, y[judged])
@@ -440,6 +478,7 @@ class _Turn:
             serial=fitted.serial,
             labels_since_race=0,
             held_out=tuple(keys[judged].tolist()) if self.gated else (),
+            held_out_weights=tuple(self._weights(keys[judged])) if self.gated else (),
         )
         if not entered:
             reasons = "; ".join(dict.fromkeys(fitted.errors.values())) or "nothing was due"
@@ -453,7 +492,7 @@ class _Turn:
             self.schema.task,
             best_threshold(self.state.chances, self.metric) if self.metric in TUNED else None,
         )
-        self._judge(answers, y[judged], first, version, X[frozen], y[frozen])
+        self._judge(answers, y[judged], judged_weights, first, version, X[frozen], y[frozen])
 
     def _held_out(self, keys: np.ndarray, first: bool) -> np.ndarray:
         """Rows of the window, by place, that nothing may learn from in this race: the challenger is tested on them."""
@@ -467,6 +506,11 @@ class _Turn:
         if self.changed:
             places = places[places >= self.state.change_start - self.seen + n_rows]
         return places[-HELD_OUT_ROWS:]
+
+    def _weights(self, keys: np.ndarray) -> list[float]:
+        """Rows that each of the held-out rows stands for; 1 where it was not chosen for its label."""
+        known = dict(zip(self.state.held_out, self.state.held_out_weights, strict=True))
+        return [known.get(key, 1.0) for key in keys.tolist()]
 
     def _candidates(
         self, fitted: Fitted, weights: list[float], answers: Answers, y: np.ndarray
@@ -496,8 +540,9 @@ class _Turn:
     # --- judging --------------------------------------------------------------------------------------------
 
     def _judge(
-        self, answers: Answers, y: np.ndarray, first: bool, version: int, X_frozen: DataFrame, y_frozen: np.ndarray
-    ) -> None:
+        self, answers: Answers, y: np.ndarray, weights: np.ndarray, first: bool, version: int, X_frozen: DataFrame,
+        y_frozen: np.ndarray,
+    ) -> None:  # fmt: skip
         """Compares the challenger with what would serve otherwise, and moves the champion if the gate opens."""
         state, challenger = self.state, self.challenger
         assert challenger is not None
@@ -509,7 +554,7 @@ class _Turn:
                 answers, y, challenger, rival, metric=self.metric, schema=self.schema, scale=state.scale or 1.0,
                 past=(Answers(X_frozen[old], self.schema.task), y_frozen[old], len(past)), answers_change=state.change_pending,
                 rows_from=f"{len(y):,} labelled rows that neither has learnt from{' (after the change)' if self.changed else ''}",
-                seed=self.seed, timed=self.timed,
+                seed=self.seed, timed=self.timed, weights=weights,
             )  # fmt: skip
         kind: Literal["promotion", "refresh"] = "promotion" if self._is_news(challenger, state.champion) else "refresh"
         to_shadow = bool(self.policy.shadow_rows) and rival is not None
@@ -517,7 +562,8 @@ class _Turn:
         gate = replace(self.policy, gate="held_back") if to_shadow and self.gated else self.policy
         self.verdict = verdict(self.comparison, gate, first=first, kind=kind)
         if self.verdict.promote and to_shadow:
-            self.state = replace(state, shadow=Shadow(model=challenger, version=version, kind=kind))
+            bets = self._prepared(challenger, state.champion) if state.champion is not None else Bets()
+            self.state = replace(state, shadow=Shadow(model=challenger, version=version, kind=kind, bets=bets))
             self.outcome = "shadowed"
         elif self.verdict.promote:
             self._let_in(challenger, version, kind)
@@ -531,11 +577,11 @@ class _Turn:
         rival, rival_version = self._rival()
         watch = None
         if rival is not None and rival_version is not None and self.gated:
-            watch = Watch(model=rival, version=rival_version)
+            watch = Watch(model=rival, version=rival_version, bets=self._prepared(rival, model))
         shadow = self.state.shadow
         if shadow is not None:  # one that a person put there goes on, against the new champion
             ended = bool(self.policy.shadow_rows) or shadow.version == version
-            shadow = None if ended else replace(shadow, wins=0, losses=0, rows=0)
+            shadow = None if ended else shadow.anew()
         self.rollback_due = False
         self.kind, self.outcome = kind, "promoted" if kind == "promotion" else "refreshed"
         self.state = replace(
@@ -549,8 +595,9 @@ class _Turn:
         assert shadow is not None
         told = Score(metric=self.metric, value=None, n=shadow.rows, reason="Counted row by row in the shadow.")
         self.comparison = Comparison(
-            n=shadow.rows, metric=self.metric, champion=None, challenger=told, difference=None, wins=shadow.wins,
-            losses=shadow.losses, p=mcnemar_exact(shadow.wins, shadow.losses),
+            n=shadow.rows, metric=self.metric, champion=None, challenger=told, wins=shadow.wins, losses=shadow.losses,
+            difference=Score(metric=self.metric, value=shadow.bets.mean_gain, n=shadow.bets.rows, method="row by row"),
+            p=min(1.0, 2.0 / shadow.bets.for_better), test=f"evidence {shadow.bets.for_better:.3g} : 1, row by row",
             rows_from=f"{shadow.rows:,} labelled rows that v{shadow.version} answered in the champion's shadow",
         )  # fmt: skip
         kind: Literal["promotion", "refresh"] = "promotion" if shadow.kind == "promotion" else "refresh"
@@ -583,7 +630,8 @@ class _Turn:
             self.verdict = Verdict(
                 promote=False, kind="rollback",
                 reason=f"Version {watch.version}, which was replaced, alone has {watch.wins:,} later rows right, its successor "
-                f"{watch.losses:,} (of {watch.rows:,}; p {mcnemar_exact(watch.wins, watch.losses):.3f}).",
+                f"{watch.losses:,} (of {watch.rows:,}); evidence {watch.bets.for_better:.3g} : 1 that it is better, "
+                f"{EVIDENCE_NEEDED:g} : 1 was needed.",
                 clauses=self.verdict.clauses if self.verdict else (),
             )  # fmt: skip
             self.state = replace(self.state, champion=watch.model, champion_version=watch.version, watch=None)

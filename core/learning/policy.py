@@ -21,6 +21,7 @@ from core.records import Clause, Comparison, Decision, Evidence, Firing, Policy,
 FIRST_RACE_ROWS = 20  # labelled rows from which the first race starts by itself
 OLD_SIGMA = 2.33  # for evidence that does not tell how many rows its mean is over: that mean is taken as known
 MCNEMAR_ALPHA = 0.05
+EVIDENCE_NEEDED = 40.0  # x : 1 that one of two models is better, looked at after every batch: wrong at most once in 40
 BY_HAND: tuple[str, ...] = ("by_hand", "no_champion")  # triggers that wait for neither rows, cooldown nor budget
 AND = "+"  # joins triggers that have to fire together
 
@@ -218,18 +219,30 @@ def _comparable(comparison: Comparison, policy: Policy) -> Clause:
 
 
 def _right_more_often(comparison: Comparison, policy: Policy) -> Clause:
-    passed = comparison.wins > comparison.losses
+    """Better by the metric that the comparison could tell, by however little."""
     better = "nearer" if comparison.metric in metrics_of("regression") else "right"
-    reason = (
-        f"The challenger alone is {better} on {comparison.wins:,} rows, the champion alone on {comparison.losses:,}."
-    )
-    return Clause(name="right_more_often", passed=passed, reason=reason, observed=comparison.wins, required=comparison.losses + 1)  # fmt: skip
+    split = f"the challenger alone is {better} on {comparison.wins:,} rows, the champion alone on {comparison.losses:,}"
+    found = comparison.difference
+    if found is None or found.value is None:
+        passed = comparison.wins > comparison.losses
+        reason = f"{split[0].upper()}{split[1:]}."
+        return Clause(name="right_more_often", passed=passed, reason=reason, observed=comparison.wins, required=comparison.losses + 1)  # fmt: skip
+    reason = f"{split[0].upper()}{split[1:]}."
+    if found.metric != "accuracy" or found.value * (comparison.wins - comparison.losses) <= 0 != found.value:
+        way = "better" if found.value > 0 else "worse" if found.value < 0 else "no better"
+        by = f" by {abs(found.value):.3f}" if found.value else ""
+        reason = f"{_name(found.metric)} is {way}{by} than the champion's on the same {comparison.n:,} rows; {split}."
+    return Clause(name="right_more_often", passed=found.value > 0, reason=reason, observed=found.value, required=0.0)
 
 
 def _significantly_better(comparison: Comparison, policy: Policy) -> Clause:
     p = comparison.p if comparison.p is not None else 1.0
-    passed = comparison.wins > comparison.losses and p <= MCNEMAR_ALPHA
-    reason = f"Chance of so uneven a split between equals: {p:.3f}, at most {MCNEMAR_ALPHA} allowed (exact McNemar)."
+    found = comparison.difference
+    ahead = found.value > 0 if found is not None and found.value is not None else comparison.wins > comparison.losses
+    passed = ahead and p <= MCNEMAR_ALPHA
+    reason = (
+        f"Chance of so large a difference between equals: {p:.3f}, at most {MCNEMAR_ALPHA} allowed ({comparison.test})."
+    )
     return Clause(name="significantly_better", passed=passed, reason=reason, observed=p, required=MCNEMAR_ALPHA)
 
 
@@ -426,11 +439,11 @@ def describe(policy: Policy) -> tuple[str, ...]:
         lines.append(f"It is tested on {HOLD_OUTS[policy.hold_out]}, at most 100, which nothing learns from before.")
     if policy.gate != "none":
         lines.append(
-            f"A new champion is watched: when the one it replaced does significantly better on later rows (McNemar {MCNEMAR_ALPHA}), that one comes back."
+            f"A new champion is watched: when the evidence on later rows that the one it replaced is better reaches {EVIDENCE_NEEDED:g} : 1, that one comes back."
         )
     if policy.shadow_rows > 0:
         lines.append(
-            f"Before it serves, a challenger that is right more often on rows held back answers {policy.shadow_rows:,} labelled rows in the shadow of the champion."
+            f"Before it serves, a challenger that does better on rows held back answers {policy.shadow_rows:,} labelled rows in the shadow of the champion."
         )
     if policy.archive > 0:
         lines.append(
@@ -601,9 +614,9 @@ HOLD_OUTS: dict[str, str] = {"random": "a random quarter of the newest rows", "n
 
 _GATE_SENTENCES = {
     "none": "Every new model is let in.",
-    "held_back": "A new model is let in when it is right more often than the champion on newest rows that neither has seen.",
+    "held_back": "A new model is let in when it does better by the policy's metric than the champion on newest rows that neither has seen.",
     "superior": (
-        f"A new model is let in when it is significantly better than the champion on newest rows that neither has seen (McNemar {MCNEMAR_ALPHA}), "
+        f"A new model is let in when it is significantly better than the champion on newest rows that neither has seen (p at most {MCNEMAR_ALPHA}), "
         "no worse on any slice, as well calibrated, and has not forgotten past regimes."
     ),
 }

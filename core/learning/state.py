@@ -7,10 +7,11 @@ names; a name stands for the same estimator for ever, so a store need not write 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from core.errors import StorageError
+from core.learning.evidence import Bets, counted
 from core.learning.models import Committee
 from core.learning.policy import FAMILY_LABELS
 
@@ -61,6 +62,7 @@ class Watch:
     wins: int = 0  # rows that only the replaced version has right
     losses: int = 0
     rows: int = 0
+    bets: Bets = field(default_factory=Bets)  # that the replaced version is the better one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,11 @@ class Shadow:
     wins: int = 0  # labelled rows that only the shadow has right
     losses: int = 0
     rows: int = 0
+    bets: Bets = field(default_factory=Bets)  # that the version in the shadow is the better one
+
+    def anew(self) -> Shadow:
+        """The same version beside another champion: its record begins again."""
+        return replace(self, wins=0, losses=0, rows=0, bets=Bets())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +114,7 @@ class LearnerState:
     tail: tuple[float, ...] = ()  # errors of the last 1,000 rows that were predicted
     tail_since: int = 0  # how many of them lie after the last change
     held_out: tuple[int, ...] = ()  # keys of newest labelled rows that no model has learnt from
+    held_out_weights: tuple[float, ...] = ()  # rows that each stands for
     chances: tuple[
         tuple[float, float], ...
     ] = ()  # (probability of the second class, 1 if it was so) of the last predicted rows
@@ -119,7 +127,7 @@ class LearnerState:
         """The state after a person has put another version in place: a committee, or any fitted pipeline."""
         shadow = self.shadow
         if shadow is not None:  # its record was against another champion
-            shadow = None if shadow.version == version else replace(shadow, wins=0, losses=0, rows=0)
+            shadow = None if shadow.version == version else shadow.anew()
         return replace(
             self, champion=_as_committee(model, version), champion_version=version, watch=None, shadow=shadow
         )
@@ -147,11 +155,13 @@ class LearnerState:
         document["watch"] = watch and {
             "model": _committee_to_document(watch.model, estimators),
             "version": watch.version, "wins": watch.wins, "losses": watch.losses, "rows": watch.rows,
+            "bets": asdict(watch.bets),
         }  # fmt: skip
         shadow = self.shadow
         document["shadow"] = shadow and {
             "model": _committee_to_document(shadow.model, estimators),
             **{name: getattr(shadow, name) for name in _SHADOW_FIELDS},
+            "bets": asdict(shadow.bets),
         }
         document["regimes"] = [asdict(regime) for regime in self.regimes]
         return document, estimators
@@ -175,24 +185,37 @@ class LearnerState:
             members.append(Member(**kept, model=_named(kept["key"], estimators) if kept["key"] else None))
         watch = document["watch"]
         values: dict[str, Any] = {name: document[name] for name in _PLAIN_FIELDS}
-        values |= {name: tuple(document[name]) for name in _LIST_FIELDS}
+        values |= {name: tuple(document.get(name, ())) for name in _LIST_FIELDS}
+        if len(values["held_out_weights"]) != len(values["held_out"]):  # stored before there were weights
+            values["held_out_weights"] = (1.0,) * len(values["held_out"])
         values |= {name: tuple((n, v) for n, v in document[name]) for name in _PAIR_FIELDS}
         values["champion"] = _committee_from_document(document["champion"], estimators)
         if watch is not None:
             model = _committee_from_document(watch["model"], estimators)
             assert model is not None
             counts = {name: watch[name] for name in ("version", "wins", "losses", "rows")}
-            values["watch"] = Watch(model=model, **counts)
+            values["watch"] = Watch(model=model, bets=_bets(watch), **counts)
         shadow = document["shadow"]
         if shadow is not None:
             model = _committee_from_document(shadow["model"], estimators)
             assert model is not None
-            values["shadow"] = Shadow(model=model, **{name: shadow[name] for name in _SHADOW_FIELDS})
+            values["shadow"] = Shadow(
+                model=model, bets=_bets(shadow), **{name: shadow[name] for name in _SHADOW_FIELDS}
+            )
         values["regimes"] = tuple(
             Regime(**{**kept, "rows": tuple(kept["rows"]), "scores": tuple((n, v) for n, v in kept["scores"])})
             for kept in document["regimes"]
         )
         return cls(members=tuple(members), **values)
+
+
+def _bets(record: Mapping[str, Any]) -> Bets:
+    """The bets of a stored record; of one from before there were bets, those on the rows that it counted."""
+    kept = record.get("bets")
+    if kept is None:
+        return counted(record["wins"], record["losses"])
+    lists = {name: tuple(kept[name]) for name in ("better", "worse")}
+    return Bets(**{**kept, **lists, "table": tuple(tuple(cell) for cell in kept["table"])})
 
 
 def _as_committee(model: Any, version: int) -> Committee:
@@ -234,5 +257,5 @@ _PLAIN_FIELDS = (
     "champion_version", "seen", "change_start", "change_row", "change_pending", "tail_since", "tokens", "scale",
     "labels_since_race", "serial",
 )  # fmt: skip
-_LIST_FIELDS = ("tail", "held_out")
+_LIST_FIELDS = ("tail", "held_out", "held_out_weights")
 _PAIR_FIELDS = ("history", "scores", "chances")

@@ -108,7 +108,7 @@ def macro_auc(members: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
     deviation = np.zeros(members.shape[1])
     alone = 0.0
     for k, (inside, score) in enumerate(zip(members, scores, strict=True)):
-        parts = _structural_components(inside, score)
+        parts = structural_components(inside, score)
         areas[k] = parts[inside].mean()
         for side in (inside, ~inside):
             n = int(side.sum())
@@ -120,7 +120,7 @@ def macro_auc(members: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
     return float(areas.mean()), spread
 
 
-def _structural_components(inside: np.ndarray, score: np.ndarray) -> np.ndarray:
+def structural_components(inside: np.ndarray, score: np.ndarray) -> np.ndarray:
     """Share of the other side's rows that each row is ranked rightly against, ties half; shape (n,). One sort."""
     order = np.argsort(score, kind="stable")
     ranked, hit = score[order], inside[order]
@@ -132,6 +132,11 @@ def _structural_components(inside: np.ndarray, score: np.ndarray) -> np.ndarray:
     parts = np.empty(len(score))
     parts[order] = np.where(hit, beaten[tie], beaten_by[tie])
     return parts
+
+
+def class_counts(true: np.ndarray, answered: np.ndarray, k: int) -> np.ndarray:
+    """Rows of each true and answered class, both as codes below k: shape (k, k)."""
+    return np.bincount(true * k + answered, minlength=k * k).reshape(k, k).astype(np.float64)
 
 
 # --- intervals and paired comparison ----------------------------------------------------------------------------
@@ -351,7 +356,7 @@ class _Material:
             k = self.n_classes
             cell = self.true * k + self.pred
             if rows is None:
-                return (np.bincount(cell, minlength=k * k).reshape(1, k, k).astype(np.float64),)
+                return (class_counts(self.true, self.pred, k)[None],)
             # A resample of rows is a multinomial draw over the cells that occur: the same bootstrap, far cheaper.
             used, count = np.unique(cell, return_counts=True)
             draws = np.random.default_rng(self.seed).multinomial(self.n, count / self.n, size=self.resamples)

@@ -28,6 +28,8 @@ from core.storage.workspace import Workspace
 if TYPE_CHECKING:
     import pandas as pd
 
+    from core.performance.paired import Given
+
 CHECK_ROWS = 500  # newest labelled rows that an imported model has to answer
 COMPARE_ROWS = 2_000
 SHADOW_STARTED, SHADOW_ENDED = "shadow started", "shadow ended"  # in the audit
@@ -146,7 +148,7 @@ def compare(ws: Workspace, project: ProjectInfo, a: int, b: int) -> Comparison:
     """
     import numpy as np
 
-    from core.performance.realised import mcnemar_exact, paired_difference
+    from core.performance.paired import paired
 
     schema = _schema_of(project)
     metric = project.policy.metric
@@ -154,41 +156,49 @@ def compare(ws: Workspace, project: ProjectInfo, a: int, b: int) -> Comparison:
     if not len(y):
         nothing = Score(metric=metric, value=None, n=0, reason="No labelled row that neither has learnt from.")
         return Comparison(n=0, metric=metric, champion=nothing, challenger=nothing, difference=None, rows_from=told)
-    scores, merits = [], []
+    scores, merits, given = [], [], []
     for version in (a, b):
         served = serving.served_by(project.id, version, registry.load_model(ws, project.id, version), schema)
-        score, merit = _judged(served, X, y, metric)
+        score, merit, answers = _judged(served, X, y, metric)
         scores.append(score)
         merits.append(merit)
+        given.append(answers)
     wins, losses = int(np.sum(merits[1] > merits[0])), int(np.sum(merits[0] > merits[1]))
-    unit = "mae" if schema.task == "regression" else "accuracy"
+    judged = paired(schema.task, metric, y, given[1], given[0])
     return Comparison(
         n=len(y),
         metric=metric,
         champion=scores[0],
         challenger=scores[1],
-        difference=paired_difference(merits[1], merits[0], metric=unit),
+        difference=judged.difference,
         wins=wins,
         losses=losses,
-        p=mcnemar_exact(wins, losses),
+        p=judged.p,
+        test=judged.test,
         rows_from=told,
     )
 
 
-def _judged(served: serving.Served, X: Any, y: Any, metric: str) -> tuple[Score, Any]:
-    """The metric, and each row's merit: 1 when right, or minus the error."""
+def _judged(served: serving.Served, X: Any, y: Any, metric: str) -> tuple[Score, Any, Given]:
+    """The metric, each row's merit (1 when right, or minus the error), and what was answered."""
     import numpy as np
 
+    from core.performance.paired import Given
     from core.performance.realised import measure
 
     predicted = serving.predict(served, X)
     if served.schema.task == "regression":
         values = np.array(predicted.labels)
-        return measure("regression", y, values, metrics=[metric]).score(metric), -np.abs(y - values)
+        return (
+            measure("regression", y, values, metrics=[metric]).score(metric),
+            -np.abs(y - values),
+            Given(answers=values),
+        )
     labels = np.empty(len(y), dtype=object)
     labels[:] = predicted.labels
     report = measure(served.schema.task, y, labels, predicted.probabilities, predicted.classes, metrics=[metric])
-    return report.score(metric), (labels == y).astype(float)
+    answers = Given(answers=labels, proba=predicted.probabilities, classes=predicted.classes or ())
+    return report.score(metric), (labels == y).astype(float), answers
 
 
 def _unseen_rows(
@@ -314,11 +324,13 @@ class ShadowStanding:
     """How the version in the champion's shadow does, after the newest finished cycle."""
 
     version: int
-    state: Literal["better", "worse", "unknown"]  # significantly so, row by row; unknown = cannot tell yet
+    state: Literal["better", "worse", "unknown"]  # by the evidence so far; unknown = cannot tell yet
     rows: int = 0  # labelled rows that both answered
     wins: int = 0  # of these, rows that only it has right (regression: is nearer)
     losses: int = 0
-    p: float | None = None  # two-sided exact McNemar; None before any row on which only one of them is right
+    for_better: float = 1.0  # evidence "x : 1" that it is better than the champion by the policy's metric
+    for_worse: float = 1.0
+    needed: float = 0.0  # that settles it
     answered: int = 0  # new rows that both answered, labelled or not
     agreed: int = 0  # of these, rows with the same answer
     wanted: int | None = None  # labelled rows after which the loop itself decides; None = a person does
@@ -389,8 +401,8 @@ def end_shadow(ws: Workspace, project: ProjectInfo, *, reason: str, by: str, now
 
 def shadow_standing(ws: Workspace, project: ProjectInfo) -> ShadowStanding | None:
     """The record of the version in the shadow; None when there is none."""
-    from core.learning.policy import MCNEMAR_ALPHA
-    from core.performance.realised import mcnemar_exact
+    from core.learning.evidence import counted
+    from core.learning.policy import EVIDENCE_NEEDED
 
     version = project.shadow
     if version is None or version == project.champion:
@@ -405,15 +417,20 @@ def shadow_standing(ws: Workspace, project: ProjectInfo) -> ShadowStanding | Non
         since, by, reason = _shadow_began(session, project.id, version)
     counts = told if told is not None and told["version"] == version else {}
     wins, losses = counts.get("wins", 0), counts.get("losses", 0)
-    p = mcnemar_exact(wins, losses) if wins + losses else None
-    clear = p is not None and p < MCNEMAR_ALPHA
+    bets = counted(wins, losses)  # of a record stored before the evidence was
+    better, worse = counts.get("for_better", bets.for_better), counts.get("for_worse", bets.for_worse)
+    said: Literal["better", "worse", "unknown"] = "unknown"
+    if max(better, worse) >= EVIDENCE_NEEDED:
+        said = "better" if better > worse else "worse"
     return ShadowStanding(
         version=version,
-        state=("better" if wins > losses else "worse") if clear else "unknown",
+        state=said,
         rows=counts.get("rows", 0),
         wins=wins,
         losses=losses,
-        p=p,
+        for_better=better,
+        for_worse=worse,
+        needed=EVIDENCE_NEEDED,
         answered=counts.get("answered", 0),
         agreed=counts.get("agreed", 0),
         wanted=project.policy.shadow_rows or None,

@@ -16,7 +16,7 @@ from core.learning.learner import Labelled, advance
 from core.learning.memory import FROZEN_PER_BATCH, FROZEN_ROWS, MOST_REGIMES, begun, frozen_keys, memory_of, with_frozen
 from core.learning.state import LearnerState, Member, Regime
 from core.learning.threshold import best_threshold
-from core.performance.realised import METRICS, mcnemar_exact
+from core.performance.realised import METRICS
 from core.storage.artefacts import dumps, loads
 
 LIGHT = {"families": ("logistic", "ridge", "neighbours"), "new_labels": 100, "min_rows": 50}
@@ -187,7 +187,7 @@ def test_a_challenger_serves_only_after_its_time_in_the_shadow(driver, rows_of) 
     assert step.champion is not None and step.champion.members == shadow.model.members, "the very artefact"
     comparison = step.comparison
     assert comparison is not None and comparison.n >= 400 and comparison.wins > comparison.losses
-    assert comparison.p == mcnemar_exact(comparison.wins, comparison.losses)
+    assert comparison.p is not None and comparison.p <= 0.05, "the evidence of each row, not one look at the end"
     assert "in the champion's shadow" in comparison.rows_from
 
 

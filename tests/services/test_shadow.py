@@ -15,6 +15,7 @@ from sqlalchemy import func, select
 
 from core import loop
 from core.errors import BadInput, Busy, Conflict, NotFound, StorageError
+from core.learning.evidence import counted
 from core.learning.policy import policy_named
 from core.records import CycleReport, ProjectInfo
 from core.services import ingest, projects, training
@@ -92,7 +93,7 @@ def test_a_rejected_challenger_answers_beside_the_champion_and_is_counted(
     assert again(ws, project).shadow == 2
     before = training.shadow_standing(ws, again(ws, project))
     assert before is not None
-    assert (before.rows, before.answered, before.p, before.state) == (0, 0, None, "unknown")
+    assert (before.rows, before.answered, before.for_better, before.state) == (0, 0, 1.0, "unknown")
     assert (before.by, before.reason, before.since) == ("ada", "a try", now)
     turn()
     told = turn().shadow
@@ -102,8 +103,9 @@ def test_a_rejected_challenger_answers_beside_the_champion_and_is_counted(
     X, y = pd.concat([f[["a", "b"]] for f in frames]), np.concatenate([f["y"] for f in frames])
     mine, theirs = np.asarray(v2.predict(X)), np.asarray(v1.predict(X))
     wins, losses = int(((mine == y) & (theirs != y)).sum()), int(((mine != y) & (theirs == y)).sum())
+    bets = counted(wins, losses)
     assert told == {
-        "version": 2, "rows": 2 * BATCH, "wins": wins, "losses": losses, "answered": 2 * BATCH,
+        "for_better": pytest.approx(bets.for_better), "for_worse": pytest.approx(bets.for_worse), "version": 2, "rows": 2 * BATCH, "wins": wins, "losses": losses, "answered": 2 * BATCH,
         "agreed": int((mine == theirs).sum()), "wanted": None,
     }  # fmt: skip
     standing = training.shadow_standing(ws, again(ws, project))
@@ -221,11 +223,12 @@ def test_better_and_worse_are_only_said_of_uneven_splits(
     report = turn()
     with ws.database.write() as session:
         row = session.get_one(Cycle, report.id)
-        row.shadow = {**(row.shadow or {}), "wins": wins, "losses": losses}
+        kept = {name: value for name, value in (row.shadow or {}).items() if not name.startswith("for_")}
+        row.shadow = {**kept, "wins": wins, "losses": losses}  # as it was stored before there was evidence
     standing = training.shadow_standing(ws, again(ws, project))
     assert standing is not None
     assert standing.state == state
-    assert (standing.p is None) == (wins + losses == 0)
+    assert standing.for_better == pytest.approx(counted(wins, losses).for_better)
 
 
 def test_what_a_person_does_with_a_shadow_is_told(

@@ -1,0 +1,347 @@
+"""Two models on the same rows, by any metric: how far apart, and by how much more than chance.
+
+`paired` judges once, over rows at hand. `gains` takes a metric apart into what each row adds to the difference, for
+judging again and again while rows come (`core.learning.evidence`). Numpy only: pages import it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from core.performance.realised import (
+    METRICS,
+    RESAMPLES,
+    Z95,
+    brier_losses,
+    class_counts,
+    log_losses,
+    mcnemar_exact,
+    measure,
+    paired_difference,
+    structural_components,
+)
+from core.records import Score, Task
+
+PERMUTATIONS = 1_999
+MOST_VALUES = 8_000_000  # permutations x cells, or x rows, that are held at once
+LEAST_PERMUTATIONS = 199
+SMOOTHING = 0.5  # rows that each cell of the table counts beside those seen, where a metric is taken apart
+WIDE = 3.0  # times the root mean square of earlier gains: what lies beyond is cut, so that one row cannot decide
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What a model answered: classes or values, and probabilities with the labels of their columns."""
+
+    answers: np.ndarray
+    proba: np.ndarray | None = None
+    classes: Sequence[Any] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paired:
+    """A difference on the same rows; above 0 the first model is better, also where less of the metric is better."""
+
+    difference: Score
+    p: float  # two-sided: so large a difference, one way or the other, from models that are equal
+    test: str  # by name
+
+
+def paired(
+    task: Task, metric: str, true: Any, new: Given, old: Given, *, weights: np.ndarray | None = None, seed: int = 0
+) -> Paired:
+    """How much better the first model is by the metric, with a 95 % interval and a test.
+
+    Args:
+        true: shape (n,), n >= 1.
+        weights: shape (n,), above 0, of rows that were drawn with known chances; None = all alike.
+
+    Accuracy is tested by McNemar's exact test. The other metrics of classes, and means over rows, by permutation: under
+    equal models each row's two answers may be exchanged (Good 2005). AUC by DeLong's paired test (1988). Rows that were
+    drawn where one of the two was unsure are not exchangeable: there the weighted difference is set against its own
+    bootstrap error. A metric that these rows cannot tell (one class only, no probabilities) gives way to accuracy, or mae.
+    """
+    y = np.asarray(true)
+    name = metric if _told(task, metric, y, new) and _told(task, metric, y, old) else _plainest(task)
+    if weights is not None and len(y) > 1 and not np.all(weights == weights[0]):
+        return _weighted(task, name, y, new, old, np.asarray(weights, dtype=np.float64), seed)
+    needs = METRICS[name].needs
+    if name == "accuracy":
+        right, other = (np.asarray(g.answers == y, dtype=np.float64) for g in (new, old))
+        wins, losses = int((right > other).sum()), int((other > right).sum())
+        return Paired(difference=paired_difference(right, other), p=mcnemar_exact(wins, losses), test="exact McNemar")
+    if needs == "classes":
+        return _by_table(name, y, new, old, seed)
+    if needs == "ranks":
+        return _by_ranks(task, name, y, new, old)
+    losses_new, losses_old = (_row_losses(task, name, y, g) for g in (new, old))
+    p = _exchanged(losses_old - losses_new, seed)
+    if name in ("rmse", "r2"):
+        return Paired(difference=_resampled(task, name, y, new, old, seed), p=p, test="permutation")
+    return Paired(difference=paired_difference(-losses_new, -losses_old, metric=name), p=p, test="permutation")
+
+
+def gains(
+    task: Task, metric: str, true: Any, new: Given, old: Given, table: dict[tuple[Any, Any], float]
+) -> tuple[np.ndarray, float | None]:
+    """What each row adds to the difference by the metric, and the most that one row may add; above 0 speaks for the first.
+
+    Args:
+        table: {(true class, answered class): rows} of earlier rows, of both models together. A metric of classes that is
+            no mean is taken apart at it (its influence function there): what a row adds depends on earlier rows only.
+
+    Returns:
+        shape (n,), and a bound of the absolute values; None where there is none but what was seen before.
+        For AUC one number: of all the rows together, at most 1 as a rule (cut there).
+    """
+    y = np.asarray(true)
+    name = metric if _told(task, metric, y, new) and _told(task, metric, y, old) else _plainest(task)
+    if name == "accuracy":
+        return np.asarray(new.answers == y, dtype=np.float64) - np.asarray(old.answers == y, dtype=np.float64), 1.0
+    needs = METRICS[name].needs
+    if needs == "classes":
+        labels: dict[Any, int] = {}
+        for true_class, answered in table:
+            labels.setdefault(true_class, len(labels))
+            labels.setdefault(answered, len(labels))
+        codes = [_coded(v, labels) for v in (y, new.answers, old.answers)]
+        counts = np.full((len(labels), len(labels)), SMOOTHING)
+        for (true_class, answered), rows in table.items():
+            counts[labels[true_class], labels[answered]] += rows
+        worth = influence(name, counts)
+        bound = float((worth.max(axis=1) - worth.min(axis=1)).max())
+        return worth[codes[0], codes[1]] - worth[codes[0], codes[2]], bound or 1.0
+    if needs == "ranks":
+        difference, _ = _ranked_difference(task, y, new, old)
+        smaller = _smaller_side(task, y)
+        return np.array([difference * math.sqrt(smaller)]), 1.0
+    return _row_losses(task, name, y, old) - _row_losses(task, name, y, new), None
+
+
+def tabled(true: Any, given: Sequence[Given], table: dict[tuple[Any, Any], float]) -> dict[tuple[Any, Any], float]:
+    """The table with these rows' answers added."""
+    more = dict(table)
+    for each in given:
+        for pair in zip(np.asarray(true).tolist(), np.asarray(each.answers).tolist(), strict=True):
+            more[pair] = more.get(pair, 0.0) + 1.0
+    return more
+
+
+def influence(metric: str, counts: np.ndarray) -> np.ndarray:
+    """What one more row in each cell adds to a metric of classes, times the rows: shape (K, K), true by answered.
+
+    The derivative is taken by a difference of a millionth of the rows; rows of one true class may be compared with each
+    other, a constant to all of them says nothing.
+    """
+    n, k = counts.sum(), len(counts)
+    step = 1e-6 * n
+    compute = METRICS[metric].compute
+    base = float(compute(counts[None])[0])
+    worth = np.empty((k, k))
+    for i in range(k):
+        moved = np.repeat(counts[None], k, axis=0)
+        moved[np.arange(k), i, np.arange(k)] += step
+        worth[i] = (compute(moved) - base) / step * n
+    return np.nan_to_num(worth) if METRICS[metric].higher_is_better else -np.nan_to_num(worth)
+
+
+# --- once ---------------------------------------------------------------------------------------------------------
+
+
+def _plainest(task: Task) -> str:
+    return "mae" if task == "regression" else "accuracy"
+
+
+def _told(task: Task, metric: str, y: np.ndarray, given: Given) -> bool:
+    score = measure(task, y, given.answers, given.proba, list(given.classes), metrics=[metric], intervals=False).scores[
+        metric
+    ]
+    return score.value is not None
+
+
+def _coded(values: np.ndarray, labels: dict[Any, int]) -> np.ndarray:
+    return np.fromiter((labels.setdefault(v, len(labels)) for v in np.asarray(values).tolist()), np.int64, len(values))
+
+
+def _better(metric: str, value: float) -> float:
+    return value if METRICS[metric].higher_is_better else -value
+
+
+def _by_table(name: str, y: np.ndarray, new: Given, old: Given, seed: int) -> Paired:
+    labels: dict[Any, int] = {}
+    true, a, b = (_coded(v, labels) for v in (y, new.answers, old.answers))
+    k = len(labels)
+    compute = METRICS[name].compute
+    tables = [class_counts(true, codes, k)[None] for codes in (a, b)]
+    value = float(compute(tables[0])[0] - compute(tables[1])[0])
+    apart = a != b
+    rng = np.random.default_rng(seed)
+    if not apart.any():
+        none = paired_difference(a == true, b == true)
+        return Paired(difference=Score(metric=name, value=0.0, low=none.low, high=none.high, n=len(y), method="Agresti-Min 95 %"), p=1.0, test="permutation")  # fmt: skip
+    moves = _moves(true[apart], a[apart], b[apart], k)
+    permutations = int(np.clip(MOST_VALUES // (k * k), LEAST_PERMUTATIONS, PERMUTATIONS))
+    moved = (rng.random((permutations, int(apart.sum()))) < 0.5).astype(np.float64) @ moves
+    exchanged = [tables[0] + moved.reshape(-1, k, k), tables[1] - moved.reshape(-1, k, k)]
+    differences = np.nan_to_num(compute(exchanged[0]) - compute(exchanged[1]))
+    p = float((1 + (np.abs(differences) >= abs(value) - 1e-12).sum()) / (1 + permutations))
+    # A resample of rows is a multinomial draw over the cells (true, one answer, the other) that occur.
+    cells, counts = np.unique((true * k + a) * k + b, return_counts=True)
+    draws = rng.multinomial(len(y), counts / len(y), size=RESAMPLES)
+    pairs = np.zeros((2, RESAMPLES, k * k))
+    for place, cell in enumerate(cells):
+        for side, answered in enumerate(((cell // k) % k, cell % k)):
+            pairs[side, :, cell // (k * k) * k + answered] += draws[:, place]
+    spread = compute(pairs[0].reshape(-1, k, k)) - compute(pairs[1].reshape(-1, k, k))
+    low, high = (float(v) for v in np.quantile(np.nan_to_num(spread), (0.025, 0.975)))
+    score = Score(
+        metric=name, value=value, low=min(low, value), high=max(high, value), n=len(y), method="paired bootstrap 95 %"
+    )
+    return Paired(difference=score, p=p, test="permutation")
+
+
+def _moves(true: np.ndarray, a: np.ndarray, b: np.ndarray, k: int) -> np.ndarray:
+    """What exchanging the answers of a row does to the first model's table, shape (rows, k * k)."""
+    rows = np.arange(len(true))
+    moves = np.zeros((len(true), k * k))
+    moves[rows, true * k + b] += 1.0
+    moves[rows, true * k + a] -= 1.0
+    return moves
+
+
+def _exchanged(gain: np.ndarray, seed: int) -> float:
+    """Two-sided p of a mean gain, each row's sign up to chance."""
+    gain = gain[gain != 0]
+    n = len(gain)
+    if n == 0:
+        return 1.0
+    total, root = float(gain.sum()), math.sqrt(float((gain**2).sum()))
+    if n > MOST_VALUES // PERMUTATIONS:
+        return math.erfc(abs(total) / root / math.sqrt(2.0))
+    signs = np.where(np.random.default_rng(seed).random((PERMUTATIONS, n)) < 0.5, -1.0, 1.0)
+    return float((1 + (np.abs(signs @ gain) >= abs(total) - 1e-12 * root).sum()) / (1 + PERMUTATIONS))
+
+
+def _row_losses(task: Task, name: str, y: np.ndarray, given: Given) -> np.ndarray:
+    """The loss of each row whose mean, or a growing function of it, is the metric."""
+    if task == "regression":
+        error = np.abs(np.asarray(given.answers, dtype=np.float64) - y.astype(np.float64))
+        return error if name == "mae" else error**2
+    assert given.proba is not None
+    labels = {label: i for i, label in enumerate(np.asarray(given.classes).tolist())}
+    codes = _coded(y, labels)
+    return (log_losses if name == "log_loss" else brier_losses)(codes, np.asarray(given.proba, dtype=np.float64))
+
+
+def _resampled(task: Task, name: str, y: np.ndarray, new: Given, old: Given, seed: int) -> Score:
+    """Difference of a metric of values with the bootstrap's interval."""
+    true = y.astype(np.float64)
+    sides = [np.asarray(g.answers, dtype=np.float64) for g in (new, old)]
+    resamples = max(20, min(RESAMPLES, MOST_VALUES // max(len(y), 1)))
+    rows = np.random.default_rng(seed).integers(0, len(y), size=(resamples, len(y)))
+
+    def of(answers: np.ndarray, use: np.ndarray) -> np.ndarray:
+        if name == "r2":
+            return np.asarray(METRICS[name].compute(true[use], answers[use]))
+        return np.asarray(METRICS[name].compute((true[use] - answers[use]) ** 2))
+
+    every = np.arange(len(y))[None]
+    value = _better(name, float((of(sides[0], every) - of(sides[1], every))[0]))
+    spread = of(sides[0], rows) - of(sides[1], rows)
+    spread = spread[np.isfinite(spread)]
+    if len(spread) < resamples // 2:
+        return Score(metric=name, value=value, n=len(y))
+    low, high = sorted(_better(name, float(v)) for v in np.quantile(spread, (0.025, 0.975)))
+    return Score(
+        metric=name, value=value, low=min(low, value), high=max(high, value), n=len(y), method="paired bootstrap 95 %"
+    )
+
+
+def _by_ranks(task: Task, name: str, y: np.ndarray, new: Given, old: Given) -> Paired:
+    value, spread = _ranked_difference(task, y, new, old)
+    score = Score(metric=name, value=value, low=value - Z95 * spread, high=value + Z95 * spread, n=len(y), method="DeLong 95 %")  # fmt: skip
+    p = math.erfc(abs(value) / spread / math.sqrt(2.0)) if spread > 1e-12 else 1.0
+    return Paired(difference=score, p=p, test="DeLong")
+
+
+def _members(task: Task, y: np.ndarray, given: Given) -> tuple[np.ndarray, np.ndarray]:
+    """For each class that is ranked: which rows are of it, and the scores that rank them."""
+    assert given.proba is not None
+    columns = {label: i for i, label in enumerate(np.asarray(given.classes).tolist())}
+    plain = y.tolist()
+    present = list(dict.fromkeys(plain))
+    wanted = [np.asarray(given.classes).tolist()[1]] if task == "binary" else sorted(present, key=str)
+    inside = np.array([[label == one for label in plain] for one in wanted])
+    scores = np.zeros(inside.shape)
+    for place, label in enumerate(wanted):
+        if label in columns:
+            scores[place] = given.proba[:, columns[label]]
+    return inside, scores
+
+
+def _ranked_difference(task: Task, y: np.ndarray, new: Given, old: Given) -> tuple[float, float]:
+    """Difference of the (mean) AUC, and DeLong's error of it with the covariance of both on the same rows."""
+    inside, first = _members(task, y, new)
+    _, second = _members(task, y, old)
+    deviation = np.zeros(len(y))
+    total = 0.0
+    for members, a, b in zip(inside, first, second, strict=True):
+        parts = structural_components(members, a) - structural_components(members, b)
+        middle = float(parts[members].mean())
+        total += middle
+        for side in (members, ~members):
+            n = int(side.sum())
+            if n > 1:
+                deviation[side] += (parts[side] - parts[side].mean()) / math.sqrt(n * (n - 1))
+    k = len(inside)
+    return total / k, math.sqrt(float((deviation**2).sum())) / k
+
+
+def _smaller_side(task: Task, y: np.ndarray) -> int:
+    _, counts = np.unique(y.astype(str), return_counts=True)
+    return int(min(counts.min(), len(y) - counts.min()))
+
+
+def _weighted(task: Task, name: str, y: np.ndarray, new: Given, old: Given, weights: np.ndarray, seed: int) -> Paired:
+    """The weighted difference against its bootstrap error: rows drawn by chance, whatever they were drawn for."""
+    n = len(y)
+    metric = METRICS[name]
+    if metric.needs == "ranks":  # of drawn rows no pairs can be formed that stand for all pairs
+        name, metric = _plainest(task), METRICS[_plainest(task)]
+    rng = np.random.default_rng(seed)
+    resamples = max(LEAST_PERMUTATIONS, min(999, MOST_VALUES // n))
+    use = rng.multinomial(n, np.full(n, 1 / n), size=resamples) * weights
+    use = np.vstack([weights, use])  # the rows themselves first
+    if metric.needs == "classes":
+        labels: dict[Any, int] = {}
+        true, *sides = (_coded(v, labels) for v in (y, new.answers, old.answers))
+        k = len(labels)
+
+        def of(codes: np.ndarray) -> np.ndarray:
+            cells = np.zeros((n, k * k))
+            cells[np.arange(n), true * k + codes] = 1.0
+            return np.asarray(metric.compute((use @ cells).reshape(-1, k, k)))
+
+        values = np.nan_to_num(of(sides[0]) - of(sides[1]))
+    else:
+        losses = [_row_losses(task, name, y, g) for g in (new, old)]
+        means = [(use @ loss) / use.sum(axis=1) for loss in losses]
+        if name == "r2":
+            spread = np.array([np.average((y - np.average(y, weights=w)) ** 2, weights=w) for w in use])
+            means = [m / np.where(spread > 0, spread, np.inf) for m in means]
+        means = [np.sqrt(m) for m in means] if name == "rmse" else means
+        values = means[1] - means[0]
+        return _against_error(name, values, n)
+    return _against_error(name, values if metric.higher_is_better else -values, n)
+
+
+def _against_error(name: str, values: np.ndarray, n: int) -> Paired:
+    value, error = float(values[0]), float(values[1:].std(ddof=1)) * math.sqrt(n / (n - 1))
+    score = Score(metric=name, value=value, low=value - Z95 * error, high=value + Z95 * error, n=n, method="weighted bootstrap 95 %")  # fmt: skip
+    p = math.erfc(abs(value) / error / math.sqrt(2.0)) if error > 1e-12 else 1.0
+    return Paired(difference=score, p=p, test="weighted bootstrap")
