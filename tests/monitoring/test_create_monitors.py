@@ -189,7 +189,7 @@ def test_a_second_factor_is_asked_for() -> None:
     script.sign_in(kuma, "admin", "secret", create_admin=False, code="123456")
 
 
-@pytest.mark.parametrize("version", ["1.22.1", "2.0.0-beta.2", "2.0.2"])
+@pytest.mark.parametrize("version", ["1.22.1", "2.0.0-beta.2", "2.0.2", "2.0.0-dev"])
 def test_versions_whose_settings_differ_are_refused(version: str) -> None:
     with pytest.raises(script.Refused, match=re.escape(version)):
         script.sign_in(FakeKuma(version=version), "admin", "secret", create_admin=False)
