@@ -17,7 +17,7 @@ from core.settings import ROOT, get_settings
 from core.storage.workspace import open_workspace
 
 PAGE = (ROOT / "docs" / "uptime-kuma.md").read_text()
-QUERIES = dict(re.findall(r"^\| `([^`]+)` \| `([^`]+)` \| [^|`]*(?:`[A-Z_]+`)? \|$", PAGE, re.MULTILINE))
+QUERIES = dict(re.findall(r"^\| [^|`]+ \| `([^`]+)` \| `([^`]+)` \| [^|`]*(?:`[A-Z_]+`)? \|$", PAGE, re.MULTILINE))
 KEYWORD = re.search(r"^\| Keyword \| `([^`]+)` \|$", PAGE, re.MULTILINE)
 BY_REASON = 'status = "ok" ? "ok" : reason'
 
