@@ -78,4 +78,4 @@ check: $(VENV)/.installed-dev
 	else echo 'promtool is not installed (apt-get install prometheus): the Prometheus rules were not checked.'; fi
 
 clean:
-	@rm -rf $(VENV) $(VENV)-prefect .mypy_cache .ruff_cache .import_linter_cache test-results
+	@rm -rf $(VENV) $(VENV)-prefect $(VENV)-kuma .mypy_cache .ruff_cache .import_linter_cache test-results

@@ -332,7 +332,7 @@ class _Turn:
         champion = self.state.champion
         if self.metric not in TUNED or proba is None or champion is None or len(champion.classes_) != 2:
             return
-        known = np.isin(self.fresh.y, champion.classes_)
+        known = np.isin(self.fresh.y, champion.classes_) & ~self.fresh_held_out  # the challenger is tested on those
         if self.changed:
             known &= np.arange(self.before.seen, self.seen) >= self.state.change_start
         pairs = zip(proba[known, 1].tolist(), (self.fresh.y[known] == champion.classes_[1]).astype(float), strict=True)

@@ -211,7 +211,7 @@ def test_a_running_check_would_overwrite_it_so_it_waits(ws: Workspace, project: 
 
 
 @pytest.mark.parametrize(
-    ("wins", "losses", "state"), [(9, 1, "better"), (1, 9, "worse"), (5, 3, "unknown"), (0, 0, "unknown")]
+    ("wins", "losses", "state"), [(12, 1, "better"), (1, 12, "worse"), (9, 1, "unknown"), (0, 0, "unknown")]
 )
 def test_better_and_worse_are_only_said_of_uneven_splits(
     ws: Workspace, project: ProjectInfo, now: datetime, turn: Callable[..., CycleReport], wins: int, losses: int,
