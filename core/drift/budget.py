@@ -8,6 +8,7 @@ current window, show by how much; the gate is set where such blocks would pass i
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,15 @@ LEAST_CHANCE = 0.001  # of an alarm by one feature in one check: so few blocks t
 _EULER = 0.5772156649015329
 
 
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """Gates of their own by feature. Each part has one: how far values wander says nothing of missing cells."""
+
+    values: dict[str, float] = field(default_factory=dict)
+    missing: dict[str, float] = field(default_factory=dict)
+    categories: dict[str, float] = field(default_factory=dict)  # new and vanished ones, before they count double
+
+
 def budget_gates(
     reference: pd.DataFrame,
     schema: FeatureSchema,
@@ -33,8 +43,8 @@ def budget_gates(
     alarms_per_month: float,
     gate: float,
     seed: int,
-) -> dict[str, float]:
-    """The gates, by feature, that are higher than the common one; empty when the reference is too short to tell.
+) -> Gates:
+    """The gates, by feature, that are higher than the common one; none when the reference is too short to tell.
 
     Args:
         reference: rows in the order of time.
@@ -50,44 +60,75 @@ def budget_gates(
     """
     n = len(reference)
     if n < LEAST_BLOCKS_LONG * current_rows or current_rows < 1 or not schema.features:
-        return {}
-    chance = alarms_per_month / max(checks_per_month, 1e-9) / len(schema.features)
+        return Gates()
+    missing = {f.name: reference[f.name].isna().to_numpy() for f in schema.features}
+    kinds = [f.kind for f in schema.features]
+    # What the reference shows to go up and down by itself: values, missing cells, which categories there are.
+    asked = len(kinds) + sum(bool(gone.any()) for gone in missing.values()) + sum(kind != "numeric" for kind in kinds)
+    chance = alarms_per_month / max(checks_per_month, 1e-9) / asked
     chance = min(0.5, max(LEAST_CHANCE, chance))
     starts = np.random.default_rng(seed).integers(0, n - current_rows + 1, BLOCKS)
-    raised: dict[str, float] = {}
+    gates = Gates()
     for feature in schema.features:
-        effects = _effects(reference[feature.name], feature.kind, starts, current_rows)
-        if effects is None:
-            continue
-        scale = float(effects.std(ddof=1)) * math.sqrt(6) / math.pi
-        mode = float(effects.mean()) - _EULER * scale
-        limit = min(1.0, mode - scale * math.log(-math.log1p(-chance)))
-        if limit > gate:
-            raised[feature.name] = limit
-    return raised
+        name = feature.name
+        values, categories = _effects(reference[name], feature.kind, starts, current_rows)
+        absent = _missing_effects(missing[name], starts, current_rows) if missing[name].any() else None
+        for raised, effects in ((gates.values, values), (gates.missing, absent), (gates.categories, categories)):
+            limit = gate if effects is None else min(1.0, _upper_end(effects, chance))
+            if limit > gate:
+                raised[name] = limit
+    return gates
 
 
-def _effects(column: pd.Series, kind: str, starts: np.ndarray, length: int) -> np.ndarray | None:
-    """KS distance, or total variation, of each block against the rows outside it; None when it has no values."""
+def _upper_end(effects: np.ndarray, chance: float) -> float:
+    """What such effects exceed with this chance, by a Gumbel law fitted by moments."""
+    scale = float(effects.std(ddof=1)) * math.sqrt(6) / math.pi
+    return float(effects.mean()) - _EULER * scale - scale * math.log(-math.log1p(-chance))
+
+
+def _missing_effects(missing: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
+    """Difference of the miss rates of each block and of the rows outside it."""
+    upto = np.r_[0, np.cumsum(missing)]
+    inside = upto[starts + length] - upto[starts]
+    outside = len(missing) - length
+    return np.abs(inside / length - (upto[-1] - inside) / outside)
+
+
+def _effects(
+    column: pd.Series, kind: str, starts: np.ndarray, length: int
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """KS distance, or total variation, of each block against the rows outside it; None when it has no values.
+
+    Of categories also the larger excess of rows in those that only the block has, or only the others.
+    """
     codes = _codes(column, kind)
     known = codes >= 0
     if not known.any():
-        return None
+        return None, None
     order = np.argsort(codes[known], kind="stable")
     place = np.flatnonzero(known)[order]  # rows in the order of their values
     ends = np.flatnonzero(np.r_[np.diff(codes[place]) > 0, True])  # last row of each distinct value
     total = len(place)
-    effects = []
+    effects, unmatched = [], []
     for start in starts:
         inside = np.cumsum((place >= start) & (place < start + length))[ends]
         n, m = total - int(inside[-1]), int(inside[-1])
         if n == 0 or m == 0:
             continue
-        difference = inside / m - (ends + 1 - inside) / n
-        if kind != "numeric":
-            difference = np.diff(difference, prepend=0.0)
-        effects.append(float(np.abs(difference).max() if kind == "numeric" else np.abs(difference).sum() / 2))
-    return np.array(effects) if len(effects) > 1 else None
+        if kind == "numeric":
+            effects.append(float(np.abs(inside / m - (ends + 1 - inside) / n).max()))
+            continue
+        here = np.diff(inside, prepend=0)
+        there = np.diff(ends + 1, prepend=0) - here
+        effects.append(float(np.abs(here / m - there / n).sum() / 2))
+        unmatched.append(max(_excess(here, there), _excess(there, here)))
+    found = np.array(effects) if len(effects) > 1 else None
+    return found, np.array(unmatched) if len(unmatched) > 1 else None
+
+
+def _excess(here: np.ndarray, there: np.ndarray) -> float:
+    """Share of rows in categories that only the first has, less what a new sample is expected to bring."""
+    return float(here[there == 0].sum() / here.sum() - (there == 1).sum() / there.sum())
 
 
 def _codes(column: pd.Series, kind: str) -> np.ndarray:

@@ -7,7 +7,7 @@ docs/drift.md holds the formulas. scipy is imported inside: pages may import thi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,10 @@ import numpy as np
 from core.drift.ranks import Pair
 
 TAIL = 0.01  # share of all rows that counts as extreme at each end
+_FEW = 10  # rows of the smaller sample up to which an approximate p may be smaller than any order of the rows is likely
 BINS = 10  # quantile bins of numeric columns for PSI, Jensen-Shannon and Hellinger
 LIMIT_ROWS = 10_000  # nm/(n+m) from which the KS distance follows its limiting law
+EXACT_BELOW = 50.0  # rows that the rarer cell of two shares must expect for a normal test to do; fewer: Fisher's
 LEAST_EXPECTED = 5.0  # rows a cell of a chi-square table must expect (Cochran 1954); rarer categories are pooled
 
 
@@ -48,7 +50,7 @@ def kolmogorov_smirnov(pair: Pair) -> Outcome:
         return Outcome(pair.ks, float(kolmogorov(math.sqrt(rows) * sure)), pair.ks)
     from scipy.stats import kstwo
 
-    return Outcome(pair.ks, min(1.0, max(0.0, float(kstwo.sf(sure, rows)))), pair.ks)
+    return Outcome(pair.ks, _possible(float(kstwo.sf(sure, rows)), n, m), pair.ks)
 
 
 def location(pair: Pair) -> Outcome:
@@ -97,7 +99,13 @@ def _rank_score(pair: Pair, *, power: int) -> tuple[float, float]:
     if variance <= 0:
         return 0.0, 1.0
     z = max(0.0, abs(difference) - pair.error) / math.sqrt(variance * (1 / n + 1 / m))
-    return difference, math.erfc(z / math.sqrt(2))
+    return difference, _possible(math.erfc(z / math.sqrt(2)), *pair.sizes)
+
+
+def _possible(p_value: float, n: int, m: int) -> float:
+    """An approximate p in [0, 1], no smaller than the chance of one division of all values into n and m: 1 in 2 for 1 and 1."""
+    least = 1 / math.comb(n + m, n) if min(n, m) <= _FEW else 0.0
+    return min(1.0, max(least, p_value))
 
 
 def wasserstein(pair: Pair) -> Outcome:
@@ -123,28 +131,28 @@ def wasserstein(pair: Pair) -> Outcome:
 def cramer_von_mises(pair: Pair) -> Outcome:
     """Two-sample Cramer-von Mises test (Anderson 1962): T, its asymptotic p, and sqrt of the mean squared distance.
 
-    T and p agree with scipy's `cramervonmises_2samp(method="asymptotic")`, midranks where values tie.
+    T is nm/N times that mean. Its mean under chance is exact with ties; its variance is that without ties, times what
+    ties take from the variance of the limit. Without ties T and p are scipy's `cramervonmises_2samp(method="asymptotic")`.
     """
     n, m = pair.sizes
     total = n + m
     upto = pair.upto()
     both = pair.counts.sum(axis=0, dtype=np.float64)
-    ranks = np.cumsum(both) - both / 2 + 0.5  # midranks
-    u = 0.0
-    for k, size in ((0, n), (1, m)):
-        # Sum over each tied group of (rank - own rank)^2: own ranks i run through the group.
-        count = pair.counts[k].astype(np.float64)
-        own_end = np.cumsum(count)
-        own_mean = own_end - count / 2 + 0.5
-        within = count * (count * count - 1) / 12.0
-        u += size * float((count * (ranks - own_mean) ** 2 + within).sum())
-    statistic = u / (n * m * total) - (4 * n * m - 1) / (6 * total)
-    mean = (1 + 1 / total) / 6
+    squared = float(((upto[0] - upto[1]) ** 2 * both).sum()) / total
+    statistic = squared * n * m / total
+    # Of a Brownian bridge at the shares h: the trace of its covariance, and that of the covariance's square.
+    p, h = both / total, np.cumsum(both) / total
+    mean = float((p * h * (1 - h)).sum()) * total / (total - 1)
+    below = np.cumsum(p * h * h)
+    square = float((p * (1 - h) ** 2 * (2 * below - p * h * h)).sum())
+    untied = ((4 * total**2 - 1) * (4 * total**2 + 11) / 45 - 1) / (32 * total**4)  # the same of N distinct values
     variance = (total + 1) * (4 * m * n * total - 3 * (n * n + m * m) - 2 * m * n) / (45 * total**2 * 4 * m * n)
+    variance *= square / untied
+    if variance <= 0:  # a constant, or one value each
+        return Outcome(statistic, 1.0, math.sqrt(squared))
     tn = 1 / 6 + (statistic - mean) / math.sqrt(45 * variance)
-    p = 1.0 if tn < 0.003 else min(1.0, max(0.0, 1.0 - _cramer_von_mises_limit(tn)))
-    effect = math.sqrt(float(((upto[0] - upto[1]) ** 2 @ both) / total))
-    return Outcome(statistic, p, effect)
+    p_value = 1.0 if tn < 0.003 else 1.0 - _cramer_von_mises_limit(tn)
+    return Outcome(statistic, _possible(p_value, n, m), math.sqrt(squared))
 
 
 def _cramer_von_mises_limit(x: float) -> float:
@@ -173,6 +181,39 @@ def pooled(table: np.ndarray) -> np.ndarray:
     return np.column_stack([kept, table[:, rare].sum(axis=1)]) if rare.any() else kept
 
 
+def parted(table: np.ndarray) -> tuple[np.ndarray, tuple[int, int] | None]:
+    """A table that chi-square may test, and the rare rows that have to be tested by themselves, or None.
+
+    Args:
+        table: as `pooled` gives it. Where even all rare categories together expect too few rows, they are counted in
+            with the rarest other one: among thousands of rows three unlikely ones would weigh as much as all others.
+    """
+    totals = table.sum(axis=0)
+    if table.shape[1] < 2 or totals[-1] * table.sum(axis=1).min() / totals.sum() >= LEAST_EXPECTED:
+        return table, None
+    kept = table[:, :-1].copy()
+    kept[:, int(np.argmin(totals[:-1]))] += table[:, -1]
+    return kept, (int(table[0, -1]), int(table[1, -1]))
+
+
+def together(p_value: float, p_rare: float, cells: int) -> float:
+    """p of a table (its cells without the rare one) and of its rare rows, tested apart (Bonferroni 1936)."""
+    return min(1.0, 2 * min(p_value, p_rare)) if cells > 1 else p_rare
+
+
+def _of_table(table: np.ndarray, distance: Callable[[np.ndarray], tuple[float, float]]) -> Outcome:
+    """Outcome by a distance, which comes with the number that is chi-square where nothing changed."""
+    table = pooled(table)
+    value, statistic = distance(table)
+    tested, rare = parted(table)
+    cells = tested.shape[1]
+    if rare is None:
+        return Outcome(value, chi_square_p_value(statistic, cells), value)
+    n, m = (int(size) for size in table.sum(axis=1))
+    p_value = chi_square_p_value(distance(tested)[1], cells)
+    return Outcome(value, together(p_value, fisher(rare[0], n, rare[1], m), cells), value)
+
+
 def chi_square_statistic(table: np.ndarray) -> float:
     """Pearson's statistic of homogeneity of a (2, K) table without empty rows or columns."""
     expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0) / table.sum()
@@ -194,9 +235,7 @@ def total_variation(table: np.ndarray) -> float:
 
 def chi_square(table: np.ndarray) -> Outcome:
     """Chi-square test of homogeneity; statistic and effect are the total variation, rare categories pooled."""
-    table = pooled(table)
-    distance = total_variation(table)
-    return Outcome(distance, chi_square_p_value(chi_square_statistic(table), table.shape[1]), distance)
+    return _of_table(table, lambda t: (total_variation(t), chi_square_statistic(t)))
 
 
 def binned(pair: Pair) -> np.ndarray:
@@ -210,17 +249,23 @@ def binned(pair: Pair) -> np.ndarray:
 
 def psi_of_table(table: np.ndarray) -> Outcome:
     """Population stability index; its p-value from (1/n + 1/m) chi-square (Yurdakul and Naranjo 2020)."""
-    table = pooled(table)
+    return _of_table(table, _psi)
+
+
+def _psi(table: np.ndarray) -> tuple[float, float]:
     n, m = table.sum(axis=1)
     # An empty cell would give log(0); half a row keeps the value finite.
     p, q = np.maximum(table[0], 0.5) / n, np.maximum(table[1], 0.5) / m
     value = float(((q - p) * np.log(q / p)).sum())
-    return Outcome(value, chi_square_p_value(value * n * m / (n + m), table.shape[1]), value)
+    return value, value * n * m / (n + m)
 
 
 def jensen_shannon_of_table(table: np.ndarray) -> Outcome:
     """Jensen-Shannon distance (base 2, in [0, 1]); near zero eight times its square in nats is chi-square over nm/(n+m)."""
-    table = pooled(table)
+    return _of_table(table, _jensen_shannon)
+
+
+def _jensen_shannon(table: np.ndarray) -> tuple[float, float]:
     n, m = table.sum(axis=1)
     p, q = table[0] / n, table[1] / m
     middle = (p + q) / 2
@@ -228,17 +273,18 @@ def jensen_shannon_of_table(table: np.ndarray) -> Outcome:
         float((x[x > 0] * np.log(x[x > 0] / middle[x > 0])).sum()) / 2 for x in (p, q)
     )  # fmt: skip
     divergence = max(0.0, divergence)
-    distance = math.sqrt(divergence / math.log(2))
-    return Outcome(distance, chi_square_p_value(8 * divergence * n * m / (n + m), table.shape[1]), distance)
+    return math.sqrt(divergence / math.log(2)), 8 * divergence * n * m / (n + m)
 
 
 def hellinger_of_table(table: np.ndarray) -> Outcome:
     """Hellinger distance, in [0, 1]; near zero eight times its square is chi-square over nm/(n+m)."""
-    table = pooled(table)
+    return _of_table(table, _hellinger)
+
+
+def _hellinger(table: np.ndarray) -> tuple[float, float]:
     n, m = table.sum(axis=1)
     square = float(((np.sqrt(table[0] / n) - np.sqrt(table[1] / m)) ** 2).sum() / 2)
-    distance = math.sqrt(square)
-    return Outcome(distance, chi_square_p_value(8 * square * n * m / (n + m), table.shape[1]), distance)
+    return math.sqrt(square), 8 * square * n * m / (n + m)
 
 
 def psi(pair: Pair) -> Outcome:
@@ -257,14 +303,32 @@ def hellinger(pair: Pair) -> Outcome:
 
 
 def two_proportions(hits_reference: float, n: int, hits_current: float, m: int) -> Outcome:
-    """Difference of two shares; p from the pooled normal test with Yates's correction, so that few hits do not alarm."""
+    """Difference of two shares; p from the pooled normal test with Yates's correction, of few hits from Fisher's."""
     difference = abs(hits_reference / n - hits_current / m)
-    pool = (hits_reference + hits_current) / (n + m)
+    hits = hits_reference + hits_current
+    pool = hits / (n + m)
+    if min(pool, 1 - pool) * min(n, m) < EXACT_BELOW:
+        return Outcome(difference, fisher(round(hits_reference), n, round(hits_current), m), difference)
     spread = math.sqrt(pool * (1 - pool) * (1 / n + 1 / m))
-    if spread == 0:
-        return Outcome(difference, 1.0, difference)
     z = max(0.0, difference - (1 / n + 1 / m) / 2) / spread
     return Outcome(difference, math.erfc(z / math.sqrt(2)), difference)
+
+
+def fisher(hits_reference: int, n: int, hits_current: int, m: int) -> float:
+    """Two-sided p of Fisher's exact test (Fisher 1935) of two shares: all tables as unlikely as this one, or more."""
+    hits = hits_reference + hits_current
+    if hits > n + m - hits:  # the rarer side has fewer tables
+        return fisher(n - hits_reference, n, m - hits_current, m)
+    if n < m:
+        return fisher(hits_current, m, hits_reference, n)
+    # Hits among the m rows, from the fewest to the most possible; each from the one before.
+    least, most = max(0, hits - n), min(hits, m)
+    k = np.arange(least, most, dtype=np.float64)
+    steps = np.log((hits - k) * (m - k) / ((k + 1) * (n - hits + k + 1)))
+    logs = np.r_[0.0, np.cumsum(steps)]
+    chances = np.exp(logs - logs.max())
+    seen = chances[hits_current - least]
+    return min(1.0, float(chances[chances <= seen * (1 + 1e-7)].sum() / chances.sum()))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.drift.distances import LEAST_EXPECTED
+from core.drift.distances import LEAST_EXPECTED, fisher, together
 from core.drift.profile import CategoryProfile, NumericProfile, Profile
 from core.drift.sketch import Sketch
 from core.drift.univariate import ALPHA, GATE, MIN_ROWS
@@ -196,12 +196,37 @@ def _tested(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarr
     ]
     total = pooled[0] + pooled[1]
     effects = np.abs(pooled[0] / n - pooled[1] / m).sum(axis=1) / 2
+    apart = _rare_apart(pooled, total, n, m)
+    total = pooled[0] + pooled[1]
     statistic = np.zeros(len(effects))
     for x, size in zip(pooled, (n, m), strict=True):
         expected = total * size / (n + m)
         statistic += np.divide((x - expected) ** 2, expected, out=np.zeros_like(total), where=total > 0).sum(axis=1)
     cells = (total > 0).sum(axis=1)
-    return effects, np.where(cells > 1, _chi_square(np.maximum(cells - 1, 1), statistic), 1.0)
+    p = np.where(cells > 1, _chi_square(np.maximum(cells - 1, 1), statistic), 1.0)
+    for i, p_rare in apart.items():
+        p[i] = together(float(p[i]), p_rare, int(cells[i]))
+    return effects, p
+
+
+def _rare_apart(pooled: list[np.ndarray], total: np.ndarray, n: np.ndarray, m: np.ndarray) -> dict[int, float]:
+    """p of the rare rows by pair, where they are too few for chi-square; they move into the rarest other category.
+
+    The same as `distances.parted`, in place.
+    """
+    last = total[:, -1]
+    few = (last > 0) & (last * (np.minimum(n, m) / (n + m))[:, 0] < LEAST_EXPECTED)
+    few &= (total[:, :-1] > 0).any(axis=1)
+    sizes = [np.broadcast_to(size, (len(total), 1))[:, 0].astype(int) for size in (n, m)]
+    found = {}
+    for i in np.flatnonzero(few).tolist():
+        rare = [int(x[i, -1]) for x in pooled]
+        found[i] = fisher(rare[0], int(sizes[0][i]), rare[1], int(sizes[1][i]))
+        others = np.where(total[i, :-1] > 0, total[i, :-1], np.inf)
+        for x in pooled:
+            x[i, int(np.argmin(others))] += x[i, -1]
+            x[i, -1] = 0.0
+    return found
 
 
 # The page draws with these: importing scipy would take longer than all of the course.

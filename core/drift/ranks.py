@@ -60,7 +60,20 @@ def compared(a: np.ndarray, b: np.ndarray, *, by_value: bool = False) -> Pair:
     ks = _largest_distance(sides, counts, upto - counts, (len(a), len(b)), one_value=grid.one_value)
     # The distance is found; for rank statistics wider cells do as well, and cost less.
     cells = np.add.reduceat(counts, np.arange(0, grid.buckets, -(-grid.buckets // MOST_CELLS)), axis=1)
+    cells = _infinite_apart(cells, (a, b))
     return Pair(counts=cells[:, cells.sum(axis=0) > 0], ks=ks, medians=(medians[0], medians[1]))
+
+
+def _infinite_apart(cells: np.ndarray, samples: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """The cells with infinite values in two of their own at the ends: they are in the outer ones, with finite outliers."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if all(np.isfinite(x.sum()) for x in samples):  # quicker than a look at each value
+            return cells
+    low, high = (np.array([np.count_nonzero(x == at) for x in samples]) for at in (-np.inf, np.inf))
+    cells = np.column_stack([low, cells, high])
+    cells[:, 1] -= low
+    cells[:, -2] -= high
+    return cells
 
 
 def rank_counts(values: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

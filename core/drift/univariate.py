@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.drift import distances, ranks, sketch, words
+from core.drift.budget import Gates
 from core.drift.distances import Outcome
 from core.drift.profile import CategoryProfile, NumericProfile, Profile
 from core.drift.ranks import Pair
@@ -82,7 +83,7 @@ def measure_drift(
     *,
     alpha: float = ALPHA,
     gate: float = GATE,
-    gates: Mapping[str, float] | None = None,
+    gates: Gates | Mapping[str, float] | None = None,
     min_rows: int = MIN_ROWS,
     numeric_test: str = NUMERIC,
     category_test: str = CATEGORIES,
@@ -103,7 +104,8 @@ def measure_drift(
         alpha: chance of any false alarm over all features together (predictions and labels are each tested at alpha).
         gate: effect that a significant change must exceed, strictly: KS distance, total variation, miss-rate
             difference; the other tests' gates follow from it.
-        gates: a gate for some features by name, where the common one would alarm too often.
+        gates: a gate for some features by name, where the common one would alarm too often; by name alone it is that of
+            the values.
         min_rows: values that a column needs in each window; fewer are not judged.
         numeric_test, category_test: keys of UNIVARIATE_TESTS.
         y_reference, y_current, pred_reference, pred_current: one value a row; missing ones are left out.
@@ -112,7 +114,8 @@ def measure_drift(
     Raises:
         BadInput: a test is unknown or cannot compare such columns.
     """
-    rules = _Rules(*_chosen(numeric_test, category_test), alpha, gate, dict(gates or {}), max(1, min_rows))
+    own = gates if isinstance(gates, Gates) else Gates(dict(gates or {}))
+    rules = _Rules(*_chosen(numeric_test, category_test), alpha, gate, own, max(1, min_rows))
     compared = [_feature(f.name, f.kind, reference, current, rules) for f in schema.features]
     kind = "numeric" if schema.task == "regression" else "categorical"
     return DriftReport(
@@ -159,7 +162,7 @@ class _Rules:
     categories: UnivariateTest
     alpha: float
     gate: float
-    gates: dict[str, float]
+    gates: Gates
     min_rows: int
 
 
@@ -214,19 +217,21 @@ def _compare(name: str, kind: str, a: _Column, b: _Column, rules: _Rules) -> _Co
     n, m = a.rows, b.rows
     if min(n, m) < rules.min_rows:
         return _Compared(name=name, kind=kind, why_not=_too_few("rows", n, m, rules.min_rows))
-    gate = rules.gates.get(name, rules.gate)
+    gate, gate_missing, gate_categories = (
+        of.get(name, rules.gate) for of in (rules.gates.values, rules.gates.missing, rules.gates.categories)
+    )
     missing = (n - a.known, m - b.known)
     miss_rates = (missing[0] / n, missing[1] / m)
     unmatched = None
     if isinstance(a, (Numbers, NumericProfile)) and isinstance(b, (Numbers, NumericProfile)):
         parts, why_not = _compare_numbers(a, b, rules, gate)
     elif isinstance(a, (Counts, CategoryProfile)) and isinstance(b, (Counts, CategoryProfile)):
-        parts, why_not, unmatched = _compare_categories(_counts(a), _counts(b), rules, gate)
+        parts, why_not, unmatched = _compare_categories(_counts(a), _counts(b), rules, gate, gate_categories)
     else:
         return _Compared(name=name, kind=kind, why_not="its type differs between the windows")
     if 0 < sum(missing) < n + m:
         parts.append(
-            _Part("missing", "two proportions", "miss-rate difference", gate,
+            _Part("missing", "two proportions", "miss-rate difference", gate_missing,
                   distances.two_proportions(missing[0], n, missing[1], m), words.shares(*miss_rates))
         )  # fmt: skip
     return _Compared(
@@ -286,7 +291,7 @@ def pair_of(a: Numbers | NumericProfile, b: Numbers | NumericProfile, *, by_valu
 
 
 def _compare_categories(
-    a: Counts, b: Counts, rules: _Rules, gate: float
+    a: Counts, b: Counts, rules: _Rules, gate: float, gate_categories: float
 ) -> tuple[list[_Part], str, tuple[float, float] | None]:
     n, m = a.known, b.known
     if n + m == 0:
@@ -312,7 +317,7 @@ def _compare_categories(
         parts.append(_Part("values", test.label, test.effect, test.gate(gate), test.categories(table), change))
     if not a.other and not b.other:
         shares = (float(table[1][table[0] == 0].sum()) / m, float(table[0][table[1] == 0].sum()) / n)
-        parts += _unmatched_parts(table, gate, change)
+        parts += _unmatched_parts(table, gate_categories, change)
     return parts, why_not, shares
 
 

@@ -153,8 +153,12 @@ def _seconds(X: DataFrame, challenger: Committee, rival: Committee | None) -> di
 
 
 def _worst_slice(X: DataFrame, new: np.ndarray, old: np.ndarray, schema: FeatureSchema) -> dict[str, Any] | None:
-    """The slice on which the challenger loses most rows beyond those it wins; None when no slice has enough rows."""
+    """The slice on which the challenger's losses are least likely to be chance; None when no slice has enough rows.
+
+    Of two such, and where it loses on none, the one where it loses most of the rows beyond those it wins.
+    """
     worst: dict[str, Any] | None = None
+    least = (math.inf, math.inf)
     tried = 0
     for rule, inside in _slices(X, schema):
         n = int(inside.sum())
@@ -162,11 +166,11 @@ def _worst_slice(X: DataFrame, new: np.ndarray, old: np.ndarray, schema: Feature
             continue
         tried += 1
         wins, losses = wins_and_losses(new[inside], old[inside])
-        if worst is None or (wins - losses) / n < (worst["wins"] - worst["losses"]) / worst["n"]:
-            worst = {"rule": rule, "n": n, "wins": wins, "losses": losses}
-    if worst is None:
-        return None
-    return {**worst, "p": mcnemar_exact(worst["wins"], worst["losses"]), "tried": tried}
+        p = mcnemar_exact(wins, losses)
+        rank = (p if losses > wins else 1.0, (wins - losses) / n)
+        if rank < least:
+            least, worst = rank, {"rule": rule, "n": n, "wins": wins, "losses": losses, "p": p}
+    return None if worst is None else {**worst, "tried": tried}
 
 
 def _slices(X: DataFrame, schema: FeatureSchema) -> Iterator[tuple[str, np.ndarray]]:

@@ -20,6 +20,7 @@ RESAMPLED_VALUES = 4_000_000  # rows x resamples that are drawn at the most
 LEAST_RESAMPLES = 20
 NORMAL_ROWS = 20_000  # rows from which a mean's interval is the normal one: the bootstrap gives the same, far slower
 RESAMPLES = 200  # bootstrap: the ends of a 95 % interval then rest on five resamples each
+ROUNDING = 8 * float(np.finfo(np.float64).eps)  # relative to the largest value: a target that varies less is constant
 SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)  # where sklearn clips log-loss too
 
 
@@ -90,7 +91,10 @@ def _root_mean(values: np.ndarray) -> np.ndarray:
 def _r2(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
     residual = ((y_true - y_pred) ** 2).sum(axis=1)
     total = ((y_true - y_true.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
-    return 1.0 - _divide(residual, total)
+    # The mean of equal values is off by some of their last digits: what varies no more than that does not vary.
+    rounding = ROUNDING * np.maximum(y_true.max(axis=1), -y_true.min(axis=1))
+    with np.errstate(over="ignore"):
+        return 1.0 - _divide(residual, np.where(total <= y_true.shape[1] * rounding**2, 0.0, total))
 
 
 def macro_auc(members: np.ndarray, scores: np.ndarray) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from core.drift import history as courses
 from core.drift import profile as profiles
-from core.drift.budget import budget_gates
+from core.drift.budget import Gates, budget_gates
 from core.drift.history import Course
 from core.drift.profile import Profile
 from core.drift.univariate import measure_drift
@@ -143,11 +143,11 @@ def reference_and_current(
     return None if reference is None or current is None else (reference, current)
 
 
-def gates_of(ws: Workspace, project: ProjectInfo, reference: Rows, current_rows: int) -> dict[str, float]:
+def gates_of(ws: Workspace, project: ProjectInfo, reference: Rows, current_rows: int) -> Gates:
     """Gates by feature that the policy's false-alarm budget asks for; empty without a budget or too short a reference."""
     budget = project.policy.false_alarms_per_month
     if budget <= 0 or project.schema is None:
-        return {}
+        return Gates()
     return budget_gates(
         reference.frame,
         project.schema,
@@ -227,7 +227,7 @@ def drift_course(ws: Workspace, project: ProjectInfo, *, limit: int = 1_000) -> 
         reader = history.History(ws, project.id, project.schema)
         rows = rows_of(reader, {b.id for b in base}, name="reference", description="")
         sizes = sorted(b.rows for b in batches[-20:])
-        gates = gates_of(ws, project, rows, sizes[len(sizes) // 2]) if rows is not None else {}
+        gates = gates_of(ws, project, rows, sizes[len(sizes) // 2]).values if rows is not None else {}
     return DriftCourse(
         batches=tuple(batches),
         courses=tuple(

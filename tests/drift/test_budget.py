@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binom
 
-from core.drift.budget import budget_gates
+from core.drift.budget import Gates, budget_gates
 from core.drift.univariate import measure_drift
 from core.records import Feature, FeatureSchema
 
@@ -37,7 +37,7 @@ def rows(rng: np.random.Generator, n: int) -> pd.DataFrame:
 
 
 def test_demo_the_gate_of_a_wandering_feature_is_raised_most() -> None:
-    gates = budget_gates(rows(np.random.default_rng(0), 4_000), SCHEMA, **ASKED)
+    gates = budget_gates(rows(np.random.default_rng(0), 4_000), SCHEMA, **ASKED).values
     assert gates["wanders"] > 2 * gates["steady"]
     assert gates["site"] > gates["steady"] > 0.02
 
@@ -67,20 +67,48 @@ def test_a_real_change_still_passes_the_raised_gate() -> None:
     report = measure_drift(reference, moved, SCHEMA, gate=0.02, gates=gates)
     assert "steady" in report.drifted
     (score,) = [s for s in report.scores if s.name == "steady"]
-    assert score.gate == pytest.approx(gates["steady"])
+    assert score.gate == pytest.approx(gates.values["steady"])
 
 
 def test_too_short_a_reference_raises_nothing() -> None:
-    assert budget_gates(rows(np.random.default_rng(3), 500), SCHEMA, **ASKED) == {}
+    assert budget_gates(rows(np.random.default_rng(3), 500), SCHEMA, **ASKED) == Gates()
 
 
 def test_columns_that_hold_nothing_usable_are_left_at_the_common_gate() -> None:
     frame = rows(np.random.default_rng(4), 4_000).assign(wanders=np.nan, steady="text")
     gates = budget_gates(frame, SCHEMA, **ASKED)
-    assert set(gates) <= {"site"}
-    assert budget_gates(frame, SCHEMA, **{**ASKED, "current_rows": 0}) == {}
+    assert set(gates.values) | set(gates.categories) <= {"site"}
+    assert budget_gates(frame, SCHEMA, **{**ASKED, "current_rows": 0}) == Gates()
 
 
 def test_the_same_rows_and_seed_give_the_same_gates() -> None:
     frame = rows(np.random.default_rng(5), 3_000)
     assert budget_gates(frame, SCHEMA, **ASKED) == budget_gates(frame, SCHEMA, **ASKED)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05])
+def test_a_column_that_wanders_and_falls_silent_is_seen(share: float) -> None:
+    rng = np.random.default_rng(6)
+    level = np.zeros(4_000)
+    for i in range(1, len(level)):
+        level[i] = 0.98 * level[i - 1] + rng.normal()
+    frame = rows(rng, 4_000).assign(wanders=np.where(rng.random(4_000) < share, np.nan, level))
+    gates = budget_gates(frame, SCHEMA, **ASKED)
+    # Of 200 independent rows the miss rate is off by sqrt(.05 * .95 / 200) = .015, and never by seven times as much.
+    assert gates.values["wanders"] > 0.3 and gates.missing.get("wanders", 0.02) < 0.11
+    current = frame[-200:].reset_index(drop=True)
+    silent = current.assign(wanders=current["wanders"].where(rng.random(200) > 0.25))
+    score = measure_drift(frame, silent, SCHEMA, gate=0.02, gates=gates).scores[0]
+    assert score.drifted and "missing in" in score.reason
+
+
+def test_cells_that_are_missing_in_runs_and_categories_that_come_and_go_have_raised_gates() -> None:
+    rng = np.random.default_rng(7)
+    run = np.arange(4_000) // 100
+    frame = rows(rng, 4_000)
+    frame["steady"] = frame["steady"].where((rng.random(40) > 0.2)[run])
+    frame["site"] = pd.Series(np.where(rng.random(4_000) < 0.5, "common", run.astype(str)), dtype="str")
+    gates = budget_gates(frame, SCHEMA, **ASKED)
+    assert gates.missing["steady"] > 0.3 and set(gates.missing) == {"steady"}
+    # Half the rows of a block are of runs that nobody else has, and no category occurs once.
+    assert gates.categories["site"] > 0.3 and set(gates.categories) == {"site"}

@@ -31,16 +31,52 @@ def test_tests_of_numbers_are_scipys(seed: int) -> None:
     ks = stats.ks_2samp(a, b, method="asymp")
     ours = distances.kolmogorov_smirnov(pair(a, b))
     assert (ours.statistic, ours.p_value) == pytest.approx((ks.statistic, ks.pvalue), rel=1e-9)
-    cvm = stats.cramervonmises_2samp(a, b, method="asymptotic")
-    ours = distances.cramer_von_mises(pair(a, b))
-    assert ours.statistic == pytest.approx(cvm.statistic, rel=1e-9)
-    assert ours.p_value == pytest.approx(cvm.pvalue, abs=1e-9)
     ranks = stats.mannwhitneyu(b, a, use_continuity=False, method="asymptotic")
     ours = distances.location(pair(a, b))
     assert ours.statistic == pytest.approx(2 * ranks.statistic / (len(a) * len(b)) - 1, abs=1e-9)
     assert ours.p_value == pytest.approx(ranks.pvalue, rel=1e-6)
     expected = stats.wasserstein_distance(a, b) / a.std()
     assert distances.wasserstein(pair(a, b)).effect == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(("n", "m"), [(400, 300), (5_000, 30), (30, 2), (2, 2)])
+def test_cramer_von_mises_of_distinct_values_is_scipys(n: int, m: int) -> None:
+    rng = np.random.default_rng(n)
+    a, b = rng.normal(size=n), rng.normal(0.1, 1, size=m)
+    expected = stats.cramervonmises_2samp(a, b, method="asymptotic")
+    ours = distances.cramer_von_mises(pair(a, b))
+    assert ours.statistic == pytest.approx(expected.statistic, rel=1e-9)
+    assert ours.p_value == pytest.approx(expected.pvalue, abs=1e-9)
+
+
+@pytest.mark.parametrize(("n", "m"), [(5_000, 500), (500, 500), (500, 30)])
+@pytest.mark.parametrize("cells", [2, 5, 50])
+def test_cramer_von_mises_keeps_its_level_where_values_tie(cells: int, n: int, m: int) -> None:
+    rng = np.random.default_rng(cells)
+    found = [distances.cramer_von_mises(pair(rng.integers(0, cells, n), rng.integers(0, cells, m))) for _ in range(200)]
+    assert sum(f.p_value < 0.05 for f in found) <= stats.binom.ppf(0.999, 200, 0.05)
+    assert sum(f.p_value < 0.004 for f in found) <= stats.binom.ppf(0.999, 200, 0.004)
+    shifted = distances.cramer_von_mises(pair(rng.integers(0, cells, n), rng.integers(cells // 2, cells, m)))
+    assert shifted.p_value < 0.004
+
+
+def test_the_variance_of_cramer_von_mises_with_ties_is_that_of_all_orders() -> None:
+    rng = np.random.default_rng(0)
+    both = rng.choice(5, 600, p=[0.5, 0.3, 0.1, 0.05, 0.05]).astype(float)
+    found = [distances.cramer_von_mises(pair(x[:500], x[500:])) for x in (rng.permutation(both) for _ in range(1_000))]
+    # Of uniform p-values 300 are below .3, with a standard deviation of 14.5.
+    assert abs(sum(f.p_value < 0.3 for f in found) - 300) < 4 * 14.5
+
+
+def test_one_value_on_each_side_tells_nothing_and_fails_nowhere() -> None:
+    for a, b in ((1.0, 2.0), (1.0, 1.0), (np.inf, -np.inf), (0.0, np.inf)):
+        for test in (
+            distances.kolmogorov_smirnov, distances.location, distances.spread, distances.tails, distances.wasserstein,
+            distances.cramer_von_mises, distances.psi, distances.jensen_shannon, distances.hellinger,
+        ):  # fmt: skip
+            for few, more in (([a], [b]), ([a], [b] * 7), ([a, b], [b])):  # chances of one order: 1/2, 1/8, 1/3
+                found = test(pair(few, more))
+                assert 0.1 < found.p_value <= 1 and np.isfinite(found.effect)
 
 
 def test_many_rows_follow_smirnovs_limit() -> None:
@@ -158,11 +194,45 @@ def test_wasserstein_has_a_scale_whatever_the_reference_is() -> None:
 
 
 def test_two_proportions_is_the_chi_square_test_with_yates_correction() -> None:
-    found = distances.two_proportions(10, 200, 40, 300)
-    table = [[10, 190], [40, 260]]
+    found = distances.two_proportions(100, 2_000, 240, 3_000)
+    table = [[100, 1_900], [240, 2_760]]
     assert found.p_value == pytest.approx(stats.chi2_contingency(table, correction=True).pvalue, rel=1e-9)
-    assert found.effect == pytest.approx(40 / 300 - 10 / 200)
+    assert found.effect == pytest.approx(240 / 3_000 - 100 / 2_000)
     assert distances.two_proportions(0, 50, 0, 60).p_value == 1.0
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 300), st.integers(1, 300), st.floats(0, 1), st.floats(0, 1))
+def test_few_hits_are_judged_by_fishers_test(n: int, m: int, share: float, other: float) -> None:
+    a, b = round(n * share), round(m * other)
+    expected = stats.fisher_exact([[a, n - a], [b, m - b]]).pvalue
+    assert distances.fisher(a, n, b, m) == pytest.approx(expected, rel=1e-6)
+    assert distances.fisher(b, m, a, n) == pytest.approx(expected, rel=1e-6)
+
+
+RARE = [([0.997, 0.003], 30), ([0.997, 0.003], 50), ([0.997, 0.003], 100), ([0.9, 0.09, 0.005, 0.005], 30)]
+
+
+@pytest.mark.parametrize(("shares", "m"), RARE)
+def test_a_rare_category_raises_no_false_alarm(shares: list[float], m: int) -> None:
+    rng = np.random.default_rng(m)
+    tables = np.stack([rng.multinomial(5_000, shares, 1_000), rng.multinomial(m, shares, 1_000)], axis=1)
+    for test in (
+        distances.chi_square, distances.psi_of_table, distances.jensen_shannon_of_table, distances.hellinger_of_table
+    ):  # fmt: skip
+        alarms = sum(test(table[:, table.sum(axis=0) > 0]).p_value < 0.004 for table in tables)
+        assert alarms <= stats.binom.ppf(0.999, 1_000, 0.004)
+    alarms = sum(distances.two_proportions(a, 5_000, b, m).p_value < 0.0004 for a, b in tables[:, :, -1].tolist())
+    assert alarms <= stats.binom.ppf(0.999, 1_000, 0.0004)
+
+
+def test_a_rare_category_that_becomes_common_is_found() -> None:
+    for table in ([[4_985, 15], [20, 10]], [[3_000, 1_985, 15], [12, 8, 10]]):
+        assert distances.chi_square(np.array(table)).p_value < 1e-9
+    # Three rows among thirty where three in a thousand were: 1.3e-4 by Fisher, twice that beside the other test.
+    assert distances.chi_square(np.array([[4_985, 15], [27, 3]])).p_value == pytest.approx(
+        stats.fisher_exact([[4_985, 15], [27, 3]]).pvalue
+    )
 
 
 @settings(max_examples=60, deadline=None)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import special
 
-from core.drift import history
+from core.drift import distances, history
 from core.drift.history import Course, course
 from core.drift.profile import Profile, from_bytes, merge, profile, to_bytes
 from core.drift.univariate import measure_drift
@@ -104,6 +104,20 @@ def test_tails_without_scipy_are_scipys() -> None:
         at = special.chdtri(df, np.geomspace(0.9, 1e-4, 20))
         ours = history._chi_square(np.full(20, df), at)
         np.testing.assert_allclose(ours, special.chdtrc(df, at), rtol=1e-9)
+
+
+def test_the_p_value_of_rare_categories_is_that_of_the_report() -> None:
+    rng = np.random.default_rng(3)
+    shares = [0.6, 0.39, 0.004, 0.003, 0.003]
+    before, after = (
+        rng.multinomial(5_000, shares, 1),
+        np.stack([rng.multinomial(m, shares) for m in (30, 60, 400, 9_000)]),
+    )
+    after = np.vstack([after, [20, 4, 0, 6, 0]])
+    effects, p = history._tested(before, after)
+    for i, row in enumerate(after):
+        expected = distances.chi_square(np.stack([before[0], row]))
+        assert (effects[i], p[i]) == pytest.approx((expected.effect, expected.p_value), rel=1e-9)
 
 
 @pytest.mark.slow

@@ -120,3 +120,16 @@ def test_some_values_are_of_every_sensor_that_takes_its_turn(period: int) -> Non
         assert turns.sum() == wanted and np.abs(turns - fair).max() < 4 * fair**0.5
     few = np.arange(10.0)
     assert ranks.some_of(few, 10) is few
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e300])
+def test_infinite_values_have_cells_of_their_own(scale: float) -> None:
+    rng = np.random.default_rng(11)
+    a, b = (rng.normal(size=n) * scale for n in (30_000, 2_000))
+    a[:600], b[:200], b[200:260] = -np.inf, np.inf, -np.inf
+    pair, exact = compared(a, b), compared(a, b, by_value=True)
+    assert pair.counts[:, 0].tolist() == [600, 60] and pair.counts[:, -1].tolist() == [0, 200]
+    assert pair.counts.sum(axis=1).tolist() == [30_000, 2_000] and pair.counts.min() >= 0
+    assert pair.ks == exact.ks
+    for test in (distances.location, distances.spread, distances.tails):
+        assert test(pair).statistic == pytest.approx(test(exact).statistic, abs=2e-3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pytest
@@ -320,3 +321,34 @@ def test_each_metric_knows_its_direction() -> None:
     assert {name for name in METRICS if not higher_is_better(name)} == {"log_loss", "brier", "mae", "rmse"}
     with pytest.raises(KeyError, match="regression has no metric 'kappa'"):
         measure("regression", [1.0], [1.0], metrics=["kappa"])
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        np.full(7, 0.1) * 3,
+        np.array([0.3, 0.1 + 0.2] * 5),
+        np.full(30, 1e9 + 0.1),
+        np.zeros(5),
+        np.full(1_001, -1e-9 / 3),
+    ],
+)
+def test_a_target_that_differs_by_rounding_alone_has_no_r2(target: np.ndarray) -> None:
+    score = measure("regression", target, target * 1.03 + 0.01).score("r2")
+    assert score.value is None and score.reason.startswith("All true values are equal")
+    varies = target + np.linspace(0, 1e-3, len(target)) * max(1e-6, np.abs(target).max())
+    assert measure("regression", varies, varies).score("r2").value == 1.0
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize("right", [True, False])
+def test_one_row_has_a_value_or_a_reason_in_every_metric(task: Any, right: bool) -> None:
+    if task == "regression":
+        report = measure(task, [2.0], [2.0 if right else 3.0])
+    else:
+        classes = ["a", "b", "c"][: 2 if task == "binary" else 3]
+        proba = np.eye(len(classes))[[0]]
+        report = measure(task, ["a" if right else "b"], ["a"], proba, classes)
+    for score in report.scores.values():
+        assert (score.value is None) == bool(score.reason)
+        assert score.value is None or np.isfinite(score.value)
