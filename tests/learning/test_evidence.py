@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pandas import DataFrame
 from scipy import stats
 
+from core.learning.backtest import replay
 from core.learning.evidence import STAKES, Bets, bet, counted, prepared
-from core.learning.policy import EVIDENCE_NEEDED
+from core.learning.policy import EVIDENCE_NEEDED, policy_named
 from core.performance.paired import Given, gains, influence, paired
 from core.performance.realised import METRICS, measure
 
@@ -121,6 +123,26 @@ def test_rows_chosen_where_the_champion_is_unsure_do_not_make_an_equal_challenge
     assert plain > repetitions * 0.6, "the selection matters here"
     assert better <= most_of(repetitions, 0.04)
     assert abs(mean) < 0.012
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("metric", ["balanced_accuracy", "macro_f1"])
+def test_a_threshold_that_costs_accuracy_is_let_in_where_the_metric_gains(metric: str) -> None:
+    """One row in fourteen is positive: the likelier class is always "no", which plain right rows would defend for ever."""
+    rng = np.random.default_rng(0)
+    X = DataFrame(rng.normal(size=(4_000, 3)), columns=["a", "b", "c"])
+    yes = rng.random(4_000) < 1 / (1 + np.exp(2.9 - 1.1 * X["a"] - 0.6 * X["b"]))
+    frame = X.assign(y=np.where(yes, "yes", "no"))
+
+    def served(gate: str) -> float:
+        policy = policy_named("balanced", metric=metric, gate=gate, families=("logistic",))
+        given = replay(frame, "y", policy=policy).predictions
+        found = measure("binary", frame["y"].to_numpy()[-len(given) :], given, metrics=[metric]).scores[metric].value
+        assert found is not None
+        return found
+
+    assert served("held_back") > served("none") - 0.03
+    assert served("held_back") > (0.6 if metric == "balanced_accuracy" else 0.57)  # always "no": 0.5 and 0.48
 
 
 # --- row by row -----------------------------------------------------------------------------------------------------
