@@ -28,19 +28,25 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from core.performance.estimated import METRICS, fit_estimator
 
 CHUNKS = 10
-KINDS = ("none", "covariate", "label", "miscalibrated", "small", "concept")
+WEAK = (
+    0.35  # of the signal, where features tell little of the label: then the answers' shares tell more than the rows do
+)
+KINDS = ("none", "covariate", "label", "weak", "miscalibrated", "small", "concept")
 TASKS = ("binary", "multiclass", "regression")
 CLASSES = {"binary": 2, "multiclass": 3}
 
 
-def draw(rng: np.random.Generator, n: int, task: str, *, shift: float = 0.0, turn: float = 0.0) -> tuple[Any, Any]:
-    """Features and labels. `shift` moves the first feature, `turn` turns the concept (radians)."""
+def draw(
+    rng: np.random.Generator, n: int, task: str, *, shift: float = 0.0, turn: float = 0.0, strength: float = 1.0
+) -> tuple[Any, Any]:
+    """Features and labels. `shift` moves the first feature, `turn` turns the concept (radians), `strength` is the signal's."""
     X = rng.normal(size=(n, 5))
     X[:, 0] += shift
     X[:, 1] *= 1 + 0.3 * shift
     signal = 1.2 * X[:, 0] - X[:, 1] + 0.8 * X[:, 2] * X[:, 3] + 0.5 * np.sin(2 * X[:, 4])
     if turn:
         signal = np.cos(turn) * signal + np.sin(turn) * (1.5 * X[:, 2] - 1.2 * X[:, 0])
+    signal = strength * signal
     if task == "regression":
         return X, 1.5 * signal + rng.normal(size=n) * (0.4 + 0.5 * np.abs(X[:, 0]))
     if task == "binary":
@@ -50,9 +56,9 @@ def draw(rng: np.random.Generator, n: int, task: str, *, shift: float = 0.0, tur
     return X, (upto > rng.random((n, 1))).argmax(axis=1)
 
 
-def drawn_with(rng: np.random.Generator, n: int, task: str, shares: np.ndarray) -> tuple[Any, Any]:
+def drawn_with(rng: np.random.Generator, n: int, task: str, shares: np.ndarray, strength: float) -> tuple[Any, Any]:
     """Rows of the same concept with other shares of the classes."""
-    X, y = draw(rng, 10 * n, task)
+    X, y = draw(rng, 10 * n, task, strength=strength)
     wanted = rng.multinomial(n, shares)
     rows = np.concatenate([rng.choice(np.flatnonzero(y == k), c, replace=False) for k, c in enumerate(wanted)])
     rows = rng.permutation(rows)
@@ -64,7 +70,7 @@ def learnt(rng: np.random.Generator, task: str, kind: str) -> Any:
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from sklearn.linear_model import LogisticRegression
 
-    X, y = draw(rng, 3_000, task)
+    X, y = draw(rng, 3_000, task, strength=WEAK if kind == "weak" else 1.0)
     if task == "regression":
         return HistGradientBoostingRegressor(max_iter=60, random_state=0).fit(X, y)
     if kind == "miscalibrated":
@@ -91,16 +97,17 @@ def simulated(kind: str, task: str, seed: int) -> tuple[pd.DataFrame, list[pd.Da
     """The reference and the chunks of one kind of shift."""
     rng = np.random.default_rng(seed)
     model = learnt(rng, task, kind)
-    n_reference, n = (800, 500) if kind == "small" else (8_000, 2_000)
-    reference = table(model, task, *draw(rng, n_reference, task))
+    n_reference, n = {"small": (800, 500), "weak": (8_000, 500)}.get(kind, (8_000, 2_000))
+    strength = WEAK if kind == "weak" else 1.0
+    reference = table(model, task, *draw(rng, n_reference, task, strength=strength))
     chunks = []
     for step in np.linspace(0, 1, CHUNKS):
-        if kind == "label":
+        if kind in ("label", "weak"):
             k = CLASSES[task]
             before = np.bincount(reference["y_true"], minlength=k) / len(reference)
             after = np.full(k, 0.1)
             after[0] = 1 - after[1:].sum()
-            rows = drawn_with(rng, n, task, (1 - step) * before + step * after)
+            rows = drawn_with(rng, n, task, (1 - step) * before + step * after, strength)
         elif kind == "concept":
             rows = draw(rng, n, task, turn=2.0 * step)
         else:
@@ -172,7 +179,7 @@ def main() -> None:
     )
     for kind in args.kinds.split(","):
         for task in TASKS:
-            if task == "regression" and kind in ("label", "miscalibrated"):
+            if task == "regression" and kind in ("label", "weak", "miscalibrated"):
                 continue
             errors: list[float] = []
             against: list[float] = []

@@ -35,6 +35,8 @@ METRICS = {
 }
 _RANGES = {"kappa": (-1.0, 1.0), "log_loss": (0.0, math.inf), "mae": (0.0, math.inf), "rmse": (0.0, math.inf)}
 _FOLDS = 4
+_WIDTH_CHUNKS, _WIDTH_PRIOR = 20, 3.0  # newest graded chunks that tell the width, and chunks of z = 1 beside them
+_PRIOR_DRAWS = 20  # resamples that tell how unsure the moved shares of the classes are
 _DRAWS = 60  # of the labels from q, for the chunk's own chance
 _LEAST_GAIN = 2.0  # log-likelihood by which rows must be told apart before they are weighted
 _LEAST_ROWS, _LEAST_SHARE = 150.0, 0.08  # effective reference rows that the weights must leave
@@ -81,6 +83,16 @@ def trust_of(z_scores: Sequence[float]) -> Trust:
         return Trust(trusted=False, z=z, n_chunks=len(z_scores), reason=reason)
     reason = f"Over {chunks} the labels agree with the estimate (mean z {z:+.1f}, within {limit:.1f})."
     return Trust(trusted=True, z=z, n_chunks=len(z_scores), reason=reason)
+
+
+def width_of(z_scores: Sequence[float]) -> float:
+    """By what later bands are wider, as the graded chunks show: at least 1.
+
+    The root of the mean square of the newest z, which is 1 where bands are right; a few chunks of that count beside
+    them, so that one chunk alone widens little.
+    """
+    newest = [float(z) ** 2 for z in z_scores][-_WIDTH_CHUNKS:]
+    return max(1.0, math.sqrt((_WIDTH_PRIOR + math.fsum(newest)) / (_WIDTH_PRIOR + len(newest))))
 
 
 @one_thread()
@@ -141,10 +153,14 @@ class Estimator:
             return Estimate(value=None, low=None, high=None, reason=found)
         value, below, above = found
         least, most = _RANGES.get(metric, (0.0, 1.0))
-        return Estimate(value=value, low=max(least, value - Z95 * below), high=min(most, value + Z95 * above))
+        reach = Z95 * width_of(self._grades.get(metric, ()))
+        return Estimate(value=value, low=max(least, value - reach * below), high=min(most, value + reach * above))
 
     def grade(self, chunk: pd.DataFrame, metric: str, realised: float | None) -> Trust:
         """Hold the estimate of a chunk against the score that its labels gave; called in the order of the labels.
+
+        Later bands are as wide as the graded ones should have been (`width_of`); the grade itself is by the band as it
+        comes from the rows.
 
         Args:
             realised: None (or NaN) when the labels give no score either; such a chunk does not count.
@@ -360,6 +376,7 @@ class _Chunk:
     each: np.ndarray  # q by each map alone, shape (maps, n, K)
     share: np.ndarray  # of each map in q
     rows: float  # effective reference rows
+    moved: tuple[np.ndarray, ...] = ()  # q under shares of the classes that resamples of the chunk tell; () = not moved
 
 
 class _Labels:
@@ -384,6 +401,7 @@ class _Labels:
             maps = self._fit(~test)
             self._unseen[:, test] = self._apply(maps, self._proba[test], self._lines[test], self._trees[test])
         self._maps = self._fit(everything)
+        self._even_share = self._mixture(np.ones(n))
 
     def _probabilities(self, frame: pd.DataFrame) -> np.ndarray:
         if self._binary:
@@ -441,17 +459,20 @@ class _Labels:
         each = self._apply(self._maps, proba, lines, trees)
         ratio = _ratio((self._lines, self._trees), (lines, trees), self._seed)
         weights, rows = ratio.weights()
-        share = self._mixture(weights)
+        share = self._even_share if rows == len(self._y) else self._mixture(weights)
         ranked = np.tensordot(share, each, 1)
         q = self._fitted_sums(ranked, np.tensordot(share, self._unseen, 1), pred, weights)
-        gain = ratio.gain()
-        if gain > _LEAST_GAIN:
-            moved, by_prior = self._moved_prior(each, pred)
-            # The prior alone says as much as all features do: then it is the prior.
-            if by_prior.gain() >= 0.98 * gain - 1:
-                q = ranked = moved
-                rows = 0.7 * len(self._y)
-        return _Chunk(proba, pred, q, ranked, each, share, rows)
+        still, new, by_prior = self._moved_prior(each, pred)
+        gain = by_prior.gain()
+        # Each on its own evidence: where features are weak no classifier tells the rows apart, while the answers' shares
+        # do. The prior alone says as much as all features do: then it is the prior.
+        if gain <= _LEAST_GAIN or gain < 0.98 * ratio.gain() - 1:
+            return _Chunk(proba, pred, q, ranked, each, share, rows)
+        factor = new / self._floored_prior()
+        q = _shares(still * factor, 0.0)
+        moved = tuple(_shares(still * (other / self._floored_prior()), 0.0) for other in self._priors(still, new))
+        each = np.stack([_shares(by_map * factor) for by_map in each])
+        return _Chunk(proba, pred, q, q, each, share, 0.7 * len(self._y), moved)
 
     def _mixture(self, weights: np.ndarray) -> np.ndarray:
         """Share of each map: expectation-maximisation of the weighted likelihood of the reference's labels."""
@@ -460,8 +481,12 @@ class _Labels:
         for _ in range(150):
             part = share[:, None] * own
             part /= part.sum(axis=0)
-            share = (part * weights).sum(axis=1) + 0.2
-            share /= share.sum()
+            found = part @ weights + 0.2
+            found /= found.sum()
+            done = np.abs(found - share).max() < 1e-5
+            share = found
+            if done:
+                break
         return share
 
     def _fitted_sums(self, q: np.ndarray, unseen: np.ndarray, pred: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -479,23 +504,38 @@ class _Labels:
             q[here] *= np.clip(np.where(self._prior > 0, scale, 1.0), 0.3, 3.0)
         return _shares(q, 0.0)
 
-    def _moved_prior(self, each: np.ndarray, pred: np.ndarray) -> tuple[np.ndarray, _Ratio]:
-        """q when nothing but the classes' shares moved (Saerens, Latinne and Decaestecker 2002), and what that explains."""
-        even = np.ones(len(self._y))
-        share = self._mixture(even)
-        unseen = np.tensordot(share, self._unseen, 1)
-        q = self._fitted_sums(np.tensordot(share, each, 1), unseen, pred, even)
-        prior = np.maximum(self._prior, 1e-4)
-        new = prior.copy()
+    def _floored_prior(self) -> np.ndarray:
+        return np.maximum(self._prior, 1e-4)
+
+    def _priors(self, still: np.ndarray, new: np.ndarray) -> list[np.ndarray]:
+        """The classes' shares that resamples of the chunk's rows tell: how unsure they are."""
+        rng = np.random.default_rng(self._seed)
+        n = len(still)
+        return [self._shares_now(still[rng.integers(0, n, n)], new, near=1e-4) for _ in range(_PRIOR_DRAWS)]
+
+    def _shares_now(self, still: np.ndarray, start: np.ndarray, *, near: float = 1e-5) -> np.ndarray:
+        """Shares of the classes among rows whose q was right under the reference's shares: expectation-maximisation."""
+        prior, new = self._floored_prior(), start
         for _ in range(100):
-            posterior = _shares(q * (new / prior), 0.0)
-            found = (posterior.sum(axis=0) + prior) / (len(q) + 1)
-            done = np.abs(found - new).max() < 1e-5
+            posterior = _shares(still * (new / prior), 0.0)
+            found = (posterior.sum(axis=0) + prior) / (len(still) + 1)
+            done = np.abs(found - new).max() < near
             new = found
             if done:
                 break
+        return np.asarray(new)
+
+    def _moved_prior(self, each: np.ndarray, pred: np.ndarray) -> tuple[np.ndarray, np.ndarray, _Ratio]:
+        """q before the move, the new shares when nothing but those moved (Saerens, Latinne and Decaestecker 2002), and
+        what that explains."""
+        even = np.ones(len(self._y))
+        share = self._even_share
+        unseen = np.tensordot(share, self._unseen, 1)
+        q = self._fitted_sums(np.tensordot(share, each, 1), unseen, pred, even)
+        prior = self._floored_prior()
+        new = self._shares_now(q, prior)
         explained = _Ratio(*(np.log(np.maximum((x * (new / prior)).sum(axis=1), 1e-12)) for x in (unseen, q)))
-        return _shares(q * (new / prior), 0.0), explained
+        return q, new, explained
 
     def measure(self, prepared: _Chunk, metric: str) -> tuple[float, float, float] | str:
         q = prepared.q_ranked if metric == "roc_auc" else prepared.q
@@ -517,7 +557,9 @@ class _Labels:
         disagreement = 1.5 * max(float(share @ apart), 0.5 * float(apart.mean()))
         # A label is a draw, whatever q says: so few rows never agree for sure.
         floor = 0.25 / (n + 4) ** 2 if metric != "log_loss" else 0.0
-        sd = math.sqrt(chance * (1 + n / prepared.rows) + disagreement + floor)
+        others = [v for v in (self._value(prepared, m, metric) for m in prepared.moved) if math.isfinite(v)]
+        unsure = float(np.mean((np.array(others) - value) ** 2)) if others else 0.0
+        sd = math.sqrt(chance * (1 + n / prepared.rows) + disagreement + unsure + floor)
         return value, sd, sd
 
     def _value(self, c: _Chunk, q: np.ndarray, metric: str) -> float:

@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import cohen_kappa_score, f1_score, roc_auc_score
 
 from core.errors import BadInput
-from core.performance.estimated import LIMITS_Z, METRICS, Estimator, fit_estimator, trust_of
+from core.performance.estimated import LIMITS_Z, METRICS, Estimator, fit_estimator, trust_of, width_of
 
 N, CHUNK = 2_000, 800
 
@@ -136,6 +136,56 @@ def test_a_moved_prior_is_followed() -> None:
     assert found.value is not None
     truth, before = realised(chunk, "binary", "f1"), realised(model.table(X, y), "binary", "f1")
     assert abs(found.value - truth) < 0.25 * abs(before - truth)
+
+
+@pytest.mark.slow
+def test_a_moved_prior_is_followed_where_features_tell_too_little_for_a_classifier() -> None:
+    """The domain classifier sees nothing in rows whose features hardly know the label; the answers' shares do."""
+    rng = np.random.default_rng(12)
+
+    def weak(n: int, positives: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+        X = rng.normal(size=(20 * n, 8))
+        y = (rng.random(20 * n) < 1 / (1 + np.exp(1.4 - 0.45 * X[:, 0] - 0.3 * X[:, 1]))).astype(int)
+        share = y.mean() if positives is None else positives
+        ones = rng.choice(np.flatnonzero(y == 1), round(n * share), replace=False)
+        keep = rng.permutation(np.r_[ones, rng.choice(np.flatnonzero(y == 0), n - len(ones), replace=False)])
+        return X[keep], y[keep]
+
+    model = LogisticRegression().fit(*weak(3_000))
+
+    def table(X: np.ndarray, y: np.ndarray) -> pd.DataFrame:
+        p = model.predict_proba(X)[:, 1]
+        return pd.DataFrame(X, columns=[f"f{j}" for j in range(8)]).assign(p=p, y_pred=(p > 0.5).astype(int), y_true=y)
+
+    estimator = fit_estimator(table(*weak(6_000)), task="binary")
+    held, errors, still = [], [], []
+    for _ in range(8):
+        chunk = table(*weak(800, positives=0.5))
+        found, truth = (
+            estimator.estimate(chunk.drop(columns="y_true"), "accuracy"),
+            realised(chunk, "binary", "accuracy"),
+        )
+        assert found.value is not None and found.low is not None and found.high is not None
+        held.append(found.low <= truth <= found.high)
+        errors.append(abs(found.value - truth))
+        still.append(abs(float(np.where(chunk["y_pred"] == 1, chunk["p"], 1 - chunk["p"]).mean()) - truth))
+    assert np.mean(errors) < 0.5 * np.mean(still), "what the model's own probabilities say"
+    assert sum(held) >= 6
+
+
+def test_bands_widen_as_the_graded_ones_show_they_should() -> None:
+    assert width_of([]) == width_of([0.5, -0.3, 1.0]) == 1.0
+    assert width_of([3.0] * 20) == pytest.approx(np.sqrt((3 + 180) / 23))
+    assert width_of([9.0, *[0.0] * 20]) == 1.0, "what is long past does not count"
+    model, estimator = fitted("binary")
+    chunk = model.table(*rows(np.random.default_rng(1), CHUNK, "binary"))
+    before = estimator.estimate(chunk, "accuracy")
+    first = estimator.grade(chunk, "accuracy", before.high)
+    second = estimator.grade(chunk, "accuracy", 1.0)
+    after = estimator.estimate(chunk, "accuracy")
+    assert after.value == before.value
+    assert after.high - after.low > before.high - before.low  # type: ignore[operator]
+    assert first.z == pytest.approx(1.96, abs=0.01) and second.trusted is False, "grades are by the band of the rows"
 
 
 def test_labels_in_the_chunk_are_not_looked_at() -> None:
