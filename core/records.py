@@ -239,7 +239,7 @@ class Policy:
     max_age_s: float = 0.0  # age of the last race at which the trigger age fires; 0 = never
     drift_gate: float = 0.02  # effect size from which a feature's change matters (KS distance, total variation)
     drift_alpha: float = 0.004  # chance of any false alarm in one drift check
-    false_alarms_per_month: float = 0.0  # by the ups and downs of the reference itself; raises gates; 0 = no budget
+    false_alarms_per_month: float = 1.0  # by the ups and downs of the reference itself; raises gates; 0 = no budget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,9 @@ current window, show by how much; the gate is set where such blocks would pass i
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 BLOCKS = 60  # resampled from the reference
 LEAST_BLOCKS_LONG = 3  # the reference must be so many times as long as the current window
+SEED = 0  # of the blocks' places where nobody asks for another
+MONTH_S = 30 * 86_400.0
+NEWEST = 100  # batches that tell how many come in a month
 LEAST_CHANCE = 0.001  # of an alarm by one feature in one check: so few blocks tell nothing about rarer ones
 _EULER = 0.5772156649015329
 
@@ -34,6 +39,16 @@ class Gates:
     categories: dict[str, float] = field(default_factory=dict)  # new and vanished ones, before they count double
 
 
+def checks_per_month(ends: Sequence[datetime]) -> float:
+    """How many batches come in thirty days of the rows' own time, at least one; 30 where their times do not tell.
+
+    Args:
+        ends: newest time of each of the newest batches, in any order; NEWEST of them are enough.
+    """
+    span = (max(ends) - min(ends)).total_seconds() if len(ends) > 1 else 0.0
+    return max(1.0, (len(ends) - 1) / span * MONTH_S) if span > 0 else 30.0
+
+
 def budget_gates(
     reference: pd.DataFrame,
     schema: FeatureSchema,
@@ -42,7 +57,7 @@ def budget_gates(
     checks_per_month: float,
     alarms_per_month: float,
     gate: float,
-    seed: int,
+    seed: int = SEED,
 ) -> Gates:
     """The gates, by feature, that are higher than the common one; none when the reference is too short to tell.
 

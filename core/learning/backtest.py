@@ -17,6 +17,7 @@ import numpy as np
 from pandas import DataFrame, isna
 
 from core.data.schema import conform, first_schema
+from core.drift.budget import Gates, budget_gates
 from core.drift.univariate import measure_drift
 from core.errors import BadInput, NotEnoughRows
 from core.learning.comparing import merits, wins_and_losses
@@ -73,6 +74,7 @@ class Turn:
         default_factory=lambda: np.empty(0, dtype=np.int64)
     )  # labelled rows of the past that were filled in
     at: datetime | None = None  # None = no clock: cooldown, age, schedule and daily budget do not apply
+    checks_per_month: float = 30.0  # by the rows' own time: what the false-alarm budget is shared over
     forced: bool = False
     estimate: Score | None = None
     estimate_trusted: bool | None = None
@@ -335,10 +337,14 @@ class _Run:
         if not len(reference):
             return None
         names = list(self.schema.names)
-        return measure_drift(
-            self.X.iloc[reference][names], self.X.iloc[turn.arrived][names], self.schema, alpha=self.policy.drift_alpha,
-            gate=self.policy.drift_gate,
-        )  # fmt: skip
+        before, now = self.X.iloc[reference][names], self.X.iloc[turn.arrived][names]
+        budget, gate, gates = self.policy.false_alarms_per_month, self.policy.drift_gate, Gates()
+        if budget > 0:
+            gates = budget_gates(
+                before, self.schema, current_rows=len(now), checks_per_month=turn.checks_per_month,
+                alarms_per_month=budget, gate=gate,
+            )  # fmt: skip
+        return measure_drift(before, now, self.schema, alpha=self.policy.drift_alpha, gate=gate, gates=gates)
 
     def _learn(self, turn: Turn, answers: Answers, drift: DriftReport | None) -> Step:
         """One step of the loop on the labels that became known."""

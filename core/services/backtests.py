@@ -209,6 +209,7 @@ class _Rows:
         """What one cycle found: new batches, rows that became known, and backfilled ones that are just there."""
         import numpy as np
 
+        from core.drift import budget
         from core.learning.backtest import Turn
 
         named = set(cycle.batch_ids or ())
@@ -225,6 +226,7 @@ class _Rows:
         there = self._places(filled)
         self.seen |= {b.id for b in [*new, *filled]}
         self.read_until = max(self.read_until, watermark)
+        ends = [b.last_at for b in self.batches if b.id in self.seen and not b.backfill][-budget.NEWEST :]
         evidence = monitoring.evidence_from(cycle.evidence or {})
         estimate = None
         if evidence.estimated is not None:
@@ -235,7 +237,7 @@ class _Rows:
             arrived=arrived, due=due, known=there[(self.late[there] >= 0) & (self.late[there] <= watermark)],
             weights=np.maximum(self.weights[due], 1.0) if self.weights[due].any() else None,
             row=int(max(known_before, default=0)) + 1, seed=cycle.seed, at=cycle.started_at, forced=evidence.forced,
-            estimate=estimate, estimate_trusted=evidence.estimate_trusted,
+            checks_per_month=budget.checks_per_month(ends), estimate=estimate, estimate_trusted=evidence.estimate_trusted,
         )  # fmt: skip
 
     def _places(self, batches: Sequence[Batch]) -> np.ndarray:

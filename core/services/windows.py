@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from core.drift import budget as budgets
 from core.drift import history as courses
 from core.drift import profile as profiles
 from core.drift.budget import Gates, budget_gates
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WINDOW_ROWS = 5_000  # rows of a reference or current window that are read
-MONTH_S = 30 * 86_400.0
-BUDGET_SEED = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +154,6 @@ def gates_of(ws: Workspace, project: ProjectInfo, reference: Rows, current_rows:
         checks_per_month=checks_per_month(ws, project.id),
         alarms_per_month=budget,
         gate=project.policy.drift_gate,
-        seed=BUDGET_SEED,
     )
 
 
@@ -166,10 +164,9 @@ def checks_per_month(ws: Workspace, project_id: int) -> float:
             select(Batch.last_at)
             .where(Batch.project_id == project_id, Batch.undone_at.is_(None), Batch.backfill.is_(False))
             .order_by(Batch.id.desc())
-            .limit(100)
+            .limit(budgets.NEWEST)
         ).all()
-    span = (max(ends) - min(ends)).total_seconds() if len(ends) > 1 else 0.0
-    return max(1.0, (len(ends) - 1) / span * MONTH_S) if span > 0 else 30.0
+    return budgets.checks_per_month(ends)
 
 
 # --- profiles -----------------------------------------------------------------------------------------------------
