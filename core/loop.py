@@ -936,11 +936,10 @@ def _performance_run(
 
 def _measure_drift(ws: Workspace, project: ProjectInfo, found: _Found) -> DriftReport | None:
     """The new rows against those that the champion learnt from."""
-    champion = project.champion
-    if not found.batches or champion is None:
+    if not found.batches:
         return None
     new = {b.id for b in found.batches}
-    return drifts.check(ws, project, new, lambda frame: _predict(ws, project, champion, frame))
+    return drifts.check(ws, project, new, lambda version, frame: _predict(ws, project, version, frame))
 
 
 # --- writing -------------------------------------------------------------------------------------------------
