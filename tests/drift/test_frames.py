@@ -222,7 +222,9 @@ def test_measurements_are_judged(values: Callable[..., Any]) -> None:
 def test_the_windows_are_not_told_apart_by_a_row_number(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for i, name in enumerate(("before", "after")):
-        frame = pd.DataFrame({"x": rng.normal(size=400), "sequence": np.arange(400) + 400 * i, "y": rng.normal(size=400)})
+        frame = pd.DataFrame(
+            {"x": rng.normal(size=400), "sequence": np.arange(400) + 400 * i, "y": rng.normal(size=400)}
+        )
         frame.to_csv(tmp_path / f"{name}.csv", index=False)
     cli.main(
         [
