@@ -776,6 +776,7 @@ def _learner_state(ws: Workspace, project: ProjectInfo, labelled: int, notes: li
                 f"The learner began anew, for the file {error.file} {error.how}: the rows and models are as they were, what it "
                 "had learnt of earlier regimes and of its candidates' past scores is not."
             )
+    state = _without_undone(ws, project, state)
     if project.champion is None and state.champion is not None:  # its artefact is damaged
         state = dataclasses.replace(state, champion=None, champion_version=None, watch=None, labels_since_race=labelled)
     if project.champion is not None and state.champion_version != project.champion:  # promoted by hand since
@@ -786,6 +787,56 @@ def _learner_state(ws: Workspace, project: ProjectInfo, labelled: int, notes: li
         model = registry.load_model(ws, project.id, project.shadow) if project.shadow is not None else None
         state = state.shadowing(model, project.shadow)
     return state
+
+
+def _without_undone(ws: Workspace, project: ProjectInfo, state: LearnerState) -> LearnerState:
+    """The learner without the rows of batches that it had learnt of and that were undone since."""
+    import numpy as np
+
+    assert project.schema is not None
+    with ws.database.read() as session:
+        own = select(Batch).where(Batch.project_id == project.id, Batch.backfill.is_(False))
+        gone = list(session.scalars(own.where(Batch.undone_at.is_not(None), Batch.id.not_in(state.undone))))
+        if not gone or not state.seen:
+            return state
+        # What was undone before a cycle began was never read by it.
+        done = select(Cycle.batch_ids, Cycle.started_at).where(
+            Cycle.project_id == project.id, Cycle.status == "done", Cycle.batch_ids.is_not(None)
+        )
+        counted = {batch_id for ids, _ in session.execute(done) for batch_id in ids}
+        watermark = queries.project_row(session, project.id).label_watermark
+    reader = history.History(ws, project.id, project.schema)
+    was_there = [b for b in reader.measured if b.id in counted or b.backfill]
+    for batch in sorted((b for b in gone if b.id in counted and not history.is_set_aside(b)), key=lambda b: -b.id):
+        read = reader.frame_or_none(batch, features=())
+        if read is not None:
+            keys = history.keys_of(batch, np.flatnonzero(_known_by(ws, project, reader, batch, read, watermark)))
+            after = queries.in_stream_order([batch, *was_there])
+            behind = 0
+            for later in after[after.index(batch) + 1 :]:
+                rows = reader.frame_or_none(later, features=())
+                behind += int(_known_by(ws, project, reader, later, rows, watermark).sum()) if rows is not None else 0
+            state = state.without(keys.tolist(), before=max(state.seen - behind - len(keys), 0))
+        state = dataclasses.replace(state, undone=(*state.undone, batch.id))
+    return state
+
+
+def _known_by(
+    ws: Workspace, project: ProjectInfo, reader: history.History, batch: Batch, read: tuple[Any, Any], watermark: int
+) -> np.ndarray:
+    """Mask of a batch's rows whose label had come with the row, or by a label's id."""
+    import numpy as np
+
+    assert project.schema is not None
+    frame, y = read
+    known = history.is_labelled(y, project.schema.task)
+    if not reader.has_late_labels:
+        return known
+    with ws.database.read() as session:
+        first = queries.first_labels(session, project.id, frame[ROW_ID].tolist())
+    own = history.is_labelled(reader.own_labels(batch), project.schema.task)
+    came = np.array([0 < first.get(row_id, 0) <= watermark for row_id in frame[ROW_ID]], dtype=bool)
+    return known & (own | came)
 
 
 def _labelled(schema: FeatureSchema, groups: Sequence[_Group], first_row: int, state: LearnerState) -> Labelled:
@@ -936,11 +987,10 @@ def _performance_run(
 
 def _measure_drift(ws: Workspace, project: ProjectInfo, found: _Found) -> DriftReport | None:
     """The new rows against those that the champion learnt from."""
-    champion = project.champion
-    if not found.batches or champion is None:
+    if not found.batches:
         return None
     new = {b.id for b in found.batches}
-    return drifts.check(ws, project, new, lambda frame: _predict(ws, project, champion, frame))
+    return drifts.check(ws, project, new, lambda version, frame: _predict(ws, project, version, frame))
 
 
 # --- writing -------------------------------------------------------------------------------------------------

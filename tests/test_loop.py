@@ -17,6 +17,7 @@ from sqlalchemy import func, select
 from core import loop
 from core.errors import BadInput, Busy, ContinualError
 from core.learning.policy import policy_named
+from core.learning.state import LearnerState
 from core.records import ProjectInfo
 from core.services import ingest, jobs, label_intake, monitoring, notify, projects, serving, training
 from core.settings import Settings
@@ -626,3 +627,39 @@ def test_one_lease_is_taken_by_one(ws: Workspace, now: datetime) -> None:
     for thread in threads:
         thread.join(30)
     assert (len(held), len(busy)) == (1, 5)
+
+
+def test_an_undone_batch_leaves_the_learners_counts_and_its_rows_set_aside(
+    ws: Workspace, project: ProjectInfo, now: datetime, send: Callable[..., ingest.IngestReport]
+) -> None:
+    from core.storage import history, learners
+
+    def learner() -> LearnerState:
+        with ws.database.read() as session:
+            path = queries.project_row(session, project.id).learner_path
+        assert path is not None
+        return learners.load(ws, path)
+
+    sent = []
+    for i in range(1, 6):
+        sent.append(send(flipped=i >= 3))
+        loop.run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=i))
+    before = learner()
+    assert before.seen == 400 + 5 * BATCH
+    assert before.change_start == pytest.approx(400 + 2 * BATCH, abs=20)
+    gone = sent[0].batch.id  # of before the change
+    ingest.undo_batch(ws, projects.project_by_id(ws, project.id), gone, by="test", now=now + timedelta(hours=6))
+    ingest.undo_batch(
+        ws, projects.project_by_id(ws, project.id), sent[4].batch.id, by="test", now=now + timedelta(hours=6)
+    )
+    for hour in (7, 8):  # they are taken out once
+        send(flipped=True)
+        loop.run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=hour))
+        after = learner()
+        with ws.database.read() as session:
+            row = queries.project_row(session, project.id)
+            assert after.seen == row.labelled
+        assert after.change_start == before.change_start - BATCH  # the same row as before
+        kept = [*after.held_out, *(key for regime in after.regimes for key in regime.rows)]
+        assert not {key // history.KEYS_PER_BATCH for key in kept} & {gone, sent[4].batch.id}
+        assert len(after.tail) <= after.seen

@@ -93,6 +93,9 @@ SENTENCES: dict[str, Callable[[Problem], str]] = {
     "no_number": lambda p: f"{_number(p.count, 'value', 'values')} in {_of(p)} taken as missing, e.g. {p.example}.",
     "new_categories": lambda p: f"{_of(p)} has categories that are new: {p.example} ({plural(p.count, 'row')}).",
     "new_classes": lambda p: f"{_of(p)} has classes that are new: {p.example} ({plural(p.count, 'row')}).",
+    "batch_refused": lambda p: (
+        f"{plural(p.count, 'row')} left out, in batches that do not fit the first rows, e.g.: {p.example}"
+    ),
     "zone_assumed": lambda p: f"The instants in {_of(p)} have no zone (e.g. {p.example}): they are taken as UTC.",
     "digits_as_time": lambda p: f"The numbers in {_of(p)} are read as instants, e.g. {p.example}.",
     "no_label": lambda p: f"{_number(p.count, 'line', 'lines')} without a label left out, e.g. {p.example}.",

@@ -20,6 +20,9 @@ from core.records import ROW_ID, ROW_TIME, DriftReport, DriftScore, Feature, Fea
 if TYPE_CHECKING:
     import pandas as pd
 
+ROWS_NUMBERED = 10  # from so many on, numbers that rise from row to row do not do so by chance
+ROWS_NAMED = 100  # likewise whole numbers of which no two are the same
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frames:
@@ -30,6 +33,9 @@ class Frames:
     schema: FeatureSchema
     problems: tuple[Problem, ...]  # what was assumed of the columns
     why_not: str = ""  # why the labels cannot be judged
+    numbering: dict[str, str] = dataclasses.field(
+        default_factory=dict
+    )  # columns that only name rows, and why they are no feature
 
 
 def read_alike(
@@ -82,13 +88,42 @@ def read_alike(
         features.append(feature)
         said += [] if problem is None else [problem]
     schema = FeatureSchema(task=task, target=target or "", features=tuple(features), excluded=roles.excluded)
+    before, after = _read(reference, schema), _read(current, schema)
+    found = {f.name: _numbering(before, after, f) for f in features}
     return Frames(
-        reference=_read(reference, schema),
-        current=_read(current, schema),
+        reference=before,
+        current=after,
         schema=schema,
         problems=tuple(said),
         why_not=why_not,
+        numbering={name: why for name, why in found.items() if why},
     )
+
+
+def _numbering(reference: pd.DataFrame, current: pd.DataFrame, feature: Feature) -> str:
+    """Why a column names or counts the rows, or tells their instant, and measures nothing; "" where it does not.
+
+    That another stretch of rows has other numbers is no drift, and tells every two windows apart.
+    """
+    if feature.kind != "numeric" or not all(feature.name in frame.columns for frame in (reference, current)):
+        return ""
+    sides = []
+    for frame in (reference, current):
+        try:
+            values = np.asarray(frame[feature.name], dtype=np.float64)
+        except (TypeError, ValueError):  # text in one of the frames, which its own score tells
+            return ""
+        if len(values) < ROWS_NUMBERED or not np.isfinite(values).all():
+            return ""
+        sides.append(values)
+    whole = all(bool((values == np.round(values)).all()) for values in sides)
+    apart = sides[0].max() < sides[1].min() or sides[1].max() < sides[0].min()
+    # A measurement that a file is sorted by rises too, but over the same range in both frames.
+    if all(bool((np.diff(values) > 0).all()) for values in sides) and (whole or apart):
+        return "it rises from row to row in both: a counter or an instant"
+    if whole and all(len(values) >= ROWS_NAMED and len(np.unique(values)) == len(values) for values in sides):
+        return "each row has a whole number of its own in both: an id"
+    return ""
 
 
 def compare(frames: Frames, **options: Any) -> DriftReport:
@@ -107,14 +142,25 @@ def compare(frames: Frames, **options: Any) -> DriftReport:
             "y_reference": _labels(frames.reference[target], schema),
             "y_current": _labels(frames.current[target], schema),
         }
+    if frames.numbering:
+        kept = tuple(f for f in schema.features if f.name not in frames.numbering)
+        rest = compare(
+            dataclasses.replace(frames, schema=dataclasses.replace(schema, features=kept), numbering={}), **options
+        )
+        scores = {s.name: s for s in rest.scores}
+        scores |= {name: _unjudged(name, "numeric", why) for name, why in frames.numbering.items()}
+        return dataclasses.replace(rest, scores=tuple(scores[f.name] for f in schema.features))
     if frames.why_not:
-        unjudged = DriftScore(
-            name="label", kind="label", drifted=False, statistic=None, p_value=None, effect=None,
-            reason=f"not judged: {frames.why_not}", judged=False,
-        )  # fmt: skip
+        unjudged = _unjudged("label", "label", frames.why_not)
         report = measure_drift(frames.reference, frames.current, schema, **options)
         return dataclasses.replace(report, label=unjudged)
     return measure_drift(frames.reference, frames.current, schema, **labels, **options)
+
+
+def _unjudged(name: str, kind: str, why: str) -> DriftScore:
+    return DriftScore(
+        name=name, kind=kind, drifted=False, statistic=None, p_value=None, effect=None, judged=False, reason=f"not judged: {why}",
+    )  # fmt: skip
 
 
 def compare_frames(

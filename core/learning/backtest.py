@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import numpy as np
-from pandas import DataFrame, isna
+from pandas import DataFrame, concat, isna
 
+from core.data.contract import with_classes
 from core.data.schema import conform, first_schema
 from core.drift.budget import Gates, budget_gates
 from core.drift.univariate import measure_drift
@@ -160,25 +161,63 @@ def replay(
             raise BadInput(f"{name} is {value}, expected a whole number from {least}.")
     if not 0.0 <= label_fraction <= 1.0:
         raise BadInput(f"label_fraction is {label_fraction}, expected a number from 0 to 1.")
-    schema, assumed = first_schema(
-        frame, target=target, task=task, categorical=tuple(categorical), id_column=id_column, time_column=time_column,
-        exclude=exclude,
+    X, y, schema, problems = _as_live(
+        frame, target, warmup_rows=warmup_rows, batch_rows=batch_rows, task=task, categorical=tuple(categorical),
+        id_column=id_column, time_column=time_column, exclude=exclude,
     )  # fmt: skip
-    rows = conform(frame, schema)
-    assert rows.y is not None  # the schema was made from this frame
-    known = ~isna(rows.y)
-    X = rows.X.loc[known].reset_index(drop=True)
     if len(X) <= warmup_rows:
         raise NotEnoughRows(
             f"A replay with a warm-up of {warmup_rows:,} rows (--warm-up)", needed=warmup_rows + 1, found=len(X)
         )
     chosen = policy_named(policy) if isinstance(policy, str) else policy
     report = replay_rows(
-        X, plain_labels(rows.y[known]), schema, chosen, batch_rows=batch_rows, warmup_rows=warmup_rows, seed=seed,
+        X, plain_labels(y), schema, chosen, batch_rows=batch_rows, warmup_rows=warmup_rows, seed=seed,
         label_delay=label_delay, label_fraction=label_fraction, progress=progress,
     )  # fmt: skip
-    report.problems = (*assumed, *rows.problems)
+    report.problems = problems
     return report
+
+
+def _as_live(
+    frame: DataFrame, target: str, *, warmup_rows: int, batch_rows: int, **options: Any
+) -> tuple[DataFrame, np.ndarray, FeatureSchema, tuple[Problem, ...]]:
+    """The labelled rows of a file as a project would have stored them, the schema by the end, and what was assumed.
+
+    The warm-up is the first file: it alone fixes roles, kinds and categories. Each later batch is held to that, and may only
+    add classes; one that cannot be is refused whole, so nothing of what came before depends on it.
+    """
+    frame = frame.rename(columns=str)
+    if target in frame.columns and frame.columns.is_unique:
+        frame = frame[frame[target].notna()]
+    first = frame.iloc[:warmup_rows]
+    schema, assumed = first_schema(first, target=target, **options)
+    frames, labels, problems = [], [], [*assumed]
+    for start in (0, *range(warmup_rows, len(frame), batch_rows)):
+        batch = first if start == 0 else frame.iloc[start : start + batch_rows]
+        try:
+            taken = conform(batch, schema)
+        except BadInput as error:
+            if start == 0:
+                raise
+            problems.append(Problem(code="batch_refused", count=len(batch), example=str(error)))
+            continue
+        assert taken.y is not None  # the target is there by name
+        schema = with_classes(schema, taken.new_classes)
+        known = ~isna(taken.y)
+        frames.append(taken.X.loc[known])
+        labels.append(taken.y[known])
+        problems += taken.problems
+    return concat(frames, ignore_index=True), np.concatenate(labels), schema, _told_once(problems)
+
+
+def _told_once(problems: Sequence[Problem]) -> tuple[Problem, ...]:
+    """Of the same problem in many batches the first example, and how many rows or cells in all."""
+    found: dict[tuple[str, str | None], Problem] = {}
+    for problem in problems:
+        key = (problem.code, problem.column)
+        earlier = found.get(key)
+        found[key] = problem if earlier is None else replace(earlier, count=earlier.count + problem.count)
+    return tuple(found.values())
 
 
 def replay_rows(
@@ -244,6 +283,8 @@ class _Run:
         self, X: DataFrame, y: np.ndarray, schema: FeatureSchema, policy: Policy, seed: int, metric: str | None
     ) -> None:
         self.X, self.y, self.schema, self.policy, self.seed = X, y, schema, policy, seed
+        self.all_classes = np.asarray(schema.classes)  # the columns of `chances`, whenever each became known
+        self.all_labels, self.task = schema.classes, schema.task
         self.regression = schema.task == "regression"
         extra = (metric,) if metric is not None and METRICS[metric].needs in ("classes", "values") else ()
         self.pooled = tuple(dict.fromkeys([*_POOLED[self.regression], *extra]))
@@ -274,6 +315,7 @@ class _Run:
     def turn(self, turn: Turn, *, warm_up: bool) -> None:
         """Predicts what arrived, then learns from the labels that became known."""
         served = self.state
+        self._grow(turn)
         answers = Answers(self.X.iloc[turn.arrived], self.schema.task)
         scored = not warm_up and len(turn.arrived) > 0
         if len(turn.arrived):
@@ -287,7 +329,7 @@ class _Run:
         self.fits += step.fits if served.champion is not None else 0
         scores = (
             measure(
-                self.schema.task, self.y[turn.arrived], self.predicted[turn.arrived], metrics=self.each,
+                self.task, self.y[turn.arrived], self.predicted[turn.arrived], metrics=self.each,
                 intervals=False,
             ).scores
             if scored and self._told(turn.arrived)
@@ -307,6 +349,15 @@ class _Run:
             }
         )
 
+    def _grow(self, turn: Turn) -> None:
+        """The schema has the classes that labels have shown so far: how models are made depends on their number."""
+        if self.regression:
+            return
+        rows = np.concatenate([self.known, self.fresh, turn.known, turn.due])
+        shown = {label for label in plain_labels(self.y[rows]).tolist() if label is not None}
+        if len(shown) >= 2:
+            self.schema = with_classes(replace(self.schema, classes=()), [c for c in self.all_labels if c in shown])
+
     def _told(self, rows: np.ndarray) -> bool:
         """Whether the labels of all these rows are known in the end."""
         return not bool(isna(self.y[rows]).any())
@@ -317,7 +368,7 @@ class _Run:
             self.predicted[rows] = answers.predict(champion)
             self.by_champion[rows] = True
             if self.chances is not None:
-                at = np.searchsorted(np.asarray(self.schema.classes), champion.classes_)
+                at = np.searchsorted(self.all_classes, champion.classes_)
                 self.chances[rows[:, None], at[None, :]] = answers.of(champion)
         elif scored and len(self.known):  # not even a constant model could be made: say the commonest label so far
             values, counts = np.unique(self.y[self.known], return_counts=True)
@@ -353,7 +404,7 @@ class _Run:
         in_time = before.champion is not None and len(due) > 0 and bool(self.by_champion[due].all())
         y_proba = None
         if in_time and self.chances is not None and before.champion is not None:
-            columns = np.searchsorted(np.asarray(self.schema.classes), before.champion.classes_)
+            columns = np.searchsorted(self.all_classes, before.champion.classes_)
             y_proba = self.chances[due][:, columns]
         fresh = Labelled(
             X=self.X.iloc[due],
@@ -431,10 +482,10 @@ class _Run:
         rows = np.sort(rows[~isna(self.y[rows])])
         truth, predicted = self.y[rows], self.predicted[rows]
         scores = measure(
-            self.schema.task, plain_labels(truth), plain_labels(predicted), metrics=self.pooled, intervals=False
+            self.task, plain_labels(truth), plain_labels(predicted), metrics=self.pooled, intervals=False
         ).scores  # fmt: skip
         return ReplayReport(
-            task=self.schema.task,
+            task=self.task,
             policy=self.policy.name,
             seed=self.seed,
             rows_scored=len(truth),

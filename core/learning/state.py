@@ -6,7 +6,7 @@ names; a name stands for the same estimator for ever, so a store need not write 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -122,6 +122,7 @@ class LearnerState:
     scale: float | None = None  # spread of the target (regression): the unit of its errors
     labels_since_race: int = 0
     serial: int = 0  # fits so far: makes estimator names unique
+    undone: tuple[int, ...] = ()  # batches whose rows it had learnt of and no longer counts
 
     def serving(self, model: Any, version: int) -> LearnerState:
         """The state after a person has put another version in place: a committee, or any fitted pipeline."""
@@ -137,6 +138,65 @@ class LearnerState:
         if version is None:
             return replace(self, shadow=None)
         return replace(self, shadow=Shadow(model=_as_committee(model, version), version=version))
+
+    def without(self, keys: Collection[int], *, before: int) -> LearnerState:
+        """The state after rows that it has learnt of were undone: what is counted or kept row by row no longer has them.
+
+        "Since the change", "since the last race" and every window then mean the same rows as before. What was summed up over
+        many rows stays: fitted models, members' losses, the records of watch and shadow, and tokens.
+
+        Args:
+            keys: of the labelled rows that are gone, consecutive in stream order.
+            before: labelled rows that lie before them and still count.
+        """
+        gone = frozenset(keys)
+        n = min(len(gone), self.seen - before)
+        if n <= 0:
+            return self
+
+        def shifted(count: int) -> int:
+            return count - min(max(count - before, 0), n)
+
+        def kept(values: Sequence[Any]) -> tuple[Any, ...]:
+            """Of what is kept for the newest rows, one a row, what belongs to rows that still count."""
+            first = self.seen - len(values)
+            return tuple(v for i, v in enumerate(values, start=first) if not before <= i < before + n)
+
+        def lessened(history: Sequence[tuple[int, float]]) -> tuple[tuple[int, float], ...]:
+            """Batches of the newest rows with the rows that are left of each."""
+            found, end = [], self.seen
+            for rows, mean in reversed(history):
+                left = rows - max(0, min(end, before + n) - max(end - rows, before))
+                found += [(left, mean)] if left > 0 else []
+                end -= rows
+            return tuple(found[::-1])
+
+        held = [
+            (key, weight) for key, weight in zip(self.held_out, self.held_out_weights, strict=True) if key not in gone
+        ]
+        since = kept(self.tail[len(self.tail) - self.tail_since :])
+        return replace(
+            self,
+            members=tuple(
+                replace(
+                    m, start=shifted(m.start), fitted_at=shifted(m.fitted_at), barred_until=max(m.barred_until - n, 0)
+                )
+                for m in self.members
+            ),
+            regimes=tuple(
+                replace(r, first=shifted(r.first), rows=tuple(k for k in r.rows if k not in gone)) for r in self.regimes
+            ),
+            seen=self.seen - n,
+            change_start=shifted(self.change_start),
+            labels_since_race=self.seen - n - shifted(self.seen - self.labels_since_race),
+            held_out=tuple(key for key, _ in held),
+            held_out_weights=tuple(weight for _, weight in held),
+            tail=kept(self.tail),
+            tail_since=len(since),
+            chances=kept(self.chances),
+            history=lessened(self.history),
+            scores=lessened(self.scores),
+        )
 
     def to_parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """A JSON document and the estimators that it names."""
@@ -257,5 +317,5 @@ _PLAIN_FIELDS = (
     "champion_version", "seen", "change_start", "change_row", "change_pending", "tail_since", "tokens", "scale",
     "labels_since_race", "serial",
 )  # fmt: skip
-_LIST_FIELDS = ("tail", "held_out", "held_out_weights")
+_LIST_FIELDS = ("tail", "held_out", "held_out_weights", "undone")
 _PAIR_FIELDS = ("history", "scores", "chances")

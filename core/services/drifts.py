@@ -1,4 +1,10 @@
-"""One drift check of a project: every feature, all of them together, and what the change is, since when and at what cost."""
+"""One drift check of a project: every feature, all of them together, and what the change is, since when and at what cost.
+
+Answers are compared like with like: a model answers rows that it learnt from otherwise than new ones, though nothing moved. So
+predictions (and residuals) are those of **one version**, to rows that came after all that it learnt from, in both windows. It is
+the champion once it has served long enough; where each batch brings a new champion, it is the newest former one that has.
+Comparing what was served at the time would take a better model for drift; rows held back from a race are too few.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +15,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from core.drift.encode import one_thread
-from core.errors import NotEnoughRows
-from core.records import ROW_TIME, DriftReport, FeatureSchema, ProjectInfo
+from core.errors import BadInput, Damaged, NotEnoughRows
+from core.records import ROW_TIME, DriftReport, DriftScore, FeatureSchema, ProjectInfo, Task
 from core.services import monitoring, windows
 from core.services.windows import Rows
 from core.storage import history
@@ -31,30 +37,30 @@ REPEATS = 2
 SEED = 0
 
 Answer = Callable[["pd.DataFrame"], "Predicted"]
+AnswerOf = Callable[[int, "pd.DataFrame"], "Predicted"]  # of a version
 
 
 @one_thread()
-def check(ws: Workspace, project: ProjectInfo, current_ids: set[int], answer: Answer) -> DriftReport | None:
+def check(ws: Workspace, project: ProjectInfo, current_ids: set[int], answer_of: AnswerOf) -> DriftReport | None:
     """Drift of the given batches against what the champion learnt from; None without a champion or without rows.
 
     Args:
-        answer: the champion's predictions for rows with the schema's features.
+        answer_of: a version's predictions for rows with the schema's features.
 
     What is costly (telling the windows apart, the segment, the importance of features) is left out of small windows, and the
     last two where nothing drifted.
     """
     from core.drift.univariate import measure_drift
 
-    schema = project.schema
-    if schema is None:
+    schema, champion = project.schema, project.champion
+    if schema is None or champion is None:
         return None
     reader = history.History(ws, project.id, schema)
     sides = windows.reference_and_current(ws, project, current_ids=current_ids, reader=reader)
     if sides is None:
         return None
     reference, current = sides
-    before, answered = answer(reference.frame).labels, answer(current.frame).labels
-    residuals = _residuals(ws, project, current, answered, frozenset(current_ids))
+    answers = _answers(ws, project, reader, current, current_ids, answer_of)
     report = measure_drift(
         reference.frame,
         current.frame,
@@ -64,42 +70,84 @@ def check(ws: Workspace, project: ProjectInfo, current_ids: set[int], answer: An
         gates=windows.gates_of(ws, project, reference, len(current.frame)),
         reference_window=reference.window,
         current_window=current.window,
-        pred_reference=before,
-        pred_current=answered,
         y_reference=reference.y,
         y_current=current.y,
-        residual_reference=residuals[0],
-        residual_current=residuals[1],
+        **({} if answers is None else answers.compared(project.task)),
     )
+    report = _with_answers_told(report, answers, project.task)
     report = dataclasses.replace(report, **_together(reference, current, schema))
     moved = report.drifted or any(d and d["drifted"] for d in (report.multivariate, report.reconstruction))
     if not moved:
         return report
     importance, attribution = None, None
     with contextlib.suppress(NotEnoughRows):  # a window too small for shuffling still has its drift report
-        importance, attribution = _attribution(reference, current, schema, answer, report)
+        importance, attribution = _attribution(
+            reference, current, schema, lambda frame: answer_of(champion, frame), report
+        )
     sentence, segment = _explained(ws, project, reader, reference, current)
     return dataclasses.replace(
         report, importance=importance, attribution=attribution, explanation=sentence, segment=segment
     )
 
 
-def _residuals(
-    ws: Workspace, project: ProjectInfo, current: Rows, answered: Any, current_ids: frozenset[int]
-) -> tuple[Any, Any]:
-    """Label minus what was predicted before it was known: of earlier rows, and of the new ones; nothing for classes.
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Answers:
+    """One version's answers to rows that it has not learnt from: earlier ones, and the new ones."""
 
-    The reference's own rows would not do: the champion has learnt from them, and leaves little over there.
-    """
-    import numpy as np
+    version: int
+    earlier: Rows
+    current: Rows
+    before: Any
+    now: Any
 
-    if project.task != "regression":
-        return None, None
-    earlier = monitoring.labelled_with_predictions(ws, project, n=JUDGED_ROWS, but=current_ids)
-    if earlier is None:
-        return None, None
-    now = np.asarray(current.y, dtype=np.float64) - np.asarray(answered, dtype=np.float64)
-    return earlier.y_true.astype(np.float64) - np.asarray(earlier.y_pred, dtype=np.float64), now
+    def compared(self, task: Task | None) -> dict[str, Any]:
+        """What `measure_drift` takes of them; of numbers also label minus answer."""
+        import numpy as np
+
+        given = {"pred_reference": self.before, "pred_current": self.now}
+        if task == "regression":
+            pairs = (("reference", self.earlier, self.before), ("current", self.current, self.now))
+            given |= {
+                f"residual_{name}": np.asarray(rows.y, dtype=np.float64) - np.asarray(answers, dtype=np.float64)
+                for name, rows, answers in pairs
+            }
+        return given
+
+
+def _answers(
+    ws: Workspace,
+    project: ProjectInfo,
+    reader: history.History,
+    current: Rows,
+    current_ids: set[int],
+    answer_of: AnswerOf,
+) -> _Answers | None:
+    """Of the newest version that can be asked and has enough rows; None where there is none yet."""
+    for version, earlier in windows.not_learnt_by_versions(ws, project, current_ids, reader):
+        try:
+            before, now = answer_of(version, earlier.frame).labels, answer_of(version, current.frame).labels
+        except (BadInput, Damaged):  # a former champion that is damaged, or knows other columns
+            continue
+        return _Answers(version, earlier, current, before, now)
+    return None
+
+
+def _with_answers_told(report: DriftReport, answers: _Answers | None, task: Task | None) -> DriftReport:
+    """The report with whose answers to which rows were compared, or why none could be."""
+    names = ("prediction", "residual") if task == "regression" else ("prediction",)
+    told: dict[str, Any] = {}
+    for name in names:
+        score: DriftScore | None = getattr(report, name)
+        if answers is None:
+            told[name] = DriftScore(
+                name=name, kind=name, drifted=False, statistic=None, p_value=None, effect=None, judged=False,
+                reason=f"not judged: too few answers to rows that the model has not learnt from (at least "
+                f"{windows.LEAST_ANSWERS} before the new ones)",
+            )  # fmt: skip
+        elif score is not None:
+            rows = f"v{answers.version} on {len(answers.earlier.frame):,} earlier rows that it has not learnt from"
+            told[name] = dataclasses.replace(score, reason=f"{score.reason.rstrip('.')} (reference: {rows})")
+    return dataclasses.replace(report, **told)
 
 
 def _together(reference: Rows, current: Rows, schema: FeatureSchema) -> dict[str, Any]:

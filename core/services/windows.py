@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from core.drift.univariate import measure_drift
 from core.errors import StorageError
 from core.records import ROW_TIME, DriftReport, ProjectInfo, Window
 from core.storage import history, queries
-from core.storage.tables import Batch, Cycle, ModelRow
+from core.storage.tables import Batch, Cycle, ModelEvent, ModelRow
 from core.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WINDOW_ROWS = 5_000  # rows of a reference or current window that are read
+ENOUGH_ANSWERS = 1_000  # to rows that a version has not learnt from: no older version is asked then
+LEAST_ANSWERS = 200  # fewer are no reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +142,63 @@ def reference_and_current(
     )
     current = rows_of(reader, current_ids, name="current", description="the newest {n} rows")
     return None if reference is None or current is None else (reference, current)
+
+
+def not_learnt_by_versions(
+    ws: Workspace, project: ProjectInfo, current_ids: set[int], reader: history.History
+) -> Iterator[tuple[int, Rows]]:
+    """Versions to ask, best first, each with rows before the current ones that it has not learnt from.
+
+    Those with ENOUGH_ANSWERS rows come first, the champion before former champions from the last to the first; then the
+    others with at least LEAST_ANSWERS, most rows first. Of the champion they are the first rows that it served, so that a slow
+    drift shows; of a former champion, whose place another took since, the newest.
+    """
+    found = []
+    for version, batches in _rows_after(ws, project, current_ids, reader):
+        n = min(sum(b.rows for b in batches), WINDOW_ROWS)
+        found.append((n, version, batches))
+    enough = [entry for entry in found if entry[0] >= ENOUGH_ANSWERS]
+    others = [entry for entry in found if LEAST_ANSWERS <= entry[0] < ENOUGH_ANSWERS]
+    for _, version, batches in enough + sorted(others, key=lambda entry: -entry[0]):
+        first = version == project.champion
+        if first:  # whole batches: the first that hold so many rows
+            ends = [sum(b.rows for b in batches[:i]) for i in range(len(batches))]
+            batches = [b for b, before in zip(batches, ends, strict=True) if before < WINDOW_ROWS]
+        rows = rows_of(reader, {b.id for b in batches}, name="reference", description="{n} rows")
+        if rows is not None and len(rows.frame) >= LEAST_ANSWERS:  # a batch may be damaged
+            yield version, rows
+
+
+def _rows_after(
+    ws: Workspace, project: ProjectInfo, current_ids: set[int], reader: history.History
+) -> Iterator[tuple[int, list[Batch]]]:
+    """The champion and former ones, the last first, with the batches that came after all they learnt from, oldest first.
+
+    What an import learnt from is not known: the rows of before it came may be among it.
+    """
+    with ws.database.read() as session:
+        served = session.scalars(
+            select(ModelEvent.version).where(ModelEvent.project_id == project.id).order_by(ModelEvent.id.desc())
+        ).all()
+        there = select(ModelRow.version, ModelRow.batch_ids, ModelRow.created_at).where(
+            ModelRow.project_id == project.id, ModelRow.removed_at.is_(None)
+        )
+        known = {row.version: row for row in session.execute(there)}
+    for version in dict.fromkeys([project.champion, *served]):
+        row = known.get(version)
+        if row is None or current_ids & set(row.batch_ids or ()):
+            continue
+        last = max(row.batch_ids or (), default=None)
+        yield (
+            row.version,
+            [
+                b
+                for b in reader.measured[::-1]
+                if b.id not in current_ids
+                and not b.backfill
+                and (b.id > last if last is not None else b.created_at > row.created_at)
+            ],
+        )
 
 
 def gates_of(ws: Workspace, project: ProjectInfo, reference: Rows, current_rows: int) -> Gates:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -181,3 +182,61 @@ def test_the_classifier_and_the_labels_are_told_without_json(
     said = capsys.readouterr().out
     assert "All features together: the windows cannot be told apart for sure (AUC" in said
     assert "Labels: total variation 0.00" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("order number", lambda rng, n: np.arange(10_000 + n, 10_400 + n)),
+        ("gaps between", lambda rng, n: np.cumsum(rng.integers(1, 9, 400)) + 9 * n),
+        ("seconds since 1970", lambda rng, n: 1.7e9 + np.cumsum(rng.exponential(3.0, 400)) + 1e5 * n),
+        ("whole-number float", lambda rng, n: np.arange(400.0) + n),
+        ("hash", lambda rng, n: rng.permutation(10**9 + 7 * np.arange(400) + n)),
+        ("from a file of cells", lambda rng, n: pd.Series(np.arange(400) + n).astype(str)),
+    ],
+)
+def test_numbers_that_name_or_count_the_rows_are_not_judged(name: str, values: Callable[..., Any]) -> None:
+    rng = np.random.default_rng(0)
+    before, after = (pd.DataFrame({"x": rng.normal(size=400), name: values(rng, n)}) for n in (0, 400))
+    _, report = compare_frames(before, after)
+    told = {s.name: s for s in report.scores}
+    assert not told[name].judged and not told[name].drifted and told[name].reason.startswith("not judged: ")
+    assert told["x"].judged
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        lambda rng, n: np.sort(rng.normal(size=400)) + n / 200,  # sorted by a measurement
+        lambda rng, n: rng.integers(0, 1_000, 400) + n,  # whole numbers, some of them twice
+        lambda rng, n: rng.normal(size=400) + n,
+    ],
+)
+def test_measurements_are_judged(values: Callable[..., Any]) -> None:
+    rng = np.random.default_rng(0)
+    before, after = (pd.DataFrame({"m": values(rng, n)}) for n in (0, 400))
+    _, report = compare_frames(before, after)
+    assert report.scores[0].judged and report.scores[0].drifted
+
+
+def test_the_windows_are_not_told_apart_by_a_row_number(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for i, name in enumerate(("before", "after")):
+        frame = pd.DataFrame(
+            {"x": rng.normal(size=400), "sequence": np.arange(400) + 400 * i, "y": rng.normal(size=400)}
+        )
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+    cli.main(
+        [
+            "drift",
+            str(tmp_path / "before.csv"),
+            str(tmp_path / "after.csv"),
+            "--target",
+            "y",
+            "--multivariate",
+            "--json",
+        ]
+    )
+    told = json.loads(capsys.readouterr().out)
+    assert not told["multivariate"]["drifted"]
+    assert "sequence" not in told["multivariate"]["features"]

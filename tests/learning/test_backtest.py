@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -56,6 +57,66 @@ def test_shuffled_future_labels_change_no_earlier_prediction() -> None:
     one, two = replay(frame, "y", **options), replay(changed, "y", **options)
     # Rows 500 to 599 are predicted before any of the shuffled labels is known.
     assert one.predictions[:400].tolist() == two.predictions[:400].tolist()
+
+
+def _third_class(frame: DataFrame) -> None:
+    frame.loc[frame.index[-10:], "y"] = "perhaps"
+
+
+def _other_labels(frame: DataFrame) -> None:
+    frame.loc[500:, "y"] = frame.loc[500:, "y"].to_numpy()[::-1]
+
+
+def _other_features(frame: DataFrame) -> None:
+    frame.loc[600:, ["x0", "x1"]] *= -7.0
+
+
+def _text_for_numbers(frame: DataFrame) -> None:
+    frame["x1"] = frame["x1"].astype(object)
+    frame.loc[frame.index[-5:], "x1"] = "broken"
+
+
+def _many_categories(frame: DataFrame) -> None:
+    frame.loc[600:, "c0"] = [f"site {i}" for i in range(100)]
+
+
+def _empty_column(frame: DataFrame) -> None:
+    frame.loc[600:, "x0"] = np.nan
+
+
+def _constant_from_now_on(frame: DataFrame) -> None:
+    frame.loc[600:, "c0"] = "a"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        _third_class,
+        _other_labels,
+        _other_features,
+        _text_for_numbers,
+        _many_categories,
+        _empty_column,
+        _constant_from_now_on,
+    ],
+)
+def test_nothing_that_comes_later_changes_an_earlier_prediction_or_decision(
+    changed: Callable[[DataFrame], None],
+) -> None:
+    policy = policy_named("balanced", families=["boosting", "logistic"], new_labels=100, min_rows=50)
+    frame = stream("text", 700)
+    other = frame.copy()
+    changed(other)
+    options = {"batch_rows": 100, "warmup_rows": 200, "policy": policy}
+    one, two = replay(frame, "y", **options), replay(other, "y", **options)
+    # Rows 600 to 699 are the first that can look different: 400 scored ones lie before, and 300 before the last labels.
+    n = 300 if changed is _other_labels else 400
+    assert one.predictions[:n].tolist() == two.predictions[:n].tolist()
+    batches = n // 100 - (changed is _other_labels)
+    assert one.per_batch[:batches] == two.per_batch[:batches]
+    if changed is _text_for_numbers:  # the loop refuses such a file
+        assert two.rows_scored == one.rows_scored - 100
+        assert [p.count for p in two.problems if p.code == "batch_refused"] == [100]
 
 
 def test_same_seed_same_report_and_it_is_plain_json() -> None:

@@ -259,3 +259,27 @@ def test_only_a_project_that_chose_such_a_metric_gets_a_threshold(driver, rows_o
 
     assert thresholds("accuracy") == {None}
     assert any(t is not None for t in thresholds("kappa"))
+
+
+def test_a_state_without_undone_rows_is_that_of_the_rows_that_are_left() -> None:
+    tail = tuple(float(i) for i in range(400))
+    state = LearnerState(
+        members=(Member(family="logistic", window="all", start=600, fitted_at=900, barred_until=1_200),),
+        regimes=(Regime(number=1, row=0, first=0, rows=(5, 650)), Regime(number=2, row=700, first=700, rows=(750,))),
+        seen=1_000, change_start=700, labels_since_race=100, held_out=(640, 980), held_out_weights=(1.0, 2.0), tail=tail,
+        tail_since=300, history=((100, 0.1), (100, 0.2), (100, 0.3), (100, 0.4)), scores=((400, 0.9),),
+    )  # fmt: skip
+    left = state.without(range(600, 700), before=600)
+    assert (left.seen, left.change_start, left.labels_since_race, left.tail_since) == (900, 600, 100, 300)
+    assert (left.held_out, left.held_out_weights) == ((980,), (2.0,))
+    assert [regime.first for regime in left.regimes] == [0, 600]
+    assert [regime.rows for regime in left.regimes] == [(5,), (750,)]
+    assert left.tail == tail[100:]
+    assert left.history == state.history[1:]
+    assert left.scores == ((300, 0.9),)
+    assert (left.members[0].start, left.members[0].fitted_at) == (600, 800)
+    newest = state.without(range(900, 1_000), before=900)
+    assert (newest.seen, newest.change_start, newest.labels_since_race, newest.tail_since) == (900, 700, 0, 200)
+    assert newest.tail == tail[:300]
+    assert state.without((), before=1_000) is state
+    assert LearnerState.from_parts(*left.to_parts()).tail == left.tail
