@@ -39,6 +39,13 @@ def classified(task: str, n: int = 300, seed: int = 1) -> tuple[np.ndarray, np.n
     return labels[codes], labels[proba.argmax(axis=1)], proba, classes
 
 
+METHODS = {
+    "accuracy": "Wilson 95 %", "roc_auc": "DeLong 95 %", "log_loss": "Bayesian bootstrap 95 %",
+    "brier": "Bayesian bootstrap 95 %", "mae": "skew-corrected t 95 %", "rmse": "skew-corrected t 95 %", "r2": "delta 95 %",
+    **dict.fromkeys(("balanced_accuracy", "kappa", "macro_f1", "mcc"), "Dirichlet 95 %"),
+}  # fmt: skip
+
+
 SKLEARN = {
     "accuracy": lambda t, p, q, c: reference.accuracy_score(t, p),
     "balanced_accuracy": lambda t, p, q, c: reference.balanced_accuracy_score(t, p),
@@ -69,7 +76,7 @@ def test_every_metric_equals_sklearn_and_lies_in_its_interval(metric: str, task:
     assert score.low is not None and score.high is not None
     assert score.low < score.value < score.high
     assert score.n == len(true)
-    assert score.method == {"accuracy": "Wilson 95 %", "roc_auc": "DeLong 95 %"}.get(metric, "bootstrap 95 %")
+    assert score.method == METHODS[metric]
 
 
 def test_tied_scores_count_half_in_roc_auc() -> None:
@@ -249,6 +256,8 @@ def test_what_cannot_be_told_is_none_with_a_reason() -> None:
     assert one.score("mae").value == 1.0
     flat = measure("regression", [2.0, 2.0], [3.0, 1.0])
     assert flat.score("r2").value is None and "variance" in flat.score("r2").reason
+    rounded = measure("regression", np.full(7, 0.1) * 3, np.full(7, 0.31))  # 0.1 * 3 differs from its mean by rounding
+    assert rounded.score("r2").value is None and "variance" in rounded.score("r2").reason
 
 
 def test_a_class_that_the_model_does_not_know_has_probability_nought() -> None:
