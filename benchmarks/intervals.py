@@ -130,15 +130,17 @@ def in_time(memory: float, accuracy: float, n: int, repeats: int, seed: int = 0,
     """(share of intervals that hold the truth, mean width) of accuracy and log-loss over rows that hang together."""
     from statistics import NormalDist
 
+    from scipy.signal import lfilter
+
     rng = np.random.default_rng(seed)
     bar = NormalDist().inv_cdf(accuracy)
     sure, unsure = accuracy, 1.0 - accuracy
     truth = {"accuracy": accuracy, "log_loss": -(sure * math.log(sure) + unsure * math.log(unsure))}
     told: dict[str, list[tuple[bool, float]]] = {name: [] for name in truth}
     for _ in range(repeats):
-        step, hidden, last = rng.normal(size=n) * math.sqrt(1 - memory**2), np.empty(n), rng.normal()
-        for i in range(n):
-            last = hidden[i] = memory * last + step[i]
+        steps = rng.normal(size=n)
+        steps[1:] *= math.sqrt(1 - memory**2)
+        hidden = lfilter([1.0], [1.0, -memory], steps)
         right = hidden < bar
         true = rng.integers(0, 2, n)
         answers = np.where(right, true, 1 - true)

@@ -169,11 +169,17 @@ def auc_interval(area: float, spread: float, pairs: float) -> tuple[float, float
         spread: DeLong's standard error.
         pairs: rows of the smaller side (of the smallest class).
 
-    Where all rows are ranked alike the standard error is 0 and says nothing. An AUC varies no more than a share of
-    `pairs` independent pairs (Birnbaum and Klose 1957), whose Wilson interval then stands in.
+    Wilson's interval of as many independent pairs as vary like the AUC: near 1 it is lopsided as the AUC is. Half a pair
+    ranked wrongly is added to the error, for few rows show too little of it. Where all are ranked alike the standard error
+    is 0 and says nothing. An AUC varies no more than a share of `pairs` independent pairs (Birnbaum and Klose 1957), whose
+    interval then stands in.
     """
     if spread > 1e-12:
-        return max(0.0, area - Z95 * spread), min(1.0, area + Z95 * spread), "DeLong 95 %"
+        smoothed = (area * pairs + 0.5) / (pairs + 1)
+        variation = smoothed * (1 - smoothed)
+        alike = variation / (spread**2 + variation / (pairs * (pairs + 1)))
+        low, high = wilson(area * alike, alike)
+        return max(0.0, min(low, area)), min(1.0, max(high, area)), "DeLong-Wilson 95 %"
     return *wilson(area * pairs, pairs), "Wilson 95 % on pairs"
 
 

@@ -12,7 +12,6 @@ from core.performance.intervals import mean_interval, rows_as_one, t95, wider
 from core.performance.realised import METRICS, measure, metrics_of, pooled
 from core.records import Score
 
-PROBABILITIES = [name for name in METRICS if METRICS[name].needs == "probabilities"]
 RANGE = {"balanced_accuracy": (0, 1), "macro_f1": (0, 1), "kappa": (-1, 1), "mcc": (-1, 1), "brier": (0, 1)}
 
 
@@ -30,10 +29,10 @@ def drawn(rng: np.random.Generator, n: int, shares: tuple[float, ...], apart: fl
 def shares_held(
     rng: np.random.Generator, n: int, shares: tuple[float, ...], apart: float, runs: int
 ) -> dict[str, float]:
-    """How many of the intervals hold the score of a very large sample, by metric (AUC, which is DeLong's, left out)."""
+    """How many of the intervals hold the score of a very large sample, by metric."""
     k = len(shares)
     task: Any = "binary" if k == 2 else "multiclass"
-    names = [name for name in metrics_of(task) if name != "roc_auc"]
+    names = list(metrics_of(task))
     large = drawn(rng, 100_000, shares, apart)
     truth = measure(task, *large, list(range(k)), metrics=names, intervals=False).scores
     told: dict[str, list[bool]] = {name: [] for name in names}
@@ -134,10 +133,11 @@ def test_a_symmetric_mean_gets_about_students_interval() -> None:
 
 def right_in_time(rng: np.random.Generator, n: int, memory: float, bar: float) -> np.ndarray:
     """Whether each row is right: a hidden first-order autoregressive process below a bar."""
-    steps, hidden, last = rng.normal(size=n) * math.sqrt(1 - memory**2), np.empty(n), rng.normal()
-    for i in range(n):
-        last = hidden[i] = memory * last + steps[i]
-    return hidden < bar
+    from scipy.signal import lfilter
+
+    steps = rng.normal(size=n)
+    steps[1:] *= math.sqrt(1 - memory**2)
+    return np.asarray(lfilter([1.0], [1.0, -memory], steps)) < bar
 
 
 def accuracies(memory: float, n: int, runs: int, *, ordered: bool) -> list[Score]:

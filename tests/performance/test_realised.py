@@ -40,7 +40,7 @@ def classified(task: str, n: int = 300, seed: int = 1) -> tuple[np.ndarray, np.n
 
 
 METHODS = {
-    "accuracy": "Wilson 95 %", "roc_auc": "DeLong 95 %", "log_loss": "Bayesian bootstrap 95 %",
+    "accuracy": "Wilson 95 %", "roc_auc": "DeLong-Wilson 95 %", "log_loss": "Bayesian bootstrap 95 %",
     "brier": "Bayesian bootstrap 95 %", "mae": "skew-corrected t 95 %", "rmse": "skew-corrected t 95 %", "r2": "delta 95 %",
     **dict.fromkeys(("balanced_accuracy", "kappa", "macro_f1", "mcc"), "Dirichlet 95 %"),
 }  # fmt: skip
@@ -150,7 +150,8 @@ def test_an_auc_without_spread_or_with_one_row_on_a_side_still_has_its_doubt() -
     last = np.r_[np.linspace(0.1, 0.9, 20), 0.8]
     single = measure("binary", lone, lone, np.column_stack([1 - last, last]), [0, 1], metrics=["roc_auc"])
     found = single.score("roc_auc")
-    assert found.value is not None and found.low == 0.0 and found.high == 1.0
+    assert found.value is not None and found.low is not None and found.high is not None
+    assert found.low < 0.2 and found.high > 0.95
 
 
 def test_an_auc_that_cannot_be_told_says_why() -> None:
