@@ -926,7 +926,12 @@ def _measure(ws: Workspace, project: ProjectInfo, found: _Found, rows_before: in
         proba = group.scores.probabilities[judged] if group.scores.probabilities is not None else None
         versions = set(group.scores.versions[judged].tolist())
         measured = measure(
-            task, y, y_pred.astype(float) if task == "regression" else y_pred, proba, group.scores.classes or None
+            task,
+            y,
+            y_pred.astype(float) if task == "regression" else y_pred,
+            proba,
+            group.scores.classes or None,
+            ordered=True,
         )
         weights = group.weights[judged] if group.weights is not None else None
         measured = _weighed(measured, y, y_pred, weights)
@@ -945,7 +950,7 @@ def _measure(ws: Workspace, project: ProjectInfo, found: _Found, rows_before: in
                 )
                 continue
             predicted = np.array(answered.labels, dtype=float if task == "regression" else object)
-            alone = measure(task, y, predicted, answered.probabilities, answered.classes or None)
+            alone = measure(task, y, predicted, answered.probabilities, answered.classes or None, ordered=True)
             alone = _weighed(alone, y, predicted, weights)
             runs.append(_performance_run(project, group, "never", first, alone, seen, at))
     return runs

@@ -175,8 +175,9 @@ class Score:
     low: float | None = None
     high: float | None = None
     n: int = 0
-    method: str = ""  # how the interval was made: "Wilson 95 %", "bootstrap 95 %"
+    method: str = ""  # how the interval was made: "Wilson 95 %", "Dirichlet 95 %"
     reason: str = ""
+    n_effective: float | None = None  # independent rows that tell as much as these n; None = taken as independent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,6 +86,8 @@ def interval_text(found: Score | None) -> str:
         return "not measured" + (f": {found.reason}" if found and found.reason else "")
     span = interval(found)
     rows = f"n = {found.n:,}"
+    if found.n_effective is not None:
+        rows += f", as much as {max(1, round(found.n_effective)):,} independent rows"
     return f"95{THIN}% interval {span}, {rows}" if span else rows
 
 

@@ -47,7 +47,7 @@ def windowed(home: str, project_id: int, n: int, newest: tuple[Any, ...]) -> dic
     found: dict[str, Any] = {
         "first_at": judged.times.min().to_pydatetime(),
         "last_at": judged.times.max().to_pydatetime(),
-        "report": measure(project.task, y_true, judged.y_pred, judged.y_proba, judged.classes or None),
+        "report": measure(project.task, y_true, judged.y_pred, judged.y_proba, judged.classes or None, ordered=True),
         "sliced": min(len(y_true), SLICED_ROWS),
         "slices": segments.worst_slices(
             judged.X.iloc[-SLICED_ROWS:].reset_index(drop=True), merit[-SLICED_ROWS:], project.schema

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -25,7 +26,9 @@ def test_a_number_has_three_decimals_or_fewer(value: float | None, shown: str) -
 
 def test_a_score_is_told_with_its_doubt() -> None:
     assert words.interval(GOOD) == "0.860\u20130.915"
-    assert "n = 500" in words.interval_text(GOOD)
+    assert words.interval_text(GOOD).endswith("n = 500")
+    alike = words.interval_text(replace(GOOD, n_effective=90.4))
+    assert alike.endswith("n = 500, as much as 90 independent rows")
     assert words.interval_text(Score(metric="r2", value=None, reason="One row only.")) == "not measured: One row only."
 
 

@@ -229,7 +229,14 @@ class _Turn:
             proba = None
         if self.fresh.weights is None:
             self.score = measure(
-                self.schema.task, self.fresh.y, served, proba, list(classes), metrics=[self.metric], seed=self.seed
+                self.schema.task,
+                self.fresh.y,
+                served,
+                proba,
+                list(classes),
+                metrics=[self.metric],
+                seed=self.seed,
+                ordered=True,
             ).score(self.metric)
         else:
             self.score = weighted_score(

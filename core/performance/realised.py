@@ -1,7 +1,8 @@
 """Realised performance: what the labels say about predictions that were made before they were known.
 
-Owns the metrics, their intervals, the paired comparison of two models on the same rows, and how far past estimates were
-from the labels. Numpy only: pages import it. Which rows are measured is the caller's business.
+Owns the metrics, which interval each has (the forms are in `intervals`), the paired comparison of two models on the same
+rows, and how far past estimates were from the labels. Numpy only: pages import it. Which rows are measured is the
+caller's business.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from typing import Any
 
 import numpy as np
 
+from core.performance import intervals as forms
 from core.records import EstimatePoint, PerformanceReport, Score, Task
 
-Z95 = 1.959963984540054  # two-sided 95 % of the normal distribution
+Z95 = forms.Z95
 RESAMPLED_VALUES = 4_000_000  # rows x resamples that are drawn at the most
 LEAST_RESAMPLES = 20
 NORMAL_ROWS = 20_000  # rows from which a mean's interval is the normal one: the bootstrap gives the same, far slower
 RESAMPLES = 200  # bootstrap: the ends of a 95 % interval then rest on five resamples each
 ROUNDING = 8 * float(np.finfo(np.float64).eps)  # relative to the largest value: a target that varies less is constant
+INFLUENCE_CLASSES = 20  # up to which a row's part in a metric of classes is told; beyond, right or wrong stands for it
 SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)  # where sklearn clips log-loss too
 
 
@@ -108,6 +111,12 @@ def macro_auc(members: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
     rows: a row's structural components are added up over the classes before they are squared. K = 1 is the usual AUC.
     The spread of a side with a single row cannot be told; it counts as the largest that there is, 1/4.
     """
+    area, deviation, alone = _auc_parts(members, scores)
+    return area, math.sqrt(float((deviation**2).sum()) + alone) / len(members)
+
+
+def _auc_parts(members: np.ndarray, scores: np.ndarray) -> tuple[float, np.ndarray, float]:
+    """`macro_auc`'s mean, each row's part in its error, and what classes of one row add to it."""
     areas = np.empty(len(members))
     deviation = np.zeros(members.shape[1])
     alone = 0.0
@@ -120,8 +129,7 @@ def macro_auc(members: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
                 deviation[side] += (parts[side] - areas[k]) / math.sqrt(n * (n - 1))
             else:
                 alone += 0.25
-    spread = math.sqrt(float((deviation**2).sum()) + alone) / len(members)
-    return float(areas.mean()), spread
+    return float(areas.mean()), deviation, alone
 
 
 def structural_components(inside: np.ndarray, score: np.ndarray) -> np.ndarray:
@@ -146,28 +154,34 @@ def class_counts(true: np.ndarray, answered: np.ndarray, k: int) -> np.ndarray:
 # --- intervals and paired comparison ----------------------------------------------------------------------------
 
 
-def wilson(successes: float, n: float) -> tuple[float, float]:
-    """95 % Wilson score interval of a proportion (Wilson 1927); (0, 1) when n is 0."""
+def wilson(successes: float, n: float, *, z: float = Z95) -> tuple[float, float]:
+    """Wilson score interval of a proportion (Wilson 1927), at 95 % unless told; (0, 1) when n is 0."""
     if n <= 0:
         return 0.0, 1.0
-    p, z2 = successes / n, Z95 * Z95
+    p, z2 = successes / n, z * z
     middle = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+    half = z / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
     return (0.0 if successes <= 0 else middle - half), (1.0 if successes >= n else middle + half)
 
 
-def auc_interval(area: float, spread: float, pairs: int) -> tuple[float, float, str]:
+def auc_interval(area: float, spread: float, pairs: float) -> tuple[float, float, str]:
     """95 % interval of an AUC and the name of its method.
 
     Args:
         spread: DeLong's standard error.
         pairs: rows of the smaller side (of the smallest class).
 
-    Where all rows are ranked alike the standard error is 0 and says nothing. An AUC varies no more than a share of
-    `pairs` independent pairs (Birnbaum and Klose 1957), whose Wilson interval then stands in.
+    Wilson's interval of as many independent pairs as vary like the AUC: near 1 it is lopsided as the AUC is. Half a pair
+    ranked wrongly is added to the error, for few rows show too little of it. Where all are ranked alike the standard error
+    is 0 and says nothing. An AUC varies no more than a share of `pairs` independent pairs (Birnbaum and Klose 1957), whose
+    interval then stands in.
     """
     if spread > 1e-12:
-        return max(0.0, area - Z95 * spread), min(1.0, area + Z95 * spread), "DeLong 95 %"
+        smoothed = (area * pairs + 0.5) / (pairs + 1)
+        variation = smoothed * (1 - smoothed)
+        alike = variation / (spread**2 + variation / (pairs * (pairs + 1)))
+        low, high = wilson(area * alike, alike)
+        return max(0.0, min(low, area)), min(1.0, max(high, area)), "DeLong-Wilson 95 %"
     return *wilson(area * pairs, pairs), "Wilson 95 % on pairs"
 
 
@@ -233,6 +247,7 @@ def measure(
     seed: int = 0,
     model_version: int | None = None,
     intervals: bool = True,
+    ordered: bool = False,
 ) -> PerformanceReport:
     """Every metric of the task over the same rows, each with a 95 % interval.
 
@@ -241,8 +256,10 @@ def measure(
         y_proba: shape (n, len(classes)), rows sum to 1; without it the metrics of probabilities are None with a reason.
         classes: labels of y_proba's columns; a true class that is not among them has probability 0.
         metrics: which ones; all of the task by default. KeyError when the task has no such metric.
-        seed: of the bootstrap. Same rows and seed, same interval.
+        seed: of the draws. Same rows and seed, same interval.
         intervals: False leaves them out (a quick look inside a race).
+        ordered: the rows are in the order in which they came. Where neighbours are alike the intervals are then as wide
+            as those of fewer independent rows, and `n_effective` tells of how many.
 
     A value is None where it cannot be told, and `reason` says why.
     """
@@ -255,24 +272,28 @@ def measure(
     if n == 0:
         empty = {name: Score(metric=name, value=None, n=0, reason="No labelled row.") for name in names}
         return PerformanceReport(task=task, n=0, scores=empty, model_version=model_version)
-    material = _Material(task, true, pred, y_proba, classes, resamples=RESAMPLES if intervals else 0, seed=seed)
+    material = _Material(
+        task, true, pred, y_proba, classes, resamples=RESAMPLES if intervals else 0, seed=seed, ordered=ordered
+    )
     scores = {name: material.score(name) for name in names}
     return PerformanceReport(task=task, n=n, scores=scores, model_version=model_version)
 
 
 class _Material:
-    """The rows in the shapes that metrics take, resampled once for all of them."""
+    """The rows in the shapes that metrics and their intervals take."""
 
     def __init__(
         self, task: Task, true: np.ndarray, pred: np.ndarray, proba: Any, classes: Sequence[Any] | None, *,
-        resamples: int, seed: int,
+        resamples: int, seed: int, ordered: bool,
     ) -> None:  # fmt: skip
         self.n = len(true)
         self.task = task
         self.seed = seed
+        self.ordered = ordered
         # Many rows: fewer resamples, so that memory and time stay bounded; the interval is narrow then anyway.
         self.resamples = min(resamples, max(LEAST_RESAMPLES, RESAMPLED_VALUES // max(self.n, 1))) if self.n >= 2 else 0
-        self._rows: np.ndarray | None = None
+        self._weights: np.ndarray | None = None
+        self._tables: dict[float, forms.TableDraws] = {}
         self.proba: np.ndarray | None = None
         if task == "regression":
             self.true, self.pred = true.astype(np.float64), pred.astype(np.float64)
@@ -284,15 +305,15 @@ class _Material:
         # Every distinct label gets a code once; text against number never compares.
         self.true = np.fromiter((index.setdefault(_plain(v), len(index)) for v in true), np.int64, self.n)
         self.pred = np.fromiter((index.setdefault(_plain(v), len(index)) for v in pred), np.int64, self.n)
-        self.n_classes = len(index)
         self.n_known = len(known)
+        self.counts = class_counts(self.true, self.pred, max(2, len(index)))  # whatever occurs, there are two classes
 
     @property
-    def rows(self) -> np.ndarray:
-        """Resampled row numbers, shape (resamples, n); made when first needed."""
-        if self._rows is None:
-            self._rows = np.random.default_rng(self.seed).integers(0, self.n, size=(self.resamples, self.n))
-        return self._rows
+    def weights(self) -> np.ndarray:
+        """Weights of the rows in each draw of the Bayesian bootstrap, shape (resamples, n); made when first needed."""
+        if self._weights is None:
+            self._weights = np.random.default_rng(self.seed).standard_exponential((self.resamples, self.n))
+        return self._weights
 
     def score(self, name: str) -> Score:
         metric = METRICS[name]
@@ -300,27 +321,10 @@ class _Material:
         if reason:
             return Score(metric=name, value=None, n=self.n, reason=reason)
         if metric.needs == "ranks":
-            return self._ranked(name, metric)
-        value = float(metric.compute(*self._inputs(name, metric, None))[0])
-        if not math.isfinite(value):
-            return Score(metric=name, value=None, n=self.n, reason=_UNTELLABLE.get(name, NOT_FINITE))
-        if name == "accuracy":
-            low, high = wilson(round(value * self.n), self.n)
-            return Score(metric=name, value=value, low=low, high=high, n=self.n, method="Wilson 95 %")
-        if self.resamples == 0:
-            return Score(metric=name, value=value, n=self.n)
-        if metric.compute is _mean and self.n >= NORMAL_ROWS:
-            rows = self._inputs(name, metric, None)[0][0]
-            half = 1.96 * float(rows.std()) / math.sqrt(self.n)
-            return Score(metric=name, value=value, low=value - half, high=value + half, n=self.n, method="normal 95 %")
-        values = metric.compute(*self._inputs(name, metric, self.rows))
-        values = values[np.isfinite(values)]
-        if len(values) < self.resamples // 2:
-            return Score(metric=name, value=value, n=self.n)
-        low, high = (float(v) for v in np.quantile(values, (0.025, 0.975)))
-        return Score(
-            metric=name, value=value, low=min(low, value), high=max(high, value), n=self.n, method="bootstrap 95 %"
-        )
+            return self._ranked(name)
+        if metric.needs == "classes":
+            return self._of_classes(name, metric)
+        return self._of_rows(name, metric)
 
     def _why_not(self, name: str, metric: Metric) -> str:
         if self.n < metric.least_rows:
@@ -338,7 +342,23 @@ class _Material:
                 return NOT_FINITE
         return ""
 
-    def _ranked(self, name: str, metric: Metric) -> Score:
+    def _together(self, values: np.ndarray) -> float:
+        return forms.rows_as_one(values) if self.ordered else 1.0
+
+    def _score(
+        self, name: str, value: float, ends: tuple[float, float] | None = None, method: str = "", together: float = 1.0
+    ) -> Score:
+        if ends is None or not all(math.isfinite(end) for end in ends):
+            return Score(metric=name, value=value, n=self.n)
+        effective = self.n / together if together > 1.0 else None
+        return Score(
+            metric=name, value=value, low=ends[0], high=ends[1], n=self.n, method=method, n_effective=effective
+        )
+
+    def _untellable(self, name: str) -> Score:
+        return Score(metric=name, value=None, n=self.n, reason=_UNTELLABLE.get(name, NOT_FINITE))
+
+    def _ranked(self, name: str) -> Score:
         """ROC AUC: of the second class when there are two, else the mean over the classes that occur."""
         assert self.proba is not None
         wanted = np.array([1]) if self.task == "binary" else np.unique(self.true)
@@ -347,35 +367,92 @@ class _Material:
         scores = np.zeros(members.shape)
         known = wanted < self.n_known
         scores[known] = self.proba.T[wanted[known]]
-        value, spread = metric.compute(members, scores)
+        value, deviation, alone = _auc_parts(members, scores)
         if self.resamples == 0:
-            return Score(metric=name, value=value, n=self.n)
+            return self._score(name, value)
         sides = members.sum(axis=1)
+        together = self._together(deviation)
+        spread = math.sqrt(float((deviation**2).sum()) + alone) / len(members) * forms.wider(self.n, together)
         low, high, method = auc_interval(value, spread, int(np.minimum(sides, self.n - sides).min()))
-        return Score(metric=name, value=value, low=low, high=high, n=self.n, method=method)
+        return self._score(name, value, (low, high), method, together)
 
-    def _inputs(self, name: str, metric: Metric, rows: np.ndarray | None) -> tuple[np.ndarray, ...]:
-        """What the metric's function takes: of the rows themselves (None) or of every resample."""
-        if metric.needs == "classes":
-            k = self.n_classes
-            cell = self.true * k + self.pred
-            if rows is None:
-                return (class_counts(self.true, self.pred, k)[None],)
-            # A resample of rows is a multinomial draw over the cells that occur: the same bootstrap, far cheaper.
-            used, count = np.unique(cell, return_counts=True)
-            draws = np.random.default_rng(self.seed).multinomial(self.n, count / self.n, size=self.resamples)
-            rows_used, true_of, pred_of = np.arange(self.resamples)[:, None], used // k, used % k
-            counts = np.zeros((self.resamples, k, k))
-            counts[rows_used, true_of, pred_of] = draws
-            return (counts,)
-        if metric.needs == "probabilities":
-            assert self.proba is not None
-            loss = log_losses(self.true, self.proba) if name == "log_loss" else brier_losses(self.true, self.proba)
-            return (loss[None],) if rows is None else (loss[rows],)
+    def _of_classes(self, name: str, metric: Metric) -> Score:
+        value = float(metric.compute(self.counts[None])[0])
+        if not math.isfinite(value):
+            return self._untellable(name)
+        if name == "accuracy":
+            together = self._together((self.true == self.pred).astype(np.float64)) if self.resamples else 1.0
+            rows = self.n / together
+            z = Z95 if together <= 1.0 else forms.t95(rows - 1.0)
+            return self._score(
+                name, value, wilson(round(value * self.n) / together, rows, z=z), "Wilson 95 %", together
+            )
+        if self.resamples == 0:
+            return self._score(name, value)
+        together = self._together(self._parts(metric))
+        if together not in self._tables:
+            self._tables[together] = forms.TableDraws(self.counts, seed=self.seed, together=together)
+        return self._score(
+            name, value, self._tables[together].interval(metric.compute, value), "Dirichlet 95 %", together
+        )
+
+    def _parts(self, metric: Metric) -> np.ndarray:
+        """What each row adds to a metric of classes."""
+        if self.ordered and len(self.counts) <= INFLUENCE_CLASSES:
+            parts = forms.table_influence(metric.compute, self.counts)[self.true, self.pred]
+            if np.isfinite(parts).all():
+                return parts
+        return (self.true == self.pred).astype(np.float64)
+
+    def _of_rows(self, name: str, metric: Metric) -> Score:
+        """A metric of one loss a row (its mean or the root of it), or R2."""
         if name == "r2":
-            return (self.true[None], self.pred[None]) if rows is None else (self.true[rows], self.pred[rows])
-        error = np.abs(self.true - self.pred) if name == "mae" else (self.true - self.pred) ** 2
-        return (error[None],) if rows is None else (error[rows],)
+            value = float(metric.compute(self.true[None], self.pred[None])[0])
+        else:
+            losses = self._losses(name)
+            value = float(metric.compute(losses[None])[0])
+        if not math.isfinite(value):
+            return self._untellable(name)
+        if self.resamples == 0:
+            return self._score(name, value)
+        if name == "r2":
+            low, high, together = forms.r2_interval(self.true, self.pred, self._together)
+            return self._score(name, value, (low, high), "delta 95 %", together)
+        together = self._together(losses)
+        if metric.needs == "values":
+            largest = forms.WORSE_ERROR * float(np.abs(self.true - self.pred).max()) or float(self.true.std())
+            worse = largest if name == "mae" else largest**2
+            low, high = forms.mean_interval(losses, worse, together=together)
+            if name == "rmse":
+                low, high = min(math.sqrt(low), value), max(math.sqrt(high), value)
+            return self._score(name, value, (low, high) if high > low else None, "skew-corrected t 95 %", together)
+        other = self._other_losses(name)
+        if self.n >= NORMAL_ROWS:
+            ends = forms.mean_interval(losses, float(other.mean()), together=together)
+            return self._score(name, value, ends, "skew-corrected t 95 %", together)
+        low, high = forms.weighted_means(losses, other, self.weights, self.seed)
+        factor = forms.wider(self.n, together)
+        ends = (max(0.0, value - factor * (value - low)), value + factor * (high - value))
+        if name == "brier":
+            assert self.proba is not None
+            ends = (ends[0], max(value, min(ends[1], 1.0 if self.proba.shape[1] == 2 else 2.0)))
+        return self._score(name, value, ends, "Bayesian bootstrap 95 %", together)
+
+    def _losses(self, name: str, codes: np.ndarray | None = None) -> np.ndarray:
+        """Each row's loss, shape (n,); in classes also that of another true class than its own."""
+        if self.task == "regression":
+            error = np.abs(self.true - self.pred)
+            return error if name == "mae" else error**2
+        assert self.proba is not None
+        return (log_losses if name == "log_loss" else brier_losses)(self.true if codes is None else codes, self.proba)
+
+    def _other_losses(self, name: str) -> np.ndarray:
+        """Each row's loss had its likeliest other class been the true one: what a mistake that is not seen would cost."""
+        assert self.proba is not None
+        left = np.column_stack([self.proba, np.full(self.n, -0.5)])  # one class more, unknown to the model
+        rows = np.arange(self.n)
+        left[rows, np.minimum(self.true, self.proba.shape[1])] = -1.0
+        return self._losses(name, left.argmax(axis=1))
 
 
 def past_error(points: Sequence[EstimatePoint], metric: str) -> Score:
@@ -409,16 +486,28 @@ def pooled(parts: Sequence[Score]) -> Score:
     power = 2 if metric == "rmse" else 1
     mean = math.fsum(p.n * (p.value or 0.0) ** power for p in told) / n
     value = mean ** (1 / power)
+    effective = math.fsum(p.n_effective or p.n for p in told)
+    alike = effective if effective < n else None
     if metric == "accuracy":
-        low, high = wilson(round(mean * n), n)
-        return Score(metric=metric, value=value, low=low, high=high, n=n, method="Wilson 95 %")
-    spans = [(p.n, (p.high**power - p.low**power) / 2) for p in told if p.low is not None and p.high is not None]
+        low, high = wilson(round(mean * n) * (effective / n), effective)
+        return Score(metric=metric, value=value, low=low, high=high, n=n, method="Wilson 95 %", n_effective=alike)
+    # The geometric mean of the two sides: a lopsided interval's longer one tells of how few the portion's rows are.
+    spans = [
+        (
+            p.n,
+            math.sqrt(
+                max((p.high**power - (p.value or 0.0) ** power) * ((p.value or 0.0) ** power - p.low**power), 0.0)
+            ),
+        )
+        for p in told
+        if p.low is not None and p.high is not None
+    ]
     if not spans:
         return Score(metric=metric, value=value, n=n)
     of_a_row = math.fsum((m * half) ** 2 for m, half in spans) / sum(m for m, _ in spans)
     half = math.sqrt(of_a_row / n)
     low, high = (max(0.0, mean + side) ** (1 / power) for side in (-half, half))
-    return Score(metric=metric, value=value, low=low, high=high, n=n, method="normal 95 %")
+    return Score(metric=metric, value=value, low=low, high=high, n=n, method="normal 95 %", n_effective=alike)
 
 
 def log_losses(codes: np.ndarray, proba: np.ndarray, *, least: float = SMALLEST_PROBABILITY) -> np.ndarray:

@@ -138,6 +138,7 @@ def _measured_again(ws: Workspace, project: ProjectInfo, batch_ids: Sequence[int
             answers.astype(float) if regression else answers,
             scores.probabilities[judged] if scores.probabilities is not None else None,
             scores.classes or None,
+            ordered=True,
         )
     return found
 

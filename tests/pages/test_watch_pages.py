@@ -214,7 +214,7 @@ def test_the_metric_and_window_of_a_link_are_what_is_told(grown: Workspace) -> N
     said = text_of(open_page("performance", metric="kappa", window="1"))
     assert f"**Cohen's kappa is {history[-1].scores['kappa'].value:.3f}**".replace("-", "−") in said
     assert "threshold" not in said  # the policy's threshold is one of accuracy
-    assert "bootstrap 95 %" in said
+    assert "Dirichlet 95 %" in said
     assert "**Accuracy is" in text_of(open_page("performance", metric="no-such-metric", window="77"))
 
 
