@@ -852,19 +852,37 @@ def _labelled(schema: FeatureSchema, groups: Sequence[_Group], first_row: int, s
         return Labelled(X=pd.DataFrame(columns=names), y=nothing, first_row=first_row)
     X = pd.concat([g.frame[names].set_axis(g.keys) for g in groups])
     y = _typed(np.concatenate([g.y for g in groups]))
-    predicted = all(g.scores is not None and all(v is not None for v in g.scores.labels) for g in groups)
+    stored = np.concatenate([g.scores.labels if g.scores is not None else np.full(len(g.y), None) for g in groups])
+    answered = np.array([v is not None for v in stored], dtype=bool)
     y_pred = y_proba = None
-    if predicted:
-        y_pred = np.concatenate([g.scores.labels for g in groups if g.scores is not None])
-        y_pred = _typed(y_pred.astype(float) if schema.task == "regression" else y_pred)
-        chances = [g.scores for g in groups if g.scores is not None and g.scores.probabilities is not None]
-        if state.champion is not None and schema.task != "regression" and len(chances) == len(groups):
-            wanted = tuple(state.champion.classes_.tolist())
-            y_proba = np.concatenate([monitoring.align(s, wanted) for s in chances])
+    if answered.any():
+        known = stored[answered]
+        known = _typed(known.astype(float) if schema.task == "regression" else known)
+        y_pred = np.empty(len(y), dtype=known.dtype)
+        y_pred[answered] = known
+        y_proba = _stored_chances(groups, state) if schema.task != "regression" else None
     weights = None
     if any(g.weights is not None for g in groups):
         weights = np.concatenate([g.weights if g.weights is not None else np.ones(len(g.y)) for g in groups])
-    return Labelled(X=X, y=y, first_row=first_row, y_pred=y_pred, y_proba=y_proba, weights=weights)
+    return Labelled(
+        X=X, y=y, first_row=first_row, y_pred=y_pred, y_proba=y_proba, weights=weights,
+        answered=None if answered.all() else answered,
+    )  # fmt: skip
+
+
+def _stored_chances(groups: Sequence[_Group], state: LearnerState) -> np.ndarray | None:
+    """The stored probabilities by the champion's classes, 0 where a group has no prediction; None where one lacks them."""
+    import numpy as np
+
+    if state.champion is None or any(g.scores is not None and g.scores.probabilities is None for g in groups):
+        return None
+    wanted = tuple(state.champion.classes_.tolist())
+    return np.concatenate(
+        [
+            monitoring.align(g.scores, wanted) if g.scores is not None else np.zeros((len(g.y), len(wanted)))
+            for g in groups
+        ]
+    )
 
 
 def _window_reader(

@@ -160,6 +160,23 @@ def test_labels_that_come_later_are_measured_against_what_was_answered(
     assert monitoring.performance_history(ws, project.id) == points
 
 
+def test_rows_from_before_the_first_champion_are_learnt_from_and_score_nothing(ws: Workspace, now: datetime) -> None:
+    """They were never answered: their labels, when they come, start no race by a figure without a stored prediction."""
+    made = projects.create_project(ws, "Early", source="file", by="test", now=now, policy=policy_named("balanced", families=("logistic",), new_labels=100_000))  # fmt: skip
+    early = stream(0)
+    ingest.ingest_frame(ws, made, early.assign(y=early["y"].where(early.index < 4)), origin="a", by="test", now=now, target="y", task="classification")  # fmt: skip
+    ingest.ingest_frame(ws, projects.project_by_id(ws, made.id), stream(BATCH), origin="b", by="test", now=now)
+    first = loop.run_cycle(ws, made.id, cause="cli", now=now)
+    assert first is not None and first.champion_after == 1
+    # Wrong labels, all of them: scored, they would be the worst batch ever seen.
+    pairs = [(f"b1-{i}", 1 - int(y)) for i, y in enumerate(early["y"]) if i >= 4]
+    label_intake.add_labels(ws, projects.project_by_id(ws, made.id), pairs, by="test", now=now + timedelta(hours=1))
+    report = loop.run_cycle(ws, made.id, cause="cli", now=now + timedelta(hours=2))
+    assert report is not None and report.evidence is not None
+    assert report.evidence.n_labelled == BATCH - 4
+    assert (report.evidence.score, report.evidence.change_found, report.outcome) == (None, False, "none")
+
+
 def test_an_undone_batch_is_never_learnt_from(
     ws: Workspace, project: ProjectInfo, now: datetime, send: Callable[..., ingest.IngestReport]
 ) -> None:

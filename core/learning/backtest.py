@@ -401,7 +401,8 @@ class _Run:
         """One step of the loop on the labels that became known."""
         before, due = self.state, turn.due
         self.known, self.fresh = np.sort(np.concatenate([self.known, self.fresh, turn.known])), due
-        in_time = before.champion is not None and len(due) > 0 and bool(self.by_champion[due].all())
+        answered = self.by_champion[due]
+        in_time = before.champion is not None and bool(answered.any())
         y_proba = None
         if in_time and self.chances is not None and before.champion is not None:
             columns = np.searchsorted(self.all_classes, before.champion.classes_)
@@ -411,6 +412,7 @@ class _Run:
             y=self.y[due],
             first_row=int(due[0]) if len(due) else turn.row,
             y_pred=self.predicted[due] if in_time else None,
+            answered=None if answered.all() else answered,
             y_proba=y_proba,
             weights=turn.weights,
             answers=answers,

@@ -63,6 +63,9 @@ class Labelled:
     y: np.ndarray
     first_row: int  # stream position of the first of them
     y_pred: np.ndarray | None = None  # what was answered before the labels were known; None = ask the champion now
+    answered: np.ndarray | None = (
+        None  # True where y_pred was stored; the other rows are learnt from and not scored. None = all of them
+    )
     y_proba: np.ndarray | None = None  # probabilities beside it, one column a class of the champion
     weights: np.ndarray | None = (
         None  # rows that each stands for, where rows were chosen for their labels; None = all alike
@@ -221,46 +224,45 @@ class _Turn:
             return
         if self.gated and not self.state.regimes:
             self.state = replace(self.state, regimes=begun((), row=self.fresh.first_row, first=state.seen))
-        served = self.fresh.y_pred if self.fresh.y_pred is not None else self.answers.predict(state.champion)
-        classes, proba = state.champion.classes_, self.fresh.y_proba
-        if self.fresh.y_pred is None and not self.regression:
-            proba = self.answers.of(state.champion)
-        if proba is not None and proba.shape[1] != len(classes):
-            proba = None
-        if self.fresh.weights is None:
-            self.score = measure(
-                self.schema.task,
-                self.fresh.y,
-                served,
-                proba,
-                list(classes),
-                metrics=[self.metric],
-                seed=self.seed,
-                ordered=True,
-            ).score(self.metric)
-        else:
-            self.score = weighted_score(
-                self.schema.task, self.metric, self.fresh.y, served, self.fresh.weights, seed=self.seed
-            )
-        self._find_change(self._errors(served))
-        self._remember_chances(proba)
+        rows = np.ones(self.n, dtype=bool) if self.fresh.answered is None else self.fresh.answered
+        if rows.any():
+            self._score(state.champion, rows)
         self._freeze()
         self._watch()
         self._follow_shadow()
 
-    def _errors(self, predicted: np.ndarray) -> np.ndarray:
-        """Error of each fresh row: 0 or 1, or the absolute error in units of the target's spread, cut at 3."""
+    def _score(self, champion: Committee, rows: np.ndarray) -> None:
+        """Scores the fresh rows whose predictions are stored, and looks for a change among them."""
+        fresh, y = self.fresh, self.fresh.y[rows]
+        served = (fresh.y_pred if fresh.y_pred is not None else self.answers.predict(champion))[rows]
+        classes, proba = champion.classes_, fresh.y_proba
+        if fresh.y_pred is None and not self.regression:
+            proba = self.answers.of(champion)
+        proba = proba[rows] if proba is not None and proba.shape[1] == len(classes) else None
+        weights = fresh.weights[rows] if fresh.weights is not None else None
+        if weights is None:
+            report = measure(
+                self.schema.task, y, served, proba, list(classes), metrics=[self.metric], seed=self.seed, ordered=True
+            )
+            self.score = report.score(self.metric)
+        else:
+            self.score = weighted_score(self.schema.task, self.metric, y, served, weights, seed=self.seed)
+        self._find_change(self._errors(y, served), weights)
+        self._remember_chances(proba, rows)
+
+    def _errors(self, y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+        """Error of each row: 0 or 1, or the absolute error in units of the target's spread, cut at 3."""
         if not self.regression:
-            return (np.asarray(predicted) != self.fresh.y).astype(np.float64)
+            return (np.asarray(predicted) != y).astype(np.float64)
         scale = self.state.scale or 1.0
-        difference = np.abs(np.asarray(predicted, dtype=np.float64) - self.fresh.y.astype(np.float64))
+        difference = np.abs(np.asarray(predicted, dtype=np.float64) - y.astype(np.float64))
         return np.minimum(difference / scale, LARGEST_ERROR)
 
-    def _find_change(self, errors: np.ndarray) -> None:
+    def _find_change(self, errors: np.ndarray, weights: np.ndarray | None) -> None:
         state = self.state
-        if self.fresh.weights is not None:
+        if weights is not None:
             # Rows that were chosen because they are hard are no change: of them, as many are looked at as stand for all alike.
-            errors = errors[self.rng.random(self.n) < self.fresh.weights / self.fresh.weights.max()]
+            errors = errors[self.rng.random(len(errors)) < weights / weights.max()]
             if not len(errors):
                 return
         n = len(errors)
@@ -334,15 +336,16 @@ class _Turn:
         keys = self.keys[self.fresh_held_out & inside]
         self.state = replace(self.state, regimes=with_frozen(self.state.regimes, keys.tolist()))
 
-    def _remember_chances(self, proba: np.ndarray | None) -> None:
+    def _remember_chances(self, proba: np.ndarray | None, rows: np.ndarray) -> None:
         """Keeps the last probabilities beside what came true, where the policy's metric asks for a threshold."""
         champion = self.state.champion
         if self.metric not in TUNED or proba is None or champion is None or len(champion.classes_) != 2:
             return
-        known = np.isin(self.fresh.y, champion.classes_) & ~self.fresh_held_out  # the challenger is tested on those
+        y = self.fresh.y[rows]
+        known = np.isin(y, champion.classes_) & ~self.fresh_held_out[rows]  # the challenger is tested on those
         if self.changed:
-            known &= np.arange(self.before.seen, self.seen) >= self.state.change_start
-        pairs = zip(proba[known, 1].tolist(), (self.fresh.y[known] == champion.classes_[1]).astype(float), strict=True)
+            known &= np.arange(self.before.seen, self.seen)[rows] >= self.state.change_start
+        pairs = zip(proba[known, 1].tolist(), (y[known] == champion.classes_[1]).astype(float), strict=True)
         self.state = replace(self.state, chances=(*self.state.chances, *pairs)[-TAIL_ROWS:])
 
     def _watch(self) -> None:
