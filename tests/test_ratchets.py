@@ -36,7 +36,6 @@ MODULES: dict[str, int] = {
     "core/loop.py": 1302,
     "core/performance/estimated.py": 695,
     "core/performance/realised.py": 566,
-    "core/records.py": 511,
     "core/services/auth.py": 556,
     "core/services/ingest.py": 683,
     "core/services/label_intake.py": 511,
