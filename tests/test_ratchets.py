@@ -31,7 +31,6 @@ MODULES: dict[str, int] = {
     "core/learning/backtest.py": 502,
     "core/learning/export.py": 569,
     "core/learning/learner.py": 664,
-    "core/learning/policy.py": 721,
     "core/learning/scorer.py": 706,
     "core/loop.py": 1302,
     "core/performance/estimated.py": 695,
