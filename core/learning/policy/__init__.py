@@ -1,0 +1,37 @@
+"""When to retrain and what lets a challenger in: data (`Policy`), triggers, clauses, and the decisions made from them.
+
+Everything here is a pure function of its arguments: a stored evidence replayed through `decide` gives the stored
+decision. No sklearn: pages import this package.
+"""
+
+from core.learning.policy.clauses import CLAUSES, EVIDENCE_NEEDED, GATES, HOLD_OUTS, MCNEMAR_ALPHA, verdict
+from core.learning.policy.common import AND, FAMILY_LABELS, metric_for
+from core.learning.policy.deciding import BY_HAND, decide
+from core.learning.policy.describing import describe
+from core.learning.policy.documents import policy_from_document, policy_to_document
+from core.learning.policy.presets import POLICIES, policy_named
+from core.learning.policy.schedule import next_scheduled
+from core.learning.policy.triggers import FIRST_RACE_ROWS, OLD_SIGMA, TRIGGERS
+
+__all__ = [
+    "AND",
+    "BY_HAND",
+    "CLAUSES",
+    "EVIDENCE_NEEDED",
+    "FAMILY_LABELS",
+    "FIRST_RACE_ROWS",
+    "GATES",
+    "HOLD_OUTS",
+    "MCNEMAR_ALPHA",
+    "OLD_SIGMA",
+    "POLICIES",
+    "TRIGGERS",
+    "decide",
+    "describe",
+    "metric_for",
+    "next_scheduled",
+    "policy_from_document",
+    "policy_named",
+    "policy_to_document",
+    "verdict",
+]

@@ -1,0 +1,146 @@
+"""A policy as plain JSON values and back, each field held to its rule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from core.errors import BadInput, FieldProblem
+from core.learning.policy.clauses import GATES, HOLD_OUTS
+from core.learning.policy.common import AND, FAMILY_LABELS
+from core.learning.policy.schedule import crontab
+from core.learning.policy.triggers import TRIGGERS
+from core.performance.realised import METRICS
+from core.records import Policy, to_document
+
+
+def policy_to_document(policy: Policy) -> dict[str, Any]:
+    """The policy as plain JSON values."""
+    return to_document(policy)
+
+
+def policy_from_document(document: Mapping[str, Any]) -> Policy:
+    """The policy that a document describes; absent fields take their default.
+
+    Raises:
+        BadInput: with one problem a field: unknown, of the wrong type, or out of range.
+    """
+    if not isinstance(document, Mapping):
+        raise BadInput(f"A policy is an object of fields, found {type(document).__name__}.")
+    problems: list[FieldProblem] = []
+    values: dict[str, Any] = {}
+    for name, value in document.items():
+        rule = _FIELDS.get(name)
+        if rule is None:
+            problems.append(FieldProblem(name, "unknown field", f"one of {', '.join(_FIELDS)}"))
+            continue
+        try:
+            values[name] = rule(value)
+        except (TypeError, ValueError) as error:
+            problems.append(FieldProblem(name, repr(value), str(error)))
+    if "name" not in document:
+        problems.append(FieldProblem("name", "nothing", "text"))
+    if problems:
+        first = problems[0]
+        raise BadInput(
+            f"The policy cannot be taken: {first.field} is {first.seen}, expected {first.expected}.", tuple(problems)
+        )
+    return Policy(**values)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("text")
+    return value
+
+
+def _metric(value: Any) -> str:
+    if value not in METRICS:
+        raise ValueError(f"one of {', '.join(METRICS)}")
+    return value
+
+
+def _one_of(table: Callable[[], Mapping[str, Any]]) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or value not in table():
+            raise ValueError(f"one of {', '.join(table())}")
+        return value
+
+    return check
+
+
+def _trigger(value: Any) -> str:
+    check = _one_of(lambda: TRIGGERS)
+    if not isinstance(value, str):
+        raise ValueError("a trigger's name")
+    return AND.join(check(name.strip()) for name in value.split(AND))
+
+
+def _several(check: Callable[[Any], str]) -> Callable[[Any], tuple[str, ...]]:
+    def check_all(value: Any) -> tuple[str, ...]:
+        if isinstance(value, str) or not isinstance(value, (list, tuple)):
+            raise ValueError("a list of names")
+        return tuple(check(item) for item in value)
+
+    return check_all
+
+
+def _window(value: Any) -> str:
+    text = str(value)
+    if text not in ("change", "all") and not (text.isdecimal() and int(text) >= 2):
+        raise ValueError('"change", "all" or a number of rows from 2')
+    return text
+
+
+def _number_in(low: float, high: float = math.inf) -> Callable[[Any], float]:
+    def check(value: Any) -> float:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float))
+            or not low <= value <= high
+            or math.isinf(value)
+        ):
+            raise ValueError(f"a number from {low:g}" + (f" to {high:g}" if math.isfinite(high) else ""))
+        return float(value)
+
+    return check
+
+
+def _whole(low: int) -> Callable[[Any], int]:
+    def check(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value) or value < low:
+            raise ValueError(f"a whole number from {low}")
+        return int(value)
+
+    return check
+
+
+_FIELDS: dict[str, Callable[[Any], Any]] = {
+    "name": _text,
+    "metric": _metric,
+    "threshold": _number_in(-math.inf),
+    "triggers": _several(_trigger),
+    "drift_share": _number_in(0, 1),
+    "new_labels": _whole(1),
+    "min_rows": _whole(1),
+    "families": _several(_one_of(lambda: FAMILY_LABELS)),
+    "windows": _several(_window),
+    "max_fits": _number_in(0),
+    "min_new_share": _number_in(0, 1),
+    "max_train_rows": _whole(20),
+    "gate": _one_of(lambda: GATES),
+    "hold_out": _one_of(lambda: HOLD_OUTS),
+    "fit_timeout_s": _number_in(0),
+    "archive": _whole(0),
+    "max_forgetting": _number_in(0),
+    "max_predict_ms": _number_in(0),
+    "shadow_rows": _whole(0),
+    "cooldown_s": _number_in(0),
+    "races_per_day": _whole(0),
+    "schedule": crontab,
+    "max_age_s": _number_in(0),
+    "drift_gate": _number_in(0, 1),
+    "drift_alpha": _number_in(0, 1),
+    "false_alarms_per_month": _number_in(0),
+}

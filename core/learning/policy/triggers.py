@@ -1,0 +1,143 @@
+"""What may start a race: functions from the evidence and a policy to a firing, or to None. `TRIGGERS` names them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from core.learning.change import most_by_chance
+from core.learning.policy.common import duration, is_worse, metric_name, number
+from core.performance.realised import higher_is_better
+from core.records import Evidence, Firing, Policy
+
+FIRST_RACE_ROWS = 20  # labelled rows from which the first race starts by itself
+OLD_SIGMA = 2.33  # for evidence that does not tell how many rows its mean is over: that mean is taken as known
+
+
+def _no_champion(evidence: Evidence, policy: Policy) -> Firing | None:
+    if evidence.has_champion or evidence.labels_since_race < FIRST_RACE_ROWS:
+        return None
+    n = evidence.labels_since_race
+    return Firing(
+        trigger="no_champion", observed=n, threshold=FIRST_RACE_ROWS,
+        reason=f"There is no champion yet and {n:,} labelled rows to learn from.",
+    )  # fmt: skip
+
+
+def _by_hand(evidence: Evidence, policy: Policy) -> Firing | None:
+    if not evidence.forced:
+        return None
+    return Firing(trigger="by_hand", observed=1.0, threshold=1.0, reason="Somebody asked for it.")
+
+
+def _below_threshold(evidence: Evidence, policy: Policy) -> Firing | None:
+    if evidence.score is None or evidence.score_n < policy.min_rows:
+        return None
+    if not is_worse(evidence.score, policy.threshold, evidence.metric):
+        return None
+    side = "below" if higher_is_better(evidence.metric) else "above"
+    reason = f"{metric_name(evidence.metric)} {number(evidence.score)} over {evidence.score_n:,} rows is {side} the threshold {number(policy.threshold)}."
+    return Firing(trigger="below_threshold", observed=evidence.score, threshold=policy.threshold, reason=reason)
+
+
+def _below_recent_mean(evidence: Evidence, policy: Policy) -> Firing | None:
+    """Worse than its own recent mean by more than chance, of which that mean has its part: it is over some rows only.
+
+    Accuracy by the exact test of two counts, any other metric by its interval, widened by what the mean leaves open.
+    """
+    score, mean = evidence.score, evidence.recent_mean
+    if score is None or mean is None or evidence.score_n < policy.min_rows:
+        return None
+    n, rows = evidence.score_n, evidence.recent_rows
+    if evidence.metric == "accuracy" and rows:
+        bound = 1.0 - most_by_chance(rows, 1.0 - mean, n, inflated=evidence.recent_inflation) / n
+        fires = score < bound - 0.5 / n  # half a row: the shares are rounded
+    elif evidence.metric == "accuracy":
+        bound = mean - OLD_SIGMA * math.sqrt(max(mean * (1 - mean), 0.0) / n)
+        fires = score < bound
+    else:
+        best = evidence.score_high if higher_is_better(evidence.metric) else evidence.score_low
+        if best is None:
+            return None
+        wider = math.sqrt(evidence.recent_inflation * (1.0 + n / rows)) if rows else 1.0
+        bound = mean if not rows else mean - (best - score) * wider
+        fires = is_worse(score + (best - score) * wider, mean, evidence.metric)
+    if not fires:
+        return None
+    reason = f"{metric_name(evidence.metric)} {number(score)} is worse than its recent mean {number(mean)} by more than chance (bound {number(bound)})."
+    return Firing(trigger="below_recent_mean", observed=score, threshold=bound, reason=reason)
+
+
+def _estimated_below(evidence: Evidence, policy: Policy) -> Firing | None:
+    """The estimate is beyond the threshold with its whole band, no label says otherwise, and labels did not refute it."""
+    if evidence.estimate_trusted is False or (evidence.score is not None and evidence.score_n >= policy.min_rows):
+        return None
+    best = evidence.estimated_high if higher_is_better(evidence.metric) else evidence.estimated_low
+    if evidence.estimated is None or best is None or not is_worse(best, policy.threshold, evidence.metric):
+        return None
+    side = "below" if higher_is_better(evidence.metric) else "above"
+    reason = f"{metric_name(evidence.metric)} is estimated at {number(evidence.estimated)} without labels, with its whole band {side} the threshold {number(policy.threshold)}."
+    return Firing(trigger="estimated_below", observed=evidence.estimated, threshold=policy.threshold, reason=reason)
+
+
+def _change_found(evidence: Evidence, policy: Policy) -> Firing | None:
+    if not evidence.change_found:
+        return None
+    return Firing(
+        trigger="change_found", observed=1.0, threshold=1.0,
+        reason="The champion's errors changed to a higher rate inside these rows.",
+    )  # fmt: skip
+
+
+def _error_alarm(evidence: Evidence, policy: Policy) -> Firing | None:
+    if not evidence.error_alarms:
+        return None
+    n = len(evidence.error_alarms)
+    return Firing(trigger="error_alarm", observed=n, threshold=1, reason=f"{'; '.join(evidence.error_alarms)}.")
+
+
+def _drift_share(evidence: Evidence, policy: Policy) -> Firing | None:
+    share = evidence.share_drifted
+    if share is None or share <= 0 or share < policy.drift_share:
+        return None
+    names = ", ".join(evidence.drifted[:3]) + (" and others" if len(evidence.drifted) > 3 else "")
+    reason = f"{share:.0%} of the features drifted ({names}), the policy's limit is {policy.drift_share:.0%}."
+    return Firing(trigger="drift_share", observed=share, threshold=policy.drift_share, reason=reason)
+
+
+def _new_labels(evidence: Evidence, policy: Policy) -> Firing | None:
+    n = evidence.labels_since_race
+    if n < policy.new_labels:
+        return None
+    reason = f"{n:,} labelled rows since the last race, the policy races every {policy.new_labels:,}."
+    return Firing(trigger="new_labels", observed=n, threshold=policy.new_labels, reason=reason)
+
+
+def _age(evidence: Evidence, policy: Policy) -> Firing | None:
+    age, limit = evidence.seconds_since_race, policy.max_age_s
+    if age is None or limit <= 0 or age < limit:
+        return None
+    reason = f"The last race was {duration(age)} ago, the policy races at least every {duration(limit)}."
+    return Firing(trigger="age", observed=age, threshold=limit, reason=reason)
+
+
+def _schedule(evidence: Evidence, policy: Policy) -> Firing | None:
+    if not evidence.schedule_due or not policy.schedule:
+        return None
+    reason = f"An instant of the schedule '{policy.schedule}' (UTC) has passed since the last race."
+    return Firing(trigger="schedule", observed=1.0, threshold=1.0, reason=reason)
+
+
+TRIGGERS: dict[str, Callable[[Evidence, Policy], Firing | None]] = {
+    "no_champion": _no_champion,
+    "by_hand": _by_hand,
+    "below_threshold": _below_threshold,
+    "below_recent_mean": _below_recent_mean,
+    "estimated_below": _estimated_below,
+    "change_found": _change_found,
+    "error_alarm": _error_alarm,
+    "drift_share": _drift_share,
+    "new_labels": _new_labels,
+    "age": _age,
+    "schedule": _schedule,
+}

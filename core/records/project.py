@@ -1,0 +1,64 @@
+"""Records of a project as it is shown: what it is, and a turn of its loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from core.records.data import FeatureSchema, Task
+from core.records.learning import Candidate, Comparison, Evidence, Firing, Memory, Policy, Verdict
+
+Outcome = Literal["none", "promoted", "refreshed", "rejected", "shadowed", "rolled_back", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectInfo:
+    """A project as pages, API and command line see it."""
+
+    id: int
+    slug: str
+    name: str
+    source: str  # sample | file | generator | api
+    task: Task | None  # None until the first data, unless it was said before
+    schema: FeatureSchema | None
+    policy: Policy
+    created_at: datetime
+    paused: bool
+    rows: int
+    labelled: int
+    champion: int | None
+    clock_at: datetime | None  # newest row's instant, backfill aside
+    checked_at: datetime | None  # when a check last looked at it
+    generator: dict[str, Any] | None = None
+    shadow: int | None = None  # version that answers beside the champion without serving
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CycleReport:
+    """One turn of the loop, as its audit row tells it."""
+
+    id: int
+    project_id: int
+    cause: str  # schedule | button | api | cli | live
+    status: Literal["running", "done", "failed"]
+    started_at: datetime
+    finished_at: datetime | None
+    decision: str  # nothing | alert | retrain
+    reason: str
+    outcome: str
+    seconds: float | None = None
+    by: str | None = None
+    evidence: Evidence | None = None
+    firings: tuple[Firing, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+    comparison: Comparison | None = None
+    verdict: Verdict | None = None
+    champion_before: int | None = None
+    champion_after: int | None = None
+    challenger: int | None = None
+    error: str | None = None
+    batch_ids: tuple[int, ...] = ()
+    seed: int = 0
+    memory: Memory | None = None
+    shadow: dict[str, Any] | None = None  # {version, rows, wins, losses, answered, agreed, wanted}: after this cycle

@@ -1,0 +1,278 @@
+"""What is still too long or too mixed, each with today's number: these lists and numbers only shrink.
+
+A test fails when something grows, when something new crosses its limit, and when a number here has fallen behind: lower it
+then, or take the line out, so that what was won is kept. docs/architecture.md ("Ratchets") says what the limits are for.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+CORE_LINES = 500  # of a module of core/
+EDGE_LINES = 120  # of a page or an entry point
+FUNCTION_LINES = 60  # without the docstring
+PARAMETERS = 7  # self and cls aside
+KEPT = 0.9  # a held number is true while at least so much of it is there
+
+MODULES: dict[str, int] = {
+    "Home.py": 258,
+    "api.py": 148,
+    "core/cli.py": 1370,
+    "core/data/columns.py": 582,
+    "core/data/schema.py": 666,
+    "core/http/documents.py": 901,
+    "core/http/open_inference.py": 513,
+    "core/http/storing.py": 526,
+    "core/learning/backtest.py": 502,
+    "core/learning/export.py": 569,
+    "core/learning/learner.py": 664,
+    "core/learning/scorer.py": 706,
+    "core/loop.py": 1302,
+    "core/performance/estimated.py": 695,
+    "core/performance/realised.py": 566,
+    "core/services/auth.py": 556,
+    "core/services/ingest.py": 683,
+    "core/services/label_intake.py": 511,
+    "core/services/monitoring.py": 567,
+    "core/services/notify.py": 564,
+    "core/services/serving.py": 532,
+    "core/storage/modelfile.py": 526,
+    "core/storage/registry.py": 722,
+    "core/storage/tables.py": 581,
+    "core/ui.py": 1005,
+    "pages/admin.py": 495,
+    "pages/automation.py": 890,
+    "pages/data.py": 920,
+    "pages/drift.py": 362,
+    "pages/labels.py": 182,
+    "pages/live.py": 307,
+    "pages/models.py": 845,
+    "pages/performance.py": 450,
+    "pages/predict.py": 365,
+    "pages/train.py": 218,
+}
+
+FUNCTIONS: dict[str, int] = {
+    "core/cli.py:_add_data": 92,
+    "core/loop.py:_gather": 65,
+    "core/loop.py:_turn": 88,
+    "core/loop.py:_close": 83,
+    "core/services/desk.py:ask": 70,
+    "core/services/doctor.py:_database": 72,
+    "core/services/ingest.py:ingest_frame": 71,
+    "core/services/ingest.py:store_rows": 118,
+    "core/services/ingest.py:generate": 63,
+    "core/services/metrics.py:_of_projects": 65,
+    "core/services/monitoring.py:overview": 70,
+    "core/storage/registry.py:register_version": 70,
+    "pages/admin.py:show_people": 61,
+    "pages/admin.py:new_token": 64,
+    "pages/automation.py:edit_dialog": 145,
+    "pages/data.py:choose_schema": 62,
+    "pages/data.py:correct_kinds": 67,
+    "pages/data.py:generate_form": 107,
+    "pages/models.py:show_version": 79,
+    "pages/train.py:show_race": 63,
+}
+
+PARAMETER_LISTS: dict[str, int] = {
+    "core/data/schema.py:first_schema": 8,
+    "core/data/schema.py:infer_schema": 8,
+    "core/data/synthetic.py:generate": 9,
+    "core/data/synthetic.py:_check_arguments": 9,
+    "core/drift/attribution.py:permutation_importance": 9,
+    "core/drift/univariate.py:measure_drift": 17,
+    "core/learning/backtest.py:replay": 14,
+    "core/learning/backtest.py:replay_rows": 10,
+    "core/learning/backtest.py:replay_turns": 8,
+    "core/learning/comparing.py:compare": 13,
+    "core/learning/learner.py:advance": 17,
+    "core/learning/learner.py:_Turn.__init__": 8,
+    "core/loop.py:run_cycle": 10,
+    "core/loop.py:_cycle": 11,
+    "core/loop.py:_turn": 11,
+    "core/loop.py:_register": 8,
+    "core/loop.py:_close": 14,
+    "core/performance/realised.py:measure": 10,
+    "core/performance/realised.py:_Material.__init__": 8,
+    "core/plots/frame.py:draw_line": 8,
+    "core/plots/timeline.py:performance_over_time": 10,
+    "core/services/desk.py:ask": 8,
+    "core/services/ingest.py:ingest_frame": 17,
+    "core/services/ingest.py:store_rows": 20,
+    "core/services/ingest.py:generate": 11,
+    "core/services/jobs.py:request_file": 8,
+    "core/services/label_intake.py:_store": 8,
+    "core/services/projects.py:create_project": 8,
+    "core/services/serving.py:_served": 9,
+    "core/services/serving.py:record_one": 9,
+    "core/services/serving.py:records": 9,
+    "core/services/tokens.py:create_token": 8,
+    "core/storage/registry.py:register_version": 20,
+    "core/storage/registry.py:record_event": 8,
+    "pages/performance.py:show_verdict": 8,
+}
+
+ANY_DICTS = 257  # of `dict[str, Any]` in core/; fewer than 40 is the goal: a record says what is in it
+FMT_SKIPS = 131  # of lines and statements that the formatter is told to leave alone
+
+# What pages still fetch or calculate themselves, instead of asking a service.
+BENEATH_A_PAGE = ("core.storage", "core.performance", "core.learning", "core.drift", "sqlalchemy")
+PAGE_IMPORTS: dict[str, set[str]] = {
+    "pages/automation.py": {"core.learning.policy", "core.performance.realised"},
+    "pages/drift.py": {"core.drift.distribution", "core.drift.univariate", "core.performance.segments"},
+    "pages/live.py": {"core.learning.policy"},
+    "pages/models.py": {"core.learning.policy", "core.storage.registry"},
+    "pages/performance.py": {"core.performance.realised", "core.performance.segments"},
+    "pages/predict.py": {"core.learning.contributions"},
+}
+
+
+@cache
+def _texts() -> dict[str, str]:
+    """Code of the program by its path: core, pages and the entry points."""
+    paths = [*ROOT.glob("core/**/*.py"), *ROOT.glob("pages/**/*.py"), *ROOT.glob("*.py")]
+    return {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in sorted(paths)}
+
+
+@cache
+def _trees() -> dict[str, ast.Module]:
+    return {name: ast.parse(text) for name, text in _texts().items()}
+
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def _functions() -> Iterator[tuple[str, Function]]:
+    """Every function of the program as "core/loop.py:run_cycle", those within classes and functions among them."""
+
+    def within(node: ast.AST, before: str) -> Iterator[tuple[str, Function]]:
+        for child in ast.iter_child_nodes(node):
+            named = isinstance(child, Function | ast.ClassDef)
+            name = f"{before}{child.name}" if named else before
+            if isinstance(child, Function):
+                yield name, child
+            yield from within(child, f"{name}." if named else before)
+
+    for path, tree in _trees().items():
+        yield from within(tree, f"{path}:")
+
+
+def _length(function: Function) -> int:
+    first = function.body[0]
+    told = ast.get_docstring(function) is not None
+    return function.end_lineno - function.lineno + 1 - (first.end_lineno - first.lineno + 1 if told else 0)
+
+
+def _n_parameters(function: Function) -> int:
+    names = [a.arg for a in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)]
+    return len(names) - (names[:1] in (["self"], ["cls"]))
+
+
+def _imports(tree: ast.Module) -> set[str]:
+    """Modules that are imported, at the head or within a function; `from core.storage import registry` is core.storage.registry."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            whole = node.module == "core" or (node.module.startswith("core.") and node.module.count(".") == 1)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} if whole else {node.module}
+    return found
+
+
+def _broken(found: dict[str, int], held: dict[str, int], *, unit: str, limit: int, mend: str) -> list[str]:
+    """In words, where things that are over the limit and the list that names them disagree.
+
+    Args:
+        found: name -> today's number, of those over the limit only.
+        held: name -> the number that it may have.
+    """
+    problems = []
+    for name, n in sorted(found.items()):
+        if name not in held:
+            problems.append(f"{name} has {n} {unit}, at most {limit} are allowed: {mend}.")
+        elif n > held[name]:
+            problems.append(f"{name} grew from {held[name]} to {n} {unit}: {mend}, or take out as much as you put in.")
+        elif n < KEPT * held[name]:
+            problems.append(f"{name} shrank from {held[name]} to {n} {unit}. Well done: write {n} into the list.")
+    gone = sorted(held.keys() - found.keys())
+    return problems + [
+        f"{name} is within the limit of {limit} {unit}, or gone: take it out of the list." for name in gone
+    ]
+
+
+def _count_broken(n: int, held: int, *, what: str, mend: str) -> list[str]:
+    if n > held:
+        return [f"There are {n} {what}, {held} are allowed: {mend}."]
+    return [f"There are {n} {what} instead of {held}. Well done: write {n} into this file."] if n < KEPT * held else []
+
+
+def test_modules_stay_within_their_limit() -> None:
+    lines = {name: len(text.splitlines()) for name, text in _texts().items()}
+    core = {name: n for name, n in lines.items() if name.startswith("core/") and n > CORE_LINES}
+    edge = {name: n for name, n in lines.items() if not name.startswith("core/") and n > EDGE_LINES}
+    held_in_core = {name: n for name, n in MODULES.items() if name.startswith("core/")}
+    held_at_the_edge = {name: n for name, n in MODULES.items() if name not in held_in_core}
+    problems = _broken(core, held_in_core, unit="lines", limit=CORE_LINES, mend="give each of its ideas a module")
+    problems += _broken(
+        edge, held_at_the_edge, unit="lines", limit=EDGE_LINES, mend="move what it draws or calculates into core"
+    )
+    assert problems == []
+
+
+def test_functions_stay_within_their_limit() -> None:
+    found = {name: n for name, function in _functions() if (n := _length(function)) > FUNCTION_LINES}
+    assert (
+        _broken(found, FUNCTIONS, unit="lines", limit=FUNCTION_LINES, mend="make a function of each of its steps") == []
+    )
+
+
+def test_functions_take_few_parameters() -> None:
+    found = {name: n for name, function in _functions() if (n := _n_parameters(function)) > PARAMETERS}
+    mend = "hand over a record of those that belong together"
+    assert _broken(found, PARAMETER_LISTS, unit="parameters", limit=PARAMETERS, mend=mend) == []
+
+
+def test_records_take_the_place_of_dictionaries() -> None:
+    n = sum(text.count("dict[str, Any]") for name, text in _texts().items() if name.startswith("core/"))
+    mend = "a frozen record, or a TypedDict, says what is in it"
+    assert _count_broken(n, ANY_DICTS, what="`dict[str, Any]` in core/", mend=mend) == []
+
+
+def test_the_formatter_is_seldom_told_to_leave_lines_alone() -> None:
+    n = sum(text.count("# fmt: skip") for text in _texts().values())
+    assert _count_broken(n, FMT_SKIPS, what="`# fmt: skip`", mend="let the formatter have it") == []
+
+
+def test_pages_ask_services() -> None:
+    pages = {name: tree for name, tree in _trees().items() if name.startswith("pages/") or name == "Home.py"}
+    problems = []
+    for name, tree in pages.items():
+        found = {module for module in _imports(tree) if f"{module}.".startswith(tuple(f"{b}." for b in BENEATH_A_PAGE))}
+        held = PAGE_IMPORTS.get(name, set())
+        problems += [f"{name} imports {module}: ask a service for it, or draw it in core." for module in found - held]
+        problems += [f"{name} imports {module} no longer: take it out of the list." for module in held - found]
+    problems += [f"{name} is gone: take it out of the list." for name in PAGE_IMPORTS.keys() - pages.keys()]
+    assert problems == []
+
+
+def test_streamlit_stays_with_the_pages() -> None:
+    """Of core, import-linter checks the same: there only core.ui and the server in front of the pages know it."""
+    entries = {name: tree for name, tree in _trees().items() if "/" not in name}
+    using = {name for name, tree in entries.items() if any(m.split(".")[0] == "streamlit" for m in _imports(tree))}
+    assert using == {"Home.py", "server.py"}
+
+
+def test_what_grew_appeared_shrank_or_went_is_told() -> None:
+    found = {"same": 70, "grew": 71, "new": 61, "shrank": 62, "a line less": 69}
+    held = {"same": 70, "grew": 70, "shrank": 70, "a line less": 70, "went": 70}
+    told = _broken(found, held, unit="lines", limit=60, mend="split it")
+    assert [problem.split(" ")[0] for problem in told] == ["grew", "new", "shrank", "went"]
+    assert len(_count_broken(11, 10, what="such", mend="fewer")) == len(_count_broken(8, 10, what="such", mend="")) == 1
+    assert _count_broken(9, 10, what="such", mend="fewer") == []
