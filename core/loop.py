@@ -864,10 +864,8 @@ def _labelled(schema: FeatureSchema, groups: Sequence[_Group], first_row: int, s
     weights = None
     if any(g.weights is not None for g in groups):
         weights = np.concatenate([g.weights if g.weights is not None else np.ones(len(g.y)) for g in groups])
-    return Labelled(
-        X=X, y=y, first_row=first_row, y_pred=y_pred, y_proba=y_proba, weights=weights,
-        answered=None if answered.all() else answered,
-    )  # fmt: skip
+    mask = None if answered.all() else answered
+    return Labelled(X=X, y=y, first_row=first_row, y_pred=y_pred, y_proba=y_proba, weights=weights, answered=mask)
 
 
 def _stored_chances(groups: Sequence[_Group], state: LearnerState) -> np.ndarray | None:
