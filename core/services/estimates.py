@@ -103,14 +103,20 @@ def estimate_batches(
 def newest_estimate(
     ws: Workspace, project: ProjectInfo, runs: Sequence[EstimateRun], metric: str
 ) -> tuple[Score | None, bool | None]:
-    """The estimate of a metric on the newest batch, and whether such estimates were borne out before."""
+    """The estimate of a metric on the newest batch, and whether such estimates were borne out before.
+
+    Its band is as wide as the graded ones show it should be.
+    """
+    from core.performance.estimated import widened
+
     if not runs:
         return None, None
     found = runs[-1].scores.get(metric)
     if found is None or found.value is None:
         return None, None
     past = monitoring.estimates(ws, project.id, limit=50)
-    return found, past[-1].trust.get(metric, {}).get("trusted") if past else None
+    grade = past[-1].trust.get(metric, {}) if past else {}
+    return widened(found, grade.get("width", 1.0)), grade.get("trusted")
 
 
 def _score(metric: str, estimate: Any, n: int) -> Score:

@@ -171,16 +171,19 @@ def estimates(ws: Workspace, project_id: int, *, limit: int = 2_000) -> list[Est
 def graded(points: Sequence[EstimatePoint], measured: Mapping[int, tuple[int, dict[str, Any]]]) -> list[EstimatePoint]:
     """The points with what the labels said of each, and the trust that this gives, in the order of the labels.
 
+    Bands are as wide as the points before them show they should be; grades are by the bands as they were stored.
+
     Args:
         measured: batch id -> labelled rows, metric -> Score document.
     """
-    from core.performance.estimated import trust_of
+    from core.performance.estimated import trust_of, widened, width_of
 
     z_scores: dict[str, list[float]] = {}
     told: list[EstimatePoint] = []
     for point in points:
         realised: dict[str, float] = {}
         n, scores = measured.get(point.batch_id or 0, (0, {}))
+        bands = {m: widened(score, width_of(z_scores.get(m, ()))) for m, score in point.estimates.items()}
         for metric, estimate in point.estimates.items():
             found = (scores.get(metric) or {}).get("value")
             if found is None or estimate.value is None or estimate.low is None or estimate.high is None:
@@ -189,8 +192,11 @@ def graded(points: Sequence[EstimatePoint], measured: Mapping[int, tuple[int, di
             # The band is that of the rows estimated; fewer of them labelled leave more to chance.
             spread = (estimate.high - estimate.low) / (2 * Z95) * math.sqrt(max(1.0, point.n / max(n, 1)))
             z_scores.setdefault(metric, []).append((found - estimate.value) / max(spread, 1e-9))
-        trust = {metric: dataclasses.asdict(trust_of(z_scores.get(metric, []))) for metric in point.estimates}
-        told.append(dataclasses.replace(point, realised=realised, trust=trust))
+        trust = {
+            metric: {**dataclasses.asdict(trust_of(z)), "width": width_of(z)}
+            for metric, z in ((metric, z_scores.get(metric, [])) for metric in point.estimates)
+        }
+        told.append(dataclasses.replace(point, estimates=bands, realised=realised, trust=trust))
     return told
 
 
