@@ -222,6 +222,22 @@ def test_an_error_that_may_pass_puts_a_live_run_off(
     assert (row.status, row.error, row.retries, row.attempts) == ("playing", None, 0, 0)
 
 
+def test_a_live_run_that_another_worker_advanced_meanwhile_plays_on(
+    ws: Workspace, now: datetime, run: live.LiveInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingest_frame = ingest.ingest_frame
+
+    def _late(*given: Any, **options: Any) -> Any:
+        with ws.database.write() as session:
+            session.get_one(LiveRun, run.id).position += run.batch_rows
+        return ingest_frame(*given, **options)
+
+    monkeypatch.setattr(ingest, "ingest_frame", _late)
+    core.loop.advance_live(ws, run.id, now=now)
+    row = _row(ws, run)
+    assert (row.status, row.error, row.position) == ("playing", None, run.position + run.batch_rows)
+
+
 def test_a_full_disk_at_the_rows_puts_it_off_and_a_missing_file_ends_it(
     ws: Workspace, now: datetime, run: live.LiveInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:

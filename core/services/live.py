@@ -12,7 +12,7 @@ from typing import Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from core.errors import BadInput, Conflict, NotFound
+from core.errors import BadInput, Busy, Conflict, NotFound
 from core.records import ProjectInfo
 from core.services import ingest, notify, streams
 from core.services.actors import require
@@ -193,7 +193,7 @@ def store_next(ws: Workspace, run_id: int, *, now: datetime) -> tuple[LiveInfo, 
     def advance(session: Session, _report: ingest.IngestReport) -> None:
         row = _row(session, run_id)
         if row.position != run.position:
-            raise Conflict("Another worker advanced this live run.")
+            raise Busy("Another worker advanced this live run.")
         row.position, row.advanced_at = stop, now
 
     rows = frame.iloc[run.position : stop].reset_index(drop=True)

@@ -1,0 +1,100 @@
+"""Drift between two files; touches neither settings nor state."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.cli.common import problem_documents, problem_sentences, read_rows, say
+from core.cli.options import add_command, add_roles, split_names
+from core.drift import words
+from core.errors import NotEnoughRows
+from core.records import FeatureSchema
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def add(commands: Any) -> None:
+    """Declare the commands of this module."""
+    drift = add_command(
+        commands, "drift", _drift, "Drift between two files.", "drift june.csv july.csv --target y --fail-on-drift"
+    )
+    drift.add_argument("reference", type=Path, metavar="REFERENCE")
+    drift.add_argument("current", type=Path, metavar="CURRENT")
+    drift.add_argument("--target")
+    add_roles(drift)
+    drift.add_argument("--multivariate", action="store_true", help="also a domain classifier")
+    drift.add_argument("--explain", action="store_true", help="also where it is, in a sentence")
+    drift.add_argument("--fail-on-drift", action="store_true", help="exit 3 when anything drifted")
+
+
+def _drift(args: argparse.Namespace) -> int:
+    import scipy.stats  # noqa: F401  # what is imported when it is first needed is not what drift costs
+
+    from core.drift.frames import compare, read_alike
+    from core.drift.univariate import headline
+
+    before, after = read_rows(args.reference, args.target), read_rows(args.current, args.target)
+    started = time.process_time()
+    frames = read_alike(
+        before.frame,
+        after.frame,
+        target=args.target,
+        id_column=args.id,
+        time_column=args.time,
+        exclude=split_names(args.exclude),
+        categorical=split_names(args.categorical),
+    )
+    report = compare(frames)
+    seconds = time.process_time() - started
+    reference, current, schema = frames.reference, frames.current, frames.schema
+    problems = (*before.problems, *after.problems, *frames.problems)
+    multivariate = explanation = None
+    if args.multivariate or args.explain:
+        judged = {s.name for s in report.scores if s.judged}
+        common = dataclasses.replace(schema, features=tuple(f for f in schema.features if f.name in judged))
+        if args.multivariate:
+            multivariate = _told_apart(reference, current, common)
+        if args.explain:
+            from core.drift.explain import explain
+
+            explanation = explain(reference, current, common, seed=0)
+    document = {
+        "features": report.scores,
+        "drifted_features": report.drifted,
+        "share_drifted": report.share_drifted,
+        "seconds": seconds,
+        "multivariate": multivariate,
+        "explanation": explanation,
+        "label": report.label,
+        "problems": problem_documents(problems),
+    }
+    lines = [
+        headline(report),
+        *(f"  {s.name}: {s.reason}" for s in report.scores if s.drifted or not s.judged),
+        *([f"Labels: {report.label.reason}"] if report.label is not None else []),
+        *([f"All features together: {multivariate['reason']}"] if multivariate is not None else []),
+    ]
+    say(args, document, "\n".join([*lines, *([explanation] if explanation else []), *problem_sentences(problems)]))
+    found = bool(report.drifted) or bool(multivariate and multivariate["drifted"])
+    return 3 if args.fail_on_drift and found else 0
+
+
+def _told_apart(reference: pd.DataFrame, current: pd.DataFrame, schema: FeatureSchema) -> dict[str, Any]:
+    """The domain classifier's result with its reason in words; where it cannot judge, no numbers and why."""
+    from core.drift.multivariate import domain_classifier
+
+    try:
+        found = domain_classifier(reference, current, schema)
+    except NotEnoughRows as error:
+        numbers = dict.fromkeys(("auc", "low", "high"))
+        return {"drifted": False, **numbers, "features": {}, "reason": f"not judged: {error}"}
+    size = f"AUC {found['auc']:.3f}, 95 % interval {found['low']:.3f} to {found['high']:.3f}"
+    if not found["drifted"]:
+        return {**found, "reason": f"the windows cannot be told apart for sure ({size})"}
+    by = f", by {words.listed(list(found['features']))}" if found["features"] else ""
+    return {**found, "reason": f"the windows can be told apart{by} ({size})"}
