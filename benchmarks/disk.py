@@ -42,7 +42,7 @@ def taken(home: Path) -> Counter[str]:
 
 def run(home: Path, cycles: int, rows: int | None, policy: str) -> None:
     """Ingest and check, batch after batch."""
-    from core import loop
+    from core.cycle import run_cycle
     from core.services import ingest, projects, streams
     from core.settings import Settings
     from core.storage.registry import wait_for_mlflow
@@ -61,7 +61,7 @@ def run(home: Path, cycles: int, rows: int | None, policy: str) -> None:
         ingest.ingest_frame(
             ws, project, table.iloc[n * size : (n + 1) * size], origin=f"rows {n}", by="cli", now=now, **given
         )
-        loop.run_cycle(ws, project.id, cause="cli", now=now, by="cli")
+        run_cycle(ws, project.id, cause="cli", now=now, by="cli")
         if n % 10 == 9:
             parts = taken(home)
             print(

@@ -29,7 +29,7 @@ from sqlalchemy import func, select, text
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from core.loop import run_cycle
+from core.cycle import run_cycle
 from core.services import ingest, label_intake, predictions_log, projects
 from core.settings import Settings
 from core.storage import history, registry

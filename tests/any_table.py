@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from core import loop
+from core.cycle import run_cycle
 from core.data.files import write_csv
 from core.data.schema import conform
 from core.drift.attribution import MIN_ROWS
@@ -197,7 +197,7 @@ class Loop:
     def turn(self, *, force: bool = False) -> CycleReport:
         """A cycle that has news; its record can be stored and read as JSON."""
         self.now += timedelta(minutes=5)
-        report = loop.run_cycle(self.ws, self.project_id, cause="cli", now=self.now, force=force, seed=1)
+        report = run_cycle(self.ws, self.project_id, cause="cli", now=self.now, force=force, seed=1)
         assert report is not None
         assert report.status == "done", report.error
         json.dumps(to_document(report), allow_nan=False)

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
-import core.loop
+import core.cycle
 from core.errors import Busy, Conflict, NotFound, StorageError
 from core.jobs import worker
 from core.records import ProjectInfo
@@ -57,7 +57,7 @@ def look(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[i
         checks = threading.Event()
         checks.set()
         with monkeypatch.context() as patched:
-            patched.setattr(core.loop, "run_cycle", run_cycle)
+            patched.setattr(core.cycle, "run_cycle", run_cycle)
             try:
                 worker.Worker(ws, threading.Event(), checks).step()
             except Died:
@@ -105,7 +105,7 @@ def test_what_was_set_aside_is_told_and_begun_again_when_something_new_comes(
     assert look(deadly={heavy.id}) == []
     with ws.database.read() as session:
         assert len(session.scalars(select(Notice)).all()) == 1
-    core.loop.run_cycle(ws, heavy.id, cause="button", now=now + timedelta(hours=2))  # a person asked, with more memory
+    core.cycle.run_cycle(ws, heavy.id, cause="button", now=now + timedelta(hours=2))  # a person asked, with more memory
     assert status.health(ws, None, now, damaged=lambda _id: False).status == "ok"
     with ws.database.read() as session:
         row = session.get_one(Project, heavy.id)
@@ -123,7 +123,7 @@ def test_a_check_that_ends_however_it_ends_counts_for_nothing(
         def _raise(*_given: Any, error: Exception = error, **_options: Any) -> None:
             raise error
 
-        monkeypatch.setattr(core.loop, "run_cycle", _raise)
+        monkeypatch.setattr(core.cycle, "run_cycle", _raise)
         monkeypatch.setattr(ws.settings, "task_retries", 0)
         worker.Worker(ws, threading.Event(), checks).step()
         with ws.database.read() as session:
@@ -143,7 +143,7 @@ def test_a_try_that_was_cut_off_by_the_end_of_the_worker_is_crossed_out(
         worker._cut_off()
         raise Died  # here the process has ended
 
-    monkeypatch.setattr(core.loop, "run_cycle", _stopped)
+    monkeypatch.setattr(core.cycle, "run_cycle", _stopped)
     checks = threading.Event()
     with pytest.raises(Died):
         worker.Worker(ws, threading.Event(), checks).step()
@@ -208,7 +208,7 @@ def test_an_error_that_may_pass_puts_a_live_run_off(
         patched.setattr(live, "store_next", _raise)
         pauses = []
         for _ in range(3):
-            core.loop.advance_live(ws, run.id, now=now)
+            core.cycle.advance_live(ws, run.id, now=now)
             row = _row(ws, run)
             assert row.status == "playing"
             assert row.next_at is not None
@@ -216,8 +216,8 @@ def test_an_error_that_may_pass_puts_a_live_run_off(
             assert row.error is not None
             assert "tried again" in row.error
     assert pauses == [2.0, 4.0, 8.0]
-    monkeypatch.setattr(core.loop, "run_cycle", lambda *_given, **_options: None)
-    core.loop.advance_live(ws, run.id, now=now)
+    monkeypatch.setattr("core.cycle.live.run_cycle", lambda *_given, **_options: None)
+    core.cycle.advance_live(ws, run.id, now=now)
     row = _row(ws, run)
     assert (row.status, row.error, row.retries, row.attempts) == ("playing", None, 0, 0)
 
@@ -247,11 +247,11 @@ def test_a_full_disk_at_the_rows_puts_it_off_and_a_missing_file_ends_it(
 
         return _raise
 
-    monkeypatch.setattr(core.loop, "run_cycle", _failing(OSError(28, "No space left on device")))
-    core.loop.advance_live(ws, run.id, now=now)
+    monkeypatch.setattr("core.cycle.live.run_cycle", _failing(OSError(28, "No space left on device")))
+    core.cycle.advance_live(ws, run.id, now=now)
     assert _row(ws, run).status == "playing"
-    monkeypatch.setattr(core.loop, "run_cycle", _failing(FileNotFoundError(2, "No such file")))
-    core.loop.advance_live(ws, run.id, now=now)
+    monkeypatch.setattr("core.cycle.live.run_cycle", _failing(FileNotFoundError(2, "No such file")))
+    core.cycle.advance_live(ws, run.id, now=now)
     assert (_row(ws, run).status, _row(ws, run).error) == ("failed", "It cannot be done.")
     again = live.set_live_status(ws, run.id, "playing", by="me", now=now)
     assert (again.status, again.error) == ("playing", None)
@@ -268,7 +268,7 @@ def test_a_live_run_that_kills_its_worker_is_given_up_after_three(
     def _die(*_given: Any, **_options: Any) -> None:
         raise Died
 
-    monkeypatch.setattr(core.loop, "run_cycle", _die)
+    monkeypatch.setattr("core.cycle.live.run_cycle", _die)
     for _ in range(3):
         with pytest.raises(Died):
             worker.Worker(ws, threading.Event(), threading.Event()).step()
@@ -286,15 +286,15 @@ def test_a_project_deleted_under_its_cycle_ends_clean(
     ws: Workspace, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = _made(ws, "Gone", now)
-    whole = core.loop._register
+    whole = core.cycle.run.register_challenger
 
     def _deleted_meanwhile(*given: Any, **options: Any) -> None:
         projects.delete_project(ws, project, by="me", now=now)
         whole(*given, **options)
 
-    monkeypatch.setattr(core.loop, "_register", _deleted_meanwhile)
+    monkeypatch.setattr("core.cycle.run.register_challenger", _deleted_meanwhile)
     with pytest.raises(NotFound, match="deleted while this check ran"):
-        core.loop.run_cycle(ws, project.id, cause="cli", now=now)
+        core.cycle.run_cycle(ws, project.id, cause="cli", now=now)
     left = [p for folder in (ws.models_path, ws.batches.root) for p in Path(folder).glob(f"p{project.id}*")]
     assert left == []
 
@@ -309,7 +309,7 @@ def test_a_log_that_cannot_be_sealed_leaves_an_audit_row(
 
     monkeypatch.setattr("core.services.sealing.seal_log", _full)
     with pytest.raises(OSError, match="No space"):
-        core.loop.run_cycle(ws, project.id, cause="schedule", now=now)
+        core.cycle.run_cycle(ws, project.id, cause="schedule", now=now)
     with ws.database.read() as session:
         row = session.scalars(select(Cycle)).one()
     assert (row.status, row.error) == (

@@ -18,7 +18,7 @@ import pytest
 from conftest import Campaign
 from sqlalchemy import select
 
-from core import loop
+from core.cycle import run, run_cycle
 from core.errors import BadInput, Busy
 from core.learning.policy import next_scheduled, policy_named
 from core.records import CycleReport, Policy, ProjectInfo
@@ -65,7 +65,7 @@ class Machine:
             def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
                 return machine.clock
 
-        monkeypatch.setattr("core.loop.datetime", Clock)
+        monkeypatch.setattr("core.cycle.lease.datetime", Clock)
         monkeypatch.setattr("core.storage.registry.sync_mlflow", lambda ws, project_id: None)
 
     @property
@@ -82,7 +82,7 @@ class Machine:
         )
 
     def check(self, cause: str = "cli") -> CycleReport | None:
-        return loop.run_cycle(self.ws, self.project_id, cause=cause, now=self.clock)
+        return run_cycle(self.ws, self.project_id, cause=cause, now=self.clock)
 
     def tick(self) -> CycleReport | None:
         """What scheduler and worker do at a look: a check where one is due."""
@@ -136,13 +136,13 @@ def set_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]
 
 def during(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
     """Do something in the middle of each check."""
-    close = loop._close
+    close = run.close_cycle
 
     def closing(*args: object, **options: object) -> object:
         act()
         return close(*args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(loop, "_close", closing)
+    monkeypatch.setattr(run, "close_cycle", closing)
 
 
 @pytest.mark.parametrize("timed", [False, True], ids=["arrival", "own instants"])

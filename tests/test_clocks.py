@@ -11,7 +11,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from patience import limit
 from sqlalchemy import select
 
-import core.loop
+import core.cycle
 from core.errors import Busy
 from core.jobs.clock import ClockWatch, look_again
 from core.services import doctor, jobs, live, monitoring, notify, projects, status
@@ -130,8 +130,8 @@ def test_a_lease_of_a_clock_that_was_ahead_is_taken_over(ws: Workspace, project_
     clock = datetime.now(UTC)
     _held(clock + timedelta(seconds=50))
     with pytest.raises(Busy):
-        core.loop.run_cycle(ws, project_id, cause="cli", now=clock)
+        core.cycle.run_cycle(ws, project_id, cause="cli", now=clock)
     _held(clock + DAY)
-    assert core.loop.run_cycle(ws, project_id, cause="cli", now=clock) is None
+    assert core.cycle.run_cycle(ws, project_id, cause="cli", now=clock) is None
     with ws.database.read() as session:
         assert session.scalar(select(Lease.name)) is None

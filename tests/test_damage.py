@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from sqlalchemy import select, update
 
-from core import loop, words
+from core import words
+from core.cycle import learner_state, run_cycle
 from core.errors import StorageError
 from core.learning.policy import policy_named
 from core.records import CycleReport, ProjectInfo
@@ -36,7 +37,7 @@ def _made(ws: Workspace, now: datetime) -> None:
     for i in range(3):
         info = projects.project_by_id(ws, made.id)
         ingest.ingest_frame(ws, info, stream(i), origin=f"{i}.csv", by="test", now=now + i * HOUR, target="y")
-        assert loop.run_cycle(ws, made.id, cause="cli", now=now + i * HOUR) is not None
+        assert run_cycle(ws, made.id, cause="cli", now=now + i * HOUR) is not None
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +61,7 @@ def turn(ws: Workspace, project: ProjectInfo, now: datetime) -> Callable[..., Cy
         at, info = now + hours[0] * HOUR, projects.project_by_id(ws, project.id)
         if store:
             ingest.ingest_frame(ws, info, stream(hours[0]), origin="more.csv", by="test", now=at)
-        report = loop.run_cycle(ws, project.id, cause="cli", now=at)
+        report = run_cycle(ws, project.id, cause="cli", now=at)
         assert report is not None and report.status == "done" and report.evidence is not None
         return report
 
@@ -107,7 +108,7 @@ def test_a_new_batch_that_is_damaged_waits_and_is_read_once_it_is_restored(
     report = turn(store=False)
     assert report.evidence is not None and report.evidence.n_labelled == 0
     assert [(e["code"], e["batch"]) for e in report.evidence.set_aside] == [("batch_damaged", 4)]
-    assert loop.run_cycle(ws, project.id, cause="cli", now=now + 5 * HOUR) is None  # told once
+    assert run_cycle(ws, project.id, cause="cli", now=now + 5 * HOUR) is None  # told once
     path.write_bytes(kept)
     report = turn(store=False)
     assert report.evidence is not None and (report.evidence.n_labelled, report.evidence.set_aside) == (120, ())
@@ -121,9 +122,9 @@ def test_an_empty_folder_of_rows_is_a_disk_that_is_not_mounted_and_changes_nothi
     away = ws.batches.root.with_name("elsewhere")
     ws.batches.root.rename(away)
     with pytest.raises(StorageError, match="mounted"):
-        loop.run_cycle(ws, project.id, cause="cli", now=now + 4 * HOUR)
+        run_cycle(ws, project.id, cause="cli", now=now + 4 * HOUR)
     away.rename(ws.batches.root)
-    report = loop.run_cycle(ws, project.id, cause="cli", now=now + 5 * HOUR)
+    report = run_cycle(ws, project.id, cause="cli", now=now + 5 * HOUR)
     assert report is not None and report.evidence is not None and report.evidence.n_labelled == 120
 
 
@@ -144,10 +145,10 @@ def test_a_damaged_learner_begins_anew_and_the_audit_row_says_so(
     folder = ws.models_path / f"p{project.id}" / "learner"
     for path in folder.glob(part):
         HARMS[harm](path)
-    loop._learners.clear()
+    learner_state._learners.clear()
     report = turn()
     assert "The learner began anew" in report.reason
-    loop._learners.clear()
+    learner_state._learners.clear()
     assert "began anew" not in turn().reason
 
 
@@ -187,7 +188,7 @@ def test_a_state_of_an_earlier_version_of_the_program_is_taken_up(
     (path,) = (ws.models_path / f"p{project.id}" / "learner").glob("cycle-*.json")
     stored = json.loads(path.read_text())
     path.write_text(json.dumps({"state": stored["state"], "estimators": sorted(stored["estimators"])}))
-    loop._learners.clear()
+    learner_state._learners.clear()
     assert "began anew" not in turn().reason
 
 

@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 from sqlalchemy import func, select
 
-from core import loop
+from core.cycle import cause_of, run, run_cycle
+from core.cycle.lease import hold_lease
 from core.errors import BadInput, Busy, ContinualError
 from core.learning.policy import policy_named
 from core.learning.state import LearnerState
@@ -49,7 +50,7 @@ def project(ws: Workspace, now: datetime) -> ProjectInfo:
     policy = policy_named("balanced", families=("logistic", "neighbours"), new_labels=BATCH)
     made = projects.create_project(ws, "Demo", source="file", by="test", now=now, policy=policy)
     ingest.ingest_frame(ws, made, stream(0, 400), origin="warm-up", by="test", now=now, target="y")
-    report = loop.run_cycle(ws, made.id, cause="cli", now=now)
+    report = run_cycle(ws, made.id, cause="cli", now=now)
     assert report is not None
     assert report.outcome == "promoted"
     return projects.project_by_id(ws, made.id)
@@ -78,7 +79,7 @@ def count(ws: Workspace, table: type[Cycle] | type[ModelEvent]) -> int:
 
 def test_a_check_without_news_writes_no_audit_row(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
     before = count(ws, Cycle)
-    assert loop.run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=1)) is None
+    assert run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=1)) is None
     assert count(ws, Cycle) == before
     with ws.database.read() as session:
         assert jobs.due_projects(session, now + timedelta(hours=1)) == []
@@ -90,7 +91,7 @@ def test_a_new_batch_is_predicted_before_it_is_learnt_from(
     send()
     with ws.database.read() as session:
         assert jobs.due_projects(session, now) == [project.id]
-    report = loop.run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=1))
+    report = run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=1))
     assert report is not None
     judged = monitoring.labelled_with_predictions(ws, projects.project_by_id(ws, project.id))
     assert judged is not None
@@ -106,11 +107,11 @@ def test_a_changed_concept_is_found_answered_and_told(
 ) -> None:
     for hour in range(1, 3):
         send()
-        loop.run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=hour))
+        run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=hour))
     outcomes = []
     for hour in range(3, 7):
         send(flipped=True)
-        report = loop.run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=hour))
+        report = run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=hour))
         assert report is not None
         outcomes.append(report.outcome)
     assert "promoted" in outcomes
@@ -130,7 +131,7 @@ def test_every_stored_decision_replays_to_itself(
     ws: Workspace, project: ProjectInfo, now: datetime, send: Callable[..., ingest.IngestReport]
 ) -> None:
     send(flipped=True)
-    loop.run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=1))
+    run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=1))
     reports, _ = monitoring.cycles(ws, project.id)
     assert len(reports) == 2
     for report in reports:
@@ -144,19 +145,19 @@ def test_labels_that_come_later_are_measured_against_what_was_answered(
 ) -> None:
     frame = stream(5000)
     report = send(frame.drop(columns="y"))
-    assert loop.run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=1)) is not None
+    assert run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=1)) is not None
     assert monitoring.performance_history(ws, project.id) == []
     pairs = [(f"b{report.batch.number}-{i}", int(v)) for i, v in enumerate(frame["y"])]
     label_intake.add_labels(ws, projects.project_by_id(ws, project.id), pairs, by="test", now=now + timedelta(hours=2))
     with ws.database.read() as session:
         assert jobs.due_projects(session, now) == [project.id]
-    loop.run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=2))
+    run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=2))
     points = monitoring.performance_history(ws, project.id)
     assert [p.n for p in points] == [BATCH]
     label_intake.add_labels(
         ws, projects.project_by_id(ws, project.id), [(pairs[0][0], 1 - pairs[0][1])], by="test", now=now, replace=True
     )
-    assert loop.run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=3)) is None  # a correction is no news
+    assert run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=3)) is None  # a correction is no news
     assert monitoring.performance_history(ws, project.id) == points
 
 
@@ -166,12 +167,12 @@ def test_rows_from_before_the_first_champion_are_learnt_from_and_score_nothing(w
     early = stream(0)
     ingest.ingest_frame(ws, made, early.assign(y=early["y"].where(early.index < 4)), origin="a", by="test", now=now, target="y", task="classification")  # fmt: skip
     ingest.ingest_frame(ws, projects.project_by_id(ws, made.id), stream(BATCH), origin="b", by="test", now=now)
-    first = loop.run_cycle(ws, made.id, cause="cli", now=now)
+    first = run_cycle(ws, made.id, cause="cli", now=now)
     assert first is not None and first.champion_after == 1
     # Wrong labels, all of them: scored, they would be the worst batch ever seen.
     pairs = [(f"b1-{i}", 1 - int(y)) for i, y in enumerate(early["y"]) if i >= 4]
     label_intake.add_labels(ws, projects.project_by_id(ws, made.id), pairs, by="test", now=now + timedelta(hours=1))
-    report = loop.run_cycle(ws, made.id, cause="cli", now=now + timedelta(hours=2))
+    report = run_cycle(ws, made.id, cause="cli", now=now + timedelta(hours=2))
     assert report is not None and report.evidence is not None
     assert report.evidence.n_labelled == BATCH - 4
     assert (report.evidence.score, report.evidence.change_found, report.outcome) == (None, False, "none")
@@ -182,8 +183,8 @@ def test_an_undone_batch_is_never_learnt_from(
 ) -> None:
     report = send()
     ingest.undo_batch(ws, projects.project_by_id(ws, project.id), report.batch.id, by="test", now=now)
-    assert loop.run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=1)) is None
-    forced = loop.run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=1), force=True)
+    assert run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=1)) is None
+    forced = run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=1), force=True)
     assert forced is not None
     with ws.database.read() as session:
         from core.storage.tables import ModelRow
@@ -201,7 +202,7 @@ def test_two_cycles_of_one_project_never_run_together(ws: Workspace, project: Pr
             Lease(name=f"project:{project.id}", owner=owner, expires_at=datetime.now(UTC) + timedelta(minutes=1))
         )
     with pytest.raises(Busy, match="under way"):
-        loop.run_cycle(ws, project.id, cause="cli", now=now, force=True)
+        run_cycle(ws, project.id, cause="cli", now=now, force=True)
 
 
 def test_a_lease_of_a_dead_process_is_taken_over_at_once(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
@@ -212,7 +213,7 @@ def test_a_lease_of_a_dead_process_is_taken_over_at_once(ws: Workspace, project:
         session.add(
             Lease(name=f"project:{project.id}", owner=owner, expires_at=datetime.now(UTC) + timedelta(minutes=1))
         )
-    assert loop.run_cycle(ws, project.id, cause="cli", now=now, force=True) is not None
+    assert run_cycle(ws, project.id, cause="cli", now=now, force=True) is not None
     with ws.database.read() as session:
         assert session.scalar(select(func.count()).select_from(Lease)) == 0
 
@@ -232,13 +233,13 @@ def test_a_cycle_that_raises_is_recorded_and_its_rows_stay_new(
 
         patch.setattr("core.learning.learner.advance", broken)
         with pytest.raises(RuntimeError, match="went wrong"):
-            loop.run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=1))
+            run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=1))
     failed = monitoring.cycles(ws, project.id, limit=1)[0][0]
     assert (failed.status, failed.outcome) == ("failed", "failed")
     with ws.database.read() as session:
         assert queries.champion_of(session, project.id) == 1
         assert jobs.due_projects(session, now) == []  # not again until something else comes
-    report = loop.run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=2))
+    report = run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=2))
     assert report is not None
     assert [p.n for p in monitoring.performance_history(ws, project.id)] == [BATCH]
 
@@ -246,7 +247,7 @@ def test_a_cycle_that_raises_is_recorded_and_its_rows_stay_new(
 def test_a_cycle_whose_process_died_is_closed_by_the_next(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
     with ws.database.write() as session:
         session.add(Cycle(project_id=project.id, cause="schedule", status="running", started_at=now, seed=1))
-    assert loop.run_cycle(ws, project.id, cause="schedule", now=now + timedelta(minutes=1)) is None
+    assert run_cycle(ws, project.id, cause="schedule", now=now + timedelta(minutes=1)) is None
     with ws.database.read() as session:
         row = session.scalars(select(Cycle).order_by(Cycle.id.desc())).first()
         assert row is not None
@@ -258,13 +259,13 @@ def test_a_file_with_one_class_then_another_goes_on(ws: Workspace, now: datetime
     policy = policy_named("balanced", families=("logistic", "neighbours"), new_labels=100)
     made = projects.create_project(ws, "Grows", source="file", by="test", now=now, policy=policy)
     ingest.ingest_frame(ws, made, stream(0, 200), origin="a", by="test", now=now, target="y")
-    assert loop.run_cycle(ws, made.id, cause="cli", now=now) is not None
+    assert run_cycle(ws, made.id, cause="cli", now=now) is not None
     third = stream(1, 200).assign(y=lambda f: np.where(f["a"] > 1, 2, f["y"]))
     later = now + timedelta(hours=1)
     report = ingest.ingest_frame(ws, projects.project_by_id(ws, made.id), third, origin="b", by="test", now=later)
     assert [(p.code, p.example) for p in report.problems if p.column == "y"] == [("new_classes", "2")]
-    assert loop.run_cycle(ws, made.id, cause="cli", now=later) is not None
-    assert loop.run_cycle(ws, made.id, cause="cli", now=later, force=True) is not None
+    assert run_cycle(ws, made.id, cause="cli", now=later) is not None
+    assert run_cycle(ws, made.id, cause="cli", now=later, force=True) is not None
     stored = projects.project_by_id(ws, made.id)
     assert stored.schema is not None
     assert stored.schema.classes == (0, 1, 2)
@@ -277,10 +278,10 @@ def test_regression_is_a_task_like_any_other(ws: Workspace, now: datetime) -> No
     policy = policy_named("balanced", families=("ridge",), new_labels=BATCH)
     made = projects.create_project(ws, "Numbers", source="file", by="t", now=now, policy=policy, task="regression")
     ingest.ingest_frame(ws, made, frame.iloc[:300], origin="a", by="t", now=now, target="y")
-    loop.run_cycle(ws, made.id, cause="cli", now=now)
+    run_cycle(ws, made.id, cause="cli", now=now)
     later = now + timedelta(hours=1)
     ingest.ingest_frame(ws, projects.project_by_id(ws, made.id), frame.iloc[300:], origin="b", by="t", now=later)
-    loop.run_cycle(ws, made.id, cause="cli", now=later)
+    run_cycle(ws, made.id, cause="cli", now=later)
     point = monitoring.performance_history(ws, made.id)[-1]
     assert point.scores["r2"].value is not None
     assert point.scores["r2"].value > 0.98
@@ -305,9 +306,9 @@ def test_two_state_folders_in_one_process_keep_their_learners_apart(
     assert made.id == project.id
     renamed = stream(0, 400).rename(columns={"a": "c", "b": "d"})
     ingest.ingest_frame(other, made, renamed, origin="warm-up", by="test", now=now, target="y")
-    loop.run_cycle(other, made.id, cause="cli", now=now)
+    run_cycle(other, made.id, cause="cli", now=now)
     for workspace in (ws, other):
-        report = loop.run_cycle(workspace, project.id, cause="cli", now=now + timedelta(hours=1), force=True)
+        report = run_cycle(workspace, project.id, cause="cli", now=now + timedelta(hours=1), force=True)
         assert report is not None
         assert report.status == "done"
     other.database.dispose()
@@ -326,7 +327,7 @@ def test_the_drift_of_residuals_tells_a_changed_concept_where_features_do_not(ws
         rows = frame.iloc[max(end - 200, 0) if i else 0 : end].reset_index(drop=True)
         project = projects.project_by_id(ws, made.id)
         ingest.ingest_frame(ws, project, rows, origin=f"batch {i}", by="t", now=at, target="y")
-        loop.run_cycle(ws, made.id, cause="cli", now=at)
+        run_cycle(ws, made.id, cause="cli", now=at)
     with ws.database.read() as session:
         stored = session.scalars(
             select(DriftRun.report).where(DriftRun.project_id == made.id).order_by(DriftRun.id)
@@ -344,26 +345,24 @@ def test_the_clock_alone_starts_a_scheduled_race_within_its_budget(ws: Workspace
     )  # fmt: skip
     made = projects.create_project(ws, "Nightly", source="file", by="t", now=now, policy=policy)
     ingest.ingest_frame(ws, made, stream(0, 400), origin="a", by="t", now=now, target="y")
-    loop.run_cycle(ws, made.id, cause="schedule", now=now)  # 12:00: the first model
+    run_cycle(ws, made.id, cause="schedule", now=now)  # 12:00: the first model
     later = now + timedelta(hours=2)
     ingest.ingest_frame(ws, projects.project_by_id(ws, made.id), stream(400), origin="b", by="t", now=later)
-    quiet = loop.run_cycle(ws, made.id, cause="schedule", now=later)
+    quiet = run_cycle(ws, made.id, cause="schedule", now=later)
     assert quiet is not None and quiet.decision == "nothing"
     night = now + timedelta(hours=15)
     with ws.database.read() as session:
         assert jobs.due_projects(session, night - timedelta(minutes=1)) == []
         assert jobs.due_projects(session, night) == [made.id]
-    raced = loop.run_cycle(ws, made.id, cause="schedule", now=night)
+    raced = run_cycle(ws, made.id, cause="schedule", now=night)
     assert raced is not None and raced.evidence is not None
     assert [f.trigger for f in raced.firings] == ["schedule"]
     assert raced.evidence.races_last_day == 1 and raced.decision == "alert" and "budget is spent" in raced.reason
     again = night + timedelta(days=1)
-    raced = loop.run_cycle(ws, made.id, cause="schedule", now=again)
+    raced = run_cycle(ws, made.id, cause="schedule", now=again)
     assert raced is not None and raced.decision == "retrain" and raced.evidence is not None
     assert raced.evidence.races_last_day == 0
-    assert loop.run_cycle(ws, made.id, cause="schedule", now=again + timedelta(hours=1)) is None, (
-        "nothing new, nothing due"
-    )
+    assert run_cycle(ws, made.id, cause="schedule", now=again + timedelta(hours=1)) is None, "nothing new, nothing due"
 
 
 def test_a_changed_schedule_counts_at_once(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
@@ -407,7 +406,7 @@ def test_a_batch_that_cannot_be_scored_is_set_aside_and_the_loop_goes_on(
 ) -> None:
     monkeypatch.setattr(notify, "channels", lambda ws: {"discord": object()})
     sound, odd = send(), send(poisoned(9000))
-    report = loop.run_cycle(ws, project.id, cause="schedule", force=True, now=now + timedelta(hours=2))
+    report = run_cycle(ws, project.id, cause="schedule", force=True, now=now + timedelta(hours=2))
     assert report is not None
     assert report.status == "done"
     assert report.batch_ids == (sound.batch.id,)
@@ -424,7 +423,7 @@ def test_a_batch_that_cannot_be_scored_is_set_aside_and_the_loop_goes_on(
     assert same
 
     send()  # it is not looked at again, and nothing is learnt from it
-    later = loop.run_cycle(ws, project.id, cause="schedule", force=True, now=now + timedelta(hours=3))
+    later = run_cycle(ws, project.id, cause="schedule", force=True, now=now + timedelta(hours=3))
     assert later is not None and later.evidence is not None
     assert later.status == "done" and later.evidence.set_aside == ()
     with ws.database.read() as session:
@@ -435,7 +434,7 @@ def test_a_batch_that_cannot_be_scored_is_set_aside_and_the_loop_goes_on(
     info = projects.project_by_id(ws, project.id)
     ingest.undo_batch(ws, info, odd.batch.id, by="test", now=now + timedelta(hours=3))
     send(stream(9000))  # the same rows, mended
-    mended = loop.run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=4))
+    mended = run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=4))
     assert mended is not None and mended.evidence is not None
     assert (mended.evidence.n_labelled, mended.evidence.set_aside) == (BATCH, ())
 
@@ -445,15 +444,15 @@ def test_a_batch_set_aside_alone_has_an_audit_row_of_its_own(
     ws: Workspace, project: ProjectInfo, now: datetime, send: Callable[..., ingest.IngestReport]
 ) -> None:
     odd = send(poisoned(9000).drop(columns="y"))
-    report = loop.run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=1))
+    report = run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=1))
     assert report is not None and report.evidence is not None
     assert [entry["batch"] for entry in report.evidence.set_aside] == [odd.batch.number]
-    assert loop.run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=2)) is None
+    assert run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=2)) is None
     # Labels that come for its rows are kept, and are no evidence.
     info = projects.project_by_id(ws, project.id)
     pairs = [(f"b{odd.batch.number}-{i}", 1) for i in range(20)]
     assert {r.status for r in label_intake.add_labels(ws, info, pairs, by="test", now=now)} == {"stored"}
-    loop.run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=3))
+    run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=3))
     assert monitoring.performance_history(ws, project.id) == []
     needs = monitoring.cycles(ws, project.id)[0]
     assert all(cycle.status == "done" for cycle in needs)
@@ -474,11 +473,11 @@ def test_a_model_that_answers_nothing_at_all_blames_no_batch(
     with monkeypatch.context() as patched:
         patched.setattr("core.services.serving.predict", broken)
         with pytest.raises(ValueError, match="no such table"):
-            loop.run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=1))
+            run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=1))
     reports, _ = monitoring.cycles(ws, project.id)
     assert (reports[0].status, reports[0].batch_ids) == ("failed", ())
     assert reports[0].error == "Reading the new rows failed: ValueError: no such table in a file."
-    again = loop.run_cycle(ws, project.id, cause="button", now=now + timedelta(hours=2))
+    again = run_cycle(ws, project.id, cause="button", now=now + timedelta(hours=2))
     assert again is not None
     assert again.batch_ids == (sent.batch.id,)
 
@@ -498,7 +497,7 @@ def test_a_model_that_answers_nothing_at_all_blames_no_batch(
     ],
 )
 def test_a_cause_is_one_sentence_without_paths(error: Exception, said: str) -> None:
-    assert loop.cause_of(error, step="Measuring") == said
+    assert cause_of(error, step="Measuring") == said
 
 
 def test_a_nightly_file_beside_served_traffic_is_measured_and_learnt_from(ws: Workspace, now: datetime) -> None:
@@ -512,7 +511,7 @@ def test_a_nightly_file_beside_served_traffic_is_measured_and_learnt_from(ws: Wo
         return frame.assign(y=1 - frame["y"]) if turned else frame
 
     ingest.ingest_frame(ws, made, night(0, 0), origin="0.csv", by="t", now=now, target="y", time_column="t")
-    assert loop.run_cycle(ws, made.id, cause="cli", now=now) is not None
+    assert run_cycle(ws, made.id, cause="cli", now=now) is not None
     for day in (1, 2):
         at = now + timedelta(days=day)
         stored = projects.project_by_id(ws, made.id)
@@ -522,7 +521,7 @@ def test_a_nightly_file_beside_served_traffic_is_measured_and_learnt_from(ws: Wo
             ws, stored, night(day, day, turned=True), origin=f"{day}.csv", by="t", now=at + timedelta(minutes=1)
         )
         assert not report.backfill
-        told = loop.run_cycle(ws, made.id, cause="cli", now=at + timedelta(minutes=2))
+        told = run_cycle(ws, made.id, cause="cli", now=at + timedelta(minutes=2))
         assert told is not None
         assert told.evidence is not None
         assert told.evidence.score_n == 200
@@ -542,14 +541,14 @@ def grown_project(ws: Workspace, now: datetime) -> ProjectInfo:
     for i in range(2):
         stored = projects.project_by_id(ws, made.id)
         ingest.ingest_frame(ws, stored, stream(i, 200), origin=f"{i}", by="t", now=now, target="y")
-        loop.run_cycle(ws, made.id, cause="cli", now=now, force=True)
+        run_cycle(ws, made.id, cause="cli", now=now, force=True)
     ingest.ingest_frame(ws, projects.project_by_id(ws, made.id), stream(2, 200), origin="2", by="t", now=now)
     return projects.project_by_id(ws, made.id)
 
 
 def while_it_runs(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
     """Do something once, just before a cycle closes."""
-    close, done = loop._close, []
+    close, done = run.close_cycle, []
 
     def closing(*args: object, **options: object) -> object:
         if not done:
@@ -557,7 +556,7 @@ def while_it_runs(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> N
             act()
         return close(*args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(loop, "_close", closing)
+    monkeypatch.setattr(run, "close_cycle", closing)
 
 
 def test_a_promotion_by_hand_is_not_overwritten_by_the_cycle_under_way(
@@ -568,7 +567,7 @@ def test_a_promotion_by_hand_is_not_overwritten_by_the_cycle_under_way(
     with ws.database.read() as session:
         other = next(v.version for v in registry.list_versions(session, project.id) if v.version != project.champion)
     while_it_runs(monkeypatch, lambda: training.promote(ws, project, other, reason="by hand", by="dora", now=now))
-    report = loop.run_cycle(ws, project.id, cause="cli", now=now, force=True)
+    report = run_cycle(ws, project.id, cause="cli", now=now, force=True)
     assert report is not None
     cycles, _ = monitoring.cycles(ws, project.id)
     assert [c.status for c in cycles[:2]] == ["done", "failed"]
@@ -582,7 +581,7 @@ def test_a_policy_that_is_saved_meanwhile_is_the_one_that_decides(
     project = grown_project(ws, now)
     never = policy_named("never")
     while_it_runs(monkeypatch, lambda: projects.set_policy(ws, project, never, by="dora", now=now) and None)
-    report = loop.run_cycle(ws, project.id, cause="cli", now=now)
+    report = run_cycle(ws, project.id, cause="cli", now=now)
     assert report is not None
     assert report.decision in ("nothing", "alert")
     assert projects.project_by_id(ws, project.id).policy == never
@@ -598,11 +597,11 @@ def test_a_cycle_that_lost_its_lease_keeps_nothing(
     def another() -> None:
         with ws.database.write() as session:
             session.get_one(Lease, f"project:{project.id}").expires_at = datetime.now(UTC) - timedelta(minutes=2)
-        assert loop.run_cycle(ws, project.id, cause="cli", now=now, force=True) is not None
+        assert run_cycle(ws, project.id, cause="cli", now=now, force=True) is not None
 
     while_it_runs(monkeypatch, another)
     with pytest.raises(Busy, match="stood still"):
-        loop.run_cycle(ws, project.id, cause="cli", now=now, force=True)
+        run_cycle(ws, project.id, cause="cli", now=now, force=True)
     with ws.database.read() as session:
         rows = session.scalars(select(Cycle).where(Cycle.project_id == project.id).order_by(Cycle.id.desc())).all()
         measured = session.scalar(
@@ -614,7 +613,7 @@ def test_a_cycle_that_lost_its_lease_keeps_nothing(
     assert path is not None
     assert (ws.models_path.parent / path).exists() or any(ws.settings.home_path.rglob(Path(path).name))
     ingest.ingest_frame(ws, before, stream(5, 200), origin="5", by="t", now=now)
-    assert loop.run_cycle(ws, project.id, cause="cli", now=now, force=True) is not None
+    assert run_cycle(ws, project.id, cause="cli", now=now, force=True) is not None
 
 
 def test_one_lease_is_taken_by_one(ws: Workspace, now: datetime) -> None:
@@ -629,7 +628,7 @@ def test_one_lease_is_taken_by_one(ws: Workspace, now: datetime) -> None:
     def take() -> None:
         ready.wait()
         try:
-            with loop._lease(ws, project.id, now) as token:
+            with hold_lease(ws, project.id) as token:
                 held.append(token)
                 go.wait(20)
         except Busy:
@@ -660,7 +659,7 @@ def test_an_undone_batch_leaves_the_learners_counts_and_its_rows_set_aside(
     sent = []
     for i in range(1, 6):
         sent.append(send(flipped=i >= 3))
-        loop.run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=i))
+        run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=i))
     before = learner()
     assert before.seen == 400 + 5 * BATCH
     assert before.change_start == pytest.approx(400 + 2 * BATCH, abs=20)
@@ -671,7 +670,7 @@ def test_an_undone_batch_leaves_the_learners_counts_and_its_rows_set_aside(
     )
     for hour in (7, 8):  # they are taken out once
         send(flipped=True)
-        loop.run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=hour))
+        run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=hour))
         after = learner()
         with ws.database.read() as session:
             row = queries.project_row(session, project.id)

@@ -13,7 +13,7 @@ import pytest
 from conftest import Campaign
 from sqlalchemy import select
 
-from core import loop
+from core.cycle import run_cycle
 from core.data.schema import table_of
 from core.errors import BadInput
 from core.learning.policy import policy_named
@@ -59,7 +59,7 @@ class Plant:
         """What scheduler and worker do: a check where one is due."""
         with self.ws.database.read() as session:
             due = jobs.due_projects(session, now)
-        return loop.run_cycle(self.ws, self.project_id, cause="schedule", now=now) if due else None
+        return run_cycle(self.ws, self.project_id, cause="schedule", now=now) if due else None
 
     def measured(self) -> list[tuple[str, int]]:
         with self.ws.database.read() as session:

@@ -31,7 +31,6 @@ MODULES: dict[str, int] = {
     "core/learning/export.py": 569,
     "core/learning/learner.py": 667,
     "core/learning/scorer.py": 706,
-    "core/loop.py": 1318,
     "core/performance/realised.py": 566,
     "core/services/auth.py": 556,
     "core/services/ingest.py": 683,
@@ -56,9 +55,6 @@ MODULES: dict[str, int] = {
 }
 
 FUNCTIONS: dict[str, int] = {
-    "core/loop.py:_gather": 65,
-    "core/loop.py:_turn": 88,
-    "core/loop.py:_close": 83,
     "core/services/desk.py:ask": 70,
     "core/services/doctor.py:_database": 72,
     "core/services/ingest.py:ingest_frame": 71,
@@ -78,6 +74,7 @@ FUNCTIONS: dict[str, int] = {
 }
 
 PARAMETER_LISTS: dict[str, int] = {
+    "core/cycle/run.py:run_cycle": 10,
     "core/data/schema.py:first_schema": 8,
     "core/data/schema.py:infer_schema": 8,
     "core/data/synthetic.py:generate": 9,
@@ -90,11 +87,6 @@ PARAMETER_LISTS: dict[str, int] = {
     "core/learning/comparing.py:compare": 13,
     "core/learning/learner.py:advance": 17,
     "core/learning/learner.py:_Turn.__init__": 8,
-    "core/loop.py:run_cycle": 10,
-    "core/loop.py:_cycle": 11,
-    "core/loop.py:_turn": 11,
-    "core/loop.py:_register": 8,
-    "core/loop.py:_close": 14,
     "core/performance/realised.py:measure": 10,
     "core/performance/realised.py:_Material.__init__": 8,
     "core/plots/frame.py:draw_line": 8,
@@ -146,7 +138,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def _functions() -> Iterator[tuple[str, Function]]:
-    """Every function of the program as "core/loop.py:run_cycle", those within classes and functions among them."""
+    """Every function of the program as "core/cycle/run.py:run_cycle", those within classes and functions among them."""
 
     def within(node: ast.AST, before: str) -> Iterator[tuple[str, Function]]:
         for child in ast.iter_child_nodes(node):

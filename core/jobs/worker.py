@@ -139,7 +139,7 @@ class Worker:
 
     def _turn(self, project_id: int, **options: Any) -> Any:
         """`run_cycle`, once more after what may pass: TASK_RETRIES times, RETRY_DELAY_SECONDS apart."""
-        from core.loop import run_cycle
+        from core.cycle import run_cycle
 
         settings, failures = self._ws.settings, 0
         give_up = time.monotonic() + BUSY_WAIT_S
@@ -259,7 +259,7 @@ class Worker:
             return report
 
     def _advance(self, run_id: int) -> None:
-        from core.loop import advance_live
+        from core.cycle import advance_live
 
         self._live_seen = True
         if not live.begin_step(self._ws, run_id, _now()):
@@ -309,8 +309,8 @@ class Worker:
 
 
 def _fit_left_running() -> bool:
-    loop = sys.modules.get("core.loop")  # not loaded: no cycle has run here
-    return loop is not None and loop.fits_left_running()
+    cycle = sys.modules.get("core.cycle")  # not loaded: no cycle has run here
+    return cycle is not None and cycle.fits_left_running()
 
 
 def _cycle_told(report: CycleReport | None) -> dict[str, Any]:

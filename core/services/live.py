@@ -1,6 +1,6 @@
 """Live runs: the rest of a project's stream played batch by batch through the real loop.
 
-A run is a stored row that a worker advances (`core.loop.advance_live`); pages only show it and change its status.
+A run is a stored row that a worker advances (`core.cycle.advance_live`); pages only show it and change its status.
 """
 
 from __future__ import annotations

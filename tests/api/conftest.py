@@ -22,7 +22,7 @@ MADE_AT = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 @pytest.fixture(scope="session")
 def trained_home(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path) -> Path:
     """A state folder with the project `default`: 600 generated rows and a champion, by the real loop."""
-    from core.loop import run_cycle
+    from core.cycle import run_cycle
 
     home = tmp_path_factory.mktemp("trained") / "home"
     home.mkdir()

@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 from patience import limit
 
-from core import loop
+from core.cycle import run_cycle
 from core.learning.policy import policy_named
 from core.services import doctor, ingest, monitoring, projects
 from core.storage.workspace import Workspace
@@ -52,7 +52,7 @@ def project(ws: Workspace, now: datetime, tmp_path: Path, monkeypatch: pytest.Mo
     path = write_rows(tmp_path / "first.csv", 0)
     ingest.ingest_file(ws, made, path, by="test", now=now, target="y")
     monkeypatch.setattr("core.storage.registry.sync_mlflow", lambda ws, project_id: None)  # slow, and a copy only
-    loop.run_cycle(ws, made.id, cause="cli", now=now)
+    run_cycle(ws, made.id, cause="cli", now=now)
     return "killed"
 
 
@@ -92,7 +92,7 @@ def test_kills_in_ingest_and_cycle_lose_nothing(
         checks = doctor.examine(ws, now=now, deep=True)
         assert [c for c in checks if not c.ok and c.name not in ("scheduler", "clock")] == []
         # The next cycle takes the dead one's lease at once, closes its row, and measures what it left.
-        report = loop.run_cycle(ws, info.id, cause="cli", now=now, force=True)
+        report = run_cycle(ws, info.id, cause="cli", now=now, force=True)
         assert report is not None
         assert report.status == "done"
         reports, _ = monitoring.cycles(ws, info.id, limit=1_000)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-import core.loop
+import core.cycle
 from core.errors import Conflict
 from core.jobs import MAY_PASS, orchestrated, prefect_runner, worker
 from core.services import jobs, projects
@@ -44,7 +44,7 @@ def _turning(monkeypatch: pytest.MonkeyPatch, answer: Callable[[], Any]) -> list
         calls.append(options)
         return answer()
 
-    monkeypatch.setattr(core.loop, "run_cycle", run_cycle)
+    monkeypatch.setattr(core.cycle, "run_cycle", run_cycle)
     return calls
 
 

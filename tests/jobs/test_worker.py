@@ -19,7 +19,7 @@ import pytest
 from patience import limit
 from sqlalchemy import select, update
 
-import core.loop
+import core.cycle
 from core.errors import Busy, Conflict
 from core.jobs import ANOTHER_WORKS, worker
 from core.services import ingest, jobs, projects
@@ -59,7 +59,7 @@ def test_a_requested_cycle_is_tried_again_and_then_done(
 ) -> None:
     monkeypatch.setattr(ws.settings, "retry_delay_s", 0.0)
     calls: list[dict[str, Any]] = []
-    monkeypatch.setattr(core.loop, "run_cycle", _failing([OSError("disk"), OSError("disk")], calls))
+    monkeypatch.setattr(core.cycle, "run_cycle", _failing([OSError("disk"), OSError("disk")], calls))
     job = _request(ws, project_id)
     assert one.step() is True
     done = jobs.get_job(ws, job)
@@ -74,7 +74,7 @@ def test_a_refusal_is_told_to_who_asked_and_not_repeated(
     ws: Workspace, project_id: int, one: worker.Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[dict[str, Any]] = []
-    monkeypatch.setattr(core.loop, "run_cycle", _failing([Conflict("It has no rows yet. Store some.")], calls))
+    monkeypatch.setattr(core.cycle, "run_cycle", _failing([Conflict("It has no rows yet. Store some.")], calls))
     job = _request(ws, project_id)
     one.step()
     assert (jobs.get_job(ws, job).status, jobs.get_job(ws, job).error) == ("failed", "It has no rows yet. Store some.")
@@ -87,7 +87,7 @@ def test_an_unexpected_error_is_recorded_without_its_text_and_the_worker_goes_on
     monkeypatch.setattr(ws.settings, "retry_delay_s", 0.0)
     calls: list[dict[str, Any]] = []
     errors: list[Exception] = [OSError("/secret/path")] * 3
-    monkeypatch.setattr(core.loop, "run_cycle", _failing(errors, calls))
+    monkeypatch.setattr(core.cycle, "run_cycle", _failing(errors, calls))
     first = _request(ws, project_id)
     one.step()
     failed = jobs.get_job(ws, first)
@@ -103,7 +103,7 @@ def test_a_request_waits_while_another_process_holds_the_project(
     ws: Workspace, project_id: int, one: worker.Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[dict[str, Any]] = []
-    monkeypatch.setattr(core.loop, "run_cycle", _failing([Busy("held")], calls))
+    monkeypatch.setattr(core.cycle, "run_cycle", _failing([Busy("held")], calls))
     job = _request(ws, project_id)
     one.step()
     assert jobs.get_job(ws, job).status == "done"
@@ -143,12 +143,12 @@ def test_a_stored_file_answers_with_its_batch(
 # --- as a process --------------------------------------------------------------------------------------------
 
 SLOW = """
-import sys, time, types, core.loop
+import sys, time, types, core.cycle
 def run_cycle(ws, project_id, **options):
     print("working", flush=True)
     time.sleep(float(sys.argv[1]))
     return types.SimpleNamespace(id=7, decision="nothing", reason="well", outcome="none")
-core.loop.run_cycle = run_cycle
+core.cycle.run_cycle = run_cycle
 from core.jobs.worker import main
 sys.exit(main(sys.argv[2:]))
 """
@@ -235,8 +235,8 @@ def test_a_backtest_tells_how_far_it_is_and_keeps_its_result(
 def test_a_worker_makes_way_after_a_fit_that_is_left_running(
     ws: Workspace, project_id: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(core.loop, "run_cycle", lambda *a, **o: REPORT)
-    monkeypatch.setattr(core.loop, "fits_left_running", lambda: True)
+    monkeypatch.setattr(core.cycle, "run_cycle", lambda *a, **o: REPORT)
+    monkeypatch.setattr(core.cycle, "fits_left_running", lambda: True)
     _request(ws, project_id)
     _request(ws, projects.create_project(ws, "Others", source="file", by="me", now=datetime.now(UTC)).id)
     worker.Worker(ws, threading.Event(), threading.Event()).run(once=True)
@@ -314,7 +314,7 @@ def test_what_fails_after_a_cycle_counts_does_not_make_it_a_failed_one(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("core.storage.learners.drop_old", _full)
-    report = core.loop.run_cycle(ws, project_id, cause="cli", now=now)
+    report = core.cycle.run_cycle(ws, project_id, cause="cli", now=now)
     assert report is not None
     with ws.database.read() as session:
         assert session.get_one(Cycle, report.id).status == "done"

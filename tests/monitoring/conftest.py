@@ -22,7 +22,7 @@ from core.storage.workspace import Workspace, open_workspace
 @pytest.fixture(scope="session")
 def watched_home(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path) -> Path:
     """A state folder with a champion that was measured and estimated by the real loop, and a scheduler that beats."""
-    from core.loop import run_cycle
+    from core.cycle import run_cycle
 
     home = tmp_path_factory.mktemp("watched") / "home"
     home.mkdir()

@@ -19,7 +19,7 @@ from patience import limit
 from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
-from core import loop
+from core.cycle import run_cycle
 from core.learning.policy import policy_named
 from core.services import auth, ingest, projects
 from core.settings import Settings, get_settings
@@ -70,7 +70,7 @@ def _grow(ws: Workspace) -> None:
         now = BEGAN + timedelta(hours=i)
         project = projects.project_by_id(ws, project.id)
         ingest.ingest_frame(ws, project, frame, origin=f"day {i + 1}.csv", by="ada", now=now, target="species")
-        assert loop.run_cycle(ws, project.id, cause="schedule", now=now) is not None
+        assert run_cycle(ws, project.id, cause="schedule", now=now) is not None
 
 
 def settle(home: Path, monkeypatch: pytest.MonkeyPatch, *, grown: bool) -> Workspace:

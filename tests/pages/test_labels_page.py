@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from core import loop
+from core.cycle import run_cycle
 from core.services import desk, ingest, projects
 from core.settings import get_settings
 from core.storage.workspace import Workspace
@@ -19,7 +19,7 @@ def grown(settings: object, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     project = projects.get_project(ws, "flies")
     unlabelled = rows(900, 150).drop(columns="species").assign(humidity=0.5)
     ingest.ingest_frame(ws, project, unlabelled, origin="day 4.csv", by="ada", now=BEGAN + timedelta(hours=4))
-    loop.run_cycle(ws, project.id, cause="schedule", now=BEGAN + timedelta(hours=4))
+    run_cycle(ws, project.id, cause="schedule", now=BEGAN + timedelta(hours=4))
     return ws
 
 

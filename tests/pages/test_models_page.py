@@ -12,7 +12,7 @@ import pytest
 from patience import limit
 from streamlit.testing.v1 import AppTest
 
-from core import loop
+from core.cycle import run_cycle
 from core.records import ModelVersion, ProjectInfo
 from core.services import ingest, lineage, projects, training
 from core.settings import get_settings
@@ -121,7 +121,7 @@ def test_the_shadow_is_filled_by_the_next_check(grown: Workspace) -> None:
     later = BEGAN + timedelta(hours=9)
     frame = rows(900, 200, flipped=True)
     ingest.ingest_frame(grown, flies(grown), frame, origin="day 4.csv", by="ada", now=later, target="species")
-    report = loop.run_cycle(grown, flies(grown).id, cause="schedule", now=later)
+    report = run_cycle(grown, flies(grown).id, cause="schedule", now=later)
     assert report is not None
     assert report.shadow is not None
     assert (report.shadow["version"], report.shadow["answered"]) == (version, 200)

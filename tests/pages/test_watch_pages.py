@@ -10,7 +10,8 @@ import pytest
 import streamlit as st
 from sqlalchemy import select
 
-from core import loop, ui
+from core import ui
+from core.cycle import run_cycle
 from core.learning.policy import policy_named
 from core.records import EstimatePoint, Score
 from core.services import ingest, jobs, label_intake, live, monitoring, projects, status, streams
@@ -124,7 +125,7 @@ def test_a_new_measurement_is_on_the_page_at_once(grown: Workspace) -> None:
     at = visit_as("ada")
     project = projects.get_project(grown, "flies")
     ingest.ingest_frame(grown, project, rows(900, 200), origin="new", by="t", now=BEGAN + timedelta(days=1))
-    loop.run_cycle(grown, project.id, cause="cli", now=BEGAN + timedelta(days=1))
+    run_cycle(grown, project.id, cause="cli", now=BEGAN + timedelta(days=1))
     newest = monitoring.performance_history(grown, project.id)[-1].scores["accuracy"].value
     at.run()
     assert {m.label: m.value for m in at.metric}["Accuracy, measured"] == f"{newest:.3f}"
@@ -317,7 +318,7 @@ def test_regression_has_its_own_metrics_and_no_confusion(empty: Workspace) -> No
         now = BEGAN + timedelta(hours=i)
         project = projects.project_by_id(empty, project.id)
         ingest.ingest_frame(empty, project, frame, origin=f"{i}", by="t", now=now, target="heat", task="regression")
-        loop.run_cycle(empty, project.id, cause="cli", now=now)
+        run_cycle(empty, project.id, cause="cli", now=now)
     at = open_page("performance")
     assert not at.exception
     assert "R²" in text_of(at)
@@ -419,7 +420,7 @@ def test_names_from_users_are_shown_letter_by_letter(empty: Workspace) -> None:
         now = BEGAN + timedelta(hours=i)
         project = projects.project_by_id(empty, project.id)
         ingest.ingest_frame(empty, project, frame, origin=HOSTILE, by="t", now=now, target="species")
-        loop.run_cycle(empty, project.id, cause="cli", now=now)
+        run_cycle(empty, project.id, cause="cli", now=now)
     for at in (visit_as("ada"), open_page("drift"), open_page("performance"), open_page("live")):
         assert not at.exception
         assert all("<script>" not in str(figure) for figure in drawn(at))

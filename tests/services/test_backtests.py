@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core import loop
+from core.cycle import run_cycle
 from core.errors import BadInput, NotEnoughRows
 from core.learning.backtest import replay_turns
 from core.learning.policy import policy_named
@@ -39,7 +39,7 @@ def lived(ws: Workspace, now: datetime, task: Task, **changes: object) -> Projec
     policy = policy_named("balanced", families=families, new_labels=BATCH, **changes)
     made = projects.create_project(ws, f"Lived {task}", source="file", by="test", now=now, policy=policy)
     ingest.ingest_frame(ws, made, stream(0, 400, task=task), origin="warm-up", by="test", now=now, target="y")
-    loop.run_cycle(ws, made.id, cause="cli", now=now)
+    run_cycle(ws, made.id, cause="cli", now=now)
     for i in range(1, 9):
         at = now + timedelta(hours=i)
         frame = stream(1000 * i, flipped=i >= 5, task=task)
@@ -54,7 +54,7 @@ def lived(ws: Workspace, now: datetime, task: Task, **changes: object) -> Projec
             half = slice(0, 120) if i == 4 else slice(120, 200)
             truth = stream(3000, task=task)["y"]
             label_intake.add_labels(ws, project, list(zip(ids[half], truth[half], strict=True)), by="test", now=at)
-        loop.run_cycle(ws, made.id, cause="cli", now=at, force=i == 7)
+        run_cycle(ws, made.id, cause="cli", now=at, force=i == 7)
     return projects.project_by_id(ws, made.id)
 
 
@@ -102,7 +102,7 @@ def test_what_cannot_be_compared_says_why(ws: Workspace, now: datetime) -> None:
     with pytest.raises(BadInput, match="no data yet"):
         backtests.compare_policies(ws, empty, [empty.policy])
     ingest.ingest_frame(ws, empty, stream(0, 100), origin="one", by="test", now=now, target="y")
-    loop.run_cycle(ws, empty.id, cause="cli", now=now)
+    run_cycle(ws, empty.id, cause="cli", now=now)
     once = projects.project_by_id(ws, empty.id)
     with pytest.raises(NotEnoughRows, match="needs 2 rows"):
         backtests.compare_policies(ws, once, [once.policy])

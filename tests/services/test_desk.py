@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sqlalchemy import select
 
-from core import loop
+from core.cycle import run_cycle
 from core.errors import BadInput, Conflict, NeedsConsent
 from core.learning.policy import policy_named
 from core.records import ROW_ID, ProjectInfo, Task
@@ -38,7 +38,7 @@ def waiting(ws: Workspace, now: datetime, task: Task = "binary") -> tuple[Projec
     policy = policy_named("balanced", families=families)
     made = projects.create_project(ws, "Flies", source="file", by="me", now=now, policy=policy)
     ingest.ingest_frame(ws, made, stream(0, 300, task=task), origin="warm-up", by="me", now=now, target="y")
-    loop.run_cycle(ws, made.id, cause="cli", now=now)
+    run_cycle(ws, made.id, cause="cli", now=now)
     truth: dict[str, object] = {}
     for i in (1, 2):
         at = now + timedelta(hours=i)
@@ -46,7 +46,7 @@ def waiting(ws: Workspace, now: datetime, task: Task = "binary") -> tuple[Projec
         report = ingest.ingest_frame(
             ws, projects.project_by_id(ws, made.id), rows.drop(columns="y"), origin=f"day {i}", by="me", now=at
         )
-        loop.run_cycle(ws, made.id, cause="cli", now=at)
+        run_cycle(ws, made.id, cause="cli", now=at)
         truth |= {f"b{report.batch.number}-{k}": v for k, v in enumerate(rows["y"].tolist())}
     return projects.project_by_id(ws, made.id), truth
 
@@ -149,7 +149,7 @@ def test_the_cycle_weighs_the_labels_of_the_desk(ws: Workspace, now: datetime) -
     rows = desk.open_asks(ws, project)
     desk.answer(ws, project, {row.row_id: truth[row.row_id] for row in rows}, by="ada", now=now)
     told = desk.measured(ws, project)
-    report = loop.run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=3))
+    report = run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=3))
     assert report is not None and report.evidence is not None
     assert report.evidence.score_n == 100
     assert report.evidence.score == pytest.approx(told.weighted.value, abs=1e-9)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binom
 
-from core import loop
+from core.cycle import run_cycle
 from core.learning.policy import policy_named
 from core.records import DriftScore, Policy, ProjectInfo
 from core.services import ingest, monitoring, projects
@@ -57,7 +57,7 @@ def played(
         at = now + timedelta(hours=i)
         info: ProjectInfo = projects.project_by_id(ws, made.id)
         ingest.ingest_frame(ws, info, frame, origin=f"{i}.csv", by="test", now=at, target="y")
-        loop.run_cycle(ws, made.id, cause="cli", now=at)
+        run_cycle(ws, made.id, cause="cli", now=at)
     return [r.prediction for _, _, r in monitoring.drift_history(ws, made.id) if r.prediction is not None]
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sqlalchemy import select
 
-from core import loop
+from core.cycle import run_cycle
 from core.learning.policy import policy_named
 from core.records import EstimatePoint, ProjectInfo, Score
 from core.services import ingest, monitoring, projects
@@ -43,7 +43,7 @@ def grown(ws: Workspace, now: datetime, task: str, batches: int = 4) -> ProjectI
         ingest.ingest_frame(
             ws, projects.project_by_id(ws, made.id), rows(i, task), origin=f"{i}.csv", by="test", now=at, target="y"
         )
-        loop.run_cycle(ws, made.id, cause="cli", now=at)
+        run_cycle(ws, made.id, cause="cli", now=at)
     return projects.project_by_id(ws, made.id)
 
 
@@ -86,7 +86,7 @@ def test_the_labels_of_the_estimated_rows_are_not_looked_at(ws: Workspace, now: 
         known = projects.project_by_id(ws, project.id)
         ingest.ingest_frame(ws, known, other, origin=f"again {i}", by="test", now=now + timedelta(hours=9 + i))
         if i == 0:
-            loop.run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=9))
+            run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=9))
             stored = [monitoring.estimates(ws, project.id)[-1].estimates["accuracy"].value]
             with ws.database.write() as session:  # as if that batch had never been judged
                 from core.storage.tables import Batch
@@ -94,7 +94,7 @@ def test_the_labels_of_the_estimated_rows_are_not_looked_at(ws: Workspace, now: 
                 newest = session.scalars(select(Batch).order_by(Batch.id.desc())).first()
                 assert newest is not None
                 newest.undone_at = now
-    loop.run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=11))
+    run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=11))
     stored.append(monitoring.estimates(ws, project.id)[-1].estimates["accuracy"].value)
     assert stored[0] == pytest.approx(stored[1])
 
@@ -105,7 +105,7 @@ def test_rows_without_labels_are_estimated_and_a_sure_fall_is_told(ws: Workspace
     unsure = rows(20).drop(columns="y")
     unsure[["a", "b"]] *= 0.05  # everything lies next to the border: the model can only guess
     ingest.ingest_frame(ws, project, unsure, origin="unsure", by="test", now=now + timedelta(hours=20))
-    report = loop.run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=20))
+    report = run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=20))
     assert report is not None and report.evidence is not None
     assert report.evidence.score is None and report.evidence.estimated is not None
     assert report.evidence.estimated < 0.75
@@ -123,7 +123,7 @@ def test_too_few_labelled_rows_estimate_nothing(ws: Workspace, now: datetime) ->
         ingest.ingest_frame(
             ws, project, few.assign(a=few["a"] + i), origin=f"few {i}", by="test", now=now + timedelta(hours=3 + i)
         )
-        loop.run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=3 + i))
+        run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=3 + i))
     assert monitoring.estimates(ws, project.id) == []
 
 

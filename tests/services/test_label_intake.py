@@ -285,7 +285,7 @@ def test_the_command_line_shows_the_plan_stores_after_a_yes_and_takes_back(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(cli, "_open", lambda: ws)
+    monkeypatch.setattr("core.cli.data.open_state", lambda: ws)
     file = tmp_path / "l.csv"
     value = "down" if rows()["y"][0] == "up" else "up"
     file.write_text(f"row_id,label\nb2-0,up\nb1-0,{value}\n")

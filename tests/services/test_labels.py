@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core import loop
+from core.cycle import run_cycle
 from core.learning.policy import policy_named
 from core.performance.realised import measure, metrics_of
 from core.records import ProjectInfo, Score
@@ -37,7 +37,7 @@ def project(ws: Workspace, now: datetime) -> ProjectInfo:
     policy = policy_named("balanced", families=("logistic",), triggers=("no_champion",))
     made = projects.create_project(ws, "Demo", source="file", by="test", now=now, policy=policy)
     ingest.ingest_frame(ws, made, rows(0), origin="first.csv", by="test", now=now, target="y")
-    loop.run_cycle(ws, made.id, cause="cli", now=now)
+    run_cycle(ws, made.id, cause="cli", now=now)
     return projects.project_by_id(ws, made.id)
 
 
@@ -139,7 +139,7 @@ def test_labels_in_portions_make_one_measurement_a_batch(ws: Workspace, project:
     for i, cut in enumerate(((0, 3), (3, 90), (90, 150))):
         at = now + (2 + i) * HOUR
         label(ws, project, [(f"b{number}-{j}", frame["y"][j]) for j in range(*cut)], at)
-        loop.run_cycle(ws, project.id, cause="cli", now=at)
+        run_cycle(ws, project.id, cause="cli", now=at)
     stored = monitoring.performance_history(ws, project.id)
     assert [p.n for p in stored] == [3, 87, 60]
     (found,) = labels.measured_by_batch(ws, later(ws, project))

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from core import loop
+from core.cycle import run_cycle
 from core.errors import NotFound
 from core.learning.policy import policy_named
 from core.records import ProjectInfo
@@ -33,7 +33,7 @@ def _live(ws: Workspace, now: datetime) -> None:
         at = now + timedelta(hours=i)
         info = projects.project_by_id(ws, made.id)
         ingest.ingest_frame(ws, info, frame, origin=f"batch {i + 1}", by="test", now=at, target="y")
-        assert loop.run_cycle(ws, made.id, cause="cli", now=at) is not None
+        assert run_cycle(ws, made.id, cause="cli", now=at) is not None
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from sqlalchemy import select, text, update
 
-from core import cli, loop
+from core import cli
+from core.cycle import learner_state, run_cycle
 from core.errors import StorageError
 from core.learning.policy import policy_named
 from core.records import ProjectInfo
@@ -37,7 +38,7 @@ def _made(ws: Workspace, now: datetime) -> None:
     for i in range(4):
         info, at = projects.project_by_id(ws, made.id), now + i * HOUR
         ingest.ingest_frame(ws, info, stream(i, flipped=i > 1), origin=f"{i}.csv", by="test", now=at, target="y")
-        assert loop.run_cycle(ws, made.id, cause="cli", now=at, force=True) is not None
+        assert run_cycle(ws, made.id, cause="cli", now=at, force=True) is not None
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +49,7 @@ def _no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def project(ws: Workspace, now: datetime, fill: Callable[..., None]) -> ProjectInfo:
     fill(ws, _made, now)
-    loop._learners.clear()
+    learner_state._learners.clear()
     return projects.get_project(ws, "demo")
 
 
@@ -138,7 +139,7 @@ def test_each_damage_is_named_repaired_and_well_again(
     assert backup.backup(ws, tmp_path / "b.zip", now=at).damaged == ()
     info = projects.project_by_id(ws, project.id)
     ingest.ingest_frame(ws, info, stream(9, flipped=True), origin="more.csv", by="test", now=at)
-    report = loop.run_cycle(ws, project.id, cause="cli", now=at)
+    report = run_cycle(ws, project.id, cause="cli", now=at)
     assert report is not None and report.status == "done" and report.evidence is not None
     assert (report.evidence.n_labelled, report.evidence.set_aside) == (120, ())
 
@@ -199,7 +200,7 @@ def test_without_any_whole_version_the_next_check_races_at_once(
         path.unlink()
     actions = repairing.repair(ws, now=now + 5 * HOUR)
     assert any("no earlier version is whole" in a.what and a.done for a in actions)
-    report = loop.run_cycle(ws, project.id, cause="schedule", now=now + 5 * HOUR)
+    report = run_cycle(ws, project.id, cause="schedule", now=now + 5 * HOUR)
     assert report is not None and report.outcome == "promoted"
     assert repairing.repair(ws, now=now + 6 * HOUR) == []
 

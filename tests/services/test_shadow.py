@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import func, select
 
-from core import loop
+from core.cycle import run_cycle
 from core.errors import BadInput, Busy, Conflict, NotFound, StorageError
 from core.learning.evidence import counted
 from core.learning.policy import policy_named
@@ -44,10 +44,10 @@ def _live(ws: Workspace, now: datetime) -> None:
     policy = policy_named("balanced", families=("logistic", "neighbours"), gate="superior", triggers=("by_hand",))
     made = projects.create_project(ws, "Demo", source="file", by="test", now=now, policy=policy)
     ingest.ingest_frame(ws, made, stream(1, 400), origin="warm-up", by="test", now=now, target="y")
-    first = loop.run_cycle(ws, made.id, cause="cli", now=now, force=True)
+    first = run_cycle(ws, made.id, cause="cli", now=now, force=True)
     assert first is not None
     ingest.ingest_frame(ws, projects.project_by_id(ws, made.id), stream(2), origin="more", by="test", now=now)
-    second = loop.run_cycle(ws, made.id, cause="cli", now=now, force=True)
+    second = run_cycle(ws, made.id, cause="cli", now=now, force=True)
     assert second is not None
     assert (first.outcome, second.outcome, second.challenger) == ("promoted", "rejected", 2)
 
@@ -70,7 +70,7 @@ def turn(ws: Workspace, project: ProjectInfo, now: datetime) -> Callable[..., Cy
         rows = stream(10 + hours[0])
         info = projects.project_by_id(ws, project.id)
         ingest.ingest_frame(ws, info, rows if labelled else rows.drop(columns="y"), origin="b", by="test", now=at)
-        report = loop.run_cycle(ws, project.id, cause="schedule", now=at)
+        report = run_cycle(ws, project.id, cause="schedule", now=at)
         assert report is not None
         return report
 
@@ -162,7 +162,7 @@ def test_so_does_a_rollback_to_it(ws: Workspace, project: ProjectInfo, now: date
 
 def test_a_promotion_of_another_one_leaves_it_there(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
     put(ws, project, 2, now)
-    report = loop.run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=1), force=True)
+    report = run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=1), force=True)
     assert report is not None
     assert report.challenger == 3
     training.promote(ws, again(ws, project), 3, reason="look", by="ada", now=now + timedelta(hours=2))

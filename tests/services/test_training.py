@@ -27,7 +27,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import LinearSVC
 from sqlalchemy import select
 
-from core import loop
+from core.cycle import run_cycle
 from core.errors import BadInput, Busy, Conflict, NotEnoughRows, NotFound, StorageError, TooLarge, UnsupportedFormat
 from core.learning.models import Converted
 from core.records import ProjectInfo
@@ -327,7 +327,7 @@ def test_an_imported_model_is_kept_as_its_numbers_and_goes_through_the_loop(
     assert serving.predict_one(served, [0.1, 0.2])[0] in (stored.schema.classes if stored.schema else ())
     ingest.ingest_frame(ws, stored, rows(seed=10), origin="later", by="t", now=now)
     for _ in range(2):
-        report = loop.run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=1), force=True)
+        report = run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=1), force=True)
         assert report is not None
         assert report.status == "done"
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from sqlalchemy import update
 
-from core import loop
+from core.cycle import run_cycle
 from core.learning.policy import policy_named
 from core.records import ProjectInfo
 from core.services import ingest, monitoring, projects, windows
@@ -41,7 +41,7 @@ def _live(ws: Workspace, now: datetime) -> None:
         at = now + timedelta(days=i)
         known = projects.project_by_id(ws, made.id)
         ingest.ingest_frame(ws, known, rows(i, moved=i >= 4), origin=f"{i}.csv", by="test", now=at, target="y")
-        loop.run_cycle(ws, made.id, cause="cli", now=at)
+        run_cycle(ws, made.id, cause="cli", now=at)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_the_reference_moves_to_what_the_promoted_model_learnt_from(
     ws: Workspace, project: ProjectInfo, now: datetime
 ) -> None:
     before = windows.reference_and_current(ws, project)
-    loop.run_cycle(ws, project.id, cause="button", now=now + timedelta(days=6), force=True)
+    run_cycle(ws, project.id, cause="button", now=now + timedelta(days=6), force=True)
     promoted = projects.project_by_id(ws, project.id)
     assert promoted.champion != project.champion
     after = windows.reference_and_current(ws, promoted)

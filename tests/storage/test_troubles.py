@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 
-from core import cli, loop, ui
+from core import cli, ui
+from core.cycle import cause_of, lease
 from core.errors import StorageError
 from core.http import problems
 from core.services import predictions_log, projects
@@ -149,15 +150,15 @@ def test_the_lease_is_given_back_although_the_disk_was_full(
     ws: Workspace, now: datetime, monkeypatch: pytest.MonkeyPatch, times: int, kept: bool
 ) -> None:
     made = projects.create_project(ws, "Demo", source="file", by="test", now=now)
-    monkeypatch.setattr(loop, "RETURN_EVERY_S", 0.0)
-    with loop._lease(ws, made.id, now):
+    monkeypatch.setattr(lease, "RETURN_EVERY_S", 0.0)
+    with lease.hold_lease(ws, made.id):
         _full(ws.database, monkeypatch, times)
     with ws.database.read() as session:
         assert (session.get(Lease, f"project:{made.id}") is not None) is kept
 
 
 def test_what_the_loop_records_of_a_full_disk_is_the_sentence() -> None:
-    told: Callable[..., str] = loop.cause_of
+    told: Callable[..., str] = cause_of
     assert (
         told(CASES["full"], step="Measuring") == "Measuring failed: The disk is full. Free some space, then try again."
     )

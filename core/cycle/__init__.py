@@ -1,0 +1,13 @@
+"""One turn of the loop: lease, seal, read, measure, decide, race, verdict, audit row, notices.
+
+The one place where the steps meet; `core.cycle.run` tells them in order. Everything that a cycle changes is committed
+in one transaction at its end: a process that dies in the middle leaves the champion, the evidence and the watermarks
+as they were.
+"""
+
+from core.cycle.failing import cause_of
+from core.cycle.learner_state import fits_left_running
+from core.cycle.live import advance_live
+from core.cycle.run import run_cycle
+
+__all__ = ["advance_live", "cause_of", "fits_left_running", "run_cycle"]

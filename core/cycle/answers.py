@@ -1,0 +1,79 @@
+"""What a version answers to stored rows; a new batch is scored by the champion before anything is learnt from it.
+
+The answers to a batch are kept beside its rows. How good they were is measured elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from loguru import logger
+from sqlalchemy import update
+
+from core.records import FeatureSchema, ProjectInfo
+from core.services import serving
+from core.storage import history, registry
+from core.storage.tables import Batch
+from core.storage.workspace import Workspace
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+
+def score_batch(ws: Workspace, project: ProjectInfo, reader: history.History, batch: Batch) -> Exception | None:
+    """The champion's predictions for a new batch, made before anything is learnt from it; kept beside its rows.
+
+    Rows that it cannot answer set the batch aside, and why is returned. That cannot be told from a model that answers
+    nothing at all by the error alone: the model is asked about a row without any value first, and what that raises is
+    raised.
+    """
+    assert project.schema is not None and project.champion is not None
+    frame, _ = reader.frame(batch)
+    try:
+        answered = predict(ws, project, project.champion, frame)
+    except Exception as error:
+        predict(ws, project, project.champion, _blank_row(project.schema))
+        logger.opt(exception=error).warning("batch {number} could not be scored", number=batch.number)
+        with ws.database.write() as session:
+            marked = update(Batch).where(Batch.id == batch.id, Batch.scores_path.is_(None))
+            session.execute(marked.values(scored_by=project.champion))
+        batch.scored_by = project.champion
+        return error
+    name = batch.path.removesuffix(".parquet") + "-scores.parquet"
+    sha256 = history.write_scores(
+        ws, name, answered.labels, answered.probabilities, answered.classes, [project.champion] * len(frame)
+    )
+    with ws.database.write() as session:
+        session.execute(
+            update(Batch)
+            .where(Batch.id == batch.id, Batch.scores_path.is_(None))
+            .values(scores_path=name, scores_sha256=sha256, scored_by=project.champion)
+        )
+    batch.scores_path, batch.scores_sha256, batch.scored_by = name, sha256, project.champion
+    return None
+
+
+def _blank_row(schema: FeatureSchema) -> pd.DataFrame:
+    """One row with every feature missing."""
+    import pandas as pd
+
+    missing = {
+        f.name: pd.Series([None], dtype="float64" if f.kind == "numeric" else "str") for f in schema.features
+    }  # fmt: skip
+    return pd.DataFrame(missing)
+
+
+def predict(ws: Workspace, project: ProjectInfo, version: int, frame: pd.DataFrame) -> serving.Predicted:
+    """A version's answers for stored rows."""
+    assert project.schema is not None
+    model = registry.load_model(ws, project.id, version)
+    served = serving.served_by(project.id, version, model, project.schema)
+    return serving.predict(served, frame[list(project.schema.names)])
+
+
+def typed(y: np.ndarray) -> np.ndarray:
+    """Known labels in an array of their own type, as estimators want them; stored ones come as objects."""
+    import numpy as np
+
+    return np.array(y.tolist()) if y.dtype == object and len(y) else y

@@ -1,0 +1,85 @@
+"""Asking the policy: whether the clock wants a look, and the learner's step over the new evidence.
+
+The decisions themselves are `core.learning.learner.advance`, the same function that replays a file.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from core.cycle.measure import Measured
+from core.cycle.records import Turn, Window
+from core.records import ProjectInfo
+from core.services import jobs
+from core.storage import queries, registry
+from core.storage.tables import Cycle, Project
+from core.storage.workspace import Workspace
+
+if TYPE_CHECKING:
+    from core.learning.learner import Labelled, Step
+    from core.learning.state import LearnerState
+
+DAY = timedelta(days=1)
+
+
+def clock_asks(ws: Workspace, project_id: int, now: datetime) -> bool:
+    """Whether the policy's age or schedule asks for a look now, news or not."""
+    with ws.database.read() as session:
+        asks = bool(session.scalar(select(jobs.clock_asks(now)).where(Project.id == project_id)))
+        at = queries.project_row(session, project_id).next_race_at
+    if asks and at is not None and at > now:  # of a clock that was ahead; asked for until a check has ended well
+        with ws.database.write() as session:
+            queries.project_row(session, project_id).next_race_at = now
+    return asks
+
+
+def next_look(project: ProjectInfo, now: datetime) -> datetime | None:
+    """When the clock asks next: what is older than that was looked at in this cycle."""
+    from core.learning.policy import AND, next_scheduled
+
+    policy = project.policy
+    named = {name for entry in policy.triggers for name in entry.split(AND)}
+    asks = [next_scheduled(policy.schedule, now)] if "schedule" in named else []
+    if "age" in named and policy.max_age_s > 0:
+        asks.append(now + timedelta(seconds=policy.max_age_s))
+    return min((at for at in asks if at is not None), default=None)
+
+
+def advance_learner(turn: Turn, state: LearnerState, fresh: Labelled, window: Window, measured: Measured) -> Step:
+    """The learner's step: what it decided, and the candidates and the challenger where it raced."""
+    from core.learning.learner import advance
+    from core.learning.policy import next_scheduled
+
+    project, now = turn.project, turn.asked.now
+    assert project.schema is not None
+    with turn.ws.database.read() as session:
+        next_version = registry.next_version(session, project.id)
+        seed = session.get_one(Cycle, turn.cycle_id).seed
+        # Races of the future are those of a clock that was ahead: they put nothing off.
+        raced = [race for race in queries.races(session, project.id) if race[0] <= now + queries.LONGEST_PAUSE]
+    last_race = max(at for at, _ in raced) if raced else None
+    since = last_race or (project.created_at if project.created_at <= now + queries.LONGEST_PAUSE else now - DAY)
+    due = next_scheduled(project.policy.schedule, since)
+    turn.progress(0.15, "Asking the policy")
+    return advance(
+        state,
+        fresh,
+        window,
+        schema=project.schema,
+        policy=project.policy,
+        drift=measured.drift,
+        forced=turn.asked.force,
+        n_rows=sum(b.rows for b in turn.found.batches),
+        seconds_since_race=max((now - last_race).total_seconds(), 0.0) if last_race else None,
+        races_last_day=sum(now - at < DAY and not by_hand for at, by_hand in raced),
+        schedule_due=due is not None and due <= now,
+        estimate=measured.estimate,
+        estimate_trusted=measured.trusted,
+        timed=True,
+        seed=seed,
+        next_version=next_version,
+        progress=lambda share, text: turn.progress(0.15 + 0.7 * share, text),
+    )

@@ -1,0 +1,48 @@
+"""A live run's turn: its next batch is stored and the loop turned on it, and what may pass puts the run off."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta
+
+from loguru import logger
+from sqlalchemy.exc import OperationalError
+
+from core.cycle.failing import cause_of
+from core.cycle.run import run_cycle
+from core.errors import Busy, ContinualError, NotFound, StorageError
+from core.services import live
+from core.storage.workspace import Workspace
+
+
+def advance_live(ws: Workspace, run_id: int, *, now: datetime) -> None:
+    """Store a live run's next batch, turn the loop on it, and set when the next one is due."""
+    began = time.monotonic()
+    try:
+        run, stored = live.store_next(ws, run_id, now=now)
+        if stored:
+            run_cycle(ws, run.project_id, cause="live", now=now)
+    except Busy:
+        live.schedule_next(ws, run_id, now + timedelta(seconds=1))
+        return
+    except NotFound:  # the project was deleted, and its run with it
+        raise
+    except Exception as error:
+        said = cause_of(error)
+        if _may_pass(error):
+            pause = live.put_off(ws, run_id, said, now)
+            logger.warning("the live run waits {s:g} s: {error}", s=pause, error=said)
+        elif isinstance(error, ContinualError):
+            live.fail_run(ws, run_id, said)
+        else:
+            raise
+        return
+    spent = time.monotonic() - began
+    live.schedule_next(ws, run_id, now + timedelta(seconds=max(run.seconds_per_batch, spent)))
+
+
+def _may_pass(error: BaseException | None) -> bool:
+    """Whether the same step may succeed later: a full disk, a lock, a database out of reach; not a file that is missing."""
+    if isinstance(error, StorageError):
+        error = error.__cause__
+    return isinstance(error, (OSError, OperationalError)) and not isinstance(error, FileNotFoundError)

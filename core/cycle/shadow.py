@@ -1,0 +1,77 @@
+"""The version in the shadow: its record against the champion, kept from cycle to cycle.
+
+It answers beside the champion and serves nobody; whether it is let in is the learner's to decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from core.cycle.answers import predict
+from core.cycle.records import Found
+from core.errors import BadInput
+from core.records import ProjectInfo
+from core.storage import history
+from core.storage.tables import Batch, Cycle
+from core.storage.workspace import Workspace
+
+if TYPE_CHECKING:
+    from core.learning.learner import Step
+    from core.learning.state import LearnerState
+
+SAME_VALUE = 0.01  # two values this near to each other (as a share) count as agreement
+
+
+def shadow_record(
+    ws: Workspace, project: ProjectInfo, found: Found, before: LearnerState, step: Step
+) -> dict[str, Any] | None:
+    """The version in the shadow after this cycle: its record, and how often it answered as the champion did."""
+    shadow = step.state.shadow
+    if shadow is None:
+        return None
+    answered = agreed = 0
+    with ws.database.read() as session:
+        last = session.scalar(
+            select(Cycle.shadow)
+            .where(Cycle.project_id == project.id, Cycle.status == "done")
+            .order_by(Cycle.id.desc())
+            .limit(1)
+        )
+    same_champion = step.state.champion_version == before.champion_version
+    if last is not None and last["version"] == shadow.version and same_champion:
+        answered, agreed = last["answered"], last["agreed"]
+    if before.shadow is not None and before.shadow.version == shadow.version and project.champion is not None:
+        answers, same = _side_by_side(ws, project, found.batches, shadow.version)
+        answered, agreed = answered + answers, agreed + same
+    return {
+        "version": shadow.version, "rows": shadow.rows, "wins": shadow.wins, "losses": shadow.losses,
+        "for_better": shadow.bets.for_better, "for_worse": shadow.bets.for_worse,
+        "answered": answered, "agreed": agreed, "wanted": project.policy.shadow_rows or None,
+    }  # fmt: skip
+
+
+def _side_by_side(ws: Workspace, project: ProjectInfo, batches: Sequence[Batch], version: int) -> tuple[int, int]:
+    """Rows of new batches that a version answers beside the champion, labelled or not, and on how many both agree."""
+    assert project.schema is not None
+    reader = history.History(ws, project.id, project.schema)
+    answered = agreed = 0
+    for batch in batches:
+        given = reader.scores(batch)
+        if given is None:
+            continue
+        frame, _ = reader.frame(batch)
+        try:
+            labels = predict(ws, project, version, frame).labels
+        except BadInput:  # it has no answer where the champion has one: nowhere the same
+            answered += sum(theirs is not None for theirs in given.labels)
+            continue
+        for mine, theirs in zip(labels, given.labels, strict=True):
+            if theirs is None:
+                continue
+            answered += 1
+            same = abs(mine - theirs) <= SAME_VALUE * abs(theirs) if project.task == "regression" else mine == theirs
+            agreed += bool(same)
+    return answered, agreed
