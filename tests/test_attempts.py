@@ -233,7 +233,7 @@ def test_a_live_run_that_another_worker_advanced_meanwhile_plays_on(
         return ingest_frame(*given, **options)
 
     monkeypatch.setattr(ingest, "ingest_frame", _late)
-    core.loop.advance_live(ws, run.id, now=now)
+    core.cycle.advance_live(ws, run.id, now=now)
     row = _row(ws, run)
     assert (row.status, row.error, row.position) == ("playing", None, run.position + run.batch_rows)
 

@@ -37,11 +37,11 @@ def _add_cycle(commands: Any) -> None:
 
 
 def _cycle(args: argparse.Namespace) -> int:
-    from core import loop
+    from core import cycle
 
     ws = open_state()
     project = project_of(ws, args)
-    report = loop.run_cycle(
+    report = cycle.run_cycle(
         ws,
         project.id,
         cause="cli",

@@ -56,7 +56,7 @@ def _add_demo(commands: Any) -> None:
 
 
 def _demo(args: argparse.Namespace) -> int:
-    from core import loop
+    from core import cycle
     from core.services import live, projects, streams
 
     ws = open_state()
@@ -65,7 +65,7 @@ def _demo(args: argparse.Namespace) -> int:
     run = live.start_live(ws, projects.project_by_id(ws, project.id), by=BY, now=utc_now(), seconds_per_batch=0.0)
     played, told = 0, _newest(ws, project.id).id
     while run.status == "playing" and run.error is None and (args.batches is None or played < args.batches):
-        loop.advance_live(ws, run.id, now=utc_now())
+        cycle.advance_live(ws, run.id, now=utc_now())
         played += 1
         newest = _newest(ws, project.id)
         latest = live.latest_live(ws, project.id)
@@ -91,12 +91,12 @@ def _demo(args: argparse.Namespace) -> int:
 
 def _turn(ws: Workspace, project_id: int) -> None:
     """Turn the loop once; while another worker does so, say it and wait. One that died gives way within a minute."""
-    from core import loop
+    from core import cycle
 
     waits = False
     while True:
         try:
-            loop.run_cycle(ws, project_id, cause="cli", now=utc_now(), by=BY)
+            cycle.run_cycle(ws, project_id, cause="cli", now=utc_now(), by=BY)
             return
         except Busy:
             if not waits:

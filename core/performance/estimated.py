@@ -36,6 +36,7 @@ METRICS = {
     "regression": ("mae", "rmse"),
 }
 _RANGES = {"kappa": (-1.0, 1.0), "log_loss": (0.0, math.inf), "mae": (0.0, math.inf), "rmse": (0.0, math.inf)}
+_WIDTH_LARGEST = 4.0  # of a z that tells the width
 _WIDTH_CHUNKS, _WIDTH_PRIOR = 20, 3.0  # newest graded chunks that tell the width, and chunks of z = 1 beside them
 
 
@@ -82,9 +83,10 @@ def width_of(z_scores: Sequence[float]) -> float:
     """By what later bands are wider, as the graded chunks show: at least 1.
 
     The root of the mean square of the newest z, which is 1 where bands are right; a few chunks of that count beside
-    them, so that one chunk alone widens little.
+    them, so that one chunk alone widens little. What lies beyond _WIDTH_LARGEST is a changed concept, which no width
+    is meant to hold (`trust_of` says so), and counts as that.
     """
-    newest = [float(z) ** 2 for z in z_scores][-_WIDTH_CHUNKS:]
+    newest = [min(abs(float(z)), _WIDTH_LARGEST) ** 2 for z in z_scores][-_WIDTH_CHUNKS:]
     return max(1.0, math.sqrt((_WIDTH_PRIOR + math.fsum(newest)) / (_WIDTH_PRIOR + len(newest))))
 
 

@@ -70,7 +70,7 @@ def rule_in_words(policy: Policy) -> str:
     """What makes a feature drift, with the policy's values."""
     budget = policy.false_alarms_per_month
     raised = (
-        f" Gates are raised so that the reference's own ups and downs pass them at most {budget:g} times a month."
+        f" Gates are raised so that the reference's own ups and downs pass them at most {'once' if budget == 1 else f'{budget:g} times'} a month."
         if budget > 0
         else ""
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from core import cli, loop
+from core import cli, cycle
 from core.cli import setup
 from core.records import CycleReport
 from core.storage.tables import Cycle, Lease
@@ -25,7 +25,7 @@ def test_the_demo_waits_for_another_worker_and_tells_no_half_cycle(
     ws: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Another worker begins a cycle right after the demo's first one; it is gone when the demo has waited twice."""
-    run_cycle, waits = loop.run_cycle, []
+    run_cycle, waits = cycle.run_cycle, []
 
     def _run_cycle(ws: Workspace, project_id: int, **options: Any) -> CycleReport | None:
         report = run_cycle(ws, project_id, **options)
@@ -46,7 +46,7 @@ def test_the_demo_waits_for_another_worker_and_tells_no_half_cycle(
                 session.delete(session.get_one(Lease, "project:1"))
 
     monkeypatch.setattr("core.storage.registry.sync_mlflow", lambda ws, project_id: None)
-    monkeypatch.setattr(loop, "run_cycle", _run_cycle)
+    monkeypatch.setattr(cycle, "run_cycle", _run_cycle)
     monkeypatch.setattr(setup, "time", SimpleNamespace(sleep=_sleep))
     assert cli.main(["demo", "--batches", "1"]) == 0
     assert [text.count(WAITING) for text in waits] == [1, 0]  # said once

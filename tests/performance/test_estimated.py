@@ -177,6 +177,9 @@ def test_bands_widen_as_the_graded_ones_show_they_should() -> None:
     assert width_of([]) == width_of([0.5, -0.3, 1.0]) == 1.0
     assert width_of([3.0] * 20) == pytest.approx(np.sqrt((3 + 180) / 23))
     assert width_of([9.0, *[0.0] * 20]) == 1.0, "what is long past does not count"
+    assert width_of([30.0]) == width_of([-4.0]) == pytest.approx(np.sqrt((3 + 16) / 4)), (
+        "a changed concept widens no further"
+    )
     model, estimator = fitted("binary")
     chunk = model.table(*rows(np.random.default_rng(1), CHUNK, "binary"))
     before = estimator.estimate(chunk, "accuracy")

@@ -154,7 +154,7 @@ def test_an_estimate_that_labels_contradict_is_no_longer_trusted(now: datetime) 
     bands = [p.estimates["accuracy"] for p in monitoring.graded([point(i) for i in range(1, 7)], truth)]
     assert [b.low for b in bands[:4]] == [0.86] * 4, "as wide as it was while the labels agreed"
     assert bands[5].value == 0.9 and bands[5].low < bands[4].low < 0.86  # type: ignore[operator]
-    assert bands[5].high == 1.0, "and no further than the metric goes"
+    assert 0.94 < bands[5].high < 1.0  # type: ignore[operator]
     unlabelled = monitoring.graded([point(1)], {})
     assert unlabelled[0].trust["accuracy"]["trusted"] is None and unlabelled[0].realised == {}
 
