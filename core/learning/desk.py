@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.errors import BadInput
-from core.performance.realised import METRICS, Z95
+from core.performance.realised import METRICS, Z95, wilson
 from core.records import Score, Task
 
 RANDOM_SHARE = 0.3
 RESAMPLES = 200
 LEAST_ROWS = 2
+MOST_GAINED = 1.5  # a drawn row stands for so many random ones at the most: few rows tell their variance badly
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +100,8 @@ def weighted_score(
         y_true, y_pred: shape (n,): classes, or values in regression.
         weights: shape (n,), above 0: one over each row's chance to be drawn.
 
-    Accuracy and mae are weighted means with the linearised variance of a ratio; the others take a bootstrap of rows with
-    their weights (200 resamples). Metrics that need probabilities cannot be told: None with the reason.
+    Accuracy and mae are weighted means with the linearised variance of a ratio, accuracy in Wilson's form on as many rows
+    as have that variance; the others take a bootstrap of rows with their weights (200 resamples). Metrics that need probabilities cannot be told: None with the reason.
     """
     n = len(y_true)
     needs = METRICS[metric].needs
@@ -115,11 +116,16 @@ def weighted_score(
     if metric in ("accuracy", "mae"):
         z = _rows(task, y_true, y_pred, metric)
         mean = float(w @ z)
-        half = Z95 * math.sqrt(float(((w * (z - mean)) ** 2).sum()) * n / (n - 1))
-        low, high = mean - half, mean + half
+        variance = float(((w * (z - mean)) ** 2).sum()) * n / (n - 1)
         if metric == "accuracy":
-            low, high = max(low, 0.0), min(high, 1.0)
-        return Score(metric=metric, value=mean, low=max(low, 0.0), high=high, n=n, method="inverse probability 95 %")
+            # As many independent rows as have that variance; where no mistake was drawn, Kish's number of rows (1965).
+            alike = bool((z == z[0]).all())
+            mean = float(z[0]) if alike else mean
+            rows = 1 / float((w**2).sum()) if alike else min(MOST_GAINED * n, mean * (1 - mean) / variance)
+            low, high = wilson(mean * rows, rows)
+        else:
+            low, high = max(mean - Z95 * math.sqrt(variance), 0.0), mean + Z95 * math.sqrt(variance)
+        return Score(metric=metric, value=mean, low=low, high=high, n=n, method="inverse probability 95 %")
     value = _weighted(task, metric, y_true, y_pred, w)
     if value is None:
         return Score(metric=metric, value=None, n=n, reason="It cannot be told from these rows.")

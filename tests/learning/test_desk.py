@@ -62,6 +62,19 @@ def test_weights_undo_the_preference_for_hard_rows() -> None:
     assert covered / rounds >= 0.92
 
 
+def test_few_drawn_rows_without_a_mistake_are_no_certainty() -> None:
+    gain, right = pool()
+    truth, rounds, covered = right.mean(), 1_000, 0
+    for seed in range(rounds):
+        found = draw(gain, n=20, seed=seed)
+        truths, said = right[found.positions].astype(int), np.ones(20, dtype=int)
+        score = weighted_score("binary", "accuracy", truths, said, 1 / found.chances)
+        covered += score.low <= truth <= score.high  # type: ignore[operator]
+    assert covered / rounds >= 0.92, "the linearised variance alone: 0.87 to 0.89"
+    sure = weighted_score("binary", "accuracy", np.ones(20), np.ones(20), np.ones(20))
+    assert sure.value == 1.0 and 0.8 < sure.low < 0.9 and sure.high == 1.0  # type: ignore[operator]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "metric"),
