@@ -178,6 +178,14 @@ def replay(
     return report
 
 
+def _with_a_second_class(frame: DataFrame, first: DataFrame, target: str) -> DataFrame:
+    """The warm-up, and where all its labels are one class the first row of another: without it there is no task yet."""
+    if target not in frame.columns or not frame.columns.is_unique or first[target].nunique() != 1:
+        return first
+    others = np.flatnonzero((frame[target] != first[target].iloc[0]).to_numpy(dtype=bool))
+    return concat([first, frame.iloc[others[:1]]]) if len(others) else first
+
+
 def _as_live(
     frame: DataFrame, target: str, *, warmup_rows: int, batch_rows: int, **options: Any
 ) -> tuple[DataFrame, np.ndarray, FeatureSchema, tuple[Problem, ...]]:
@@ -190,7 +198,7 @@ def _as_live(
     if target in frame.columns and frame.columns.is_unique:
         frame = frame[frame[target].notna()]
     first = frame.iloc[:warmup_rows]
-    schema, assumed = first_schema(first, target=target, **options)
+    schema, assumed = first_schema(_with_a_second_class(frame, first, target), target=target, **options)
     frames, labels, problems = [], [], [*assumed]
     for start in (0, *range(warmup_rows, len(frame), batch_rows)):
         batch = first if start == 0 else frame.iloc[start : start + batch_rows]
