@@ -105,7 +105,10 @@ def _session_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Each test has its own working folder (so no `.env`) and its own CONTINUAL_HOME."""
+    """Each test has its own working folder (so no `.env`), its own CONTINUAL_HOME, and no setting that another test left."""
+    for name in list(os.environ):
+        if name not in _SOAK and (name.startswith(_OWN) or name in _OWN_NAMES):
+            monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CONTINUAL_HOME", str(tmp_path / "home"))
     get_settings.cache_clear()

@@ -146,7 +146,7 @@ def test_home_alone_retrains_by_itself_within_a_small_container_and_ends_without
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_test_id("stFormSubmitButton").get_by_role("button").click()
     expect(page.get_by_role("heading", name="Welcome")).to_be_visible(timeout=SHOWN_MS)
-    expect(page.get_by_text("Demo storage.")).to_be_visible(timeout=SHOWN_MS)
+    expect(page.get_by_text("Demo storage.").first).to_be_visible(timeout=SHOWN_MS)
     page.wait_for_function("document.cookie.length > 0", timeout=SHOWN_MS)
     page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=SHOWN_MS)
     page.get_by_role("button", name="Create the sample project").click(timeout=SHOWN_MS)
