@@ -45,7 +45,7 @@ def run(home: Path, cycles: int, rows: int | None, policy: str) -> None:
     from core.cycle import run_cycle
     from core.services import ingest, projects, streams
     from core.settings import Settings
-    from core.storage.registry import wait_for_mlflow
+    from core.storage import mlflow_copy
     from core.storage.workspace import open_workspace
 
     ws = open_workspace(Settings(CONTINUAL_HOME=home), migrate=True)
@@ -69,7 +69,7 @@ def run(home: Path, cycles: int, rows: int | None, policy: str) -> None:
                 f"{parts.total() / parts['batches, rows']:.1f} x",
                 flush=True,
             )
-    wait_for_mlflow()
+    mlflow_copy.wait()
 
 
 def main() -> int:

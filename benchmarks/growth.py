@@ -32,7 +32,7 @@ sys.path.insert(0, str(ROOT))
 from core.cycle import run_cycle
 from core.services import ingest, label_intake, predictions_log, projects
 from core.settings import Settings
-from core.storage import history, registry
+from core.storage import history, mlflow_copy
 from core.storage.tables import Batch, BatchIds, Cycle, DriftRun, EstimateRun, PerformanceRun, Project
 from core.storage.workspace import Workspace, open_workspace
 
@@ -211,7 +211,7 @@ def main() -> int:
     parser.add_argument("--policy", default="original", help="one that seldom races: a race costs what its rows do")
     options = parser.parse_args()
     logger.remove()
-    registry.sync_mlflow = lambda ws, project_id: None  # the copy for people is made apart, and costs no step anything
+    mlflow_copy.sync = lambda ws, project_id: None  # the copy for people is made apart, and costs no step anything
     with tempfile.TemporaryDirectory(prefix="growth-") as folder:
         ws = open_workspace(Settings(CONTINUAL_HOME=Path(folder)), migrate=True)
         grown = Grown(ws, options.policy)

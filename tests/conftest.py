@@ -105,7 +105,7 @@ def _session_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Each test has its own working folder (so no `.env`), its own CONTINUAL_HOME, and no setting that another test left."""
+    """Each test has its own working folder (so no `.env`), its own CONTINUAL_HOME, and no setting or thread that another left."""
     for name in list(os.environ):
         if name not in _SOAK and (name.startswith(_OWN) or name in _OWN_NAMES):
             monkeypatch.delenv(name)
@@ -114,6 +114,8 @@ def _own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     get_settings.cache_clear()
     yield
     get_settings.cache_clear()
+    if "core.storage.mlflow_copy" in sys.modules:
+        sys.modules["core.storage.mlflow_copy"].wait()
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from core.storage.workspace import Workspace
 @pytest.fixture(autouse=True)
 def _no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
     """MLflow gets its copy in the registry's tests; making its database here would take most of the time."""
-    monkeypatch.setattr("core.storage.registry.sync_mlflow", lambda ws, project_id: None)
+    monkeypatch.setattr("core.storage.mlflow_copy.sync", lambda ws, project_id: None)
 
 
 @pytest.mark.campaign

@@ -66,7 +66,7 @@ class Machine:
                 return machine.clock
 
         monkeypatch.setattr("core.cycle.lease.datetime", Clock)
-        monkeypatch.setattr("core.storage.registry.sync_mlflow", lambda ws, project_id: None)
+        monkeypatch.setattr("core.storage.mlflow_copy.sync", lambda ws, project_id: None)
 
     @property
     def clock(self) -> datetime:

@@ -76,7 +76,7 @@ class Plant:
 def test_every_nightly_file_is_measured_and_a_turned_concept_answered(
     ws: Workspace, monkeypatch: pytest.MonkeyPatch, campaign: Campaign
 ) -> None:
-    monkeypatch.setattr("core.storage.registry.sync_mlflow", lambda ws, project_id: None)
+    monkeypatch.setattr("core.storage.mlflow_copy.sync", lambda ws, project_id: None)
     days = 30 if campaign.progress else 8
     turns_on, fast, future, halves = days // 2, 1, 2, 3
     start = datetime(2026, 3, 1, tzinfo=UTC)
@@ -128,7 +128,7 @@ def test_every_nightly_file_is_measured_and_a_turned_concept_answered(
 
 def test_two_uploads_of_one_night_that_cross_are_both_measured(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """The later half of the day is stored first, by a call that began after the other."""
-    monkeypatch.setattr("core.storage.registry.sync_mlflow", lambda ws, project_id: None)
+    monkeypatch.setattr("core.storage.mlflow_copy.sync", lambda ws, project_id: None)
     start = datetime(2026, 3, 1, tzinfo=UTC)
     plant = Plant(ws, start, 99)
     plant.send(plant.day(0), "0", start + DAY + HOUR)

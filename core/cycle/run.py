@@ -20,7 +20,7 @@ from core.cycle.shadow import shadow_record
 from core.errors import Busy, Overtaken
 from core.records import CycleReport
 from core.services import pruning, sealing
-from core.storage import learners, queries, registry
+from core.storage import learners, mlflow_copy, queries
 from core.storage.workspace import Workspace
 
 ATTEMPTS = 3  # at a cycle that a person's change overtakes
@@ -107,7 +107,7 @@ def _attempt(ws: Workspace, project_id: int, lease: str, asked: Asked) -> CycleR
                 progress=Told(asked.progress), started=time.perf_counter(),
             )
         )  # fmt: skip
-    registry.sync_mlflow(ws, project_id)
+    mlflow_copy.sync(ws, project_id)
     return report
 
 

@@ -20,7 +20,7 @@ from core.records import Comparison, FeatureSchema, ModelVersion, ProjectInfo, S
 from core.services import notify, sandbox, serving
 from core.services.actors import require, require_proof
 from core.services.sandbox import ImportReport
-from core.storage import audit, history, queries, registry
+from core.storage import audit, history, mlflow_copy, queries, registry
 from core.storage.artefacts import loads
 from core.storage.tables import AuditEntry, Cycle, Lease, ModelRow
 from core.storage.workspace import Workspace
@@ -97,7 +97,7 @@ def import_challenger(ws: Workspace, project: ProjectInfo, path: Path, *, by: st
         source="import",
         also=beside,
     )
-    registry.sync_mlflow_apart(ws, project.id)
+    mlflow_copy.sync_in_child(ws, project.id)
     return version
 
 
@@ -308,7 +308,7 @@ def _let_serve(
             now=now,
         )
     logger.info("{event} by hand: v{version}", event=event, version=version)
-    registry.sync_mlflow_apart(ws, project.id)
+    mlflow_copy.sync_in_child(ws, project.id)
 
 
 def _need(reason: str) -> None:

@@ -1,19 +1,12 @@
-"""Model versions: their artefacts, which of them serves, and the copy of both in MLflow.
+"""Model versions: their artefacts, and which of them serves.
 
 A version counts once its artefact is on disk and its row committed; which one serves is an append-only row of ours.
-MLflow (imported by this module alone, and only inside functions) is told afterwards, by a thread of its own: whatever
-could not be told is told later, and an absent or broken MLflow never fails or delays a cycle.
+core/storage/mlflow_copy.py copies both to MLflow afterwards.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib
-import json
-import os
-import shutil
-import subprocess
-import sys
 import threading
 import warnings
 from collections import OrderedDict
@@ -23,25 +16,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loguru import logger
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from core.data.contract import schema_from_document, schema_to_document
 from core.errors import Conflict, NotFound, StorageError
-from core.records import Candidate, FeatureSchema, ModelVersion, ProjectInfo, to_document
-from core.settings import ROOT
+from core.records import Candidate, FeatureSchema, ModelVersion, ProjectInfo
 from core.storage import queries
-from core.storage.artefacts import dumps, loads, read_bytes, untrusted_types
+from core.storage.artefacts import dumps, loads, read_bytes
 from core.storage.artefacts import loads_file as loads_file
 from core.storage.batches import verify, write_durably
-from core.storage.engine import file_lock, one_upgrade
-from core.storage.tables import Cycle, ModelEvent, ModelRow, Project
-from core.storage.workspace import Workspace, open_workspace
+from core.storage.tables import ModelEvent, ModelRow, Project
+from core.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mlflow import MlflowClient
 
 CHECKED_ROWS = 5  # that a stored model is asked
 KEPT_MODELS = 6  # loaded models that a process keeps
@@ -129,7 +119,7 @@ def register_version(
             )
             session.add(row)
             session.flush()
-            record = _record(row, _served_last(session, project.id), _aliases(session, project.id))
+            record = _record(row, _served_last(session, project.id), aliases_of(session, project.id))
     except IntegrityError as error:
         raise Conflict(f"Version {version} of '{project.slug}' is taken. Start the check again.") from error
     _keep(ws, sha256, stored)
@@ -205,13 +195,13 @@ def _row(session: Session, project_id: int, version: int) -> ModelRow:
 def get_version(session: Session, project_id: int, version: int) -> ModelVersion:
     """One version; NotFound names those that exist."""
     row = _row(session, project_id, version)
-    return _record(row, _served_last(session, project_id), _aliases(session, project_id))
+    return _record(row, _served_last(session, project_id), aliases_of(session, project_id))
 
 
 def list_versions(session: Session, project_id: int) -> list[ModelVersion]:
     """All versions, newest first, with aliases and the instant of their last promotion."""
     rows = session.scalars(select(ModelRow).where(ModelRow.project_id == project_id).order_by(ModelRow.version.desc()))
-    promoted, aliases = _served_last(session, project_id), _aliases(session, project_id)
+    promoted, aliases = _served_last(session, project_id), aliases_of(session, project_id)
     return [_record(row, promoted, aliases) for row in rows]
 
 
@@ -362,7 +352,7 @@ def _served_last(session: Session, project_id: int) -> dict[int, datetime]:
     return {event.version: event.at for event in _events(session, project_id)}
 
 
-def _aliases(session: Session, project_id: int) -> dict[str, int]:
+def aliases_of(session: Session, project_id: int) -> dict[str, int]:
     """Alias -> version: who serves, whom it replaced, and the newest version that has never served."""
     newest = session.scalar(
         select(ModelEvent).where(ModelEvent.project_id == project_id).order_by(ModelEvent.id.desc()).limit(1)
@@ -415,7 +405,7 @@ def mark_removed(
     last_served = {version: at for at, version in enumerate(served)}
     shadow = session.scalar(select(Project.shadow_version).where(Project.id == project_id))
     newest = next_version(session, project_id) - 1
-    held = {*served[:1], *_aliases(session, project_id).values(), shadow, newest}
+    held = {*served[:1], *aliases_of(session, project_id).values(), shadow, newest}
     own = select(ModelRow).where(ModelRow.project_id == project_id, ModelRow.removed_at.is_(None))
     found = session.scalars(own.where(ModelRow.source != "import", ModelRow.version.not_in(held - {None}))).all()
     former = sorted((row for row in found if row.version in last_served), key=lambda row: -last_served[row.version])
@@ -429,294 +419,3 @@ def mark_removed(
 def mlflow_copies(ws: Workspace, run_id: str) -> list[Path]:
     """MLflow's name for the artefact of a run: a hard link of ours, or a copy."""
     return list(ws.settings.home_path.glob(f"mlartifacts/*/{run_id}/artifacts/model/model.skops"))
-
-
-# --- the copy in MLflow -----------------------------------------------------------------------------------------
-
-_queue: dict[tuple[Path, int], Workspace] = {}
-_told: dict[tuple[Path, int, datetime], dict[str, int]] = {}  # aliases as MLflow has them
-_queue_lock = threading.Lock()
-_teller: threading.Thread | None = None
-
-
-def sync_mlflow(ws: Workspace, project_id: int) -> None:
-    """Tell MLflow what it does not know yet of a project. Returns at once: its first import alone takes seconds.
-
-    A process that ends waits for the telling; what fails is logged, and told with the next call.
-    """
-    global _teller
-    with _queue_lock:
-        _queue[ws.settings.home_path, project_id] = ws
-        if _teller is None:
-            _teller = threading.Thread(target=_tell_all, name="mlflow", daemon=False)
-            _teller.start()
-
-
-def sync_mlflow_apart(ws: Workspace, project_id: int) -> None:
-    """The same from a process that should not carry MLflow's 250 MB: a child does the telling. Returns at once."""
-    environment = {**os.environ, "CONTINUAL_HOME": str(ws.settings.home_path)}
-    command = [sys.executable, "-m", "core.storage.registry", str(project_id)]
-
-    def tell() -> None:
-        done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, start_new_session=True)  # noqa: S603  # a fixed command of ours
-        if done.returncode:
-            logger.warning("MLflow was not told: exit code {code}", code=done.returncode)
-
-    threading.Thread(target=tell, name="mlflow", daemon=True).start()
-
-
-def wait_for_mlflow() -> None:
-    """Return when everything asked for so far has been told, or has failed."""
-    teller = _teller
-    if teller is not None:
-        teller.join()
-
-
-def _tell_all() -> None:
-    global _teller
-    while True:
-        with _queue_lock:
-            if not _queue:
-                _teller = None
-                return
-            (_, project_id), ws = _queue.popitem()
-        try:
-            tell_mlflow(ws, project_id)
-        except Exception as error:  # MLflow is a copy for people: no failure of it may stop anything
-            logger.warning("MLflow was not told: {kind}: {error}", kind=type(error).__name__, error=str(error)[:300])
-
-
-def tell_mlflow(ws: Workspace, project_id: int) -> None:
-    """Tell MLflow now, in this thread; one process at a time, so that no version is told twice.
-
-    Raises:
-        Whatever MLflow raises.
-    """
-    with file_lock(ws.locks_path / "mlflow.lock"):
-        _tell(ws, project_id)
-
-
-def _tell(ws: Workspace, project_id: int) -> None:
-    with ws.database.read() as session:
-        project = session.get(Project, project_id)
-        if project is None:
-            return
-        rows = session.scalars(
-            select(ModelRow)
-            .where(ModelRow.project_id == project_id, ModelRow.run_id.is_(None))
-            .order_by(ModelRow.version)
-        ).all()
-        aliases = _aliases(session, project_id)
-    known = (ws.settings.home_path, project_id, project.created_at)
-    if not rows and _told.get(known) == aliases:
-        return
-    client = _client(ws)
-    _own_registered_model(client, project)
-    experiment_id = _experiment(ws, client, project)
-    for row in rows:
-        run_id = _tell_version(ws, client, project, row, experiment_id)
-        with ws.database.write() as session:
-            session.execute(update(ModelRow).where(ModelRow.id == row.id).values(run_id=run_id))
-    _tell_aliases(ws, client, project, aliases)
-    _told[known] = aliases
-
-
-def _client(ws: Workspace) -> MlflowClient:
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    from mlflow import MlflowClient
-
-    uri = f"sqlite:///{ws.settings.home_path / 'mlflow.db'}"
-    with one_upgrade:
-        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        client.search_registered_models(max_results=1)  # both stores make their tables at first use
-        return client
-
-
-def _own_registered_model(client: MlflowClient, project: Project) -> None:
-    """One registered model a project; one that a deleted project of the same slug left is renamed first."""
-    from mlflow.exceptions import MlflowException
-
-    made = project.created_at.isoformat()
-    try:
-        there = client.get_registered_model(project.slug)
-    except MlflowException:
-        there = None
-    if there is not None and there.tags.get("continual.created_at") == made:
-        return
-    if there is not None:
-        former = there.tags.get("continual.created_at", str(there.creation_timestamp))
-        client.rename_registered_model(project.slug, f"{project.slug} {former}".replace(":", "").replace("/", ""))
-    client.create_registered_model(project.slug, tags={"continual.created_at": made}, description=project.name)
-
-
-def _experiment(ws: Workspace, client: MlflowClient, project: Project) -> str:
-    found = client.get_experiment_by_name(project.slug)
-    if found is not None:
-        return str(found.experiment_id)
-    folder = ws.settings.home_path / "mlartifacts" / project.slug
-    return str(client.create_experiment(project.slug, artifact_location=str(folder)))
-
-
-def _tell_version(ws: Workspace, client: MlflowClient, project: Project, row: ModelRow, experiment_id: str) -> str:
-    """Run, parameters, metrics, data digest and the model itself; begun before, it is finished."""
-    from mlflow.entities import Dataset, DatasetInput, Metric, Param
-
-    tags = {"continual.version": str(row.version), "continual.created_at": project.created_at.isoformat()}
-    at = int(row.created_at.timestamp() * 1000)
-    begun = client.search_runs(
-        [experiment_id], " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items()), max_results=1
-    )
-    run = begun[0] if begun else client.create_run(experiment_id, start_time=at, tags=tags, run_name=f"v{row.version}")
-    run_id = str(run.info.run_id)
-    params: dict[str, Any] = {
-        "family": row.family,
-        "source": row.source,
-        "n_rows": row.n_rows,
-        "members": json.dumps(row.members),
-        "data_digest": row.data_digest,
-        "first_at": row.first_at,
-        "last_at": row.last_at,
-        "cycle": row.cycle_id,
-    }
-    scores = {name: value for name, value in (row.metrics or {}).items() if value is not None}
-    client.log_batch(
-        run_id,
-        metrics=[Metric(name, float(value), at, 0) for name, value in scores.items()],
-        params=[Param(name, str(value)[:6000]) for name, value in params.items() if value is not None],
-    )
-    if row.data_digest:
-        source = json.dumps({"batches": row.batch_ids})
-        client.log_inputs(run_id, [DatasetInput(Dataset(project.slug, row.data_digest[:36], "local", source[:60_000]))])
-    folder = Path(str(run.info.artifact_uri).removeprefix("file://"))
-    there = (ws.models_path / row.path).is_file()  # it may have been removed before MLflow was told
-    if there:
-        _write_mlflow_model(ws, row, folder / "model", run_id)
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_race(ws, row, folder / "race.json")
-    if there and not client.search_model_versions(f"run_id = '{run_id}'"):
-        client.create_model_version(project.slug, source=str(folder / "model"), run_id=run_id, tags=tags)
-    with ws.database.read() as session:
-        cycle = session.get(Cycle, row.cycle_id) if row.cycle_id is not None else None
-        verdict, candidates = (cycle.verdict, list(cycle.candidates or ())) if cycle is not None else (None, [])
-    for clause in (verdict or {}).get("clauses", ()):
-        passed = "pass" if clause["passed"] else "fail"
-        told = "" if clause.get("decides", True) else " (told, not decided)"
-        client.set_tag(run_id, f"clause.{clause['name']}", f"{passed}{told}: {clause['reason']}"[:5000])
-    if verdict is not None:
-        client.set_tag(run_id, "verdict", f"{verdict['kind']}: {verdict['reason']}"[:5000])
-    _tell_candidates(client, experiment_id, run_id, candidates, at)
-    client.set_terminated(run_id, "FINISHED", end_time=at)
-    return run_id
-
-
-def _tell_candidates(
-    client: MlflowClient, experiment_id: str, run_id: str, candidates: Sequence[dict[str, Any]], at: int
-) -> None:
-    """One nested run for each entrant of the race, those that a broken telling has left included."""
-    from mlflow.entities import Metric, Param
-
-    parent = "mlflow.parentRunId"
-    there = client.search_runs([experiment_id], f"tags.`{parent}` = '{run_id}'", max_results=1000)
-    finished = {run.info.run_name for run in there if run.info.status in ("FINISHED", "FAILED")}
-    for run in there:
-        if run.info.run_name not in finished:
-            client.delete_run(run.info.run_id)
-    for candidate in candidates:
-        if candidate["name"] in finished:
-            continue
-        run = client.create_run(
-            experiment_id, start_time=at, tags={parent: run_id, "candidate": "true"}, run_name=candidate["name"]
-        )
-        figures = {
-            candidate["score"]["metric"]: candidate["score"]["value"], "loss": candidate["loss"],
-            "weight": candidate["weight"], "fit_seconds": candidate["seconds"],
-        }  # fmt: skip
-        told = {name: candidate[name] for name in ("family", "window", "n_rows", "fitted", "error")}
-        client.log_batch(
-            run.info.run_id,
-            metrics=[Metric(name, float(value), at, 0) for name, value in figures.items() if value is not None],
-            params=[Param(name, str(value)[:6000]) for name, value in told.items() if value is not None],
-        )
-        client.set_terminated(run.info.run_id, "FAILED" if candidate["error"] else "FINISHED", end_time=at)
-
-
-def _write_mlflow_model(ws: Workspace, row: ModelRow, folder: Path, run_id: str) -> None:
-    """The folder that MLflow's own loaders read: our artefact under a second name, and its description.
-
-    `log_model` would store the estimator anew, several times slower than all of this.
-    """
-    import mlflow.pyfunc
-    import sklearn
-    from mlflow.models import Model
-    from mlflow.models.signature import ModelSignature
-    from mlflow.types.schema import ColSpec
-    from mlflow.types.schema import Schema as Columns
-
-    schema = schema_from_document(row.schema)
-    kinds = {float: "double", int: "long", bool: "boolean", str: "string"}
-    answer = "double" if schema.task == "regression" else kinds[type(schema.classes[0])]
-    inputs: list[Any] = [
-        ColSpec("double" if f.kind == "numeric" else "string", f.name, required=False) for f in schema.features
-    ]
-    model = Model(
-        artifact_path="model",
-        run_id=run_id,
-        signature=ModelSignature(inputs=Columns(inputs), outputs=Columns([ColSpec(answer)])),
-    )
-    mlflow.pyfunc.add_to_model(
-        model, loader_module="mlflow.sklearn", model_path="model.skops", predict_fn="predict", conda_env="conda.yaml"
-    )
-    artefact = ws.models_path / row.path
-    model.add_flavor(
-        "sklearn",
-        pickled_model="model.skops",
-        sklearn_version=sklearn.__version__,
-        serialization_format="skops",
-        code=None,
-        skops_trusted_types=untrusted_types(read_bytes(artefact)),
-    )
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
-        os.link(artefact, folder / "model.skops")
-    except OSError:  # another file system, or one without links
-        shutil.copyfile(artefact, folder / "model.skops")
-    needed = [f"{name}=={importlib.import_module(name).__version__}" for name in ("skops", "numpy", "pandas")]
-    needed = ["mlflow", f"scikit-learn=={sklearn.__version__}", *needed]
-    (folder / "requirements.txt").write_text("\n".join(needed) + "\n")
-    environment = {"name": "model", "channels": ["conda-forge"], "dependencies": ["pip", {"pip": needed}]}
-    (folder / "conda.yaml").write_text(json.dumps(environment))  # JSON is YAML
-    model.save(str(folder / "MLmodel"))
-
-
-def _write_race(ws: Workspace, row: ModelRow, path: Path) -> None:
-    """Who raced, and what they scored, as the cycle's audit row tells it."""
-    if row.cycle_id is None:
-        return
-    with ws.database.read() as session:
-        candidates = session.scalar(select(Cycle.candidates).where(Cycle.id == row.cycle_id))
-    path.write_text(json.dumps(to_document(candidates or []), indent=1))
-
-
-def _tell_aliases(ws: Workspace, client: MlflowClient, project: Project, aliases: dict[str, int]) -> None:
-    with ws.database.read() as session:
-        runs = {
-            alias: session.scalar(
-                select(ModelRow.run_id).where(ModelRow.project_id == project.id, ModelRow.version == version)
-            )
-            for alias, version in aliases.items()
-        }
-    there = dict(client.get_registered_model(project.slug).aliases)
-    for alias in ALIASES:
-        run_id = runs.get(alias)
-        if run_id is None:
-            if alias in there:
-                client.delete_registered_model_alias(project.slug, alias)
-            continue
-        found = client.search_model_versions(f"run_id = '{run_id}'")
-        if found and str(there.get(alias)) != str(found[0].version):
-            client.set_registered_model_alias(project.slug, alias, found[0].version)
-
-
-if __name__ == "__main__":
-    tell_mlflow(open_workspace(), int(sys.argv[1]))

@@ -13,7 +13,7 @@ from api_helpers import KEY, serving
 
 from core.services import ingest, projects
 from core.settings import Settings, get_settings
-from core.storage import registry
+from core.storage import mlflow_copy
 from core.storage.workspace import Workspace, open_workspace
 
 MADE_AT = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -31,7 +31,7 @@ def trained_home(tmp_path_factory: pytest.TempPathFactory, migrated_database: Pa
     project = projects.create_project(ws, "default", source="generator", by="test", now=MADE_AT, policy="original")
     ingest.generate(ws, project, rows=600, features=2, seed=5, by="test", now=MADE_AT)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "sync_mlflow", lambda ws, project_id: None)  # ten seconds that no route looks at
+        patch.setattr(mlflow_copy, "sync", lambda ws, project_id: None)  # ten seconds that no route looks at
         report = run_cycle(ws, project.id, cause="cli", now=MADE_AT)
     assert report is not None and report.outcome == "promoted"
     ws.database.dispose()

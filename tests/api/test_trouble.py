@@ -21,7 +21,7 @@ from api_helpers import ADMIN, ROW, npy, serving
 from patience import Patience, limit, slowness
 
 from core.services import projects, training
-from core.storage import registry
+from core.storage import mlflow_copy, registry
 from core.storage.workspace import Workspace
 
 CSV = "feature1,feature2,target\n0.5,1.0,1\n"
@@ -240,8 +240,8 @@ def test_without_space_nothing_is_answered_that_is_not_kept_and_space_mends_it(
 def test_predictions_go_on_while_models_are_promoted_and_the_new_one_answers_within_two_seconds(
     client: httpx.Client, state: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "sync_mlflow", lambda ws, project_id: None)
-    monkeypatch.setattr(registry, "sync_mlflow_apart", lambda ws, project_id: None)
+    monkeypatch.setattr(mlflow_copy, "sync", lambda ws, project_id: None)
+    monkeypatch.setattr(mlflow_copy, "sync_in_child", lambda ws, project_id: None)
     project = projects.get_project(state, "default")
     assert _copy_of_the_first(state) == 2
     answers: list[tuple[int, int, float]] = []

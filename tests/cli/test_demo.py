@@ -45,7 +45,7 @@ def test_the_demo_waits_for_another_worker_and_tells_no_half_cycle(
             with ws.database.write() as session:
                 session.delete(session.get_one(Lease, "project:1"))
 
-    monkeypatch.setattr("core.storage.registry.sync_mlflow", lambda ws, project_id: None)
+    monkeypatch.setattr("core.storage.mlflow_copy.sync", lambda ws, project_id: None)
     monkeypatch.setattr(cycle, "run_cycle", _run_cycle)
     monkeypatch.setattr(setup, "time", SimpleNamespace(sleep=_sleep))
     assert cli.main(["demo", "--batches", "1"]) == 0

@@ -51,7 +51,7 @@ def project(ws: Workspace, now: datetime, tmp_path: Path, monkeypatch: pytest.Mo
     made = projects.create_project(ws, "Killed", source="file", by="test", now=now, policy=policy)
     path = write_rows(tmp_path / "first.csv", 0)
     ingest.ingest_file(ws, made, path, by="test", now=now, target="y")
-    monkeypatch.setattr("core.storage.registry.sync_mlflow", lambda ws, project_id: None)  # slow, and a copy only
+    monkeypatch.setattr("core.storage.mlflow_copy.sync", lambda ws, project_id: None)  # slow, and a copy only
     run_cycle(ws, made.id, cause="cli", now=now)
     return "killed"
 

@@ -289,7 +289,7 @@ def test_a_forced_cycle_whose_worker_died_after_it_is_not_run_twice(
     project = projects.project_by_id(ws, project_id)
     frame = pd.DataFrame({"a": np.arange(120) % 7, "y": ["hi", "lo"] * 60})
     ingest.ingest_frame(ws, project, frame, origin="a", by="me", now=now, target="y")
-    monkeypatch.setattr("core.storage.registry.sync_mlflow", lambda ws, project_id: None)
+    monkeypatch.setattr("core.storage.mlflow_copy.sync", lambda ws, project_id: None)
     job = jobs.request_cycle(ws, project_id, cause="api", force=True, by="me", now=now)
     _dying(ws, one, monkeypatch)
     one.step()
@@ -308,7 +308,7 @@ def test_what_fails_after_a_cycle_counts_does_not_make_it_a_failed_one(
     project = projects.project_by_id(ws, project_id)
     frame = pd.DataFrame({"a": np.arange(120) % 7, "y": ["hi", "lo"] * 60})
     ingest.ingest_frame(ws, project, frame, origin="a", by="me", now=now, target="y")
-    monkeypatch.setattr("core.storage.registry.sync_mlflow", lambda ws, project_id: None)
+    monkeypatch.setattr("core.storage.mlflow_copy.sync", lambda ws, project_id: None)
 
     def _full(*_given: Any, **_named: Any) -> None:
         raise OSError(28, "No space left on device")

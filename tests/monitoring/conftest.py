@@ -15,7 +15,7 @@ from monitoring_queries import ask
 from core.services import ingest, jobs, projects
 from core.services.status import SCHEDULER
 from core.settings import Settings, get_settings
-from core.storage import registry
+from core.storage import mlflow_copy
 from core.storage.workspace import Workspace, open_workspace
 
 
@@ -32,7 +32,7 @@ def watched_home(tmp_path_factory: pytest.TempPathFactory, migrated_database: Pa
     made = now - timedelta(hours=1)
     projects.create_project(ws, "default", source="generator", by="test", now=made, policy="original")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "sync_mlflow", lambda ws, project_id: None)  # ten seconds that no series tells of
+        patch.setattr(mlflow_copy, "sync", lambda ws, project_id: None)  # ten seconds that no series tells of
         for minutes in (0, 20, 40):  # estimates begin with the third batch
             at, project = made + timedelta(minutes=minutes), projects.get_project(ws, "default")
             ingest.generate(ws, project, rows=600, features=2, seed=5 + minutes, by="test", now=at)

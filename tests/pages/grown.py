@@ -47,7 +47,7 @@ def _homes() -> Path:
     for name, grow in (("empty", False), ("grown", True)):
         with (
             mock.patch.dict(os.environ, {"CONTINUAL_HOME": str(folder / name)}),
-            mock.patch("core.storage.registry.sync_mlflow", return_value=None),
+            mock.patch("core.storage.mlflow_copy.sync", return_value=None),
             mock.patch("core.services.auth.BCRYPT_ROUNDS", 4),
         ):
             get_settings.cache_clear()
@@ -76,8 +76,8 @@ def _grow(ws: Workspace) -> None:
 def settle(home: Path, monkeypatch: pytest.MonkeyPatch, *, grown: bool) -> Workspace:
     """Put a copy of the grown (or the empty) state folder in this test's place; nothing leaves the process."""
     shutil.copytree(_homes() / ("grown" if grown else "empty"), home)
-    monkeypatch.setattr("core.storage.registry.sync_mlflow", lambda ws, project_id: None)
-    monkeypatch.setattr("core.storage.registry.sync_mlflow_apart", lambda ws, project_id: None)
+    monkeypatch.setattr("core.storage.mlflow_copy.sync", lambda ws, project_id: None)
+    monkeypatch.setattr("core.storage.mlflow_copy.sync_in_child", lambda ws, project_id: None)
     monkeypatch.setattr("core.services.jobs.start_worker", _work_here)
     # Every run of a page test is that of a fresh process, in which Home.py would take over and the click be forgotten.
     monkeypatch.setattr("core.ui._in_browser", lambda: False)

@@ -30,7 +30,7 @@ def stream(start: int, n: int = BATCH, *, flipped: bool = False, task: Task = "b
 
 @pytest.fixture(autouse=True)
 def _no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.storage.registry.sync_mlflow", lambda ws, project_id: None)
+    monkeypatch.setattr("core.storage.mlflow_copy.sync", lambda ws, project_id: None)
 
 
 def lived(ws: Workspace, now: datetime, task: Task, **changes: object) -> ProjectInfo:

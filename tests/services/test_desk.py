@@ -29,7 +29,7 @@ def stream(start: int, n: int, *, task: Task = "binary") -> pd.DataFrame:
 
 @pytest.fixture(autouse=True)
 def _no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.storage.registry.sync_mlflow", lambda ws, project_id: None)
+    monkeypatch.setattr("core.storage.mlflow_copy.sync", lambda ws, project_id: None)
 
 
 def waiting(ws: Workspace, now: datetime, task: Task = "binary") -> tuple[ProjectInfo, dict[str, object]]:

@@ -23,7 +23,7 @@ Maker = Callable[[np.random.Generator, int], pd.DataFrame]
 
 @pytest.fixture(autouse=True)
 def _no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.storage.registry.sync_mlflow", lambda ws, project_id: None)
+    monkeypatch.setattr("core.storage.mlflow_copy.sync", lambda ws, project_id: None)
 
 
 def weak(rng: np.random.Generator, n: int) -> pd.DataFrame:

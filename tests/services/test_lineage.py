@@ -22,8 +22,8 @@ from tests.services.test_shadow import stream
 
 @pytest.fixture(autouse=True)
 def _no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.storage.registry.sync_mlflow", lambda ws, project_id: None)
-    monkeypatch.setattr("core.storage.registry.sync_mlflow_apart", lambda ws, project_id: None)
+    monkeypatch.setattr("core.storage.mlflow_copy.sync", lambda ws, project_id: None)
+    monkeypatch.setattr("core.storage.mlflow_copy.sync_in_child", lambda ws, project_id: None)
 
 
 def _live(ws: Workspace, now: datetime) -> None:

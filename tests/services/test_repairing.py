@@ -43,7 +43,7 @@ def _made(ws: Workspace, now: datetime) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.storage.registry.sync_mlflow", lambda ws, project_id: None)
+    monkeypatch.setattr("core.storage.mlflow_copy.sync", lambda ws, project_id: None)
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ from core.learning.models import Converted
 from core.records import ProjectInfo
 from core.services import ingest, projects, sandbox, serving, training
 from core.settings import ROOT
-from core.storage import artefacts, registry
+from core.storage import artefacts, mlflow_copy, registry
 from core.storage.tables import AuditEntry, Lease
 from core.storage.workspace import Workspace
 
@@ -56,7 +56,7 @@ def fitted(model: Any | None = None, *, target: str = "y") -> Any:
 def told(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Projects that MLflow was to be told about; the telling itself is the registry's test."""
     found: list[int] = []
-    monkeypatch.setattr(registry, "sync_mlflow_apart", lambda ws, project_id: found.append(project_id))
+    monkeypatch.setattr(mlflow_copy, "sync_in_child", lambda ws, project_id: found.append(project_id))
     return found
 
 

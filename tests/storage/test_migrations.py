@@ -15,7 +15,7 @@ from sqlalchemy import make_url, select, text
 from alembic import command
 from core.services import projects
 from core.settings import ROOT
-from core.storage import registry
+from core.storage import mlflow_copy
 from core.storage.engine import Database, migrate, newest_revision
 from core.storage.tables import DriftRun
 from core.storage.workspace import Workspace
@@ -59,11 +59,11 @@ def test_mlflow_makes_its_tables_while_a_database_of_ours_is_brought_up_to_date(
         for n, url in enumerate(urls):
             migrate(url, tmp_path / f"locks{n}")
 
-    raised = _side_by_side(lambda: registry._client(ws), ours)
+    raised = _side_by_side(lambda: mlflow_copy._client(ws), ours)
 
     assert raised == []
     assert {Database(url).revision() for url in urls} == {newest_revision()}
-    assert registry._client(ws).search_registered_models() == []
+    assert mlflow_copy._client(ws).search_registered_models() == []
 
 
 def test_drift_reports_are_packed_where_they_lie_and_unpacked_on_the_way_back(ws: Workspace, now: datetime) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,7 +19,7 @@ from core.errors import Conflict, NotFound, StorageError
 from core.learning.models import Committee, fit_family
 from core.records import Feature, FeatureSchema, ModelVersion, ProjectInfo
 from core.services import projects
-from core.storage import artefacts, registry
+from core.storage import artefacts, mlflow_copy, registry
 from core.storage.tables import Cycle, ModelRow
 from core.storage.workspace import Workspace
 
@@ -178,13 +180,13 @@ def test_mlflow_knows_every_version_and_loads_the_champion_itself(
     register(committee, family="committee", now=now + timedelta(minutes=1))
     serve(ws, project, 1, now)
     serve(ws, project, 2, now)
-    registry.sync_mlflow(ws, project.id)
-    registry.wait_for_mlflow()
+    mlflow_copy.sync(ws, project.id)
+    mlflow_copy.wait()
     register()
-    registry.sync_mlflow(ws, project.id)
-    registry.wait_for_mlflow()
+    mlflow_copy.sync(ws, project.id)
+    mlflow_copy.wait()
 
-    client = registry._client(ws)
+    client = mlflow_copy._client(ws)
     aliases = client.get_registered_model("demo").aliases
     told = {alias: client.get_model_version_by_alias("demo", alias).tags["continual.version"] for alias in aliases}
     assert told == {"champion": "2", "previous": "1", "challenger": "3"}
@@ -213,35 +215,33 @@ def test_mlflow_knows_every_version_and_loads_the_champion_itself(
         mlflow.set_tracking_uri(before)
 
 
-def test_a_broken_mlflow_loses_nothing_and_is_told_later(
+def test_a_broken_mlflow_loses_nothing_and_is_copied_later(
     ws: Workspace, project: ProjectInfo, register: Callable[..., ModelVersion], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(ws: Workspace) -> Any:
         raise OSError("no MLflow here")
 
     with monkeypatch.context() as patch:
-        patch.setattr(registry, "_client", broken)
+        patch.setattr(mlflow_copy, "_client", broken)
         version = register()
-        registry.sync_mlflow(ws, project.id)
-        registry.wait_for_mlflow()
+        mlflow_copy.sync(ws, project.id)
+        mlflow_copy.wait()
     with ws.database.read() as session:
         assert registry.get_version(session, project.id, version.version).run_id is None
     told: list[int] = []
-    monkeypatch.setattr(registry, "_client", lambda ws: object())
-    monkeypatch.setattr(registry, "_own_registered_model", lambda client, project: None)
-    monkeypatch.setattr(registry, "_experiment", lambda ws, client, project: "1")
-    monkeypatch.setattr(registry, "_tell_aliases", lambda ws, client, project, aliases: None)
-    monkeypatch.setattr(registry, "_tell_version", lambda ws, c, p, row, e: told.append(row.version) or "run")
-    registry.sync_mlflow(ws, project.id)
-    registry.wait_for_mlflow()
+    monkeypatch.setattr(mlflow_copy, "_client", lambda ws: object())
+    monkeypatch.setattr(mlflow_copy, "_own_registered_model", lambda client, project: None)
+    monkeypatch.setattr(mlflow_copy, "_experiment", lambda ws, client, project: "1")
+    monkeypatch.setattr(mlflow_copy, "_copy_aliases", lambda ws, client, project, aliases: None)
+    monkeypatch.setattr(mlflow_copy, "_copy_version", lambda ws, c, p, row, e: told.append(row.version) or "run")
+    mlflow_copy.sync(ws, project.id)
+    mlflow_copy.wait()
     with ws.database.read() as session:
         assert registry.get_version(session, project.id, version.version).run_id == "run"
     assert told == [1]
 
 
 def test_importing_registry_and_services_imports_neither_mlflow_nor_sklearn(tmp_path: Path) -> None:
-    import subprocess
-    import sys
 
     modules = "('mlflow', 'sklearn', 'scipy')"
     code = (
@@ -277,8 +277,8 @@ def test_mlflow_holds_candidates_as_nested_runs_and_clauses_as_tags(
         session.flush()
         cycle_id = cycle.id
     register(cycle_id=cycle_id)
-    registry.tell_mlflow(ws, project.id)
-    client = registry._client(ws)
+    mlflow_copy.sync_now(ws, project.id)
+    client = mlflow_copy._client(ws)
     with ws.database.read() as session:
         run_id = str(session.scalar(select(ModelRow.run_id)))
     tags = client.get_run(run_id).data.tags
@@ -292,3 +292,28 @@ def test_mlflow_holds_candidates_as_nested_runs_and_clauses_as_tags(
     assert by_name[entrant["name"]].data.metrics["loss"] == 0.4
     assert by_name[dropped["name"]].info.status == "FAILED"
     assert by_name[dropped["name"]].data.params["error"] == "too few rows"
+
+
+def test_an_import_of_mlflow_that_failed_half_way_is_begun_anew() -> None:
+    """In a process of its own: the import must be its first."""
+    script = """
+import sys
+from core.storage import mlflow_copy
+
+class Failing:
+    def find_spec(self, name, path=None, target=None):
+        if name == "mlflow.entities.span_log_level":
+            raise OSError("Too many open files")
+
+sys.meta_path.insert(0, failing := Failing())
+try:
+    mlflow_copy._client_class()
+except OSError as error:
+    print(error)
+sys.meta_path.remove(failing)
+print(mlflow_copy._client_class().__name__)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=limit(60), check=False
+    )
+    assert done.stdout.split("\n")[:2] == ["Too many open files", "MlflowClient"], done.stderr
