@@ -24,7 +24,6 @@ MODULES: dict[str, int] = {
     "api.py": 148,
     "core/data/columns.py": 582,
     "core/data/schema.py": 666,
-    "core/http/documents.py": 901,
     "core/http/open_inference.py": 513,
     "core/http/storing.py": 526,
     "core/learning/backtest.py": 512,

@@ -1,0 +1,92 @@
+"""Rows to store: generated ones and tables."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from core.http.documents.common import ARROW, BINARY, JSON, PARQUET, REPEAT, Document, parameter, reference
+from core.http.documents.predictions import Noticed
+from core.http.storing import TASKS
+
+
+class Generate(BaseModel):
+    """Each may be left out or null."""
+
+    model_config = ConfigDict(extra="forbid")
+    rows: int | None = Field(1000, ge=1, le=1_000_000)
+    features: int | None = Field(None, ge=1, le=1000, description="Left out: as before, at first 2.")
+    seed: int | None = Field(None, ge=0, description="Left out: new rows each time.")
+    noise: float | None = Field(None, ge=0, le=1)
+    balance: float | None = Field(None, gt=0, lt=1, description="Share of the class 1.")
+    drift: dict[str, JsonValue] | None = Field(None, description="Controlled drift; docs/data.md lists its kinds.")
+
+
+class Generated(BaseModel):
+    batch: int
+    rows: int
+    project: str
+
+
+class BatchAnswer(BaseModel):
+    batch: int
+    rows: int
+    labelled: int
+    problems: list[Noticed]
+    backfill: bool
+
+
+class QueuedJob(BaseModel):
+    job: str
+    status: str
+
+
+SCHEMAS: tuple[type[BaseModel], ...] = (Generate, Generated, BatchAnswer, QueuedJob)
+
+DOCUMENTS: dict[str, Document] = {
+    "generate": Document(
+        summary="Store generated rows",
+        text="Into a project that the generator made (else 409). At the root it makes `default` where there is no project.",
+        scope="ingest",
+        parameters=[REPEAT],
+        body={JSON: (reference(Generate), {"usual": {"value": {"rows": 1000}}, "nothing": {"value": {}}})},
+        optional_body=True,
+        answers={200: (Generated, {"batch": 4, "rows": 1000, "project": "default"})},
+        errors=(400, 401, 403, 404, 409, 413, 415, 422, 503),
+    ),
+    "batches": Document(
+        summary="Store a table, or have its rows predicted",
+        text="CSV (or CSV.gz), Parquet or Arrow, as its Content-Type says. `mode=ingest` stores it as a batch; the first "
+        "one of a project fixes its schema. `mode=backfill` stores rows of the past, which are neither measured nor news. "
+        "`mode=score` answers every row as /predict does and takes no other parameter. "
+        "More than 20 MB become a job.",
+        scope="ingest, or predict to score",
+        parameters=[
+            REPEAT,
+            parameter(
+                "mode",
+                "query",
+                "What is done with the rows.",
+                {"type": "string", "enum": ["ingest", "backfill", "score"]},
+                "ingest",
+            ),
+            parameter("target", "query", "Column of the labels, for a first batch.", {"type": "string"}, "target"),
+            parameter("id", "query", "Column of row ids.", {"type": "string"}),
+            parameter("time", "query", "Column of instants.", {"type": "string"}),
+            parameter(
+                "task", "query", "For a first batch; left out, the labels tell.", {"type": "string", "enum": TASKS}
+            ),
+            parameter("exclude", "query", "Columns to leave out, with commas; a first batch.", {"type": "string"}),
+            parameter("categorical", "query", "Columns of categories, with commas; likewise.", {"type": "string"}),
+        ],
+        body={
+            "text/csv": ({"type": "string"}, {"table": {"value": "feature1,feature2,target\n0.1,2.0,1\n"}}),
+            PARQUET: (BINARY, None),
+            ARROW: (BINARY, None),
+        },
+        answers={
+            200: (BatchAnswer, {"batch": 5, "rows": 1, "labelled": 1, "problems": [], "backfill": False}),
+            202: (QueuedJob, {"job": "5f0c2a9b1d3e4f60", "status": "queued"}),
+        },
+        errors=(401, 403, 404, 409, 413, 415, 422, 503),
+    ),
+}

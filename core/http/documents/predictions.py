@@ -1,0 +1,177 @@
+"""Predictions: asking for them, why a row gets its answer, and the log."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from core.http.bodies import MAX_ROWS
+from core.http.documents.common import ARROW, BINARY, JSON, NPY, REPEAT, ROW_ERRORS, Document, parameter, reference
+
+
+class Row(BaseModel):
+    """One value for each feature of the project; null is a missing one."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Rows(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    rows: list[Row] = Field(
+        description="Besides the features `_id` (your row id) and `_time` (ISO 8601).",
+        min_length=1,
+        max_length=MAX_ROWS,
+    )
+
+
+class Prediction(BaseModel):
+    prediction: JsonValue = Field(description="The class as in the data, or a number.")
+    probability: float | None = Field(description="Of the predicted class; null in regression.")
+    probabilities: dict[str, float] | None
+    prediction_id: str
+    row_id: str = Field(description="The `_id` of the row, else the prediction id: send labels with it.")
+    model_version: int
+    guards: list[dict[str, JsonValue]] | None = Field(
+        None, description="Only where a guard spoke: what it saw, what it did."
+    )
+
+
+class Noticed(BaseModel):
+    """What was assumed of a table, or taken otherwise than it came."""
+
+    code: str
+    column: str | None
+    count: int = Field(description="Of rows or cells.")
+    example: str | None
+    text: str = Field(description="The same as a sentence.")
+
+
+class Predictions(BaseModel):
+    predictions: list[Prediction]
+    model_version: int
+    problems: list[Noticed] | None = Field(None, description="What was taken otherwise than it came; tables only.")
+
+
+class LoggedPrediction(BaseModel):
+    prediction_id: str
+    row_id: str
+    model_version: int
+    prediction: JsonValue
+    created_at: str
+
+
+class PredictionsPage(BaseModel):
+    predictions: list[LoggedPrediction]
+    next_cursor: str | None
+
+
+class Contribution(BaseModel):
+    feature: str
+    value: JsonValue
+    contribution: float
+
+
+class Explanation(BaseModel):
+    contributions: list[Contribution] = Field(
+        description="In the order of the features; with `base` they sum to `answer`."
+    )
+    base: float = Field(description="The answer's mean over the rows that the model is compared with.")
+    answer: float
+    of: JsonValue = Field(description="The class whose answer is explained; null in regression.")
+    unit: Literal["log-odds", "probability", "value"]
+    method: Literal["linear", "trees", "permutation"]
+    model_version: int
+
+
+_ONE = {
+    "prediction": 1,
+    "probability": 0.7,
+    "probabilities": {"0": 0.3, "1": 0.7},
+    "prediction_id": "bHq0x3vT7Yk2wZpA",
+    "row_id": "bHq0x3vT7Yk2wZpA",
+    "model_version": 3,
+}
+
+
+SCHEMAS: tuple[type[BaseModel], ...] = (Row, Rows, Prediction, Predictions, PredictionsPage, Explanation)
+
+DOCUMENTS: dict[str, Document] = {
+    "predict": Document(
+        summary="Ask for predictions",
+        text="One row, `rows`, an Arrow stream or an npy array (features in the project's order). An answer leaves only "
+        "after it is in the log. At most 100,000 rows and 32 MB; one bad row refuses the call.",
+        scope="predict",
+        parameters=[REPEAT],
+        body={
+            JSON: (
+                {"anyOf": [reference(Row), reference(Rows)]},
+                {
+                    "one row": {"value": {"feature1": 0.1, "feature2": 2.0}},
+                    "rows": {"value": {"rows": [{"feature1": 0.1, "feature2": 2.0, "_id": "a7"}]}},
+                },
+            ),
+            ARROW: (BINARY, None),
+            NPY: (BINARY, None),
+        },
+        answers={200: (Prediction, _ONE)},
+        errors=(400, 401, 403, 404, 409, 413, 415, 422, 503),
+    ),
+    "explain": Document(
+        summary="Why a row gets its answer",
+        text="What each feature adds to the answer, against rows that the model learnt from: exact for linear and tree "
+        "models, by permutation otherwise. Nothing is logged.",
+        scope="predict",
+        body={JSON: (reference(Row), {"one row": {"value": {"feature1": 0.1, "feature2": 2.0}}})},
+        answers={
+            200: (
+                Explanation,
+                {
+                    "contributions": [
+                        {"feature": "feature1", "value": 0.1, "contribution": -0.2},
+                        {"feature": "feature2", "value": 2.0, "contribution": 1.1},
+                    ],
+                    "base": 0.05,
+                    "answer": 0.95,
+                    "of": 1,
+                    "unit": "log-odds",
+                    "method": "linear",
+                    "model_version": 3,
+                },
+            )
+        },
+        errors=ROW_ERRORS,
+    ),
+    "predictions": Document(
+        summary="Read the prediction log",
+        text="Oldest first. Follow `next_cursor` until it is null: no row is missed or doubled, sealed meanwhile or not.",
+        scope="read",
+        parameters=[
+            parameter("limit", "query", "Rows of a page.", {"type": "integer", "minimum": 1, "maximum": 10_000}, 1000),
+            parameter(
+                "cursor",
+                "query",
+                "`next_cursor` of the page before.",
+                {"type": "string", "pattern": "^[A-Za-z0-9_-]*$"},
+            ),
+        ],
+        answers={
+            200: (
+                PredictionsPage,
+                {
+                    "predictions": [
+                        {
+                            "prediction_id": "bHq0x3vT7Yk2wZpA",
+                            "row_id": "a7",
+                            "model_version": 3,
+                            "prediction": 1,
+                            "created_at": "2026-05-03T10:00:00+00:00",
+                        }
+                    ],
+                    "next_cursor": "cDEwMDA",
+                },
+            )
+        },
+        errors=(401, 403, 404, 422, 503),
+    ),
+}
