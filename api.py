@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from core.errors import ContinualError
-from core.http import bodies, predicting, problems, protocols, storing, telling
+from core.http import bodies, predicting, problems, protocols, storing, telling, waiting
 from core.http.access import Api
 from core.http.middleware import Around
 from core.http.refusals import Refusals
@@ -41,10 +41,10 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("POST", "/explain", "explain", predicting.explain),
     ("POST", "/labels", "labels", storing.labels),
     ("POST", "/generate", "generate", storing.generate),
-    ("POST", "/retrain", "retrain", storing.retrain),
+    ("POST", "/retrain", "retrain", waiting.retrain),
     ("POST", "/batches", "batches", storing.batches),
-    ("GET", "/jobs/{job_id}", "job", storing.job),
-    ("GET", "/jobs/{job_id}/result", "job_result", storing.job_result),
+    ("GET", "/jobs/{job_id}", "job", waiting.job),
+    ("GET", "/jobs/{job_id}/result", "job_result", waiting.job_result),
     ("GET", "/predictions", "predictions", telling.predictions),
     ("GET", "/metrics", "metrics", telling.metrics),
     ("POST", "/invocations", "invocations", protocols.invocations),

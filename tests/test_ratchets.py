@@ -24,8 +24,6 @@ MODULES: dict[str, int] = {
     "api.py": 148,
     "core/data/columns.py": 582,
     "core/data/schema.py": 666,
-    "core/http/open_inference.py": 513,
-    "core/http/storing.py": 526,
     "core/learning/backtest.py": 512,
     "core/learning/export.py": 569,
     "core/learning/learner.py": 667,

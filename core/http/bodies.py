@@ -428,3 +428,8 @@ def remove_parts(folder: Path, older_than: float) -> None:
         with contextlib.suppress(OSError):
             if part.stat().st_mtime < older_than:
                 part.unlink()
+
+
+def type_name(value: Any) -> str:
+    """What a decoded JSON value is, as error texts name it."""
+    return {type(None): "null", dict: "an object", list: "a list"}.get(type(value), type(value).__name__)

@@ -1,42 +1,34 @@
-"""The routes that store something or ask for work: labels, generated rows, batches, cycles, and the jobs they become."""
+"""The routes that store something: labels, generated rows, batches. What is asked of a worker is waited for elsewhere."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import orjson
-from loguru import logger
 from sqlalchemy.orm import Session
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
-from core.errors import BadInput, Conflict, ContinualError, FieldProblem, NotAllowed, NotFound, TooLarge
-from core.http import bodies, repeats
+from core.errors import BadInput, Conflict, FieldProblem, TooLarge
+from core.http import bodies, repeats, waiting
 from core.http.access import Api, Caller, api_of
 from core.http.answers import answer_json
 from core.http.predicting import count
-from core.http.problems import JobFailed
 from core.services.answering import Answered, document, many
 from core.services.predictions_log import Kept, row_ids
 from core.services.serving import Served
-from core.services.status import ROOT_SLUG, Place
+from core.services.status import ROOT_SLUG
 
 if TYPE_CHECKING:
     from core.records import ProjectInfo
     from core.services.ingest import IngestReport
-    from core.services.jobs import JobInfo
 
 MAX_LABELS = 100_000
 AT_ONCE_BYTES = 20 * 1024 * 1024  # uploads that unpack to more become a job
-WAIT_S = 25.0
-POLL_S = 0.1
 TASKS = ("binary", "multiclass", "regression", "classification")
-WORKER_LATE_S = 5.0
 
 
 def _now() -> datetime:
@@ -65,8 +57,8 @@ def _store_labels(api: Api, caller: Caller, given: dict[str, Any], asked: Kept |
     replace = given.get("replace", False)
     if not isinstance(replace, bool):
         raise BadInput(
-            f"replace is {_kind(replace)}, expected true or false.",
-            (FieldProblem("replace", _kind(replace), "true or false"),),
+            f"replace is {bodies.type_name(replace)}, expected true or false.",
+            (FieldProblem("replace", bodies.type_name(replace), "true or false"),),
         )
     pairs = _pairs(given.get("labels"))
     project = project_by_id(api.ws, caller.place.id)
@@ -125,7 +117,7 @@ def _entry_problems(entry: dict[str, Any], place: str) -> list[FieldProblem]:
     elif isinstance(entry[ids[0]], bool) or not isinstance(entry[ids[0]], (str, int)):
         found.append(FieldProblem(f"{place}.{ids[0]}", type(entry[ids[0]]).__name__, "text"))
     if "label" not in entry or not isinstance(entry["label"], (str, int, float, bool)):
-        seen = "missing" if "label" not in entry else _kind(entry["label"])
+        seen = "missing" if "label" not in entry else bodies.type_name(entry["label"])
         found.append(FieldProblem(f"{place}.label", seen, "a class or a number"))
     found += [
         FieldProblem(f"{place}.{key[:60]}", "an unknown field", "row_id, prediction_id, label")
@@ -133,10 +125,6 @@ def _entry_problems(entry: dict[str, Any], place: str) -> list[FieldProblem]:
         if key not in ("row_id", "prediction_id", "label")
     ]
     return found
-
-
-def _kind(value: Any) -> str:
-    return {type(None): "null", dict: "an object", list: "a list"}.get(type(value), type(value).__name__)
 
 
 # --- generated rows ---------------------------------------------------------------------------------------------
@@ -175,12 +163,12 @@ def _check_generator(options: dict[str, Any]) -> None:
     """What is not even of the right type; ranges are the generator's."""
     whole, real = ("rows", "features", "seed"), ("noise", "balance")
     problems = [
-        FieldProblem(key, _kind(value), "a whole number" if key in whole else "a number")
+        FieldProblem(key, bodies.type_name(value), "a whole number" if key in whole else "a number")
         for key, value in options.items()
         if (key in whole and type(value) is not int) or (key in real and type(value) not in (int, float))
     ]
     if not isinstance(options.get("drift", {}), dict):
-        problems.append(FieldProblem("drift", _kind(options["drift"]), "an object"))
+        problems.append(FieldProblem("drift", bodies.type_name(options["drift"]), "an object"))
     if problems:
         from core.data.cells import refusal
 
@@ -258,7 +246,7 @@ async def batches(request: Request) -> Response:
         if await asyncio.to_thread(_is_large, path):
             told = await asyncio.to_thread(_queue_batch, api, caller, path, mode, options, asked)
             queued = True
-            return answer_json(told, 202, headers=_job_address(request, told["job"]))
+            return answer_json(told, 202, headers=waiting.job_address(request, told["job"]))
         if served is None:
             return answer_json(await asyncio.to_thread(_store_batch, api, caller, path, options, asked))
         answered = await api.infer(_score_batch, api, caller, served, path)
@@ -371,156 +359,9 @@ def _queue_batch(
         now=_now(),
         also=lambda session, made: repeats.keep(session, asked, _told(made), status=202),
     )
-    _start_if_alone(api)
+    waiting.start_if_alone(api)
     return _told(job)
 
 
 def _name(path: Path) -> str:
     return "upload" + "".join(path.suffixes)
-
-
-# --- cycles -----------------------------------------------------------------------------------------------------
-
-
-async def retrain(request: Request) -> Response:
-    """Ask for a cycle, and wait a while for its end."""
-    api = api_of(request)
-    caller = await api.caller(request, "admin")
-    bodies.require_kind(request.headers, "json")
-    given = bodies.an_object(await bodies.read_json(request, empty={}), ("force",))
-    force = given.get("force", False)
-    if not isinstance(force, bool):
-        raise BadInput("force is not a boolean.", (FieldProblem("force", _kind(force), "true or false"),))
-    began = time.monotonic()
-    asked, kept = await repeats.before(api, request, caller, "/retrain", b"%d" % force)
-    job = (
-        orjson.loads(kept.body)["job"] if kept is not None else await asyncio.to_thread(_ask, api, caller, force, asked)
-    )
-    while True:
-        info = await asyncio.to_thread(_job, api, job)
-        waited = time.monotonic() - began
-        if info.status in ("done", "failed"):
-            if (info.result or {}).get("outcome") in ("promoted", "refreshed"):
-                await api.infer(_warm, api, caller)  # who asks next does not wait for it
-            return answer_json(_cycle(info))
-        if waited > WAIT_S:
-            told = {"cycle": info.cycle_id, "job": job, "outcome": "running"}
-            return answer_json(told, 202, headers=_job_address(request, job))
-        await _see_to(api, info)
-        await asyncio.sleep(POLL_S)
-
-
-def _ask(api: Api, caller: Caller, force: bool, asked: Kept | None) -> str:
-    """Ask for a cycle; the job's id."""
-    from core.services import jobs
-
-    assert caller.place is not None
-    job = jobs.request_cycle(
-        api.ws,
-        caller.place.id,
-        cause="api",
-        force=force,
-        by=caller.name,
-        now=_now(),
-        also=lambda session, made: repeats.keep(session, asked, {"job": made}),
-    )
-    _start_if_alone(api)
-    return job
-
-
-def _start_if_alone(api: Api) -> None:
-    from core.services import jobs
-
-    if not jobs.scheduler_lives(api.ws, _now()):
-        api.wake_worker()
-
-
-async def _see_to(api: Api, info: JobInfo) -> None:
-    """A job that still waits after a while gets a worker: the scheduler may have died since its last beat."""
-    if info.status == "queued" and (_now() - info.created_at).total_seconds() > WORKER_LATE_S:
-        await asyncio.to_thread(api.wake_worker, again=True)
-
-
-def _warm(api: Api, caller: Caller) -> None:
-    assert caller.place is not None
-    try:
-        api.warm(caller.place.id)
-    except ContinualError as error:
-        logger.info("a model was not warmed up: {error}", error=error)
-
-
-def _cycle(info: JobInfo) -> dict[str, Any]:
-    if info.status == "failed":
-        return {"cycle": info.cycle_id, "decision": None, "reason": info.error, "outcome": "failed", "job": info.id}
-    known = info.result or {}
-    return {**{key: known.get(key) for key in ("cycle", "decision", "reason", "outcome")}, "job": info.id}
-
-
-# --- jobs -------------------------------------------------------------------------------------------------------
-
-
-def _job(api: Api, job_id: str) -> JobInfo:
-    from core.services import jobs
-
-    return jobs.get_job(api.ws, job_id)
-
-
-def _job_address(request: Request, job: str) -> dict[str, str]:
-    slug = request.path_params.get("slug")
-    return {"Location": f"/projects/{slug}/jobs/{job}" if slug else f"/jobs/{job}"}
-
-
-async def _asked_job(request: Request) -> JobInfo:
-    """The job of the address, if the token may see it: any scope, but no other project's."""
-    api = api_of(request)
-    token = await api.token(request, None)
-    slug = request.path_params.get("slug")
-    place: Place | None = (await api.placed(token, slug)).place if slug is not None else None
-    try:
-        info = await asyncio.to_thread(_job, api, request.path_params["job_id"])
-    except NotFound:
-        if token.project_id is not None:
-            raise NotAllowed("This token is for another project.") from None
-        raise
-    if token.project_id not in (None, info.project_id):
-        raise NotAllowed("This token is for another project.")
-    if place is not None and info.project_id != place.id:
-        raise NotFound(f"There is no job '{info.id}' in project '{place.slug}'.")
-    await _see_to(api, info)
-    return info
-
-
-async def job(request: Request) -> Response:
-    """How far a job is."""
-    info = await _asked_job(request)
-    return answer_json(
-        {
-            "job": info.id,
-            "kind": info.kind,
-            "status": info.status,
-            "cycle": info.cycle_id,
-            "error": info.error,
-            "created_at": info.created_at,
-            "started_at": info.started_at,
-            "finished_at": info.finished_at,
-        }
-    )
-
-
-async def job_result(request: Request) -> Response:
-    """What a job brought; 202 while it runs.
-
-    Raises:
-        JobFailed: it has no result, and why.
-    """
-    info = await _asked_job(request)
-    if info.status == "failed":
-        raise JobFailed(f"The job failed: {info.error}")
-    if info.status != "done":
-        return answer_json({"job": info.id, "status": info.status}, 202, headers={"Retry-After": "1"})
-    if info.kind == "score":
-        path = api_of(request).ws.results_path / f"{info.id}.json"
-        if not path.is_file():
-            raise NotFound(f"The result of job '{info.id}' is no longer kept. Score the file again.")
-        return FileResponse(path, media_type="application/json")
-    return answer_json(info.result or {})

@@ -22,7 +22,7 @@ from api_helpers import ADMIN, ROW, arrow, npy, token
 from patience import limit
 
 from core.errors import StorageError, TooLarge
-from core.http import bodies, problems, storing
+from core.http import bodies, problems, waiting
 from core.http.bodies import depth_exceeds
 from core.http.middleware import Around
 from core.services import auth, projects
@@ -685,7 +685,7 @@ def _valid_bodies() -> list[tuple[int, str, dict[str, str], bytes]]:
 def test_no_mutation_of_a_valid_body_is_a_fault_of_ours_or_takes_long(
     shared: httpx.Client, campaign: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storing, "WAIT_S", 0.0)  # cycles are asked for, and nobody is here to run them
+    monkeypatch.setattr(waiting, "WAIT_S", 0.0)  # cycles are asked for, and nobody is here to run them
     monkeypatch.setattr("core.services.jobs.start_worker", lambda ws: None)
     monkeypatch.setattr("core.data.synthetic.MAX_ROWS", 100)
     valid = [given for often, *given in _valid_bodies() for _ in range(often)]

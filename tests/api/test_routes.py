@@ -423,9 +423,9 @@ def test_bad_batches_are_refused(shared: httpx.Client, query: str, body: str, ki
 def test_a_cycle_that_takes_long_is_a_job(
     client: httpx.Client, state: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from core.http import storing
+    from core.http import waiting
 
-    monkeypatch.setattr(storing, "WAIT_S", 0.2)
+    monkeypatch.setattr(waiting, "WAIT_S", 0.2)
     monkeypatch.setattr(jobs, "start_worker", lambda ws: None)
     answer = client.post("/retrain", json={"force": True}, headers=ADMIN)
     assert answer.status_code == 202

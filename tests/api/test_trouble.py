@@ -74,7 +74,7 @@ def is_unavailable(answer: httpx.Response, word: str = "") -> bool:
 @pytest.fixture
 def quiet_home(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The trained project; cycles are asked for, and nobody runs them."""
-    monkeypatch.setattr("core.http.storing.WAIT_S", 0.0)
+    monkeypatch.setattr("core.http.waiting.WAIT_S", 0.0)
     monkeypatch.setattr("core.services.jobs.start_worker", lambda ws: None)
     return trained
 
