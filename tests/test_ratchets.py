@@ -36,7 +36,6 @@ MODULES: dict[str, int] = {
     "core/services/notify.py": 564,
     "core/services/serving.py": 532,
     "core/storage/modelfile.py": 526,
-    "core/ui.py": 1005,
     "pages/admin.py": 495,
     "pages/automation.py": 890,
     "pages/data.py": 920,

@@ -19,12 +19,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import ui
 from core.data import columns, files
 from core.data.files import read_table, write_csv
 from core.data.samples import SAMPLES, sample_path
 from core.errors import BadInput, ContinualError, NotFound, TooLarge, UnsupportedFormat
 from core.records import Problem
+from core.settings import ROOT
+from core.ui.components.downloads import as_csv
 
 MB = 1_000_000
 
@@ -320,14 +321,13 @@ def test_a_download_cannot_be_run_by_a_spreadsheet() -> None:
 
 def test_a_table_of_a_page_is_written_by_the_same_writer() -> None:
     rows = [{"=feature": "=1+1", "score": 0.5}, {"=feature": "a", "later": ["x", 1]}]
-    written = ui._csv(rows).decode()
+    written = as_csv(rows).decode()
     assert written.splitlines() == ["'=feature,score,later", "'=1+1,0.5,", 'a,,"[""x"", 1]"']
 
 
 def test_downloads_have_one_writer() -> None:
-    root = Path(ui.__file__).parent.parent
     writes = re.compile(r"\.to_csv\(|\bcsv\.writer\b|DictWriter|arrow_csv\.write_csv|pa\.csv\.write")
-    ours = [*(root / "core").rglob("*.py"), *(root / "pages").glob("*.py"), root / "Home.py", root / "api.py"]
+    ours = [*(ROOT / "core").rglob("*.py"), *(ROOT / "pages").glob("*.py"), ROOT / "Home.py", ROOT / "api.py"]
     assert len(ours) > 50
     assert [p.name for p in ours if writes.search(p.read_text(encoding="utf-8"))] == ["files.py"]
 

@@ -80,7 +80,7 @@ def settle(home: Path, monkeypatch: pytest.MonkeyPatch, *, grown: bool) -> Works
     monkeypatch.setattr("core.storage.mlflow_copy.sync_in_child", lambda ws, project_id: None)
     monkeypatch.setattr("core.services.jobs.start_worker", _work_here)
     # Every run of a page test is that of a fresh process, in which Home.py would take over and the click be forgotten.
-    monkeypatch.setattr("core.ui._in_browser", lambda: False)
+    monkeypatch.setattr("core.ui.page._in_browser", lambda: False)
     st.cache_resource.clear()
     return open_workspace(get_settings())
 

@@ -22,13 +22,15 @@ from sqlalchemy import update
 from streamlit.runtime.context import ContextProxy
 from streamlit.testing.v1 import AppTest
 
-from core import ui
 from core.errors import NotAllowed, ProofNeeded
 from core.services import auth, jobs, projects, second_factor, training
 from core.services.actors import Actor
 from core.settings import get_settings
 from core.storage.tables import User
 from core.storage.workspace import Workspace
+from core.ui import for_who_may
+from core.ui.context import running
+from core.ui.session import cookie_key
 from tests.pages.grown import PASSWORD, ROOT, click, closed, open_page, settle, sign_in_of, text_of
 
 FILES = [str(ROOT / "Home.py"), *sorted(str(f) for f in (ROOT / "pages").glob("*.py"))]
@@ -202,7 +204,7 @@ def visit_with(monkeypatch: pytest.MonkeyPatch, ws: Workspace, token: str) -> Ap
 
 
 def token(ws: Workspace, who: str, *, key: str | None = None, hours: float = 1.0) -> str:
-    right = ui._cookie_key(str(ws.settings.home_path))
+    right = cookie_key(str(ws.settings.home_path))
     return jwt.encode({"username": who, "exp_date": time.time() + hours * 3600}, key or right, algorithm="HS256")
 
 
@@ -231,12 +233,12 @@ def test_no_other_cookie_does(grown: Workspace, monkeypatch: pytest.MonkeyPatch,
 
 def test_the_cookie_key_is_generated_once_and_for_nobody_else_to_read(grown: Workspace) -> None:
     home = get_settings().home_path
-    key = ui._cookie_key(str(home))
+    key = cookie_key(str(home))
     place = home / "cookie.key"
     assert stat.S_IMODE(place.stat().st_mode) == 0o600
     assert len(key) >= 32
     st.cache_resource.clear()
-    assert ui._cookie_key(str(home)) == key
+    assert cookie_key(str(home)) == key
 
 
 # --- the first start ----------------------------------------------------------------------------------------------
@@ -354,8 +356,8 @@ def test_a_dialog_that_is_still_open_does_nothing_for_who_left(
 def test_a_download_is_refused_to_who_left(grown: Workspace, now: datetime) -> None:
     otto = auth.get_user(grown, "otto")
     assert otto is not None
-    ui._running.actor = Actor(otto.name, otto.uid, otto.epoch)
-    make = ui.for_who_may(lambda: b"rows")
+    running.actor = Actor(otto.name, otto.uid, otto.epoch)
+    make = for_who_may(lambda: b"rows")
     assert make() == b"rows"
     auth.remove_user(grown, "otto", by="test", now=now)
     with pytest.raises(NotAllowed):

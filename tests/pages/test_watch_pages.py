@@ -10,7 +10,6 @@ import pytest
 import streamlit as st
 from sqlalchemy import select
 
-from core import ui
 from core.cycle import run_cycle
 from core.learning.policy import policy_named
 from core.records import EstimatePoint, Score
@@ -18,6 +17,7 @@ from core.services import ingest, jobs, label_intake, live, monitoring, projects
 from core.settings import get_settings
 from core.storage.tables import PerformanceRun
 from core.storage.workspace import Workspace
+from core.ui.components.charts import LINE_POINTS
 from tests.pages.grown import BEGAN, click, closed, open_page, rows, settle, sign_in_of, text_of
 from tests.pages.test_sign_in import HOME, visit_as
 
@@ -115,7 +115,7 @@ def test_a_long_course_is_told_whole_and_drawn_thinned(grown: Workspace) -> None
             session.add(PerformanceRun(**{**known, "at": at, "rows_seen": 1000 + i, "scores": scores}))
     lines = [t for t in drawn(visit_as("ada"))[0]["data"] if t.get("mode") == "lines" and not t.get("fill")]  # type: ignore[attr-defined]
     longest = max(lines, key=lambda t: len(t["x"]))
-    assert ui.LINE_POINTS / 2 < len(longest["x"]) <= ui.LINE_POINTS
+    assert LINE_POINTS / 2 < len(longest["x"]) <= LINE_POINTS
     assert "Accuracy fell below 0.80 twice" in text_of(visit_as("ada"))  # the one bad batch among a thousand too
     assert any(v == 0.11 for v in longest["y"])
     assert len(monitoring.performance_history(grown, project.id)) > 1000
@@ -432,7 +432,7 @@ def test_names_from_users_are_shown_letter_by_letter(empty: Workspace) -> None:
 
 def test_no_page_draws_html_but_the_one_stylesheet() -> None:
     root = Path(HOME).parent
-    for file in (Path(HOME), *sorted((root / "pages").glob("*.py")), *sorted((root / "core").glob("ui*.py"))):
+    for file in (Path(HOME), *sorted((root / "pages").glob("*.py")), *sorted((root / "core" / "ui").rglob("*.py"))):
         source = file.read_text()
         assert "unsafe_allow_html" not in source, file.name
-        assert source.count("st.html(") == (1 if file.name == "ui.py" else 0), file.name
+        assert source.count("st.html(") == (1 if file.name == "page.py" else 0), file.name

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 
-from core import cli, ui
+from core import cli
 from core.cycle import cause_of, lease
 from core.errors import StorageError
 from core.http import problems
@@ -22,6 +22,7 @@ from core.storage.engine import Database
 from core.storage.tables import Lease
 from core.storage.troubles import TROUBLES, trouble_of
 from core.storage.workspace import Workspace
+from core.ui.components.feedback import as_shown
 
 
 def said(text: str) -> OperationalError:
@@ -108,9 +109,9 @@ def test_a_state_folder_that_is_a_file_ends_in_a_sentence(tmp_path: Path, capsys
 
 @pytest.mark.parametrize("kind", CASES)
 def test_a_page_shows_the_sentence(kind: str) -> None:
-    shown, found = ui.as_shown(CASES[kind]), trouble_of(CASES[kind])
+    shown, found = as_shown(CASES[kind]), trouble_of(CASES[kind])
     assert isinstance(shown, StorageError) and found is not None and str(shown) == found.text
-    assert ui.as_shown(ValueError("a fault of the program")) is None
+    assert as_shown(ValueError("a fault of the program")) is None
 
 
 def test_a_database_that_is_removed_under_a_running_process_is_not_written_into(ws: Workspace, now: datetime) -> None:

@@ -1,0 +1,116 @@
+"""Evidence that the errors of a stream have risen, gathered batch by batch: it may be looked at after every one.
+
+Each batch is compared with the ones before it, and how far it lies above them becomes a standard normal score. Under
+errors that keep their rate those scores are as good as independent, so that exp(s z - s²/2) is a bet of mean 1 for every
+stake s. Bets are begun all the time, ROWS rows apart, and their wealth is added up: an e-detector in the form of Shiryaev
+and Roberts (Shin, Ramdas and Rinaldo 2023). Its sum passes a level c after c x ROWS rows on average at the earliest, in
+batches of whatever size, for the mean of the sum grows by 1 with every ROWS rows, and no faster.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from core.learning.change import dispersion, inflation, recent_mean
+
+ROWS = 500.0  # between two beginnings of bets
+NEEDED = 100.0  # so one false alarm in 50,000 rows on average, at most
+STAKES = np.array([0.5, 1.0, 2.0, 3.5, 5.0])
+LEAST_ROWS = 30  # that are compared at once: fewer wait for more
+FURTHEST = 8.0  # of a score; what lies beyond is not told apart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rise:
+    """The bets on higher errors since the last change. New ones begin with `Rise()`."""
+
+    sums: tuple[float, ...] = ()  # wealth of each stake's bets, those begun at any time together
+    waiting: tuple[float, ...] = ()  # errors that are too few to be compared
+
+    @property
+    def evidence(self) -> float:
+        """Mean over the stakes; the errors have risen when it reaches NEEDED."""
+        return sum(self.sums) / len(self.sums) if self.sums else 0.0
+
+    @property
+    def found(self) -> bool:
+        """True when the errors have risen by more than chance."""
+        return self.evidence >= NEEDED
+
+
+def looked_at(
+    rise: Rise,
+    history: Sequence[tuple[int, float]],
+    errors: np.ndarray,
+    *,
+    past: np.ndarray | None = None,
+    rng: np.random.Generator,
+) -> Rise:
+    """The bets after some more errors.
+
+    Args:
+        history: (rows, mean error) of the last batches since the last change, these errors not among them.
+        errors: shape (n,), 0 or 1, or scaled absolute errors, in the order of their rows.
+        past: single errors of the rows before, as far as they are kept, for the spread of errors that are not 0 or 1,
+            and for how far neighbouring rows go together.
+        rng: decides between counts that lie equally far, which whole numbers do.
+    """
+    waiting = np.concatenate([np.asarray(rise.waiting), errors])
+    if len(waiting) < LEAST_ROWS or not history:
+        return replace(rise, waiting=tuple(waiting.tolist()) if history else ())
+    score = min(score_of(history, waiting, past=past, rng=rng), FURTHEST)
+    before = np.asarray(rise.sums) if rise.sums else np.zeros(len(STAKES))
+    sums = (before + len(waiting) / ROWS) * np.exp(STAKES * score - STAKES**2 / 2)
+    return Rise(sums=tuple(np.minimum(sums, 1e12).tolist()))
+
+
+def score_of(
+    history: Sequence[tuple[int, float]],
+    errors: np.ndarray,
+    *,
+    past: np.ndarray | None = None,
+    rng: np.random.Generator,
+) -> float:
+    """How far the mean of errors lies above that of the batches before, as a standard normal score; above 0 is worse.
+
+    Errors of 0 and 1 by Fisher's exact test (the count is hypergeometric, given all), others by Student's t of their
+    mean. Rows that go together count as fewer.
+    """
+    from scipy.special import ndtri, stdtr
+
+    mean, rows = recent_mean(history), sum(size for size, _ in history)
+    assert mean is not None
+    if past is not None and len(past) > rows:  # small batches: the rows reach further back than the last of them
+        mean, rows = float(past.mean()), len(past)
+    n = len(errors)
+    inflated = inflation(past) if past is not None and len(past) else 1.0
+    if bool(np.isin(errors, (0.0, 1.0)).all()):
+        inflated = max(inflated, dispersion(history, mean * (1.0 - mean)))
+        counts = (float(errors.sum()), float(n), mean * rows, float(rows))
+        above, same = hypergeometric(*(count / inflated for count in counts))
+        return float(-ndtri(np.clip(above + rng.random() * same, 1e-300, 1.0 - 1e-16)))
+    # The larger spread of the two: a batch that happens to have few large errors tells of too little.
+    spreads = [float(x.var(ddof=1)) for x in (errors, past) if x is not None and len(x) > 1]
+    inflated = max(inflated, dispersion(history, spreads[-1]))
+    error = math.sqrt(max(spreads) * inflated * (1.0 / n + 1.0 / rows))
+    if error == 0.0:
+        return 0.0 if float(errors.mean()) <= mean else FURTHEST
+    return float(-ndtri(np.clip(stdtr(n - 1, (mean - float(errors.mean())) / error), 1e-300, 1.0 - 1e-16)))
+
+
+def hypergeometric(hits: float, n: float, hits_before: float, rows: float) -> tuple[float, float]:
+    """Chance of more hits among n rows, and of exactly so many, given those of all n + rows: counts need not be whole."""
+    from scipy.special import gammaln
+
+    total = hits + hits_before
+    # As far as the counts of all four cells stay at 0 or above, in steps of one.
+    steps = np.arange(-math.floor(min(hits, rows - hits_before)), math.floor(min(n - hits, hits_before)) + 1)
+    inside = hits + steps
+    cells = (inside, n - inside, total - inside, rows - total + inside)
+    logs = -np.sum([gammaln(np.maximum(cell, 0.0) + 1.0) for cell in cells], axis=0)
+    weights = np.exp(logs - logs.max())
+    return float(weights[steps > 0].sum() / weights.sum()), float(weights[steps == 0].sum() / weights.sum())

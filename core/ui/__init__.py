@@ -1,0 +1,70 @@
+"""The frame of every page: sign-in, navigation, project switcher, and the few shapes that pages are made of.
+
+The only package of core that imports Streamlit. `start_page` is the first statement of every page: it draws nothing but
+the sign-in until somebody is signed in, whichever address was asked for. How numbers are written comes from `core.words`.
+"""
+
+from core.ui.account import ask_proof
+from core.ui.components.cards import card, empty, grid, head_row, no_project, tile, tiles, verdict
+from core.ui.components.charts import chart, charted, course, course_alt, line, measured
+from core.ui.components.choices import choose_project, chosen
+from core.ui.components.downloads import download_json, download_later, download_table, for_who_may
+from core.ui.components.facts import clauses, pairs
+from core.ui.components.feedback import error_box, note_storage, toast_next
+from core.ui.components.jobs import follow_job, request_backtest, request_cycle
+from core.ui.context import Context, when
+from core.ui.navigation import page_path
+from core.ui.page import gate_again, run_app, start_page
+from core.ui.shared import champions, served, workspace
+from core.words import count, counted, interval, interval_text, metric_label, plain, points, score, seconds, share
+
+__all__ = [
+    "Context",
+    "ask_proof",
+    "card",
+    "champions",
+    "chart",
+    "charted",
+    "choose_project",
+    "chosen",
+    "clauses",
+    "count",
+    "counted",
+    "course",
+    "course_alt",
+    "download_json",
+    "download_later",
+    "download_table",
+    "empty",
+    "error_box",
+    "follow_job",
+    "for_who_may",
+    "gate_again",
+    "grid",
+    "head_row",
+    "interval",
+    "interval_text",
+    "line",
+    "measured",
+    "metric_label",
+    "no_project",
+    "note_storage",
+    "page_path",
+    "pairs",
+    "plain",
+    "points",
+    "request_backtest",
+    "request_cycle",
+    "run_app",
+    "score",
+    "seconds",
+    "served",
+    "share",
+    "start_page",
+    "tile",
+    "tiles",
+    "toast_next",
+    "verdict",
+    "when",
+    "workspace",
+]

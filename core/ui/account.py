@@ -1,0 +1,187 @@
+"""The person's own affairs: name, password, second factor, signing out, and the proof that some changes ask for.
+
+A dialog lives across runs: `_ask` writes its name down, and every page opens it from `DIALOGS` until it is closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from core.errors import ContinualError, ProofNeeded
+from core.services import auth, second_factor
+from core.services.actors import require_proof
+from core.services.auth import UserInfo
+from core.services.passwords import HELP
+from core.storage.workspace import Workspace
+from core.ui import session
+from core.ui.components.feedback import error_box, toast_next
+from core.ui.context import Context, client_address
+from core.words import plain
+
+
+def show_account(ws: Workspace, user: UserInfo) -> None:
+    """The person's name in the sidebar; behind it, what they may do for themselves."""
+    with st.popover(f"{user.name}", icon=":material/account_circle:", width="stretch"):
+        st.caption(f"Signed in as {plain(user.name)}, role {user.role}.")
+        st.button("Change password", icon=":material/password:", on_click=_ask, args=("password",), width="stretch")
+        st.button("Second factor", icon=":material/phonelink_lock:", on_click=_ask, args=("factor",), width="stretch")
+        st.button(
+            "Sign out",
+            icon=":material/logout:",
+            on_click=session.sign_out,
+            args=(ws, user.name),
+            width="stretch",
+            help="Ends every session of yours, in all browsers.",
+        )
+
+
+def note_password(ctx: Context) -> None:
+    """Say that somebody else set the password, or that it would not be taken today."""
+    user = ctx.user
+    if user.password_set_by is not None and user.password_set_at is not None:
+        at = user.password_set_at.astimezone(ctx.zone)
+        st.warning(
+            f"Your password was changed on {at:%Y-%m-%d at %H:%M} by {plain(user.password_set_by)}, who knows it. "
+            "Change it (your name at the left, Change password). If you did not ask for that, tell an admin.",
+            icon=":material/password:",
+        )
+        st.button("I know", key="know-password", on_click=auth.know_of_password, args=(ctx.ws, ctx.actor))
+    elif user.weak_password:
+        st.warning(
+            "Your password is shorter than is safe, or a common one. Change it: your name at the left, Change password.",
+            icon=":material/password:",
+        )
+
+
+def _ask(dialog: str | None = None) -> None:
+    """Have one of `DIALOGS` open from the next run on; None: none of them."""
+    st.session_state["account dialog"] = dialog
+
+
+def show_dialog(ctx: Context) -> None:
+    """The dialog that was asked for, in every run until it is closed."""
+    if (asked := st.session_state.get("account dialog")) is not None:
+        DIALOGS[asked](ctx)
+
+
+def ask_proof() -> None:
+    """Start anew with the question for the password; the person then repeats what asked for it."""
+    _ask("proof")
+    st.rerun()
+
+
+@st.dialog("Your password once more", icon=":material/lock:", on_dismiss=_ask)
+def _proof_dialog(ctx: Context) -> None:
+    st.markdown(
+        "People, roles, tokens and models from elsewhere are changed only by who has just given the own password. "
+        "It counts for ten minutes. Nothing was done yet."
+    )
+    with st.form("proof", border=False):
+        password = st.text_input(
+            "Your password", type="password", key="proof-password", autocomplete="current-password"
+        )
+        sent = st.form_submit_button("Go on", type="primary")
+    if not sent:
+        return
+    try:
+        auth.prove(ctx.ws, ctx.actor, password, client_address(ctx.ws), ctx.now)
+    except ContinualError as error:
+        error_box(error)
+        return
+    _ask(None)
+    toast_next("Thank you. Press the button again now.", icon=":material/lock_open:")
+    st.rerun()
+
+
+@st.dialog("Change your password", icon=":material/password:", on_dismiss=_ask)
+def _password_dialog(ctx: Context) -> None:
+    st.markdown("You stay signed in here; every other session of yours ends.")
+    with st.form("own-password", border=False):
+        old = st.text_input("Old password", type="password", key="own-old", autocomplete="current-password")
+        new = st.text_input("New password", type="password", key="own-new", autocomplete="new-password", help=HELP)
+        again = st.text_input("New password again", type="password", key="own-again", autocomplete="new-password")
+        sent = st.form_submit_button("Change it", type="primary")
+    if not sent:
+        return
+    if new != again:
+        st.error("The two new passwords differ. Type the same one twice.", icon=":material/error:")
+        return
+    try:
+        changed = auth.change_own_password(ctx.ws, ctx.actor, old, new, client_address(ctx.ws), ctx.now)
+    except ContinualError as error:
+        error_box(error)
+        return
+    session.begin(changed)
+    _ask(None)
+    toast_next("Your password is changed; your other sessions ended.", icon=":material/check_circle:")
+    st.rerun()
+
+
+def _factor(ctx: Context) -> None:
+    """The second factor's dialog; before it the question for the password, unless that was given just now."""
+    try:
+        if "recovery codes" not in st.session_state:
+            require_proof(ctx.ws, ctx.actor, "viewer", ctx.now)
+    except ProofNeeded:
+        _ask("proof")
+        _proof_dialog(ctx)
+        return
+    _factor_dialog(ctx)
+
+
+def _close_factor() -> None:
+    for key in ("recovery codes", "proposed factor"):
+        st.session_state.pop(key, None)
+    _ask(None)
+
+
+@st.dialog("Second factor", icon=":material/phonelink_lock:", on_dismiss=_close_factor)
+def _factor_dialog(ctx: Context) -> None:
+    state = st.session_state
+    if (codes := state.get("recovery codes")) is not None:
+        st.markdown(
+            "**Your second factor is set up.** These recovery codes are shown this once; each signs you in one time when "
+            "the app is lost. Keep them where the telephone is not."
+        )
+        st.code("\n".join(codes), language=None)
+        if st.button("I have kept them", type="primary"):
+            _close_factor()
+            st.rerun()
+        return
+    try:
+        if ctx.user.second_factor:
+            st.markdown("At each sign-in you are asked for a code after the password.")
+            if st.button("Take it off", icon=":material/lock_open:"):
+                second_factor.disable(ctx.ws, ctx.user.name, by=ctx.actor, now=ctx.now)
+                _close_factor()
+                toast_next("The password alone signs you in again.", icon=":material/lock_open:")
+                st.rerun()
+            return
+        if "proposed factor" not in state:
+            state["proposed factor"] = second_factor.propose(ctx.user.name)
+        secret, address = state["proposed factor"]
+        st.markdown(
+            "Add this secret to an authenticator app (by hand, or by the address), then type the code it shows."
+        )
+        st.code(secret, language=None)
+        st.code(address, language=None, wrap_lines=True)
+        with st.form("factor", border=False):
+            code = st.text_input("Code of the app", key="factor-code", autocomplete="one-time-code")
+            sent = st.form_submit_button("Turn it on", type="primary")
+        if sent:
+            state["recovery codes"] = second_factor.enable(ctx.ws, secret, code, by=ctx.actor, now=ctx.now)
+            st.rerun()
+    except ProofNeeded:
+        ask_proof()
+    except ContinualError as error:
+        error_box(error)
+
+
+DIALOGS: dict[str, Callable[[Context], Any]] = {
+    "proof": _proof_dialog,
+    "password": _password_dialog,
+    "factor": _factor,
+}

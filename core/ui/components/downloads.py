@@ -1,0 +1,72 @@
+"""Files to take away: made when they are asked for, and refused to who may no longer see the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from core.records import to_document
+from core.services.actors import require
+from core.ui.context import running
+from core.ui.shared import workspace
+
+
+def for_who_may(make: Callable[[], bytes]) -> Callable[[], bytes]:
+    """The same, but refused to a person who meanwhile is gone or signed out: a click comes long after the page."""
+    ws, actor = workspace(), getattr(running, "actor", None)
+
+    def made() -> bytes:
+        require(ws, actor, "viewer")
+        return make()
+
+    return made
+
+
+def download_later(help: str, name: str, make: Callable[[], bytes], *, label: str = "") -> None:
+    """A download that is made when it is asked for, and only for somebody who still may see the page."""
+    st.download_button(
+        label or " ",
+        data=for_who_may(make),
+        file_name=name,
+        icon=":material/download:",
+        help=help,
+        key=f"download-{name}-{help}",
+        on_click="ignore",
+    )
+
+
+def download_table(
+    help: str,
+    name: str,
+    rows: Sequence[Mapping[str, Any]] | Callable[[], Sequence[Mapping[str, Any]]],
+    *,
+    label: str = "",
+) -> None:
+    """Rows as a CSV file; a function is asked for them when somebody wants the file."""
+    download_later(help, name, lambda: as_csv(rows() if callable(rows) else rows), label=label)
+
+
+def download_json(help: str, name: str, document: Any, *, label: str = "") -> None:
+    """A record or document as a JSON file."""
+    made = lambda: json.dumps(to_document(document), indent=2, ensure_ascii=False).encode()  # noqa: E731
+    download_later(help, name, made, label=label)
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Rows as CSV, by the one writer of downloads; a row without a column leaves it empty."""
+    import pandas as pd
+
+    from core.data.files import write_csv
+
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = {name: pd.Series([_cell(row.get(name)) for row in rows], dtype=object) for name in names}
+    return write_csv(pd.DataFrame(cells, columns=names))
+
+
+def _cell(value: Any) -> Any:
+    """A value as a cell: what is no single value as JSON."""
+    found = to_document(value)
+    return json.dumps(found, ensure_ascii=False) if isinstance(found, (list, dict)) else found

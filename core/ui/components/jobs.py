@@ -1,0 +1,67 @@
+"""Work that takes time: a page asks for it, a worker does it, and the page follows it for a while."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import streamlit as st
+
+from core.records import Policy
+from core.services import jobs
+from core.ui.context import Context
+from core.words import plain, seconds
+
+FOLLOW_S = 300.0
+POLL_S = 0.3
+
+
+def request_cycle(ctx: Context, *, force: bool) -> str:
+    """Ask for a cycle of the page's project and see to it that somebody does it; returns the job."""
+    assert ctx.project is not None
+    job = jobs.request_cycle(ctx.ws, ctx.project.id, cause="button", force=force, by=ctx.actor, now=datetime.now(UTC))
+    if not jobs.scheduler_lives(ctx.ws, datetime.now(UTC)):
+        jobs.start_worker(ctx.ws)
+    return job
+
+
+def request_backtest(ctx: Context, policies: Sequence[Policy], *, since: datetime | None) -> str:
+    """Ask what policies would have done with the page's project; returns the job."""
+    assert ctx.project is not None
+    now = datetime.now(UTC)
+    job = jobs.request_backtest(ctx.ws, ctx.project.id, policies, since=since, by=ctx.actor, now=now)
+    if not jobs.scheduler_lives(ctx.ws, now):
+        jobs.start_worker(ctx.ws)
+    return job
+
+
+def follow_job(ctx: Context, job: str) -> jobs.JobInfo:
+    """Show a job until it ends, or for five minutes: it goes on without the page."""
+    began = time.monotonic()
+    with st.status("Waiting for a worker", expanded=True) as status:
+        line = st.empty()
+        while True:
+            info = jobs.get_job(ctx.ws, job)
+            spent = time.monotonic() - began
+            if info.status in ("done", "failed"):
+                break
+            said = "Waiting for a worker" if info.status == "queued" else (info.stage or "Measuring, racing, judging")
+            line.progress(min(max(info.share or 0.0, 0.0), 1.0), text=f"{plain(said)}, {seconds(spent)}")
+            status.update(label=plain(said))
+            if spent > FOLLOW_S:
+                status.update(label="Still under way; the Automation page shows it", state="running")
+                return info
+            time.sleep(POLL_S)
+        if info.status == "failed":
+            status.update(label="It failed", state="error")
+            line.error(plain(info.error or "The log tells more."), icon=":material/error:")
+        else:
+            result = info.result or {}
+            status.update(
+                label=f"{str(result.get('outcome', 'done')).replace('_', ' ').capitalize()} after {seconds(spent)}",
+                state="complete",
+                expanded=False,
+            )
+            line.caption(plain(result.get("reason", "")))
+    return info
