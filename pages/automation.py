@@ -23,10 +23,11 @@ from core.learning.policy import (
     policy_to_document,
 )
 from core.performance.realised import higher_is_better
-from core.records import CycleReport, Evidence, FeatureSchema, Policy, ProjectInfo
+from core.records import CycleReport, FeatureSchema, Policy, ProjectInfo
 from core.services import guarding, inventory, jobs, monitoring, notify, projects, status
 from core.services.guards import ACTIONS, KINDS, Guards
 from core.services.messages import KINDS as MESSAGES
+from core.ui.views.automation import evidence
 
 PAGE_ROWS = 20
 CAUSES = {
@@ -694,49 +695,6 @@ def trigger_words(entry: str) -> str:
     return " and ".join(TRIGGER_WORDS.get(name, name) for name in entry.split(AND))
 
 
-def evidence_lines(evidence: Evidence) -> list[tuple[str, str]]:
-    """What a decision rested on, as pairs of name and value."""
-    metric = ui.metric_label(evidence.metric)
-    score = (
-        "not measured: no newly labelled row"
-        if evidence.score is None
-        else words.number(evidence.score)
-        + (
-            f" ({words.number(evidence.score_low)}–{words.number(evidence.score_high)})"
-            if evidence.score_low is not None and evidence.score_high is not None
-            else ""
-        )
-        + f", n = {evidence.score_n:,}"
-    )
-    names = ", ".join(map(ui.plain, evidence.drifted[:4])) + (
-        f" and {len(evidence.drifted) - 4} more" if len(evidence.drifted) > 4 else ""
-    )
-    drift = (
-        "not judged"
-        if evidence.share_drifted is None
-        else f"{evidence.share_drifted:.0%} of the features" + (f": {names}" if names else "")
-    )
-    lines = [
-        ("New rows", f"{evidence.n_rows:,}, {evidence.n_labelled:,} newly labelled"),
-        (metric, score),
-        ("Its recent mean", "none yet" if evidence.recent_mean is None else words.number(evidence.recent_mean)),
-        ("Drifted", drift),
-        ("Labels since the last race", f"{evidence.labels_since_race:,}"),
-        ("Errors changed", "yes, inside these rows" if evidence.change_found else "no"),
-    ]
-    if evidence.estimated is not None:
-        lines.append(("Estimated without labels", words.number(evidence.estimated)))
-    if (watched := evidence.watched) is not None:
-        found = f"evidence {words.odds(watched['for_better'])} that it is better, after {watched['rows']:,} rows"
-        lines.append((f"v{watched['version']}, which was replaced", found))
-    if evidence.in_shadow:
-        lines.append(("In the shadow", "a challenger is being tried"))
-    lines += [(f"Batch {entry['batch']} set aside", ui.plain(entry["cause"])) for entry in evidence.set_aside]
-    if evidence.forced:
-        lines.append(("Asked by hand", "yes"))
-    return lines
-
-
 def show_cycle(ctx: ui.Context, project: ProjectInfo, cycle: CycleReport) -> None:
     """One turn of the loop, step by step: evidence, decision, race, comparison, verdict."""
     if cycle.status == "failed":
@@ -755,7 +713,7 @@ def show_cycle(ctx: ui.Context, project: ProjectInfo, cycle: CycleReport) -> Non
         if cycle.evidence is None:
             st.markdown("It ended before there was evidence.")
         else:
-            ui.pairs(evidence_lines(cycle.evidence))
+            ui.pairs(evidence.lines(cycle.evidence))
     with (
         right,
         ui.card(

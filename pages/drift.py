@@ -12,6 +12,7 @@ from core.drift import distribution as distributions
 from core.drift.univariate import headline
 from core.records import DriftReport, DriftScore, ProjectInfo
 from core.services import monitoring, reports, windows
+from core.ui.views.drift import over_time
 
 STATES = {True: "▲ Drifted", False: "✓ Steady", None: "? Not judged"}
 CURRENT = {"check": "Last check", "5": "Last 5", "20": "Last 20"}
@@ -128,6 +129,7 @@ def table_rows(report: DriftReport, course: windows.DriftCourse | None, *, plain
         if plain:
             del row["Course"]
             row |= {
+                "Evidence": next((e for e in reversed(known.evidence) if e is not None), None) if known else None,
                 "Gate": s.gate,
                 "Test": s.test,
                 "Statistic": s.statistic,
@@ -209,34 +211,6 @@ def show_feature(ctx: ui.Context, project: ProjectInfo, score: DriftScore, frame
             alt=distributions.feature_finding(score, found),
         )
         st.caption(words.plain(score.reason))
-
-
-def show_courses(ctx: ui.Context, project: ProjectInfo, course: windows.DriftCourse) -> None:
-    """Effects over the batches: against the reference and against the batch before, side by side."""
-    times = [b.at for b in course.batches]
-    events = ui.charted(monitoring.events(ctx.ws, project.id))
-    left, right = st.columns(2)
-    for column, previous in ((left, False), (right, True)):
-        series = plots.course_series(times, course.courses, previous=previous)
-        known = any(v is not None for s in series for v in s.effects)
-        n = sum(s.drifted for s in series)
-        if previous:
-            finding, caption = "Against the batch before", "A step shows as a peak, a slow drift hardly at all"
-        else:
-            finding = (
-                f"{words.counted(n, 'feature')} above the gate in the newest batch"
-                if n
-                else "Every feature is steady in the newest batch"
-            )
-            caption = f"Effect a batch against {words.plain(course.reference.description)}; it moves with each champion"
-        with column, ui.card(finding, caption):
-            if not known:
-                st.caption("One batch is not enough to compare." if previous else "No batch could be judged yet.")
-                continue
-            figure = plots.effect_over_time(
-                series, project.policy.drift_gate, events, colors=ctx.colors, zone=ctx.timezone
-            )
-            ui.chart(figure, key=f"course-{previous}", alt=f"{len(times)} batches; {finding}")
 
 
 def show_together(ctx: ui.Context, report: DriftReport) -> None:
@@ -351,7 +325,7 @@ def show(ctx: ui.Context) -> None:
     with right:
         show_feature(ctx, project, score, rows_of(key, reference, current))
     if course is not None:
-        show_courses(ctx, project, course)
+        over_time.show(ctx, project, course)
     left, right = st.columns(2)
     with left:
         show_together(ctx, report)

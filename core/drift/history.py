@@ -14,6 +14,7 @@ import numpy as np
 
 from core.drift.distances import LEAST_EXPECTED, fisher, together
 from core.drift.profile import CategoryProfile, NumericProfile, Profile
+from core.drift.running import NEEDED, Running, running
 from core.drift.sketch import Sketch
 from core.drift.univariate import ALPHA, GATE, MIN_ROWS
 from core.drift.values import Counts
@@ -30,6 +31,12 @@ class Course:
     against_previous: tuple[float | None, ...]
     alarms: tuple[bool, ...]  # against the reference: significant and above the gate
     miss_rates: tuple[float | None, ...]
+    evidence: tuple[float | None, ...]  # that it has moved, after each batch since the reference (`core.drift.running`)
+
+    @property
+    def moved(self) -> bool:
+        """True when the evidence has reached what is needed, as of the last batch that tells anything."""
+        return next((e for e in reversed(self.evidence) if e is not None), 0.0) >= NEEDED
 
     @property
     def since(self) -> int | None:
@@ -48,17 +55,19 @@ def course(
     alpha: float = ALPHA,
     gate: float = GATE,
     gates: Mapping[str, float] | None = None,
-    min_rows: int = MIN_ROWS,
+    first: int = 0,
 ) -> list[Course]:
     """The course of every feature.
 
     Args:
         batches: in the order of time.
+        first: index of the first batch after the reference: from there on evidence is gathered.
         alpha: chance of any false alarm in one batch, shared out over the features (Bonferroni).
         gate, gates: as in `measure_drift`.
     """
     level = alpha / max(1, len(schema.features))
     found = []
+    gathered = running(batches[first:], reference, schema, gate=gate, gates=gates)
     for feature in schema.features:
         limit = (gates or {}).get(feature.name, gate)
         parts = [b.features.get(feature.name) for b in batches]
@@ -66,28 +75,31 @@ def course(
         if feature.kind == "numeric":
             numeric = [p.sketch if isinstance(p, NumericProfile) else None for p in parts]
             origin = base.sketch if isinstance(base, NumericProfile) else None
-            far, alarms, near = _numbers(numeric, origin, limit, level, min_rows)
+            far, alarms, near = _numbers(numeric, origin, limit, level)
         else:
             counts = [p.counts if isinstance(p, CategoryProfile) else None for p in parts]
             start = base.counts if isinstance(base, CategoryProfile) else None
-            far, alarms, near = _categories(counts, start, limit, level, min_rows)
+            far, alarms, near = _categories(counts, start, limit, level)
         found.append(
             Course(
                 name=feature.name, kind=feature.kind, against_reference=far, against_previous=near, alarms=alarms,
                 miss_rates=tuple(p.missing / p.rows if p is not None and p.rows else None for p in parts),
+                evidence=(*[None] * first, *_evidence(gathered.get(feature.name), len(batches) - first)),
             )
         )  # fmt: skip
     return found
 
 
+def _evidence(found: Running | None, n: int) -> tuple[float | None, ...]:
+    return found.evidence if found is not None else (None,) * n
+
+
 _Told = tuple[tuple[float | None, ...], tuple[bool, ...], tuple[float | None, ...]]
 
 
-def _numbers(
-    sketches: Sequence[Sketch | None], reference: Sketch | None, gate: float, level: float, min_rows: int
-) -> _Told:
-    used = [i for i, s in enumerate(sketches) if s is not None and s.n >= max(1, min_rows)]
-    held = [s for s in sketches if s is not None and s.n >= max(1, min_rows)]
+def _numbers(sketches: Sequence[Sketch | None], reference: Sketch | None, gate: float, level: float) -> _Told:
+    used = [i for i, s in enumerate(sketches) if s is not None and s.n >= MIN_ROWS]
+    held = [s for s in sketches if s is not None and s.n >= MIN_ROWS]
     far: list[float | None] = [None] * len(sketches)
     near: list[float | None] = [None] * len(sketches)
     alarms = [False] * len(sketches)
@@ -99,7 +111,7 @@ def _numbers(
     n = np.array([s.n for s in held])
     own = np.repeat(n, lengths)
     error = np.array([s.rank_error for s in held])
-    if reference is not None and reference.n >= max(1, min_rows):
+    if reference is not None and reference.n >= MIN_ROWS:
         base = reference.at(values)
         distance = _largest(left / own - base[0] / reference.n, right / own - base[1] / reference.n, starts)
         rows = n * reference.n / (n + reference.n)
@@ -148,11 +160,9 @@ def _at_previous(
     return np.where(exact, left[low], between), np.where(exact, right[low], between)
 
 
-def _categories(
-    counts: Sequence[Counts | None], reference: Counts | None, gate: float, level: float, min_rows: int
-) -> _Told:
+def _categories(counts: Sequence[Counts | None], reference: Counts | None, gate: float, level: float) -> _Told:
     def usable(c: Counts | None) -> bool:
-        return c is not None and c.known >= max(1, min_rows) and bool(c.counts)
+        return c is not None and c.known >= MIN_ROWS and bool(c.counts)
 
     used = [i for i, c in enumerate(counts) if usable(c)]
     held = [c for c in counts if c is not None and usable(c)]

@@ -24,7 +24,7 @@ ROWS = 500.0  # between two beginnings of bets
 NEEDED = 100.0  # so one false alarm of any feature in 50,000 rows on average, at most
 DOUBT = 0.01  # chance that the reference misleads on any share of any feature
 SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)  # of the reference's rows, below which a batch's rows are counted
-ODDS = np.array([1.3, 2.0])  # by which a bet takes rows to be more frequent than the reference allows
+ODDS = np.array([1.12, 1.3, 2.0])  # by which a bet takes rows to be more frequent than the reference allows
 MOST_CATEGORIES = 20  # counted by name; the rest together
 MOST_LOG = 27.0  # of a sum: e^27 and beyond is not told apart
 
@@ -66,7 +66,7 @@ def running(
         limit = (gates or {}).get(name, gate)
         allowed = np.minimum(upper_bound(shares, float(base.rows), DOUBT / (len(names) * len(shares))) + limit, 1.0)
         gains = hits[:, :, None] * np.log(ODDS) - rows[:, None, None] * np.log1p((ODDS - 1.0) * allowed[:, None])
-        found[name] = _summed(gains.reshape(len(rows), -1), rows, len(names))
+        found[name] = _summed(gains.reshape(len(rows), len(shares) * len(ODDS)), rows, len(names))
     return found
 
 
@@ -138,6 +138,7 @@ def _hits(part: NumericProfile | CategoryProfile, events: np.ndarray | list[str]
         below = part.sketch.at(np.asarray(events))[1]
         slack = -part.sketch.error if sure else part.sketch.error
         return np.concatenate([[missing], np.clip(np.r_[below, part.known - below] + slack, 0.0, part.known)])
-    named = [float(part.counts.counts.get(str(name), 0)) for name in events]
-    open_ = 0.0 if sure else float(part.counts.other)
-    return np.array([missing, *(count + open_ for count in named), part.known - sum(named) - (part.counts.other if sure and events else 0)])
+    named = np.array([float(part.counts.counts.get(str(name), 0)) for name in events])
+    unnamed = float(part.counts.other)  # rows that may be of any category
+    others = part.known - float(named.sum()) - (unnamed if sure else 0.0)
+    return np.concatenate([[missing], named if sure else named + unnamed, [others]])

@@ -1,6 +1,7 @@
-"""Where a stream of errors changed: is there a higher rate than before, and from which row on.
+"""What is known of the last batches of a stream of errors, and from which row on it has a higher rate.
 
-Small and stateless: the learner keeps the newest errors and asks again with every batch.
+Small and stateless: the learner keeps the newest errors and asks again with every batch. Whether the rate is higher is
+`core.learning.rising`'s question.
 """
 
 from __future__ import annotations
@@ -11,32 +12,11 @@ from collections.abc import Sequence
 import numpy as np
 
 CHANCE = 0.01  # one-sided: that a batch like the last ones counts as worse than they were
-ADWIN_DELTA = 0.002
-ADWIN_STEP = 16  # cut points tried, in rows
 BLOCK_ROWS, LEAST_BLOCKS = 25, 8
 LEAST_BATCHES = 4  # whose means tell how much batches differ
+HISTORY_BATCHES = 10  # that are remembered
+BATCH_ROWS = 30  # fewer rows are added to the last batch of the history
 LEAST_SIDE = 10  # rows on either side of a split
-
-
-def is_rising(errors: np.ndarray, *, delta: float = ADWIN_DELTA, inflated: float = 1.0) -> bool:
-    """True when some cut divides the errors into an older and a newer part whose mean is higher by more than chance.
-
-    Args:
-        errors: shape (n,), >= 0, oldest first.
-        delta: chance of a false alarm over all cuts (Bifet and Gavalda 2007, equation 3.1 with the variance bound).
-        inflated: `inflation` of the errors before.
-    """
-    n = len(errors)
-    cuts = np.arange(ADWIN_STEP, n - ADWIN_STEP + 1, ADWIN_STEP)
-    if len(cuts) == 0:
-        return False
-    total = np.cumsum(errors)
-    older = total[cuts - 1] / cuts
-    newer = (total[-1] - total[cuts - 1]) / (n - cuts)
-    m = 1.0 / (1.0 / cuts + 1.0 / (n - cuts))
-    log_term = math.log(2.0 * len(cuts) / delta)
-    bound = np.sqrt(2.0 / m * float(errors.var()) * inflated * log_term) + 2.0 / (3.0 * m) * log_term
-    return bool(np.any(newer - older > bound))
 
 
 def inflation(errors: np.ndarray) -> float:
@@ -51,42 +31,6 @@ def inflation(errors: np.ndarray) -> float:
         return 1.0
     means = errors[-blocks * BLOCK_ROWS :].reshape(blocks, BLOCK_ROWS).mean(axis=1)
     return max(1.0, BLOCK_ROWS * float(means.var(ddof=1)) / variance)
-
-
-def falls_below(
-    history: Sequence[tuple[int, float]],
-    errors: np.ndarray,
-    *,
-    inflated: float = 1.0,
-    past: np.ndarray | None = None,
-) -> bool:
-    """True when the mean error of a batch exceeds that of the last batches by more than chance (one-sided CHANCE).
-
-    What is known of the last batches is a sample too: of few rows it leaves much open, and a run without an error does
-    not mean that none can come.
-
-    Args:
-        history: (rows, mean error) of the batches since the last change.
-        errors: of the new batch: 0 or 1, or scaled absolute errors.
-        inflated: `inflation` of the errors before.
-        past: single errors of those batches, for the spread of errors that are not 0 or 1.
-    """
-    mean, n = recent_mean(history), len(errors)
-    if mean is None or n == 0:
-        return False
-    rows = sum(size for size, _ in history)
-    if bool(np.isin(errors, (0.0, 1.0)).all()):
-        inflated = max(inflated, dispersion(history, mean * (1.0 - mean)))
-        return float(errors.sum()) > most_by_chance(rows, mean, n, inflated=inflated)
-    if n < 2:
-        return False
-    from scipy.special import stdtrit
-
-    # The larger spread of the two: a batch that happens to have few large errors tells of too little.
-    spreads = [float(x.var(ddof=1)) for x in (errors, past) if x is not None and len(x) > 1]
-    inflated = max(inflated, dispersion(history, spreads[-1]))
-    error = math.sqrt(max(spreads) * inflated * (1.0 / n + 1.0 / rows))
-    return float(errors.mean()) > mean + float(stdtrit(n - 1, 1.0 - CHANCE)) * error
 
 
 def most_by_chance(rows: int, mean: float, n: int, *, inflated: float = 1.0) -> int:
@@ -134,6 +78,15 @@ def dispersion(history: Sequence[tuple[int, float]], variance: float) -> float:
     if mean is None or len(history) < LEAST_BATCHES or variance <= 0.0:
         return 1.0
     return max(1.0, sum(n * (value - mean) ** 2 for n, value in history) / variance / (len(history) - 1))
+
+
+def appended(history: tuple[tuple[int, float], ...], entry: tuple[int, float]) -> tuple[tuple[int, float], ...]:
+    """The history with one more batch; small batches are put together, old ones dropped."""
+    if history and (history[-1][0] < BATCH_ROWS or entry[0] < BATCH_ROWS):
+        n, value = history[-1]
+        total = n + entry[0]
+        return (*history[:-1], (total, (n * value + entry[0] * entry[1]) / total))
+    return (*history, entry)[-HISTORY_BATCHES:]
 
 
 def recent_mean(history: Sequence[tuple[int, float]]) -> float | None:

@@ -15,7 +15,7 @@ import numpy as np
 from pandas import DataFrame
 
 from core.drift.online import detect
-from core.learning.change import dispersion, falls_below, inflation, is_rising, likeliest_split, recent_mean
+from core.learning.change import appended, dispersion, inflation, likeliest_split, recent_mean
 from core.learning.comparing import compare, given, merits, scored, wins_and_losses
 from core.learning.desk import weighted_score
 from core.learning.evidence import Bets, bet, prepared
@@ -23,6 +23,7 @@ from core.learning.field import LARGEST_ERROR, SHARPNESS, Answers, Field, Fitted
 from core.learning.memory import begun, frozen_keys, memory_of, score_regimes, with_frozen
 from core.learning.models import Committee
 from core.learning.policy import EVIDENCE_NEEDED, GATES, decide, metric_for, verdict
+from core.learning.rising import Rise, looked_at
 from core.learning.state import LearnerState, Regime, Shadow, Watch
 from core.learning.threshold import TUNED, best_threshold
 from core.performance.realised import measure
@@ -41,8 +42,6 @@ from core.records import (
 )
 
 TAIL_ROWS = 1_000  # errors kept to find a change in
-HISTORY_BATCHES = 10
-BATCH_ROWS = 30  # fewer rows are added to the last batch of the history
 HELD_OUT_SHARE, HELD_OUT_ROWS = 0.25, 100
 LEADS = 0.6  # share of the vote above which a family leads: about half and half swings by chance
 FITS_PER_ROWS = 500  # rows that earn a policy's max_fits
@@ -179,6 +178,7 @@ class _Turn:
         self.report = progress or (lambda share, text: None)
         self.score: Score | None = None
         self.changed = False
+        self.rise = state.rise
         self.change_at: int | None = None
         self.rollback_due = False
         self.alarms: tuple[str, ...] = ()
@@ -269,21 +269,20 @@ class _Turn:
         tail = np.concatenate([np.asarray(state.tail), errors])[-TAIL_ROWS:]
         since = min(state.tail_since + n, len(tail))
         self.alarms = self._online_alarms(tail[-since:], n)
-        mean_before = recent_mean(state.history)
-        if mean_before is not None:
+        if state.history:
             past = np.asarray(state.tail[-state.tail_since :]) if state.tail_since else np.empty(0)
-            inflated = inflation(past)
-            sudden = n >= BATCH_ROWS and falls_below(state.history, errors, inflated=inflated, past=past)
-            rising = float(errors.mean()) > mean_before and is_rising(tail[-since:], inflated=inflated)
-            self.changed = sudden or rising
+            coin = np.random.default_rng((self.seed, self.seen))
+            self.rise = looked_at(state.rise, state.history, errors, past=past, rng=coin)
+            self.changed = self.rise.found
         scored = (self.n, self.score.value) if self.score is not None and self.score.value is not None else None
         if not self.changed:
             self.state = replace(
                 state,
                 tail=tuple(tail.tolist()),
                 tail_since=since,
-                history=_appended(state.history, (n, float(errors.mean()))),
-                scores=_appended(state.scores, scored) if scored else state.scores,
+                history=appended(state.history, (n, float(errors.mean()))),
+                scores=appended(state.scores, scored) if scored else state.scores,
+                rise=self.rise,
             )
             return
         split = likeliest_split(tail)
@@ -295,8 +294,9 @@ class _Turn:
             state,
             tail=tuple(tail.tolist()),
             tail_since=len(tail) - split,
-            history=((n, float(errors.mean())),),
+            history=((len(tail) - split, float(tail[split:].mean())),),
             scores=(scored,) if scored else (),
+            rise=Rise(),
             change_start=max(self.seen - after, 0),
             change_row=self.change_at,
             change_pending=True,
@@ -414,6 +414,7 @@ class _Turn:
             drifted=drift.drifted if drift else (),
             labels_since_race=self.state.labels_since_race,
             change_found=self.changed,
+            rise=self.rise.evidence if self.rise.sums else None,
             error_alarms=self.alarms,
             forced=forced,
             watched=self._watched(),
@@ -656,12 +657,3 @@ class _Turn:
             change_at=self.change_at, scores={self.metric: self.score} if self.score is not None else {},
             memory=self.memory, unfinished=self.unfinished,
         )  # fmt: skip
-
-
-def _appended(history: tuple[tuple[int, float], ...], entry: tuple[int, float]) -> tuple[tuple[int, float], ...]:
-    """The history with one more batch; small batches are put together, old ones dropped."""
-    if history and (history[-1][0] < BATCH_ROWS or entry[0] < BATCH_ROWS):
-        n, value = history[-1]
-        total = n + entry[0]
-        return (*history[:-1], (total, (n * value + entry[0] * entry[1]) / total))
-    return (*history, entry)[-HISTORY_BATCHES:]

@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from core.learning.change import dispersion, inflation, recent_mean
+from core.learning.change import BATCH_ROWS, BLOCK_ROWS, LEAST_BATCHES, LEAST_BLOCKS, recent_mean
 
 ROWS = 500.0  # between two beginnings of bets
-NEEDED = 100.0  # so one false alarm in 50,000 rows on average, at most
+NEEDED = 20.0  # so one false alarm in 10,000 rows on average, at most
 STAKES = np.array([0.5, 1.0, 2.0, 3.5, 5.0])
-LEAST_ROWS = 30  # that are compared at once: fewer wait for more
+MEDIAN_SQUARE = 0.455  # of a standard normal value
 FURTHEST = 8.0  # of a score; what lies beyond is not told apart
 
 
@@ -28,7 +28,8 @@ FURTHEST = 8.0  # of a score; what lies beyond is not told apart
 class Rise:
     """The bets on higher errors since the last change. New ones begin with `Rise()`."""
 
-    sums: tuple[float, ...] = ()  # wealth of each stake's bets, those begun at any time together
+    sums: tuple[float, ...] = ()  # wealth of each stake's bets, those begun at any time together: against the last
+    # batches, then against the newest rows
     waiting: tuple[float, ...] = ()  # errors that are too few to be compared
 
     @property
@@ -57,49 +58,80 @@ def looked_at(
         errors: shape (n,), 0 or 1, or scaled absolute errors, in the order of their rows.
         past: single errors of the rows before, as far as they are kept, for the spread of errors that are not 0 or 1,
             and for how far neighbouring rows go together.
-        rng: decides between counts that lie equally far, which whole numbers do.
+        rng: its next number decides between counts that lie equally far, which whole numbers do.
     """
     waiting = np.concatenate([np.asarray(rise.waiting), errors])
-    if len(waiting) < LEAST_ROWS or not history:
+    if len(waiting) < BATCH_ROWS or not history:
         return replace(rise, waiting=tuple(waiting.tolist()) if history else ())
-    score = min(score_of(history, waiting, past=past, rng=rng), FURTHEST)
-    before = np.asarray(rise.sums) if rise.sums else np.zeros(len(STAKES))
-    sums = (before + len(waiting) / ROWS) * np.exp(STAKES * score - STAKES**2 / 2)
+    coin = float(rng.random())
+    long = score_of(recent_mean(history) or 0.0, sum(n for n, _ in history), waiting, history, past=past, coin=coin)
+    near = long
+    if past is not None and len(past):
+        near = score_of(float(past.mean()), len(past), waiting, history, past=past, coin=coin)
+    scores = np.minimum([[long], [near]], FURTHEST)
+    before = np.reshape(rise.sums or np.zeros(2 * len(STAKES)), (2, -1))
+    sums = ((before + len(waiting) / ROWS) * np.exp(STAKES * scores - STAKES**2 / 2)).ravel()
     return Rise(sums=tuple(np.minimum(sums, 1e12).tolist()))
 
 
 def score_of(
-    history: Sequence[tuple[int, float]],
+    mean: float,
+    rows: int,
     errors: np.ndarray,
+    history: Sequence[tuple[int, float]],
     *,
     past: np.ndarray | None = None,
-    rng: np.random.Generator,
+    coin: float,
 ) -> float:
-    """How far the mean of errors lies above that of the batches before, as a standard normal score; above 0 is worse.
+    """How far the mean of errors lies above that of so many rows before, as a standard normal score; above 0 is worse.
 
     Errors of 0 and 1 by Fisher's exact test (the count is hypergeometric, given all), others by Student's t of their
     mean. Rows that go together count as fewer.
     """
     from scipy.special import ndtri, stdtr
 
-    mean, rows = recent_mean(history), sum(size for size, _ in history)
-    assert mean is not None
-    if past is not None and len(past) > rows:  # small batches: the rows reach further back than the last of them
-        mean, rows = float(past.mean()), len(past)
     n = len(errors)
-    inflated = inflation(past) if past is not None and len(past) else 1.0
+    inflated = clustering(past) if past is not None else 1.0
     if bool(np.isin(errors, (0.0, 1.0)).all()):
-        inflated = max(inflated, dispersion(history, mean * (1.0 - mean)))
+        inflated = max(inflated, unrest(history, mean * (1.0 - mean)))
         counts = (float(errors.sum()), float(n), mean * rows, float(rows))
         above, same = hypergeometric(*(count / inflated for count in counts))
-        return float(-ndtri(np.clip(above + rng.random() * same, 1e-300, 1.0 - 1e-16)))
+        return float(-ndtri(np.clip(above + coin * same, 1e-300, 1.0 - 1e-16)))
     # The larger spread of the two: a batch that happens to have few large errors tells of too little.
     spreads = [float(x.var(ddof=1)) for x in (errors, past) if x is not None and len(x) > 1]
-    inflated = max(inflated, dispersion(history, spreads[-1]))
+    inflated = max(inflated, unrest(history, spreads[-1]))
     error = math.sqrt(max(spreads) * inflated * (1.0 / n + 1.0 / rows))
     if error == 0.0:
         return 0.0 if float(errors.mean()) <= mean else FURTHEST
     return float(-ndtri(np.clip(stdtr(n - 1, (mean - float(errors.mean())) / error), 1e-300, 1.0 - 1e-16)))
+
+
+def clustering(errors: np.ndarray) -> float:
+    """How much more the means of blocks of neighbouring errors vary than those of independent ones; at least 1.
+
+    As `inflation`, by the median of their squared distances from the median one: a step, which is what is looked for,
+    is not taken for rows that go together.
+    """
+    blocks = len(errors) // BLOCK_ROWS
+    variance = float(errors.var()) if blocks >= LEAST_BLOCKS else 0.0
+    if variance == 0.0:
+        return 1.0
+    means = errors[-blocks * BLOCK_ROWS :].reshape(blocks, BLOCK_ROWS).mean(axis=1)
+    squares = (means - np.median(means)) ** 2
+    return max(1.0, BLOCK_ROWS * float(np.median(squares)) / MEDIAN_SQUARE / variance)
+
+
+def unrest(history: Sequence[tuple[int, float]], variance: float) -> float:
+    """How much more the means of neighbouring batches differ than those of independent rows with this variance; at least 1.
+
+    By the median of their squared differences, so that a single step in the past (a model that has just learnt what is
+    new) is not taken for batches that differ by themselves. 1 when there are fewer than LEAST_BATCHES.
+    """
+    if len(history) < LEAST_BATCHES or variance <= 0.0:
+        return 1.0
+    sizes, means = (np.array(values) for values in zip(*history, strict=True))
+    squares = np.diff(means) ** 2 / (variance * (1.0 / sizes[1:] + 1.0 / sizes[:-1]))
+    return max(1.0, float(np.median(squares)) / MEDIAN_SQUARE)
 
 
 def hypergeometric(hits: float, n: float, hits_before: float, rows: float) -> tuple[float, float]:

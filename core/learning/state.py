@@ -14,6 +14,7 @@ from core.errors import StorageError
 from core.learning.evidence import Bets, counted
 from core.learning.models import Committee
 from core.learning.policy import FAMILY_LABELS
+from core.learning.rising import Rise
 
 FORMAT = 2  # of the document; an older one is refused by name
 ARCHIVED = "until "  # begins the window of a model that is kept from an earlier regime
@@ -111,6 +112,7 @@ class LearnerState:
     change_pending: bool = False  # a change that no admitted model has answered yet
     history: tuple[tuple[int, float], ...] = ()  # (rows, mean error) of the last batches since the change
     scores: tuple[tuple[int, float], ...] = ()  # (rows, metric) of the same
+    rise: Rise = field(default_factory=Rise)  # evidence that errors have risen since the change
     tail: tuple[float, ...] = ()  # errors of the last 1,000 rows that were predicted
     tail_since: int = 0  # how many of them lie after the last change
     held_out: tuple[int, ...] = ()  # keys of newest labelled rows that no model has learnt from
@@ -223,6 +225,7 @@ class LearnerState:
             **{name: getattr(shadow, name) for name in _SHADOW_FIELDS},
             "bets": asdict(shadow.bets),
         }
+        document["rise"] = asdict(self.rise)
         document["regimes"] = [asdict(regime) for regime in self.regimes]
         return document, estimators
 
@@ -249,6 +252,7 @@ class LearnerState:
         if len(values["held_out_weights"]) != len(values["held_out"]):  # stored before there were weights
             values["held_out_weights"] = (1.0,) * len(values["held_out"])
         values |= {name: tuple((n, v) for n, v in document[name]) for name in _PAIR_FIELDS}
+        values["rise"] = Rise(**{name: tuple(kept) for name, kept in document.get("rise", {}).items()})
         values["champion"] = _committee_from_document(document["champion"], estimators)
         if watch is not None:
             model = _committee_from_document(watch["model"], estimators)

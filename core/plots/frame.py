@@ -119,6 +119,7 @@ class Frame:
         self.zone = ZoneInfo(zone or "UTC")
         self.first = min(self.number(p) for p in known)
         self.last = max(self.number(p) for p in known)
+        self.height = height
         self.plot_height = float(height - TOP - BOTTOM)
 
     def number(self, p: Point | Happened) -> float:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 import plotly.graph_objects as go
@@ -35,6 +37,7 @@ from core.plots.theme import SMALL, Label, Palette, Scale, figure, mixed, plain,
 
 MOST_DROPS = 3  # more of them are a score that hovers around the threshold, and are not counted one by one
 COURSE_POINTS = 250  # of a feature's line: more are sent and drawn, but not seen
+LEAST_EVIDENCE, MOST_EVIDENCE = -2, 6  # powers of ten that are drawn; what lies beyond is drawn at the edge
 NAMED = 3  # drifted features that get a colour and a name of their own
 
 
@@ -49,23 +52,27 @@ class EffectSeries:
     rows_seen: tuple[int, ...] = ()
 
 
+Shown = Literal["against_reference", "against_previous", "evidence"]
+
+
 def course_series(
-    times: Sequence[datetime], courses: Sequence[Course], *, previous: bool = False
+    times: Sequence[datetime], courses: Sequence[Course], shown: Shown = "against_reference"
 ) -> list[EffectSeries]:
-    """One series a feature over the batches; of many batches the largest effect of each stretch is kept.
+    """One series a feature over the batches; of many batches the largest value of each stretch is kept.
 
     Args:
         times: of the batches.
-        previous: against the batch before each one; else against the reference.
+        shown: the effect against the reference, or against the batch before each one; or the evidence so far.
     """
     step = -(-len(times) // COURSE_POINTS) or 1
     starts = range(0, len(times), step)
     ends = tuple(times[min(i + step, len(times)) - 1] for i in starts)
     found = []
     for c in courses:
-        values = c.against_previous if previous else c.against_reference
+        values = getattr(c, shown)
         kept = tuple(max((v for v in values[i : i + step] if v is not None), default=None) for i in starts)
-        drifted = bool(c.alarms and c.alarms[-1]) and not previous
+        newest = bool(c.alarms and c.alarms[-1])
+        drifted = {"against_reference": newest, "against_previous": False, "evidence": c.moved}[shown]
         found.append(EffectSeries(name=c.name, at=ends, effects=kept, drifted=drifted))
     return found
 
@@ -208,13 +215,71 @@ def effect_over_time(
     Raises:
         ValueError: no feature was ever judged.
     """
-    lines = {s.name: _effect_points(s) for s in series}
-    frame = Frame([p for line in lines.values() for p in line], x=x, zone=zone, height=height)
-    values = [p.value for line in lines.values() for p in line if p.value is not None]
+    values = [e for s in series for e in s.effects if e is not None]
     top = scale([0.0, gate * 1.3, *values], floor=0.0, pad=0.16)
-    limits = Scale(0.0, top.high, top.step)
-    fig = figure(colors, height=height, top=TOP if events else 12, bottom=BOTTOM)
-    frame.set_axes(fig, limits, decimals=2)
+    limit = _Limit(value=gate, text=f"Material above {gate:.2f}", scale=Scale(0.0, top.high, top.step))
+    frame = Frame([p for s in series for p in _effect_points(s)], x=x, zone=zone, height=height)
+    return _features_over_time(series, limit, frame, events, colors=colors)
+
+
+def evidence_over_time(
+    series: Sequence[EffectSeries],
+    needed: float,
+    events: Sequence[Happened] = (),
+    *,
+    colors: Palette,
+    height: int = 286,
+    zone: str | None = None,
+) -> go.Figure:
+    """The evidence on each feature after each batch, by powers of ten: those that have moved coloured and named.
+
+    Raises:
+        ValueError: no feature was ever judged.
+    """
+    low, high = LEAST_EVIDENCE, MOST_EVIDENCE
+    logs = [
+        replace(
+            s, effects=tuple(None if e is None else math.log10(min(max(e, 10.0**low), 10.0**high)) for e in s.effects)
+        )
+        for s in series
+    ]
+    top = max([math.log10(needed) + 1.0, *(e for s in logs for e in s.effects if e is not None)])
+    limits = Scale(float(low), min(math.ceil(top), high) + 0.3, 1.0)
+    frame = Frame([p for s in logs for p in _effect_points(s)], x="time", zone=zone, height=height)
+    limit = _Limit(
+        value=math.log10(needed),
+        text=f"Found from {needed:g} on",
+        scale=limits,
+        label=lambda value: score_text(10.0**value),
+    )
+    fig = _features_over_time(logs, limit, frame, events, colors=colors)
+    steps = range(low, int(limits.high) + 1, 2)
+    fig.update_yaxes(tickmode="array", tickvals=list(steps), ticktext=[f"{10.0**n:,.10g}" for n in steps])
+    for trace in fig.data:
+        if trace.hovertemplate:
+            told = [["" if y is None else score_text(10.0**y)] for y in trace.y]
+            name = trace.hovertemplate.split(" <b>")[0]
+            trace.update(customdata=told, hovertemplate=f"{name} <b>%{{customdata[0]}}</b><extra></extra>")
+    return fig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Limit:
+    """What the lines are held against, and the axis that both are drawn on."""
+
+    value: float
+    text: str
+    scale: Scale
+    label: Callable[[float], str] = "{:.2f}".format
+
+
+def _features_over_time(
+    series: Sequence[EffectSeries], limit: _Limit, frame: Frame, events: Sequence[Happened], *, colors: Palette
+) -> go.Figure:
+    """A line a feature: those beyond the limit at the end coloured and named, the others grey."""
+    lines = {s.name: _effect_points(s) for s in series}
+    fig = figure(colors, height=frame.height, top=TOP if events else 12, bottom=BOTTOM)
+    frame.set_axes(fig, limit.scale, decimals=2)
 
     def newest(s: EffectSeries) -> float:
         return next((e for e in reversed(s.effects) if e is not None), 0.0)
@@ -230,16 +295,21 @@ def effect_over_time(
         last = draw_line(fig, frame, lines[s.name], name=plain(s.name, at_most=30), color=color, style={"width": 2.0},
                      band=False, decimals=2)  # fmt: skip
         labels.append(
-            Label(f"{plain(s.name, at_most=24)} {last.value:.2f}", color, frame.px(last), frame.py(last.value, limits))
+            Label(
+                f"{plain(s.name, at_most=24)} {limit.label(last.value or 0.0)}",
+                color,
+                frame.px(last),
+                frame.py(last.value, limit.scale),
+            )
         )
     others = len(series) - len(drifted)
     more = len(drifted) - len(named)
-    add_threshold(fig, gate, f"Material above {gate:.2f}", colors=colors, color=colors.watch, above=True)
-    direct_labels(fig, frame, limits, labels[::-1], [(lines[s.name], 1.0) for s in named], gate)
+    add_threshold(fig, limit.value, limit.text, colors=colors, color=colors.watch, above=True)
+    direct_labels(fig, frame, limit.scale, labels[::-1], [(lines[s.name], 1.0) for s in named], limit.value)
     rest = " · ".join(t for t in (f"{more} more drifted" if more else "", f"{others} steady" if others else "") if t)
     if rest and named:
         write(fig, colors, rest, 1, 0, xref="paper", yref="paper", xanchor="right", yanchor="bottom", yshift=4)
-    add_events(fig, events, frame=frame, colors=colors, floor=limits.low)
+    add_events(fig, events, frame=frame, colors=colors, floor=limit.scale.low)
     return fig
 
 

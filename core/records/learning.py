@@ -71,6 +71,7 @@ class Evidence:
     drifted: tuple[str, ...] = ()
     labels_since_race: int = 0
     change_found: bool = False  # the error stream changed inside these rows
+    rise: float | None = None  # evidence that errors have risen since the last change; None = nothing to compare with
     forced: bool = False  # by hand
     has_champion: bool = True
     seconds_since_race: float | None = None

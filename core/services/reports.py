@@ -8,6 +8,8 @@ from html import escape
 
 from core.drift import words
 from core.drift.distribution import Distribution, feature_finding
+from core.drift.running import NEEDED as NEEDED
+from core.drift.running import ROWS
 from core.drift.univariate import headline
 from core.records import DriftReport, DriftScore, Policy
 
@@ -78,6 +80,14 @@ def rule_in_words(policy: Policy) -> str:
         f"A feature drifts when its change is significant (at most {_percent(policy.drift_alpha)} of steady checks would show any, after Holm's "
         f"correction) and material (KS distance or total variation above {policy.drift_gate:g}; other measures at the same size of change)."
         f"{raised} The policy races when {_percent(policy.drift_share)} of the features drift."
+    )
+
+
+def evidence_in_words() -> str:
+    """What the evidence over many batches may be trusted with."""
+    return (
+        f"Evidence over all batches since the reference, whatever their size and however often it is looked at: at most one false alarm in "
+        f"{NEEDED * ROWS:,.0f} rows on average, from {NEEDED:g} on"
     )
 
 

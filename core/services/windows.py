@@ -278,6 +278,8 @@ def drift_course(ws: Workspace, project: ProjectInfo, *, limit: int = 1_000) -> 
     if not base:
         return None
     reference = profiles.merge(b.profile for b in base)
+    last = max(b.id for b in base)
+    after = next((i + 1 for i, b in enumerate(batches) if b.id == last), len(batches))
     gates: dict[str, float] = {}
     if project.policy.false_alarms_per_month > 0:
         reader = history.History(ws, project.id, project.schema)
@@ -289,7 +291,7 @@ def drift_course(ws: Workspace, project: ProjectInfo, *, limit: int = 1_000) -> 
         courses=tuple(
             courses.course(
                 [b.profile for b in batches], reference, project.schema, alpha=project.policy.drift_alpha,
-                gate=project.policy.drift_gate, gates=gates,
+                gate=project.policy.drift_gate, gates=gates, first=after,
             )
         ),
         reference=Window(

@@ -43,7 +43,7 @@ def test_any_two_windows_have_an_answer(a: list[float], b: list[Any], c: list[fl
     profiles = [from_bytes(to_bytes(profile(f, SCHEMA))) for f in (reference, current)]
     for one, other in ((profiles[0], profiles[1]), (profiles[0], current), (reference, profiles[1])):
         json.dumps(to_document(measure_drift(one, other, SCHEMA, min_rows=2)), allow_nan=False)
-    course([*profiles, *profiles], merge(profiles), SCHEMA, min_rows=2)
+    course([*profiles, *profiles], merge(profiles), SCHEMA)
     assert headline(report).endswith(".") and "nan" not in headline(report)
     for score, feature in zip(report.scores, SCHEMA.features, strict=True):
         assert score.reason and score.judged >= score.drifted

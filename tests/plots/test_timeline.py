@@ -237,14 +237,16 @@ def test_courses_are_thinned_by_their_largest_effects_and_keep_their_gaps() -> N
     effects = tuple(0.5 if i == 777 else None if i < 8 else 0.1 for i in range(n))
     course = Course(
         name="a", kind="numeric", against_reference=effects, against_previous=(None,) * n,
-        alarms=(False,) * (n - 1) + (True,), miss_rates=(0.0,) * n,
+        alarms=(False,) * (n - 1) + (True,), miss_rates=(0.0,) * n, evidence=(*(None,) * 8, *(0.5,) * (n - 9), 300.0),
     )  # fmt: skip
     (found,) = course_series([at(i) for i in range(n)], [course])
     assert len(found.effects) == len(found.at) <= 250 and found.drifted
     assert max(e for e in found.effects if e is not None) == 0.5
     assert found.effects[0] is None and found.at[-1] == at(n - 1)
-    (steps,) = course_series([at(i) for i in range(n)], [course], previous=True)
+    (steps,) = course_series([at(i) for i in range(n)], [course], "against_previous")
     assert not steps.drifted and set(steps.effects) == {None}
+    (evidence,) = course_series([at(i) for i in range(n)], [course], "evidence")
+    assert evidence.drifted and evidence.effects[-1] == 300.0
     assert course_series([], []) == []
 
 

@@ -11,7 +11,7 @@ from core.learning.policy.describing import describe
 from core.learning.policy.documents import policy_from_document, policy_to_document
 from core.learning.policy.presets import POLICIES, policy_named
 from core.learning.policy.schedule import next_scheduled
-from core.learning.policy.triggers import FIRST_RACE_ROWS, OLD_SIGMA, TRIGGERS
+from core.learning.policy.triggers import FIRST_RACE_ROWS, OLD_SIGMA, RISE_NEEDED, TRIGGERS
 
 __all__ = [
     "AND",
@@ -25,6 +25,7 @@ __all__ = [
     "MCNEMAR_ALPHA",
     "OLD_SIGMA",
     "POLICIES",
+    "RISE_NEEDED",
     "TRIGGERS",
     "decide",
     "describe",

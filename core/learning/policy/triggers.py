@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from core.learning.change import most_by_chance
 from core.learning.policy.common import duration, is_worse, metric_name, number
+from core.learning.rising import NEEDED as RISE_NEEDED
 from core.performance.realised import higher_is_better
 from core.records import Evidence, Firing, Policy
 
@@ -83,10 +84,17 @@ def _estimated_below(evidence: Evidence, policy: Policy) -> Firing | None:
 def _change_found(evidence: Evidence, policy: Policy) -> Firing | None:
     if not evidence.change_found:
         return None
+    if evidence.rise is None:  # of a check from before the evidence was stored
+        reason = "The champion's errors changed to a higher rate inside these rows."
+        return Firing(trigger="change_found", observed=1.0, threshold=1.0, reason=reason)
     return Firing(
-        trigger="change_found", observed=1.0, threshold=1.0,
-        reason="The champion's errors changed to a higher rate inside these rows.",
+        trigger="change_found", observed=evidence.rise, threshold=RISE_NEEDED,
+        reason=f"The champion's errors rose: evidence {_evidence(evidence.rise)}, a change is found from {RISE_NEEDED:g} on.",
     )  # fmt: skip
+
+
+def _evidence(value: float) -> str:
+    return f"{value:,.0f}" if value < 1e6 else "over 1,000,000"
 
 
 def _error_alarm(evidence: Evidence, policy: Policy) -> Firing | None:
