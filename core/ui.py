@@ -25,11 +25,15 @@ from core.jobs import in_app
 from core.plots import Palette, Point, palette, performance_finding, points_of
 from core.plots.theme import thin
 from core.records import Clause, Policy, ProjectInfo, to_document
-from core.services import auth, hosting, jobs, monitoring, projects, second_factor, trail
-from core.services.actors import FACTOR_FIRST, Actor, includes, require, require_proof
-from core.services.addresses import client_of
-from core.services.auth import UserInfo
-from core.services.passwords import HELP
+from core.services.access import auth, second_factor, trail
+from core.services.access.actors import FACTOR_FIRST, Actor, includes, require, require_proof
+from core.services.access.addresses import client_of
+from core.services.access.auth import UserInfo
+from core.services.access.passwords import HELP
+from core.services.automation import jobs
+from core.services.monitoring import monitoring
+from core.services.operations import hosting
+from core.services.projects import projects
 from core.settings import ROOT, get_settings
 from core.storage.troubles import trouble_of
 from core.storage.workspace import Workspace, open_workspace
@@ -49,8 +53,8 @@ from core.words import (
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from core.services.monitoring import LoopEvent
-    from core.services.serving import Champions, Served
+    from core.services.monitoring.monitoring import LoopEvent
+    from core.services.serving.serving import Champions, Served
 
 __all__ = [
     "count",
@@ -169,7 +173,7 @@ def workspace() -> Workspace:
 @st.cache_resource(show_spinner=False)
 def champions() -> Champions:
     """The serving models of this process."""
-    from core.services.serving import Champions
+    from core.services.serving.serving import Champions
 
     return Champions(workspace())
 

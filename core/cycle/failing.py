@@ -14,7 +14,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import ContinualError, NotFound, Overtaken, StorageError
 from core.records import ProjectInfo
-from core.services import attempts, monitoring, notify, projects
+from core.services.automation import attempts
+from core.services.incidents import notify
+from core.services.monitoring import monitoring
+from core.services.projects import projects
 from core.storage import queries
 from core.storage.tables import Cycle
 from core.storage.troubles import trouble_of

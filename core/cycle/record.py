@@ -20,7 +20,9 @@ from core.cycle.records import Asked, Found, Turn, Window
 from core.errors import Overtaken
 from core.learning.policy import policy_from_document
 from core.records import CycleReport, ProjectInfo
-from core.services import attempts, monitoring, notify
+from core.services.automation import attempts
+from core.services.incidents import notify
+from core.services.monitoring import monitoring
 from core.storage import history, queries, registry
 from core.storage.tables import Batch, Cycle, DriftRun, EstimateRun, Lease, PerformanceRun
 from core.storage.workspace import Workspace
