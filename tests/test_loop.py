@@ -28,7 +28,7 @@ from core.services.monitoring import monitoring
 from core.services.projects import projects
 from core.services.serving import serving
 from core.settings import Settings
-from core.storage import queries, registry
+from core.storage import documents, queries, registry
 from core.storage.tables import Batch, Cycle, DriftRun, Lease, ModelEvent, Notice, PerformanceRun, Project
 from core.storage.workspace import Workspace, open_workspace
 
@@ -338,7 +338,7 @@ def test_the_drift_of_residuals_tells_a_changed_concept_where_features_do_not(ws
         stored = session.scalars(
             select(DriftRun.report).where(DriftRun.project_id == made.id).order_by(DriftRun.id)
         ).all()
-    calm, moved = (monitoring.drift_from(document) for document in stored[-2:])
+    calm, moved = (documents.drift_from(document) for document in stored[-2:])
     assert calm.residual is not None and not calm.residual.drifted
     assert moved.residual is not None and moved.residual.drifted and moved.residual.kind == "residual"
     assert moved.drifted == ()

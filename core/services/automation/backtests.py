@@ -17,8 +17,7 @@ from sqlalchemy import func, select
 from core.errors import BadInput, NotEnoughRows
 from core.records import FeatureSchema, Policy, ProjectInfo, Score, to_document
 from core.services.ingestion import label_queue
-from core.services.monitoring import monitoring
-from core.storage import history, queries
+from core.storage import documents, history, queries
 from core.storage.tables import Batch, Cycle, Label
 from core.storage.workspace import Workspace
 
@@ -228,7 +227,7 @@ class _Rows:
         self.seen |= {b.id for b in [*new, *filled]}
         self.read_until = max(self.read_until, watermark)
         ends = [b.last_at for b in self.batches if b.id in self.seen and not b.backfill][-budget.NEWEST :]
-        evidence = monitoring.evidence_from(cycle.evidence or {})
+        evidence = documents.evidence_from(cycle.evidence or {})
         estimate = None
         if evidence.estimated is not None:
             estimate = Score(

@@ -29,12 +29,10 @@ from core.storage import audit, queries
 from core.storage.tables import Heartbeat, Job, Label, LiveRun, Notice, Prediction, Project
 from core.storage.workspace import Workspace
 
-SEAL_ROWS = 500  # logged rows that are worth a batch of their own
-SEAL_AGE = timedelta(minutes=10)  # older ones are sealed whatever their number
 CLAIM = timedelta(seconds=60)
 MAX_ATTEMPTS = 3
 LABELS_WORTH_A_CHECK = 100
-LABEL_AGE = SEAL_AGE
+LABEL_AGE = queries.SEAL_AGE
 Also = Callable[[Session, str], None]
 
 
@@ -306,7 +304,8 @@ def due_projects(session: Session, now: datetime) -> list[int]:
     waiting = Prediction.unsealed(Project.id)
     log = select(func.coalesce(func.sum(Prediction.rows), 0)).where(waiting).scalar_subquery()
     old_log = exists().where(
-        waiting, or_(Prediction.created_at <= now - SEAL_AGE, Prediction.created_at > now + queries.LONGEST_PAUSE)
+        waiting,
+        or_(Prediction.created_at <= now - queries.SEAL_AGE, Prediction.created_at > now + queries.LONGEST_PAUSE),
     )
     # Labels that a failed check has seen are looked at again only when something else comes: by their ids, no clock tells.
     fresh = and_(
@@ -320,7 +319,7 @@ def due_projects(session: Session, now: datetime) -> list[int]:
         fresh, or_(Label.created_at <= now - LABEL_AGE, Label.created_at > now + queries.LONGEST_PAUSE)
     )
     came = or_(Project.news != Project.checked_news, labels >= LABELS_WORTH_A_CHECK, old_labels)
-    ripe = or_(clock_asks(now), log >= SEAL_ROWS, old_log)
+    ripe = or_(clock_asks(now), log >= queries.SEAL_ROWS, old_log)
     works = Project.checks_stopped_at.is_(None)
     return list(
         session.scalars(

@@ -37,8 +37,8 @@ from core.drift.profile import profile, to_bytes
 from core.errors import BadInput, Conflict, FieldProblem, NotFound
 from core.records import ROW_ID, ROW_TIME, BatchInfo, FeatureKind, FeatureSchema, Problem, ProjectInfo, Task
 from core.services.access.actors import require
-from core.services.projects.projects import folder_of
 from core.storage import audit, history, queries
+from core.storage.layout import folder_of
 from core.storage.tables import Batch, BatchIds, Project
 from core.storage.workspace import Workspace
 

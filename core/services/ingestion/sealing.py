@@ -16,11 +16,10 @@ from sqlalchemy.orm import Session
 
 from core.data.rows import frame_of, rows_to_frame
 from core.records import ROW_ID, BatchInfo, FeatureSchema, Label, ProjectInfo
-from core.services.automation.jobs import SEAL_AGE, SEAL_ROWS
 from core.services.ingestion import ingest
-from core.services.projects.projects import folder_of
 from core.services.serving import blocks
 from core.storage import history, queries
+from core.storage.layout import folder_of
 from core.storage.tables import Prediction
 from core.storage.workspace import Workspace
 
@@ -51,8 +50,8 @@ def seal_ripe(session: Session, project_id: int, now: datetime) -> bool:
     created = Prediction.created_at
     statement = select(func.sum(Prediction.rows), func.min(created), func.max(created))
     count, oldest, newest = session.execute(statement.where(Prediction.unsealed(project_id))).one()
-    waited = bool(count) and (oldest <= now - SEAL_AGE or newest > now + queries.LONGEST_PAUSE)
-    return waited or (bool(count) and count >= SEAL_ROWS)
+    waited = bool(count) and (oldest <= now - queries.SEAL_AGE or newest > now + queries.LONGEST_PAUSE)
+    return waited or (bool(count) and count >= queries.SEAL_ROWS)
 
 
 def seal_log(ws: Workspace, project: ProjectInfo, *, now: datetime, force: bool = False) -> BatchInfo | None:

@@ -12,8 +12,7 @@ from sqlalchemy.orm import defer
 
 from core.errors import NotFound
 from core.records import BatchInfo, Memory, ProjectInfo, Verdict
-from core.services.monitoring import monitoring
-from core.storage import queries, registry
+from core.storage import documents, queries, registry
 from core.storage.tables import Batch, Cycle, ModelEvent, ModelRow
 from core.storage.workspace import Workspace
 
@@ -102,7 +101,7 @@ def parents(ws: Workspace, project: ProjectInfo, version: int) -> Parents:
             .order_by(ModelEvent.id.desc())
             .limit(1)
         ).first()
-        report = monitoring.cycle_from(cycle) if cycle is not None else None
+        report = documents.cycle_from(cycle) if cycle is not None else None
         return Parents(
             version=version,
             cycle_id=made.cycle_id,
@@ -125,7 +124,7 @@ def newest_memory(ws: Workspace, project: ProjectInfo) -> Remembered | None:
             .order_by(Cycle.id.desc())
             .limit(1)
         ).first()
-        memory = monitoring.memory_from(cycle.memory) if cycle is not None else None
+        memory = documents.memory_from(cycle.memory) if cycle is not None else None
         if cycle is None or memory is None:
             return None
         return Remembered(memory=memory, cycle_id=cycle.id, at=cycle.started_at, version=cycle.champion_after)

@@ -20,28 +20,18 @@ from core.performance.realised import Z95
 from core.records import (
     ROW_ID,
     ROW_TIME,
-    Candidate,
-    Clause,
-    Comparison,
     CycleReport,
     Decision,
-    DriftPart,
     DriftReport,
-    DriftScore,
     EstimatePoint,
-    Evidence,
-    Firing,
-    Memory,
     ModelVersion,
     ProjectInfo,
     Score,
-    Verdict,
-    Window,
 )
 from core.services.automation import attempts, jobs
 from core.services.incidents import status
 from core.services.ingestion import ingest
-from core.storage import history, queries, registry
+from core.storage import documents, history, queries, registry
 from core.storage.tables import Cycle, DriftRun, EstimateRun, Job, ModelEvent, PerformanceRun
 from core.storage.workspace import Workspace
 
@@ -104,12 +94,8 @@ class Overview:
     needs: tuple[Need, ...]
 
 
-def _score(document: dict[str, Any]) -> Score:
-    return Score(**document)
-
-
 def _point(row: PerformanceRun) -> PerformancePoint:
-    scores = {metric: _score(d) for metric, d in row.scores.items()}
+    scores = {metric: documents.score_from(d) for metric, d in row.scores.items()}
     return PerformancePoint(
         cycle_id=row.cycle_id,
         batch_id=row.batch_id,
@@ -160,7 +146,7 @@ def estimates(ws: Workspace, project_id: int, *, limit: int = 2_000) -> list[Est
                     batch_id=row.batch_id,
                     cycle_id=row.cycle_id,
                     model_version=row.model_version,
-                    estimates={metric: _score(document) for metric, document in row.scores.items()},
+                    estimates={metric: documents.score_from(document) for metric, document in row.scores.items()},
                     realised={},
                     trust={},
                 )
@@ -202,29 +188,6 @@ def graded(points: Sequence[EstimatePoint], measured: Mapping[int, tuple[int, di
     return told
 
 
-def drift_from(document: dict[str, Any]) -> DriftReport:
-    """A stored drift report."""
-
-    def window(d: dict[str, Any]) -> Window:
-        return Window(
-            **{**d, **{k: datetime.fromisoformat(d[k]) if d.get(k) else None for k in ("first_at", "last_at")}}
-        )
-
-    def drift_score(d: dict[str, Any] | None) -> DriftScore | None:
-        return None if d is None else DriftScore(**{**d, "parts": tuple(DriftPart(**p) for p in d.get("parts", ()))})
-
-    return DriftReport(
-        reference=window(document["reference"]),
-        current=window(document["current"]),
-        scores=tuple(s for s in map(drift_score, document["scores"]) if s is not None),
-        prediction=drift_score(document.get("prediction")),
-        label=drift_score(document.get("label")),
-        residual=drift_score(document.get("residual")),
-        multivariate=document.get("multivariate"),
-        **{k: document.get(k) for k in ("explanation", "segment", "importance", "attribution", "reconstruction")},
-    )
-
-
 def drift_history(
     ws: Workspace, project_id: int, *, limit: int = 500
 ) -> list[tuple[datetime, int | None, DriftReport]]:
@@ -233,67 +196,13 @@ def drift_history(
         rows = session.scalars(
             select(DriftRun).where(DriftRun.project_id == project_id).order_by(DriftRun.id.desc()).limit(limit)
         )
-        return [(row.at, row.cycle_id, drift_from(row.report)) for row in rows][::-1]
+        return [(row.at, row.cycle_id, documents.drift_from(row.report)) for row in rows][::-1]
 
 
 def latest_drift(ws: Workspace, project_id: int) -> tuple[datetime, DriftReport] | None:
     """The newest stored drift report with the instant of its newest row."""
     found = drift_history(ws, project_id, limit=1)
     return (found[0][0], found[0][2]) if found else None
-
-
-def cycle_from(row: Cycle) -> CycleReport:
-    """An audit row as a record."""
-    comparison = row.comparison and Comparison(
-        **{
-            **row.comparison,
-            **{
-                k: _score(row.comparison[k]) if row.comparison.get(k) else None
-                for k in ("champion", "challenger", "difference")
-            },
-        }
-    )
-    verdict = row.verdict and Verdict(**{**row.verdict, "clauses": tuple(Clause(**c) for c in row.verdict["clauses"])})
-    return CycleReport(
-        id=row.id,
-        project_id=row.project_id,
-        cause=row.cause,
-        status=row.status,  # type: ignore[arg-type]
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        decision=row.decision or "",
-        reason=row.reason or "",
-        outcome=row.outcome or "",
-        seconds=row.seconds,
-        by=row.by,
-        evidence=evidence_from(row.evidence) if row.evidence else None,
-        firings=tuple(Firing(**f) for f in row.firings or ()),
-        candidates=tuple(Candidate(**{**c, "score": _score(c["score"])}) for c in row.candidates or ()),
-        comparison=comparison or None,
-        verdict=verdict or None,
-        champion_before=row.champion_before,
-        champion_after=row.champion_after,
-        challenger=row.challenger,
-        error=row.error,
-        batch_ids=tuple(row.batch_ids or ()),
-        seed=row.seed,
-        memory=memory_from(row.memory),
-        shadow=row.shadow,
-    )
-
-
-def memory_from(document: dict[str, Any] | None) -> Memory | None:
-    """Stored memory of past regimes as a record."""
-    if document is None:
-        return None
-    matrix = tuple(tuple(line) for line in document["matrix"])
-    return Memory(**{**document, "regimes": tuple(document["regimes"]), "matrix": matrix})
-
-
-def evidence_from(document: dict[str, Any]) -> Evidence:
-    """Stored evidence as a record."""
-    lists = {name: tuple(document.get(name, ())) for name in ("drifted", "error_alarms", "set_aside")}
-    return Evidence(**{**document, **lists})
 
 
 def cycles(ws: Workspace, project_id: int, *, limit: int = 50, offset: int = 0) -> tuple[list[CycleReport], int]:
@@ -303,7 +212,7 @@ def cycles(ws: Workspace, project_id: int, *, limit: int = 50, offset: int = 0) 
         rows = session.scalars(
             select(Cycle).where(Cycle.project_id == project_id).order_by(Cycle.id.desc()).limit(limit).offset(offset)
         )
-        return [cycle_from(row) for row in rows], total
+        return [documents.cycle_from(row) for row in rows], total
 
 
 def get_cycle(ws: Workspace, cycle_id: int) -> CycleReport:
@@ -312,7 +221,7 @@ def get_cycle(ws: Workspace, cycle_id: int) -> CycleReport:
         row = session.get(Cycle, cycle_id)
         if row is None:
             raise NotFound(f"There is no cycle {cycle_id}.")
-        return cycle_from(row)
+        return documents.cycle_from(row)
 
 
 def replay_decision(ws: Workspace, cycle_id: int) -> tuple[Decision, Decision, bool]:
@@ -325,7 +234,7 @@ def replay_decision(ws: Workspace, cycle_id: int) -> tuple[Decision, Decision, b
         row = session.get(Cycle, cycle_id)
         if row is None or row.evidence is None or row.policy is None:
             raise NotFound(f"Cycle {cycle_id} holds no evidence to replay.")
-        report = cycle_from(row)
+        report = documents.cycle_from(row)
         policy = policy_from_document(row.policy)
     assert report.evidence is not None
     stored = Decision(action=report.decision, reason=report.reason, firings=report.firings)  # type: ignore[arg-type]

@@ -8,8 +8,7 @@ from datetime import datetime
 from sqlalchemy import func, select
 
 from core.records import CycleReport
-from core.services.monitoring import monitoring
-from core.storage import queries
+from core.storage import documents, queries
 from core.storage.tables import Batch, Cycle, Project
 from core.storage.workspace import Workspace
 
@@ -49,7 +48,7 @@ def races(ws: Workspace, project_id: int, *, limit: int = 100) -> list[CycleRepo
             Cycle.project_id == project_id, Cycle.decision == "retrain", Cycle.candidates.is_not(None)
         )
         found = session.scalars(statement.order_by(Cycle.id.desc()).limit(limit))
-        return [report for report in map(monitoring.cycle_from, found) if report.candidates]
+        return [report for report in map(documents.cycle_from, found) if report.candidates]
 
 
 def project_names(ws: Workspace) -> dict[int, str]:

@@ -16,8 +16,9 @@ from core.errors import BadInput, Conflict, NotFound
 from core.learning.policy import policy_named, policy_to_document
 from core.records import Policy, ProjectInfo, Task, to_document
 from core.services.access.actors import require
-from core.storage import audit, queries
-from core.storage.tables import Batch, Project
+from core.storage import audit, documents, queries
+from core.storage.layout import folder_of
+from core.storage.tables import Batch, Cycle, Project
 from core.storage.workspace import Workspace
 
 ROOT_SLUG = "default"
@@ -221,25 +222,20 @@ def remove_files(ws: Workspace, project_id: int) -> None:
     shutil.rmtree(ws.models_path / folder_of(project_id), ignore_errors=True)
 
 
-def folder_of(project_id: int) -> str:
-    """Folder of a project's files below the batches and the models; never reused, unlike a slug."""
-    return f"p{project_id}"
-
-
 def export_project(ws: Workspace, project: ProjectInfo, target: Path) -> Path:
     """Write everything stored about a project into one zip: rows, schema, policy, cycles, model history.
 
     Raises:
         Conflict: the file exists.
     """
-    from core.services.monitoring import monitoring
     from core.storage import registry
 
     if target.exists():
         raise Conflict(f"{target} exists. Name a new file.")
     temporary = target.with_name(target.name + ".tmp")
-    cycles, _ = monitoring.cycles(ws, project.id, limit=1_000_000)
     with ws.database.read() as session:
+        rows = session.scalars(select(Cycle).where(Cycle.project_id == project.id).order_by(Cycle.id.desc()))
+        cycles = [documents.cycle_from(row) for row in rows]
         batches = list(session.scalars(select(Batch).where(Batch.project_id == project.id).order_by(Batch.number)))
         versions = registry.list_versions(session, project.id)
     with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
