@@ -1,5 +1,5 @@
 """Where a version comes from: the batches it could learn from, the cycle that made it, whom it met. And what the
-champion remembers. Reads only; making and choosing versions is `training` and the loop.
+champion remembers. Reads only; making and choosing versions is `lifecycle` and the loop.
 """
 
 from __future__ import annotations
