@@ -11,8 +11,11 @@ import streamlit as st
 from core import plots, ui, words
 from core.errors import ContinualError
 from core.records import ProjectInfo
-from core.services import jobs, live, monitoring, status, streams
-from core.services.monitoring import Overview
+from core.services.automation import jobs, live
+from core.services.incidents import status
+from core.services.monitoring import monitoring
+from core.services.monitoring.monitoring import Overview
+from core.services.projects import streams
 
 SHOWN_EVENTS = 12
 CHART_FIRST_S = 0.8

@@ -26,7 +26,7 @@ from core.http.access import Api
 from core.http.middleware import Around
 from core.http.refusals import Refusals
 from core.logs import set_up_logs
-from core.services.metrics import Requests
+from core.services.operations.metrics import Requests
 from core.settings import get_settings
 
 Handler = Callable[[Request], Awaitable[Response]]

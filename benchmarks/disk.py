@@ -43,7 +43,8 @@ def taken(home: Path) -> Counter[str]:
 def run(home: Path, cycles: int, rows: int | None, policy: str) -> None:
     """Ingest and check, batch after batch."""
     from core.cycle import run_cycle
-    from core.services import ingest, projects, streams
+    from core.services.ingestion import ingest
+    from core.services.projects import projects, streams
     from core.settings import Settings
     from core.storage import mlflow_copy
     from core.storage.workspace import open_workspace

@@ -48,7 +48,7 @@ class Load:
     """What is asked, and what came of it."""
 
     def __init__(self, client: httpx.AsyncClient, home: Path, seconds: float) -> None:
-        from core.services import projects
+        from core.services.projects import projects
         from core.settings import Settings
         from core.storage.workspace import open_workspace
 
@@ -158,7 +158,7 @@ class Load:
 
     async def token(self) -> None:
         """Made, used at once, revoked, and refused in time."""
-        from core.services import auth
+        from core.services.access import auth
 
         now = datetime.now(UTC)
         info, secret = await asyncio.to_thread(
@@ -202,7 +202,7 @@ class Load:
 
     def _promote(self, serving: int) -> int | None:
         from core.errors import Conflict
-        from core.services import training
+        from core.services.models import lifecycle
         from core.storage import registry
 
         with self.ws.database.read() as session:
@@ -211,7 +211,9 @@ class Load:
             return None
         version = self.random.choice(versions)
         with contextlib.suppress(Conflict):  # the scheduler was quicker
-            training.promote(self.ws, self.project, version, reason="mixed load", by="benchmark", now=datetime.now(UTC))
+            lifecycle.promote(
+                self.ws, self.project, version, reason="mixed load", by="benchmark", now=datetime.now(UTC)
+            )
             return version
         return None
 

@@ -188,7 +188,8 @@ def make_wide(home: Path, family: str = "boosting") -> Any:
     """A project of twenty numbers whose champion is one model of this family; the fitted model."""
     from core.data.schema import infer_schema
     from core.learning.models import fit_family
-    from core.services import ingest, projects
+    from core.services.ingestion import ingest
+    from core.services.projects import projects
     from core.settings import Settings
     from core.storage import registry
     from core.storage.workspace import open_workspace
@@ -222,7 +223,7 @@ def make_demonstration(home: Path, batches: int) -> dict[str, Any]:
     environment = {**os.environ, "CONTINUAL_HOME": str(home), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "core.cli", "demo", "--batches", str(batches)]
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    from core.services.ingest import read_sample
+    from core.services.ingestion.ingest import read_sample
 
     frame = read_sample("insects")
     row = frame.iloc[-1].drop(frame.columns[-1])
@@ -230,7 +231,7 @@ def make_demonstration(home: Path, batches: int) -> dict[str, Any]:
     from core.storage.workspace import open_workspace
 
     ws = open_workspace(Settings(CONTINUAL_HOME=home))
-    from core.services import projects
+    from core.services.projects import projects
 
     schema = projects.list_projects(ws)[0].schema
     ws.database.dispose()

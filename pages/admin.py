@@ -13,8 +13,11 @@ from pydantic import SecretStr
 
 from core import ui, words
 from core.errors import ContinualError, ProofNeeded
-from core.services import auth, doctor, inventory, notify
-from core.services.passwords import HELP
+from core.services.access import auth
+from core.services.access.passwords import HELP
+from core.services.incidents import notify
+from core.services.operations import doctor
+from core.services.projects import inventory
 
 TABS = ("People", "Tokens", "Settings", "Audit", "Health")
 ROLES = {

@@ -24,9 +24,13 @@ from core.learning.policy import (
 )
 from core.performance.realised import higher_is_better
 from core.records import CycleReport, FeatureSchema, Policy, ProjectInfo
-from core.services import guarding, inventory, jobs, monitoring, notify, projects, status
-from core.services.guards import ACTIONS, KINDS, Guards
-from core.services.messages import KINDS as MESSAGES
+from core.services.automation import jobs
+from core.services.incidents import notify, status
+from core.services.incidents.messages import KINDS as MESSAGES
+from core.services.monitoring import monitoring
+from core.services.projects import inventory, projects
+from core.services.serving import guarding
+from core.services.serving.guards import ACTIONS, KINDS, Guards
 from core.ui.views.automation import evidence
 
 PAGE_ROWS = 20

@@ -16,14 +16,16 @@ from core.data.files import TableRead, write_csv
 from core.data.problems import text_of
 from core.errors import ContinualError
 from core.records import BatchInfo, FeatureKind, FeatureSchema, LabelPlan, ProjectInfo
-from core.services import ingest, label_changes, label_intake, lineage, projects, streams
-from core.services.inventory import inventory
+from core.services.ingestion import ingest, label_changes, label_intake
+from core.services.models import lineage
+from core.services.projects import projects, streams
+from core.services.projects.inventory import inventory
 
 if TYPE_CHECKING:
     import pandas as pd
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-    from core.services.label_changes import LabelChange
+    from core.services.ingestion.label_changes import LabelChange
 
 PAGE_ROWS = 25
 PREVIEW_ROWS = 8

@@ -11,7 +11,7 @@ from core import plots, ui, words
 from core.drift import distribution as distributions
 from core.drift.univariate import headline
 from core.records import DriftReport, DriftScore, ProjectInfo
-from core.services import monitoring, reports, windows
+from core.services.monitoring import monitoring, reports, windows
 from core.ui.views.drift import over_time
 
 STATES = {True: "▲ Drifted", False: "✓ Steady", None: "? Not judged"}

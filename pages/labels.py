@@ -10,8 +10,8 @@ import streamlit as st
 from core import ui, words
 from core.errors import ContinualError
 from core.records import ProjectInfo
-from core.services import desk
-from core.services.desk import DeskResult, DeskRow
+from core.services.ingestion import label_queue
+from core.services.ingestion.label_queue import DeskResult, DeskRow
 
 SHOWN_FEATURES = 8
 LABEL = "Label"
@@ -105,7 +105,7 @@ def show_desk(ctx: ui.Context, project: ProjectInfo, rows: list[DeskRow]) -> Non
         ):
             return
         try:
-            results = desk.answer(ctx.ws, project, given, by=ctx.actor, now=ctx.now)
+            results = label_queue.answer(ctx.ws, project, given, by=ctx.actor, now=ctx.now)
         except ContinualError as error:
             ui.error_box(error)
             return
@@ -126,11 +126,11 @@ def show_asking(ctx: ui.Context, project: ProjectInfo, waiting: int) -> None:
         ),
         st.container(horizontal=True, vertical_alignment="bottom"),
     ):
-        n = st.number_input("Rows", 1, desk.MOST_ASKED, 50, step=10, key="desk-n", width=130)
+        n = st.number_input("Rows", 1, label_queue.MOST_ASKED, 50, step=10, key="desk-n", width=130)
         share = st.slider("Random share", 0.1, 1.0, 0.3, 0.05, key="desk-share", width=260)
         if st.button("Draw", icon=":material/casino:", key="desk-draw", disabled=closed, help=ctx.why_not("operator")):
             try:
-                drawn = desk.ask(
+                drawn = label_queue.ask(
                     ctx.ws, project, int(n), random_share=share, by=ctx.actor, now=ctx.now, seed=secrets.randbits(31)
                 )  # fmt: skip
             except ContinualError as error:
@@ -142,7 +142,7 @@ def show_asking(ctx: ui.Context, project: ProjectInfo, waiting: int) -> None:
             "Withdraw those that wait", icon=":material/undo:", key="desk-withdraw", disabled=closed,
             help=ctx.why_not("operator") or "Their draws are taken back; labels that were given stay stored.",
         ):  # fmt: skip
-            gone = desk.withdraw(ctx.ws, project, by=ctx.actor, now=ctx.now)
+            gone = label_queue.withdraw(ctx.ws, project, by=ctx.actor, now=ctx.now)
             ui.toast_next(f"{ui.counted(gone, 'row')} no longer asked for.", icon=":material/check_circle:")
             st.rerun()
 
@@ -164,7 +164,7 @@ def main() -> None:
             action="Go to Train",
         )
         return
-    rows, found = desk.open_asks(ctx.ws, project), desk.measured(ctx.ws, project)
+    rows, found = label_queue.open_asks(ctx.ws, project), label_queue.measured(ctx.ws, project)
     with ui.head_row("Labels", f"{len(rows):,} waiting" if rows else "nothing asked for"):
         pass  # this head has no buttons
     if found.asked:

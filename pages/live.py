@@ -12,8 +12,10 @@ from core.data.synthetic import DRIFT_KINDS, DRIFT_SHAPES
 from core.errors import ContinualError
 from core.learning.policy import POLICIES
 from core.records import CycleReport, ProjectInfo
-from core.services import jobs, live, monitoring, streams
-from core.services.live import SPEEDS, LiveInfo
+from core.services.automation import jobs, live
+from core.services.automation.live import SPEEDS, LiveInfo
+from core.services.monitoring import monitoring
+from core.services.projects import streams
 
 SHOWN = {"playing": "Playing", "paused": "Paused", "stopped": "Stopped", "done": "All rows played", "failed": "Failed"}
 ICONS = {"promoted": "▲", "refreshed": "↻", "rolled_back": "▼", "rejected": "✕", "shadowed": "◐", "failed": "✕"}

@@ -19,11 +19,11 @@ from core.errors import ContinualError, ProofNeeded
 from core.learning.policy import verdict as judge
 from core.plots.memory import memory_alt, memory_finding, memory_matrix
 from core.records import BatchInfo, Comparison, ModelVersion, ProjectInfo
-from core.services import lineage
+from core.services.models import lineage
 from core.storage import registry
 
 if TYPE_CHECKING:
-    from core.services.training import ImportReport, ShadowStanding
+    from core.services.models.lifecycle import ImportReport, ShadowStanding
 
 SHOWN_VERSIONS = 200
 SPANS = 400
@@ -393,9 +393,9 @@ def show_shadow(ctx: ui.Context, project: ProjectInfo, versions: list[ModelVersi
     """How the version in the champion's shadow does so far, and what can be done with it."""
     if project.shadow is None:
         return
-    from core.services import training
+    from core.services.models import lifecycle
 
-    found = training.shadow_standing(ctx.ws, project)
+    found = lifecycle.shadow_standing(ctx.ws, project)
     version = next((v for v in versions if v.version == project.shadow), None)
     if found is None or version is None:
         return
@@ -485,13 +485,13 @@ def shadow_dialog(ctx: ui.Context, project: ProjectInfo, version: ModelVersion) 
         "Reason, for the audit", max_chars=300, key="shadow-reason", placeholder="e.g. rejected on 100 rows only"
     )
     if st.button("Put it into the shadow", type="primary", key="shadow-yes"):
-        from core.services import training
+        from core.services.models import lifecycle
 
         finish(
             ctx,
             f"v{version.version} is in the shadow. To undo: End the shadow.",
             reason,
-            lambda text: training.shadow(ctx.ws, project, version.version, reason=text, by=ctx.actor, now=ctx.now),
+            lambda text: lifecycle.shadow(ctx.ws, project, version.version, reason=text, by=ctx.actor, now=ctx.now),
         )
 
 
@@ -506,13 +506,13 @@ def end_shadow_dialog(ctx: ui.Context, project: ProjectInfo, found: ShadowStandi
         "Reason, for the audit", max_chars=300, key="end-reason", placeholder="e.g. no better after 2,000 rows"
     )
     if st.button("End the shadow", type="primary", key="end-yes"):
-        from core.services import training
+        from core.services.models import lifecycle
 
         finish(
             ctx,
             f"v{found.version} left the shadow.",
             reason,
-            lambda text: training.end_shadow(ctx.ws, project, reason=text, by=ctx.actor, now=ctx.now),
+            lambda text: lifecycle.end_shadow(ctx.ws, project, reason=text, by=ctx.actor, now=ctx.now),
         )
 
 
@@ -572,13 +572,13 @@ def promote_dialog(ctx: ui.Context, project: ProjectInfo, version: ModelVersion)
         placeholder="e.g. compared on the newest 2,000 rows",
     )
     if st.button(f"Promote v{version.version}", type="primary", key="promote-yes"):
-        from core.services import training
+        from core.services.models import lifecycle
 
         finish(
             ctx,
             f"v{version.version} serves now. To undo: Roll back.",
             reason,
-            lambda text: training.promote(ctx.ws, project, version.version, reason=text, by=ctx.actor, now=ctx.now),
+            lambda text: lifecycle.promote(ctx.ws, project, version.version, reason=text, by=ctx.actor, now=ctx.now),
         )
 
 
@@ -598,13 +598,13 @@ def rollback_dialog(ctx: ui.Context, project: ProjectInfo, champion: ModelVersio
         placeholder="e.g. wrong on the night shift's rows",
     )
     if st.button(f"Roll back to v{previous.version}", type="primary", key="rollback-yes"):
-        from core.services import training
+        from core.services.models import lifecycle
 
         finish(
             ctx,
             f"v{previous.version} serves again. To undo: promote v{champion.version}.",
             reason,
-            lambda text: training.rollback(ctx.ws, project, reason=text, by=ctx.actor, now=ctx.now),
+            lambda text: lifecycle.rollback(ctx.ws, project, reason=text, by=ctx.actor, now=ctx.now),
         )
 
 
@@ -676,11 +676,11 @@ def show_comparison(ctx: ui.Context, project: ProjectInfo, versions: list[ModelV
 
 def compare(ctx: ui.Context, project: ProjectInfo, a: int, b: int) -> None:
     """Load both artefacts and score them; the result is kept until the rows change."""
-    from core.services import training
+    from core.services.models import lifecycle
 
     try:
         with st.status(f"v{a} and v{b} predict the same rows") as status:
-            found = training.compare(ctx.ws, project, a, b)
+            found = lifecycle.compare(ctx.ws, project, a, b)
             status.update(label=f"Compared on {ui.counted(found.n, 'row')}", state="complete")
     except ContinualError as error:
         ui.error_box(error)
@@ -752,14 +752,14 @@ def show_import(ctx: ui.Context, project: ProjectInfo) -> None:
 
 def inspect(file: Any, path: Path) -> ImportReport | None:
     """What is inside the file, looked at once per file."""
-    from core.services import training
+    from core.services.models import lifecycle
 
     kept = st.session_state.get("inspected")
     if kept is not None and kept[0] == file.file_id:
         return kept[1]
     try:
         with st.status("Reading the types in the file") as status:
-            report = training.inspect_import(path)
+            report = lifecycle.inspect_import(path)
             status.update(label=f"{ui.counted(len(report.types), 'type')} found", state="complete")
     except ContinualError as error:
         ui.error_box(error)
@@ -770,7 +770,7 @@ def inspect(file: Any, path: Path) -> ImportReport | None:
 
 def approve(ctx: ui.Context, project: ProjectInfo, path: Path, report: ImportReport) -> None:
     """What is in the way of the import, or the button for it."""
-    from core.services import training
+    from core.services.models import lifecycle
 
     for problem in report.problems:
         st.error(ui.plain(problem), icon=":material/error:")
@@ -785,7 +785,7 @@ def approve(ctx: ui.Context, project: ProjectInfo, path: Path, report: ImportRep
     ):
         try:
             with st.status("Loading and check-scoring in a process of its own") as status:
-                version = training.import_challenger(ctx.ws, project, path, by=ctx.actor, now=ctx.now)
+                version = lifecycle.import_challenger(ctx.ws, project, path, by=ctx.actor, now=ctx.now)
                 status.update(label=f"Imported as v{version.version}", state="complete")
         except ProofNeeded:
             ui.ask_proof()

@@ -11,7 +11,8 @@ from core import plots, ui, words
 from core.performance import segments
 from core.performance.realised import measure, metrics_of, past_error
 from core.records import EstimatePoint, ProjectInfo, Score
-from core.services import ingest, labels, monitoring
+from core.services.ingestion import ingest
+from core.services.monitoring import label_arrival, monitoring
 
 WINDOWS = {"1": "Last batch", "5": "Last 5", "20": "Last 20"}
 USUAL_WINDOW = "5"
@@ -34,7 +35,7 @@ SIGNS = {  # of the course, by kind of event
 @st.cache_data(ttl=600, max_entries=32, show_spinner=False)
 def windowed(home: str, project_id: int, n: int, newest: tuple[Any, ...]) -> dict[str, Any] | None:
     """What the newest n labelled rows say; read again only after another measurement."""
-    from core.services import projects
+    from core.services.projects import projects
 
     ws = ui.workspace()
     project = projects.project_by_id(ws, project_id)
@@ -64,10 +65,10 @@ def windowed(home: str, project_id: int, n: int, newest: tuple[Any, ...]) -> dic
 @st.cache_resource(ttl=600, max_entries=32, show_spinner=False)
 def measured(home: str, project_id: int, role: str, newest: tuple[Any, ...]) -> list[Any]:
     """One measurement a batch; read again only after another one is stored."""
-    from core.services import projects
+    from core.services.projects import projects
 
     ws = ui.workspace()
-    return labels.measured_by_batch(ws, projects.project_by_id(ws, project_id), role=role)
+    return label_arrival.measured_by_batch(ws, projects.project_by_id(ws, project_id), role=role)
 
 
 @st.cache_resource(ttl=600, max_entries=32, show_spinner=False)
@@ -77,15 +78,15 @@ def estimated(home: str, project_id: int, newest: tuple[Any, ...]) -> list[Estim
 
 
 @st.cache_data(ttl=60, max_entries=32, show_spinner=False)
-def arrived(home: str, project_id: int, rows: int, labelled: int, due: int, zone: str) -> labels.Arrival:
+def arrived(home: str, project_id: int, rows: int, labelled: int, due: int, zone: str) -> label_arrival.Arrival:
     """How labels arrive; read again after other rows or labels, and each minute, since waiting goes on."""
     from datetime import UTC, datetime
     from zoneinfo import ZoneInfo
 
-    from core.services import projects
+    from core.services.projects import projects
 
     ws = ui.workspace()
-    return labels.arrival(ws, projects.project_by_id(ws, project_id), now=datetime.now(UTC), zone=ZoneInfo(zone))
+    return label_arrival.arrival(ws, projects.project_by_id(ws, project_id), now=datetime.now(UTC), zone=ZoneInfo(zone))
 
 
 # --- the parts of the page ----------------------------------------------------------------------------------------
@@ -295,7 +296,7 @@ def show_details(ctx: ui.Context, project: ProjectInfo, found: dict[str, Any]) -
             ui.chart(plots.calibration_curve(curve, colors=ctx.colors), key="calibration", alt=curve.finding)
 
 
-def show_labels(found: labels.Arrival, ctx: ui.Context, due: int) -> None:
+def show_labels(found: label_arrival.Arrival, ctx: ui.Context, due: int) -> None:
     """How labels arrive, and which are due since when."""
     curve = found.curve
     with ui.card(

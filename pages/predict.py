@@ -13,12 +13,12 @@ from core import plots, ui
 from core.data.files import write_csv
 from core.errors import ContinualError
 from core.records import Feature, FeatureSchema, ProjectInfo
-from core.services import ingest
-from core.services.actors import require
+from core.services.access.actors import require
+from core.services.ingestion import ingest
 
 if TYPE_CHECKING:
     from core.learning.contributions import Explanation
-    from core.services.serving import Served
+    from core.services.serving.serving import Served
 
 FORM_FEATURES = 200  # more fields than these are no form: a file is asked for
 SHOWN_ROWS = 200
@@ -136,8 +136,8 @@ def loaded(ctx: ui.Context, project: ProjectInfo) -> Served | None:
 
 def answer_row(ctx: ui.Context, project: ProjectInfo, values: dict[str, Any]) -> None:
     """Predict, log, and keep the answer and its reasons for this session."""
-    from core.services import explaining, serving
-    from core.services.predictions_log import store
+    from core.services.serving import explaining, serving
+    from core.services.serving.prediction_log import store
 
     served = loaded(ctx, project)
     if served is None:
@@ -299,7 +299,7 @@ def a_file(ctx: ui.Context, project: ProjectInfo, schema: FeatureSchema) -> None
 def score_file(ctx: ui.Context, project: ProjectInfo, served: Served, file: Any) -> Any | None:
     """Predictions for a file, logged; None when it cannot be taken, which is said in place."""
     from core.data.files import read_table
-    from core.services import serving
+    from core.services.serving import serving
 
     try:
         with (

@@ -8,7 +8,8 @@ import streamlit as st
 
 from core import plots, ui
 from core.records import Candidate, CycleReport, ProjectInfo
-from core.services import inventory, jobs
+from core.services.automation import jobs
+from core.services.projects import inventory
 
 RACES = 100  # how many earlier races the picker offers
 

@@ -29,8 +29,11 @@ from core.errors import NotEnoughRows
 from core.learning import backtest
 from core.learning.policy import policy_named
 from core.records import CycleReport, Policy, ProjectInfo, to_document
-from core.services import ingest, label_intake, monitoring, projects, serving
-from core.services.drifts import IMPORTANCE_FEATURES
+from core.services.ingestion import ingest, label_intake
+from core.services.monitoring import monitoring
+from core.services.monitoring.drift_check import IMPORTANCE_FEATURES
+from core.services.projects import projects
+from core.services.serving import serving
 from core.storage.workspace import Workspace
 
 A_ROUND = 50  # examples between two notes of how far a campaign is

@@ -18,7 +18,7 @@ import uvicorn
 from patience import limit
 
 from core.http.connection import Connection
-from core.services import auth
+from core.services.access import auth
 from core.storage.workspace import Workspace
 
 KEY = "k3y-of-this-installation"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from any_table import A_ROUND, KINDS, Table, live, turn_round
 
-from core.services import projects
+from core.services.projects import projects
 from core.storage.workspace import Workspace
 
 

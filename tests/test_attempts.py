@@ -19,7 +19,12 @@ import core.cycle
 from core.errors import Busy, Conflict, NotFound, StorageError
 from core.jobs import worker
 from core.records import ProjectInfo
-from core.services import attempts, doctor, ingest, jobs, live, monitoring, projects, status, streams
+from core.services.automation import attempts, jobs, live
+from core.services.incidents import status
+from core.services.ingestion import ingest
+from core.services.monitoring import monitoring
+from core.services.operations import doctor
+from core.services.projects import projects, streams
 from core.storage.tables import AuditEntry, Cycle, Job, LiveRun, Notice, Project
 from core.storage.workspace import Workspace
 
@@ -307,7 +312,7 @@ def test_a_log_that_cannot_be_sealed_leaves_an_audit_row(
     def _full(*_given: Any, **_options: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("core.services.sealing.seal_log", _full)
+    monkeypatch.setattr("core.services.ingestion.sealing.seal_log", _full)
     with pytest.raises(OSError, match="No space"):
         core.cycle.run_cycle(ws, project.id, cause="schedule", now=now)
     with ws.database.read() as session:

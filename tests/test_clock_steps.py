@@ -22,7 +22,10 @@ from core.cycle import run, run_cycle
 from core.errors import BadInput, Busy
 from core.learning.policy import next_scheduled, policy_named
 from core.records import CycleReport, Policy, ProjectInfo
-from core.services import ingest, jobs, label_intake, projects, sealing, serving
+from core.services.automation import jobs
+from core.services.ingestion import ingest, label_intake, sealing
+from core.services.projects import projects
+from core.services.serving import serving
 from core.storage.tables import Batch, Lease, PerformanceRun, Prediction
 from core.storage.workspace import Workspace
 

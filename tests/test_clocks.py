@@ -14,7 +14,11 @@ from sqlalchemy import select
 import core.cycle
 from core.errors import Busy
 from core.jobs.clock import ClockWatch, look_again
-from core.services import doctor, jobs, live, monitoring, notify, projects, status
+from core.services.automation import jobs, live
+from core.services.incidents import notify, status
+from core.services.monitoring import monitoring
+from core.services.operations import doctor
+from core.services.projects import projects
 from core.storage.tables import Job, Lease, LiveRun, Notice
 from core.storage.workspace import Workspace
 

@@ -16,7 +16,10 @@ from core.cycle import learner_state, run_cycle
 from core.errors import StorageError
 from core.learning.policy import policy_named
 from core.records import CycleReport, ProjectInfo
-from core.services import ingest, monitoring, projects, serving
+from core.services.ingestion import ingest
+from core.services.monitoring import monitoring
+from core.services.projects import projects
+from core.services.serving import serving
 from core.storage import registry
 from core.storage.tables import Batch, ModelRow, Project
 from core.storage.workspace import Workspace

@@ -20,9 +20,15 @@ from core.errors import BadInput, Busy, ContinualError
 from core.learning.policy import policy_named
 from core.learning.state import LearnerState
 from core.records import ProjectInfo
-from core.services import ingest, jobs, label_intake, monitoring, notify, projects, serving, training
+from core.services.automation import jobs
+from core.services.incidents import notify
+from core.services.ingestion import ingest, label_intake
+from core.services.models import lifecycle
+from core.services.monitoring import monitoring
+from core.services.projects import projects
+from core.services.serving import serving
 from core.settings import Settings
-from core.storage import queries, registry
+from core.storage import documents, queries, registry
 from core.storage.tables import Batch, Cycle, DriftRun, Lease, ModelEvent, Notice, PerformanceRun, Project
 from core.storage.workspace import Workspace, open_workspace
 
@@ -332,7 +338,7 @@ def test_the_drift_of_residuals_tells_a_changed_concept_where_features_do_not(ws
         stored = session.scalars(
             select(DriftRun.report).where(DriftRun.project_id == made.id).order_by(DriftRun.id)
         ).all()
-    calm, moved = (monitoring.drift_from(document) for document in stored[-2:])
+    calm, moved = (documents.drift_from(document) for document in stored[-2:])
     assert calm.residual is not None and not calm.residual.drifted
     assert moved.residual is not None and moved.residual.drifted and moved.residual.kind == "residual"
     assert moved.drifted == ()
@@ -387,7 +393,7 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> None:
             raise BadInput("The model has no answer: a is too great.")
         return real(served, X)
 
-    monkeypatch.setattr("core.services.serving.predict", answer)
+    monkeypatch.setattr("core.services.serving.serving.predict", answer)
 
 
 def poisoned(start: int) -> pd.DataFrame:
@@ -471,7 +477,7 @@ def test_a_model_that_answers_nothing_at_all_blames_no_batch(
         raise ValueError(f"no such table in {ws.models_path}/v1.bin\nmore")
 
     with monkeypatch.context() as patched:
-        patched.setattr("core.services.serving.predict", broken)
+        patched.setattr("core.services.serving.serving.predict", broken)
         with pytest.raises(ValueError, match="no such table"):
             run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=1))
     reports, _ = monitoring.cycles(ws, project.id)
@@ -566,7 +572,7 @@ def test_a_promotion_by_hand_is_not_overwritten_by_the_cycle_under_way(
     assert project.champion is not None
     with ws.database.read() as session:
         other = next(v.version for v in registry.list_versions(session, project.id) if v.version != project.champion)
-    while_it_runs(monkeypatch, lambda: training.promote(ws, project, other, reason="by hand", by="dora", now=now))
+    while_it_runs(monkeypatch, lambda: lifecycle.promote(ws, project, other, reason="by hand", by="dora", now=now))
     report = run_cycle(ws, project.id, cause="cli", now=now, force=True)
     assert report is not None
     cycles, _ = monitoring.cycles(ws, project.id)

@@ -18,7 +18,10 @@ from core.data.schema import table_of
 from core.errors import BadInput
 from core.learning.policy import policy_named
 from core.records import CycleReport
-from core.services import answering, ingest, jobs, predictions_log, projects, serving
+from core.services.automation import jobs
+from core.services.ingestion import ingest
+from core.services.projects import projects
+from core.services.serving import answering, prediction_log, serving
 from core.storage.tables import Batch, PerformanceRun
 from core.storage.workspace import Workspace
 
@@ -47,7 +50,7 @@ class Plant:
         served = serving.champion(self.ws, projects.project_by_id(self.ws, self.project_id))
         table, _, _ = table_of(self.day(day, slice(ASKED))[["a", "b"]], served.schema, latest=now + HOUR)
         answered = answering.many(served, table, now, token_id=1)
-        predictions_log.store(self.ws, answered.records)
+        prediction_log.store(self.ws, answered.records)
 
     def send(self, frame: pd.DataFrame, origin: str, now: datetime) -> ingest.IngestReport:
         project = projects.project_by_id(self.ws, self.project_id)

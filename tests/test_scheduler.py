@@ -13,7 +13,9 @@ from patience import limit, until
 from sqlalchemy import event, select
 
 from core.jobs.clock import Scheduler
-from core.services import jobs, projects, status
+from core.services.automation import jobs
+from core.services.incidents import status
+from core.services.projects import projects
 from core.storage.tables import Cycle, Heartbeat
 from core.storage.workspace import Workspace
 

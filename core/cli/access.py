@@ -46,7 +46,8 @@ def _add_keys_create(keys: Any) -> None:
 
 
 def _keys_create(args: argparse.Namespace) -> int:
-    from core.services import auth, projects
+    from core.services.access import auth
+    from core.services.projects import projects
 
     ws = open_state()
     project = projects.get_project(ws, args.project) if args.project else None
@@ -84,7 +85,8 @@ def _duration(text: str) -> timedelta:
 
 
 def _keys_list(args: argparse.Namespace) -> int:
-    from core.services import auth, projects
+    from core.services.access import auth
+    from core.services.projects import projects
 
     ws = open_state()
     tokens = auth.list_tokens(ws)
@@ -125,7 +127,7 @@ def _add_keys_revoke(keys: Any) -> None:
 
 
 def _keys_revoke(args: argparse.Namespace) -> int:
-    from core.services import auth
+    from core.services.access import auth
 
     auth.revoke_token(open_state(), args.id, by=BY, now=utc_now())
     return say(args, {"revoked": args.id}, f"Token {args.id} is revoked; every process refuses it within 2 s.")
@@ -139,7 +141,7 @@ def _add_users_add(users: Any) -> None:
 
 
 def _users_add(args: argparse.Namespace) -> int:
-    from core.services import auth
+    from core.services.access import auth
 
     password, generated = _new_password(args)
     auth.create_user(open_state(), args.name, password, args.role, by=BY, now=utc_now())
@@ -157,7 +159,7 @@ def _add_users_set_password(users: Any) -> None:
 
 
 def _users_set_password(args: argparse.Namespace) -> int:
-    from core.services import auth
+    from core.services.access import auth
 
     password, generated = _new_password(args)
     auth.set_password(open_state(), args.name, password, by=BY, now=utc_now())
@@ -185,7 +187,7 @@ def _add_users_set_role(users: Any) -> None:
 
 
 def _users_set_role(args: argparse.Namespace) -> int:
-    from core.services import auth
+    from core.services.access import auth
 
     auth.set_role(open_state(), args.name, args.role, by=BY, now=utc_now())
     return say(args, {"user": args.name, "role": args.role}, f"{args.name} is {args.role} now.")
@@ -200,7 +202,7 @@ def _add_users_remove(users: Any) -> None:
 
 
 def _users_remove(args: argparse.Namespace) -> int:
-    from core.services import auth
+    from core.services.access import auth
 
     tokens = auth.remove_user(open_state(), args.name, keep_tokens=args.keep_tokens, by=BY, now=utc_now())
     told = [f"{args.name} is removed."]
@@ -221,7 +223,7 @@ def _add_users_second_factor(users: Any) -> None:
 
 
 def _users_second_factor(args: argparse.Namespace) -> int:
-    from core.services import second_factor
+    from core.services.access import second_factor
 
     had = second_factor.disable(open_state(), args.name, by=BY, now=utc_now())
     told = "The password alone signs in again." if had else "There was none."
@@ -229,7 +231,7 @@ def _users_second_factor(args: argparse.Namespace) -> int:
 
 
 def _users_list(args: argparse.Namespace) -> int:
-    from core.services import auth
+    from core.services.access import auth
 
     users = [
         {

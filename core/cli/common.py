@@ -36,7 +36,7 @@ def open_state() -> Workspace:
 
 
 def project_of(ws: Workspace, args: argparse.Namespace) -> ProjectInfo:
-    from core.services import projects
+    from core.services.projects import projects
 
     return projects.get_project(ws, args.project) if args.project else projects.root_project(ws)
 

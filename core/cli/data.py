@@ -22,7 +22,7 @@ from core.errors import BadInput, NeedsConsent
 from core.records import LabelPlan
 
 if TYPE_CHECKING:
-    from core.services.label_changes import LabelChange
+    from core.services.ingestion.label_changes import LabelChange
 
 
 def add(commands: Any) -> None:
@@ -52,7 +52,7 @@ def _add_ingest(commands: Any) -> None:
 
 
 def _ingest(args: argparse.Namespace) -> int:
-    from core.services import ingest
+    from core.services.ingestion import ingest
 
     ws = open_state()
     report = ingest.ingest_file(
@@ -110,7 +110,7 @@ def _add_labels(commands: Any) -> None:
 
 
 def _labels(args: argparse.Namespace) -> int:
-    from core.services import label_changes, label_intake
+    from core.services.ingestion import label_changes, label_intake
 
     ws = open_state()
     project = project_of(ws, args)
@@ -179,7 +179,7 @@ def _add_predict(commands: Any) -> None:
 
 def _predict(args: argparse.Namespace) -> int:
     from core.data.files import write_csv
-    from core.services import serving
+    from core.services.serving import serving
 
     ws = open_state()
     project = project_of(ws, args)
@@ -205,7 +205,7 @@ def _add_batches_list(batches: Any) -> None:
 
 
 def _batches_list(args: argparse.Namespace) -> int:
-    from core.services import ingest
+    from core.services.ingestion import ingest
 
     ws = open_state()
     infos, _ = ingest.list_batches(ws, project_of(ws, args).id, limit=1_000_000)
@@ -244,7 +244,8 @@ def _add_batches_undo(batches: Any) -> None:
 
 
 def _batches_undo(args: argparse.Namespace) -> int:
-    from core.services import ingest, projects
+    from core.services.ingestion import ingest
+    from core.services.projects import projects
     from core.storage.tables import Batch
 
     ws = open_state()

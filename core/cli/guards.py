@@ -18,8 +18,8 @@ def add(commands: Any) -> None:
 
 
 def _show(args: argparse.Namespace) -> int:
-    from core.services import guarding
-    from core.services.guards import guards_to_document
+    from core.services.serving import guarding
+    from core.services.serving.guards import guards_to_document
 
     ws = open_state()
     document = guards_to_document(guarding.guards_of(ws, project_of(ws, args)))
@@ -43,8 +43,8 @@ def _add_set(group: Any) -> None:
 
 
 def _set(args: argparse.Namespace) -> int:
-    from core.services import guarding
-    from core.services.guards import guards_to_document
+    from core.services.serving import guarding
+    from core.services.serving.guards import guards_to_document
 
     ws = open_state()
     project = project_of(ws, args)

@@ -12,7 +12,7 @@ from core.errors import BadInput
 
 def add(commands: Any) -> None:
     """Declare the commands of this module."""
-    from core.services.messages import SWITCHES
+    from core.services.incidents.messages import SWITCHES
 
     notify = add_command(
         commands,
@@ -29,8 +29,8 @@ def add(commands: Any) -> None:
 
 
 def _notify(args: argparse.Namespace) -> int:
-    from core.services import notify
-    from core.services.messages import KINDS
+    from core.services.incidents import notify
+    from core.services.incidents.messages import KINDS
 
     ws = open_state()
     project = project_of(ws, args)

@@ -73,10 +73,10 @@ def _add_compare(models: Any) -> None:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    from core.services import training
+    from core.services.models import lifecycle
 
     ws = open_state()
-    comparison = training.compare(ws, project_of(ws, args), args.a, args.b)
+    comparison = lifecycle.compare(ws, project_of(ws, args), args.a, args.b)
     difference = comparison.difference
     text = f"v{args.b} minus v{args.a} over {comparison.n:,} rows ({comparison.rows_from}): " + (
         f"{difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
@@ -122,7 +122,7 @@ def _add_prune(models: Any) -> None:
 
 
 def _prune(args: argparse.Namespace) -> int:
-    from core.services import pruning
+    from core.services.models import pruning
 
     ws = open_state()
     pruned = pruning.prune(
@@ -141,10 +141,10 @@ def _add_import(models: Any) -> None:
 
 
 def _import(args: argparse.Namespace) -> int:
-    from core.services import training
+    from core.services.models import lifecycle
 
     ws = open_state()
-    version = training.import_challenger(ws, project_of(ws, args), args.file, by=BY, now=utc_now())
+    version = lifecycle.import_challenger(ws, project_of(ws, args), args.file, by=BY, now=utc_now())
     return say(
         args,
         {"version": version.version, "aliases": version.aliases},
@@ -161,11 +161,11 @@ def _add_promote(commands: Any) -> None:
 
 
 def _promote(args: argparse.Namespace) -> int:
-    from core.services import training
+    from core.services.models import lifecycle
 
     ws = open_state()
     project = project_of(ws, args)
-    training.promote(ws, project, args.version, reason=args.reason, by=BY, now=utc_now())
+    lifecycle.promote(ws, project, args.version, reason=args.reason, by=BY, now=utc_now())
     return say(
         args,
         {"champion": args.version, "replaced": project.champion},
@@ -186,11 +186,11 @@ def _add_rollback(commands: Any) -> None:
 
 
 def _rollback(args: argparse.Namespace) -> int:
-    from core.services import training
+    from core.services.models import lifecycle
 
     ws = open_state()
     project = project_of(ws, args)
-    version = training.rollback(ws, project, reason=args.reason, by=BY, now=utc_now())
+    version = lifecycle.rollback(ws, project, reason=args.reason, by=BY, now=utc_now())
     return say(
         args,
         {"champion": version, "replaced": project.champion},

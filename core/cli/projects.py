@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
 
 
 def _list(args: argparse.Namespace) -> int:
-    from core.services import projects
+    from core.services.projects import projects
 
     lines = [_project_line(p) for p in projects.list_projects(open_state())]
     table = as_table(
@@ -51,7 +51,8 @@ def _add_create(group: Any) -> None:
 
 
 def _create(args: argparse.Namespace) -> int:
-    from core.services import ingest, projects, streams
+    from core.services.ingestion import ingest
+    from core.services.projects import projects, streams
 
     ws = open_state()
     now = utc_now()
@@ -89,7 +90,7 @@ def _add_set(group: Any) -> None:
 
 def _set(args: argparse.Namespace) -> int:
     from core.learning.policy import policy_named
-    from core.services import projects
+    from core.services.projects import projects
 
     ws = open_state()
     project = projects.get_project(ws, args.name)
@@ -113,7 +114,7 @@ def _add_rename(group: Any) -> None:
 
 
 def _rename(args: argparse.Namespace) -> int:
-    from core.services import projects
+    from core.services.projects import projects
 
     ws = open_state()
     project = projects.rename_project(ws, projects.get_project(ws, args.name), args.to, by=BY, now=utc_now())
@@ -127,7 +128,7 @@ def _add_delete(group: Any) -> None:
 
 
 def _delete(args: argparse.Namespace) -> int:
-    from core.services import projects
+    from core.services.projects import projects
 
     ws = open_state()
     project = projects.get_project(ws, args.name)
@@ -145,7 +146,7 @@ def _add_export(group: Any) -> None:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from core.services import projects
+    from core.services.projects import projects
 
     ws = open_state()
     project = projects.get_project(ws, args.name)

@@ -33,7 +33,7 @@ def add(commands: Any) -> None:
 
 
 def _init(args: argparse.Namespace) -> int:
-    from core.services import setup
+    from core.services.operations import setup
     from core.settings import get_settings
 
     written = setup.ensure_secrets(Path(".env"), os.environ)
@@ -57,7 +57,8 @@ def _add_demo(commands: Any) -> None:
 
 def _demo(args: argparse.Namespace) -> int:
     from core import cycle
-    from core.services import live, projects, streams
+    from core.services.automation import live
+    from core.services.projects import projects, streams
 
     ws = open_state()
     project = streams.create_sample_project(ws, by=BY, now=utc_now(), name=args.name)
@@ -106,7 +107,7 @@ def _turn(ws: Workspace, project_id: int) -> None:
 
 
 def _newest(ws: Workspace, project_id: int) -> CycleReport:
-    from core.services import monitoring
+    from core.services.monitoring import monitoring
 
     return monitoring.cycles(ws, project_id, limit=1)[0][0]
 
@@ -134,7 +135,7 @@ def _add_doctor(commands: Any) -> None:
 
 def _doctor(args: argparse.Namespace) -> int:
     from core.logs import set_up_logs
-    from core.services import doctor
+    from core.services.operations import doctor
     from core.settings import get_settings
     from core.storage.workspace import open_workspace
 
@@ -155,7 +156,8 @@ def _add_repair(commands: Any) -> None:
 
 
 def _repair(args: argparse.Namespace) -> int:
-    from core.services import projects, repairing
+    from core.services.operations import repairing
+    from core.services.projects import projects
 
     ws = open_state()
     chosen = projects.get_project(ws, args.project) if args.project else None
@@ -179,7 +181,7 @@ def _add_backup(commands: Any) -> None:
 
 
 def _backup(args: argparse.Namespace) -> int:
-    from core.services import backup
+    from core.services.operations import backup
 
     report = backup.backup(open_state(), args.file, now=utc_now(), damaged=args.damaged)
     lines = [
@@ -202,7 +204,7 @@ def _add_restore(commands: Any) -> None:
 
 
 def _restore(args: argparse.Namespace) -> int:
-    from core.services import backup
+    from core.services.operations import backup
 
     report = backup.restore(args.file, args.to)
     return say(

@@ -11,7 +11,7 @@ from loguru import logger
 from sqlalchemy import update
 
 from core.records import FeatureSchema, ProjectInfo
-from core.services import serving
+from core.services.serving import serving
 from core.storage import history, registry
 from core.storage.tables import Batch
 from core.storage.workspace import Workspace

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from core.cycle.measure import Measured
 from core.cycle.records import Turn, Window
 from core.records import ProjectInfo
-from core.services import jobs
+from core.services.automation import jobs
 from core.storage import queries, registry
 from core.storage.tables import Cycle, Project
 from core.storage.workspace import Workspace

@@ -14,8 +14,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import ContinualError, NotFound, Overtaken, StorageError
 from core.records import ProjectInfo
-from core.services import attempts, monitoring, notify, projects
-from core.storage import queries
+from core.services.automation import attempts
+from core.services.incidents import notify
+from core.services.projects import projects
+from core.storage import documents, queries
 from core.storage.tables import Cycle
 from core.storage.troubles import trouble_of
 from core.storage.workspace import Workspace
@@ -77,7 +79,7 @@ def _record_failed(
         attempts.works_again(session, project.id)
         session.flush()
         session.refresh(row)
-        notify.enqueue(ws, session, monitoring.cycle_from(row), now)
+        notify.enqueue(ws, session, documents.cycle_from(row), now)
 
 
 def end_overtaken(ws: Workspace, cycle_id: int, error: Overtaken, *, now: datetime) -> None:

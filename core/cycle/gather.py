@@ -17,7 +17,7 @@ from core.cycle.failing import cause_of
 from core.cycle.records import Found, Group, LeftOut, left_out_entry
 from core.errors import Damaged, StorageError
 from core.records import ROW_ID, ProjectInfo
-from core.services import desk
+from core.services.ingestion import label_queue
 from core.storage import history, queries, registry
 from core.storage.tables import Batch
 from core.storage.workspace import Workspace
@@ -161,7 +161,7 @@ def _desk_weights(ws: Workspace, project_id: int, row_ids: list[str]) -> np.ndar
     import numpy as np
 
     with ws.database.read() as session:
-        told = desk.weights_of(session, project_id, row_ids)
+        told = label_queue.weights_of(session, project_id, row_ids)
     return np.array([told.get(row_id, 1.0) for row_id in row_ids]) if told else None
 
 

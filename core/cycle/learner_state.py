@@ -19,7 +19,7 @@ from core.cycle.failing import cause_of
 from core.cycle.records import Found, Group, Window
 from core.errors import Damaged
 from core.records import ROW_ID, FeatureSchema, ProjectInfo
-from core.services import monitoring
+from core.services.monitoring import monitoring
 from core.storage import history, learners, queries, registry
 from core.storage.tables import Batch, Cycle
 from core.storage.workspace import Workspace

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from core.cycle.failing import cause_of
 from core.cycle.run import run_cycle
 from core.errors import Busy, ContinualError, NotFound, StorageError
-from core.services import live
+from core.services.automation import live
 from core.storage.workspace import Workspace
 
 

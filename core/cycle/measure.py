@@ -16,7 +16,7 @@ from core.cycle.answers import predict, typed
 from core.cycle.records import Found, Group, Turn
 from core.errors import BadInput, Damaged
 from core.records import ROW_TIME, DriftReport, PerformanceReport, ProjectInfo, Score
-from core.services import drifts, estimates
+from core.services.monitoring import drift_check, score_estimates
 from core.storage import queries
 from core.storage.tables import EstimateRun, PerformanceRun
 from core.storage.workspace import Workspace
@@ -50,9 +50,9 @@ def measure_rows(turn: Turn, rows_before: int) -> Measured:
     assert project.schema is not None
     performance = _measure_performance(ws, project, found, rows_before)
     drift = _measure_drift(ws, project, found)
-    estimated = estimates.estimate_batches(ws, project, found.batches, now=turn.asked.now, seed=ESTIMATE_SEED)
+    estimated = score_estimates.estimate_batches(ws, project, found.batches, now=turn.asked.now, seed=ESTIMATE_SEED)
     metric = metric_for(project.policy, project.schema.task)
-    estimate, trusted = estimates.newest_estimate(ws, project, estimated, metric)
+    estimate, trusted = score_estimates.newest_estimate(ws, project, estimated, metric)
     return Measured(performance=performance, estimated=estimated, drift=drift, estimate=estimate, trusted=trusted)
 
 
@@ -149,4 +149,4 @@ def _measure_drift(ws: Workspace, project: ProjectInfo, found: Found) -> DriftRe
     if not found.batches:
         return None
     new = {b.id for b in found.batches}
-    return drifts.check(ws, project, new, lambda version, frame: predict(ws, project, version, frame))
+    return drift_check.check(ws, project, new, lambda version, frame: predict(ws, project, version, frame))

@@ -20,8 +20,9 @@ from core.cycle.records import Asked, Found, Turn, Window
 from core.errors import Overtaken
 from core.learning.policy import policy_from_document
 from core.records import CycleReport, ProjectInfo
-from core.services import attempts, monitoring, notify
-from core.storage import history, queries, registry
+from core.services.automation import attempts
+from core.services.incidents import notify
+from core.storage import documents, history, queries, registry
 from core.storage.tables import Batch, Cycle, DriftRun, EstimateRun, Lease, PerformanceRun
 from core.storage.workspace import Workspace
 
@@ -138,7 +139,7 @@ def close_cycle(
         attempts.works_again(session, turn.project.id)
         session.flush()
         session.refresh(row)  # as it is stored: records became documents
-        report = monitoring.cycle_from(row)
+        report = documents.cycle_from(row)
         notify.enqueue(turn.ws, session, report, turn.asked.now, shadow=shadows)
         if turn.asked.on_close is not None:
             turn.asked.on_close(session, report)

@@ -19,7 +19,8 @@ from core.cycle.records import Asked, OnClose, Progress, Told, Turn, silent
 from core.cycle.shadow import shadow_record
 from core.errors import Busy, Overtaken
 from core.records import CycleReport
-from core.services import pruning, sealing
+from core.services.ingestion import sealing
+from core.services.models import pruning
 from core.storage import learners, mlflow_copy, queries
 from core.storage.workspace import Workspace
 

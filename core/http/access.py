@@ -16,12 +16,12 @@ from loguru import logger
 from starlette.requests import Request
 
 from core.errors import ContinualError, NoChampion, NotAllowed, NotAuthenticated, NotFound, StorageError, TooOften
-from core.services import status
-from core.services.metrics import Requests
-from core.services.predictions_log import PredictionWriter
-from core.services.serving import Champions, Served
-from core.services.status import Place
-from core.services.tokens import Scope, TokenInfo, Tokens
+from core.services.access.tokens import Scope, TokenInfo, Tokens
+from core.services.incidents import status
+from core.services.incidents.status import Place
+from core.services.operations.metrics import Requests
+from core.services.serving.prediction_log import PredictionWriter
+from core.services.serving.serving import Champions, Served
 from core.settings import Settings
 from core.storage.workspace import open_workspace
 
@@ -132,7 +132,7 @@ class Api:
 
     def wake_worker(self, *, again: bool = False) -> None:
         """Start a worker; `again` = for a job that nobody has taken up, and so not too often."""
-        from core.services import jobs
+        from core.services.automation import jobs
 
         if not again or time.monotonic() - self._woken_at > WAKE_AGAIN_S:
             self._woken_at = time.monotonic()
@@ -173,7 +173,7 @@ class Api:
         interval = self.settings.check_interval_s
         if self._closing.wait((status.MISSED_BEATS + 1) * interval):  # the two start together, after whatever pause
             return
-        from core.services.notify import SchedulerWatch
+        from core.services.incidents.notify import SchedulerWatch
 
         watch = SchedulerWatch(self.ws)
         while not self._closing.is_set():
@@ -290,7 +290,7 @@ class Api:
         """The project's record as stored now."""
 
         def _read() -> ProjectInfo:
-            from core.services.projects import project_by_id
+            from core.services.projects.projects import project_by_id
 
             return project_by_id(self.ws, place.id)
 

@@ -17,7 +17,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.errors import ContinualError
-from core.services.addresses import client_of, lies_in, parsed
+from core.services.access.addresses import client_of, lies_in, parsed
 
 if TYPE_CHECKING:
     from core.storage.workspace import Workspace
@@ -98,7 +98,7 @@ class Front:
         return (404, "Not found.") if any(part in path for part in CLOSED) else None
 
     def _is_signed_in(self, headers: Headers) -> bool:
-        from core.services import auth
+        from core.services.access import auth
 
         ws = self._open()
         if ws is None:

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from core.http.connection import MAX_HEADER_BYTES
 from core.http.predicting import predict
 from core.http.problems import answer, problem
-from core.services.metrics import Requests
+from core.services.operations.metrics import Requests
 
 _SAFE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _METHODS = frozenset({"GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -20,8 +20,8 @@ from core.http import bodies, repeats
 from core.http.access import Api, Caller, api_of
 from core.http.answers import answer_json
 from core.records import Problem
-from core.services.answering import Answered, document, many, one
-from core.services.serving import Estimator, Served
+from core.services.serving.answering import Answered, document, many, one
+from core.services.serving.serving import Estimator, Served
 
 _JSON_HEADERS = [(b"content-type", b"application/json")]
 
@@ -118,7 +118,7 @@ async def explain(request: Request) -> Response:
 
 
 def _explained(served: Served, told: Any) -> dict[str, Any]:
-    from core.services.explaining import explain_row
+    from core.services.serving.explaining import explain_row
 
     values, _, _ = served.reader.one(told)
     found = explain_row(served, values)

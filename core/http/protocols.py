@@ -20,10 +20,10 @@ from core.http.access import ANONYMOUS, Api, Caller, api_of
 from core.http.answers import answer_json
 from core.http.open_inference import InferRequest
 from core.http.predicting import count
-from core.services.addresses import FORWARDED, client_of, lies_in, parsed
-from core.services.answering import Answered, many
-from core.services.predictions_log import Kept
-from core.services.serving import Served
+from core.services.access.addresses import FORWARDED, client_of, lies_in, parsed
+from core.services.serving.answering import Answered, many
+from core.services.serving.prediction_log import Kept
+from core.services.serving.serving import Served
 from core.settings import Settings
 
 _LENGTH = "inference-header-content-length"

@@ -9,8 +9,8 @@ from loguru import logger
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from core.services.addresses import client_of
-from core.services.tokens import TOKEN_PREFIX
+from core.services.access.addresses import client_of
+from core.services.access.tokens import TOKEN_PREFIX
 
 SHOWN = len(TOKEN_PREFIX) + 4  # as many characters as the lists of tokens show
 AGAIN_S = 10.0  # that further refusals of one address are counted, not told one by one

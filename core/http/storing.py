@@ -17,14 +17,14 @@ from core.http import bodies, repeats, waiting
 from core.http.access import Api, Caller, api_of
 from core.http.answers import answer_json
 from core.http.predicting import count
-from core.services.answering import Answered, document, many
-from core.services.predictions_log import Kept, row_ids
-from core.services.serving import Served
-from core.services.status import ROOT_SLUG
+from core.services.incidents.status import ROOT_SLUG
+from core.services.serving.answering import Answered, document, many
+from core.services.serving.prediction_log import Kept, row_ids
+from core.services.serving.serving import Served
 
 if TYPE_CHECKING:
     from core.records import ProjectInfo
-    from core.services.ingest import IngestReport
+    from core.services.ingestion.ingest import IngestReport
 
 MAX_LABELS = 100_000
 AT_ONCE_BYTES = 20 * 1024 * 1024  # uploads that unpack to more become a job
@@ -50,8 +50,8 @@ async def labels(request: Request) -> Response:
 
 
 def _store_labels(api: Api, caller: Caller, given: dict[str, Any], asked: Kept | None) -> dict[str, Any]:
-    from core.services.label_intake import LabelResult, add_labels
-    from core.services.projects import project_by_id
+    from core.services.ingestion.label_intake import LabelResult, add_labels
+    from core.services.projects.projects import project_by_id
 
     assert caller.place is not None
     replace = given.get("replace", False)
@@ -177,7 +177,7 @@ def _check_generator(options: dict[str, Any]) -> None:
 
 def _make_default(api: Api, caller: Caller) -> ProjectInfo | None:
     """The project `default`; None when another call was quicker."""
-    from core.services import projects
+    from core.services.projects import projects
 
     try:
         return projects.create_project(
@@ -191,7 +191,8 @@ def _generate(
     api: Api, caller: Caller, options: dict[str, Any], asked: Kept | None, made: ProjectInfo | None
 ) -> dict[str, Any]:
     """The batch, as it is answered. A project that was made for it goes again when there is none."""
-    from core.services import ingest, projects
+    from core.services.ingestion import ingest
+    from core.services.projects import projects
 
     assert caller.place is not None
     project = projects.project_by_id(api.ws, caller.place.id)
@@ -294,7 +295,8 @@ def _listed(text: str) -> list[str]:
 
 def _store_batch(api: Api, caller: Caller, path: Path, options: dict[str, Any], asked: Kept | None) -> dict[str, Any]:
     from core.data.problems import document_of
-    from core.services import ingest, projects
+    from core.services.ingestion import ingest
+    from core.services.projects import projects
 
     assert caller.place is not None
     project = projects.project_by_id(api.ws, caller.place.id)
@@ -342,7 +344,7 @@ def _is_large(path: Path) -> bool:
 def _queue_batch(
     api: Api, caller: Caller, path: Path, mode: str, options: dict[str, Any], asked: Kept | None
 ) -> dict[str, Any]:
-    from core.services import jobs
+    from core.services.automation import jobs
 
     assert caller.place is not None
 

@@ -16,10 +16,10 @@ from starlette.responses import Response
 from core.errors import BadInput, FieldProblem, NotAllowed, NotFound
 from core.http.access import Api, api_of
 from core.http.answers import answer_json
-from core.services import metrics as prometheus
-from core.services import status
-from core.services.predictions_log import logged
-from core.services.status import Place
+from core.services.incidents import status
+from core.services.incidents.status import Place
+from core.services.operations import metrics as prometheus
+from core.services.serving.prediction_log import logged
 
 DATABASE_ANSWERS_S = 3.0
 DEFAULT_LIMIT, MOST_PREDICTIONS = 1_000, 10_000
@@ -99,7 +99,8 @@ async def model_status(request: Request) -> Response:
 def _model_status(api: Api, place: Place) -> dict[str, Any]:
     from core.learning.policy import metric_for
     from core.performance.realised import higher_is_better
-    from core.services import monitoring, projects
+    from core.services.monitoring import monitoring
+    from core.services.projects import projects
 
     project = projects.project_by_id(api.ws, place.id)
     threshold, document = project.policy.threshold, dict(_NO_MODEL)

@@ -17,11 +17,11 @@ from core.http import bodies, repeats
 from core.http.access import Api, Caller, api_of
 from core.http.answers import answer_json
 from core.http.problems import JobFailed
-from core.services.predictions_log import Kept
-from core.services.status import Place
+from core.services.incidents.status import Place
+from core.services.serving.prediction_log import Kept
 
 if TYPE_CHECKING:
-    from core.services.jobs import JobInfo
+    from core.services.automation.jobs import JobInfo
 
 WAIT_S = 25.0
 POLL_S = 0.1
@@ -65,7 +65,7 @@ async def retrain(request: Request) -> Response:
 
 def _ask(api: Api, caller: Caller, force: bool, asked: Kept | None) -> str:
     """Ask for a cycle; the job's id."""
-    from core.services import jobs
+    from core.services.automation import jobs
 
     assert caller.place is not None
     job = jobs.request_cycle(
@@ -83,7 +83,7 @@ def _ask(api: Api, caller: Caller, force: bool, asked: Kept | None) -> str:
 
 def start_if_alone(api: Api) -> None:
     """Wake a worker where no scheduler would."""
-    from core.services import jobs
+    from core.services.automation import jobs
 
     if not jobs.scheduler_lives(api.ws, _now()):
         api.wake_worker()
@@ -114,7 +114,7 @@ def _cycle(info: JobInfo) -> dict[str, Any]:
 
 
 def _job(api: Api, job_id: str) -> JobInfo:
-    from core.services import jobs
+    from core.services.automation import jobs
 
     return jobs.get_job(api.ws, job_id)
 

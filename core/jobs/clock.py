@@ -25,7 +25,8 @@ from loguru import logger
 
 from core.jobs import ANOTHER_WORKS
 from core.jobs.stop import Stop
-from core.services import jobs, kuma, notify, status
+from core.services.automation import jobs
+from core.services.incidents import kuma, notify, status
 from core.settings import ROOT
 from core.storage.engine import file_lock
 from core.storage.workspace import Workspace

@@ -31,8 +31,12 @@ from core.jobs import ANOTHER_WORKS, MAY_PASS, frugal
 from core.jobs.stop import Stop
 from core.logs import set_up_logs
 from core.records import CycleReport
-from core.services import attempts, ingest, jobs, live, notify, projects, tidying
-from core.services.jobs import JobInfo
+from core.services.automation import attempts, jobs, live
+from core.services.automation.jobs import JobInfo
+from core.services.incidents import notify
+from core.services.ingestion import ingest
+from core.services.operations import tidying
+from core.services.projects import projects
 from core.settings import get_settings
 from core.storage.engine import file_lock
 from core.storage.troubles import trouble_of
@@ -179,8 +183,8 @@ class Worker:
         """Predictions of a file. The log and the job's end are one transaction: done again, nothing is logged twice."""
         from core.data.files import read_table
         from core.data.schema import table_of
-        from core.services import answering, serving
-        from core.services.predictions_log import store
+        from core.services.serving import answering, serving
+        from core.services.serving.prediction_log import store
         from core.storage.batches import write_durably
 
         assert job.project_id is not None
@@ -204,7 +208,7 @@ class Worker:
 
     def _backtest(self, job: JobInfo) -> dict[str, Any]:
         from core.learning.policy import policy_from_document
-        from core.services import backtests
+        from core.services.automation import backtests
 
         assert job.project_id is not None
         since = job.payload.get("since")

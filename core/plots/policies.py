@@ -16,7 +16,7 @@ def policies_over_time(
     """Score of each policy on every batch, the last point named; "never" in grey and dotted.
 
     Args:
-        told: documents of `services.backtests.compare_policies`, with `name` and `turns`.
+        told: documents of `services.automation.backtests.compare_policies`, with `name` and `turns`.
         metric: the key of the score in a turn.
 
     Raises:

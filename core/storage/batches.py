@@ -1,7 +1,7 @@
 """Batches as Parquet files: written once, verified by sha256, never edited.
 
 A file is written under a temporary name, fsynced and renamed before its manifest row is committed: a crash
-leaves at most an orphan, which `services.tidying` takes away later.
+leaves at most an orphan, which `services.operations.tidying` takes away later.
 """
 
 from __future__ import annotations

@@ -23,6 +23,8 @@ HASHES_AT_ONCE = 250  # batches
 RACES = 1_000  # newest races that the daily budget is counted from
 # Nothing is put off further than this. A later instant was written by a clock that was ahead: it counts as come.
 LONGEST_PAUSE = timedelta(hours=1)
+SEAL_ROWS = 500  # logged rows that are worth a batch of their own
+SEAL_AGE = timedelta(minutes=10)  # older ones are sealed whatever their number
 
 
 def project_row(session: Session, project_id: int) -> Project:

@@ -11,10 +11,10 @@ from typing import Any
 import streamlit as st
 
 from core.errors import ContinualError, ProofNeeded
-from core.services import auth, second_factor
-from core.services.actors import require_proof
-from core.services.auth import UserInfo
-from core.services.passwords import HELP
+from core.services.access import auth, second_factor
+from core.services.access.actors import require_proof
+from core.services.access.auth import UserInfo
+from core.services.access.passwords import HELP
 from core.storage.workspace import Workspace
 from core.ui import session
 from core.ui.components.feedback import error_box, toast_next

@@ -12,10 +12,11 @@ import streamlit as st
 from core import words
 from core.plots import Palette
 from core.records import ProjectInfo
-from core.services import projects, trail
-from core.services.actors import Actor, includes
-from core.services.addresses import client_of
-from core.services.auth import UserInfo
+from core.services.access import trail
+from core.services.access.actors import Actor, includes
+from core.services.access.addresses import client_of
+from core.services.access.auth import UserInfo
+from core.services.projects import projects
 from core.storage.workspace import Workspace
 
 # Of the run on this thread: `driven` (by Home.py), `pages` (as they are registered), `actor` (for whom the page is drawn).

@@ -1,6 +1,6 @@
 """Who is signed in on this browser connection: by the connection itself, else by a cookie that the browser keeps.
 
-What the password and the code prove is `core.services.auth`'s; the form that asks for them is `core.ui.sign_in`'s.
+What the password and the code prove is `core.services.access.auth`'s; the form that asks for them is `core.ui.sign_in`'s.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 
 import streamlit as st
 
-from core.services import auth, trail
-from core.services.auth import UserInfo
+from core.services.access import auth, trail
+from core.services.access.auth import UserInfo
 from core.storage.workspace import Workspace
 from core.ui.context import client_address
 from core.ui.shared import workspace

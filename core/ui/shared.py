@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from core.records import ProjectInfo
-from core.services import auth
+from core.services.access import auth
 from core.settings import get_settings
 from core.storage.workspace import Workspace, open_workspace
 from core.ui.context import Context
 
 if TYPE_CHECKING:
-    from core.services.serving import Champions, Served
+    from core.services.serving.serving import Champions, Served
 
 
 @st.cache_resource(show_spinner=False)
@@ -33,7 +33,7 @@ def workspace() -> Workspace:
 @st.cache_resource(show_spinner=False)
 def champions() -> Champions:
     """The serving models of this process."""
-    from core.services.serving import Champions
+    from core.services.serving.serving import Champions
 
     return Champions(workspace())
 

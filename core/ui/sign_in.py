@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import streamlit as st
 
 from core.errors import CodeNeeded, ContinualError
-from core.services import auth
+from core.services.access import auth
 from core.storage.workspace import Workspace
 from core.ui import session
 from core.ui.context import client_address

@@ -11,7 +11,8 @@ import httpx
 import pytest
 from api_helpers import KEY, serving
 
-from core.services import ingest, projects
+from core.services.ingestion import ingest
+from core.services.projects import projects
 from core.settings import Settings, get_settings
 from core.storage import mlflow_copy
 from core.storage.workspace import Workspace, open_workspace

@@ -14,7 +14,7 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from core.http.front import Front
-from core.services import auth
+from core.services.access import auth
 from core.settings import Settings
 from core.storage.workspace import Workspace, open_workspace
 

@@ -25,8 +25,9 @@ from core.errors import StorageError, TooLarge
 from core.http import bodies, problems, waiting
 from core.http.bodies import depth_exceeds
 from core.http.middleware import Around
-from core.services import auth, projects
-from core.services.metrics import Requests
+from core.services.access import auth
+from core.services.operations.metrics import Requests
+from core.services.projects import projects
 from core.storage.workspace import Workspace
 
 ARROW = {**ADMIN, "Content-Type": "application/vnd.apache.arrow.stream"}
@@ -549,7 +550,7 @@ def test_a_token_whose_project_is_gone_reads_no_metrics(
 ) -> None:
     bound = token(state, "read", project_id=projects.get_project(state, "default").id)
     assert client.get("/metrics", headers=bound).status_code == 200
-    monkeypatch.setattr("core.services.status.places", lambda ws: [])
+    monkeypatch.setattr("core.services.incidents.status.places", lambda ws: [])
     assert "no longer there" in _is_problem(client.get("/metrics", headers=bound), 403)["detail"]
 
 
@@ -569,7 +570,7 @@ def test_a_prediction_that_cannot_be_stored_is_not_answered(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("core.services.predictions_log._Log._insert", full)
+    monkeypatch.setattr("core.services.serving.prediction_log._Log._insert", full)
     document = _is_problem(client.post("/predict", json=ROW, headers=ADMIN), 503)
     assert "prediction" not in document
     monkeypatch.undo()
@@ -580,7 +581,7 @@ def test_a_fault_of_ours_is_a_500_without_internals(shared: httpx.Client, monkey
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("/secret/path in the text")
 
-    monkeypatch.setattr("core.services.metrics.metrics_text", broken)
+    monkeypatch.setattr("core.services.operations.metrics.metrics_text", broken)
     answer = shared.get("/metrics", headers=ADMIN)
     assert "secret" not in _is_problem(answer, 500)["detail"]
     assert answer.headers["x-request-id"]
@@ -592,7 +593,7 @@ def test_a_database_out_of_reach_is_a_503(client: httpx.Client, trained: Path, m
     def away(*_: Any, **__: Any) -> None:
         raise OperationalError("SELECT secret", {}, Exception("no such server"))
 
-    monkeypatch.setattr("core.services.label_intake.add_labels", away)
+    monkeypatch.setattr("core.services.ingestion.label_intake.add_labels", away)
     answer = client.post("/labels", json={"labels": [{"row_id": "a", "label": 1}]}, headers=ADMIN)
     assert "SELECT" not in str(_is_problem(answer, 503))
     assert issubclass(StorageError, Exception)
@@ -686,7 +687,7 @@ def test_no_mutation_of_a_valid_body_is_a_fault_of_ours_or_takes_long(
     shared: httpx.Client, campaign: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waiting, "WAIT_S", 0.0)  # cycles are asked for, and nobody is here to run them
-    monkeypatch.setattr("core.services.jobs.start_worker", lambda ws: None)
+    monkeypatch.setattr("core.services.automation.jobs.start_worker", lambda ws: None)
     monkeypatch.setattr("core.data.synthetic.MAX_ROWS", 100)
     valid = [given for often, *given in _valid_bodies() for _ in range(often)]
     counted: Counter[int] = Counter()

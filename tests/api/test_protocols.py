@@ -16,8 +16,8 @@ from tritonclient.http import InferenceServerClient, InferInput, InferRequestedO
 from tritonclient.utils import InferenceServerException
 
 from core.http import protocols
-from core.services import sealing
-from core.services.projects import get_project
+from core.services.ingestion import sealing
+from core.services.projects.projects import get_project
 from core.settings import get_settings
 from core.storage.tables import Prediction
 from core.storage.workspace import Workspace, open_workspace

@@ -18,8 +18,11 @@ import pytest
 from api_helpers import ADMIN, KEY, ROW, arrow, npy, serving, token
 from patience import limit
 
-from core.services import auth, jobs, monitoring, projects
-from core.services.status import SCHEDULER
+from core.services.access import auth
+from core.services.automation import jobs
+from core.services.incidents.status import SCHEDULER
+from core.services.monitoring import monitoring
+from core.services.projects import projects
 from core.settings import ROOT, get_settings
 from core.storage.workspace import Workspace
 
@@ -448,7 +451,7 @@ def test_retrain_takes_nothing_but_force(shared: httpx.Client, body: Any) -> Non
 
 
 def test_the_log_is_read_page_by_page_while_it_is_sealed(client: httpx.Client, state: Workspace) -> None:
-    from core.services import sealing
+    from core.services.ingestion import sealing
 
     rows = [{**ROW, "_id": f"r{i:03}"} for i in range(25)]
     client.post("/predict", json={"rows": rows}, headers=ADMIN)

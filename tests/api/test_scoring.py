@@ -16,8 +16,10 @@ from patience import Patience
 from sqlalchemy import select
 
 from core.http import storing
-from core.services import auth, ingest, projects, sealing
-from core.services.guards import Guards, guards_to_document
+from core.services.access import auth
+from core.services.ingestion import ingest, sealing
+from core.services.projects import projects
+from core.services.serving.guards import Guards, guards_to_document
 from core.storage.tables import Prediction, Project
 from core.storage.workspace import Workspace
 

@@ -10,7 +10,8 @@ from api_helpers import serving
 from fake_webhook import FakeWebhook
 from patience import until
 
-from core.services import jobs, status
+from core.services.automation import jobs
+from core.services.incidents import status
 from core.settings import get_settings
 from core.storage.workspace import open_workspace
 

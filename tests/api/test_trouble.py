@@ -20,7 +20,8 @@ import pytest
 from api_helpers import ADMIN, ROW, npy, serving
 from patience import Patience, limit, slowness
 
-from core.services import projects, training
+from core.services.models import lifecycle
+from core.services.projects import projects
 from core.storage import mlflow_copy, registry
 from core.storage.workspace import Workspace
 
@@ -75,7 +76,7 @@ def is_unavailable(answer: httpx.Response, word: str = "") -> bool:
 def quiet_home(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The trained project; cycles are asked for, and nobody runs them."""
     monkeypatch.setattr("core.http.waiting.WAIT_S", 0.0)
-    monkeypatch.setattr("core.services.jobs.start_worker", lambda ws: None)
+    monkeypatch.setattr("core.services.automation.jobs.start_worker", lambda ws: None)
     return trained
 
 
@@ -260,7 +261,7 @@ def test_predictions_go_on_while_models_are_promoted_and_the_new_one_answers_wit
     late: list[float] = []
     try:
         for version in (2, 1, 2, 1):
-            training.promote(state, project, version, reason="test", by="test", now=datetime.now(UTC))
+            lifecycle.promote(state, project, version, reason="test", by="test", now=datetime.now(UTC))
             patience = Patience(30)
             while not answers or answers[-1][1] != version:
                 patience.check(f"version {version} to answer")

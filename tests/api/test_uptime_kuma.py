@@ -12,7 +12,8 @@ import pytest
 from api_helpers import serving
 from jsonata import Jsonata
 
-from core.services import jobs, status
+from core.services.automation import jobs
+from core.services.incidents import status
 from core.settings import ROOT, get_settings
 from core.storage.workspace import open_workspace
 

@@ -15,7 +15,8 @@ from patience import limit, until
 from playwright.sync_api import Page, expect, sync_playwright
 
 from core.learning.policy import POLICIES
-from core.services import monitoring, projects
+from core.services.monitoring import monitoring
+from core.services.projects import projects
 from core.storage.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -20,7 +20,8 @@ from conftest import ROOT, Campaign
 from patience import limit, until
 from sqlalchemy import func, select
 
-from core.services import jobs, projects
+from core.services.automation import jobs
+from core.services.projects import projects
 from core.storage.tables import Batch, Cycle, Heartbeat, Lease, PerformanceRun, Prediction
 from core.storage.workspace import Workspace
 

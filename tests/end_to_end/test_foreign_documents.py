@@ -34,7 +34,9 @@ from core.data.rows import RowReader
 from core.data.schema import conform, infer_schema
 from core.errors import ContinualError
 from core.http import bodies
-from core.services import backup, ingest, projects
+from core.services.ingestion import ingest
+from core.services.operations import backup
+from core.services.projects import projects
 from core.storage import artefacts
 from core.storage.workspace import Workspace
 

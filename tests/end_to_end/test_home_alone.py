@@ -17,7 +17,9 @@ from patience import limit, until
 from playwright.sync_api import Page, expect, sync_playwright
 from sqlalchemy import select
 
-from core.services import monitoring, projects, status
+from core.services.incidents import status
+from core.services.monitoring import monitoring
+from core.services.projects import projects
 from core.settings import Settings
 from core.storage.tables import Heartbeat
 from core.storage.workspace import Workspace, open_workspace

@@ -21,7 +21,10 @@ from patience import limit
 
 from core.cycle import run_cycle
 from core.learning.policy import policy_named
-from core.services import doctor, ingest, monitoring, projects
+from core.services.ingestion import ingest
+from core.services.monitoring import monitoring
+from core.services.operations import doctor
+from core.services.projects import projects
 from core.storage.workspace import Workspace
 
 

@@ -23,7 +23,8 @@ from patience import limit, until
 from sqlalchemy import func, select
 
 from core.jobs import prefect_runner
-from core.services import ingest, projects
+from core.services.ingestion import ingest
+from core.services.projects import projects
 from core.storage.tables import Batch, Cycle, PerformanceRun
 from core.storage.workspace import Workspace
 

@@ -14,7 +14,10 @@ from patience import until
 
 from core.jobs import clock, in_app
 from core.jobs.stop import Stop
-from core.services import ingest, jobs, projects, status
+from core.services.automation import jobs
+from core.services.incidents import status
+from core.services.ingestion import ingest
+from core.services.projects import projects
 from core.settings import Settings
 from core.storage.engine import file_lock
 from core.storage.workspace import Workspace, open_workspace

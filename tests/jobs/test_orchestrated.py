@@ -17,7 +17,8 @@ from sqlalchemy import func, select
 import core.cycle
 from core.errors import Conflict
 from core.jobs import MAY_PASS, orchestrated, prefect_runner, worker
-from core.services import jobs, projects
+from core.services.automation import jobs
+from core.services.projects import projects
 from core.settings import Settings
 from core.storage.tables import Cycle, Lease, Project
 from core.storage.workspace import Workspace

@@ -22,7 +22,9 @@ from sqlalchemy import select, update
 import core.cycle
 from core.errors import Busy, Conflict
 from core.jobs import ANOTHER_WORKS, worker
-from core.services import ingest, jobs, projects
+from core.services.automation import jobs
+from core.services.ingestion import ingest
+from core.services.projects import projects
 from core.storage.engine import file_lock
 from core.storage.tables import Batch, Cycle, Job
 from core.storage.workspace import Workspace
@@ -207,7 +209,7 @@ def test_a_backtest_tells_how_far_it_is_and_keeps_its_result(
     ws: Workspace, project_id: int, one: worker.Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from core.learning.policy import policy_named
-    from core.services import backtests
+    from core.services.automation import backtests
 
     heard: list[tuple[str | None, float | None]] = []
 

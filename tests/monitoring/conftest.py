@@ -12,8 +12,10 @@ import pytest
 from api_helpers import KEY, serving
 from monitoring_queries import ask
 
-from core.services import ingest, jobs, projects
-from core.services.status import SCHEDULER
+from core.services.automation import jobs
+from core.services.incidents.status import SCHEDULER
+from core.services.ingestion import ingest
+from core.services.projects import projects
 from core.settings import Settings, get_settings
 from core.storage import mlflow_copy
 from core.storage.workspace import Workspace, open_workspace

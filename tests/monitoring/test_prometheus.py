@@ -17,8 +17,8 @@ from api_helpers import token
 from monitoring_queries import PROMETHEUS, ask, panel_queries, rules
 from patience import limit, until
 
-from core.services import jobs
-from core.services.status import SCHEDULER
+from core.services.automation import jobs
+from core.services.incidents.status import SCHEDULER
 from core.storage.workspace import Workspace
 
 pytestmark = [

@@ -17,7 +17,7 @@ from patience import limit
 from streamlit.testing.v1 import AppTest
 
 from core import ui
-from core.services import auth
+from core.services.access import auth
 
 HEAVY = ("sklearn", "mlflow", "scipy")
 

@@ -21,7 +21,9 @@ from streamlit.testing.v1 import AppTest
 
 from core.cycle import run_cycle
 from core.learning.policy import policy_named
-from core.services import auth, ingest, projects
+from core.services.access import auth
+from core.services.ingestion import ingest
+from core.services.projects import projects
 from core.settings import Settings, get_settings
 from core.storage.tables import User
 from core.storage.workspace import Workspace, open_workspace
@@ -48,7 +50,7 @@ def _homes() -> Path:
         with (
             mock.patch.dict(os.environ, {"CONTINUAL_HOME": str(folder / name)}),
             mock.patch("core.storage.mlflow_copy.sync", return_value=None),
-            mock.patch("core.services.auth.BCRYPT_ROUNDS", 4),
+            mock.patch("core.services.access.auth.BCRYPT_ROUNDS", 4),
         ):
             get_settings.cache_clear()
             ws = open_workspace(Settings(), migrate=True)
@@ -78,7 +80,7 @@ def settle(home: Path, monkeypatch: pytest.MonkeyPatch, *, grown: bool) -> Works
     shutil.copytree(_homes() / ("grown" if grown else "empty"), home)
     monkeypatch.setattr("core.storage.mlflow_copy.sync", lambda ws, project_id: None)
     monkeypatch.setattr("core.storage.mlflow_copy.sync_in_child", lambda ws, project_id: None)
-    monkeypatch.setattr("core.services.jobs.start_worker", _work_here)
+    monkeypatch.setattr("core.services.automation.jobs.start_worker", _work_here)
     # Every run of a page test is that of a fresh process, in which Home.py would take over and the click be forgotten.
     monkeypatch.setattr("core.ui.page._in_browser", lambda: False)
     st.cache_resource.clear()

@@ -12,8 +12,12 @@ import streamlit as st
 from fake_webhook import FakeWebhook
 from streamlit.testing.v1 import AppTest
 
-from core.services import auth, guarding, inventory, monitoring, notify, projects
-from core.services.guards import Guards
+from core.services.access import auth
+from core.services.incidents import notify
+from core.services.monitoring import monitoring
+from core.services.projects import inventory, projects
+from core.services.serving import guarding
+from core.services.serving.guards import Guards
 from core.settings import get_settings
 from core.storage import registry
 from core.storage.workspace import Workspace

@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 
 from core.cycle import run_cycle
-from core.services import desk, ingest, projects
+from core.services.ingestion import ingest, label_queue
+from core.services.projects import projects
 from core.settings import get_settings
 from core.storage.workspace import Workspace
 from tests.pages.grown import BEGAN, click, closed, open_page, rows, settle, text_of
@@ -42,20 +43,20 @@ def test_rows_are_drawn_answered_and_told(grown: Workspace) -> None:
     assert not at.exception
     assert "40 rows wait for a label" in text_of(at) and "0 of 40 asked rows answered" in text_of(at)
     project = projects.get_project(grown, "flies")
-    waiting = desk.open_asks(grown, project)
+    waiting = label_queue.open_asks(grown, project)
     truth = rows(900, 150)["species"]
     given = {row.row_id: truth[int(row.row_id.split("-")[1])] for row in waiting[:30]}
-    desk.answer(grown, project, given, by="ada", now=BEGAN + timedelta(hours=5))
+    label_queue.answer(grown, project, given, by="ada", now=BEGAN + timedelta(hours=5))
     said = text_of(open_page("labels"))
     assert "10 rows wait for a label" in said
     assert "**Accuracy of all 150 rows is about" in said and "told by 30 labels" in said and "half as wide" in said
     at = click(open_page("labels"), "Withdraw those that wait")
-    assert not at.exception and desk.open_asks(grown, project) == []
+    assert not at.exception and label_queue.open_asks(grown, project) == []
 
 
 def test_a_viewer_sees_and_changes_nothing(grown: Workspace) -> None:
     project = projects.get_project(grown, "flies")
-    desk.ask(grown, project, 5, by="ada", now=BEGAN, seed=1)
+    label_queue.ask(grown, project, 5, by="ada", now=BEGAN, seed=1)
     at = open_page("labels", "vera")
     assert not at.exception
     for label in ("Save labels", "Draw", "Withdraw those that wait"):
@@ -64,6 +65,6 @@ def test_a_viewer_sees_and_changes_nothing(grown: Workspace) -> None:
 
 def test_what_cannot_be_drawn_is_told_on_the_page(grown: Workspace) -> None:
     project = projects.get_project(grown, "flies")
-    desk.ask(grown, project, 5, by="ada", now=BEGAN, seed=1)
+    label_queue.ask(grown, project, 5, by="ada", now=BEGAN, seed=1)
     at = click(open_page("labels"), "Draw")
     assert "each batch is drawn from once" in text_of(at)

@@ -23,8 +23,11 @@ from streamlit.runtime.context import ContextProxy
 from streamlit.testing.v1 import AppTest
 
 from core.errors import NotAllowed, ProofNeeded
-from core.services import auth, jobs, projects, second_factor, training
-from core.services.actors import Actor
+from core.services.access import auth, second_factor
+from core.services.access.actors import Actor
+from core.services.automation import jobs
+from core.services.models import lifecycle
+from core.services.projects import projects
 from core.settings import get_settings
 from core.storage.tables import User
 from core.storage.workspace import Workspace
@@ -254,7 +257,7 @@ def test_without_any_user_the_one_page_says_what_to_set(settings: object, monkey
 
 def test_streamlit_password_becomes_the_first_admins(monkeypatch: pytest.MonkeyPatch, settings: object) -> None:
     monkeypatch.setenv("STREAMLIT_PASSWORD", "Zaunkoenig-42")
-    monkeypatch.setattr("core.services.auth.BCRYPT_ROUNDS", 4)
+    monkeypatch.setattr("core.services.access.auth.BCRYPT_ROUNDS", 4)
     get_settings.cache_clear()
     st.cache_resource.clear()
     at = sign_in(visit(), auth.FIRST_USER, "Zaunkoenig-42")
@@ -328,7 +331,7 @@ def test_a_sign_in_without_a_click_for_long_ends(grown: Workspace, monkeypatch: 
 def test_a_dialog_that_is_still_open_does_nothing_for_who_left(
     grown: Workspace, monkeypatch: pytest.MonkeyPatch, now: datetime, what: str
 ) -> None:
-    monkeypatch.setattr("core.services.auth.BCRYPT_ROUNDS", 4)
+    monkeypatch.setattr("core.services.access.auth.BCRYPT_ROUNDS", 4)
     auth.create_user(grown, "eve", "Reed-warbler-at-5", "admin", by="test", now=now)
     eve = auth.verify_password(grown, "eve", "Reed-warbler-at-5", "192.0.2.7", now)
     actor = Actor(eve.name, eve.uid, eve.epoch)
@@ -346,7 +349,7 @@ def test_a_dialog_that_is_still_open_does_nothing_for_who_left(
     project = projects.list_projects(grown)[0]
     for act in (
         lambda: projects.set_paused(grown, project, True, by=actor, now=now),
-        lambda: training.rollback(grown, project, reason="x", by=actor, now=now),
+        lambda: lifecycle.rollback(grown, project, reason="x", by=actor, now=now),
         lambda: jobs.request_cycle(grown, project.id, cause="button", force=True, by=actor, now=now),
     ):
         with pytest.raises(NotAllowed):
@@ -370,7 +373,9 @@ def test_every_service_that_changes_something_asks_who_acts(grown: Workspace, no
     left_out = {"store_rows", "seal_log"}  # called by those that ask
     asked = []
     for name in (
-        "auth", "desk", "guarding", "ingest", "jobs", "label_changes", "label_intake", "live", "projects", "second_factor", "streams", "tokens", "training",
+        "access.auth", "ingestion.label_queue", "serving.guarding", "ingestion.ingest", "automation.jobs",
+        "ingestion.label_changes", "ingestion.label_intake", "automation.live", "projects.projects", "access.second_factor",
+        "projects.streams", "access.tokens", "models.lifecycle",
     ):  # fmt: skip
         module = importlib.import_module(f"core.services.{name}")
         for function in vars(module).values():
@@ -417,7 +422,7 @@ def change_password(at: AppTest, old: str, new: str, again: str | None = None) -
 def test_people_change_their_own_password_and_stay_signed_in_here_alone(
     grown: Workspace, monkeypatch: pytest.MonkeyPatch, person: str
 ) -> None:
-    monkeypatch.setattr("core.services.auth.BCRYPT_ROUNDS", 4)
+    monkeypatch.setattr("core.services.access.auth.BCRYPT_ROUNDS", 4)
     here, there = visit_as(person), visit_as(person)
     change_password(here, PASSWORD, NEW)
     assert not here.exception
@@ -459,7 +464,7 @@ def test_guesses_of_the_old_password_are_throttled_as_sign_ins_are(grown: Worksp
 def test_a_person_is_told_that_somebody_else_set_the_password_until_they_say_that_they_know(
     grown: Workspace, monkeypatch: pytest.MonkeyPatch, now: datetime
 ) -> None:
-    monkeypatch.setattr("core.services.auth.BCRYPT_ROUNDS", 4)
+    monkeypatch.setattr("core.services.access.auth.BCRYPT_ROUNDS", 4)
     auth.set_password(grown, "vera", NEW, by="ada", now=now)
     at = sign_in(visit(), "vera", NEW)
     assert "Your password was changed on 2026-03-02 at" in at.warning[0].value and "by ada" in at.warning[0].value
@@ -475,7 +480,7 @@ def test_a_person_is_told_that_somebody_else_set_the_password_until_they_say_tha
 def test_a_password_from_before_the_rules_still_signs_in_and_asks_to_be_changed(
     grown: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.services.auth.BCRYPT_ROUNDS", 4)
+    monkeypatch.setattr("core.services.access.auth.BCRYPT_ROUNDS", 4)
     with grown.database.write() as session:
         session.execute(update(User).where(User.name == "vera").values(password_hash=auth._hash("short-12")))
     at = sign_in(visit(), "vera", "short-12")
@@ -491,7 +496,7 @@ def test_a_password_from_before_the_rules_still_signs_in_and_asks_to_be_changed(
 def test_without_a_fresh_proof_a_page_asks_for_the_password_and_the_click_is_repeated(
     grown: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.services.auth.BCRYPT_ROUNDS", 4)
+    monkeypatch.setattr("core.services.access.auth.BCRYPT_ROUNDS", 4)
     at = open_page("admin", proved=False)
     at.text_input(key="add-name").set_value("bea")
     at.text_input(key="add-password").set_value(NEW)
@@ -522,7 +527,7 @@ def test_what_needs_a_proof_is_open_for_ten_minutes_after_a_sign_in_and_to_that_
         lambda at: auth.remove_user(grown, "vera", by=actor, now=at),
         lambda at: auth.create_token(grown, "x", ["read"], by=actor, now=at),
         lambda at: auth.revoke_token(grown, 1, by=actor, now=at),
-        lambda at: training.import_challenger(grown, project, Path("none.skops"), by=actor, now=at),
+        lambda at: lifecycle.import_challenger(grown, project, Path("none.skops"), by=actor, now=at),
     ]
     for act in acts:
         for late in (timedelta(minutes=10, seconds=1), -timedelta(minutes=11)):

@@ -13,7 +13,11 @@ from sqlalchemy import select
 from core.cycle import run_cycle
 from core.learning.policy import policy_named
 from core.records import EstimatePoint, Score
-from core.services import ingest, jobs, label_intake, live, monitoring, projects, status, streams
+from core.services.automation import jobs, live
+from core.services.incidents import status
+from core.services.ingestion import ingest, label_intake
+from core.services.monitoring import monitoring
+from core.services.projects import projects, streams
 from core.settings import get_settings
 from core.storage.tables import PerformanceRun
 from core.storage.workspace import Workspace
@@ -59,7 +63,7 @@ def test_one_button_makes_the_sample_project_and_its_live_run(
     empty: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[Workspace] = []
-    monkeypatch.setattr("core.services.jobs.start_worker", started.append)
+    monkeypatch.setattr("core.services.automation.jobs.start_worker", started.append)
     at = visit_as("ada")
     assert at.title[0].value == "Welcome"
     click(at, "Create the sample project")
@@ -252,7 +256,7 @@ def test_an_estimate_is_called_one_and_told_with_its_past_error(
 ) -> None:
     history = monitoring.performance_history(grown, projects.get_project(grown, "flies").id)
     shown: list[EstimatePoint] = []
-    monkeypatch.setattr("core.services.monitoring.estimates", lambda ws, project_id: shown)
+    monkeypatch.setattr("core.services.monitoring.monitoring.estimates", lambda ws, project_id: shown)
 
     def said() -> str:
         st.cache_resource.clear()
@@ -345,7 +349,7 @@ def run_of(ws: Workspace) -> live.LiveInfo:
 
 
 def test_live_is_paused_played_and_stopped_from_any_tab(sample: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.services.jobs.start_worker", lambda ws: None)
+    monkeypatch.setattr("core.services.automation.jobs.start_worker", lambda ws: None)
     here, there = open_page("live"), open_page("live", "otto")
     assert "1,000 of 24,150 rows have arrived" in text_of(here)
     click(here, "Pause")
@@ -360,7 +364,7 @@ def test_live_is_paused_played_and_stopped_from_any_tab(sample: Workspace, monke
 def test_another_stream_drift_and_policy_are_chosen_and_play_at_once(
     sample: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.services.jobs.start_worker", lambda ws: None)
+    monkeypatch.setattr("core.services.automation.jobs.start_worker", lambda ws: None)
     at = open_page("live")
     at.selectbox(key="n-stream").set_value("values")
     at.selectbox(key="n-drift").set_value("concept_rotation")
@@ -380,7 +384,7 @@ def test_another_stream_drift_and_policy_are_chosen_and_play_at_once(
 
 
 def test_the_speed_that_is_chosen_is_stored(sample: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.services.jobs.start_worker", lambda ws: None)
+    monkeypatch.setattr("core.services.automation.jobs.start_worker", lambda ws: None)
     at = open_page("live")
     at.session_state["speed"] = "fast"
     at.run()

@@ -9,8 +9,12 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core import ui
-from core.services import guarding, ingest, inventory, jobs, monitoring, projects
-from core.services.guards import Guards
+from core.services.automation import jobs
+from core.services.ingestion import ingest
+from core.services.monitoring import monitoring
+from core.services.projects import inventory, projects
+from core.services.serving import guarding
+from core.services.serving.guards import Guards
 from core.settings import get_settings
 from core.storage.workspace import Workspace
 from tests.pages.grown import BEGAN, click, closed, open_page, rows, settle, text_of

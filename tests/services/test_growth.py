@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import event
 
 from core.records import ProjectInfo
-from core.services import ingest, label_intake, projects
+from core.services.ingestion import ingest, label_intake
+from core.services.projects import projects
 from core.storage import history, queries
 from core.storage.tables import Batch
 from core.storage.workspace import Workspace

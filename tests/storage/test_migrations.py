@@ -13,7 +13,7 @@ from alembic.config import Config
 from sqlalchemy import make_url, select, text
 
 from alembic import command
-from core.services import projects
+from core.services.projects import projects
 from core.settings import ROOT
 from core.storage import mlflow_copy
 from core.storage.engine import Database, migrate, newest_revision

@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 
 from core import cli
-from core.services import auth, doctor, ingest, projects
+from core.services.access import auth
+from core.services.ingestion import ingest
+from core.services.operations import doctor
+from core.services.projects import projects
 from core.settings import Settings
 from core.storage import private
 from core.storage.engine import file_lock

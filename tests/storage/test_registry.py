@@ -18,7 +18,7 @@ from sqlalchemy import select
 from core.errors import Conflict, NotFound, StorageError
 from core.learning.models import Committee, fit_family
 from core.records import Feature, FeatureSchema, ModelVersion, ProjectInfo
-from core.services import projects
+from core.services.projects import projects
 from core.storage import artefacts, mlflow_copy, registry
 from core.storage.tables import Cycle, ModelRow
 from core.storage.workspace import Workspace
@@ -244,9 +244,7 @@ def test_a_broken_mlflow_loses_nothing_and_is_copied_later(
 def test_importing_registry_and_services_imports_neither_mlflow_nor_sklearn(tmp_path: Path) -> None:
 
     modules = "('mlflow', 'sklearn', 'scipy')"
-    code = (
-        f"import sys, core.storage.registry, core.services.serving; print([m for m in {modules} if m in sys.modules])"
-    )
+    code = f"import sys, core.storage.registry, core.services.serving.serving; print([m for m in {modules} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=limit(60))
     assert found.stdout.strip() == "[]"
 

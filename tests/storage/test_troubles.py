@@ -17,7 +17,8 @@ from core import cli
 from core.cycle import cause_of, lease
 from core.errors import StorageError
 from core.http import problems
-from core.services import predictions_log, projects
+from core.services.projects import projects
+from core.services.serving import prediction_log
 from core.storage.engine import Database
 from core.storage.tables import Lease
 from core.storage.troubles import TROUBLES, trouble_of
@@ -120,7 +121,7 @@ def test_a_database_that_is_removed_under_a_running_process_is_not_written_into(
     place.unlink()
     for name in ("continual.db-wal", "continual.db-shm"):
         (ws.settings.home_path / name).unlink(missing_ok=True)
-    log = predictions_log._Log(ws.database)
+    log = prediction_log._Log(ws.database)
     for write in (
         lambda: projects.create_project(ws, "Lost", source="file", by="test", now=now),
         lambda: log.commit([]),

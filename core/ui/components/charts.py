@@ -11,7 +11,7 @@ from core import words
 from core.plots import Point, performance_finding, points_of
 from core.plots.theme import thin
 from core.records import ProjectInfo
-from core.services import monitoring
+from core.services.monitoring import monitoring
 from core.ui.context import Context
 from core.ui.shared import workspace
 from core.words import metric_label
@@ -19,7 +19,7 @@ from core.words import metric_label
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from core.services.monitoring import LoopEvent
+    from core.services.monitoring.monitoring import LoopEvent
 
 
 LINE_POINTS = 300  # of a line on a chart: more than two a pixel column are sent and drawn, but not seen

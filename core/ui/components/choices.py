@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from core.records import ProjectInfo
-from core.services import projects
+from core.services.projects import projects
 from core.storage.workspace import Workspace
 
 

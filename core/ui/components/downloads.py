@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from core.records import to_document
-from core.services.actors import require
+from core.services.access.actors import require
 from core.ui.context import running
 from core.ui.shared import workspace
 

@@ -6,7 +6,7 @@ import streamlit as st
 from loguru import logger
 
 from core.errors import BadInput, ContinualError, StorageError
-from core.services import hosting
+from core.services.operations import hosting
 from core.storage.troubles import trouble_of
 from core.ui.context import Context
 from core.words import plain

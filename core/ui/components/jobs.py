@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import streamlit as st
 
 from core.records import Policy
-from core.services import jobs
+from core.services.automation import jobs
 from core.ui.context import Context
 from core.words import plain, seconds
 

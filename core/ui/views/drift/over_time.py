@@ -9,7 +9,7 @@ import streamlit as st
 from core import plots, words
 from core.plots.timeline import Shown
 from core.records import ProjectInfo
-from core.services import monitoring, reports, windows
+from core.services.monitoring import monitoring, reports, windows
 from core.ui.components.cards import card
 from core.ui.components.charts import chart, charted
 from core.ui.context import Context

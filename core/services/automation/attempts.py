@@ -1,0 +1,75 @@
+"""Checks by the clock: whose turn it is, and which project's have ended their worker too often to be begun again.
+
+A check that takes its process with it (out of memory, out of time) leaves no word. So a try is counted before it begins
+and crossed out when it ends, whatever came of it; what stays counted has killed its worker.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from core.services.incidents import notify
+from core.storage import audit, queries
+from core.storage.tables import Project
+from core.storage.workspace import Workspace
+
+MAX_ATTEMPTS = 3
+STOPPED = (
+    "The check has ended its worker {n} times in a row, before it could say why: most likely memory ran out, or it took longer "
+    "than CONTINUAL_CYCLE_TIMEOUT_SECONDS. It is begun again when new rows or labels come, or when somebody asks for a check. "
+    "Give the machine more memory or the check more time, or choose a policy with fewer families or smaller windows."
+)
+
+
+def begin_check(ws: Workspace, project_id: int, now: datetime) -> bool:
+    """Count a check that is about to begin; False where the last MAX_ATTEMPTS took their worker along: it is set aside then.
+
+    What is new by now counts as looked at, so only what comes later, or a person, begins it again: once, until one ends.
+    """
+    with ws.database.write() as session:
+        row = session.get(Project, project_id)
+        if row is None:
+            return False
+        row.turn_at = now
+        newest = queries.newest_label_id(session, project_id)
+        nothing_new = row.checked_news == row.news and row.labels_checked >= newest
+        if row.check_attempts >= MAX_ATTEMPTS and (row.checks_stopped_at is None or nothing_new):
+            _stop(ws, session, row, now)
+            return False
+        if row.checks_stopped_at is not None:
+            row.checked_news, row.labels_checked = row.news, newest
+        row.check_attempts += 1
+        return True
+
+
+def _stop(ws: Workspace, session: Session, row: Project, now: datetime) -> None:
+    row.checked_news, row.labels_checked = row.news, queries.newest_label_id(session, row.id)
+    if row.checks_stopped_at is None:
+        row.checks_stopped_at = now
+        text = STOPPED.format(n=row.check_attempts)
+        audit.record(session, who="worker", what="checks set aside", project_id=row.id, after={"why": text}, now=now)
+        notify.tell_of(ws, session, "failed", row.id, text, now, headline="checks set aside")
+
+
+def end_check(ws: Workspace, project_id: int) -> None:
+    """A check came to an end with its worker alive; whatever it found, the next ones are begun as usual."""
+    with ws.database.write() as session:
+        works_again(session, project_id)
+
+
+def works_again(session: Session, project_id: int) -> None:
+    """The same in the transaction of the check itself."""
+    session.execute(update(Project).where(Project.id == project_id).values(check_attempts=0, checks_stopped_at=None))
+
+
+def forgive_check(ws: Workspace, project_id: int) -> None:
+    """Cross out one try that says nothing of the project: another process was at work, or the worker was told to end."""
+    with ws.database.write() as session:
+        session.execute(
+            update(Project)
+            .where(Project.id == project_id, Project.check_attempts > 0)
+            .values(check_attempts=Project.check_attempts - 1)
+        )

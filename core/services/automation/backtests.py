@@ -1,0 +1,266 @@
+"""What would another policy have done with this project's own history? Read, replayed in memory, told; nothing is stored.
+
+The history is cut into the turns that it really had: which rows each finished cycle found, and which labels. The same policy
+over the whole of it decides as the live cycles did; a person's promotions in between are not repeated.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+
+from core.errors import BadInput, NotEnoughRows
+from core.records import FeatureSchema, Policy, ProjectInfo, Score, to_document
+from core.services.ingestion import label_queue
+from core.storage import documents, history, queries
+from core.storage.tables import Batch, Cycle, Label
+from core.storage.workspace import Workspace
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from core.learning.backtest import ReplayReport, Turn
+
+NEVER = "never"
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A project's rows in stream order, and the turns in which they and their labels came."""
+
+    X: pd.DataFrame
+    y: np.ndarray
+    turns: list[Turn]  # the first one is what the first model is made from
+
+
+def compare_policies(
+    ws: Workspace,
+    project: ProjectInfo,
+    policies: Sequence[Policy],
+    *,
+    since: datetime | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Several policies over the stored history, side by side, and never retraining beside them.
+
+    Args:
+        since: what came before makes the first model and is not scored; None = all but the first cycle.
+
+    Returns:
+        {"metric", "from", "to", "rows", "turns", "policies": [one document a policy]} as plain JSON values.
+
+    Raises:
+        BadInput: no data yet, or two policies of one name.
+        NotEnoughRows: no turn is left to score.
+    """
+    from core.learning.backtest import replay_turns
+    from core.learning.policy import metric_for, policy_named
+
+    if project.schema is None:
+        raise BadInput(f"Project '{project.slug}' has no data yet. Store labelled rows first.")
+    wanted = [*policies] if any(p.name == NEVER for p in policies) else [*policies, policy_named(NEVER)]
+    if len({p.name for p in wanted}) < len(wanted):
+        raise BadInput("Two of the policies have the same name. Give each its own.")
+    tell = progress or (lambda share, text: None)
+    tell(0.0, "Reading the stored rows")
+    stored = stored_turns(ws, project, since=since)
+    metric = metric_for(project.policy, project.schema.task)
+    told = []
+    for i, policy in enumerate(wanted):
+        measured = dataclasses.replace(policy, metric=project.policy.metric)
+        report = replay_turns(
+            stored.X,
+            stored.y,
+            project.schema,
+            measured,
+            stored.turns,
+            metric=metric,
+            progress=lambda share, text, i=i, name=policy.name: tell((i + share) / len(wanted), f"{name}: {text}"),  # type: ignore[misc]
+        )
+        told.append(_document(policy, report, metric))
+    return {
+        "metric": metric,
+        "from": to_document(stored.turns[1].at),
+        "to": to_document(stored.turns[-1].at),
+        "rows": int(sum(len(turn.arrived) for turn in stored.turns[1:])),
+        "turns": len(stored.turns) - 1,
+        "policies": told,
+    }
+
+
+def _document(policy: Policy, report: ReplayReport, metric: str) -> dict[str, Any]:
+    turns = [
+        {name: turn[name] for name in ("at", "rows", "decision", "fired", "outcome", "fits", metric) if name in turn}
+        for turn in report.per_batch
+    ]
+    return to_document(
+        {
+            "name": policy.name,
+            "scores": report.scores,
+            "score": report.scores.get(metric),
+            "rows_scored": report.rows_scored,
+            "races": sum(turn["decision"] == "retrain" for turn in report.per_batch),
+            "alerts": sum(turn["decision"] == "alert" for turn in report.per_batch),
+            "fits": report.fits,
+            "promotions": report.promotions,
+            "refreshes": report.refreshes,
+            "rollbacks": report.rollbacks,
+            "seconds": round(report.seconds, 2),
+            "turns": turns,
+        }
+    )
+
+
+# --- the history as turns ---------------------------------------------------------------------------------------
+
+
+def stored_turns(ws: Workspace, project: ProjectInfo, *, since: datetime | None = None) -> Stored:
+    """The project's rows and the turns that its finished cycles found them in.
+
+    Raises:
+        NotEnoughRows: fewer than two turns.
+    """
+    import numpy as np
+
+    assert project.schema is not None
+    reader = history.History(ws, project.id, project.schema)
+    with ws.database.read() as session:
+        cycles = list(
+            session.scalars(
+                select(Cycle)
+                .where(Cycle.project_id == project.id, Cycle.status == "done", Cycle.evidence.is_not(None))
+                .order_by(Cycle.id)
+            )
+        )
+        first_labels = _first_labels(ws, reader, project.id)
+        watermarks = [_watermark(session, project.id, cycle) for cycle in cycles]
+        chosen = label_queue.weights_of(session, project.id, list(first_labels))
+    rows = _Rows(reader, project.schema, first_labels, chosen)
+    turns = [rows.turn(cycle, watermark) for cycle, watermark in zip(cycles, watermarks, strict=True)]
+    if since is not None:
+        before = [turn for turn, cycle in zip(turns, cycles, strict=True) if cycle.started_at < since]
+        turns = [*_merged(before), *turns[len(before) :]]
+    if len(turns) < 2:
+        raise NotEnoughRows("A backtest over the stored history", needed=2, found=len(turns))
+    return Stored(X=rows.X, y=np.asarray(rows.y.tolist()) if not rows.gaps else rows.y, turns=turns)
+
+
+def _watermark(session: Any, project_id: int, cycle: Cycle) -> int:
+    """The newest label that a cycle had read; told by the clock for cycles of before it was kept."""
+    if cycle.label_watermark is not None:
+        return cycle.label_watermark
+    newest = select(func.max(Label.id)).where(Label.project_id == project_id, Label.created_at <= cycle.started_at)
+    return session.scalar(newest) or 0
+
+
+def _first_labels(ws: Workspace, reader: history.History, project_id: int) -> dict[str, int]:
+    """Row id -> id of the first label that came for it."""
+    if not reader.has_late_labels:
+        return {}
+    with ws.database.read() as session:
+        came = queries.labels_by_row(session, project_id)
+        return queries.first_labels(session, project_id, list(came))
+
+
+class _Rows:
+    """All stored rows in stream order, and when each became known."""
+
+    def __init__(
+        self, reader: history.History, schema: FeatureSchema, first_labels: dict[str, int], chosen: dict[str, float]
+    ) -> None:
+        import numpy as np
+        import pandas as pd
+
+        from core.records import ROW_ID
+
+        self.batches = reader.measured[::-1]
+        frames, labels, late, weights = [], [], [], []
+        self.place: dict[int, np.ndarray] = {}
+        start = 0
+        for batch in self.batches:
+            frame, y = reader.frame(batch)
+            ids = frame[ROW_ID]
+            frames.append(frame[list(schema.names)])
+            labels.append(y)
+            came = np.array([first_labels.get(row_id, 0) for row_id in ids], dtype=np.int64)
+            if came.any():
+                embedded = history.is_labelled(reader.own_labels(batch), schema.task)
+                came[embedded] = 0  # it came with its row
+            weights.append(np.array([chosen.get(row_id, 0.0) for row_id in ids]))
+            late.append(np.where(history.is_labelled(y, schema.task), came, -1))
+            self.place[batch.id] = np.arange(start, start + len(frame))
+            start += len(frame)
+        self.X = pd.concat(frames, ignore_index=True)
+        self.y = np.concatenate(labels)
+        self.weights = np.concatenate(weights)  # of rows that the label desk asked for; 0 = it did not
+        self.late = np.concatenate(late)  # id of the label that made it known; 0 = came with the row, -1 = never
+        self.gaps = bool((self.late < 0).any())
+        self.seen: set[int] = set()  # batches that earlier cycles found
+        self.read_until = 0  # label id
+
+    def turn(self, cycle: Cycle, watermark: int) -> Turn:
+        """What one cycle found: new batches, rows that became known, and backfilled ones that are just there."""
+        import numpy as np
+
+        from core.drift import budget
+        from core.learning.backtest import Turn
+
+        named = set(cycle.batch_ids or ())
+        new = [b for b in self.batches if b.id in named and b.id not in self.seen and not b.backfill]
+        filled = [b for b in self.batches if b.backfill and b.id not in self.seen and b.created_at <= cycle.started_at]
+        arrived = self._places(new)
+        known_before = np.concatenate([self._places([b for b in self.batches if b.id in self.seen]), arrived])
+        came = (self.late > self.read_until) & (self.late <= watermark)
+        with_row = np.zeros(len(self.late), dtype=bool)
+        with_row[arrived] = (self.late[arrived] >= 0) & (self.late[arrived] <= watermark)
+        old = np.zeros(len(self.late), dtype=bool)
+        old[known_before] = True
+        due = np.flatnonzero((came & old) | with_row)
+        there = self._places(filled)
+        self.seen |= {b.id for b in [*new, *filled]}
+        self.read_until = max(self.read_until, watermark)
+        ends = [b.last_at for b in self.batches if b.id in self.seen and not b.backfill][-budget.NEWEST :]
+        evidence = documents.evidence_from(cycle.evidence or {})
+        estimate = None
+        if evidence.estimated is not None:
+            estimate = Score(
+                metric=evidence.metric, value=evidence.estimated, low=evidence.estimated_low, high=evidence.estimated_high
+            )  # fmt: skip
+        return Turn(
+            arrived=arrived, due=due, known=there[(self.late[there] >= 0) & (self.late[there] <= watermark)],
+            weights=np.maximum(self.weights[due], 1.0) if self.weights[due].any() else None,
+            row=int(max(known_before, default=0)) + 1, seed=cycle.seed, at=cycle.started_at, forced=evidence.forced,
+            checks_per_month=budget.checks_per_month(ends), estimate=estimate, estimate_trusted=evidence.estimate_trusted,
+        )  # fmt: skip
+
+    def _places(self, batches: Sequence[Batch]) -> np.ndarray:
+        import numpy as np
+
+        return np.concatenate([np.empty(0, dtype=np.int64), *(self.place[b.id] for b in batches)])
+
+
+def _merged(turns: Sequence[Turn]) -> list[Turn]:
+    """Several turns as one: all that a first model is made from."""
+    import numpy as np
+
+    if not turns:
+        return []
+    last = turns[-1]
+    return [
+        dataclasses.replace(
+            last,
+            arrived=np.concatenate([turn.arrived for turn in turns]),
+            due=np.concatenate([turn.due for turn in turns]),
+            weights=None,
+            known=np.concatenate([turn.known for turn in turns]),
+            forced=True,
+            estimate=None,
+        )
+    ]

@@ -1,0 +1,362 @@
+"""Work that somebody asked for, and what is due by itself. The table is the truth; processes only look at it.
+
+A job is claimed for a time and the claim renewed while it runs: when its process dies, another takes it up.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select
+from sqlalchemy.orm import Session
+
+from core.errors import NotFound
+from core.learning.policy import policy_to_document
+from core.records import Policy
+from core.services.access.actors import require
+from core.services.incidents import notify, status
+from core.settings import ROOT
+from core.storage import audit, queries
+from core.storage.tables import Heartbeat, Job, Label, LiveRun, Notice, Prediction, Project
+from core.storage.workspace import Workspace
+
+CLAIM = timedelta(seconds=60)
+MAX_ATTEMPTS = 3
+LABELS_WORTH_A_CHECK = 100
+LABEL_AGE = queries.SEAL_AGE
+Also = Callable[[Session, str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobInfo:
+    """A job as clients see it."""
+
+    id: str
+    kind: str
+    project_id: int | None
+    status: str  # queued | running | done | failed
+    payload: dict[str, Any]
+    result: dict[str, Any] | None
+    error: str | None
+    cycle_id: int | None
+    attempts: int
+    requested_by: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    stage: str | None = None  # what it is doing, in words, while it runs
+    share: float | None = None  # of it that is done
+
+
+def _info(row: Job) -> JobInfo:
+    return JobInfo(
+        id=row.id,
+        kind=row.kind,
+        project_id=row.project_id,
+        status=row.status,
+        payload=row.payload,
+        result=row.result,
+        error=row.error,
+        cycle_id=row.cycle_id,
+        attempts=row.attempts,
+        requested_by=row.requested_by,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        stage=row.stage,
+        share=row.share,
+    )
+
+
+def request_cycle(
+    ws: Workspace, project_id: int, *, cause: str, force: bool, by: str, now: datetime, also: Also | None = None
+) -> str:
+    """Ask for a cycle; returns the job's id. A queued request of the same kind is joined, not doubled.
+
+    Args:
+        also: more to write in the same transaction, given the id.
+    """
+    require(ws, by, "operator")
+    with ws.database.write() as session:
+        waiting = session.scalars(
+            select(Job).where(Job.project_id == project_id, Job.kind == "cycle", Job.status == "queued")
+        )
+        for row in waiting:
+            if row.payload.get("force") == force:
+                job = row.id
+                break
+        else:
+            job = _add(session, "cycle", project_id, {"cause": cause, "force": force}, by, now)
+        if also is not None:
+            also(session, job)
+        return job
+
+
+def request_file(
+    ws: Workspace,
+    project_id: int,
+    kind: Literal["ingest", "score"],
+    path: Path,
+    options: dict[str, Any],
+    *,
+    by: str,
+    now: datetime,
+    also: Also | None = None,
+) -> str:
+    """Ask a worker to store a spooled file, or to predict its rows; returns the job's id.
+
+    The file is removed when the job ends; predictions stand in `Workspace.results_path` then.
+    """
+    require(ws, by, "operator")
+    with ws.database.write() as session:
+        job = _add(session, kind, project_id, {"path": str(path), **options}, by, now)
+        if also is not None:
+            also(session, job)
+        return job
+
+
+def request_backtest(
+    ws: Workspace, project_id: int, policies: Sequence[Policy], *, since: datetime | None, by: str, now: datetime
+) -> str:
+    """Ask a worker what policies would have done with the stored history; returns the job's id."""
+    require(ws, by, "operator")
+    payload = {
+        "policies": [policy_to_document(policy) for policy in policies],
+        "since": since.isoformat() if since is not None else None,
+    }
+    with ws.database.write() as session:
+        return _add(session, "backtest", project_id, payload, by, now)
+
+
+def newest_backtest(ws: Workspace, project_id: int) -> JobInfo | None:
+    """The last backtest of a project that came to an end with a result."""
+    with ws.database.read() as session:
+        row = session.scalar(
+            select(Job)
+            .where(Job.project_id == project_id, Job.kind == "backtest", Job.status == "done")
+            .order_by(Job.finished_at.desc())
+            .limit(1)
+        )
+        return None if row is None else _info(row)
+
+
+def running_cycle(ws: Workspace, project_id: int) -> JobInfo | None:
+    """A cycle that somebody asked for and that waits or runs."""
+    with ws.database.read() as session:
+        row = session.scalar(
+            select(Job)
+            .where(Job.project_id == project_id, Job.kind == "cycle", Job.status.in_(("queued", "running")))
+            .order_by(Job.created_at)
+            .limit(1)
+        )
+        return None if row is None else _info(row)
+
+
+def tell(ws: Workspace, job_id: str, share: float, stage: str) -> None:
+    """What a running job is doing."""
+    with ws.database.write() as session:
+        row = session.get(Job, job_id)
+        if row is not None and row.status == "running":
+            row.stage, row.share = stage, share
+
+
+def _add(session: Session, kind: str, project_id: int, payload: dict[str, Any], by: str, now: datetime) -> str:
+    row = Job(
+        id=secrets.token_hex(8),
+        kind=kind,
+        project_id=project_id,
+        status="queued",
+        payload=payload,
+        requested_by=by,
+        created_at=now,
+    )
+    session.add(row)
+    session.flush()
+    return row.id
+
+
+def get_job(ws: Workspace, job_id: str) -> JobInfo:
+    """A job by id; NotFound when there is none."""
+    with ws.database.read() as session:
+        row = session.get(Job, job_id)
+        if row is None:
+            raise NotFound(f"There is no job '{job_id[:60]}'.")
+        return _info(row)
+
+
+def _free(now: datetime) -> ColumnElement[bool]:
+    """Jobs that wait, or whose worker is gone."""
+    return or_(Job.status == "queued", and_(Job.status == "running", queries.has_come(Job.lease_until, now)))
+
+
+def claim_next(ws: Workspace, owner: str, now: datetime) -> JobInfo | None:
+    """Take the oldest job that waits, or whose worker is gone; None when there is none."""
+    free = _free(now)
+    with ws.database.read() as session:
+        if session.scalar(select(Job.id).where(free).limit(1)) is None:
+            return None
+    with ws.database.write() as session:
+        row = session.scalar(
+            select(Job).where(free).order_by(Job.created_at).limit(1).with_for_update(skip_locked=True)
+        )
+        if row is None:
+            return None
+        if row.attempts >= MAX_ATTEMPTS:
+            said = f"given up after {row.attempts} attempts whose process ended"
+            row.status, row.error, row.finished_at = "failed", said, now
+            after = {"job": row.id, "kind": row.kind, "why": said}
+            audit.record(session, who="worker", what="job given up", project_id=row.project_id, after=after, now=now)
+            if row.project_id is not None:
+                text, headline = f"{row.kind} {row.id}: {said}.", "a job was given up"
+                notify.tell_of(ws, session, "attention", row.project_id, text, now, headline=headline)
+            return None
+        row.status, row.owner, row.lease_until = "running", owner, now + CLAIM
+        row.started_at = row.started_at or now
+        row.attempts += 1
+        session.flush()
+        return _info(row)
+
+
+def renew(ws: Workspace, job_id: str, owner: str, now: datetime) -> None:
+    """Keep a claim for another while."""
+    with ws.database.write() as session:
+        row = session.get(Job, job_id)
+        if row is not None and row.owner == owner and row.status == "running":
+            row.lease_until = now + CLAIM
+
+
+def forgive(ws: Workspace, job_id: str, owner: str) -> None:
+    """Give a claim back, and cross out the attempt: the worker was told to end, which says nothing of the job."""
+    with ws.database.write() as session:
+        row = session.get(Job, job_id)
+        if row is not None and row.owner == owner and row.status == "running":
+            row.status, row.lease_until, row.attempts = "queued", None, max(row.attempts - 1, 0)
+
+
+def note_cycle(ws: Workspace, job_id: str, cycle_id: int) -> None:
+    """Remember which cycle a job started, as soon as it has an id."""
+    with ws.database.write() as session:
+        row = session.get(Job, job_id)
+        if row is not None:
+            row.cycle_id = cycle_id
+
+
+def finish(ws: Workspace, job_id: str, result: dict[str, Any], now: datetime) -> None:
+    """The job is done."""
+    with ws.database.write() as session:
+        end(session, job_id, result, now)
+
+
+def end(session: Session, job_id: str, result: dict[str, Any], now: datetime) -> None:
+    """The same in the transaction that stores what the job brought."""
+    row = session.get(Job, job_id)
+    if row is None:  # it went with its project
+        return
+    row.status, row.result, row.finished_at, row.lease_until = "done", result, now, None
+    row.cycle_id = result.get("cycle") or row.cycle_id
+
+
+def fail(ws: Workspace, job_id: str, error: str, now: datetime) -> None:
+    """The job ended without its result; `error` is for people. One that is done stays so, whatever went wrong after it."""
+    with ws.database.write() as session:
+        row = session.get(Job, job_id)
+        if row is not None and row.status != "done":
+            row.status, row.error, row.finished_at, row.lease_until = "failed", error, now, None
+
+
+def pending(session: Session, now: datetime) -> bool:
+    """Whether a worker is wanted now: a job waits, or a live run is due. One query."""
+    jobs = exists().where(_free(now))
+    live = exists().where(LiveRun.status == "playing", queries.has_come(LiveRun.next_at, now))
+    return bool(session.scalar(select(or_(jobs, live))))
+
+
+def notices_due(session: Session, now: datetime) -> bool:
+    """Whether a message waits to be sent. One query."""
+    return bool(
+        session.scalar(select(exists().where(Notice.sent_at.is_(None), queries.has_come(Notice.next_attempt_at, now))))
+    )
+
+
+def clock_asks(now: datetime) -> ColumnElement[bool]:
+    """The condition that a project's policy asks for a look by the clock: by its age or its schedule.
+
+    It does too where the last check was made by a clock that was ahead, and so put off the next one.
+    """
+    ahead = Project.checked_at > now + queries.LONGEST_PAUSE
+    return and_(Project.next_race_at.is_not(None), or_(Project.next_race_at <= now, ahead))
+
+
+def due_projects(session: Session, now: datetime) -> list[int]:
+    """Projects with something new (batches, enough or old enough log rows or labels), or whose policy asks by the clock.
+
+    The one whose turn came longest ago is first. Where checks are set aside, only rows and labels that came since count.
+    """
+    waiting = Prediction.unsealed(Project.id)
+    log = select(func.coalesce(func.sum(Prediction.rows), 0)).where(waiting).scalar_subquery()
+    old_log = exists().where(
+        waiting,
+        or_(Prediction.created_at <= now - queries.SEAL_AGE, Prediction.created_at > now + queries.LONGEST_PAUSE),
+    )
+    # Labels that a failed check has seen are looked at again only when something else comes: by their ids, no clock tells.
+    fresh = and_(
+        Label.project_id == Project.id,
+        Label.id > Project.label_watermark,
+        Label.undone_at.is_(None),
+        Label.id > Project.labels_checked,
+    )
+    labels = select(func.count()).where(fresh).scalar_subquery()
+    old_labels = exists().where(
+        fresh, or_(Label.created_at <= now - LABEL_AGE, Label.created_at > now + queries.LONGEST_PAUSE)
+    )
+    came = or_(Project.news != Project.checked_news, labels >= LABELS_WORTH_A_CHECK, old_labels)
+    ripe = or_(clock_asks(now), log >= queries.SEAL_ROWS, old_log)
+    works = Project.checks_stopped_at.is_(None)
+    return list(
+        session.scalars(
+            select(Project.id)
+            .where(Project.paused.is_(False), Project.schema.is_not(None), or_(came, and_(works, ripe)))
+            .order_by(Project.turn_at.asc().nulls_first(), Project.id)
+        )
+    )
+
+
+def beat(ws: Workspace, name: str, *, owner: str, now: datetime, detail: dict[str, Any] | None = None) -> None:
+    """Say that a process lives."""
+    with ws.database.write() as session:
+        row = session.get(Heartbeat, name)
+        if row is None:
+            session.add(Heartbeat(name=name, at=now, owner=owner, detail=detail))
+        else:
+            row.at, row.owner, row.detail = now, owner, detail
+
+
+def scheduler_lives(ws: Workspace, now: datetime) -> bool:
+    """Whether a scheduler has beaten within its last three intervals."""
+    with ws.database.read() as session:
+        age = status.scheduler_age(session, now)
+    return age is not None and not status.is_late(age, ws.settings.check_interval_s)
+
+
+def start_worker(ws: Workspace) -> None:
+    """Start a worker process of its own that does what waits and then ends; a second one ends at once."""
+    # The folder stays: the child reads the same `.env`.
+    environment = {**os.environ, "CONTINUAL_HOME": str(ws.settings.home_path), "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "core.jobs.worker", "--once"],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        close_fds=True,
+    )
+    # Somebody has to take note of its end, or it stays a zombie of this process.
+    threading.Thread(target=process.wait, name="worker's end", daemon=True).start()

@@ -1,0 +1,144 @@
+"""What labels have changed, and how it is taken back.
+
+An undone label is marked, never deleted: every read leaves it out, and the newest label of the row that is left counts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from core.data.contract import schema_from_document, schema_to_document, with_classes
+from core.errors import Conflict, NotFound
+from core.records import Label, ProjectInfo
+from core.services.access.actors import require
+from core.services.ingestion.label_intake import CLASSES_ADDED, REPLACED, UNDONE, as_now, embedded_labels, mark_of
+from core.storage import audit, history, queries
+from core.storage.tables import AuditEntry, ModelRow, Project
+from core.storage.tables import Label as LabelRow
+from core.storage.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelChange:
+    """Labels that replaced others or added a class, and whether they still count."""
+
+    id: int
+    at: datetime
+    by: str
+    source: str | None  # name of the file
+    labels: int  # that were stored, those that replaced others among them
+    replaced: int
+    new_classes: tuple[Label, ...]
+    undone: bool
+
+
+def newest_changes(ws: Workspace, project: ProjectInfo, *, limit: int = 10) -> list[LabelChange]:
+    """The last calls that replaced labels or added a class, newest first; undone ones included and marked."""
+    with ws.database.read() as session:
+        entries = session.scalars(
+            select(AuditEntry)
+            .where(AuditEntry.project_id == project.id, AuditEntry.what.in_((REPLACED, CLASSES_ADDED)))
+            .order_by(AuditEntry.id.desc())
+            .limit(limit)
+        )
+        return [_change(session, entry) for entry in entries]
+
+
+def undo_labels(ws: Workspace, project: ProjectInfo, change_id: int, *, by: str, now: datetime) -> LabelChange:
+    """Take back what one call stored: the labels before it count again, and its classes go where nothing holds them.
+
+    Raises:
+        NotFound: no such change of labels in this project.
+        Conflict: it is undone already.
+    """
+    require(ws, by, "operator")
+    project = as_now(ws, project)
+    with ws.database.read() as session:
+        mark = mark_of(session, project.id)
+        entry, own = _own_labels(session, project, change_id)
+        wanted = set(session.scalars(select(LabelRow.row_id).where(*own)))
+    assert project.schema is not None  # it has had labels
+    present, embedded = embedded_labels(ws, project, project.schema, wanted)
+    with ws.database.write() as session:
+        session.execute(select(Project.id).where(Project.id == project.id).with_for_update())
+        row = queries.project_row(session, project.id)
+        if mark_of(session, project.id).batches != mark.batches:
+            present, embedded = embedded_labels(ws, project, project.schema, wanted)
+        entry, own = _own_labels(session, project, change_id)
+        before = _change(session, entry)
+        if before.undone:
+            raise Conflict(f"The labels of change {change_id} were undone already.")
+        values = {json.loads(text) for text in session.scalars(select(LabelRow.value).where(*own).distinct())}
+        session.execute(update(LabelRow).where(*own).values(undone_at=now))
+        left = queries.labels_by_row(session, project.id, wanted)
+        row.labelled -= len(present - embedded.keys() - left.keys())
+        gone = _drop_classes(ws, session, row, values)
+        audit.record(
+            session,
+            who=by,
+            what=UNDONE,
+            now=now,
+            project_id=project.id,
+            before={"change": change_id, "by": entry.who, **(entry.after or {})},
+            after={"classes_gone": gone},
+        )
+        session.flush()
+        return _change(session, entry)
+
+
+def _own_labels(session: Session, project: ProjectInfo, change_id: int) -> tuple[AuditEntry, tuple[Any, ...]]:
+    """The audit row of a change, and the conditions that its labels meet."""
+    entry = session.get(AuditEntry, change_id)
+    if entry is None or entry.project_id != project.id or entry.what not in (REPLACED, CLASSES_ADDED):
+        raise NotFound(
+            f"Project '{project.slug}' has no change of labels with id {change_id}. The Data page lists them, and so does "
+            f"`labels --changes --project {project.slug}`."
+        )
+    facts = entry.after or {}
+    own = LabelRow.id.between(facts["first_label"], facts["last_label"])
+    return entry, (LabelRow.project_id == project.id, own)
+
+
+def _change(session: Session, entry: AuditEntry) -> LabelChange:
+    facts = entry.after or {}
+    undone = select(LabelRow.undone_at).where(LabelRow.id == facts["last_label"])
+    return LabelChange(
+        id=entry.id,
+        at=entry.at,
+        by=entry.who,
+        source=facts["source"],
+        labels=facts["labels"],
+        replaced=facts["replaced"],
+        new_classes=tuple(facts["new_classes"]),
+        undone=session.scalar(undone) is not None,
+    )
+
+
+def _drop_classes(ws: Workspace, session: Session, row: Project, values: set[Label]) -> list[Label]:
+    """Take those of the classes out of the schema that no label, batch or model version holds; two at least stay."""
+    schema = schema_from_document(row.schema or {})
+    gone = values.intersection(schema.classes)
+    if schema.task == "regression" or not gone:
+        return []
+    held = select(LabelRow.value).where(LabelRow.project_id == row.id, LabelRow.undone_at.is_(None)).distinct()
+    gone -= {json.loads(text) for text in session.scalars(held)}
+    for known in session.scalars(select(ModelRow.schema).where(ModelRow.project_id == row.id)):
+        gone -= set(schema_from_document(known).classes)
+    for batch in queries.stored_batches(session, row.id):
+        if not gone:
+            break
+        if batch.labelled:
+            column = history.read_rows(ws, batch, [schema.target])[schema.target]
+            gone -= set(map(json.loads, column.dropna().unique()))
+    kept = tuple(c for c in schema.classes if c not in gone)
+    if not gone or len(kept) < 2:
+        return []
+    row.schema = schema_to_document(with_classes(dataclasses.replace(schema, classes=()), kept))
+    return sorted(gone, key=str)

@@ -1,0 +1,292 @@
+"""The label desk of a project: rows that are worth a label, who they were asked of, and what the answers say of all.
+
+A draw takes the unlabelled rows of some batches that the champion has answered; a batch is in one draw at most, so that each row's
+chance is exactly the one that is stored. The arithmetic is `core.learning.desk`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.errors import BadInput, Conflict
+from core.learning import desk as arithmetic
+from core.learning.policy import metric_for
+from core.records import ROW_ID, ROW_TIME, Label, ProjectInfo, Score
+from core.services.access.actors import require
+from core.services.ingestion.label_intake import LabelResult, add_labels
+from core.storage import audit, history, queries
+from core.storage.tables import Batch, LabelAsk, LabelDraw
+from core.storage.workspace import Workspace
+
+if TYPE_CHECKING:
+    import numpy as np
+
+POOL_ROWS = 2_000  # newest unlabelled rows that a draw takes its pool from, in whole batches
+MOST_ASKED = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeskRow:
+    """A row whose label is asked for."""
+
+    row_id: str
+    at: datetime
+    prediction: Label
+    probability: float | None  # of the predicted class
+    chance: float  # that it had to be drawn
+    features: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeskResult:
+    """What the answers say of all rows that the draws took their pools from."""
+
+    asked: int
+    answered: int
+    pool: int
+    weighted: Score  # stands for the whole pool
+    unweighted: Score  # of the drawn rows as they are: hard ones count too much
+    to_halve: int | None  # more labels that make the interval half as wide
+
+
+# --- asking -----------------------------------------------------------------------------------------------------
+
+
+def ask(
+    ws: Workspace,
+    project: ProjectInfo,
+    n: int,
+    *,
+    random_share: float = arithmetic.RANDOM_SHARE,
+    pool_rows: int = POOL_ROWS,
+    by: str,
+    now: datetime,
+    seed: int,
+) -> int:
+    """Draw n of the newest unlabelled rows that the champion has answered; returns how many were drawn.
+
+    Raises:
+        BadInput: n or the share is out of range.
+        Conflict: no champion yet, or no such row that was not in a draw already.
+    """
+    import numpy as np
+
+    require(ws, by, "operator")
+    if not 1 <= n <= MOST_ASKED:
+        raise BadInput(f"{n} rows were asked for, expected 1 to {MOST_ASKED:,}.")
+    if project.champion is None or project.schema is None:
+        raise Conflict(
+            f"Project '{project.slug}' has no champion yet, so no row can be told from another. Start a race first."
+        )
+    reader = history.History(ws, project.id, project.schema)
+    with ws.database.read() as session:
+        drawn = _drawn_batches(session, project.id)
+    batches, gains, places = [], [], []
+    found = 0
+    for batch in reader.batches:
+        if found >= pool_rows:
+            break
+        if batch.id in drawn or batch.scores_path is None or batch.labelled >= batch.rows:
+            continue
+        at, gain = _pool_of(reader, batch)
+        if len(at):
+            batches.append(batch)
+            places.append(at)
+            gains.append(gain)
+            found += len(at)
+    if not found:
+        raise Conflict(
+            "There is no unlabelled row left to draw: each batch is drawn from once. Wait for new rows, or answer those that were asked for."
+        )
+    picked = arithmetic.draw(np.concatenate(gains), n=n, random_share=random_share, seed=seed)
+    of_batch = np.repeat(np.arange(len(batches)), [len(at) for at in places])
+    place = np.concatenate(places)
+    ids = {
+        i: reader.frame(batch, features=())[0][ROW_ID]
+        for i, batch in enumerate(batches)
+        if (of_batch[picked.positions] == i).any()
+    }
+    with ws.database.write() as session:
+        if _drawn_batches(session, project.id) & {batch.id for batch in batches}:
+            raise Conflict("Somebody else has just drawn from these rows. Look at the desk again.")
+        row = LabelDraw(
+            project_id=project.id, batch_ids=[batch.id for batch in batches], pool=found, random_share=random_share,
+            seed=seed, created_at=now, created_by=by,
+        )  # fmt: skip
+        session.add(row)
+        session.flush()
+        for position, chance in zip(picked.positions.tolist(), picked.chances.tolist(), strict=True):
+            i = int(of_batch[position])
+            session.add(
+                LabelAsk(
+                    project_id=project.id, draw_id=row.id, batch_id=batches[i].id, row_id=str(ids[i].iloc[place[position]]),
+                    place=int(place[position]), chance=chance,
+                )
+            )  # fmt: skip
+        audit.record(
+            session, who=by, what="labels asked for", project_id=project.id,
+            after={"rows": len(picked.positions), "pool": found, "random_share": random_share}, now=now,
+        )  # fmt: skip
+    return len(picked.positions)
+
+
+def _drawn_batches(session: Session, project_id: int) -> set[int]:
+    """Batches that were in a draw, withdrawn ones aside."""
+    draws = session.scalars(
+        select(LabelDraw.batch_ids).where(LabelDraw.project_id == project_id, LabelDraw.withdrawn_at.is_(None))
+    )
+    return {batch_id for batch_ids in draws for batch_id in batch_ids}
+
+
+def _pool_of(reader: history.History, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+    """Places of a batch's unlabelled rows that were answered in time, and what a label of each could teach."""
+    import numpy as np
+
+    scores, read = reader.scores(batch), reader.frame_or_none(batch, features=())
+    if scores is None or read is None:  # one of them is damaged
+        return np.empty(0, dtype=int), np.empty(0)
+    y = read[1]
+    answered = np.array([label is not None for label in scores.labels])
+    at = np.flatnonzero(answered & ~history.is_labelled(y, reader.schema.task))
+    if scores.probabilities is None:
+        return at, np.zeros(len(at))
+    return at, arithmetic.expected_gain(scores.probabilities[at])
+
+
+def withdraw(ws: Workspace, project: ProjectInfo, *, by: str, now: datetime) -> int:
+    """Take back every row that was asked for and not answered, with its draw; returns how many."""
+    require(ws, by, "operator")
+    open_rows = {row.row_id for row in open_asks(ws, project)}
+    with ws.database.write() as session:
+        asks = session.scalars(select(LabelAsk).where(LabelAsk.project_id == project.id)).all()
+        draws = {a.draw_id for a in asks if a.row_id in open_rows}
+        for row in session.scalars(select(LabelDraw).where(LabelDraw.id.in_(draws))):
+            row.withdrawn_at = now
+        gone = [a for a in asks if a.draw_id in draws]
+        for a in gone:
+            session.delete(a)
+        if draws:
+            audit.record(
+                session, who=by, what="labels no longer asked for", project_id=project.id, after={"rows": len(gone)}, now=now
+            )  # fmt: skip
+    return len(open_rows)
+
+
+# --- answering --------------------------------------------------------------------------------------------------
+
+
+def open_asks(ws: Workspace, project: ProjectInfo) -> list[DeskRow]:
+    """Rows that were asked for and have no label yet, in the order in which they were drawn."""
+    return [row for row, label in _asks(ws, project) if label is None]
+
+
+def answer(
+    ws: Workspace, project: ProjectInfo, labels: Mapping[str, Any], *, by: str, now: datetime
+) -> list[LabelResult]:
+    """Store the labels of asked rows, all or none.
+
+    Raises:
+        BadInput: a row that was not asked for, or a label that the project cannot take.
+        NeedsConsent: somebody has given a row another label meanwhile.
+    """
+    require(ws, by, "operator")
+    with ws.database.read() as session:
+        asked = set(session.scalars(select(LabelAsk.row_id).where(LabelAsk.project_id == project.id)))
+    strangers = [row_id for row_id in labels if row_id not in asked]
+    if strangers:
+        raise BadInput(
+            f"Row '{strangers[0][:60]}' was not asked for. Labels of other rows are stored on the Data page."
+        )
+    return add_labels(ws, project, list(labels.items()), by=by, now=now)
+
+
+def measured(ws: Workspace, project: ProjectInfo, *, metric: str | None = None) -> DeskResult:
+    """The policy's metric over the answered rows, weighted so that it stands for all rows of the pools.
+
+    Rows are asked for in random order, so those answered so far are a random part of them: each stands for as many more.
+    """
+    import numpy as np
+
+    task = project.schema.task if project.schema is not None else "binary"
+    wanted = metric or metric_for(project.policy, task)
+    with ws.database.read() as session:
+        draws = {d.id: d for d in session.scalars(select(LabelDraw).where(LabelDraw.project_id == project.id))}
+        of_draw = dict(
+            session.execute(select(LabelAsk.row_id, LabelAsk.draw_id).where(LabelAsk.project_id == project.id)).all()
+        )
+    found = _asks(ws, project)
+    known = [(row, label) for row, label in found if label is not None]
+    pool = sum(d.pool for d in draws.values() if d.withdrawn_at is None)
+    asked_of = _counts([of_draw[row.row_id] for row, _ in found])
+    answered_of = _counts([of_draw[row.row_id] for row, _ in known])
+    weights = np.array(
+        [asked_of[of_draw[row.row_id]] / answered_of[of_draw[row.row_id]] / row.chance for row, _ in known]
+    )
+    kind = float if task == "regression" else object
+    y_true, y_pred = np.empty(len(known), dtype=kind), np.empty(len(known), dtype=kind)
+    y_true[:], y_pred[:] = [label for _, label in known], [row.prediction for row, _ in known]
+    if task != "regression":  # of their own type, as labels are elsewhere
+        y_true, y_pred = np.asarray(y_true.tolist()), np.asarray(y_pred.tolist())
+    weighted = arithmetic.weighted_score(task, wanted, y_true, y_pred, weights)
+    plain = arithmetic.weighted_score(task, wanted, y_true, y_pred, np.ones(len(known)))
+    return DeskResult(
+        asked=len(found), answered=len(known), pool=pool, weighted=weighted, unweighted=plain,
+        to_halve=arithmetic.labels_to_halve(weighted, pool=pool),
+    )  # fmt: skip
+
+
+def weights_of(session: Session, project_id: int, row_ids: Sequence[str]) -> dict[str, float]:
+    """One over the chance to be drawn, of those rows that a draw asked for."""
+    found: dict[str, float] = {}
+    for i in range(0, len(row_ids), queries.CHUNK):
+        rows = session.execute(
+            select(LabelAsk.row_id, LabelAsk.chance).where(
+                LabelAsk.project_id == project_id, LabelAsk.row_id.in_(row_ids[i : i + queries.CHUNK])
+            )
+        )
+        found |= {row_id: 1.0 / chance for row_id, chance in rows}
+    return found
+
+
+def _counts(values: Sequence[int]) -> dict[int, int]:
+    return {value: values.count(value) for value in set(values)}
+
+
+def _asks(ws: Workspace, project: ProjectInfo) -> list[tuple[DeskRow, Label | None]]:
+    """Every asked row of a batch that counts, with its label as known now, in the order in which they were drawn."""
+    if project.schema is None:
+        return []
+    with ws.database.read() as session:
+        asks = session.scalars(select(LabelAsk).where(LabelAsk.project_id == project.id).order_by(LabelAsk.id)).all()
+    reader = history.History(ws, project.id, project.schema)
+    by_id = {batch.id: batch for batch in reader.batches}
+    wanted = {a.batch_id for a in asks if a.batch_id in by_id}
+    read = {}
+    for batch_id in wanted:
+        stored, given = reader.frame_or_none(by_id[batch_id]), reader.scores(by_id[batch_id])
+        if stored is not None and given is not None:
+            read[batch_id] = stored, given
+    rows: list[tuple[DeskRow, Label | None]] = []
+    for a in asks:
+        if a.batch_id not in read:  # undone since, or damaged
+            continue
+        (frame, y), scores = read[a.batch_id]
+        label, chances = y[a.place], scores.probabilities
+        line = frame.iloc[a.place]
+        rows.append(
+            (
+                DeskRow(
+                    row_id=a.row_id, at=line[ROW_TIME].to_pydatetime(), prediction=scores.labels[a.place],
+                    probability=None if chances is None else float(chances[a.place].max()), chance=a.chance,
+                    features={name: line[name] for name in project.schema.names},
+                ),
+                None if label is None or label != label else label,
+            )
+        )  # fmt: skip
+    return rows

@@ -1,0 +1,226 @@
+"""Sealing: rows of the prediction log become a batch, their predictions beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from core.data.rows import frame_of, rows_to_frame
+from core.records import ROW_ID, BatchInfo, FeatureSchema, Label, ProjectInfo
+from core.services.ingestion import ingest
+from core.services.serving import blocks
+from core.storage import history, queries
+from core.storage.layout import folder_of
+from core.storage.tables import Prediction
+from core.storage.workspace import Workspace
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+SEAL_AT_MOST = 50_000  # rows of one batch, but for a single call of more
+READ_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Portion:
+    """Consecutive rows of the log that models of the same classes answered."""
+
+    frame: pd.DataFrame
+    row_ids: list[str]
+    classes: tuple[Label, ...]
+    labels: list[Any]
+    probabilities: np.ndarray | None
+    versions: list[int]
+    created: list[datetime]
+    observed: list[datetime]
+
+
+def seal_ripe(session: Session, project_id: int, now: datetime) -> bool:
+    """Whether the log holds enough rows, or old enough ones, for a batch."""
+    created = Prediction.created_at
+    statement = select(func.sum(Prediction.rows), func.min(created), func.max(created))
+    count, oldest, newest = session.execute(statement.where(Prediction.unsealed(project_id))).one()
+    waited = bool(count) and (oldest <= now - queries.SEAL_AGE or newest > now + queries.LONGEST_PAUSE)
+    return waited or (bool(count) and count >= queries.SEAL_ROWS)
+
+
+def seal_log(ws: Workspace, project: ProjectInfo, *, now: datetime, force: bool = False) -> BatchInfo | None:
+    """Turn logged predictions into a batch with the predictions beside it; None when there is nothing ripe.
+
+    A row id that was predicted more than once becomes one row, with its first prediction. A prediction counts for
+    measuring only if it was made before its label came. Rows that were asked without a token stay in the log.
+    """
+    import pandas as pd
+
+    if project.schema is None:
+        return None
+    with ws.database.read() as session:
+        if not force and not seal_ripe(session, project.id, now):
+            return None
+        logged = list(_oldest(session, project.id))
+        if not logged:
+            return None
+    marked = [p.id for p in logged]
+    portions = list(_portions(logged, project.schema))
+    row_ids = [row_id for portion in portions for row_id in portion.row_ids]
+    with ws.database.read() as session:
+        labelled = queries.has_labels(session, project.id)
+        late = queries.labels_by_row(session, project.id, set(row_ids)) if labelled else {}
+    known = _stored(ws, project, row_ids)
+    chosen = _first_of_each(row_ids, set(known))
+    if not chosen:  # all of them predict rows that a batch holds already
+        with ws.database.write() as session:
+            _mark(session, marked, next(iter(known.values())))
+        return None
+    classes, labels, probabilities, versions, created, observed = _answers(portions)
+    in_time = [row_ids[i] not in late or late[row_ids[i]][2] >= created[i] for i in chosen]
+    told = [versions[i] if ok else 0 for i, ok in zip(chosen, in_time, strict=True)]
+    stem = f"{folder_of(project.id)}/{now:%Y%m%dT%H%M%S}-{secrets.token_hex(6)}"
+    scores = f"{stem}-scores.parquet"
+    sha256 = history.write_scores(
+        ws,
+        scores,
+        [labels[i] if ok else None for i, ok in zip(chosen, in_time, strict=True)],
+        None if probabilities is None else probabilities[chosen],
+        classes,
+        told,
+    )
+    times = pd.DatetimeIndex([observed[i].astimezone(UTC) for i in chosen])
+    report = ingest.store_rows(
+        ws,
+        project,
+        project.schema,
+        pd.concat([p.frame for p in portions], ignore_index=True).iloc[chosen].reset_index(drop=True),
+        ingest.no_labels(len(chosen), project.schema.task),
+        ids=[row_ids[i] for i in chosen],
+        times=pd.Series(times.as_unit("us")),
+        extra=None,
+        stem=stem,
+        origin=f"prediction log, {len(chosen)} rows",
+        problems=(),
+        by="loop",
+        now=now,
+        digest=hashlib.sha256(json.dumps(marked).encode()).hexdigest(),
+        scores=(scores, sha256, told[0] if len(set(told)) == 1 and told[0] else None),
+        also=lambda session, report: _mark(session, marked, report.batch.id),
+        news=False,
+    )
+    return report.batch
+
+
+def _oldest(session: Session, project_id: int) -> Iterator[Prediction]:
+    """What of the log goes into the next batch."""
+    total, after = 0, 0
+    while True:
+        statement = select(Prediction).where(Prediction.unsealed(project_id), Prediction.id > after)
+        some = session.scalars(statement.order_by(Prediction.id).limit(READ_AT_ONCE)).all()
+        for row in some:
+            if total and total + row.rows > SEAL_AT_MOST:
+                return
+            total, after = total + row.rows, row.id
+            yield row
+        if not some:
+            return
+
+
+def _portions(logged: Sequence[Prediction], schema: FeatureSchema) -> Iterator[_Portion]:
+    for (in_block, _), group in groupby(logged, key=lambda p: (p.block is not None and p.id, p.classes)):
+        if in_block:
+            yield from map(_block, group, [schema])
+        else:
+            yield _singles(list(group), schema)
+
+
+def _singles(rows: list[Prediction], schema: FeatureSchema) -> _Portion:
+    import numpy as np
+
+    classes = tuple(json.loads(rows[0].classes)) if rows[0].classes else ()
+    frame, _, _ = rows_to_frame([json.loads(p.features) for p in rows], schema)
+    chances = [json.loads(p.probabilities) for p in rows if p.probabilities] if classes else None
+    return _Portion(
+        frame=frame,
+        row_ids=[p.row_id for p in rows],
+        classes=classes,
+        labels=[json.loads(p.prediction) for p in rows],
+        probabilities=None if chances is None else np.array(chances, dtype=float).reshape(len(rows), len(classes)),
+        versions=[p.model_version for p in rows],
+        created=[p.created_at for p in rows],
+        observed=[p.observed_at for p in rows],
+    )
+
+
+def _block(row: Prediction, schema: FeatureSchema) -> _Portion:
+    assert row.block is not None
+    block, n = blocks.read(row.block), row.rows
+    return _Portion(
+        frame=frame_of(block.columns, schema),
+        row_ids=[blocks.row_id(row.prediction_id, i) for i in range(n)],
+        classes=block.classes,
+        labels=block.labels(),
+        probabilities=block.probabilities,
+        versions=[row.model_version] * n,
+        created=[row.created_at] * n,
+        observed=[row.observed_at] * n,
+    )
+
+
+def _answers(
+    portions: Sequence[_Portion],
+) -> tuple[tuple[Label, ...], list[Any], np.ndarray | None, list[int], list[datetime], list[datetime]]:
+    """All portions' classes, labels, probabilities, versions and instants; a class that a model did not know has none."""
+    import numpy as np
+
+    classes = tuple({json.dumps(c): c for p in portions for c in p.classes}.values())
+    place = {json.dumps(c): k for k, c in enumerate(classes)}
+    probabilities = None
+    if classes:
+        probabilities = np.zeros((sum(len(p.row_ids) for p in portions), len(classes)))
+        start = 0
+        for p in portions:
+            stop = start + len(p.row_ids)
+            if p.probabilities is not None:
+                probabilities[start:stop, [place[json.dumps(c)] for c in p.classes]] = p.probabilities
+            start = stop
+    return (
+        classes,
+        [label for p in portions for label in p.labels],
+        probabilities,
+        [version for p in portions for version in p.versions],
+        [at for p in portions for at in p.created],
+        [at for p in portions for at in p.observed],
+    )
+
+
+def _stored(ws: Workspace, project: ProjectInfo, row_ids: Sequence[str]) -> dict[str, int]:
+    """Which of the rows lie in batches already: row id -> batch."""
+    assert project.schema is not None
+    found: dict[str, int] = {}
+    for batch, at in history.locate(ws, project.id, set(row_ids)):
+        ids = history.read_rows(ws, batch, [ROW_ID])[ROW_ID].iloc[at]
+        found.update(dict.fromkeys(ids, batch.id))
+    return found
+
+
+def _first_of_each(row_ids: Sequence[str], left_out: set[str]) -> list[int]:
+    """Places of the rows to store."""
+    first: dict[str, int] = {}
+    for i, row_id in enumerate(row_ids):
+        if row_id not in left_out:
+            first.setdefault(row_id, i)
+    return list(first.values())
+
+
+def _mark(session: Session, ids: Sequence[int], batch_id: int) -> None:
+    for i in range(0, len(ids), queries.CHUNK):
+        some = Prediction.id.in_(ids[i : i + queries.CHUNK])
+        session.execute(update(Prediction).where(some).values(batch_id=batch_id))

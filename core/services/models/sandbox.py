@@ -1,0 +1,474 @@
+"""Model files of somebody else's: recognised by their bytes here, looked through and tried in a child process first.
+
+`inspect` says what is inside without loading it; `score` loads it, by the list of `core.storage.modelfile`, and lets it
+predict rows. The parent reads one JSON answer. The child has a small environment without secrets, a folder of its own,
+little memory, time and disk. Started as root on Linux it is another user without privileges and without a network;
+started as anybody else it keeps that user's rights to files and network: the list is the protection, the child the second.
+"""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import gzip
+import io
+import json
+import lzma
+import os
+import pickletools
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.data.contract import schema_from_document, schema_to_document
+from core.errors import BadInput, StorageError, TooLarge, UnsupportedFormat
+from core.records import Feature, FeatureSchema
+from core.settings import ROOT
+from core.storage.artefacts import loads
+from core.storage.modelfile import checked_types
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MEMORY_BYTES = 3 * 1024**3
+CPU_S = 60
+TIMEOUT_S = 120.0
+MAX_ANSWER_BYTES = 4 * 1024**2
+MAX_SCORER_BYTES = 64 * 1024**2
+SCORER = "scorer.cml"
+MAX_ANSWER = 2_000  # characters of a reason
+MAX_MEMBERS = 100_000  # of the zip; a forest of 1,000 trees has some 5,000
+MAX_UNPACKED = 20  # times the size limit
+MAX_RATIO = 200  # unpacked over packed, looked at from 50 MB on
+NOBODY = 65534
+CLONE_NEWNET, CLONE_NEWIPC, PR_SET_NO_NEW_PRIVS = 0x40000000, 0x08000000, 38  # of Linux
+HOW = "Save the fitted pipeline with skops.io.dump(pipeline, 'model.skops')."
+PICKLES = {
+    ".pkl": "pickle",
+    ".pickle": "pickle",
+    ".p": "pickle",
+    ".joblib": "joblib",
+    ".cloudpickle": "cloudpickle",
+    ".dill": "dill",
+    ".sav": "pickle",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportReport:
+    """What is inside a model file; nothing of it was loaded."""
+
+    types: tuple[str, ...]  # all of them
+    problems: tuple[str, ...]  # why it cannot be imported at all, in words
+    root: str  # type of the object itself
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A model that has answered rows of the project as it should."""
+
+    metrics: dict[str, float | None]
+    n: int  # rows
+    kind: str  # what the estimator is, in a word
+    packed: bytes | None  # its scorer, where it can be told in numbers alone
+
+
+# --- recognising ------------------------------------------------------------------------------------------------
+
+
+def read_skops(path: Path, max_bytes: int) -> bytes:
+    """A model file's bytes, once they are those of a skops file of bearable size.
+
+    Raises:
+        TooLarge: beyond the limit, packed or unpacked.
+        UnsupportedFormat: pickle, joblib, cloudpickle or anything else; named.
+        BadInput: it cannot be read.
+    """
+    try:
+        size = path.stat().st_size
+        if size > max_bytes:
+            raise TooLarge(f"{path.name} has {size / 1e6:,.1f} MB, expected at most {max_bytes / 1e6:,.1f} MB.")
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{path.name} cannot be read: {error.strerror or error}. Name a .skops file.") from error
+    kind = pickle_kind(data) or PICKLES.get(path.suffix.lower())
+    if kind is not None:
+        raise UnsupportedFormat(f"{path.name} is a {kind} file; loading one runs whatever code is in it. {HOW}")
+    try:
+        members = zipfile.ZipFile(io.BytesIO(data)).infolist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:  # what ZipFile raises over broken heads
+        raise UnsupportedFormat(f"{path.name} is no skops file: it is no zip archive. {HOW}") from error
+    _refuse_archive(path.name, members, len(data), max_bytes)
+    return data
+
+
+def _refuse_archive(name: str, members: Sequence[zipfile.ZipInfo], size: int, max_bytes: int) -> None:
+    pickled = next((m.filename for m in members if Path(m.filename).suffix.lower() in PICKLES), None)
+    if pickled is not None:
+        raise UnsupportedFormat(f"{name} is an archive that holds the pickle {pickled}. {HOW}")
+    if "schema.json" not in {m.filename for m in members}:
+        raise UnsupportedFormat(f"{name} is a zip archive but no skops file: it has no schema.json. {HOW}")
+    unpacked = sum(m.file_size for m in members)
+    bomb = unpacked > 50_000_000 and unpacked > MAX_RATIO * size
+    if bomb or unpacked > MAX_UNPACKED * max_bytes or len(members) > MAX_MEMBERS:
+        raise TooLarge(
+            f"{name} unpacks from {size / 1e6:,.1f} MB to {unpacked / 1e6:,.0f} MB in {len(members):,} parts, "
+            f"expected at most {MAX_UNPACKED * max_bytes / 1e6:,.0f} MB, {MAX_RATIO} times its size "
+            f"and {MAX_MEMBERS:,} parts."
+        )
+
+
+def pickle_kind(data: bytes) -> str | None:
+    """pickle, joblib, cloudpickle or dill, told by the opcodes (of compressed files too); None for anything else."""
+    head = _unpacked_head(data)
+    if not _is_pickle(head):
+        return None
+    for word, kind in ((b"joblib", "joblib"), (b"cloudpickle", "cloudpickle"), (b"dill", "dill")):
+        if word in head:
+            return kind
+    return "pickle" if head is data else "joblib"  # joblib is what compresses pickles
+
+
+def _unpacked_head(data: bytes, most: int = 1 << 20) -> bytes:
+    """The first bytes of what a compressed file holds; the data itself when it is not compressed."""
+    packed: tuple[tuple[bytes, Callable[[], Any]], ...] = (
+        (b"\x1f\x8b", lambda: gzip.GzipFile(fileobj=io.BytesIO(data)).read1(most)),
+        (b"BZh", lambda: bz2.BZ2Decompressor().decompress(data, most)),
+        (b"\xfd7zXZ", lambda: lzma.LZMADecompressor().decompress(data, most)),
+        (b"]\x00\x00", lambda: lzma.LZMADecompressor(format=lzma.FORMAT_ALONE).decompress(data, most)),
+        (b"x", lambda: zlib.decompressobj().decompress(data, most)),
+    )
+    for magic, unpack in packed:
+        if data.startswith(magic):
+            try:
+                return bytes(unpack())
+            except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError):
+                return data
+    return data
+
+
+def _is_pickle(data: bytes) -> bool:
+    """Whether the first opcodes are those of a pickle; nothing is executed."""
+    if len(data) >= 2 and data[0] == 0x80:
+        return data[1] <= 5
+    if not data or data[:1] not in b"(]}cIFLSVUXKMJGN.)":
+        return False
+    seen = 0
+    try:
+        for opcode, _, _ in pickletools.genops(io.BytesIO(data)):
+            seen += 1
+            if opcode.name == "STOP" or seen >= 50:
+                return seen > 1
+    except Exception:  # not a pickle
+        return False
+    return False
+
+
+# --- the parent's side ------------------------------------------------------------------------------------------
+
+
+def inspect(data: bytes) -> ImportReport:
+    """What a skops file holds, read in a child process.
+
+    Raises:
+        BadInput: the child could not read it, or ran out of memory or time.
+    """
+    answer = _ask("inspect", data, {})
+    found = {key: tuple(answer[key]) for key in ("types", "problems")}
+    return ImportReport(**found, root=answer["root"])
+
+
+def check_score(data: bytes, X: pd.DataFrame, y: Sequence[Any], *, schema: FeatureSchema) -> Checked:
+    """Load a skops file in a child process, let it predict labelled rows, and tell it in numbers where that is possible.
+
+    Raises:
+        BadInput: it holds what is not loaded, cannot be loaded, cannot predict these rows, or answers what
+            cannot be; the reason says which.
+    """
+    request = {"task": schema.task, "classes": list(schema.classes), "y": list(y), "schema": schema_to_document(schema)}
+    packed: list[bytes] = []
+    answer = _ask("score", data, request, X, packed)
+    kind = str(answer["kind"])[:60]
+    return Checked(
+        metrics=answer["metrics"],
+        n=answer["n"],
+        kind=kind if kind.isidentifier() else "estimator",
+        packed=packed[0] if packed else None,
+    )
+
+
+def _ask(
+    what: str, data: bytes, request: dict[str, Any], X: pd.DataFrame | None = None, packed: list[bytes] | None = None
+) -> dict[str, Any]:
+    """Run this module as a child on a folder of its own; its answer, and the scorer that it made."""
+    with tempfile.TemporaryDirectory(prefix="continual-import-") as folder:
+        place = Path(folder)
+        (place / "model.skops").write_bytes(data)
+        (place / "request.json").write_text(json.dumps(request))
+        if X is not None:
+            X.to_parquet(place / "rows.parquet", index=False)
+        code = _run(what, place)
+        try:
+            answer = json.loads(_read_plain(place / "answer.json"))
+            if packed is not None and (place / SCORER).exists():
+                packed.append(_read_plain(place / SCORER, MAX_SCORER_BYTES))
+        except (OSError, ValueError, RecursionError):
+            raise BadInput(_why_ended(code)) from None
+    if not isinstance(answer, dict):
+        raise BadInput(_why_ended(code))
+    if "error" in answer:
+        raise BadInput(str(answer["error"])[:MAX_ANSWER])
+    return answer
+
+
+def _read_plain(path: Path, most: int = MAX_ANSWER_BYTES) -> bytes:
+    """What the child wrote; OSError when it is no plain file of bearable size (a link, a pipe that never ends)."""
+    number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(number, "rb") as opened:
+        found = os.fstat(number)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > most:
+            raise OSError(f"{path.name} is no plain file of at most {most} bytes")
+        return opened.read(most)
+
+
+def _run(what: str, folder: Path) -> int:
+    """The child's exit code; BadInput when it had to be stopped."""
+    kept = {name: os.environ[name] for name in ("LANG", "LD_LIBRARY_PATH") if name in os.environ}
+    threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "LOKY")}
+    os.chmod(folder, 0o700)
+    child = subprocess.Popen(  # noqa: S603  # a fixed command of ours
+        [sys.executable, "-P", "-m", "core.services.models.sandbox", what, str(folder)],
+        env={
+            **kept,
+            **threads,
+            "PATH": "/usr/bin:/bin",
+            "PYTHONPATH": str(ROOT),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "HOME": str(folder),
+            "TMPDIR": str(folder),
+        },
+        cwd=folder,
+        start_new_session=True,
+        close_fds=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        return child.wait(TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        raise BadInput(f"The model was stopped after {TIMEOUT_S:g} s in its own process. Make it smaller.") from None
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # whatever it started goes with it
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+def _why_ended(code: int) -> str:
+    if code in (-signal.SIGXCPU, -signal.SIGKILL):
+        return f"The model used more than {CPU_S} s of computing time in its own process. Make it smaller."
+    return f"The model ended its own process without an answer (exit code {code}). It was not imported."
+
+
+# --- the child's side -------------------------------------------------------------------------------------------
+
+
+def _limit() -> None:
+    import resource
+
+    limits = [
+        (resource.RLIMIT_AS, MEMORY_BYTES),
+        (resource.RLIMIT_CPU, CPU_S),
+        (resource.RLIMIT_FSIZE, 64 * 1024**2),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NOFILE, 256),
+    ]
+    if os.getuid() == NOBODY:  # of a user who runs nothing else: others may have more processes than this already
+        limits.append((resource.RLIMIT_NPROC, 64))
+    for what, most in limits:
+        _, hard = resource.getrlimit(what)
+        allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        with contextlib.suppress(ValueError, OSError):  # macOS knows no limit of address space; time still ends there
+            resource.setrlimit(what, (allowed, allowed))
+
+
+def _leave_privileges(folder: Path) -> None:
+    """As root on Linux: no network, another user who owns this one folder. Else nothing of it is possible.
+
+    What the trial needs was loaded by `_rehearse`: the other user need not be able to read the program. A container may
+    lack the capability for a network of its own, then that one stays; where another step is refused, the trial ends.
+    """
+    if not sys.platform.startswith("linux") or os.getuid() != 0:
+        return
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.unshare(CLONE_NEWNET | CLONE_NEWIPC)  # a network of its own, with nothing in it
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, NOBODY, NOBODY)
+    os.setgroups([])
+    os.setresgid(NOBODY, NOBODY, NOBODY)
+    os.setresuid(NOBODY, NOBODY, NOBODY)
+    libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def _rehearse() -> None:
+    """Try two small models of our own, so that all libraries are loaded while their files can still be read."""
+    import encodings.cp437
+    import encodings.idna  # noqa: F401
+    import importlib
+
+    import numpy as np
+    import pandas as pd
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.neighbors import KNeighborsRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from core.storage.artefacts import dumps
+    from core.storage.modelfile import OBJECTS
+
+    for module in sorted({name.rpartition(".")[0] for name in OBJECTS}):
+        importlib.import_module(module)
+    X = pd.DataFrame({"a": np.arange(8.0), "b": np.arange(8.0) % 3, "c": pd.Series(["x", "y"] * 4, dtype="str")})
+    y = np.arange(8) % 2
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        X.to_parquet(place / "rows.parquet", index=False)
+        pd.read_parquet(place / "rows.parquet")
+        X[["a", "b"]].to_parquet(place / "rows.parquet", index=False)
+        for task, last in (
+            ("binary", RandomForestClassifier(2, n_jobs=2)),
+            ("regression", KNeighborsRegressor(2, algorithm="brute")),
+        ):
+            model = make_pipeline(StandardScaler(), last).fit(X[["a", "b"]], y)
+            (place / "model.skops").write_bytes(dumps(model))
+            schema = FeatureSchema(
+                task=task,  # type: ignore[arg-type]
+                target="y",
+                features=(Feature(name="a", kind="numeric"), Feature(name="b", kind="numeric")),
+                classes=(0, 1) if task == "binary" else (),
+            )
+            request = {"task": task, "classes": [0, 1], "y": y.tolist(), "schema": schema_to_document(schema)}
+            (place / "request.json").write_text(json.dumps(request))
+            _answer("score", place)
+
+
+def _answer(what: str, folder: Path) -> dict[str, Any]:
+    data = (folder / "model.skops").read_bytes()
+    request = json.loads((folder / "request.json").read_text())
+    try:
+        return _inspect(data) if what == "inspect" else _score(data, request, folder / "rows.parquet")
+    except (BadInput, StorageError) as error:
+        return {"error": str(error)}
+    except (MemoryError, RecursionError) as error:
+        limit = f"{MEMORY_BYTES // 1024**3} GB"
+        return {"error": f"The model needs more than the {limit} of its own process ({type(error).__name__})."}
+    except Exception as error:  # whatever the file provokes is an answer about the file
+        return {"error": f"The file cannot be read as skops ({type(error).__name__}: {str(error)[:300]}). {HOW}"}
+
+
+def _inspect(data: bytes) -> dict[str, Any]:
+    types = checked_types(data)
+    schema = json.loads(zipfile.ZipFile(io.BytesIO(data)).read("schema.json"))
+    root = f"{schema['__module__']}.{schema['__class__']}"
+    return {"types": sorted(types), "problems": _no_estimator(root), "root": root}
+
+
+def _no_estimator(root: str) -> list[str]:
+    """Objects of the language itself or of numpy cannot predict."""
+    if root.split(".")[0] in ("builtins", "numpy", "pandas", "scipy"):
+        return [f"It holds a {root}, expected a fitted scikit-learn pipeline or estimator."]
+    return []
+
+
+def _score(data: bytes, request: dict[str, Any], rows: Path) -> dict[str, Any]:
+    import numpy as np
+    import pandas as pd
+
+    from core.learning.models import predict_quietly
+    from core.performance.realised import measure
+
+    held = _inspect(data)
+    if held["problems"]:
+        raise BadInput(f"The file cannot be imported. {' '.join(held['problems'])}")
+    model = loads(data)
+    X, regression = pd.read_parquet(rows), request["task"] == "regression"
+    for method in ("predict",) if regression else ("predict", "predict_proba"):
+        if not hasattr(model, method):
+            raise BadInput(f"A {type(model).__name__} has no {method}; a model for {request['task']} needs one.")
+    try:
+        if regression:
+            values, classes = np.asarray(predict_quietly(model, X, proba=False)), ()
+        else:
+            values, classes = np.asarray(predict_quietly(model, X, proba=True)), _classes(model, request["classes"])
+    except BadInput:
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {str(error)[:300]}"
+        raise BadInput(f"The model cannot predict this project's rows: {said}") from error
+    refuse_answers(values, len(X), len(classes), regression)
+    y = np.empty(len(X), dtype=float if regression else object)
+    y[:] = request["y"]
+    if regression:
+        report = measure("regression", y, values)
+    else:
+        chosen = np.empty(len(X), dtype=object)
+        chosen[:] = [classes[k] for k in values.argmax(axis=1)]
+        report = measure(request["task"], y, chosen, values, classes)
+    metrics = {name: score.value for name, score in report.scores.items()}
+    _tell_in_numbers(model, X, schema_from_document(request["schema"]), rows.with_name(SCORER))
+    last = model.steps[-1][1] if getattr(model, "steps", None) else model
+    return {"metrics": metrics, "n": report.n, "kind": type(last).__name__}
+
+
+def _tell_in_numbers(model: Any, X: pd.DataFrame, schema: FeatureSchema, place: Path) -> None:
+    """Write the scorer of a model whose kinds are all known; nothing for others."""
+    from core.data.packed import unpack
+    from core.learning.export import export
+
+    packed = export(model, schema, X)
+    if unpack(packed)[0]["part"] is not None:
+        place.write_bytes(packed)
+
+
+def _classes(model: Any, known: Sequence[Any]) -> tuple[Any, ...]:
+    """The model's classes as python values, all of them classes of the project."""
+    own = tuple(c.item() if hasattr(c, "item") else c for c in getattr(model, "classes_", ()))
+    alien = [
+        c for c in own if not isinstance(c, (str, int, float, bool)) or json.dumps(c) not in map(json.dumps, known)
+    ]
+    if alien or len(own) < 2:
+        seen = ", ".join(map(repr, (alien or own)[:5])) or "no classes at all"
+        expected = ", ".join(map(repr, known[:20]))
+        raise BadInput(f"The model knows {seen}; this project's classes are {expected}. Train it on the same labels.")
+    return own
+
+
+def refuse_answers(values: Any, n: int, k: int, regression: bool) -> None:
+    """Refuse answers that are none: another shape, not finite, probabilities that do not sum to one."""
+    import numpy as np
+
+    expected = (n,) if regression else (n, k)
+    if values.shape != expected:
+        raise BadInput(f"The model answers {n} rows in the shape {values.shape}, expected {expected}.")
+    if not np.isfinite(values).all():
+        raise BadInput("The model answers with values that are not finite (NaN or infinity) on this project's rows.")
+    if not regression and (values.min() < 0 or not np.allclose(values.sum(axis=1), 1.0, atol=1e-6)):
+        raise BadInput("The model's probabilities are not such: expected values from 0 to 1 that sum to 1 in each row.")
+
+
+if __name__ == "__main__":
+    place = Path(sys.argv[2])
+    _rehearse()
+    _leave_privileges(place)
+    _limit()
+    (place / "answer.json").write_text(json.dumps(_answer(sys.argv[1], place)))

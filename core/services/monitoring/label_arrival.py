@@ -1,0 +1,226 @@
+"""When labels came, and what each batch scores once they have: read from storage for the pure parts that compute.
+
+Labels that come in portions leave several stored measurements of one batch, each of a few rows; `by_batch` makes them one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, load_only
+
+from core.performance.arrival import ArrivalCurve, DueDay, arrival_curve, due_by_day
+from core.performance.realised import measure, pooled
+from core.records import ROW_ID, PerformanceReport, ProjectInfo
+from core.services.monitoring import monitoring
+from core.services.monitoring.monitoring import PerformancePoint
+from core.services.serving import blocks
+from core.storage import history, queries
+from core.storage.tables import Batch, Label, Prediction
+from core.storage.workspace import Workspace
+
+NEWEST_ROWS = 20_000  # rows that are looked at
+MEASURED_AGAIN = 20  # newest batches with labels in portions whose rows are read
+_MANIFEST = (Batch.number, Batch.path, Batch.rows, Batch.labelled, Batch.created_at, Batch.ids_from_user)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelTimes:
+    """When rows came and when their first label did, newest rows first."""
+
+    stored_at: tuple[datetime, ...]
+    labelled_at: tuple[datetime | None, ...]  # None = it waits; a label that came with its row has the row's instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """How labels arrive in a project, and what is due."""
+
+    curve: ArrivalCurve
+    due: tuple[DueDay, ...]  # newest day first
+
+
+def arrival(
+    ws: Workspace, project: ProjectInfo, *, now: datetime, zone: tzinfo = UTC, rows: int = NEWEST_ROWS
+) -> Arrival:
+    """The label-arrival curve of the newest rows, and those of them without label by the day on which they came.
+
+    Args:
+        zone: of the days.
+        rows: how many of the newest rows are looked at.
+    """
+    times = label_times(ws, project, rows=rows)
+    curve = arrival_curve(times.stored_at, times.labelled_at, now)
+    waiting = [
+        stored
+        for stored, labelled in zip(times.stored_at, times.labelled_at, strict=True)
+        if labelled is None or labelled > now
+    ]
+    return Arrival(curve=curve, due=due_by_day(waiting, curve, now, zone=zone))
+
+
+def measured_by_batch(ws: Workspace, project: ProjectInfo, *, role: str = "champion") -> list[PerformancePoint]:
+    """Stored measurements with one point a batch, in the order of the rows' time.
+
+    The rows of the newest MEASURED_AGAIN batches whose labels came in portions are measured again, all together, up to
+    NEWEST_ROWS rows; of the others, and of the first model never retrained, only what the portions' scores tell is put together.
+    """
+    stored = monitoring.performance_history(ws, project.id, role=role)
+    seen: dict[int | None, int] = {}
+    for point in stored:
+        seen[point.batch_id] = seen.get(point.batch_id, 0) + 1
+    portioned = sorted((b for b, n in seen.items() if b is not None and n > 1), reverse=True)
+    again = _measured_again(ws, project, portioned[:MEASURED_AGAIN]) if role == "champion" else {}
+    return by_batch(stored, again)
+
+
+def by_batch(
+    measured: Sequence[PerformancePoint], again: Mapping[int, PerformanceReport] | None = None
+) -> list[PerformancePoint]:
+    """One point a batch, in the order of the rows' time; a measurement without batch stays as it is.
+
+    Args:
+        again: by batch, the measurement of all its labelled rows; without one its portions are put together.
+    """
+    groups: dict[int, list[PerformancePoint]] = {}
+    alone = [p for p in measured if p.batch_id is None]
+    for point in measured:
+        if point.batch_id is not None:
+            groups.setdefault(point.batch_id, []).append(point)
+    joined = [_joined(group, (again or {}).get(batch_id)) for batch_id, group in groups.items()]
+    return sorted([*alone, *joined], key=lambda p: (p.at, p.rows_seen))
+
+
+def _joined(portions: Sequence[PerformancePoint], whole: PerformanceReport | None) -> PerformancePoint:
+    """The measurements of one batch as one."""
+    if len(portions) == 1:
+        return portions[0]
+    names = dict.fromkeys(name for p in portions for name in p.scores)
+    scores = {name: pooled([p.scores[name] for p in portions if name in p.scores]) for name in names}
+    versions = {p.model_version for p in portions}
+    return dataclasses.replace(
+        portions[-1],
+        at=max(p.at for p in portions),
+        rows_seen=max(p.rows_seen for p in portions),
+        n=sum(p.n for p in portions) if whole is None else whole.n,
+        model_version=versions.pop() if len(versions) == 1 else None,
+        scores=scores if whole is None else whole.scores,
+    )
+
+
+def _measured_again(ws: Workspace, project: ProjectInfo, batch_ids: Sequence[int]) -> dict[int, PerformanceReport]:
+    """Every metric over all labelled rows of some batches that were predicted in time; features are not read."""
+    if project.schema is None or not batch_ids:
+        return {}
+    regression = project.schema.task == "regression"
+    reader = history.History(ws, project.id, project.schema)
+    found: dict[int, PerformanceReport] = {}
+    left = NEWEST_ROWS
+    for batch in reader.batches:
+        scores = reader.scores(batch) if batch.id in batch_ids and batch.rows <= left else None
+        if scores is None:
+            continue
+        left -= batch.rows
+        read = reader.frame_or_none(batch, features=())
+        if read is None:
+            continue
+        y = read[1]
+        judged = history.is_labelled(y, project.schema.task) & history.is_labelled(scores.labels, "multiclass")
+        if not judged.any():
+            continue
+        answers = scores.labels[judged]
+        found[batch.id] = measure(
+            project.schema.task,
+            y[judged],
+            answers.astype(float) if regression else answers,
+            scores.probabilities[judged] if scores.probabilities is not None else None,
+            scores.classes or None,
+            ordered=True,
+        )
+    return found
+
+
+def label_times(ws: Workspace, project: ProjectInfo, *, rows: int = NEWEST_ROWS) -> LabelTimes:
+    """When each of the newest rows came, and its first label: rows still in the log, then batch by batch.
+
+    A batch's file is read only where the database cannot tell its rows' ids or which of them came labelled, and of it
+    no more than those two columns. A logged row came when it was first predicted, not when the log was sealed.
+    """
+    stored: list[datetime] = []
+    labelled: list[datetime | None] = []
+    with ws.database.read() as session:
+        log = _logged(session, project.id, None, limit=rows)
+        batches = session.scalars(
+            select(Batch)
+            .where(Batch.project_id == project.id, Batch.undone_at.is_(None))
+            .order_by(Batch.created_at.desc(), Batch.id.desc())
+            .options(load_only(*_MANIFEST))
+        )
+        came = _first_labels(session, project.id, list(log))
+        stored += log.values()
+        labelled += [came.get(row_id) for row_id in log]
+        for batch in batches:
+            take = min(batch.rows, rows - len(stored))
+            if take <= 0:
+                break
+            if batch.labelled == batch.rows:
+                stored += [batch.created_at] * take
+                labelled += [batch.created_at] * take
+                continue
+            waiting, n_labelled = _unlabelled(ws, project, batch, take)
+            stored += [batch.created_at] * n_labelled
+            labelled += [batch.created_at] * n_labelled
+            first_seen = _logged(session, project.id, batch.id, limit=None)
+            came = _first_labels(session, project.id, waiting)
+            stored += [min(batch.created_at, first_seen.get(row_id, batch.created_at)) for row_id in waiting]
+            labelled += [came.get(row_id) for row_id in waiting]
+    return LabelTimes(stored_at=tuple(stored), labelled_at=tuple(labelled))
+
+
+def _unlabelled(ws: Workspace, project: ProjectInfo, batch: Batch, take: int) -> tuple[list[str], int]:
+    """Ids of the rows that came without label among the last ones of a batch, and how many came with one."""
+    if batch.labelled == 0 and not batch.ids_from_user:
+        return [f"b{batch.number}-{i}" for i in range(batch.rows - take, batch.rows)], 0
+    assert project.schema is not None  # a batch has one
+    table = history.read_rows(ws, batch, [ROW_ID, project.schema.target], last=take)
+    mask = history.is_labelled(
+        history.decode_target(table[project.schema.target], project.schema.task), project.schema.task
+    )
+    return table[ROW_ID][~mask].tolist(), int(mask.sum())
+
+
+def _logged(session: Session, project_id: int, batch_id: int | None, *, limit: int | None) -> dict[str, datetime]:
+    """When the predicted rows of a batch (None: of none yet) were first predicted, newest first, by row id."""
+    own = Prediction.unsealed() if batch_id is None else Prediction.batch_id == batch_id
+    statement = (
+        select(Prediction.row_id, Prediction.rows, func.min(Prediction.created_at))
+        .where(Prediction.project_id == project_id, own)
+        .group_by(Prediction.row_id, Prediction.rows)
+        .order_by(func.max(Prediction.id).desc())
+    )
+    found: dict[str, datetime] = {}
+    for name, rows, at in session.execute(statement.limit(limit)):
+        ids = [name] if rows == 1 else [blocks.row_id(name, place) for place in reversed(range(rows))]
+        found.update(dict.fromkeys(ids if limit is None else ids[: limit - len(found)], at))
+    return found
+
+
+def _first_labels(session: Session, project_id: int, row_ids: Sequence[str]) -> dict[str, datetime]:
+    """When the first label of each row came by row id."""
+    found: dict[str, datetime] = {}
+    for i in range(0, len(row_ids), queries.CHUNK):
+        statement = (
+            select(Label.row_id, func.min(Label.created_at))
+            .where(
+                Label.project_id == project_id,
+                Label.row_id.in_(row_ids[i : i + queries.CHUNK]),
+                Label.undone_at.is_(None),
+            )
+            .group_by(Label.row_id)
+        )
+        found.update(session.execute(statement).all())
+    return found

@@ -1,0 +1,484 @@
+"""What the pages, the API and the metrics read: stored measurements, drift, cycles, and the windows behind them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from core import words
+from core.errors import NotFound
+from core.learning.policy import decide, policy_from_document
+from core.performance.realised import Z95
+from core.records import (
+    ROW_ID,
+    ROW_TIME,
+    CycleReport,
+    Decision,
+    DriftReport,
+    EstimatePoint,
+    ModelVersion,
+    ProjectInfo,
+    Score,
+)
+from core.services.automation import attempts, jobs
+from core.services.incidents import status
+from core.services.ingestion import ingest
+from core.storage import documents, history, queries, registry
+from core.storage.tables import Cycle, DriftRun, EstimateRun, Job, ModelEvent, PerformanceRun
+from core.storage.workspace import Workspace
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+LOOKED_AT = 5  # rows of a batch that are read for each wanted row that is labelled and was predicted in time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerformancePoint:
+    """Realised performance of one model on the newly labelled rows of one batch."""
+
+    cycle_id: int | None
+    batch_id: int | None
+    at: datetime
+    rows_seen: int
+    n: int
+    model_version: int | None
+    scores: dict[str, Score]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopEvent:
+    """Something that belongs on every chart over time."""
+
+    at: datetime
+    rows_seen: int
+    kind: str  # drift | retrain | promoted | refreshed | rejected | rolled_back | failed
+    text: str
+    cycle_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """Something that waits for a person."""
+
+    kind: str  # labels | challenger | paused | stopped | failed | set_aside | scheduler | model
+    text: str
+    detail: str
+    page: str  # where to go, e.g. "data"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """The figures of the Home page; what is not known is None."""
+
+    score: Score | None  # newest measurement of the policy's metric
+    score_at: datetime | None
+    score_version: int | None
+    before: Score | None  # the measurement before that
+    never: Score | None  # the first model on the same rows
+    drift: DriftReport | None
+    drift_at: datetime | None
+    labels_due: int
+    champion: ModelVersion | None
+    last_cycle: CycleReport | None
+    scheduler_age_s: float | None
+    needs: tuple[Need, ...]
+
+
+def _point(row: PerformanceRun) -> PerformancePoint:
+    scores = {metric: documents.score_from(d) for metric, d in row.scores.items()}
+    return PerformancePoint(
+        cycle_id=row.cycle_id,
+        batch_id=row.batch_id,
+        at=row.at,
+        rows_seen=row.rows_seen,
+        n=row.n,
+        model_version=row.model_version,
+        scores=scores,
+    )
+
+
+def performance_history(
+    ws: Workspace, project_id: int, *, role: str = "champion", limit: int = 2_000
+) -> list[PerformancePoint]:
+    """Stored measurements in the order of the rows, the newest `limit` of them.
+
+    Args:
+        role: champion, or never (the first champion, never retrained, on the same rows).
+    """
+    with ws.database.read() as session:
+        statement = select(PerformanceRun).where(PerformanceRun.project_id == project_id, PerformanceRun.role == role)
+        return [_point(row) for row in session.scalars(statement.order_by(PerformanceRun.id.desc()).limit(limit))][::-1]
+
+
+def estimates(ws: Workspace, project_id: int, *, limit: int = 2_000) -> list[EstimatePoint]:
+    """Scores estimated without labels, in the order of the rows, each with what the labels said later and how far
+    the estimates before it could be trusted.
+
+    A batch is graded on its largest portion of labelled rows; fewer labels than estimated rows widen the doubt.
+    """
+    with ws.database.read() as session:
+        rows = session.scalars(
+            select(EstimateRun).where(EstimateRun.project_id == project_id).order_by(EstimateRun.id.desc()).limit(limit)
+        ).all()[::-1]
+        measured: dict[int, PerformanceRun] = {}
+        statement = select(PerformanceRun).where(
+            PerformanceRun.project_id == project_id, PerformanceRun.role == "champion"
+        )
+        for run in session.scalars(statement.order_by(PerformanceRun.id.desc()).limit(2 * limit)):
+            if run.batch_id is not None and run.n > (measured[run.batch_id].n if run.batch_id in measured else 0):
+                measured[run.batch_id] = run  # of labels that came in portions, the largest one
+        return graded(
+            [
+                EstimatePoint(
+                    at=row.at,
+                    rows_seen=row.rows_seen,
+                    n=row.n,
+                    batch_id=row.batch_id,
+                    cycle_id=row.cycle_id,
+                    model_version=row.model_version,
+                    estimates={metric: documents.score_from(document) for metric, document in row.scores.items()},
+                    realised={},
+                    trust={},
+                )
+                for row in rows
+            ],
+            {batch_id: (run.n, run.scores) for batch_id, run in measured.items()},
+        )
+
+
+def graded(points: Sequence[EstimatePoint], measured: Mapping[int, tuple[int, dict[str, Any]]]) -> list[EstimatePoint]:
+    """The points with what the labels said of each, and the trust that this gives, in the order of the labels.
+
+    Bands are as wide as the points before them show they should be; grades are by the bands as they were stored.
+
+    Args:
+        measured: batch id -> labelled rows, metric -> Score document.
+    """
+    from core.performance.estimated import trust_of, widened, width_of
+
+    z_scores: dict[str, list[float]] = {}
+    told: list[EstimatePoint] = []
+    for point in points:
+        realised: dict[str, float] = {}
+        n, scores = measured.get(point.batch_id or 0, (0, {}))
+        bands = {m: widened(score, width_of(z_scores.get(m, ()))) for m, score in point.estimates.items()}
+        for metric, estimate in point.estimates.items():
+            found = (scores.get(metric) or {}).get("value")
+            if found is None or estimate.value is None or estimate.low is None or estimate.high is None:
+                continue
+            realised[metric] = found
+            # The band is that of the rows estimated; fewer of them labelled leave more to chance.
+            spread = (estimate.high - estimate.low) / (2 * Z95) * math.sqrt(max(1.0, point.n / max(n, 1)))
+            z_scores.setdefault(metric, []).append((found - estimate.value) / max(spread, 1e-9))
+        trust = {
+            metric: {**dataclasses.asdict(trust_of(z)), "width": width_of(z)}
+            for metric, z in ((metric, z_scores.get(metric, [])) for metric in point.estimates)
+        }
+        told.append(dataclasses.replace(point, estimates=bands, realised=realised, trust=trust))
+    return told
+
+
+def drift_history(
+    ws: Workspace, project_id: int, *, limit: int = 500
+) -> list[tuple[datetime, int | None, DriftReport]]:
+    """Stored drift reports in order: instant of the newest row, cycle, report."""
+    with ws.database.read() as session:
+        rows = session.scalars(
+            select(DriftRun).where(DriftRun.project_id == project_id).order_by(DriftRun.id.desc()).limit(limit)
+        )
+        return [(row.at, row.cycle_id, documents.drift_from(row.report)) for row in rows][::-1]
+
+
+def latest_drift(ws: Workspace, project_id: int) -> tuple[datetime, DriftReport] | None:
+    """The newest stored drift report with the instant of its newest row."""
+    found = drift_history(ws, project_id, limit=1)
+    return (found[0][0], found[0][2]) if found else None
+
+
+def cycles(ws: Workspace, project_id: int, *, limit: int = 50, offset: int = 0) -> tuple[list[CycleReport], int]:
+    """One page of audit rows, newest first, and how many there are."""
+    with ws.database.read() as session:
+        total = session.scalar(select(func.count()).select_from(Cycle).where(Cycle.project_id == project_id)) or 0
+        rows = session.scalars(
+            select(Cycle).where(Cycle.project_id == project_id).order_by(Cycle.id.desc()).limit(limit).offset(offset)
+        )
+        return [documents.cycle_from(row) for row in rows], total
+
+
+def get_cycle(ws: Workspace, cycle_id: int) -> CycleReport:
+    """One audit row; NotFound when there is none."""
+    with ws.database.read() as session:
+        row = session.get(Cycle, cycle_id)
+        if row is None:
+            raise NotFound(f"There is no cycle {cycle_id}.")
+        return documents.cycle_from(row)
+
+
+def replay_decision(ws: Workspace, cycle_id: int) -> tuple[Decision, Decision, bool]:
+    """The stored decision of a cycle, the one that its stored evidence and policy give now, and whether they agree.
+
+    Raises:
+        NotFound: no such cycle, or one that ended before it had evidence.
+    """
+    with ws.database.read() as session:
+        row = session.get(Cycle, cycle_id)
+        if row is None or row.evidence is None or row.policy is None:
+            raise NotFound(f"Cycle {cycle_id} holds no evidence to replay.")
+        report = documents.cycle_from(row)
+        policy = policy_from_document(row.policy)
+    assert report.evidence is not None
+    stored = Decision(action=report.decision, reason=report.reason, firings=report.firings)  # type: ignore[arg-type]
+    again = decide(report.evidence, policy)
+    return stored, again, (stored.action, stored.firings) == (again.action, again.firings)
+
+
+_EVENT_KINDS = {"promoted": "promoted", "refreshed": "refreshed", "rolled_back": "rolled_back"}
+
+
+def events(ws: Workspace, project_id: int, *, limit: int = 500) -> list[LoopEvent]:
+    """Drift found, retrains, promotions, refreshes and rollbacks in order, for the charts over time."""
+    found: list[LoopEvent] = []
+    with ws.database.read() as session:
+        seen: dict[int, tuple[datetime, int]] = {}
+        runs = select(PerformanceRun.cycle_id, PerformanceRun.at, PerformanceRun.rows_seen).where(
+            PerformanceRun.project_id == project_id, PerformanceRun.role == "champion"
+        )
+        for cycle_id, at, rows_seen in session.execute(runs.order_by(PerformanceRun.id)):
+            if cycle_id is not None:
+                seen[cycle_id] = (at, rows_seen)
+        statement = select(
+            Cycle.id,
+            Cycle.started_at,
+            Cycle.decision,
+            Cycle.outcome,
+            Cycle.champion_after,
+            Cycle.status,
+            Cycle.evidence,
+        ).where(Cycle.project_id == project_id)
+        was_drifted = False
+        for cycle_id, started_at, decision, outcome, version, status, evidence in reversed(
+            session.execute(statement.order_by(Cycle.id.desc()).limit(limit)).all()
+        ):
+            at, rows_seen = seen.get(cycle_id, (started_at, 0))
+            drifted = (evidence or {}).get("drifted") or []
+            if drifted and not was_drifted:
+                found.append(
+                    LoopEvent(
+                        at=at, rows_seen=rows_seen, kind="drift", text=f"{len(drifted)} drifted", cycle_id=cycle_id
+                    )
+                )
+            was_drifted = bool(drifted)
+            if outcome in _EVENT_KINDS:
+                found.append(
+                    LoopEvent(
+                        at=at, rows_seen=rows_seen, kind=_EVENT_KINDS[outcome], text=f"v{version}", cycle_id=cycle_id
+                    )
+                )
+            elif status == "failed":
+                found.append(
+                    LoopEvent(at=at, rows_seen=rows_seen, kind="failed", text="check failed", cycle_id=cycle_id)
+                )
+            elif decision == "retrain":
+                found.append(LoopEvent(at=at, rows_seen=rows_seen, kind="retrain", text="retrain", cycle_id=cycle_id))
+    return found
+
+
+def overview(ws: Workspace, project: ProjectInfo, now: datetime) -> Overview:
+    """The figures of the Home page."""
+    points = performance_history(ws, project.id, limit=2)
+    never = performance_history(ws, project.id, role="never", limit=1)
+    drift = latest_drift(ws, project.id)
+    reports, _ = cycles(ws, project.id, limit=1)
+    last = reports[0] if reports else None
+    due = ingest.labels_due(ws, project.id)
+    with ws.database.read() as session:
+        versions = registry.list_versions(session, project.id)
+        age = status.scheduler_age(session, now)
+        stopped_at = queries.project_row(session, project.id).checks_stopped_at
+    champion = next((v for v in versions if "champion" in v.aliases), None)
+    challenger = next((v for v in versions if "challenger" in v.aliases and "champion" not in v.aliases), None)
+    needs: list[Need] = []
+    if champion is None:
+        needs.append(
+            Need(
+                kind="model",
+                text="No model yet",
+                detail="Store labelled rows, then start the first race.",
+                page="train" if project.labelled else "data",
+            )
+        )
+    if challenger is not None and challenger.source == "import":
+        needs.append(
+            Need(
+                kind="challenger",
+                text=f"Imported v{challenger.version} waits",
+                detail="Compare it with the champion, then promote it.",
+                page="models",
+            )
+        )
+    if due:
+        needs.append(
+            Need(kind="labels", text=f"{due:,} labels due", detail="Accuracy is measured as they arrive.", page="data")
+        )
+    if last is not None and last.status == "failed":
+        needs.append(Need(kind="failed", text="The last check failed", detail=last.error or "", page="automation"))
+    if last is not None and last.evidence is not None and last.evidence.set_aside:
+        numbers = ", ".join(str(entry["batch"]) for entry in last.evidence.set_aside)
+        detail = " ".join(words.set_aside(last.evidence))
+        needs.append(Need(kind="set_aside", text=f"Set aside: batch {numbers}", detail=detail, page="data"))
+    if stopped_at is not None:
+        detail = f"Since {stopped_at:%d %b %H:%M} UTC: {attempts.STOPPED.format(n=attempts.MAX_ATTEMPTS)}"
+        needs.append(Need(kind="stopped", text="Checks are set aside", detail=detail, page="automation"))
+    if project.paused:
+        needs.append(
+            Need(
+                kind="paused",
+                text="Checks are paused",
+                detail="Nothing happens by itself until they are resumed.",
+                page="automation",
+            )
+        )
+    metric = project.policy.metric
+    newest = points[-1] if points else None
+    return Overview(
+        score=newest.scores.get(metric) if newest else None,
+        score_at=newest.at if newest else None,
+        score_version=newest.model_version if newest else None,
+        before=points[-2].scores.get(metric) if len(points) > 1 else None,
+        never=never[-1].scores.get(metric) if never else None,
+        drift=drift[1] if drift else None,
+        drift_at=drift[0] if drift else None,
+        labels_due=due,
+        champion=champion,
+        last_cycle=last,
+        scheduler_age_s=age,
+        needs=tuple(needs),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """Labelled rows with the predictions that were made before their labels were known."""
+
+    X: pd.DataFrame
+    y_true: np.ndarray
+    y_pred: np.ndarray
+    y_proba: np.ndarray | None  # (n, K)
+    classes: tuple[Any, ...]
+    row_ids: tuple[str, ...]
+    times: pd.Series
+
+
+def labelled_with_predictions(
+    ws: Workspace, project: ProjectInfo, *, n: int = 2_000, but: frozenset[int] = frozenset()
+) -> Judged | None:
+    """The newest n labelled rows that were predicted in time, in stream order; None when there are none.
+
+    Args:
+        but: ids of batches that are left out.
+    """
+    import numpy as np
+    import pandas as pd
+
+    if project.schema is None:
+        return None
+    reader = history.History(ws, project.id, project.schema)
+    parts: list[tuple[pd.DataFrame, np.ndarray, history.Scores, np.ndarray]] = []
+    found = 0
+    for batch in reader.batches:
+        if found >= n:
+            break
+        if batch.id in but or (batch.labelled == 0 and not reader.has_late_labels):
+            continue
+        last = LOOKED_AT * n  # of a large batch the last rows will do
+        scores = reader.scores(batch, last=last)
+        if scores is None:
+            continue
+        read = reader.frame_or_none(batch, last=last)
+        if read is None:
+            continue
+        frame, y = read
+        mask = history.is_labelled(y, project.schema.task) & np.array([v is not None for v in scores.labels])
+        at = np.flatnonzero(mask)[-(n - found) :]
+        if len(at):
+            parts.append((frame.iloc[at], y[at], scores, at))
+            found += len(at)
+    if not parts:
+        return None
+    parts.reverse()
+    classes = tuple(sorted({c for _, _, s, _ in parts for c in s.classes}, key=lambda c: (str(type(c)), c)))
+    table = pd.concat([p[0] for p in parts], ignore_index=True)
+    y_pred = np.concatenate([p[2].labels[p[3]] for p in parts])
+    proba = None
+    if classes:
+        proba = np.concatenate([align(p[2], classes)[p[3]] for p in parts])
+    return Judged(
+        X=table[list(project.schema.names)],
+        y_true=np.concatenate([p[1] for p in parts]),
+        y_pred=y_pred.astype(float) if project.schema.task == "regression" else y_pred,
+        y_proba=proba,
+        classes=classes,
+        row_ids=tuple(table[ROW_ID]),
+        times=table[ROW_TIME],
+    )
+
+
+def align(scores: history.Scores, wanted: tuple[Any, ...]) -> np.ndarray:
+    """Probabilities with one column a class of `wanted`; classes that the model did not know get 0."""
+    import numpy as np
+
+    out = np.zeros((len(scores.labels), len(wanted)))
+    place = {json.dumps(c): k for k, c in enumerate(wanted)}
+    if scores.probabilities is not None:
+        for k, c in enumerate(scores.classes):
+            if json.dumps(c) in place:
+                out[:, place[json.dumps(c)]] = scores.probabilities[:, k]
+    return out
+
+
+def running_cycle(session: Session, project_id: int) -> Cycle | None:
+    """The cycle that is under way, if any."""
+    return session.scalar(
+        select(Cycle)
+        .where(Cycle.project_id == project_id, Cycle.status == "running")
+        .order_by(Cycle.id.desc())
+        .limit(1)
+    )
+
+
+def recent_jobs(ws: Workspace, project_id: int, *, limit: int = 20) -> list[jobs.JobInfo]:
+    """The newest jobs of a project."""
+    with ws.database.read() as session:
+        ids = list(
+            session.scalars(
+                select(Job.id).where(Job.project_id == project_id).order_by(Job.created_at.desc()).limit(limit)
+            )
+        )
+    return [jobs.get_job(ws, job_id) for job_id in ids]
+
+
+def promotions(ws: Workspace, project_id: int) -> int:
+    """How many promotions there were; the first model and refreshes aside."""
+    with ws.database.read() as session:
+        return (
+            session.scalar(
+                select(func.count())
+                .select_from(ModelEvent)
+                .where(
+                    ModelEvent.project_id == project_id,
+                    ModelEvent.event == "promoted",
+                    ModelEvent.replaced.is_not(None),
+                )
+            )
+            or 0
+        )

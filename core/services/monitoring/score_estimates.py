@@ -1,0 +1,164 @@
+"""Scores of the serving model on rows whose labels have not come, estimated and later held against those labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from core.records import ROW_TIME, FeatureSchema, ProjectInfo, Score
+from core.services.monitoring import monitoring
+from core.storage import history
+from core.storage.tables import Batch, EstimateRun
+from core.storage.workspace import Workspace
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+REFERENCE_ROWS = 2_000  # newest labelled rows that the estimator is fitted on
+LEAST_ROWS = 100  # labelled rows without which nothing is estimated
+CHUNK_ROWS = 5_000  # newest rows of a batch that are looked at
+# The estimator's names for our metrics; its f1 of two classes is of one class, ours is the mean of both.
+_METRICS = {
+    "binary": {"accuracy": "accuracy", "kappa": "kappa", "roc_auc": "roc_auc", "log_loss": "log_loss"},
+    "multiclass": {
+        "accuracy": "accuracy",
+        "kappa": "kappa",
+        "macro_f1": "f1",
+        "roc_auc": "roc_auc",
+        "log_loss": "log_loss",
+    },
+    "regression": {"mae": "mae", "rmse": "rmse"},
+}
+
+
+def estimate_batches(
+    ws: Workspace, project: ProjectInfo, batches: Sequence[Batch], *, now: datetime, seed: int
+) -> list[EstimateRun]:
+    """Estimated scores of each new batch, from its predictions and the labelled rows of every other batch.
+
+    The labels of the batches themselves are not looked at, whether they came or not: so the estimate can be graded by
+    them. Rows of the result are not stored yet. Nothing is estimated below LEAST_ROWS labelled rows.
+    """
+    schema = project.schema
+    scored = [b for b in batches if b.scores_path is not None]
+    if schema is None or not scored:
+        return []
+    known = monitoring.labelled_with_predictions(ws, project, n=REFERENCE_ROWS, but=frozenset(b.id for b in batches))
+    if known is None or len(known.y_true) < LEAST_ROWS:
+        return []
+    import numpy as np
+
+    from core.performance.estimated import fit_estimator
+
+    reader = history.History(ws, project.id, schema)
+    loaded = [(b, reader.scores(b, last=CHUNK_ROWS)) for b in scored]
+    classes = _classes(known, [s for _, s in loaded if s is not None], schema)
+    task = _task(schema, classes)
+    probabilities = known.y_proba
+    if probabilities is not None and classes != known.classes:  # a class that no model knew then has no chance
+        probabilities = np.column_stack(
+            [
+                probabilities[:, known.classes.index(c)] if c in known.classes else np.zeros(len(known.y_true))
+                for c in classes
+            ]
+        )
+    table = _table(known.X, known.y_pred, probabilities, classes, schema)
+    table["y_true"] = _codes(known.y_true, classes, schema)
+    estimator = fit_estimator(table, task=task, seed=seed)
+    runs = []
+    seen = project.rows - sum(b.rows for b in batches)
+    answers = {b.id: s for b, s in loaded if s is not None and all(v is not None for v in s.labels)}
+    for batch in batches:
+        seen += batch.rows
+        scores = answers.get(batch.id)
+        if scores is None:
+            continue
+        read = reader.frame_or_none(batch, last=CHUNK_ROWS)
+        if read is None:
+            continue
+        frame = read[0]
+        proba = monitoring.align(scores, classes) if scores.probabilities is not None else None
+        chunk = _table(frame[list(schema.names)], scores.labels, proba, classes, schema)
+        versions = set(scores.versions.tolist())
+        runs.append(
+            EstimateRun(
+                project_id=project.id,
+                batch_id=batch.id,
+                model_version=versions.pop() if len(versions) == 1 else None,
+                n=len(chunk),
+                rows_seen=seen,
+                at=frame[ROW_TIME].max().to_pydatetime(),
+                created_at=now,
+                scores={
+                    ours: _score(ours, estimator.estimate(chunk, theirs), len(chunk))
+                    for ours, theirs in _METRICS[task].items()
+                },
+            )
+        )
+    return runs
+
+
+def newest_estimate(
+    ws: Workspace, project: ProjectInfo, runs: Sequence[EstimateRun], metric: str
+) -> tuple[Score | None, bool | None]:
+    """The estimate of a metric on the newest batch, and whether such estimates were borne out before.
+
+    Its band is as wide as the graded ones show it should be.
+    """
+    from core.performance.estimated import widened
+
+    if not runs:
+        return None, None
+    found = runs[-1].scores.get(metric)
+    if found is None or found.value is None:
+        return None, None
+    past = monitoring.estimates(ws, project.id, limit=50)
+    grade = past[-1].trust.get(metric, {}) if past else {}
+    return widened(found, grade.get("width", 1.0)), grade.get("trusted")
+
+
+def _score(metric: str, estimate: Any, n: int) -> Score:
+    return Score(
+        metric=metric, value=estimate.value, low=estimate.low, high=estimate.high, n=n, method="estimated, 95 % band",
+        reason=estimate.reason,
+    )  # fmt: skip
+
+
+def _task(schema: FeatureSchema, classes: Sequence[Any]) -> str:
+    if schema.task == "regression":
+        return "regression"
+    return "binary" if len(classes) == 2 else "multiclass"
+
+
+def _classes(known: monitoring.Judged, scores: Sequence[history.Scores], schema: FeatureSchema) -> tuple[Any, ...]:
+    """Every class that a label, a prediction or a model names; empty in regression."""
+    if schema.task == "regression":
+        return ()
+    named = {*known.classes, *known.y_true.tolist(), *known.y_pred.tolist()}
+    for s in scores:
+        named.update([*s.classes, *(v for v in s.labels.tolist() if v is not None)])
+    return tuple(sorted(named, key=lambda c: (str(type(c)), c)))
+
+
+def _table(
+    X: pd.DataFrame, y_pred: Any, proba: np.ndarray | None, classes: Sequence[Any], schema: FeatureSchema
+) -> pd.DataFrame:
+    """Rows as the estimator takes them: features, the predicted class by its number, a probability a class."""
+    table = X.rename(columns={name: f"x:{name}" for name in X.columns}).reset_index(drop=True)
+    table["y_pred"] = _codes(y_pred, classes, schema)
+    if proba is not None and len(classes) == 2:
+        table["p"] = proba[:, 1]
+    elif proba is not None and schema.task != "regression":
+        table[[f"p_{k}" for k in range(len(classes))]] = proba
+    return table
+
+
+def _codes(values: Any, classes: Sequence[Any], schema: FeatureSchema) -> np.ndarray:
+    import numpy as np
+
+    if schema.task == "regression":
+        return np.asarray(values, dtype=np.float64)
+    place = {c: k for k, c in enumerate(classes)}
+    return np.array([place[v] for v in np.asarray(values, dtype=object).tolist()])

@@ -1,0 +1,286 @@
+"""Checks of an installation: what is looked at, whether it is well, and how to mend it if not."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import stat
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import defer
+
+from core.errors import Damaged, StorageError
+from core.services.incidents import notify, status
+from core.services.operations import repairing, tidying
+from core.settings import ROOT
+from core.storage import learners, private, queries, registry
+from core.storage.batches import verify
+from core.storage.engine import newest_revision
+from core.storage.tables import Batch, Lease, ModelRow, Project
+from core.storage.troubles import trouble_of, what_failed
+from core.storage.workspace import Workspace, holding
+
+LEAST_FREE = 500 * 1024 * 1024
+MEND = "Restore it from a backup, or see with `repair --dry-run` how to go on without it."
+SHOWN = 10  # damaged files that a check names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One finding. `mend` is empty when all is well."""
+
+    name: str
+    ok: bool
+    detail: str
+    mend: str = ""
+
+
+def examine(ws: Workspace, *, now: datetime, deep: bool = False) -> list[Check]:
+    """Every check in order; `deep` also reads each stored file and compares its digest."""
+    found = [*_installation(ws), *_database(ws, now)]
+    if deep and all(c.ok for c in found if c.name == "database"):
+        found.extend(_files(ws))
+    return found
+
+
+def _installation(ws: Workspace) -> Iterator[Check]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Check(
+        name="python",
+        ok=sys.version_info >= (3, 11),
+        detail=f"Python {version}",
+        mend="" if sys.version_info >= (3, 11) else "Install Python 3.11 or newer.",
+    )
+    home = ws.settings.home_path
+    free = shutil.disk_usage(home).free
+    yield Check(
+        name="disk",
+        ok=free >= LEAST_FREE,
+        detail=f"{free / 1e9:.1f} GB free",
+        mend="" if free >= LEAST_FREE else "Free disk space: rows are refused before anything is lost.",
+    )
+    probe = home / ".doctor"
+    try:
+        probe.write_text("")
+        probe.unlink()
+        yield Check(name="state folder", ok=True, detail="can be written")
+    except OSError as error:
+        yield Check(
+            name="state folder",
+            ok=False,
+            detail=f"cannot be written: {error.strerror}",
+            mend="Give this user write permission to CONTINUAL_HOME.",
+        )
+    yield _private(ws)
+    env = ROOT / ".env"
+    if env.exists():
+        private = not env.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+        yield Check(
+            name=".env",
+            ok=private,
+            detail="readable by its owner only" if private else "readable by others",
+            mend="" if private else "chmod 600 .env",
+        )
+    secrets_set = ws.settings.api_key is not None
+    yield Check(
+        name="API_KEY", ok=True, detail="set" if secrets_set else "not set: the API takes tokens only (`keys create`)"
+    )
+
+
+def _private(ws: Workspace) -> Check:
+    """Whether nobody but its owner can read the state."""
+    home = ws.settings.home_path
+    bad = [path for path in holding(ws.settings) if private.is_open(path)]
+    bad = [home] if home in bad else bad
+    return Check(
+        name="modes",
+        ok=not bad,
+        detail="for its owner only" if not bad else f"other users may enter or read {', '.join(p.name for p in bad)}",
+        mend="" if not bad else "chmod -R go= " + " ".join(shlex.quote(str(p)) for p in bad),
+    )
+
+
+def _database(ws: Workspace, now: datetime) -> Iterator[Check]:
+    try:
+        revision = ws.database.revision()
+    except (SQLAlchemyError, OSError) as error:
+        trouble = trouble_of(error)
+        yield Check(
+            name="database",
+            ok=False,
+            detail=f"cannot be used ({trouble.kind})" if trouble else f"cannot be read ({type(error).__name__})",
+            mend=trouble.text if trouble else "Check DATABASE_URL and that the server runs.",
+        )
+        return
+    yield _schema(revision)
+    if revision != newest_revision():
+        return
+    try:
+        with ws.database.read() as session:
+            projects = list(session.scalars(select(Project).order_by(Project.id)))
+            yield Check(name="database", ok=True, detail=f"answers, {len(projects)} projects")
+            age = status.scheduler_age(session, now)
+            late = age is not None and status.is_late(age, ws.settings.check_interval_s)
+            told = "never ran here" if age is None else f"last beat {age:.0f} s ago"
+            if age is not None and age < 0:
+                told = f"last beat {-age:.0f} s in the future"
+            mend = "Start it: `make run`, or `python scheduler.py`."
+            if age is not None and age < 0:
+                mend = f"Check this machine's clock. {mend}"
+            yield Check(
+                name="scheduler",
+                ok=not late,
+                detail=told,
+                mend=mend if late else "",
+            )
+            yield _messages(ws)
+            stopped = [p.slug for p in projects if p.checks_stopped_at is not None]
+            yield Check(
+                name="checks",
+                ok=not stopped,
+                detail=f"set aside for {', '.join(stopped)}: they ended their worker again and again"
+                if stopped
+                else "none is set aside",
+                mend="Give them more memory or time (CONTINUAL_CYCLE_TIMEOUT_SECONDS), or a lighter policy; then `cycle`."
+                if stopped
+                else "",
+            )
+            ahead = [p.slug for p in projects if p.clock_at is not None and p.clock_at > now + timedelta(hours=1)]
+            yield Check(
+                name="clock",
+                ok=not ahead,
+                detail="rows are not from the future" if not ahead else f"rows from the future in {', '.join(ahead)}",
+                mend="" if not ahead else "Check this machine's clock and the time column.",
+            )
+            stuck = [row.name for row in session.scalars(select(Lease)) if row.expires_at < now]
+            yield Check(
+                name="leases",
+                ok=True,
+                detail="none is stuck" if not stuck else f"{len(stuck)} expired, taken over by the next cycle",
+            )
+            for project in projects:
+                champion = queries.champion_of(session, project.id)
+                if champion is None:
+                    yield Check(name=f"champion of {project.slug}", ok=True, detail="none yet")
+                    continue
+                harm = _harm(partial(registry.check_artefact, ws, project.id, champion))
+                yield Check(
+                    name=f"champion of {project.slug}",
+                    ok=not harm,
+                    detail=f"v{champion}{': its artefact ' + harm if harm else ''}",
+                    mend=MEND if harm else "",
+                )
+    except SQLAlchemyError as error:
+        yield Check(name="database", ok=False, detail="cannot be read", mend=what_failed(error))
+
+
+def _messages(ws: Workspace) -> Check:
+    """Whether messages reach their channel."""
+    found = notify.state_of(ws)
+    if found.dead_since is None:
+        return Check(
+            name="messages", ok=True, detail="go to Discord" if found.set_up else "go nowhere: no webhook is set"
+        )
+    return Check(
+        name="messages",
+        ok=False,
+        detail=f"none is sent since {found.dead_since:%Y-%m-%d %H:%M} UTC: {found.why}",
+        mend="Make a new webhook in Discord, set DISCORD_WEBHOOK_URL to it and restart.",
+    )
+
+
+def _schema(revision: str | None) -> Check:
+    newest = newest_revision()
+    if revision == newest:
+        return Check(name="schema", ok=True, detail=f"revision {newest}")
+    if revision is None:
+        mend = "If there was a state before, its database file is gone or another one: see CONTINUAL_HOME and DATABASE_URL, or restore a backup. For a new one: `init`."
+        return Check(name="schema", ok=False, detail="the database is empty", mend=mend)
+    if revision < newest:
+        mend = "Bring it up to date: `migrate`."
+    else:
+        mend = "A newer version of the program wrote it: start that one, or restore a backup."
+    return Check(name="schema", ok=False, detail=f"revision {revision}, this version knows {newest}", mend=mend)
+
+
+def _harm(check: Callable[[], object]) -> str:
+    """What is wrong with a stored file, in a few words; nothing where it is whole."""
+    try:
+        check()
+    except Damaged as error:
+        return f"{error.how} ({error.file})"
+    except StorageError as error:
+        return str(error)
+    return ""
+
+
+def _files(ws: Workspace) -> Iterator[Check]:
+    """Every file that counts, read anew: those of undone batches and of models that were given up do not."""
+    wrong = ws.database.integrity()
+    yield Check(
+        name="database pages",
+        ok=not wrong,
+        detail=wrong or "whole",
+        mend="Stop the program, then put a backup in its place with `restore`." if wrong else "",
+    )
+    if wrong:
+        return
+    with ws.database.read() as session:
+        slugs = {p.id: p.slug for p in session.scalars(select(Project))}
+        batches = list(session.scalars(select(Batch).where(Batch.undone_at.is_(None)).options(defer(Batch.profile))))
+        given_up = queries.given_up(session)
+        stored = session.scalars(select(ModelRow).where(ModelRow.removed_at.is_(None)))
+        models = [m for m in stored if (m.project_id, m.version) not in given_up]
+        states = session.execute(select(Project.slug, Project.learner_path).where(Project.learner_path.is_not(None)))
+        learnt = [(slug, str(path)) for slug, path in states]
+    yield _found(
+        "batches",
+        {f"batch {b.number} of {slugs[b.project_id]}": partial(repairing.check_rows, ws, b) for b in batches},
+    )
+    scored = [b for b in batches if b.scores_path is not None]
+    yield _found(
+        "scores",
+        {f"those of batch {b.number} of {slugs[b.project_id]}": partial(repairing.check_scores, ws, b) for b in scored},
+    )
+    looks = {
+        f"v{m.version} of {slugs[m.project_id]}": partial(
+            registry.check_artefact, ws, m.project_id, m.version, anew=True
+        )
+        for m in models
+    }
+    exported = {
+        f"the scorer of v{m.version} of {slugs[m.project_id]}": partial(
+            verify, ws.models_path / m.scorer_path, str(m.scorer_sha256), what="a scorer", anew=True
+        )
+        for m in models
+        if m.scorer_path is not None
+    }
+    yield _found("models", {**looks, **exported})
+    yield _found("learners", {f"that of {slug}": partial(learners.check, ws, path, anew=True) for slug, path in learnt})
+    found = tidying.orphans(ws, datetime.now(UTC))
+    yield Check(
+        name="orphans", ok=True, detail=f"{len(found)} files that no row names; a worker moves them to the trash"
+    )
+    refused = tidying.mismatch(ws)
+    yield Check(
+        name="installation",
+        ok=not refused,
+        detail=refused or "database and folders belong together",
+        mend="Connect the database that belongs to these folders." if refused else "",
+    )
+
+
+def _found(name: str, looks: Mapping[str, Callable[[], object]]) -> Check:
+    """One check of many files: the first few that are damaged, and how."""
+    bad = {what: harm for what, look in looks.items() if (harm := _harm(look))}
+    if not bad:
+        return Check(name=name, ok=True, detail=f"{len(looks)} are as they were written")
+    named = "; ".join(f"{what} {harm}" for what, harm in list(bad.items())[:SHOWN])
+    more = f"; and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+    return Check(name=name, ok=False, detail=f"{len(bad)} of {len(looks)} damaged: {named}{more}", mend=MEND)

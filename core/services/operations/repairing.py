@@ -1,0 +1,313 @@
+"""A way on when stored files are missing or damaged: what can be made anew is, the rest no longer counts, nothing is deleted.
+
+Each step says what it costs. A damaged database is not touched: there a backup has to be restored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from loguru import logger
+from sqlalchemy import select, update
+
+from core.data.contract import schema_from_document
+from core.drift import profile as profiles
+from core.errors import ContinualError, Damaged, StorageError
+from core.records import ProjectInfo
+from core.services.ingestion import ingest
+from core.services.monitoring import windows
+from core.services.operations import tidying
+from core.services.projects import projects
+from core.services.serving import serving
+from core.storage import audit, history, learners, queries, registry
+from core.storage.batches import verify
+from core.storage.tables import Batch, ModelEvent, ModelRow, Project
+from core.storage.workspace import Workspace
+
+BY = "repair"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """One thing that was found, what is done about it, and what that costs."""
+
+    project: str | None  # its slug
+    what: str
+    done: bool
+    cost: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    what: str
+    cost: str
+    do: Callable[[], None] | None  # None: nothing can be done here
+
+
+def repair(ws: Workspace, *, now: datetime, project: ProjectInfo | None = None, dry_run: bool = False) -> list[Action]:
+    """Look at every file of one project or of all, and mend what can be; with `dry_run` only say what would be done.
+
+    Raises:
+        StorageError: database and folders do not belong together, or a folder is not there at all.
+    """
+    wrong = ws.database.integrity()
+    if wrong:
+        cost = "What came after that backup is lost. Stop the program, then: `restore FILE --to FOLDER`."
+        return [
+            Action(project=None, what=f"The database is damaged ({wrong}): restore a backup.", done=False, cost=cost)
+        ]
+    _refuse_foreign(ws)
+    chosen = [project] if project is not None else projects.list_projects(ws)
+    return [action for info in chosen for action in _repaired(ws, info, now, dry_run)]
+
+
+def _refuse_foreign(ws: Workspace) -> None:
+    """Files that lie elsewhere, or on a disk that is not mounted, are not lost."""
+    refused = tidying.mismatch(ws)
+    for folder in (ws.batches.root, ws.models_path):
+        if tidying.named(ws) and not (folder.is_dir() and any(folder.iterdir())):
+            refused = f"The folder {folder.name} is empty or not there. See that DATA_URL and CONTINUAL_HOME are right and their disk is mounted."
+    if refused:
+        raise StorageError(f"Nothing was repaired. {refused}")
+
+
+def _repaired(ws: Workspace, project: ProjectInfo, now: datetime, dry_run: bool) -> Iterator[Action]:
+    for look in (_models, _learner, _batches, _scores, _profiles):
+        for step in look(ws, projects.project_by_id(ws, project.id), now):
+            done, cost = False, step.cost
+            if step.do is not None and not dry_run:
+                try:
+                    step.do()
+                    done = True
+                    logger.info("repaired in {project}: {what}", project=project.slug, what=step.what)
+                except ContinualError as error:
+                    cost = f"Not done: {error}"
+            yield Action(project=project.slug, what=step.what, done=done, cost=cost)
+
+
+def _harm(check: Callable[[], object]) -> Damaged | None:
+    try:
+        check()
+    except Damaged as error:
+        return error
+    return None
+
+
+# --- models -------------------------------------------------------------------------------------------------------
+
+
+def _models(ws: Workspace, project: ProjectInfo, now: datetime) -> Iterator[_Step]:
+    with ws.database.read() as session:
+        own = ModelRow.project_id == project.id
+        rows = list(session.scalars(select(ModelRow).where(own, ModelRow.removed_at.is_(None))))
+        served = set(session.scalars(select(ModelEvent.version).where(ModelEvent.project_id == project.id)))
+        given_up = queries.given_up(session)
+    bad: dict[int, Damaged] = {}
+    for row in rows:
+        error = _harm(partial(registry.check_artefact, ws, project.id, row.version, anew=True))
+        if error is not None:
+            bad[row.version] = error
+    whole = [row.version for row in rows if row.version not in bad]
+    for version, error in bad.items():
+        if version == project.champion:
+            yield _dethroned(ws, project, version, error, whole, served, now)
+        elif (project.id, version) not in given_up:
+            yield _Step(
+                f"The artefact of v{version} is given up: the file {error.file} {error.how}.",
+                "It can neither serve nor be downloaded; its place in the history stays."
+                + (" The shadow ends." if version == project.shadow else ""),
+                partial(_give_up, ws, project, version, now),
+            )
+    for row in rows:
+        if row.version in bad or row.scorer_path is None:
+            continue
+        path, sha256 = ws.models_path / row.scorer_path, str(row.scorer_sha256)
+        error = _harm(partial(verify, path, sha256, what="a scorer", anew=True))
+        if error is not None:
+            yield _Step(
+                f"The scorer of v{row.version} is exported again: the file {error.file} {error.how}.",
+                "Nothing: it is made from the artefact.",
+                partial(_export, ws, project, row),
+            )
+
+
+def _dethroned(
+    ws: Workspace, project: ProjectInfo, version: int, error: Damaged, whole: list[int], served: set[int], now: datetime
+) -> _Step:
+    """What serves instead of a champion whose artefact is gone."""
+    earlier = sorted((v for v in whole if v < version), key=lambda v: (v in served, v), reverse=True)
+    reason = f"The artefact of v{version} cannot be read: the file {error.file} {error.how}."
+
+    def serve() -> None:
+        with ws.database.write() as session:
+            registry.record_event(
+                session, project.id, earlier[0], event="rolled_back", by=BY, reason=reason, cycle_id=None, now=now
+            )
+        _give_up(ws, project, version, now)
+
+    if earlier:
+        return _Step(
+            f"v{earlier[0]} serves again: the file {error.file} of the champion v{version} {error.how}.",
+            f"What v{version} had learnt since v{earlier[0]}; the next races start from there.",
+            serve,
+        )
+    return _Step(
+        f"The champion v{version} is given up: the file {error.file} {error.how}, and no earlier version is whole.",
+        "The next check races for a new champion at once, over the stored rows; until then nothing answers once the program "
+        "has been started anew.",
+        lambda: _give_up(ws, project, version, now),
+    )
+
+
+def _give_up(ws: Workspace, project: ProjectInfo, version: int, now: datetime) -> None:
+    with ws.database.write() as session:
+        if (project.id, version) not in queries.given_up(session):
+            audit.record(
+                session, who=BY, what=queries.MODEL_GIVEN_UP, project_id=project.id, after={"version": version}, now=now
+            )
+        if project.shadow == version:
+            queries.project_row(session, project.id).shadow_version = None
+        ingest.touch_news(session, project.id)
+
+
+def _export(ws: Workspace, project: ProjectInfo, row: ModelRow) -> None:
+    (ws.models_path / str(row.scorer_path)).unlink(
+        missing_ok=True
+    )  # named by its content, so it is written there again
+    with ws.database.write() as session:
+        session.execute(update(ModelRow).where(ModelRow.id == row.id).values(scorer_path=None, scorer_sha256=None))
+    schema = schema_from_document(row.schema)
+    reader = history.History(ws, project.id, schema)
+    registry.ensure_scorer(
+        ws, project.id, row.version, lambda: reader.newest(1000, labelled=False)[0][list(schema.names)]
+    )
+
+
+# --- learner ------------------------------------------------------------------------------------------------------
+
+
+def _learner(ws: Workspace, project: ProjectInfo, now: datetime) -> Iterator[_Step]:
+    with ws.database.read() as session:
+        path = queries.project_row(session, project.id).learner_path
+    error = _harm(lambda: learners.check(ws, path, anew=True)) if path is not None else None
+    if error is None:
+        return
+
+    def begin_anew() -> None:
+        with ws.database.write() as session:
+            held = Project.id == project.id, Project.learner_path == path
+            session.execute(update(Project).where(*held).values(learner_path=None, news=Project.news + 1))
+            audit.record(
+                session, who=BY, what="learner begun anew", project_id=project.id, before={"file": path}, now=now
+            )
+
+    yield _Step(
+        f"The learner begins anew from the stored rows: the file {error.file} {error.how}.",
+        "What it had kept of earlier regimes and of its candidates' past scores; rows, models and history stay.",
+        begin_anew,
+    )
+
+
+# --- batches ------------------------------------------------------------------------------------------------------
+
+
+def _counting(ws: Workspace, project: ProjectInfo) -> list[Batch]:
+    with ws.database.read() as session:
+        return queries.stored_batches(session, project.id, newest_first=False)
+
+
+def check_rows(ws: Workspace, batch: Batch) -> None:
+    """See that a batch's file is whole, read anew; Damaged when not."""
+    verify(ws.batches.root / batch.path, batch.sha256, what=f"batch {batch.number}", name=batch.path, anew=True)
+
+
+def check_scores(ws: Workspace, batch: Batch) -> None:
+    """See that the file of a batch's predictions is whole, where it has one; Damaged when not."""
+    if batch.scores_path is not None:
+        what = f"the predictions of batch {batch.number}"
+        path = ws.batches.root / batch.scores_path
+        verify(path, str(batch.scores_sha256), what=what, name=batch.scores_path, anew=True)
+
+
+def _batches(ws: Workspace, project: ProjectInfo, now: datetime) -> Iterator[_Step]:
+    for batch in _counting(ws, project):
+        error = _harm(partial(check_rows, ws, batch))
+        if error is not None:
+            yield _Step(
+                f"Batch {batch.number} ({batch.origin}) is marked as lost: the file {error.file} {error.how}.",
+                f"{batch.rows:,} rows and their labels no longer count; what models learnt from them stays. Store the rows again "
+                "where you have them.",
+                partial(_lose, ws, project, batch, error, now),
+            )
+
+
+def _lose(ws: Workspace, project: ProjectInfo, batch: Batch, error: Damaged, now: datetime) -> None:
+    ingest.undo_batch(ws, project, batch.id, by=BY, now=now)
+    with ws.database.write() as session:
+        note = {"batch": batch.number, "file": error.file, "how": error.how}
+        audit.record(session, who=BY, what="batch lost", project_id=project.id, after=note, now=now)
+        session.execute(update(Batch).where(Batch.id == batch.id).values(pending=False))
+        ingest.touch_news(session, project.id)
+
+
+def _scores(ws: Workspace, project: ProjectInfo, now: datetime) -> Iterator[_Step]:
+    for batch in _counting(ws, project):
+        error = _harm(partial(check_scores, ws, batch))
+        if error is None or _harm(partial(check_rows, ws, batch)) is not None:
+            continue
+        version = batch.scored_by
+        artefact = None if version is None else _harm(partial(registry.check_artefact, ws, project.id, version))
+        if version is not None and artefact is None:
+            yield _Step(
+                f"The predictions of batch {batch.number} are made anew by v{version}: the file {error.file} {error.how}.",
+                "Nothing: the same version answers the same rows.",
+                partial(_score_again, ws, project, batch, version),
+            )
+        else:
+            yield _Step(
+                f"The predictions of batch {batch.number} are given up: the file {error.file} {error.how}, and the version "
+                "that made them is not there.",
+                "Its rows count as not predicted: they are learnt from, and measured no more.",
+                partial(_store_scores, ws, batch, None, None, None),
+            )
+
+
+def _score_again(ws: Workspace, project: ProjectInfo, batch: Batch, version: int) -> None:
+    assert project.schema is not None
+    frame, _ = history.History(ws, project.id, project.schema).frame(batch)
+    served = serving.served_by(project.id, version, registry.load_model(ws, project.id, version), project.schema)
+    answered = serving.predict(served, frame[list(project.schema.names)])
+    name = batch.path.removesuffix(".parquet") + "-scores.parquet"
+    sha256 = history.write_scores(
+        ws, name, answered.labels, answered.probabilities, answered.classes, [version] * len(frame)
+    )
+    _store_scores(ws, batch, name, sha256, version)
+
+
+def _store_scores(ws: Workspace, batch: Batch, path: str | None, sha256: str | None, version: int | None) -> None:
+    """Without a path the version is taken out, too: a batch that names one alone would be set aside."""
+    with ws.database.write() as session:
+        named = update(Batch).where(Batch.id == batch.id, Batch.scores_path == batch.scores_path)
+        session.execute(named.values(scores_path=path, scores_sha256=sha256, scored_by=version))
+
+
+def _profiles(ws: Workspace, project: ProjectInfo, now: datetime) -> Iterator[_Step]:
+    with ws.database.read() as session:
+        own = select(Batch).where(Batch.project_id == project.id, Batch.undone_at.is_(None)).order_by(Batch.id)
+        batches = list(session.scalars(own))
+    for batch in batches:
+        try:
+            profiles.from_bytes(batch.profile or b"")
+        except StorageError:
+            yield _Step(
+                f"The profile of batch {batch.number} is made again.",
+                "Nothing: it is made from the rows.",
+                partial(_profile, ws, project, batch),
+            )
+
+
+def _profile(ws: Workspace, project: ProjectInfo, batch: Batch) -> None:
+    windows.profiled(ws, project, batch.id)

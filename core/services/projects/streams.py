@@ -1,0 +1,115 @@
+"""Streams that the Live page plays: a bundled sample, or generated rows whose drift is chosen and so known.
+
+A project remembers its stream; the same description gives the same rows for ever.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from core.data.samples import SAMPLES, sample_path
+from core.data.synthetic import TARGET, DriftSpec, drift_from_document, generate
+from core.errors import BadInput
+from core.learning.policy import policy_named
+from core.records import ProjectInfo
+from core.services.access.actors import require
+from core.services.ingestion import ingest
+from core.services.projects import projects
+from core.storage.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+GENERATED = "generated"
+ROWS, FEATURES, NOISE = 16_000, 8, 0.1
+WARM_UP_ROWS, BATCH_ROWS = 1_000, 500
+THRESHOLD = {"binary": 0.85, "regression": 0.8}  # of accuracy, or R2: what noise .1 leaves is .95 and .99
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Rows in their order, and how they are played."""
+
+    name: str  # in origins of batches
+    frame: pd.DataFrame  # callers must not change it
+    target: str
+    warm_up_rows: int
+    batch_rows: int
+    threshold: float
+
+
+def stream_of(described: Mapping[str, Any] | None) -> Stream:
+    """The stream that a project's `generator` document describes.
+
+    Raises:
+        BadInput: it describes none.
+    """
+    known = described or {}
+    sample = known.get("sample")
+    if sample == GENERATED:
+        return _generated(json.dumps(known.get("stream", {}), sort_keys=True))
+    if sample not in SAMPLES:
+        raise BadInput("This project was not made from a stream, so there is nothing to play. Create one on Live.")
+    spec = SAMPLES[sample]
+    return Stream(
+        sample_path(sample).name, ingest.read_sample(sample), spec.target, spec.warm_up_rows, spec.batch_rows, spec.threshold
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=2)
+def _generated(document: str) -> Stream:
+    asked = json.loads(document)
+    task = asked.get("task", "binary")
+    drift: DriftSpec | None = drift_from_document(asked["drift"]) if asked.get("drift") else None
+    frame = generate(
+        asked.get("rows", ROWS),
+        features=asked.get("features", FEATURES),
+        seed=asked.get("seed", 0),
+        noise=asked.get("noise", NOISE),
+        drift=drift,
+        task=task,
+        concept_seed=asked.get("seed", 0),
+    )
+    return Stream(GENERATED, frame, TARGET, WARM_UP_ROWS, BATCH_ROWS, THRESHOLD[task])
+
+
+def create_stream_project(
+    ws: Workspace, described: Mapping[str, Any], *, name: str, policy: str = "balanced", by: str, now: datetime
+) -> ProjectInfo:
+    """A project whose first batch is the stream's warm-up; the rest is for a live run.
+
+    Args:
+        described: {"sample": "insects"}, or {"sample": "generated", "stream": {"task", "seed", "drift": {...}}}.
+
+    Raises:
+        BadInput: no such stream, or a drift that cannot be made.
+    """
+    require(ws, by, "operator")
+    stream = stream_of(described)
+    chosen = dataclasses.replace(policy_named(policy), threshold=stream.threshold)
+    task = described.get("stream", {}).get("task")
+    project = projects.create_project(
+        ws, name, source="sample", by=by, now=now, policy=chosen, generator={**described}, task=task
+    )
+    rows = stream.frame.iloc[: stream.warm_up_rows]
+    try:
+        ingest.ingest_frame(
+            ws, project, rows, origin=f"{stream.name} rows 1-{len(rows)}", by=by, now=now, target=stream.target
+        )
+    except BaseException:
+        projects.delete_project(ws, project, by=by, now=now)
+        raise
+    return projects.project_by_id(ws, project.id)
+
+
+def create_sample_project(
+    ws: Workspace, *, by: str, now: datetime, name: str = "Insects", sample: str = "insects", policy: str = "balanced"
+) -> ProjectInfo:
+    """A project with the first rows of a bundled sample as its first batch; the rest is for the Live page."""
+    return create_stream_project(ws, {"sample": sample}, name=name, policy=policy, by=by, now=now)

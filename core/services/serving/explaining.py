@@ -1,0 +1,45 @@
+"""Why the champion answers a row as it does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from core.learning.contributions import Explanation, explain
+from core.learning.scorer import Values
+from core.services.serving.serving import Served, predict_one
+
+
+def explain_row(served: Served, values: Values) -> Explanation:
+    """What each feature adds to the answer to one row, against the rows that the champion came with.
+
+    Raises:
+        BadInput: the model gives no finite number for the row.
+    """
+    _, place, _ = predict_one(served, values)
+    return explain(
+        served.scorer,
+        values,
+        background(served),
+        names=served.schema.names,
+        classes=served.classes,
+        place=place,
+    )
+
+
+def background(served: Served) -> Sequence[Values]:
+    """The check rows without categories that nobody has seen; where there are none, one row of middling values."""
+    texts = [
+        (j, frozenset(served.ranges.get(f.name) or ()))
+        for j, f in enumerate(served.schema.features)
+        if f.kind != "numeric"
+    ]
+    usual = [row for row in served.background if all(row[j] is None or row[j] in known for j, known in texts)]
+    return usual or [[_middling(served.ranges.get(f.name), f.kind == "numeric") for f in served.schema.features]]
+
+
+def _middling(known: Any, numeric: bool) -> Any:
+    if numeric:
+        return (known[0] + known[1]) / 2 if known else math.nan
+    return known[0] if known else None

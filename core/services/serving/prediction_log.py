@@ -1,0 +1,419 @@
+"""The log of answered predictions: its group commit, and how it is read page by page.
+
+The event loop alone owns the list of those who wait. It hands over whole groups to one thread, which commits them; only
+then are the requests answered. So an answer that left the process is on disk, whatever happens next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from loguru import logger
+from sqlalchemy import Table, insert, select
+from sqlalchemy.orm import Session
+
+from core.errors import StorageError
+from core.records import Label
+from core.services.serving import blocks
+from core.storage.engine import Database
+from core.storage.tables import KeptAnswer, Prediction, UtcDateTime
+from core.storage.troubles import what_failed
+from core.storage.workspace import Workspace
+
+GROUP_ROWS = 20_000  # a transaction takes no more requests once it holds so many rows
+STATEMENT_ROWS = 64
+IDS_AT_ONCE = 500
+KEPT_FOR = timedelta(hours=24)
+TIDY_EVERY = timedelta(minutes=30)
+COLUMNS = (
+    "project_id",
+    "prediction_id",
+    "row_id",
+    "model_version",
+    "prediction",
+    "probabilities",
+    "classes",
+    "features",
+    "observed_at",
+    "created_at",
+    "token_id",
+    "rows",
+    "block",
+    "anonymous",
+    "guarded",
+)
+Record = tuple[Any, ...]  # one value a column
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An answer that is kept for the request that came with an Idempotency-Key."""
+
+    project_id: int
+    key: str
+    fingerprint: str
+    status: int
+    body: bytes
+    created_at: datetime
+
+
+@dataclass(slots=True)
+class _Entry:
+    records: Sequence[Record]
+    keep: Kept | None
+    done: asyncio.Future[Kept | None]
+    found: Kept | None = None
+
+
+@dataclass(slots=True)
+class _Group:
+    entries: list[_Entry] = field(default_factory=list)
+    error: StorageError | None = None
+    refused: dict[int, StorageError] = field(default_factory=dict)  # by place in the group
+
+
+class PredictionWriter:
+    """Commits records of the prediction log in groups. `ws` decides how durably, by its connection's settings."""
+
+    def __init__(self, ws: Workspace) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[_Entry] = []
+        self._under_way = 0
+        self._groups: queue.SimpleQueue[_Group | None] = queue.SimpleQueue()
+        self._log = _Log(ws.database)
+        self._thread = threading.Thread(target=self._commit_groups, name="prediction writer", daemon=True)
+        self._thread.start()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for their commit."""
+        return len(self._waiting) + self._under_way
+
+    async def write(self, records: Sequence[Record], keep: Kept | None = None) -> Kept | None:
+        """Return when the records are committed, and `keep` with them.
+
+        Returns:
+            The answer that was kept before under the same key: nothing was stored then.
+
+        Raises:
+            StorageError: they are not; nothing of them is stored.
+        """
+        entry = _Entry(records, keep, self._loop.create_future())
+        self._waiting.append(entry)
+        if not self._under_way and len(self._waiting) == 1:
+            self._idle.clear()
+            self._loop.call_soon(self._hand_over)  # after whatever else is ready now: one group for all
+        return await entry.done
+
+    async def close(self) -> None:
+        """Commit what waits and end."""
+        await self._idle.wait()
+        self._groups.put(None)
+        await asyncio.to_thread(self._thread.join, 10)
+
+    def _hand_over(self) -> None:
+        group, total = _Group(), 0
+        for entry in self._waiting:
+            if group.entries and total + len(entry.records) > GROUP_ROWS:
+                break
+            group.entries.append(entry)
+            total += len(entry.records)
+        del self._waiting[: len(group.entries)]
+        self._under_way = len(group.entries)
+        self._groups.put(group)
+
+    def _answer(self, group: _Group) -> None:
+        self._under_way = 0
+        for place, entry in enumerate(group.entries):
+            if entry.done.done():  # the request was cancelled meanwhile
+                continue
+            error = group.error or group.refused.get(place)
+            if error is not None:
+                entry.done.set_exception(error)
+            else:
+                entry.done.set_result(entry.found)
+        if self._waiting:
+            self._hand_over()
+        else:
+            self._idle.set()
+
+    # --- in the thread ------------------------------------------------------------------------------------------
+
+    def _commit_groups(self) -> None:
+        while (group := self._groups.get()) is not None:
+            self._commit(group)
+            self._loop.call_soon_threadsafe(self._answer, group)
+        self._log.close()
+
+    def _commit(self, group: _Group) -> None:
+        """Commit the group. What the database refuses of it fails its own request only."""
+        group.error = self._try(group.entries)
+        if group.error is not None and len(group.entries) > 1 and _is_refusal(group.error):
+            group.error = None
+            for place, entry in enumerate(group.entries):
+                error = self._try([entry])
+                if error is not None:
+                    group.refused[place] = error
+        elif group.error is not None and _is_refusal(group.error) and group.entries[0].keep is not None:
+            group.error = self._try(group.entries)  # another process was quicker with the same key
+
+    def _try(self, entries: Sequence[_Entry]) -> StorageError | None:
+        try:
+            self._log.commit(entries)
+        except Exception as error:
+            logger.error("predictions could not be logged: {error}", error=f"{type(error).__name__}: {error}"[:200])
+            refused = StorageError(f"The prediction could not be stored, so it is not answered. {what_failed(error)}")
+            refused.__cause__ = error
+            return refused
+        return None
+
+
+def _is_refusal(error: StorageError) -> bool:
+    return type(error.__cause__).__name__ in ("IntegrityError", "UniqueViolation", "ForeignKeyViolation")
+
+
+class _Log:
+    """The writer's own connection, asked through its driver: one statement for many records."""
+
+    def __init__(self, database: Database) -> None:
+        self._database, self._engine, self._sqlite = database, database.engine, database.is_sqlite
+        dialect = self._engine.dialect
+        self._mark = "?" if dialect.paramstyle == "qmark" else "%s"
+        self._instant = UtcDateTime().bind_processor(dialect) or (lambda value: value)
+        self._raw: Any = None
+        self._inserts: dict[int, str] = {}
+        self._tidied = datetime.min.replace(tzinfo=UTC)
+
+    def commit(self, entries: Sequence[_Entry]) -> None:
+        """All of them or none."""
+        try:
+            if self._raw is not None and self._database.lost(self._raw.info):
+                self.close()
+            if self._raw is None:
+                self._raw = self._engine.raw_connection()
+            cursor = self._raw.cursor()
+            if self._sqlite:
+                cursor.execute("BEGIN IMMEDIATE")
+            records = list(self._kept_apart(cursor, entries))
+            for start in range(0, len(records), STATEMENT_ROWS):
+                self._insert(cursor, records[start : start + STATEMENT_ROWS])
+            if self._sqlite:
+                cursor.execute("COMMIT")
+            else:
+                self._raw.commit()
+            cursor.close()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the connection; the next commit opens another."""
+        raw, self._raw = self._raw, None
+        if raw is not None:
+            raw.invalidate()
+
+    def _insert(self, cursor: Any, records: Sequence[Record]) -> None:
+        n = len(records)
+        sql = self._inserts.get(n)
+        if sql is None:
+            row = f"({', '.join([self._mark] * len(COLUMNS))})"
+            names = ", ".join(f'"{name}"' for name in COLUMNS)
+            sql = self._inserts[n] = f"INSERT INTO predictions ({names}) VALUES {', '.join([row] * n)}"  # noqa: S608  # column names and marks of ours; every value is a parameter
+        values: list[Any] = []
+        instant = self._instant
+        for record in records:
+            values += record[:8]
+            created = instant(record[9])
+            values.append(created if record[8] is record[9] else instant(record[8]))
+            values.append(created)
+            values += record[10:]
+        cursor.execute(sql, values)
+
+    def _kept_apart(self, cursor: Any, entries: Sequence[_Entry]) -> Iterator[Record]:
+        """The records to insert; entries whose key is known get the answer that was kept."""
+        now: dict[tuple[int, str], Kept] = {}
+        for entry in entries:
+            keep = entry.keep
+            if keep is not None:
+                entry.found = now.get((keep.project_id, keep.key)) or self._kept(cursor, keep)
+                if entry.found is not None:
+                    continue
+                now[keep.project_id, keep.key] = keep
+                self._keep(cursor, keep)
+            yield from entry.records
+
+    def _kept(self, cursor: Any, asked: Kept) -> Kept | None:
+        at = self._mark
+        cursor.execute(
+            f"SELECT fingerprint, status, body FROM kept_answers WHERE project_id = {at} AND key = {at}",  # noqa: S608  # column names and marks of ours; every value is a parameter
+            (asked.project_id, asked.key),
+        )
+        row = cursor.fetchone()
+        return (
+            None if row is None else Kept(asked.project_id, asked.key, row[0], row[1], bytes(row[2]), asked.created_at)
+        )
+
+    def _keep(self, cursor: Any, keep: Kept) -> None:
+        at = self._mark
+        if keep.created_at - self._tidied > TIDY_EVERY:
+            self._tidied = keep.created_at
+            old = f"DELETE FROM kept_answers WHERE created_at < {at}"  # noqa: S608  # the mark is ours
+            cursor.execute(old, (self._instant(keep.created_at - KEPT_FOR),))
+        cursor.execute(
+            f"INSERT INTO kept_answers (project_id, key, fingerprint, status, body, created_at) VALUES ({', '.join([at] * 6)})",  # noqa: S608  # column names and marks of ours; every value is a parameter
+            (keep.project_id, keep.key, keep.fingerprint, keep.status, keep.body, self._instant(keep.created_at)),
+        )
+
+
+def store(ws: Workspace, records: Sequence[Record], *, also: Callable[[Session], None] | None = None) -> None:
+    """Commit records from a process without a writer, all or none. An answer may leave only after this.
+
+    Args:
+        also: more to write in the same transaction.
+    """
+    table = Prediction.__table__
+    assert isinstance(table, Table)
+    with ws.database.write() as session:
+        if records:
+            session.execute(insert(table), [dict(zip(COLUMNS, record, strict=True)) for record in records])
+        if also is not None:
+            also(session)
+
+
+# --- answers that are kept --------------------------------------------------------------------------------------
+
+
+def kept_answer(ws: Workspace, project_id: int, key: str) -> Kept | None:
+    """What was answered to a request that came with this key."""
+    statement = select(KeptAnswer).where(KeptAnswer.project_id == project_id, KeptAnswer.key == key)
+    with ws.database.read() as session:
+        row = session.scalar(statement)
+        return None if row is None else Kept(project_id, key, row.fingerprint, row.status, row.body, row.created_at)
+
+
+def keep_answer(session: Session, kept: Kept) -> None:
+    """Keep an answer with what it tells of, in one transaction: of two equal requests at once, one fails as a whole."""
+    session.add(
+        KeptAnswer(
+            project_id=kept.project_id,
+            key=kept.key,
+            fingerprint=kept.fingerprint,
+            status=kept.status,
+            body=kept.body,
+            created_at=kept.created_at,
+        )
+    )
+
+
+# --- reading ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logged:
+    """One answered prediction."""
+
+    at: tuple[int, int]  # its place in the log, which sealing does not change: row of the table, row of its block
+    prediction_id: str
+    row_id: str
+    model_version: int
+    prediction: Label | None  # as it was answered; None where a guard withheld it
+    created_at: datetime
+
+
+def logged(ws: Workspace, project_id: int, *, limit: int, after: tuple[int, int] = (0, 0)) -> tuple[list[Logged], bool]:
+    """Predictions behind the place `after`, oldest first, and whether there are more behind them."""
+    statement = select(Prediction).where(Prediction.project_id == project_id, Prediction.id >= after[0])
+    found: list[Logged] = []
+    with ws.database.read() as session:
+        for row in session.scalars(statement.order_by(Prediction.id).limit(limit + 2)):
+            for one in _entries(row):
+                if one.at > after:
+                    found.append(one)
+                if len(found) > limit:
+                    return found[:limit], True
+    return found, False
+
+
+def _entries(row: Prediction) -> Iterator[Logged]:
+    if row.block is None:
+        given = json.loads(row.guarded) if row.guarded else None
+        yield Logged(
+            at=(row.id, 0),
+            prediction_id=row.prediction_id,
+            row_id=row.row_id,
+            model_version=row.model_version,
+            prediction=given["answer"] if given and given["action"] != "warn" else json.loads(row.prediction),
+            created_at=row.created_at,
+        )
+        return
+    block = blocks.read(row.block)
+    for i, label in enumerate(block.answered()):
+        name = blocks.row_id(row.prediction_id, i)
+        yield Logged(
+            at=(row.id, i),
+            prediction_id=name,
+            row_id=name,
+            model_version=row.model_version,
+            prediction=label,
+            created_at=row.created_at,
+        )
+
+
+def waiting_rows(session: Session, project_id: int, row_ids: Sequence[str]) -> dict[str, datetime]:
+    """Which of the row ids stand in the log and are not sealed yet, and the latest instant of their predictions."""
+    found: dict[str, datetime] = {}
+    single, of_blocks = _parted(row_ids)
+    for start in range(0, len(single), IDS_AT_ONCE):
+        some = Prediction.row_id.in_(single[start : start + IDS_AT_ONCE])
+        statement = select(Prediction.row_id, Prediction.created_at).where(Prediction.unsealed(project_id), some)
+        for row_id, at in session.execute(statement):
+            found[row_id] = max(at, found.get(row_id, at))
+    names = list(of_blocks)
+    for start in range(0, len(names), IDS_AT_ONCE):
+        some = Prediction.prediction_id.in_(names[start : start + IDS_AT_ONCE])
+        blocked = select(Prediction.prediction_id, Prediction.rows, Prediction.created_at).where(
+            Prediction.unsealed(project_id), some, Prediction.block.is_not(None)
+        )
+        for name, rows, at in session.execute(blocked):
+            found.update((blocks.row_id(name, place), at) for place in of_blocks[name] if place < rows)
+    return found
+
+
+def _parted(ids: Sequence[str]) -> tuple[list[str], dict[str, set[int]]]:
+    """Every id as one of a row of its own, and those that may be of a block's rows: its id, places."""
+    of_blocks: dict[str, set[int]] = {}
+    for name in ids:
+        found = blocks.base_of(name)
+        if found is not None:
+            of_blocks.setdefault(found[0], set()).add(found[1])
+    return list(ids), of_blocks
+
+
+def row_ids(ws: Workspace, project_id: int, prediction_ids: Sequence[str]) -> dict[str, str]:
+    """Prediction id -> row id; what is not known is left out."""
+    found: dict[str, str] = {}
+    single, of_blocks = _parted(prediction_ids)
+    own = Prediction.project_id == project_id
+    with ws.database.read() as session:
+        for start in range(0, len(single), IDS_AT_ONCE):
+            some = Prediction.prediction_id.in_(single[start : start + IDS_AT_ONCE])
+            found.update(session.execute(select(Prediction.prediction_id, Prediction.row_id).where(own, some)).all())
+        names = list(of_blocks)
+        for start in range(0, len(names), IDS_AT_ONCE):
+            some = Prediction.prediction_id.in_(names[start : start + IDS_AT_ONCE])
+            statement = select(Prediction.prediction_id, Prediction.rows).where(
+                own, some, Prediction.block.is_not(None)
+            )
+            for name, rows in session.execute(statement):
+                keys = [blocks.row_id(name, place) for place in of_blocks[name] if place < rows]
+                found.update(zip(keys, keys, strict=True))
+    return found
