@@ -38,7 +38,6 @@ MODULES: dict[str, int] = {
     "core/storage/modelfile.py": 526,
     "pages/admin.py": 495,
     "pages/automation.py": 890,
-    "pages/data.py": 920,
     "pages/drift.py": 362,
     "pages/labels.py": 182,
     "pages/live.py": 307,
@@ -60,9 +59,6 @@ FUNCTIONS: dict[str, int] = {
     "pages/admin.py:show_people": 61,
     "pages/admin.py:new_token": 64,
     "pages/automation.py:edit_dialog": 145,
-    "pages/data.py:choose_schema": 62,
-    "pages/data.py:correct_kinds": 67,
-    "pages/data.py:generate_form": 107,
     "pages/models.py:show_version": 79,
     "pages/train.py:show_race": 63,
 }
