@@ -41,7 +41,6 @@ MODULES: dict[str, int] = {
     "pages/drift.py": 362,
     "pages/labels.py": 182,
     "pages/live.py": 307,
-    "pages/models.py": 845,
     "pages/performance.py": 450,
     "pages/predict.py": 365,
     "pages/train.py": 218,
@@ -59,7 +58,6 @@ FUNCTIONS: dict[str, int] = {
     "pages/admin.py:show_people": 61,
     "pages/admin.py:new_token": 64,
     "pages/automation.py:edit_dialog": 145,
-    "pages/models.py:show_version": 79,
     "pages/train.py:show_race": 63,
 }
 
@@ -106,7 +104,6 @@ PAGE_IMPORTS: dict[str, set[str]] = {
     "pages/automation.py": {"core.learning.policy", "core.performance.realised"},
     "pages/drift.py": {"core.drift.distribution", "core.drift.univariate", "core.performance.segments"},
     "pages/live.py": {"core.learning.policy"},
-    "pages/models.py": {"core.learning.policy", "core.storage.registry"},
     "pages/performance.py": {"core.performance.realised", "core.performance.segments"},
     "pages/predict.py": {"core.learning.contributions"},
 }
