@@ -37,11 +37,9 @@ MODULES: dict[str, int] = {
     "core/storage/modelfile.py": 526,
     "pages/admin.py": 498,
     "pages/automation.py": 852,
-    "pages/data.py": 922,
     "pages/drift.py": 336,
     "pages/labels.py": 182,
     "pages/live.py": 309,
-    "pages/models.py": 845,
     "pages/performance.py": 451,
     "pages/predict.py": 365,
     "pages/train.py": 219,
@@ -59,10 +57,6 @@ FUNCTIONS: dict[str, int] = {
     "pages/admin.py:show_people": 61,
     "pages/admin.py:new_token": 64,
     "pages/automation.py:edit_dialog": 145,
-    "pages/data.py:choose_schema": 62,
-    "pages/data.py:correct_kinds": 67,
-    "pages/data.py:generate_form": 107,
-    "pages/models.py:show_version": 79,
     "pages/train.py:show_race": 63,
 }
 
@@ -109,7 +103,6 @@ PAGE_IMPORTS: dict[str, set[str]] = {
     "pages/automation.py": {"core.learning.policy", "core.performance.realised"},
     "pages/drift.py": {"core.drift.distribution", "core.drift.univariate", "core.performance.segments"},
     "pages/live.py": {"core.learning.policy"},
-    "pages/models.py": {"core.learning.policy", "core.storage.registry"},
     "pages/performance.py": {"core.performance.realised", "core.performance.segments"},
     "pages/predict.py": {"core.learning.contributions"},
 }

@@ -5,13 +5,16 @@ the sign-in until somebody is signed in, whichever address was asked for. How nu
 """
 
 from core.ui.account import ask_proof
+from core.ui.components.actions import button, confirm, confirm_with_reason, submit
 from core.ui.components.cards import card, empty, grid, head_row, no_project, tile, tiles, verdict
 from core.ui.components.charts import chart, charted, course, course_alt, line, measured
 from core.ui.components.choices import choose_project, chosen
 from core.ui.components.downloads import download_json, download_later, download_table, for_who_may
 from core.ui.components.facts import clauses, pairs
-from core.ui.components.feedback import error_box, note_storage, toast_next
+from core.ui.components.feedback import attempt, error_box, note_storage, toast_next
 from core.ui.components.jobs import follow_job, request_backtest, request_cycle
+from core.ui.components.tables import moment, pick, table, whole
+from core.ui.components.uploads import kept, on_disk, upload
 from core.ui.context import Context, when
 from core.ui.navigation import page_path
 from core.ui.page import gate_again, run_app, start_page
@@ -21,6 +24,8 @@ from core.words import count, counted, interval, interval_text, metric_label, pl
 __all__ = [
     "Context",
     "ask_proof",
+    "attempt",
+    "button",
     "card",
     "champions",
     "chart",
@@ -28,6 +33,8 @@ __all__ = [
     "choose_project",
     "chosen",
     "clauses",
+    "confirm",
+    "confirm_with_reason",
     "count",
     "counted",
     "course",
@@ -44,13 +51,17 @@ __all__ = [
     "head_row",
     "interval",
     "interval_text",
+    "kept",
     "line",
     "measured",
     "metric_label",
+    "moment",
     "no_project",
     "note_storage",
+    "on_disk",
     "page_path",
     "pairs",
+    "pick",
     "plain",
     "points",
     "request_backtest",
@@ -61,10 +72,14 @@ __all__ = [
     "served",
     "share",
     "start_page",
+    "submit",
+    "table",
     "tile",
     "tiles",
     "toast_next",
+    "upload",
     "verdict",
     "when",
+    "whole",
     "workspace",
 ]

@@ -340,6 +340,11 @@ class ShadowStanding:
     by: str = ""  # who put it there; "loop" for the loop itself
     reason: str = ""
 
+    @property
+    def agreement(self) -> float | None:
+        """Share of the new rows with the same answer; None before there is one."""
+        return self.agreed / self.answered if self.answered else None
+
 
 def shadow(ws: Workspace, project: ProjectInfo, version: int, *, reason: str, by: str, now: datetime) -> None:
     """Let a version answer every new batch beside the champion, without serving. Another one in the shadow leaves it.

@@ -4,6 +4,7 @@ champion remembers. Reads only; making and choosing versions is `lifecycle` and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import defer
 
 from core.errors import NotFound
-from core.records import BatchInfo, Memory, ProjectInfo, Verdict
+from core.records import BatchInfo, Clause, Memory, ProjectInfo, Verdict
 from core.storage import documents, queries, registry
 from core.storage.tables import Batch, Cycle, ModelEvent, ModelRow
 from core.storage.workspace import Workspace
@@ -31,6 +32,17 @@ class Parents:
     replaced_at: datetime | None  # when it last began to serve
     verdict: Verdict | None  # of that cycle
 
+    @property
+    def clauses(self) -> tuple[Clause, ...]:
+        """What the verdict asked; empty where nothing was."""
+        return self.verdict.clauses if self.verdict is not None else ()
+
+    @property
+    def decided(self) -> tuple[int, int]:
+        """How many clauses decided, and how many of these were passed."""
+        deciding = [clause.passed for clause in self.clauses if clause.decides]
+        return len(deciding), sum(deciding)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remembered:
@@ -40,6 +52,20 @@ class Remembered:
     cycle_id: int
     at: datetime
     version: int | None  # that served after that cycle
+
+    @property
+    def rows(self) -> int:
+        """Rows of all regimes on which it was looked at."""
+        return sum(int(regime["n"]) for regime in self.memory.regimes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """What batches hold together."""
+
+    rows: int
+    first_at: datetime
+    last_at: datetime
 
 
 def batches_of(ws: Workspace, project: ProjectInfo, version: int) -> list[BatchInfo]:
@@ -66,6 +92,17 @@ def batches_of(ws: Workspace, project: ProjectInfo, version: int) -> list[BatchI
             .options(defer(Batch.profile))
         )
         return [queries.batch_info(row) for row in rows if row.id in learnt]
+
+
+def extent(batches: Sequence[BatchInfo]) -> Extent | None:
+    """Rows of some batches and their span; None of no batch."""
+    if not batches:
+        return None
+    return Extent(
+        rows=sum(batch.rows for batch in batches),
+        first_at=min(batch.first_at for batch in batches),
+        last_at=max(batch.last_at for batch in batches),
+    )
 
 
 def versions_of(ws: Workspace, project: ProjectInfo, batch_id: int) -> list[int]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import streamlit as st
 from loguru import logger
 
-from core.errors import BadInput, ContinualError, StorageError
+from core.errors import BadInput, ContinualError, ProofNeeded, StorageError
 from core.services.operations import hosting
 from core.storage.troubles import trouble_of
 from core.ui.context import Context
 from core.words import plain
+
+Result = TypeVar("Result")
 
 
 def as_shown(error: Exception) -> ContinualError | None:
@@ -29,6 +34,31 @@ def error_box(error: ContinualError) -> None:
     if isinstance(error, BadInput):
         lines += [f"- `{p.field}`: seen {plain(p.seen)}, expected {plain(p.expected)}" for p in error.problems[:10]]
     st.error("\n".join(lines), icon=":material/error:")
+
+
+def attempt(
+    act: Callable[[], Result], *, doing: str = "", done: Callable[[Result], str] | None = None
+) -> Result | None:
+    """What an action returns; None where it failed with an error that a person is meant to read, which is shown in place.
+
+    A password that is to be given once more is no failure: `ProofNeeded` goes on to who asked for the action.
+
+    Args:
+        doing: said while it takes its time; left out, nothing is.
+        done: what is said instead, once it is done.
+    """
+    try:
+        if not doing:
+            return act()
+        with st.status(doing) as status:
+            found = act()
+            status.update(label=done(found) if done else doing, state="complete")
+            return found
+    except ProofNeeded:
+        raise
+    except ContinualError as error:
+        error_box(error)
+        return None
 
 
 def toast_next(text: str, icon: str | None = None) -> None:

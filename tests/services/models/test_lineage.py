@@ -52,6 +52,10 @@ def test_a_version_names_the_batches_it_could_learn_from_and_they_name_it(ws: Wo
     assert [b.last_at for b in third] == sorted(b.last_at for b in third)
     assert lineage.versions_of(ws, project, third[0].id) == [1, 2, 3]
     assert lineage.versions_of(ws, project, third[2].id) == [3]
+    held = lineage.extent(third)
+    assert held is not None
+    assert (held.rows, held.first_at, held.last_at) == (800, third[0].first_at, third[-1].last_at)
+    assert lineage.extent([]) is None
 
 
 def test_a_batch_undone_since_is_told(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
@@ -69,7 +73,11 @@ def test_the_first_version_met_nobody_and_the_next_met_the_champion(
     assert third.raced_against is not None
     assert third.replaced == third.raced_against
     assert third.verdict is not None
-    assert third.verdict.clauses
+    assert third.clauses == third.verdict.clauses != ()
+    deciding, passed = third.decided
+    assert deciding == sum(clause.decides for clause in third.clauses)
+    assert (passed == deciding) == third.verdict.promote
+    assert (first.clauses, first.decided) == ((), (0, 0))
 
 
 def test_a_rejected_version_replaced_nobody(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
@@ -115,6 +123,7 @@ def test_the_newest_look_at_the_past_is_found(ws: Workspace, project: ProjectInf
     assert [r["number"] for r in found.memory.regimes][:1] == [1]
     assert all(len(line) == len(found.memory.regimes) for line in found.memory.matrix)
     assert found.version == project.champion
+    assert found.rows == sum(r["n"] for r in found.memory.regimes) > 0
     with ws.database.write() as session:
         row = session.get_one(Cycle, found.cycle_id)
         row.memory = None

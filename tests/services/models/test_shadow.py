@@ -96,6 +96,7 @@ def test_a_rejected_challenger_answers_beside_the_champion_and_is_counted(
     before = lifecycle.shadow_standing(ws, again(ws, project))
     assert before is not None
     assert (before.rows, before.answered, before.for_better, before.state) == (0, 0, 1.0, "unknown")
+    assert before.agreement is None
     assert (before.by, before.reason, before.since) == ("ada", "a try", now)
     turn()
     told = turn().shadow
@@ -113,6 +114,7 @@ def test_a_rejected_challenger_answers_beside_the_champion_and_is_counted(
     standing = lifecycle.shadow_standing(ws, again(ws, project))
     assert standing is not None
     assert (standing.rows, standing.wins, standing.losses) == (2 * BATCH, wins, losses)
+    assert standing.agreement == pytest.approx(np.mean(mine == theirs))
     assert again(ws, project).champion == 1
 
 

@@ -1,0 +1,66 @@
+"""What a person does on a page: buttons that say why they are closed, and dialogs that name an effect before it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from core.ui.components.feedback import attempt, toast_next
+from core.ui.context import Context
+
+
+def button(
+    ctx: Context, label: str, *, needs: str = "operator", closed: bool = False, help: str | None = None, **look: Any
+) -> bool:
+    """Whether it was pressed; who has not the role that it needs sees it closed, with the reason.
+
+    Args:
+        closed: to everybody, as things stand.
+        look: key, icon and type, as `st.button` takes them.
+    """
+    return st.button(label, disabled=closed or not ctx.may(needs), help=ctx.why_not(needs) or help, **look)
+
+
+def submit(ctx: Context, label: str, *, icon: str, needs: str = "operator") -> bool:
+    """The button of a form: as `button`."""
+    return st.form_submit_button(label, type="primary", icon=icon, disabled=not ctx.may(needs), help=ctx.why_not(needs))
+
+
+def confirm(effect: str, label: str, act: Callable[[], object], *, key: str, done: str, icon: str) -> None:
+    """The body of a dialog: its effect and the button for it; an error stays in the dialog.
+
+    Args:
+        done: said after the next run, with the icon.
+    """
+    st.markdown(effect)
+    if st.button(label, type="primary", key=f"{key}-yes"):
+        _finish(act, done, icon)
+
+
+def confirm_with_reason(
+    effect: str, label: str, act: Callable[[str], object], *, key: str, done: str, placeholder: str
+) -> None:
+    """The same, with a reason that stands in the audit."""
+    st.markdown(effect)
+    given = st.text_input("Reason, for the audit", max_chars=300, key=f"{key}-reason", placeholder=placeholder)
+    if not st.button(label, type="primary", key=f"{key}-yes"):
+        return
+    reason = given.strip()
+    if reason:
+        _finish(lambda: act(reason), done, ":material/check_circle:")
+        return
+    st.error(
+        "A reason is expected: it stands in the audit beside your name. Write one sentence.", icon=":material/error:"
+    )
+
+
+def _finish(act: Callable[[], object], done: str, icon: str) -> None:
+    def acted() -> bool:
+        act()
+        return True
+
+    if attempt(acted):
+        toast_next(done, icon=icon)
+        st.rerun()

@@ -1,0 +1,52 @@
+"""Files that come in over a page: within this installation's limit, and what was found in them kept between runs."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import streamlit as st
+
+from core.ui.context import Context
+
+if TYPE_CHECKING:
+    from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+Found = TypeVar("Found")
+
+
+def upload(ctx: Context, label: str, kinds: Sequence[str] | None, *, key: str) -> UploadedFile | None:
+    """A file uploader with this installation's limit; closed to viewers."""
+    return st.file_uploader(
+        label,
+        type=kinds,
+        key=key,
+        max_upload_size=max(math.ceil(ctx.ws.settings.max_upload_mb), 1),
+        disabled=not ctx.may("operator"),
+        help=ctx.why_not("operator"),
+    )
+
+
+@contextmanager
+def on_disk(file: UploadedFile, name: str) -> Iterator[Path]:
+    """The upload as a file of that name in a folder of its own, for as long as it is read."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_bytes(file.getbuffer())
+        yield path
+
+
+def kept(slot: str, of: object, find: Callable[[], Found | None]) -> Found | None:
+    """What was found of something; looked for anew only when it is asked of something else. None is not kept."""
+    before = st.session_state.get(slot)
+    if before is not None and before[0] == of:
+        known: Found = before[1]
+        return known
+    found = find()
+    if found is not None:
+        st.session_state[slot] = (of, found)
+    return found

@@ -1,0 +1,102 @@
+"""Which version serves, since when and why; and which one served then."""
+
+from __future__ import annotations
+
+from datetime import date
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from core import plots, ui
+from core.records import ModelVersion, ProjectInfo
+from core.services.models import versions
+from core.services.models.versions import Registered, Span
+from core.ui.views.models import shelf
+
+SPANS = 400  # newest, that are drawn
+NAMED = 6  # versions of one day that are named
+HOW = {"promoted": "promoted", "refreshed": "a refresh", "rolled_back": "brought back by a rollback"}
+CHANGES = {
+    "promoted": ("promotion", "promotions"),
+    "refreshed": ("refresh", "refreshes"),
+    "rolled_back": ("rollback", "rollbacks"),
+}
+
+
+def show_nothing_yet() -> None:
+    """Where the first version comes from, while there is none."""
+    ui.empty(
+        "No model yet.",
+        "The first race registers the first version; from then on every change of champion is kept here.",
+        page="train",
+        action="Go to Train",
+    )
+
+
+def show(ctx: ui.Context, project: ProjectInfo, held: Registered) -> None:
+    """The page's one sentence, with the versions to take away."""
+    if held.champion is None or not held.spans:
+        found = f"**No version serves yet.** {ui.counted(len(held.versions), 'version')} registered."
+        state, word = "unknown", None
+    else:
+        span = held.spans[-1]
+        found = _told(ctx, held.champion, span)
+        state, word = ("watch", "Rolled back") if span.event == "rolled_back" else ("well", "Serves")
+    rows = [shelf.line(ctx, project, version) for version in held.versions]
+    with ui.verdict(state, found, word=word):
+        ui.download_table("The versions as CSV", f"{project.slug}-versions.csv", rows)
+
+
+def _told(ctx: ui.Context, champion: ModelVersion, span: Span) -> str:
+    """Who serves, how it came to that, and from how much it learnt."""
+    found = f"**v{champion.version} serves**, {HOW[span.event]} {ui.when(span.since, ctx)}"
+    found += f": {ui.plain(span.reason.rstrip('.'))}." if span.reason else "."
+    return found + (f" It learnt from {ui.counted(champion.n_rows, 'row')}." if champion.n_rows else "")
+
+
+def show_timeline(ctx: ui.Context, held: Registered) -> None:
+    """A bar per serving span, and the answer for one day; nothing before the first one."""
+    spans = held.spans
+    if not spans:
+        return
+    changes = held.changes()
+    told = [ui.counted(changes[event], *nouns) for event, nouns in CHANGES.items() if event in changes]
+    with ui.card(
+        ", ".join(told) + " since the first model" if told else "The first model has served all along",
+        "Which version served when · hatched: brought back by a rollback",
+    ):
+        figure = plots.versions(tuple(spans[-SPANS:]), now=ctx.now, colors=ctx.colors, zone=ctx.timezone)
+        alt = f"{len(spans)} serving spans from v{spans[0].version} to v{spans[-1].version}"
+        ui.chart(figure, key="versions-chart", alt=alt)
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            _show_day(ctx, spans)
+
+
+def _show_day(ctx: ui.Context, spans: list[Span]) -> None:
+    """The choice of a day, and who served on it."""
+    zone = ZoneInfo(ctx.timezone or "UTC")
+    today = ctx.now.astimezone(zone).date()
+    day = st.date_input(
+        "Who served on",
+        value=today,
+        min_value=min(versions.first_day(spans, zone), today),
+        max_value=today,
+        key="day",
+        bind="query-params",
+        format="YYYY-MM-DD",
+        width=170,
+    )
+    st.markdown(_who_served(ctx, spans, day, zone), width="stretch")
+
+
+def _who_served(ctx: ui.Context, spans: list[Span], day: date, zone: ZoneInfo) -> str:
+    """Every version that served on a day, in order, with the moments of change."""
+    served = versions.served_on(spans, day, zone, now=ctx.now)
+    if not served:
+        return "No version served on that day."
+    parts = [
+        f"**v{version}**" + (f" from {since.astimezone(zone):%H:%M}" if since is not None else "")
+        for version, since in served[-NAMED:]
+    ]
+    earlier = f"{len(served) - NAMED} earlier ones, then " if len(served) > NAMED else ""
+    return f"On {day:%-d %b %Y}: {earlier}{', '.join(parts)}."
