@@ -65,6 +65,10 @@ def _json_sink(message: Any) -> None:
     sys.stderr.write(line + "\n")
 
 
+def _text_sink(message: Any) -> None:
+    sys.stderr.write(message)  # as it is then: tests and notebooks put another in its place
+
+
 def set_up_logs(settings: Settings, process: str) -> None:
     """Set the sinks of this process (app, api, scheduler, worker, cli); a second call replaces them."""
     global _secrets
@@ -84,7 +88,7 @@ def set_up_logs(settings: Settings, process: str) -> None:
         logger.add(_json_sink, level=level, diagnose=False, backtrace=False)
     else:
         logger.add(
-            sys.stderr,
+            _text_sink,
             level=level,
             format=_FIELDS,
             diagnose=False,
