@@ -22,8 +22,8 @@ from core.learning.policy import policy_from_document
 from core.records import CycleReport, ProjectInfo
 from core.services.automation import attempts
 from core.services.incidents import notify
-from core.storage import documents, history, queries, registry
-from core.storage.tables import Batch, Cycle, DriftRun, EstimateRun, Lease, PerformanceRun
+from core.storage import documents, history, leases, queries, registry
+from core.storage.tables import Batch, Cycle, DriftRun, EstimateRun, PerformanceRun
 from core.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -216,8 +216,7 @@ def _move_on(session: Session, turn: Turn, learner_path: str, kept: int | None) 
 
 def _refuse_overtaken(session: Session, project: ProjectInfo, row: Cycle, lease: str) -> None:
     """A cycle counts only if it still holds its lease, and champion and policy are those that it began with."""
-    owner = session.scalar(select(Lease.owner).where(Lease.name == f"project:{project.id}").with_for_update())
-    if owner != lease or row.status != "running":
+    if leases.owner_until_commit(session, project.id) != lease or row.status != "running":
         raise Overtaken("lease", "This check stood still for so long that another one began. Nothing of it was kept.")
     serves = registry.serving_version(session, project.id)
     if (serves[0] if serves is not None else None) != row.champion_before:

@@ -6,7 +6,7 @@ The loop's own race is `core.learning`; both meet in the registry.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,9 +22,9 @@ from core.services.incidents import notify
 from core.services.models import sandbox
 from core.services.models.sandbox import ImportReport
 from core.services.serving import serving
-from core.storage import audit, history, mlflow_copy, queries, registry
+from core.storage import audit, history, leases, mlflow_copy, queries, registry
 from core.storage.artefacts import loads
-from core.storage.tables import AuditEntry, Cycle, Lease, ModelRow
+from core.storage.tables import AuditEntry, Cycle, ModelRow
 from core.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def import_challenger(ws: Workspace, project: ProjectInfo, path: Path, *, by: st
 
     def beside(session: Session) -> None:
         # a check that races has given the next version's number away already
-        _refuse_while_checked(session, project.id, now, "Import the model")
+        _refuse_while_checked(session, project.id, "Import the model")
         after = {"file": path.name, "checked_on": checked.n}
         audit.record(session, who=by, what="model imported", project_id=project.id, after=after, now=now)
 
@@ -132,10 +132,9 @@ def _schema_of(project: ProjectInfo) -> FeatureSchema:
     return project.schema
 
 
-def _refuse_while_checked(session: Session, project_id: int, now: datetime, what: str) -> None:
+def _refuse_while_checked(session: Session, project_id: int, what: str) -> None:
     """A check under way began before this change, and would overwrite it at its end."""
-    until = session.scalar(select(Lease.expires_at).where(Lease.name == f"project:{project_id}"))
-    if until is not None and until > now:
+    if leases.is_held(session, project_id, datetime.now(UTC)):
         raise Busy(f"A check of this project is under way. {what} when it has ended, in a minute at most.")
 
 
@@ -360,7 +359,7 @@ def shadow(ws: Workspace, project: ProjectInfo, version: int, *, reason: str, by
     _need(reason)
     registry.load_model(ws, project.id, version)  # what cannot be loaded would fail every cycle
     with ws.database.write() as session:
-        _refuse_while_checked(session, project.id, now, "Try it in the shadow")
+        _refuse_while_checked(session, project.id, "Try it in the shadow")
         serving_now = registry.serving_version(session, project.id)
         if serving_now is None:
             raise Conflict(
@@ -393,7 +392,7 @@ def end_shadow(ws: Workspace, project: ProjectInfo, *, reason: str, by: str, now
     require(ws, by, "operator")
     _need(reason)
     with ws.database.write() as session:
-        _refuse_while_checked(session, project.id, now, "End the shadow")
+        _refuse_while_checked(session, project.id, "End the shadow")
         row = queries.project_row(session, project.id)
         version = row.shadow_version
         if version is None:

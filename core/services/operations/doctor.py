@@ -19,10 +19,10 @@ from core.errors import Damaged, StorageError
 from core.services.incidents import notify, status
 from core.services.operations import repairing, tidying
 from core.settings import ROOT
-from core.storage import learners, private, queries, registry
+from core.storage import learners, leases, private, queries, registry
 from core.storage.batches import verify
 from core.storage.engine import newest_revision
-from core.storage.tables import Batch, Lease, ModelRow, Project
+from core.storage.tables import Batch, ModelRow, Project
 from core.storage.troubles import trouble_of, what_failed
 from core.storage.workspace import Workspace, holding
 
@@ -158,7 +158,7 @@ def _database(ws: Workspace, now: datetime) -> Iterator[Check]:
                 detail="rows are not from the future" if not ahead else f"rows from the future in {', '.join(ahead)}",
                 mend="" if not ahead else "Check this machine's clock and the time column.",
             )
-            stuck = [row.name for row in session.scalars(select(Lease)) if row.expires_at < now]
+            stuck = leases.run_out(session, datetime.now(UTC))
             yield Check(
                 name="leases",
                 ok=True,

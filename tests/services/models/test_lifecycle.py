@@ -11,7 +11,7 @@ import sys
 import tempfile
 import zipfile
 import zlib
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import LinearSVC
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from core.cycle import run_cycle
 from core.errors import BadInput, Busy, Conflict, NotEnoughRows, NotFound, StorageError, TooLarge, UnsupportedFormat
@@ -406,10 +406,14 @@ def test_an_import_waits_for_a_check_that_is_under_way(
     ws: Workspace, project: ProjectInfo, file: Path, now: datetime
 ) -> None:
     with ws.database.write() as session:
-        session.add(Lease(name=f"project:{project.id}", owner="x:1", expires_at=now + timedelta(seconds=30)))
+        session.add(
+            Lease(name=f"project:{project.id}", owner="x:1", expires_at=datetime.now(UTC) + timedelta(seconds=30))
+        )
     with pytest.raises(Busy, match="under way"):
         lifecycle.import_challenger(ws, project, file, by="ann", now=now)
-    assert lifecycle.import_challenger(ws, project, file, by="ann", now=now + timedelta(minutes=1)).version == 1
+    with ws.database.write() as session:
+        session.execute(update(Lease).values(owner=f"{socket.gethostname()}:{2**22}:1:1"))  # of a process that is gone
+    assert lifecycle.import_challenger(ws, project, file, by="ann", now=now).version == 1
 
 
 # --- comparing, promoting, going back ---------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +204,9 @@ def test_a_damaged_version_is_refused(
 
 def test_a_running_check_would_overwrite_it_so_it_waits(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
     with ws.database.write() as session:
-        lease = Lease(name=f"project:{project.id}", owner="elsewhere:1:1", expires_at=now + timedelta(minutes=1))
+        lease = Lease(
+            name=f"project:{project.id}", owner="elsewhere:1:1", expires_at=datetime.now(UTC) + timedelta(minutes=1)
+        )
         session.add(lease)
     with pytest.raises(Busy, match="under way"):
         put(ws, project, 2, now)
