@@ -11,7 +11,7 @@ from core import plots, ui, words
 from core.performance import segments
 from core.performance.realised import measure, metrics_of, past_error
 from core.records import EstimatePoint, ProjectInfo, Score
-from core.services.ingestion import ingest
+from core.services.ingestion import stored_batches
 from core.services.monitoring import label_arrival, monitoring
 
 WINDOWS = {"1": "Last batch", "5": "Last 5", "20": "Last 20"}
@@ -413,7 +413,7 @@ def show(ctx: ui.Context) -> None:
     home = str(ctx.ws.settings.home_path)
     newest = (*((p.cycle_id, p.batch_id, p.rows_seen, p.n) for p in stored), project.rows, project.labelled)
     history = measured(home, project.id, "champion", newest) if stored else []
-    due = ingest.labels_due(ctx.ws, project.id)
+    due = stored_batches.labels_due(ctx.ws, project.id)
     metric, window = project.policy.metric, USUAL_WINDOW
     with ui.head_row("Performance", f"{words.counted(project.labelled, 'labelled row')}"):
         if history and project.task is not None:

@@ -14,7 +14,7 @@ from core.data.files import write_csv
 from core.errors import ContinualError
 from core.records import Feature, FeatureSchema, ProjectInfo
 from core.services.access.actors import require
-from core.services.ingestion import ingest
+from core.services.ingestion import stored_batches
 
 if TYPE_CHECKING:
     from core.learning.contributions import Explanation
@@ -39,7 +39,7 @@ def field_key(project: ProjectInfo, feature: Feature) -> str:
 
 def fill_from_recent(ctx: ui.Context, project: ProjectInfo, schema: FeatureSchema) -> None:
     """Put the values of one of the newest rows into the form; each press takes another one."""
-    rows = ingest.read_rows(ctx.ws, project, n=50)
+    rows = stored_batches.read_rows(ctx.ws, project, n=50)
     if not len(rows):
         return
     at = st.session_state.get("fill", 0)

@@ -16,7 +16,7 @@ from core.cycle import learner_state, run_cycle
 from core.errors import StorageError
 from core.learning.policy import policy_named
 from core.records import CycleReport, ProjectInfo
-from core.services.ingestion import ingest
+from core.services.ingestion import ingest, stored_batches
 from core.services.monitoring import monitoring
 from core.services.projects import projects
 from core.services.serving import serving
@@ -177,7 +177,7 @@ def test_a_batch_whose_file_is_damaged_can_be_undone(
     ws: Workspace, project: ProjectInfo, now: datetime, harm: str
 ) -> None:
     HARMS[harm](ws.batches.root / batch(ws, 2).path)
-    ingest.undo_batch(ws, project, batch(ws, 2).id, by="test", now=now + 4 * HOUR)
+    stored_batches.undo_batch(ws, project, batch(ws, 2).id, by="test", now=now + 4 * HOUR)
     with ws.database.read() as session:
         row = session.get_one(Project, project.id)
         assert (row.rows, row.labelled) == (240, 240)

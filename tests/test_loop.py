@@ -22,7 +22,7 @@ from core.learning.state import LearnerState
 from core.records import ProjectInfo
 from core.services.automation import jobs
 from core.services.incidents import notify
-from core.services.ingestion import ingest, label_intake
+from core.services.ingestion import ingest, label_intake, stored_batches
 from core.services.models import lifecycle
 from core.services.monitoring import monitoring
 from core.services.projects import projects
@@ -188,7 +188,7 @@ def test_an_undone_batch_is_never_learnt_from(
     ws: Workspace, project: ProjectInfo, now: datetime, send: Callable[..., ingest.IngestReport]
 ) -> None:
     report = send()
-    ingest.undo_batch(ws, projects.project_by_id(ws, project.id), report.batch.id, by="test", now=now)
+    stored_batches.undo_batch(ws, projects.project_by_id(ws, project.id), report.batch.id, by="test", now=now)
     assert run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=1)) is None
     forced = run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=1), force=True)
     assert forced is not None
@@ -438,7 +438,7 @@ def test_a_batch_that_cannot_be_scored_is_set_aside_and_the_loop_goes_on(
         assert (row.scores_path, row.scored_by) == (None, 1)
 
     info = projects.project_by_id(ws, project.id)
-    ingest.undo_batch(ws, info, odd.batch.id, by="test", now=now + timedelta(hours=3))
+    stored_batches.undo_batch(ws, info, odd.batch.id, by="test", now=now + timedelta(hours=3))
     send(stream(9000))  # the same rows, mended
     mended = run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=4))
     assert mended is not None and mended.evidence is not None
@@ -532,9 +532,9 @@ def test_a_nightly_file_beside_served_traffic_is_measured_and_learnt_from(ws: Wo
         assert told.evidence is not None
         assert told.evidence.score_n == 200
         assert told.decision == "retrain"
-    rows = [b.rows for b in ingest.list_batches(ws, made.id)[0]]
+    rows = [b.rows for b in stored_batches.list_batches(ws, made.id)[0]]
     assert sorted(rows) == [60, 60, 200, 200, 200]
-    assert not any(b.backfill for b in ingest.list_batches(ws, made.id)[0])
+    assert not any(b.backfill for b in stored_batches.list_batches(ws, made.id)[0])
 
 
 # --- overtaken ------------------------------------------------------------------------------------------------------
@@ -670,8 +670,8 @@ def test_an_undone_batch_leaves_the_learners_counts_and_its_rows_set_aside(
     assert before.seen == 400 + 5 * BATCH
     assert before.change_start == pytest.approx(400 + 2 * BATCH, abs=20)
     gone = sent[0].batch.id  # of before the change
-    ingest.undo_batch(ws, projects.project_by_id(ws, project.id), gone, by="test", now=now + timedelta(hours=6))
-    ingest.undo_batch(
+    stored_batches.undo_batch(ws, projects.project_by_id(ws, project.id), gone, by="test", now=now + timedelta(hours=6))
+    stored_batches.undo_batch(
         ws, projects.project_by_id(ws, project.id), sent[4].batch.id, by="test", now=now + timedelta(hours=6)
     )
     for hour in (7, 8):  # they are taken out once

@@ -19,7 +19,7 @@ from core.errors import BadInput
 from core.learning.policy import policy_named
 from core.records import CycleReport
 from core.services.automation import jobs
-from core.services.ingestion import ingest
+from core.services.ingestion import ingest, stored_batches
 from core.services.projects import projects
 from core.services.serving import answering, prediction_log, serving
 from core.storage.tables import Batch, PerformanceRun
@@ -124,7 +124,7 @@ def test_every_nightly_file_is_measured_and_a_turned_concept_answered(
     assert last is not None
     assert low < 0.3
     assert last > 0.8
-    batches, _ = ingest.list_batches(ws, plant.project_id, limit=1000)
+    batches, _ = stored_batches.list_batches(ws, plant.project_id, limit=1000)
     assert not any(b.backfill for b in batches)
     assert sum(b.rows for b in batches if "prediction log" in b.origin) == days * ASKED
 

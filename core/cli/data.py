@@ -205,10 +205,10 @@ def _add_batches_list(batches: Any) -> None:
 
 
 def _batches_list(args: argparse.Namespace) -> int:
-    from core.services.ingestion import ingest
+    from core.services.ingestion import stored_batches
 
     ws = open_state()
-    infos, _ = ingest.list_batches(ws, project_of(ws, args).id, limit=1_000_000)
+    infos, _ = stored_batches.list_batches(ws, project_of(ws, args).id, limit=1_000_000)
     lines = [
         {
             "id": b.id,
@@ -244,7 +244,7 @@ def _add_batches_undo(batches: Any) -> None:
 
 
 def _batches_undo(args: argparse.Namespace) -> int:
-    from core.services.ingestion import ingest
+    from core.services.ingestion import stored_batches
     from core.services.projects import projects
     from core.storage.tables import Batch
 
@@ -254,7 +254,7 @@ def _batches_undo(args: argparse.Namespace) -> int:
         project_id = row.project_id if row is not None else None
     if project_id is None:
         raise BadInput(f"There is no batch with id {args.id}. `batches list` shows them.")
-    info = ingest.undo_batch(ws, projects.project_by_id(ws, project_id), args.id, by=BY, now=utc_now())
+    info = stored_batches.undo_batch(ws, projects.project_by_id(ws, project_id), args.id, by=BY, now=utc_now())
     return say(
         args,
         {"batch": info.id, "rows": info.rows, "undone": info.undone},

@@ -51,7 +51,7 @@ def _add_create(group: Any) -> None:
 
 
 def _create(args: argparse.Namespace) -> int:
-    from core.services.ingestion import ingest
+    from core.services.ingestion import generated
     from core.services.projects import projects, streams
 
     ws = open_state()
@@ -74,7 +74,7 @@ def _create(args: argparse.Namespace) -> int:
             generator=options,
         )
         if args.generate:
-            ingest.generate(ws, project, rows=args.rows, seed=args.seed, by=BY, now=now)
+            generated.generate(ws, project, rows=args.rows, seed=args.seed, by=BY, now=now)
         project = projects.project_by_id(ws, project.id)
     return say(args, _project_line(project), f"Project '{project.slug}' is there with {project.rows:,} rows.")
 

@@ -191,7 +191,7 @@ def _generate(
     api: Api, caller: Caller, options: dict[str, Any], asked: Kept | None, made: ProjectInfo | None
 ) -> dict[str, Any]:
     """The batch, as it is answered. A project that was made for it goes again when there is none."""
-    from core.services.ingestion import ingest
+    from core.services.ingestion import generated
     from core.services.projects import projects
 
     assert caller.place is not None
@@ -201,7 +201,7 @@ def _generate(
         return {"batch": report.batch.id, "rows": report.rows, "project": project.slug}
 
     try:
-        report = ingest.generate(
+        report = generated.generate(
             api.ws,
             project,
             **options,

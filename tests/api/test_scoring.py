@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from core.http import storing
 from core.services.access import auth
-from core.services.ingestion import ingest, sealing
+from core.services.ingestion import sealing, stored_batches
 from core.services.projects import projects
 from core.services.serving.guards import Guards, guards_to_document
 from core.storage.tables import Prediction, Project
@@ -110,7 +110,7 @@ def test_a_block_is_read_page_by_page_labelled_and_sealed_as_single_rows_are(
     ]
     told = client.post("/labels", json={"labels": labels}, headers=ADMIN).json()["results"]
     assert [r["status"] for r in told] == ["stored", "stored", "waiting"]
-    rows = ingest.read_rows(state, projects.get_project(state, "default"), n=62)
+    rows = stored_batches.read_rows(state, projects.get_project(state, "default"), n=62)
     np.testing.assert_array_equal(rows[["feature1", "feature2"]].to_numpy()[1:-1], FRAME.to_numpy())
 
 
@@ -122,9 +122,9 @@ def test_rows_of_a_block_are_labelled_before_it_is_sealed(client: httpx.Client, 
     told = client.post("/labels", json={"labels": labels}, headers=ADMIN).json()["results"]
     assert [r["status"] for r in told] == ["stored", "waiting"]
     project = projects.get_project(state, "default")
-    due = ingest.labels_due(state, project.id)
+    due = stored_batches.labels_due(state, project.id)
     assert sealing.seal_log(state, project, now=datetime.now(UTC), force=True) is not None
-    assert ingest.labels_due(state, project.id) == due - 1
+    assert stored_batches.labels_due(state, project.id) == due - 1
 
 
 def test_more_than_the_limit_of_a_token_is_a_429_that_says_when(client: httpx.Client, state: Workspace) -> None:

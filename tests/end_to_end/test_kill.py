@@ -21,7 +21,7 @@ from patience import limit
 
 from core.cycle import run_cycle
 from core.learning.policy import policy_named
-from core.services.ingestion import ingest
+from core.services.ingestion import ingest, stored_batches
 from core.services.monitoring import monitoring
 from core.services.operations import doctor
 from core.services.projects import projects
@@ -89,7 +89,7 @@ def test_kills_in_ingest_and_cycle_lose_nothing(
         process = run("cycle", "--project", project, "--force", wait=False)
         killed += kill_somewhere(process, whole * rng.uniform(0.7, 2.5))
         info = projects.get_project(ws, project)
-        batches, _ = ingest.list_batches(ws, info.id, limit=1_000)
+        batches, _ = stored_batches.list_batches(ws, info.id, limit=1_000)
         assert info.rows == sum(b.rows for b in batches) >= acknowledged
         acknowledged = info.rows  # a batch that was committed but not answered is there whole
         checks = doctor.examine(ws, now=now, deep=True)

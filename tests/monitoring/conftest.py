@@ -14,7 +14,7 @@ from monitoring_queries import ask
 
 from core.services.automation import jobs
 from core.services.incidents.status import SCHEDULER
-from core.services.ingestion import ingest
+from core.services.ingestion import generated
 from core.services.projects import projects
 from core.settings import Settings, get_settings
 from core.storage import mlflow_copy
@@ -37,7 +37,7 @@ def watched_home(tmp_path_factory: pytest.TempPathFactory, migrated_database: Pa
         patch.setattr(mlflow_copy, "sync", lambda ws, project_id: None)  # ten seconds that no series tells of
         for minutes in (0, 20, 40):  # estimates begin with the third batch
             at, project = made + timedelta(minutes=minutes), projects.get_project(ws, "default")
-            ingest.generate(ws, project, rows=600, features=2, seed=5 + minutes, by="test", now=at)
+            generated.generate(ws, project, rows=600, features=2, seed=5 + minutes, by="test", now=at)
             assert run_cycle(ws, project.id, cause="cli", now=at) is not None
     jobs.beat(ws, SCHEDULER, owner="test", now=now, detail={"memory_bytes": 2e8})
     ws.database.dispose()

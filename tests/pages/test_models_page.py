@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.cycle import run_cycle
 from core.records import ModelVersion, ProjectInfo
-from core.services.ingestion import ingest
+from core.services.ingestion import ingest, stored_batches
 from core.services.models import lifecycle, lineage
 from core.services.projects import projects
 from core.settings import get_settings
@@ -206,7 +206,7 @@ def test_the_first_version_met_nobody_and_says_why_no_clause_was_asked(grown: Wo
 def test_a_batch_undone_since_is_told_beside_the_version(grown: Workspace) -> None:
     newest = versions(grown)[0].version
     batch = lineage.batches_of(grown, flies(grown), newest)[-1]
-    ingest.undo_batch(grown, flies(grown), batch.id, by="ada", now=BEGAN)
+    stored_batches.undo_batch(grown, flies(grown), batch.id, by="ada", now=BEGAN)
     at = opened(grown, newest)
     assert f"1 batch of these, number {batch.number}, was undone since" in at.warning[0].value
 

@@ -370,10 +370,11 @@ def test_a_download_is_refused_to_who_left(grown: Workspace, now: datetime) -> N
 def test_every_service_that_changes_something_asks_who_acts(grown: Workspace, now: datetime) -> None:
     """A function that takes `by` and `now`, and a workspace, refuses an actor who is gone before it does anything."""
     gone = Actor("gone", "no-such-id", 1)
-    left_out = {"store_rows", "seal_log"}  # called by those that ask
+    left_out = {"store_batch", "seal_log"}  # called by those that ask
     asked = []
     for name in (
-        "access.auth", "ingestion.label_queue", "serving.guarding", "ingestion.ingest", "automation.jobs",
+        "access.auth", "ingestion.label_queue", "serving.guarding", "ingestion.ingest", "ingestion.generated", "ingestion.stored_batches",
+        "ingestion.storing", "automation.jobs",
         "ingestion.label_changes", "ingestion.label_intake", "automation.live", "projects.projects", "access.second_factor",
         "projects.streams", "access.tokens", "models.lifecycle",
     ):  # fmt: skip

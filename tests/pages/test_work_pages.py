@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from core import ui
 from core.services.automation import jobs
-from core.services.ingestion import ingest
+from core.services.ingestion import ingest, stored_batches
 from core.services.monitoring import monitoring
 from core.services.projects import inventory, projects
 from core.services.serving import guarding
@@ -184,7 +184,7 @@ def test_labels_are_stored_by_row_id_and_wrong_ones_refused(grown: Workspace) ->
 
 def test_labels_that_replace_others_are_shown_first_and_can_be_taken_back(grown: Workspace) -> None:
     project = projects.get_project(grown, "flies")
-    newest = ingest.read_rows(grown, project, n=1).iloc[0]
+    newest = stored_batches.read_rows(grown, project, n=1).iloc[0]
     other = next(c for c in project.schema.classes if c != newest["species"])  # type: ignore[union-attr]
     at = open_page("data", view="Add labels")
     content = f"row_id,label\n{newest['_id']},{other}\nzz,unheard\n".encode()
@@ -195,14 +195,14 @@ def test_labels_that_replace_others_are_shown_first_and_can_be_taken_back(grown:
     assert at.dataframe[0].value["Then"].tolist() == [other]
     click(at, "Store 2 labels, replacing 1")
     assert "1 replaced, 1 waiting" in at.success[0].value
-    assert ingest.read_rows(grown, project, n=1).iloc[0]["species"] == other
+    assert stored_batches.read_rows(grown, project, n=1).iloc[0]["species"] == other
     at = click(open_page("data", view="Add labels"), "Undo")
     assert "The 2 labels that ada sent" in text_of(at)
     next(b for b in at.button if b.label == "Undo").click()
     at.button(key="undo-labels-yes").click()
     at.run()
     assert not at.exception
-    assert ingest.read_rows(grown, project, n=1).iloc[0]["species"] == newest["species"]
+    assert stored_batches.read_rows(grown, project, n=1).iloc[0]["species"] == newest["species"]
     assert "unheard" not in projects.get_project(grown, "flies").schema.classes  # type: ignore[union-attr]
 
 
@@ -249,7 +249,7 @@ def test_train_asks_for_labels_where_there_are_none(empty: Workspace) -> None:
 
 def test_one_row_is_filled_answered_and_logged_with_its_version(grown: Workspace) -> None:
     project = projects.get_project(grown, "flies")
-    due = ingest.labels_due(grown, project.id)
+    due = stored_batches.labels_due(grown, project.id)
     at = click(open_page("predict"), "Fill from a recent row")
     newest = rows(500, 200, flipped=True).iloc[-1]
     assert at.number_input(key=f"x-{project.id}-warmth").value == pytest.approx(newest["warmth"])
@@ -259,7 +259,7 @@ def test_one_row_is_filled_answered_and_logged_with_its_version(grown: Workspace
     said = text_of(at)
     assert "species is" in said
     assert f"Answered by v{project.champion}" in said
-    assert ingest.labels_due(grown, project.id) == due + 1
+    assert stored_batches.labels_due(grown, project.id) == due + 1
     assert "Why: " in said and "counts most" in said
     assert "for usual rows" in said
 

@@ -15,7 +15,7 @@ import pytest
 
 from core import cli
 from core.services.access import auth
-from core.services.ingestion import ingest
+from core.services.ingestion import generated
 from core.services.operations import doctor
 from core.services.projects import projects
 from core.settings import Settings
@@ -39,7 +39,7 @@ def open_ones(folder: Path) -> list[str]:
 def test_whatever_is_stored_is_for_its_owner_only(settings: Settings, now: datetime) -> None:
     ws = open_workspace(settings, migrate=True)
     project = projects.create_project(ws, "default", source="generator", by="test", now=now)
-    ingest.generate(ws, project, rows=50, features=2, seed=1, by="test", now=now)
+    generated.generate(ws, project, rows=50, features=2, seed=1, by="test", now=now)
     auth.cookie_key(ws)
     with file_lock(ws.locks_path / "a.lock") as held:
         assert held

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from core.data.rows import frame_of, rows_to_frame
 from core.records import ROW_ID, BatchInfo, FeatureSchema, Label, ProjectInfo
 from core.services.ingestion import ingest
+from core.services.ingestion.storing import PreparedBatch, store_batch
 from core.services.serving import blocks
 from core.storage import history, queries
 from core.storage.layout import folder_of
@@ -96,25 +97,24 @@ def seal_log(ws: Workspace, project: ProjectInfo, *, now: datetime, force: bool 
         told,
     )
     times = pd.DatetimeIndex([observed[i].astimezone(UTC) for i in chosen])
-    report = ingest.store_rows(
-        ws,
-        project,
-        project.schema,
-        pd.concat([p.frame for p in portions], ignore_index=True).iloc[chosen].reset_index(drop=True),
-        ingest.no_labels(len(chosen), project.schema.task),
-        ids=[row_ids[i] for i in chosen],
+    prepared = PreparedBatch(
+        schema=project.schema,
+        table=pd.concat([p.frame for p in portions], ignore_index=True).iloc[chosen].reset_index(drop=True),
+        y=ingest.no_labels(len(chosen), project.schema.task),
         times=pd.Series(times.as_unit("us")),
+        ids=[row_ids[i] for i in chosen],
         extra=None,
         stem=stem,
         origin=f"prediction log, {len(chosen)} rows",
-        problems=(),
-        by="loop",
-        now=now,
         digest=hashlib.sha256(json.dumps(marked).encode()).hexdigest(),
         scores=(scores, sha256, told[0] if len(set(told)) == 1 and told[0] else None),
-        also=lambda session, report: _mark(session, marked, report.batch.id),
         news=False,
     )
+
+    def sealed(session: Session, report: ingest.IngestReport) -> None:
+        _mark(session, marked, report.batch.id)
+
+    report = store_batch(ws, project, prepared, by="loop", now=now, also=sealed)
     return report.batch
 
 

@@ -30,7 +30,7 @@ from core.records import (
 )
 from core.services.automation import attempts, jobs
 from core.services.incidents import status
-from core.services.ingestion import ingest
+from core.services.ingestion import stored_batches
 from core.storage import documents, history, queries, registry
 from core.storage.tables import Cycle, DriftRun, EstimateRun, Job, ModelEvent, PerformanceRun
 from core.storage.workspace import Workspace
@@ -300,7 +300,7 @@ def overview(ws: Workspace, project: ProjectInfo, now: datetime) -> Overview:
     drift = latest_drift(ws, project.id)
     reports, _ = cycles(ws, project.id, limit=1)
     last = reports[0] if reports else None
-    due = ingest.labels_due(ws, project.id)
+    due = stored_batches.labels_due(ws, project.id)
     with ws.database.read() as session:
         versions = registry.list_versions(session, project.id)
         age = status.scheduler_age(session, now)

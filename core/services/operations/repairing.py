@@ -17,7 +17,7 @@ from core.data.contract import schema_from_document
 from core.drift import profile as profiles
 from core.errors import ContinualError, Damaged, StorageError
 from core.records import ProjectInfo
-from core.services.ingestion import ingest
+from core.services.ingestion import stored_batches
 from core.services.monitoring import windows
 from core.services.operations import tidying
 from core.services.projects import projects
@@ -170,7 +170,7 @@ def _give_up(ws: Workspace, project: ProjectInfo, version: int, now: datetime) -
             )
         if project.shadow == version:
             queries.project_row(session, project.id).shadow_version = None
-        ingest.touch_news(session, project.id)
+        stored_batches.touch_news(session, project.id)
 
 
 def _export(ws: Workspace, project: ProjectInfo, row: ModelRow) -> None:
@@ -245,12 +245,12 @@ def _batches(ws: Workspace, project: ProjectInfo, now: datetime) -> Iterator[_St
 
 
 def _lose(ws: Workspace, project: ProjectInfo, batch: Batch, error: Damaged, now: datetime) -> None:
-    ingest.undo_batch(ws, project, batch.id, by=BY, now=now)
+    stored_batches.undo_batch(ws, project, batch.id, by=BY, now=now)
     with ws.database.write() as session:
         note = {"batch": batch.number, "file": error.file, "how": error.how}
         audit.record(session, who=BY, what="batch lost", project_id=project.id, after=note, now=now)
         session.execute(update(Batch).where(Batch.id == batch.id).values(pending=False))
-        ingest.touch_news(session, project.id)
+        stored_batches.touch_news(session, project.id)
 
 
 def _scores(ws: Workspace, project: ProjectInfo, now: datetime) -> Iterator[_Step]:

@@ -11,7 +11,7 @@ from sqlalchemy import delete
 
 from core.errors import BadInput, Conflict, StorageError
 from core.records import ProjectInfo
-from core.services.ingestion import ingest
+from core.services.ingestion import generated, ingest, stored_batches
 from core.services.projects import projects
 from core.storage.history import History
 from core.storage.tables import Batch, BatchIds, Project
@@ -153,7 +153,7 @@ def test_undo_judges_the_other_batches_anew(ws: Workspace, now: datetime) -> Non
     assert day.backfill
     with ws.database.write() as session:
         session.get_one(Project, made.id).batch_watermark = day.batch.id
-    ingest.undo_batch(ws, later(ws, made), wrong.batch.id, by="t", now=now)
+    stored_batches.undo_batch(ws, later(ws, made), wrong.batch.id, by="t", now=now)
     with ws.database.read() as session:
         again = session.get_one(Batch, day.batch.id)
         assert (again.backfill, again.pending) == (False, True)
@@ -164,7 +164,7 @@ def test_the_same_rows_sent_twice_at_once_are_stored_once(
 ) -> None:
     """The second call looks before the first has committed."""
     frame, keyed = rows(10, seed=7), rows(10, seed=8).assign(_id=[f"r{i}" for i in range(10)])
-    look, missed = ingest._refuse_seen, []
+    look, missed = ingest.refuse_seen, []
 
     def between(ws: Workspace, project: ProjectInfo, digest: str, ids: list[str] | None) -> int:
         known = look(ws, project, digest, ids)
@@ -174,7 +174,7 @@ def test_the_same_rows_sent_twice_at_once_are_stored_once(
             ingest.ingest_frame(ws, project, sent, origin="first", by="t", now=now)
         return known
 
-    monkeypatch.setattr(ingest, "_refuse_seen", between)
+    monkeypatch.setattr(ingest, "refuse_seen", between)
     with pytest.raises(Conflict, match="already stored"):
         ingest.ingest_frame(ws, project, frame, origin="second", by="t", now=now)
     missed.clear()
@@ -185,13 +185,13 @@ def test_the_same_rows_sent_twice_at_once_are_stored_once(
 
 def test_undo_takes_the_rows_out_and_keeps_the_file(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
     report = ingest.ingest_frame(ws, project, rows(20, seed=4), origin="oops.csv", by="test", now=now)
-    ingest.undo_batch(ws, later(ws, project), report.batch.id, by="test", now=now)
+    stored_batches.undo_batch(ws, later(ws, project), report.batch.id, by="test", now=now)
     assert (later(ws, project).rows, later(ws, project).labelled) == (40, 40)
-    infos, total = ingest.list_batches(ws, project.id)
+    infos, total = stored_batches.list_batches(ws, project.id)
     assert total == 2
     assert [b.undone for b in infos] == [True, False]
     with pytest.raises(Conflict, match="undone"):
-        ingest.undo_batch(ws, later(ws, project), report.batch.id, by="test", now=now)
+        stored_batches.undo_batch(ws, later(ws, project), report.batch.id, by="test", now=now)
     assert ingest.ingest_frame(ws, later(ws, project), rows(20, seed=4), origin="ok.csv", by="t", now=now).rows == 20
 
 
@@ -212,13 +212,13 @@ def test_generated_rows_only_go_where_the_generator_made_the_project(
     ws: Workspace, project: ProjectInfo, now: datetime
 ) -> None:
     with pytest.raises(Conflict, match="generator"):
-        ingest.generate(ws, project, rows=10, by="test", now=now)
+        generated.generate(ws, project, rows=10, by="test", now=now)
     made = projects.create_project(ws, "Generated", source="generator", by="test", now=now)
-    first = ingest.generate(ws, made, rows=100, seed=1, by="test", now=now)
-    second = ingest.generate(ws, later(ws, made), rows=100, by="test", now=now)
+    first = generated.generate(ws, made, rows=100, seed=1, by="test", now=now)
+    second = generated.generate(ws, later(ws, made), rows=100, by="test", now=now)
     assert (first.rows, second.rows) == (100, 100)
     with pytest.raises(BadInput, match="features"):
-        ingest.generate(ws, later(ws, made), rows=10, features=5, by="test", now=now)
+        generated.generate(ws, later(ws, made), rows=10, features=5, by="test", now=now)
 
 
 def test_row_ids_are_found_without_reading_what_cannot_hold_them(

@@ -16,7 +16,7 @@ from core import cli
 from core.data.contract import schema_to_document
 from core.errors import BadInput, Conflict, NeedsConsent, NotFound
 from core.records import ProjectInfo
-from core.services.ingestion import ingest, label_changes, label_intake
+from core.services.ingestion import ingest, label_changes, label_intake, stored_batches
 from core.services.projects import projects
 from core.storage.history import History
 from core.storage.tables import AuditEntry, ModelEvent, ModelRow
@@ -97,7 +97,7 @@ def test_labels_by_row_id_are_stored_unchanged_replaced_or_waiting(
     ws: Workspace, project: ProjectInfo, now: datetime
 ) -> None:
     ingest.ingest_frame(ws, project, rows(5, seed=9).drop(columns="y"), origin="u.csv", by="test", now=now)
-    assert ingest.labels_due(ws, project.id) == 5
+    assert stored_batches.labels_due(ws, project.id) == 5
 
     def add(row_id: str, value: object) -> str:
         pairs = [(row_id, value)]
@@ -107,7 +107,7 @@ def test_labels_by_row_id_are_stored_unchanged_replaced_or_waiting(
     assert add("b2-0", "up") == "unchanged"
     assert add("b2-0", "down") == "replaced"
     assert add("zz", "down") == "waiting"
-    assert ingest.labels_due(ws, project.id) == 4
+    assert stored_batches.labels_due(ws, project.id) == 4
     stored = later(ws, project)
     _, y, _ = History(ws, project.id, stored.schema).newest(5, labelled=False)  # type: ignore[arg-type]
     assert y[0] == "down"
@@ -122,7 +122,7 @@ def test_a_waiting_label_meets_its_row_when_that_comes(ws: Workspace, now: datet
     new = rows(2, seed=3).drop(columns="y").assign(key=["r10", "r11"])
     report = ingest.ingest_frame(ws, later(ws, made), new, origin="b.csv", by="test", now=now)
     assert report.labelled == 1
-    assert ingest.labels_due(ws, made.id) == 1
+    assert stored_batches.labels_due(ws, made.id) == 1
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), [1], {"a": 1}, True, ""])

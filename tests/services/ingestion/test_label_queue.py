@@ -13,7 +13,7 @@ from core.cycle import run_cycle
 from core.errors import BadInput, Conflict, NeedsConsent
 from core.learning.policy import policy_named
 from core.records import ROW_ID, ProjectInfo, Task
-from core.services.ingestion import ingest, label_queue
+from core.services.ingestion import ingest, label_queue, stored_batches
 from core.services.monitoring import monitoring
 from core.services.projects import projects
 from core.storage import history
@@ -127,7 +127,7 @@ def test_an_undone_batch_takes_its_asks_along(ws: Workspace, now: datetime) -> N
     with ws.database.read() as session:
         batch_id = session.scalars(select(LabelAsk.batch_id)).first()
     assert batch_id is not None
-    ingest.undo_batch(ws, project, batch_id, by="ada", now=now)
+    stored_batches.undo_batch(ws, project, batch_id, by="ada", now=now)
     left = label_queue.open_asks(ws, projects.project_by_id(ws, project.id))
     assert 0 < len(left) < 40
 

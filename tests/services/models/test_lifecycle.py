@@ -31,7 +31,7 @@ from core.cycle import run_cycle
 from core.errors import BadInput, Busy, Conflict, NotEnoughRows, NotFound, StorageError, TooLarge, UnsupportedFormat
 from core.learning.models import Converted
 from core.records import ProjectInfo
-from core.services.ingestion import ingest
+from core.services.ingestion import ingest, stored_batches
 from core.services.models import lifecycle, sandbox
 from core.services.projects import projects
 from core.services.serving import serving
@@ -395,8 +395,8 @@ def test_an_import_needs_data_labels_and_a_project_at_rest(
     empty = projects.create_project(ws, "Empty", source="file", by="test", now=now)
     with pytest.raises(Conflict, match="no data yet"):
         lifecycle.import_challenger(ws, empty, file, by="ann", now=now)
-    (batch,) = ingest.list_batches(ws, project.id)[0]
-    ingest.undo_batch(ws, project, batch.id, by="ann", now=now)
+    (batch,) = stored_batches.list_batches(ws, project.id)[0]
+    stored_batches.undo_batch(ws, project, batch.id, by="ann", now=now)
     with pytest.raises(NotEnoughRows):
         lifecycle.import_challenger(ws, project, file, by="ann", now=now)
 
@@ -422,7 +422,7 @@ def test_an_import_waits_for_a_check_that_is_under_way(
 def register(ws: Workspace, project: ProjectInfo, model: Any, now: datetime, *, learnt: bool = True) -> int:
     """Register a model as a race would; by default it has learnt from everything stored so far."""
     assert project.schema is not None
-    batches = [b.id for b in ingest.list_batches(ws, project.id)[0]] if learnt else []
+    batches = [b.id for b in stored_batches.list_batches(ws, project.id)[0]] if learnt else []
     return registry.register_version(
         ws, project, model, family="logistic", members=[], metrics={}, schema=project.schema,
         X_learnt=rows()[["a", "b"]].head(), n_rows=200, data_digest=None, batch_ids=batches,

@@ -13,7 +13,7 @@ from core.cycle import run_cycle
 from core.errors import NotFound
 from core.learning.policy import policy_named
 from core.records import ProjectInfo
-from core.services.ingestion import ingest
+from core.services.ingestion import ingest, stored_batches
 from core.services.models import lineage
 from core.services.projects import projects
 from core.storage import registry
@@ -60,7 +60,7 @@ def test_a_version_names_the_batches_it_could_learn_from_and_they_name_it(ws: Wo
 
 def test_a_batch_undone_since_is_told(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
     newest = lineage.batches_of(ws, project, 3)[-1]
-    ingest.undo_batch(ws, project, newest.id, by="test", now=now)
+    stored_batches.undo_batch(ws, project, newest.id, by="test", now=now)
     assert [b.undone for b in lineage.batches_of(ws, project, 3)] == [False, False, True]
 
 

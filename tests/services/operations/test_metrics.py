@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from core.services.automation import jobs
 from core.services.incidents import status
-from core.services.ingestion import ingest
+from core.services.ingestion import generated
 from core.services.operations import metrics
 from core.services.operations.metrics import BUCKETS_S, Requests, metrics_text
 from core.services.projects import projects
@@ -41,7 +41,7 @@ def test_an_empty_installation_has_no_project_series(ws: Workspace, now: datetim
 
 def test_what_is_not_there_is_absent_and_never_zero(ws: Workspace, now: datetime) -> None:
     project = projects.create_project(ws, "Made", source="generator", by="test", now=now)
-    ingest.generate(ws, project, rows=120, by="test", now=now)
+    generated.generate(ws, project, rows=120, by="test", now=now)
     found = _check_form(metrics_text(ws, now))
     assert found['continual_rows_total{project="made"}'] == 120
     assert found['continual_labels_due{project="made"}'] == 0

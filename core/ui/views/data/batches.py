@@ -9,7 +9,7 @@ import streamlit as st
 from core import ui, words
 from core.data.problems import text_of
 from core.records import BatchInfo, ProjectInfo
-from core.services.ingestion import ingest
+from core.services.ingestion import stored_batches
 from core.services.models import lineage
 
 PAGE_ROWS = 25
@@ -17,7 +17,7 @@ PAGE_ROWS = 25
 
 def show(ctx: ui.Context, project: ProjectInfo) -> None:
     """One page of manifests; the selected one opens below them."""
-    _, total = ingest.list_batches(ctx.ws, project.id, limit=0)
+    _, total = stored_batches.list_batches(ctx.ws, project.id, limit=0)
     pages = max(math.ceil(total / PAGE_ROWS), 1)
     with ui.card(
         "Newest first; a batch is stored once and never edited",
@@ -25,7 +25,7 @@ def show(ctx: ui.Context, project: ProjectInfo) -> None:
     ):
         below = st.container()
         page = st.pagination(pages, key="page", bind="query-params") if pages > 1 else 1
-        batches, _ = ingest.list_batches(ctx.ws, project.id, limit=PAGE_ROWS, offset=(page - 1) * PAGE_ROWS)
+        batches, _ = stored_batches.list_batches(ctx.ws, project.id, limit=PAGE_ROWS, offset=(page - 1) * PAGE_ROWS)
         with below:
             at = ui.pick(
                 [_line(ctx, batch) for batch in batches],
@@ -97,7 +97,7 @@ def _undo_dialog(ctx: ui.Context, project: ProjectInfo, batch: BatchInfo) -> Non
         f"The {rows} of batch {batch.number} ({ui.plain(batch.origin)}) stop counting: they leave the windows, the totals and every later race. "
         "Models that learnt from them and measurements already made stay as they are. The file is kept; the mark cannot be taken back, but the same rows can be stored anew.",
         f"Undo batch {batch.number}",
-        lambda: ingest.undo_batch(ctx.ws, project, batch.id, by=ctx.actor, now=ctx.now),
+        lambda: stored_batches.undo_batch(ctx.ws, project, batch.id, by=ctx.actor, now=ctx.now),
         key="undo",
         done=f"Batch {batch.number} is undone: {rows} no longer count.",
         icon=":material/undo:",

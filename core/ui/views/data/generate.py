@@ -11,7 +11,7 @@ import streamlit as st
 from core import ui
 from core.errors import ContinualError
 from core.records import ProjectInfo
-from core.services.ingestion import ingest
+from core.services.ingestion import generated, ingest
 from core.services.projects import projects
 from core.ui.views.data.way import open_project
 
@@ -135,7 +135,7 @@ def _generate(ctx: ui.Context, project: ProjectInfo | None, name: str, wanted: W
 
 
 def _store(ctx: ui.Context, project: ProjectInfo, wanted: Wanted) -> ingest.IngestReport:
-    return ingest.generate(
+    return generated.generate(
         ctx.ws,
         project,
         rows=wanted.rows,

@@ -9,7 +9,7 @@ import streamlit as st
 from core import ui
 from core.data.problems import text_of
 from core.records import LabelPlan, ProjectInfo
-from core.services.ingestion import ingest, label_intake
+from core.services.ingestion import label_intake, stored_batches
 
 if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def show(ctx: ui.Context, project: ProjectInfo) -> None:
     """How many rows wait for theirs, and the way in."""
-    due = ingest.labels_due(ctx.ws, project.id)
+    due = stored_batches.labels_due(ctx.ws, project.id)
     found = f"{ui.counted(due, 'row')} wait for their label" if due else "Every stored row has its label"
     with ui.card(
         found,

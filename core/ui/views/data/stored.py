@@ -5,7 +5,7 @@ from __future__ import annotations
 from core import ui
 from core.data.files import write_csv
 from core.records import ProjectInfo
-from core.services.ingestion import ingest
+from core.services.ingestion import stored_batches
 from core.services.projects import inventory
 
 DOWNLOAD_ROWS = 50_000
@@ -15,7 +15,7 @@ def show(ctx: ui.Context, project: ProjectInfo) -> None:
     """Verdict and tiles."""
     held = inventory.inventory(ctx.ws, project.id)
     _show_verdict(ctx, project, held)
-    _show_tiles(project, held, ingest.labels_due(ctx.ws, project.id))
+    _show_tiles(project, held, stored_batches.labels_due(ctx.ws, project.id))
 
 
 def _show_verdict(ctx: ui.Context, project: ProjectInfo, held: inventory.Inventory) -> None:
@@ -38,7 +38,7 @@ def _offer_rows(ctx: ui.Context, project: ProjectInfo) -> None:
     ui.download_later(
         f"The newest {ui.count(min(project.rows, DOWNLOAD_ROWS))} rows as CSV",
         f"{project.slug}-rows.csv",
-        lambda: write_csv(ingest.read_rows(ctx.ws, project, n=DOWNLOAD_ROWS)),
+        lambda: write_csv(stored_batches.read_rows(ctx.ws, project, n=DOWNLOAD_ROWS)),
     )
 
 

@@ -1,0 +1,78 @@
+"""What a later file names of the project's columns must fit the first one; what it calls otherwise is this file's alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from core.data.cells import nearest, refusal
+from core.errors import BadInput, FieldProblem
+from core.records import ROW_ID, ROW_TIME, FeatureSchema, Problem, Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def refuse_changes(
+    schema: FeatureSchema, target: str | None, task: Task | None, categorical: Sequence[str], exclude: Sequence[str]
+) -> None:
+    """What a later call names of the schema must be what the schema says."""
+    if target is not None and target != schema.target:
+        raise BadInput(
+            f"This project's target is '{schema.target}', but '{target}' was named. Leave the target out, or make another project."
+        )
+    if task is not None and not _same_task(task, schema.task):
+        raise BadInput(
+            f"This project's task is {schema.task}, but {task} was named. Leave the task out, or make another project."
+        )
+    kinds = {f.name: f.kind for f in schema.features}
+    problems = [
+        FieldProblem(f"column {name}", kinds.get(name, "no feature"), "a categorical feature, as in the first file")
+        for name in categorical
+        if kinds.get(name) != "categorical"
+    ]
+    problems += [
+        FieldProblem(f"column {name}", "a feature of this project", "a column that is none")
+        for name in exclude
+        if name in kinds
+    ]
+    if problems:
+        raise refusal("The first file has fixed the columns", problems, "Make another project to change them.")
+
+
+def _same_task(named: str, task: Task) -> bool:
+    return named == task or (named != "regression" and task != "regression")
+
+
+def renamed(
+    frame: pd.DataFrame, schema: FeatureSchema, id_column: str | None, time_column: str | None, said: list[Problem]
+) -> pd.DataFrame:
+    """The frame with the columns that hold this file's ids and instants under the names that the project knows.
+
+    Raises:
+        BadInput: a named column that is not there, or is the target or a feature.
+    """
+    names = [str(c) for c in frame.columns]
+    found: dict[str, str] = {}
+    for what, named, own, reserved in (
+        ("id column", id_column, schema.id_column, ROW_ID),
+        ("time column", time_column, schema.time_column, ROW_TIME),
+    ):
+        if not named or named == own:
+            continue
+        if named not in names:
+            near = nearest(named, names)
+            seen = f"not there ('{near}' is)" if near else "not there"
+            raise refusal(
+                f"The {what} is missing", [FieldProblem(f"column {named}", seen, f"a column named '{named}'")]
+            )
+        if named == schema.target or named in schema.names:
+            seen = "the target" if named == schema.target else "a feature of this project"
+            raise refusal(
+                f"The {what} cannot be that", [FieldProblem(f"column {named}", seen, "a column that is neither")]
+            )
+        found[named] = own or reserved
+        said.append(Problem(code="column_for_this_file", column=named, count=len(frame), example=what))
+    clash = [new for new in found.values() if new in names]
+    frame = frame.set_axis(names, axis=1)
+    return frame.drop(columns=clash).rename(columns=found) if found else frame

@@ -1,0 +1,126 @@
+"""Rows that the generator makes, stored as any others are."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal, TypedDict, Unpack
+
+from sqlalchemy.orm import Session
+
+from core.data.synthetic import drift_from_document
+from core.data.synthetic import generate as generate_frame
+from core.errors import BadInput, Conflict
+from core.records import ProjectInfo
+from core.services.access.actors import require
+from core.services.ingestion import ingest
+from core.services.ingestion.storing import Also, IngestReport
+from core.storage import queries
+from core.storage.workspace import Workspace
+
+
+class Asked(TypedDict, total=False):
+    """What may be asked of the generator; None = as it was last."""
+
+    features: int | None
+    noise: float | None
+    balance: float | None
+    drift: Mapping[str, Any] | None
+
+
+class Chosen(TypedDict):
+    """What the generator makes rows with; kept with the project."""
+
+    features: int
+    noise: float
+    balance: float
+    drift: Mapping[str, Any] | None
+    task: Literal["binary", "regression"]
+
+
+def generate(
+    ws: Workspace,
+    project: ProjectInfo,
+    *,
+    rows: int = 1000,
+    seed: int | None = None,
+    by: str,
+    now: datetime,
+    also: Also | None = None,
+    **asked: Unpack[Asked],
+) -> IngestReport:
+    """Store new generated rows in a project that the generator made; what is left out stays as it was last.
+
+    Args:
+        also: more to write in the transaction that stores the batch.
+
+    Raises:
+        Conflict: the project holds rows that the generator did not make.
+        BadInput: a number out of its range, or another number of features than the project has.
+    """
+    require(ws, by, "operator")
+    if project.source != "generator":
+        raise Conflict(
+            f"Project '{project.slug}' was not made by the generator (it came from: {project.source}), so no generated rows are mixed into it. Make a generator project."
+        )
+    options = _options(project, asked)
+    spec = drift_from_document(options["drift"]) if options["drift"] is not None else None
+    if spec is not None:  # places given as shares mean this call's rows; later calls go on from there
+        spec = spec.anchored(rows=rows, start_row=project.rows)
+        options["drift"] = dataclasses.asdict(spec)
+    drawn = seed if seed is not None else secrets.randbelow(2**31)
+    frame = generate_frame(
+        rows,
+        features=options["features"],
+        seed=drawn,
+        noise=options["noise"],
+        balance=options["balance"],
+        drift=spec,
+        start_row=project.rows,
+        task=options["task"],
+    )
+
+    def remember(session: Session, report: IngestReport) -> None:
+        queries.project_row(session, project.id).generator = {**options}
+        if also is not None:
+            also(session, report)
+
+    return ingest.ingest_frame(
+        ws,
+        project,
+        frame,
+        origin=f"generator, seed {drawn}",
+        by=by,
+        now=now,
+        target=frame.columns[-1],
+        task=options["task"],
+        also=remember,
+    )
+
+
+def _options(project: ProjectInfo, asked: Asked) -> Chosen:
+    """What is asked for now, else as it was last, else as the generator begins.
+
+    Raises:
+        BadInput: another number of features than the project has.
+    """
+    known = project.generator or {}
+
+    def of(name: str, first: Any) -> Any:
+        value = asked.get(name)
+        return value if value is not None else known.get(name, first)
+
+    options = Chosen(
+        features=of("features", 2),
+        noise=of("noise", 0.1),
+        balance=of("balance", 0.5),
+        drift=of("drift", None),
+        task=known.get("task", "binary"),
+    )
+    if project.schema is not None and options["features"] != len(project.schema.features):
+        raise BadInput(
+            f"features is {options['features']}, but project '{project.slug}' has {len(project.schema.features)}. Leave it out, or make another project."
+        )
+    return options
