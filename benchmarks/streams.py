@@ -20,8 +20,9 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from core.learning.backtest import ReplayReport, replay
+from core.learning.backtest import ReplayReport
 from core.learning.policy import POLICIES
+from core.learning.replay import Pace, replay
 from core.performance.realised import measure
 from core.records import Task
 
@@ -105,10 +106,8 @@ def main() -> None:
         values: dict[str, float | None] = {}
         metric = "kappa"
         for policy in options.policies:
-            report = replay(
-                frame, options.target, batch_rows=options.batch, warmup_rows=options.warm_up, policy=policy,
-                categorical=categorical, **late,
-            )  # fmt: skip
+            pace = Pace(batch_rows=options.batch, warmup_rows=options.warm_up, **late)
+            report = replay(frame, options.target, policy=policy, categorical=categorical, pace=pace)
             metric = "r2" if report.task == "regression" else "kappa"
             values[policy] = report.scores[metric]
             told.setdefault(policy, []).append((name, report))

@@ -76,23 +76,26 @@ def _add_replay(commands: Any) -> None:
 
 
 def _replay(args: argparse.Namespace) -> int:
-    from core.learning.backtest import replay
+    from core.learning.replay import Pace, replay
 
     read = read_rows(args.file, args.target)
+    pace = Pace(
+        batch_rows=args.batch,
+        warmup_rows=args.warm_up,
+        label_delay=args.label_delay,
+        label_fraction=args.label_fraction,
+        seed=args.seed,
+    )
     report = replay(
         read.frame,
         args.target,
-        batch_rows=args.batch,
-        warmup_rows=args.warm_up,
         policy=args.policy,
-        seed=args.seed,
+        pace=pace,
         task=args.task,
         categorical=split_names(args.categorical),
         id_column=args.id,
         time_column=args.time,
         exclude=split_names(args.exclude),
-        label_delay=args.label_delay,
-        label_fraction=args.label_fraction,
     )
     document = report.to_document()
     scores = ", ".join(

@@ -19,8 +19,8 @@ from core.storage.tables import Cycle, Project
 from core.storage.workspace import Workspace
 
 if TYPE_CHECKING:
-    from core.learning.learner import Labelled, Step
     from core.learning.state import LearnerState
+    from core.learning.step import Labelled, Step
 
 DAY = timedelta(days=1)
 
@@ -52,6 +52,7 @@ def advance_learner(turn: Turn, state: LearnerState, fresh: Labelled, window: Wi
     """The learner's step: what it decided, and the candidates and the challenger where it raced."""
     from core.learning.learner import advance
     from core.learning.policy import next_scheduled
+    from core.learning.step import Run, Situation
 
     project, now = turn.project, turn.asked.now
     assert project.schema is not None
@@ -64,22 +65,22 @@ def advance_learner(turn: Turn, state: LearnerState, fresh: Labelled, window: Wi
     since = last_race or (project.created_at if project.created_at <= now + queries.LONGEST_PAUSE else now - DAY)
     due = next_scheduled(project.policy.schedule, since)
     turn.progress(0.15, "Asking the policy")
-    return advance(
-        state,
-        fresh,
-        window,
-        schema=project.schema,
-        policy=project.policy,
+    situation = Situation(
         drift=measured.drift,
         forced=turn.asked.force,
         n_rows=sum(b.rows for b in turn.found.batches),
+        estimate=measured.estimate,
+        estimate_trusted=measured.trusted,
         seconds_since_race=max((now - last_race).total_seconds(), 0.0) if last_race else None,
         races_last_day=sum(now - at < DAY and not by_hand for at, by_hand in raced),
         schedule_due=due is not None and due <= now,
-        estimate=measured.estimate,
-        estimate_trusted=measured.trusted,
-        timed=True,
+    )
+    run = Run(
+        schema=project.schema,
+        policy=project.policy,
         seed=seed,
         next_version=next_version,
+        timed=True,
         progress=lambda share, text: turn.progress(0.15 + 0.7 * share, text),
     )
+    return advance(state, fresh, window, situation, run)

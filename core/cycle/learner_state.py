@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from core.learning.learner import Labelled, Step
     from core.learning.state import LearnerState
+    from core.learning.step import Labelled, Step
 
 # The newest state of each project, as long as this process lives.
 _learners: dict[tuple[Path, int], tuple[str, LearnerState]] = {}
@@ -148,7 +148,7 @@ def fresh_rows(schema: FeatureSchema, groups: Sequence[Group], first_row: int, s
     import numpy as np
     import pandas as pd
 
-    from core.learning.learner import Labelled
+    from core.learning.step import Labelled
 
     names = list(schema.names)
     if not groups:

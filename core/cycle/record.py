@@ -29,7 +29,7 @@ from core.storage.workspace import Workspace
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from core.learning.learner import Step
+    from core.learning.step import Step
 
 
 def open_cycle(ws: Workspace, project: ProjectInfo, found: Found | None, asked: Asked) -> int:

@@ -19,8 +19,8 @@ from core.storage.tables import Batch, Cycle
 from core.storage.workspace import Workspace
 
 if TYPE_CHECKING:
-    from core.learning.learner import Step
     from core.learning.state import LearnerState
+    from core.learning.step import Step
 
 SAME_VALUE = 0.01  # two values this near to each other (as a share) count as agreement
 

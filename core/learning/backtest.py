@@ -11,22 +11,21 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from pandas import DataFrame, concat, isna
+from pandas import DataFrame, isna
 
 from core.data.contract import with_classes
-from core.data.schema import conform, first_schema
 from core.drift.budget import Gates, budget_gates
 from core.drift.univariate import measure_drift
-from core.errors import BadInput, NotEnoughRows
 from core.learning.comparing import merits, wins_and_losses
 from core.learning.field import Answers, plain_labels
-from core.learning.learner import Labelled, Step, advance
+from core.learning.learner import advance
 from core.learning.models import Committee
-from core.learning.policy import AND, next_scheduled, policy_named
+from core.learning.policy import AND, next_scheduled
 from core.learning.state import LearnerState
+from core.learning.step import Labelled, Run, Situation, Step
 from core.performance.realised import METRICS, mcnemar_exact, measure
 from core.records import DriftReport, FeatureSchema, Policy, Problem, Score, Task, to_document
 
@@ -122,139 +121,6 @@ class ReplayReport:
         )
 
 
-def replay(
-    frame: DataFrame,
-    target: str,
-    *,
-    batch_rows: int = 500,
-    warmup_rows: int = 1000,
-    policy: str | Policy = "default",
-    seed: int = 0,
-    task: Task | Literal["classification"] | None = None,
-    categorical: Sequence[str] = (),
-    id_column: str | None = None,
-    time_column: str | None = None,
-    exclude: Sequence[str] = (),
-    label_delay: int = 0,
-    label_fraction: float = 1.0,
-    progress: Callable[[float, str], None] | None = None,
-) -> ReplayReport:
-    """The loop over the rows of a file, in their order.
-
-    Args:
-        id_column, time_column: None = guessed, as for the first file of a project; neither is a feature.
-        batch_rows: rows that are predicted before any of their labels is known.
-        warmup_rows: labelled rows that the first model is made from; they are not scored.
-        label_delay: batches that pass before a row's label is known, beyond its own.
-        label_fraction: share of the rows after the warm-up whose label ever becomes known to the loop. All are scored.
-
-    Raises:
-        BadInput: an argument out of range, or a target that cannot be taken.
-        NotEnoughRows: nothing is left to score after the warm-up.
-    """
-    for name, value, least in (
-        ("batch_rows", batch_rows, 1),
-        ("warmup_rows", warmup_rows, 2),
-        ("label_delay", label_delay, 0),
-    ):
-        if value < least:
-            raise BadInput(f"{name} is {value}, expected a whole number from {least}.")
-    if not 0.0 <= label_fraction <= 1.0:
-        raise BadInput(f"label_fraction is {label_fraction}, expected a number from 0 to 1.")
-    X, y, schema, problems = _as_live(
-        frame, target, warmup_rows=warmup_rows, batch_rows=batch_rows, task=task, categorical=tuple(categorical),
-        id_column=id_column, time_column=time_column, exclude=exclude,
-    )  # fmt: skip
-    if len(X) <= warmup_rows:
-        raise NotEnoughRows(
-            f"A replay with a warm-up of {warmup_rows:,} rows (--warm-up)", needed=warmup_rows + 1, found=len(X)
-        )
-    chosen = policy_named(policy) if isinstance(policy, str) else policy
-    report = replay_rows(
-        X, plain_labels(y), schema, chosen, batch_rows=batch_rows, warmup_rows=warmup_rows, seed=seed,
-        label_delay=label_delay, label_fraction=label_fraction, progress=progress,
-    )  # fmt: skip
-    report.problems = problems
-    return report
-
-
-def _with_a_second_class(frame: DataFrame, first: DataFrame, target: str) -> DataFrame:
-    """The warm-up, and where all its labels are one class the first row of another: without it there is no task yet."""
-    if target not in frame.columns or not frame.columns.is_unique or first[target].nunique() != 1:
-        return first
-    others = np.flatnonzero((frame[target] != first[target].iloc[0]).to_numpy(dtype=bool))
-    return concat([first, frame.iloc[others[:1]]]) if len(others) else first
-
-
-def _as_live(
-    frame: DataFrame, target: str, *, warmup_rows: int, batch_rows: int, **options: Any
-) -> tuple[DataFrame, np.ndarray, FeatureSchema, tuple[Problem, ...]]:
-    """The labelled rows of a file as a project would have stored them, the schema by the end, and what was assumed.
-
-    The warm-up is the first file: it alone fixes roles, kinds and categories. Each later batch is held to that, and may only
-    add classes; one that cannot be is refused whole, so nothing of what came before depends on it.
-    """
-    frame = frame.rename(columns=str)
-    if target in frame.columns and frame.columns.is_unique:
-        frame = frame[frame[target].notna()]
-    first = frame.iloc[:warmup_rows]
-    schema, assumed = first_schema(_with_a_second_class(frame, first, target), target=target, **options)
-    frames, labels, problems = [], [], [*assumed]
-    for start in (0, *range(warmup_rows, len(frame), batch_rows)):
-        batch = first if start == 0 else frame.iloc[start : start + batch_rows]
-        try:
-            taken = conform(batch, schema)
-        except BadInput as error:
-            if start == 0:
-                raise
-            problems.append(Problem(code="batch_refused", count=len(batch), example=str(error)))
-            continue
-        assert taken.y is not None  # the target is there by name
-        schema = with_classes(schema, taken.new_classes)
-        known = ~isna(taken.y)
-        frames.append(taken.X.loc[known])
-        labels.append(taken.y[known])
-        problems += taken.problems
-    return concat(frames, ignore_index=True), np.concatenate(labels), schema, _told_once(problems)
-
-
-def _told_once(problems: Sequence[Problem]) -> tuple[Problem, ...]:
-    """Of the same problem in many batches the first example, and how many rows or cells in all."""
-    found: dict[tuple[str, str | None], Problem] = {}
-    for problem in problems:
-        key = (problem.code, problem.column)
-        earlier = found.get(key)
-        found[key] = problem if earlier is None else replace(earlier, count=earlier.count + problem.count)
-    return tuple(found.values())
-
-
-def replay_rows(
-    X: DataFrame,
-    y: np.ndarray,
-    schema: FeatureSchema,
-    policy: Policy,
-    *,
-    batch_rows: int = 500,
-    warmup_rows: int = 1000,
-    seed: int = 0,
-    label_delay: int = 0,
-    label_fraction: float = 1.0,
-    progress: Callable[[float, str], None] | None = None,
-) -> ReplayReport:
-    """As `replay`, over rows that already conform to a schema and all have labels."""
-    reaches = np.random.default_rng(seed).random(len(y)) < label_fraction  # whose label ever becomes known
-    nothing = np.empty(0, dtype=np.int64)
-    turns = [Turn(arrived=nothing, due=np.arange(warmup_rows), row=warmup_rows, seed=seed)]
-    asked = warmup_rows
-    for start in range(warmup_rows, len(y), batch_rows):
-        end = min(start + batch_rows, len(y))
-        until = max(asked, end - label_delay * batch_rows)
-        due = np.arange(asked, until)
-        turns.append(Turn(arrived=np.arange(start, end), due=due[reaches[due]], row=end, seed=seed))
-        asked = until
-    return replay_turns(X, y, schema, policy, turns, seed=seed, progress=progress)
-
-
 def replay_turns(
     X: DataFrame,
     y: np.ndarray,
@@ -262,7 +128,6 @@ def replay_turns(
     policy: Policy,
     turns: Sequence[Turn],
     *,
-    seed: int = 0,
     metric: str | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> ReplayReport:
@@ -274,7 +139,7 @@ def replay_turns(
         metric: told beside the usual ones, where it asks for answers and no probabilities.
     """
     began = time.perf_counter()
-    run = _Run(X.reset_index(drop=True), y, schema, policy, seed, metric)
+    run = _Run(X.reset_index(drop=True), y, schema, policy, turns[0].seed, metric)
     for done, turn in enumerate(turns):
         if progress is not None and done:
             progress((done - 1) / (len(turns) - 1), f"batch {done} of {len(turns) - 1}")
@@ -425,11 +290,15 @@ class _Run:
             weights=turn.weights,
             answers=answers,
         )
-        step = advance(
-            before, fresh, self.window, schema=self.schema, policy=self.policy, drift=drift, forced=turn.forced,
-            n_rows=len(turn.arrived), estimate=turn.estimate, estimate_trusted=turn.estimate_trusted, seed=turn.seed,
-            next_version=self.version + 1, **self._by_the_clock(turn.at),
-        )  # fmt: skip
+        situation = Situation(
+            drift=drift,
+            forced=turn.forced,
+            n_rows=len(turn.arrived),
+            estimate=turn.estimate,
+            estimate_trusted=turn.estimate_trusted,
+        )
+        run = Run(schema=self.schema, policy=self.policy, seed=turn.seed, next_version=self.version + 1)
+        step = advance(before, fresh, self.window, self._by_the_clock(situation, turn.at), run)
         self.state = step.state
         if step.challenger is not None:
             self.version += 1
@@ -441,17 +310,18 @@ class _Run:
             self._record(step, before, turn.row)
         return step
 
-    def _by_the_clock(self, at: datetime | None) -> dict[str, Any]:
-        """What `advance` is told of time."""
+    def _by_the_clock(self, situation: Situation, at: datetime | None) -> Situation:
+        """The situation with what time adds to it."""
         if at is None:
-            return {}
+            return situation
         last = self.races[-1][0] if self.races else None
         due = next_scheduled(self.policy.schedule, last) if last is not None else None
-        return {
-            "seconds_since_race": (at - last).total_seconds() if last is not None else None,
-            "races_last_day": sum(at - race < DAY and not by_hand for race, by_hand in self.races),
-            "schedule_due": due is not None and due <= at,
-        }
+        return replace(
+            situation,
+            seconds_since_race=(at - last).total_seconds() if last is not None else None,
+            races_last_day=sum(at - race < DAY and not by_hand for race, by_hand in self.races),
+            schedule_due=due is not None and due <= at,
+        )
 
     def _record(self, step: Step, before: LearnerState, row: int) -> None:
         """Counts what happened, and opens the new champion's comparison with the one it replaced."""

@@ -7,8 +7,7 @@ The committee is a softmax vote of a few families on a few windows, by their rec
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -25,18 +24,16 @@ from core.learning.models import Committee
 from core.learning.policy import EVIDENCE_NEEDED, GATES, decide, metric_for, verdict
 from core.learning.rising import Rise, looked_at
 from core.learning.state import LearnerState, Regime, Shadow, Watch
+from core.learning.step import Kind, Labelled, Run, Situation, Step, Window
 from core.learning.threshold import TUNED, best_threshold
 from core.performance.realised import measure
 from core.records import (
     Candidate,
     Comparison,
     Decision,
-    DriftReport,
     Evidence,
-    FeatureSchema,
     Memory,
     Outcome,
-    Policy,
     Score,
     Verdict,
 )
@@ -49,123 +46,38 @@ ANSWER_FITS = 2.0  # that the answer to a change takes at least
 SAVED_FITS = 4  # times max_fits that are saved at most
 WATCH_ROWS = 1_000  # rows over which a replaced version is compared with its successor
 
-Window = Callable[[int | None], tuple[DataFrame, np.ndarray]]
-Progress = Callable[[float, str], None]
-Kind = Literal["promotion", "refresh", "rollback", "none"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Labelled:
-    """Rows whose labels became known, in their order."""
-
-    X: DataFrame  # features in schema order; its index holds each row's key, a whole number that stays with the row
-    y: np.ndarray
-    first_row: int  # stream position of the first of them
-    y_pred: np.ndarray | None = None  # what was answered before the labels were known; None = ask the champion now
-    answered: np.ndarray | None = (
-        None  # True where y_pred was stored; the other rows are learnt from and not scored. None = all of them
-    )
-    y_proba: np.ndarray | None = None  # probabilities beside it, one column a class of the champion
-    weights: np.ndarray | None = (
-        None  # rows that each stands for, where rows were chosen for their labels; None = all alike
-    )
-    answers: Answers | None = None  # over X, where the caller has asked some models already: spares asking twice
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """What one call of `advance` came to."""
-
-    evidence: Evidence
-    decision: Decision
-    candidates: tuple[Candidate, ...]
-    comparison: Comparison | None
-    verdict: Verdict | None
-    outcome: Outcome
-    kind: Kind
-    champion: Committee | None  # serves from now on
-    champion_version: int | None
-    challenger: Committee | None  # what this race made, let in or not
-    challenger_version: int | None
-    state: LearnerState
-    fits: int  # estimators trained
-    change_at: int | None  # stream position at which a change was found in this step
-    scores: dict[str, Score]  # the policy's metric over the fresh rows
-    memory: Memory | None = None  # what the champion knows of past regimes, where it was looked at
-    unfinished: bool = False  # a fit did not end in time and may still be running in this process
-
-
-def advance(
-    state: LearnerState,
-    fresh: Labelled,
-    window: Window,
-    *,
-    schema: FeatureSchema,
-    policy: Policy,
-    drift: DriftReport | None = None,
-    forced: bool = False,
-    n_rows: int | None = None,
-    seconds_since_race: float | None = None,
-    estimate: Score | None = None,
-    estimate_trusted: bool | None = None,
-    races_last_day: int = 0,
-    schedule_due: bool = False,
-    timed: bool = False,
-    seed: int,
-    next_version: int,
-    progress: Progress | None = None,
-) -> Step:
+def advance(state: LearnerState, fresh: Labelled, window: Window, situation: Situation, run: Run) -> Step:
     """The loop moved on by one batch of evidence.
 
     Args:
         state: what the last call returned; `LearnerState()` at first.
         fresh: newly labelled rows, possibly none.
-        window: the newest n labelled rows (None = all that may be used), the fresh ones included at the end, with the
-            same keys in the index.
-        drift: of the features, champion's reference against now, where it was measured.
-        forced: somebody asked for a race.
-        n_rows: rows that arrived, labelled or not; len(fresh) when not told.
-        seconds_since_race: by the caller's clock.
-        estimate: of the policy's metric on the newest rows, made without labels, where it could be.
-        estimate_trusted: whether labels that came later bore such estimates out; None = not known yet.
-        races_last_day: in the 24 hours before.
-        schedule_due: an instant of the policy's schedule has passed since the last race.
-        timed: measure prediction times. Without, same rows and seed give the same step, bit for bit.
-        seed: same arguments and seed, same step.
-        next_version: number of the model that is made, if one is.
-        progress: called with the share that is done and what is being done.
+        window: the newest labelled rows, `fresh` among them.
     """
-    turn = _Turn(state, fresh, window, schema, policy, seed, progress, timed)
-    arrived = len(fresh.y) if n_rows is None else n_rows
+    turn = _Turn(state, fresh, window, run)
+    arrived = len(fresh.y) if situation.n_rows is None else situation.n_rows
     turn.earn(arrived)
     turn.measure()
-    evidence = turn.evidence(drift, forced, arrived, seconds_since_race)
-    evidence = replace(evidence, races_last_day=races_last_day, schedule_due=schedule_due)
-    if estimate is not None:
-        evidence = replace(
-            evidence, estimated=estimate.value, estimated_low=estimate.low, estimated_high=estimate.high,
-            estimate_trusted=estimate_trusted,
-        )  # fmt: skip
-    decision = decide(evidence, policy)
+    evidence = turn.evidence(situation, arrived)
+    decision = decide(evidence, run.policy)
     if turn.shadow_done and not turn.changed:
         turn.end_shadow()
     elif decision.action == "retrain":
-        turn.race(next_version)
+        turn.race(run.next_version)
     else:
         turn.rest()
-    return turn.step(evidence, decision, next_version)
+    return turn.step(evidence, decision, run.next_version)
 
 
 class _Turn:
     """The working of one `advance`: the state so far and what has been found out."""
 
-    def __init__(
-        self, state: LearnerState, fresh: Labelled, window: Window, schema: FeatureSchema, policy: Policy, seed: int,
-        progress: Progress | None, timed: bool,
-    ) -> None:  # fmt: skip
+    def __init__(self, state: LearnerState, fresh: Labelled, window: Window, run: Run) -> None:
+        schema, policy = run.schema, run.policy
         self.before, self.state = state, state
         self.fresh, self.schema, self.policy = replace(fresh, y=plain_labels(fresh.y)), schema, policy
-        self.window, self.timed = window, timed
+        self.window, self.timed = window, run.timed
         self.keys = fresh.X.index.to_numpy()
         self.n = len(fresh.y)
         self.gated = bool(GATES[policy.gate])
@@ -173,9 +85,9 @@ class _Turn:
         self.metric = metric_for(policy, schema.task)
         self.answers = fresh.answers or Answers(fresh.X, schema.task)
         self.seen = state.seen + self.n
-        self.seed = seed
-        self.rng = np.random.default_rng((seed, self.seen, state.serial))
-        self.report = progress or (lambda share, text: None)
+        self.seed = run.seed
+        self.rng = np.random.default_rng((run.seed, self.seen, state.serial))
+        self.report = run.progress or (lambda share, text: None)
         self.score: Score | None = None
         self.changed = False
         self.rise = state.rise
@@ -392,9 +304,9 @@ class _Turn:
         new, old = (merits(self.answers, self.fresh.y, model) for model in (a, b))
         return wins_and_losses(new, old)
 
-    def evidence(self, drift: DriftReport | None, forced: bool, n_rows: int, seconds: float | None) -> Evidence:
+    def evidence(self, situation: Situation, n_rows: int) -> Evidence:
         """What the decision rests on."""
-        score, before = self.score, self.before
+        score, before, drift, estimate = self.score, self.before, situation.drift, situation.estimate
         mean = recent_mean(before.scores)
         inflated = inflation(np.asarray(before.tail[-before.tail_since :])) if before.tail_since else 1.0
         if mean is not None and self.metric == "accuracy":
@@ -416,11 +328,17 @@ class _Turn:
             change_found=self.changed,
             rise=self.rise.evidence if self.rise.sums else None,
             error_alarms=self.alarms,
-            forced=forced,
+            forced=situation.forced,
             watched=self._watched(),
             in_shadow=self.state.shadow is not None and bool(self.policy.shadow_rows) and not self.shadow_done,
             has_champion=self.before.champion is not None,
-            seconds_since_race=seconds,
+            seconds_since_race=situation.seconds_since_race,
+            races_last_day=situation.races_last_day,
+            schedule_due=situation.schedule_due,
+            estimated=estimate.value if estimate else None,
+            estimated_low=estimate.low if estimate else None,
+            estimated_high=estimate.high if estimate else None,
+            estimate_trusted=situation.estimate_trusted if estimate else None,
         )
 
     def _watched(self) -> dict[str, Any] | None:

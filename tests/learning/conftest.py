@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from pandas import DataFrame
 
-from core.learning.learner import Labelled, Step, advance
+from core.learning.learner import advance
 from core.learning.policy import policy_named
 from core.learning.state import LearnerState
+from core.learning.step import Labelled, Run, Situation, Step
 from core.records import Feature, FeatureSchema, Policy, Task
 
 CLASSES: dict[str, tuple] = {"binary": ("no", "yes"), "multiclass": ("ant", "bee", "fly"), "regression": ()}
@@ -72,10 +73,10 @@ class Driver:
 
             self.X = pd.concat([self.X, X], ignore_index=True)
             self.y = np.concatenate([self.y, y])
-        step = advance(
-            self.state, Labelled(X=X, y=np.asarray(y), first_row=first_row), self.window, schema=self.schema,
-            policy=self.policy, seed=self.seed, next_version=self.version + 1, **arguments,
-        )  # fmt: skip
+        named = {name: arguments.pop(name) for name in ("timed", "progress") if name in arguments}
+        run = Run(schema=self.schema, policy=self.policy, seed=self.seed, next_version=self.version + 1, **named)
+        fresh = Labelled(X=X, y=np.asarray(y), first_row=first_row)
+        step = advance(self.state, fresh, self.window, Situation(**arguments), run)
         self.state = step.state
         if step.challenger is not None:
             self.version += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from pandas import DataFrame
 from sklearn.metrics import cohen_kappa_score, f1_score, r2_score
 
 from core.errors import BadInput, NotEnoughRows
-from core.learning.backtest import replay
 from core.learning.policy import policy_named
+from core.learning.replay import Pace, replay
 
+PACE = Pace(batch_rows=100, warmup_rows=200)
 QUICK = policy_named("balanced", families=["logistic", "ridge", "neighbours"], new_labels=100, min_rows=50)
 
 
@@ -36,7 +38,7 @@ def stream(task: str, n: int, *, turn: int | None = None, seed: int = 0) -> Data
 @pytest.mark.parametrize("task", ["numbers", "text", "regression"])
 def test_the_loop_recovers_from_a_reversal_that_breaks_a_fixed_model(task: str) -> None:
     frame = stream(task, 1000, turn=450)
-    options = {"batch_rows": 100, "warmup_rows": 200}
+    options = {"pace": PACE}
     adaptive = replay(frame, "y", policy=QUICK, **options)
     fixed = replay(frame, "y", policy="never", **options)
     name = "r2" if task == "regression" else "kappa"
@@ -53,7 +55,7 @@ def test_shuffled_future_labels_change_no_earlier_prediction() -> None:
     labels = changed["y"].to_numpy().copy()
     labels[500:] = np.random.default_rng(1).permutation(labels[500:])
     changed["y"] = labels
-    options = {"batch_rows": 100, "warmup_rows": 200, "policy": QUICK}
+    options = {"pace": PACE, "policy": QUICK}
     one, two = replay(frame, "y", **options), replay(changed, "y", **options)
     # Rows 500 to 599 are predicted before any of the shuffled labels is known.
     assert one.predictions[:400].tolist() == two.predictions[:400].tolist()
@@ -107,7 +109,7 @@ def test_nothing_that_comes_later_changes_an_earlier_prediction_or_decision(
     frame = stream("text", 700)
     other = frame.copy()
     changed(other)
-    options = {"batch_rows": 100, "warmup_rows": 200, "policy": policy}
+    options = {"pace": PACE, "policy": policy}
     one, two = replay(frame, "y", **options), replay(other, "y", **options)
     # Rows 600 to 699 are the first that can look different: 400 scored ones lie before, and 300 before the last labels.
     n = 300 if changed is _other_labels else 400
@@ -121,7 +123,7 @@ def test_nothing_that_comes_later_changes_an_earlier_prediction_or_decision(
 
 def test_same_seed_same_report_and_it_is_plain_json() -> None:
     frame = stream("numbers", 600, turn=400)
-    options = {"batch_rows": 100, "warmup_rows": 200, "policy": QUICK, "seed": 3}
+    options = {"pace": replace(PACE, seed=3), "policy": QUICK}
     one, two = (replay(frame, "y", **options).to_document() for _ in "ab")
     one.pop("seconds"), two.pop("seconds")
     assert json.dumps(one, allow_nan=False) == json.dumps(two, allow_nan=False)
@@ -129,7 +131,7 @@ def test_same_seed_same_report_and_it_is_plain_json() -> None:
 
 def test_the_report_can_be_recomputed_from_its_predictions() -> None:
     frame = stream("text", 650, turn=400)
-    report = replay(frame, "y", batch_rows=100, warmup_rows=200, policy=QUICK)
+    report = replay(frame, "y", policy=QUICK, pace=PACE)
     truth = frame["y"].to_numpy()[200:]
     assert report.rows_scored == 450
     assert report.batches == len(report.per_batch) == 5
@@ -144,13 +146,13 @@ def test_the_report_can_be_recomputed_from_its_predictions() -> None:
 
 def test_regression_reports_errors_and_r2() -> None:
     frame = stream("regression", 500)
-    report = replay(frame, "y", batch_rows=100, warmup_rows=200, policy=QUICK)
+    report = replay(frame, "y", policy=QUICK, pace=PACE)
     assert set(report.scores) == {"mae", "rmse", "r2"}
     assert report.scores["r2"] == pytest.approx(r2_score(frame["y"][200:], report.predictions), abs=1e-12)
 
 
 def test_admissions_tell_what_was_replaced_how_it_did_and_how_it_ended() -> None:
-    report = replay(stream("text", 1000, turn=450), "y", batch_rows=100, warmup_rows=200, policy=QUICK)
+    report = replay(stream("text", 1000, turn=450), "y", policy=QUICK, pace=PACE)
     admissions = report.to_document()["admissions"]
     assert len(admissions) == report.promotions + report.refreshes > 0
     answered = next(a for a in admissions if a["kind"] == "promotion")
@@ -166,9 +168,12 @@ def test_admissions_tell_what_was_replaced_how_it_did_and_how_it_ended() -> None
 @pytest.mark.slow
 def test_delayed_and_partial_labels_reach_the_loop_later_and_in_part() -> None:
     frame = stream("text", 800, turn=400)
-    options = {"batch_rows": 100, "warmup_rows": 200, "policy": QUICK}
-    prompt, late = replay(frame, "y", **options), replay(frame, "y", label_delay=2, **options)
-    none = replay(frame, "y", label_fraction=0.0, **options)
+    options = {"pace": PACE, "policy": QUICK}
+    prompt, late = (
+        replay(frame, "y", **options),
+        replay(frame, "y", **{**options, "pace": replace(PACE, label_delay=2)}),
+    )
+    none = replay(frame, "y", **{**options, "pace": replace(PACE, label_fraction=0.0)})
     assert late.rows_scored == prompt.rows_scored == none.rows_scored == 600
     assert (none.fits, none.promotions + none.refreshes) == (0, 0)
     first = [next(b for b, x in enumerate(r.per_batch) if x["change_at"] is not None) for r in (prompt, late)]
@@ -179,17 +184,22 @@ def test_delayed_and_partial_labels_reach_the_loop_later_and_in_part() -> None:
 def test_rows_without_a_label_are_left_out() -> None:
     frame = stream("text", 500)
     frame.loc[::5, "y"] = None
-    assert replay(frame, "y", batch_rows=100, warmup_rows=200, policy=QUICK).rows_scored == 200
+    assert replay(frame, "y", policy=QUICK, pace=PACE).rows_scored == 200
 
 
 @pytest.mark.parametrize(
-    "options", [{"batch_rows": 0}, {"warmup_rows": 1}, {"label_delay": -1}, {"label_fraction": 1.5}, {"policy": "bold"}]
+    "options", [{"batch_rows": 0}, {"warmup_rows": 1}, {"label_delay": -1}, {"label_fraction": 1.5}]
 )
 def test_arguments_out_of_range_are_refused_by_name(options: dict) -> None:
-    with pytest.raises(BadInput, match=r"expected|Expected"):
-        replay(stream("text", 300), "y", **{"warmup_rows": 100, **options})
+    with pytest.raises(BadInput, match="expected"):
+        Pace(**options)
+
+
+def test_a_policy_that_there_is_not_is_refused_by_name() -> None:
+    with pytest.raises(BadInput, match=r"[Ee]xpected"):
+        replay(stream("text", 300), "y", pace=Pace(warmup_rows=100), policy="bold")
 
 
 def test_a_stream_no_longer_than_its_warmup_is_refused() -> None:
     with pytest.raises(NotEnoughRows, match="needs 301 rows, found 300"):
-        replay(stream("text", 300), "y", warmup_rows=300)
+        replay(stream("text", 300), "y", pace=Pace(warmup_rows=300))

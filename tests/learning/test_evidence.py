@@ -10,9 +10,9 @@ import pytest
 from pandas import DataFrame
 from scipy import stats
 
-from core.learning.backtest import replay
 from core.learning.evidence import STAKES, Bets, bet, counted, prepared
 from core.learning.policy import EVIDENCE_NEEDED, policy_named
+from core.learning.replay import replay
 from core.performance.paired import Given, gains, influence, paired
 from core.performance.realised import METRICS, measure
 

@@ -14,6 +14,7 @@ from core.learning import field, learner
 from core.learning.models import MODEL_FAMILIES, fit_family
 from core.learning.policy import POLICIES, decide
 from core.learning.state import LearnerState, Watch
+from core.learning.step import Labelled, Run, Situation
 from core.performance.realised import mcnemar_exact
 from core.records import to_document
 from core.storage import artefacts
@@ -273,10 +274,9 @@ def test_predictions_made_in_time_are_what_is_measured(driver, rows_of) -> None:
     loop.feed(*rows_of("binary", 200))
     X, y = rows_of("binary", 50, seed=1)
     wrong = np.where(y == "yes", "no", "yes").astype(object)
-    step = learner.advance(
-        loop.state, learner.Labelled(X=X, y=y, first_row=200, y_pred=wrong), loop.window, schema=loop.schema,
-        policy=loop.policy, seed=0, next_version=2,
-    )  # fmt: skip
+    run = Run(schema=loop.schema, policy=loop.policy, seed=0, next_version=2)
+    fresh = Labelled(X=X, y=y, first_row=200, y_pred=wrong)
+    step = learner.advance(loop.state, fresh, loop.window, Situation(), run)
     assert step.evidence.score == 0.0
 
 

@@ -12,9 +12,10 @@ from patience import Patience, until
 from core.errors import FitTimeout
 from core.learning import models
 from core.learning.field import BARRED_ROWS, in_time, weights_of
-from core.learning.learner import Labelled, advance
+from core.learning.learner import advance
 from core.learning.memory import FROZEN_PER_BATCH, FROZEN_ROWS, MOST_REGIMES, begun, frozen_keys, memory_of, with_frozen
 from core.learning.state import LearnerState, Member, Regime
+from core.learning.step import Labelled, Run, Situation
 from core.learning.threshold import best_threshold
 from core.performance.realised import METRICS
 from core.storage.artefacts import dumps, loads
@@ -216,7 +217,7 @@ def test_regimes_and_shadow_survive_storing_and_old_states_are_taken(driver, row
     fresh = Labelled(X=X.set_axis(np.arange(1200, 1400)), y=y, first_row=1200)
     loop.X, loop.y = fresh.X, fresh.y  # the window of both
     steps = [
-        advance(s, fresh, loop.window, schema=loop.schema, policy=loop.policy, seed=0, next_version=4)
+        advance(s, fresh, loop.window, Situation(), Run(schema=loop.schema, policy=loop.policy, seed=0, next_version=4))
         for s in (state, again)
     ]
     assert steps[0].state.to_parts()[0] == steps[1].state.to_parts()[0]

@@ -1,0 +1,99 @@
+"""What goes into one step of the learning loop, and what comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from pandas import DataFrame
+
+from core.learning.field import Answers
+from core.learning.models import Committee
+from core.learning.state import LearnerState
+from core.records import (
+    Candidate,
+    Comparison,
+    Decision,
+    DriftReport,
+    Evidence,
+    FeatureSchema,
+    Memory,
+    Outcome,
+    Policy,
+    Score,
+    Verdict,
+)
+
+# The newest n labelled rows (None = all that may be used), the fresh ones included at the end, with the same keys.
+Window = Callable[[int | None], tuple[DataFrame, np.ndarray]]
+Progress = Callable[[float, str], None]
+Kind = Literal["promotion", "refresh", "rollback", "none"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelled:
+    """Rows whose labels became known, in their order."""
+
+    X: DataFrame  # features in schema order; its index holds each row's key, a whole number that stays with the row
+    y: np.ndarray
+    first_row: int  # stream position of the first of them
+    y_pred: np.ndarray | None = None  # what was answered before the labels were known; None = ask the champion now
+    answered: np.ndarray | None = (
+        None  # True where y_pred was stored; the other rows are learnt from and not scored. None = all of them
+    )
+    y_proba: np.ndarray | None = None  # probabilities beside it, one column a class of the champion
+    weights: np.ndarray | None = (
+        None  # rows that each stands for, where rows were chosen for their labels; None = all alike
+    )
+    answers: Answers | None = None  # over X, where the caller has asked some models already: spares asking twice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """What is known beside the labelled rows when the loop takes a step."""
+
+    drift: DriftReport | None = None  # of the features, champion's reference against now, where it was measured
+    forced: bool = False  # somebody asked for a race
+    n_rows: int | None = None  # rows that arrived, labelled or not; None = the labelled ones
+    estimate: Score | None = None  # of the policy's metric on the newest rows, made without labels, where it could be
+    estimate_trusted: bool | None = None  # whether later labels bore such estimates out; None = not known yet
+    seconds_since_race: float | None = None  # by the caller's clock
+    races_last_day: int = 0  # in the 24 hours before
+    schedule_due: bool = False  # an instant of the policy's schedule has passed since the last race
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """By which rules a step is taken. The same rows, situation and run give the same step, bit for bit, unless timed."""
+
+    schema: FeatureSchema
+    policy: Policy
+    seed: int
+    next_version: int  # number of the model that is made, if one is
+    timed: bool = False  # measure prediction times
+    progress: Progress | None = None  # called with the share that is done and what is being done
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What one call of `advance` came to."""
+
+    evidence: Evidence
+    decision: Decision
+    candidates: tuple[Candidate, ...]
+    comparison: Comparison | None
+    verdict: Verdict | None
+    outcome: Outcome
+    kind: Kind
+    champion: Committee | None  # serves from now on
+    champion_version: int | None
+    challenger: Committee | None  # what this race made, let in or not
+    challenger_version: int | None
+    state: LearnerState
+    fits: int  # estimators trained
+    change_at: int | None  # stream position at which a change was found in this step
+    scores: dict[str, Score]  # the policy's metric over the fresh rows
+    memory: Memory | None = None  # what the champion knows of past regimes, where it was looked at
+    unfinished: bool = False  # a fit did not end in time and may still be running in this process
