@@ -22,8 +22,7 @@ from core.learning.policy import (
     policy_from_document,
     policy_to_document,
 )
-from core.performance.realised import higher_is_better
-from core.records import CycleReport, FeatureSchema, Policy, ProjectInfo
+from core.records import CycleReport, FeatureSchema, Policy, ProjectInfo, higher_is_better
 from core.services.automation import jobs
 from core.services.incidents import notify, status
 from core.services.incidents.messages import KINDS as MESSAGES

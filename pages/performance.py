@@ -9,8 +9,8 @@ import streamlit as st
 
 from core import plots, ui, words
 from core.performance import segments
-from core.performance.realised import measure, metrics_of, past_error
-from core.records import EstimatePoint, ProjectInfo, Score
+from core.performance.realised import measure, past_error
+from core.records import EstimatePoint, ProjectInfo, Score, metrics_of
 from core.services.ingestion import ingest
 from core.services.monitoring import label_arrival, monitoring
 
@@ -226,8 +226,7 @@ def show_chart(
         points,
         events,
         threshold,
-        metric_label=words.metric_label(metric),
-        higher_is_better=metric not in words.LOWER_IS_BETTER,
+        metric=metric,
     )
     guessed = plots.estimated_points(guesses, metric)
     first = plots.points_of(never, metric)

@@ -22,7 +22,7 @@ from core.learning.evidence import Bets, bet, prepared
 from core.learning.field import LARGEST_ERROR, SHARPNESS, Answers, Field, Fitted, plain_labels, shares_of, weights_of
 from core.learning.memory import begun, frozen_keys, memory_of, score_regimes, with_frozen
 from core.learning.models import Committee
-from core.learning.policy import EVIDENCE_NEEDED, GATES, decide, metric_for, verdict
+from core.learning.policy import EVIDENCE_NEEDED, GATES, decide, verdict
 from core.learning.rising import Rise, looked_at
 from core.learning.state import LearnerState, Regime, Shadow, Watch
 from core.learning.threshold import TUNED, best_threshold
@@ -39,6 +39,7 @@ from core.records import (
     Policy,
     Score,
     Verdict,
+    metric_for,
 )
 
 TAIL_ROWS = 1_000  # errors kept to find a change in

@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 
 import plotly.graph_objects as go
 
-from core.plots.theme import SMALL, Label, Palette, Scale, place, plain, score_text, thin, tint, write
+from core import words
+from core.plots.theme import SMALL, Label, Palette, Scale, place, plain, thin, tint, write
 from core.records import Score
 
 Axis = Literal["time", "rows"]
@@ -251,7 +252,11 @@ def quiet_line(fig: go.Figure, frame: Frame, points: Sequence[Point], color: str
 
 def _detail(p: Point) -> str:
     """Interval, rows and version in the hover."""
-    told = [f"{score_text(p.low)}–{score_text(p.high)}"] if p.low is not None and p.high is not None else []
+    told = (
+        [f"{words.number_on_chart(p.low)}–{words.number_on_chart(p.high)}"]
+        if p.low is not None and p.high is not None
+        else []
+    )
     told += [f"n = {p.n:,}"] if p.n else []
     told += [f"v{p.version}"] if p.version is not None else []
     return f" ({', '.join(told)})" if told else ""

@@ -35,10 +35,24 @@ from core.records.learning import (
     Policy,
     Verdict,
 )
+from core.records.metrics import (
+    METRICS,
+    Metric,
+    default_metric,
+    estimated_metrics,
+    higher_is_better,
+    is_worse,
+    metric_for,
+    metrics_of,
+    replay_metrics,
+    row_metric,
+    sides,
+)
 from core.records.performance import EstimatePoint, PerformanceReport, Score
 from core.records.project import CycleReport, Outcome, ProjectInfo
 
 __all__ = [
+    "METRICS",
     "PLAINLY",
     "ROW_ID",
     "ROW_TIME",
@@ -60,6 +74,7 @@ __all__ = [
     "Label",
     "LabelPlan",
     "Memory",
+    "Metric",
     "ModelVersion",
     "NewClass",
     "Outcome",
@@ -73,5 +88,14 @@ __all__ = [
     "Verdict",
     "Window",
     "Written",
+    "default_metric",
+    "estimated_metrics",
+    "higher_is_better",
+    "is_worse",
+    "metric_for",
+    "metrics_of",
+    "replay_metrics",
+    "row_metric",
+    "sides",
     "to_document",
 ]

@@ -203,9 +203,7 @@ def test_a_promotion_event_counts_as_a_new_model() -> None:
 
 
 def test_findings_of_errors_turn_around() -> None:
-    found = performance_finding(
-        line(1.0, 3.0), threshold=2.0, metric_label="Mean absolute error", higher_is_better=False
-    )
+    found = performance_finding(line(1.0, 3.0), threshold=2.0, metric="mae")
     assert found == "Mean absolute error rose above 2.00 once and is there now: 3.000"
     assert performance_finding(line(0.5), threshold=None) == "Accuracy is 0.500"
 

@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from core import words
-from core.records import CycleReport, ProjectInfo, Score
+from core.records import CycleReport, ProjectInfo, Score, is_worse
 from core.services.access.actors import require
 from core.services.incidents import status
 from core.services.incidents.messages import Facts, Message, changed, chosen, payload, sends
@@ -251,8 +251,7 @@ def standing(evidence: Any, policy: Mapping[str, Any]) -> Standing:
     drifting = None if share is None else share >= policy["drift_share"] and bool(told["drifted"])
     below = None
     if score is not None and told["score_n"] >= policy["min_rows"]:
-        threshold = policy["threshold"]
-        below = score > threshold if told["metric"] in words.LOWER_IS_BETTER else score < threshold
+        below = is_worse(score, policy["threshold"], told["metric"])
     return Standing(drifting=drifting, below=below)
 
 

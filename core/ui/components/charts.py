@@ -62,8 +62,7 @@ def course(score_points: Sequence[Any], events: Sequence[Any], project: ProjectI
         score_points,
         events,
         project.policy.threshold,
-        metric_label=metric_label(metric),
-        higher_is_better=metric not in words.LOWER_IS_BETTER,
+        metric=metric,
     )
 
 
