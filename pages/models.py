@@ -18,9 +18,10 @@ from core import plots, ui, words
 from core.errors import ContinualError, ProofNeeded
 from core.learning.policy import verdict as judge
 from core.plots.memory import memory_alt, memory_finding, memory_matrix
-from core.records import BatchInfo, Comparison, ModelVersion, ProjectInfo
+from core.records import SERVING, BatchInfo, Comparison, ModelVersion, Outcome, ProjectInfo
 from core.services.models import lineage
 from core.storage import registry
+from core.text import vocabulary
 
 if TYPE_CHECKING:
     from core.services.models.lifecycle import ImportReport, ShadowStanding
@@ -43,26 +44,19 @@ def show_verdict(ctx: ui.Context, project: ProjectInfo, versions: list[ModelVers
             ui.download_table("The versions as CSV", f"{project.slug}-versions.csv", rows)
         return
     _, since, _, event, reason = spans[-1]
-    how = {"promoted": "promoted", "refreshed": "a refresh", "rolled_back": "brought back by a rollback"}[event]
-    found = f"**v{champion.version} serves**, {how} {ui.when(since, ctx)}"
+    said = vocabulary.outcome(event)
+    found = f"**v{champion.version} serves**, {said.came} {ui.when(since, ctx)}"
     found += f": {ui.plain(reason.rstrip('.'))}." if reason else "."
     if champion.n_rows:
         found += f" It learnt from {ui.counted(champion.n_rows, 'row')}."
-    with ui.verdict(
-        "watch" if event == "rolled_back" else "well", found, word="Rolled back" if event == "rolled_back" else "Serves"
-    ):
+    with ui.verdict(said.state, found, word=said.word if event == Outcome.ROLLED_BACK else "Serves"):
         ui.download_table("The versions as CSV", f"{project.slug}-versions.csv", rows)
 
 
 def show_timeline(ctx: ui.Context, spans: list[Any]) -> None:
     """A bar per serving span, and the answer for one day."""
-    changes = {
-        "promoted": ("promotion", "promotions"),
-        "refreshed": ("refresh", "refreshes"),
-        "rolled_back": ("rollback", "rollbacks"),
-    }
-    counts = {event: sum(s[3] == event for s in spans[1:]) for event in changes}
-    told = [ui.counted(n, *changes[event]) for event, n in counts.items() if n]
+    counts = {event: sum(s[3] == event for s in spans[1:]) for event in SERVING}
+    told = [ui.counted(n, *vocabulary.OUTCOMES[event].changes) for event, n in counts.items() if n]
     with ui.card(
         ", ".join(told) + " since the first model" if told else "The first model has served all along",
         "Which version served when · hatched: brought back by a rollback",

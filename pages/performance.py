@@ -13,20 +13,13 @@ from core.performance.realised import measure, past_error
 from core.records import EstimatePoint, ProjectInfo, Score, metrics_of
 from core.services.ingestion import ingest
 from core.services.monitoring import label_arrival, monitoring
+from core.text import vocabulary
 
 WINDOWS = {"1": "Last batch", "5": "Last 5", "20": "Last 20"}
 USUAL_WINDOW = "5"
 MOST_ROWS = 20_000  # of a window
 SLICED_ROWS = 5_000  # newest rows of a window in which slices are looked for
 SHOWN = 50  # measurements in the table
-SIGNS = {  # of the course, by kind of event
-    "promoted": "▲ promoted",
-    "retrain": "↻ retrained, not promoted",
-    "rolled_back": "▼ rolled back",
-    "drift": "◆ drift found",
-    "failed": "✕ check failed",
-    "refreshed": "green ticks: refreshed",
-}
 
 
 # --- what is chosen and read --------------------------------------------------------------------------------------
@@ -237,7 +230,7 @@ def show_chart(
         caption.append(":violet[dashed: estimated without labels]")
     if first:
         caption.append("dots: the first model, never retrained")
-    caption += [text for kind, text in SIGNS.items() if kind in {e.kind for e in events}]
+    caption += vocabulary.legend(e.kind for e in events)
     with ui.card(finding, " · ".join(caption)):
         figure = plots.performance_over_time(
             plots.light(ui.line(points)),

@@ -26,7 +26,7 @@ MODULES: dict[str, int] = {
     "core/data/schema.py": 666,
     "core/learning/backtest.py": 511,
     "core/learning/export.py": 569,
-    "core/learning/learner.py": 660,
+    "core/learning/learner.py": 661,
     "core/learning/scorer.py": 706,
     "core/performance/realised.py": 539,
     "core/services/access/auth.py": 556,

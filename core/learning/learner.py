@@ -34,12 +34,14 @@ from core.records import (
     DriftReport,
     Evidence,
     FeatureSchema,
+    Kind,
     Memory,
     Outcome,
     Policy,
     Score,
     Verdict,
     metric_for,
+    outcome_of,
 )
 
 TAIL_ROWS = 1_000  # errors kept to find a change in
@@ -52,7 +54,6 @@ WATCH_ROWS = 1_000  # rows over which a replaced version is compared with its su
 
 Window = Callable[[int | None], tuple[DataFrame, np.ndarray]]
 Progress = Callable[[float, str], None]
-Kind = Literal["promotion", "refresh", "rollback", "none"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +192,7 @@ class _Turn:
         self.challenger: Committee | None = None
         self.memory: Memory | None = None
         self.kind: Kind = "none"
-        self.outcome: Outcome = "none"
+        self.outcome = Outcome.NONE
         self.unfinished = False
         self.shadow_done = False
         self.fresh_held_out = np.zeros(self.n, dtype=bool)
@@ -576,7 +577,7 @@ class _Turn:
         if self.verdict.promote and to_shadow:
             bets = self._prepared(challenger, state.champion) if state.champion is not None else Bets()
             self.state = replace(state, shadow=Shadow(model=challenger, version=version, kind=kind, bets=bets))
-            self.outcome = "shadowed"
+            self.outcome = Outcome.SHADOWED
         elif self.verdict.promote:
             self._let_in(challenger, version, kind)
         now = score_regimes(
@@ -595,7 +596,7 @@ class _Turn:
             ended = bool(self.policy.shadow_rows) or shadow.version == version
             shadow = None if ended else shadow.anew()
         self.rollback_due = False
-        self.kind, self.outcome = kind, "promoted" if kind == "promotion" else "refreshed"
+        self.kind, self.outcome = kind, outcome_of(kind)
         self.state = replace(
             self.state, champion=model, champion_version=version, watch=watch, shadow=shadow, change_pending=False
         )
@@ -618,7 +619,7 @@ class _Turn:
         if self.verdict.promote:
             self._let_in(shadow.model, shadow.version, kind)
         else:
-            self.outcome = "rejected"
+            self.outcome = Outcome.REJECTED
 
     def _rival(self) -> tuple[Committee | None, int | None]:
         """Whom the challenger has to beat: the champion, or the version that is about to come back."""
@@ -637,7 +638,7 @@ class _Turn:
     def step(self, evidence: Evidence, decision: Decision, next_version: int) -> Step:
         """The result, after a rollback if one is due."""
         if self.rollback_due and self.state.watch is not None:
-            self.kind, self.outcome = "rollback", "rolled_back"
+            self.kind, self.outcome = "rollback", Outcome.ROLLED_BACK
             watch = self.state.watch
             self.verdict = Verdict(
                 promote=False, kind="rollback",
@@ -647,8 +648,8 @@ class _Turn:
                 clauses=self.verdict.clauses if self.verdict else (),
             )  # fmt: skip
             self.state = replace(self.state, champion=watch.model, champion_version=watch.version, watch=None)
-        elif self.outcome == "none" and self.verdict is not None:
-            self.outcome = "rejected" if self.challenger is not None else "failed"
+        elif self.outcome == Outcome.NONE and self.verdict is not None:
+            self.outcome = Outcome.REJECTED if self.challenger is not None else Outcome.FAILED
         made = self.challenger is not None
         return Step(
             evidence=evidence, decision=decision, candidates=self.candidates, comparison=self.comparison,

@@ -15,8 +15,6 @@ from core import words
 from core.drift.history import Course
 from core.plots.frame import (
     BOTTOM,
-    EVENTS,
-    REFRESHED,
     TOP,
     WIDTH,
     Axis,
@@ -35,7 +33,8 @@ from core.plots.frame import (
     wall_time,
 )
 from core.plots.theme import SMALL, Label, Palette, Scale, figure, mixed, plain, scale, tint, write
-from core.records import is_worse, sides
+from core.records import SERVING, EventKind, Outcome, is_worse, sides
+from core.text.vocabulary import EVENTS
 
 MOST_DROPS = 3  # more of them are a score that hovers around the threshold, and are not counted one by one
 COURSE_POINTS = 250  # of a feature's line: more are sent and drawn, but not seen
@@ -194,9 +193,7 @@ def _new_model_between(points: Sequence[Point], start: int, end: int, events: Se
     """Whether another model served between the last good score before a drop and the first good one after it."""
     first, last = points[max(0, start - 1)], points[end]
     versions = [p.version for p in points[max(0, start - 1) : end + 1] if p.version is not None]
-    return len(set(versions)) > 1 or any(
-        e.kind in ("promoted", REFRESHED, "rolled_back") and first.at <= e.at <= last.at for e in events
-    )
+    return len(set(versions)) > 1 or any(e.kind in SERVING and first.at <= e.at <= last.at for e in events)
 
 
 def _times(n: int) -> str:
@@ -365,7 +362,7 @@ def versions(
                 "color": color,
                 "line": {"width": 1, "color": colors.page},
                 "pattern": {
-                    "shape": "/" if event == "rolled_back" else "",
+                    "shape": "/" if event == Outcome.ROLLED_BACK else "",
                     "fgcolor": colors.page,
                     "size": 7,
                     "fillmode": "overlay",
@@ -377,7 +374,7 @@ def versions(
             textfont={"size": SMALL, "color": colors.page if serving else colors.text},
             hovertemplate=(
                 f"v{version}, {instant(start.astimezone(here))} to {until}"
-                f"<br>{EVENTS[event].words if event in EVENTS else plain(event)}"
+                f"<br>{EVENTS[EventKind(event)].words if event in EVENTS else plain(event)}"
                 + (f": {plain(reason, at_most=70)}" if reason else "")
                 + "<extra></extra>"
             ),

@@ -48,14 +48,18 @@ from core.records.metrics import (
     row_metric,
     sides,
 )
+from core.records.outcomes import LET_IN, RACED, SERVING, EventKind, Kind, Outcome, outcome_of
 from core.records.performance import EstimatePoint, PerformanceReport, Score
-from core.records.project import CycleReport, Outcome, ProjectInfo
+from core.records.project import CycleReport, ProjectInfo
 
 __all__ = [
+    "LET_IN",
     "METRICS",
     "PLAINLY",
+    "RACED",
     "ROW_ID",
     "ROW_TIME",
+    "SERVING",
     "BatchInfo",
     "Candidate",
     "Clause",
@@ -66,11 +70,13 @@ __all__ = [
     "DriftReport",
     "DriftScore",
     "EstimatePoint",
+    "EventKind",
     "Evidence",
     "Feature",
     "FeatureKind",
     "FeatureSchema",
     "Firing",
+    "Kind",
     "Label",
     "LabelPlan",
     "Memory",
@@ -94,6 +100,7 @@ __all__ = [
     "is_worse",
     "metric_for",
     "metrics_of",
+    "outcome_of",
     "replay_metrics",
     "row_metric",
     "sides",

@@ -10,7 +10,7 @@ import streamlit as st
 from core import words
 from core.plots import Point, performance_finding, points_of
 from core.plots.theme import thin
-from core.records import ProjectInfo
+from core.records import EventKind, ProjectInfo
 from core.services.monitoring import monitoring
 from core.ui.context import Context
 from core.ui.shared import workspace
@@ -76,4 +76,4 @@ def course_alt(score_points: Sequence[Any], metric: str) -> str:
 
 def charted(events: Sequence[LoopEvent]) -> list[LoopEvent]:
     """The events that belong on a chart: races whose challenger was rejected are in the lists alone."""
-    return [event for event in events if event.kind != "retrain"]
+    return [event for event in events if event.kind != EventKind.RETRAIN]
