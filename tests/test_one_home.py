@@ -44,6 +44,11 @@ ROOT = Path(__file__).resolve().parent.parent
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 FEW = 3  # keys of a catalogue in one literal: from here on it is a table
 
+FORMATS = frozenset(
+    {"ago", "change", "count", "counted", "duration", "figure", "listed", "number", "p_value", "percent", "plural"}
+    | {"points", "score_text", "seconds", "share", "shares", "signed"}
+)
+
 METRIC_TABLES = {
     "core/records/metrics.py": "the catalogue itself",
     "core/performance/realised.py": "COMPUTE: the functions, which records may not import",
@@ -103,6 +108,18 @@ def test_only_the_catalogue_names_metrics_in_a_table() -> None:
 def test_only_the_vocabulary_says_something_of_outcomes_and_events() -> None:
     keys = {*Outcome, *EventKind} - {"none"}
     assert _elsewhere({str(key) for key in keys}, OUTCOME_TABLES) == []
+
+
+def test_formats_are_written_in_one_place() -> None:
+    """A function of that name that gives a text: elsewhere only the list that quotes each value as an error text does."""
+    found = {
+        f"{path.relative_to(ROOT).as_posix()}:{node.name}"
+        for path in [*ROOT.glob("core/**/*.py"), *ROOT.glob("pages/**/*.py"), *ROOT.glob("*.py")]
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef) and node.name.lstrip("_") in FORMATS
+        if isinstance(node.returns, ast.Name) and node.returns.id == "str"
+    }
+    assert {name for name in found if not name.startswith("core/words.py:")} == {"core/data/cells.py:listed"}
 
 
 def test_a_table_is_found_in_whatever_form(tmp_path: Path) -> None:
