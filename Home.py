@@ -16,17 +16,10 @@ from core.services.incidents import status
 from core.services.monitoring import monitoring
 from core.services.monitoring.monitoring import Overview
 from core.services.projects import streams
+from core.text import vocabulary
 
 SHOWN_EVENTS = 12
 CHART_FIRST_S = 0.8
-OUTCOMES = {
-    "promoted": "▲ Promoted",
-    "refreshed": "↻ Refreshed",
-    "rolled_back": "▼ Rolled back",
-    "rejected": "✕ Challenger rejected",
-    "failed": "✕ Check failed",
-    "none": "✓ Nothing to do",
-}
 
 
 def home() -> None:
@@ -128,8 +121,7 @@ def show_verdict(project: ProjectInfo, seen: Overview) -> None:
     if drift is not None and drift.drifted:
         n = len(drift.drifted)
         sentence += f" {words.counted(n, 'feature')} of {len(drift.scores)} {'has' if n == 1 else 'have'} drifted against what v{project.champion} learnt from."
-    if seen.last_cycle is not None and seen.last_cycle.outcome in ("promoted", "rolled_back"):
-        done = "was promoted" if seen.last_cycle.outcome == "promoted" else "serves again after a rollback"
+    if seen.last_cycle is not None and (done := vocabulary.outcome(seen.last_cycle.outcome).champion):
         sentence += f" v{seen.last_cycle.champion_after} {done} by the last check."
     if seen.champion is None:
         sentence = "**No model serves yet.** " + (
@@ -233,7 +225,7 @@ def show_visit(ctx: ui.Context, project: ProjectInfo) -> None:
         rows: list[dict[str, Any]] = [
             {
                 "When": words.wall(r.started_at, ctx.zone),
-                "What": OUTCOMES.get(r.outcome, r.outcome),
+                "What": vocabulary.outcome(r.outcome).line,
                 "Detail": (r.verdict.reason if r.verdict else r.reason) or r.error,
                 "Champion": f"v{r.champion_after}" if r.champion_after else None,
                 "By": r.by or r.cause,

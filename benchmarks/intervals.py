@@ -22,7 +22,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from core.performance.realised import METRICS, measure
+from core.performance.realised import measure
+from core.records import METRICS
 
 SHARES = ((0.5, 0.5), (0.8, 0.2), (0.95, 0.05), (0.6, 0.3, 0.1), (0.25,) * 4, (0.7, 0.15, 0.1, 0.05))
 ERRORS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {

@@ -1,11 +1,17 @@
-"""How numbers, instants and names are written for people: the same way on every page and chart. Pure."""
+"""How numbers, shares, durations, instants and names are written for people: every format has its one place here. Pure.
+
+Two formats of one kind differ on purpose, and have names of their own: what is shown takes typographic signs and a dash where
+nothing is; what is stored with a finding or a decision takes plain signs, because a stored reason is held against a new one.
+"""
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta, tzinfo
 
-from core.records import Evidence, Score
+from core.records import METRICS, Evidence, Score, is_worse, sides
 
 MINUS, DASH, THIN = "\u2212", "\u2013", "\u202f"
 ABSENT = DASH
@@ -13,25 +19,22 @@ ABSENT = DASH
 _LINK = re.compile(r":(?=//)|www(?=\.)|@(?=\w)", re.IGNORECASE)
 JOINER = "\u2060"  # no width, no break
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+!|~$:^-])")
-METRIC_LABELS = {
-    "accuracy": "Accuracy",
-    "balanced_accuracy": "Balanced accuracy",
-    "kappa": "Cohen's kappa",
-    "macro_f1": "Macro F1",
-    "mcc": "Matthews correlation",
-    "log_loss": "Log-loss",
-    "brier": "Brier score",
-    "roc_auc": "ROC AUC",
-    "mae": "Mean absolute error",
-    "rmse": "Root mean squared error",
-    "r2": "R\u00b2",
-}
-IN_POINTS = {"accuracy", "balanced_accuracy", "macro_f1"}  # differences of these are told in points of a hundred
 
 
 def metric_label(metric: str) -> str:
     """A metric's name for people."""
-    return METRIC_LABELS.get(metric, metric)
+    return METRICS[metric].label if metric in METRICS else metric
+
+
+def metric_in_finding(metric: str) -> str:
+    """A metric's name within a sentence: "mean error", "balanced accuracy"."""
+    known = METRICS.get(metric)
+    return (known.in_finding if known else "") or metric.replace("_", " ")
+
+
+def metric_in_reason(metric: str) -> str:
+    """A metric's name within a reason that is recorded."""
+    return METRICS[metric].in_reason or METRICS[metric].label
 
 
 def plain(text: object) -> str:
@@ -95,13 +98,36 @@ def points(value: float | None, metric: str) -> str:
     """A signed difference of two scores: +4.1 points, or +0.041 where a metric is no share."""
     if value is None:
         return ABSENT
-    text = f"{value * 100:+.1f} points" if metric in IN_POINTS else f"{value:+.3f}"
+    text = f"{value * 100:+.1f} points" if metric in METRICS and METRICS[metric].in_points else f"{value:+.3f}"
     return text.replace("-", MINUS)
+
+
+def number_on_chart(value: float) -> str:
+    """The same beside a line or an axis, which has one size of numbers: never in powers of ten."""
+    return (f"{value:.3f}" if abs(value) < 100 else f"{value:,.1f}").replace("-", MINUS)
+
+
+def signed(value: float) -> str:
+    """A difference of scores: +0.04, −0.56."""
+    return "0.00" if abs(value) < 0.005 else f"{value:+.2f}".replace("-", MINUS)
+
+
+def contribution(amount: float) -> str:
+    """A feature's part in an answer with its sign, in three figures: +0.21, −1.4."""
+    if abs(amount) < 5e-4:
+        return "0"
+    written = f"{amount:+.3g}" if abs(amount) < 1000 else f"{amount:+,.0f}"
+    return written.replace("-", MINUS)
 
 
 def share(value: float | None) -> str:
     """0.383 -> 38 %."""
     return ABSENT if value is None else f"{value * 100:.0f}{THIN}%"
+
+
+def share_as_set(value: float) -> str:
+    """A share that somebody has set, with all its digits: `0.2 %`, `30 %`."""
+    return f"{value * 100:g} %"
 
 
 def seconds(value: float) -> str:
@@ -113,6 +139,14 @@ def seconds(value: float) -> str:
     if value < 7200:
         return f"{value / 60:.0f}{THIN}min"
     return f"{value / 3600:.0f}{THIN}h" if value < 172_800 else f"{value / 86_400:.0f} days"
+
+
+def duration(value: float) -> str:
+    """Seconds in the largest unit of which there are at least two, spelt out: a policy's own settings."""
+    for size, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
+        if value >= 2 * size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.3g} seconds"
 
 
 def ago(at: datetime, now: datetime, zone: tzinfo) -> str:
@@ -128,9 +162,6 @@ def ago(at: datetime, now: datetime, zone: tzinfo) -> str:
     return f"{local.day} {local:%b}{year}, {local:%H:%M}"
 
 
-LOWER_IS_BETTER = {"log_loss", "brier", "mae", "rmse"}
-
-
 def standing(found: Score | None, threshold: float, metric: str, *, least: int = 0) -> tuple[str, str]:
     """State (well, bad, unknown) and the sentence that tells it with the figures it rests on.
 
@@ -144,12 +175,9 @@ def standing(found: Score | None, threshold: float, metric: str, *, least: int =
             "unknown",
             f"**{label} is not measured yet.** It appears with the first labelled rows after the first model.{why}",
         )
-    short = found.value > threshold if metric in LOWER_IS_BETTER else found.value < threshold
-    side = (
-        ("above" if metric in LOWER_IS_BETTER else "below")
-        if short
-        else ("below" if metric in LOWER_IS_BETTER else "above")
-    )
+    short = is_worse(found.value, threshold, metric)
+    wrong, right = sides(metric)
+    side = wrong if short else right
     span = interval(found)
     doubt = f" (95{THIN}% interval {span})" if span else ""
     rows = counted(found.n, "labelled row")
@@ -159,6 +187,63 @@ def standing(found: Score | None, threshold: float, metric: str, *, least: int =
     if found.n < least:
         return "unknown", f"{sentence} It is judged from {counted(least, 'row')} on."
     return ("bad" if short else "well"), sentence
+
+
+# --- findings, which are stored with what was found: plain signs, and no rounding to none or all ---------------------
+
+
+def share_in_finding(value: float) -> str:
+    """A fraction without decimals: `38 %`; what would read as none or all but is not: `< 1 %`, `> 99 %`."""
+    if 0.0 < value <= 0.005:
+        return "< 1 %"
+    if 0.995 <= value < 1.0:
+        return "> 99 %"
+    return f"{value:.0%}".replace("%", " %")
+
+
+def figure(value: float, step: float | None = None) -> str:
+    """A number with the decimals that a difference of `step` needs to be seen; of its own size without one."""
+    size = abs(step if step else value)
+    if size == 0 or not math.isfinite(size):
+        return f"{value:,.0f}" if math.isfinite(value) else str(value)
+    decimals = (1 if step else 2) - math.floor(math.log10(size))
+    if decimals > 6 or abs(value) >= 1e12:
+        return f"{value:.3g}"
+    text = f"{value:,.{max(0, decimals)}f}"
+    return "0" if text.strip("-0.") == "" else text
+
+
+def plain_score(value: float) -> str:
+    """A measured score with three decimals; one too large or too small for them in powers of ten: `1.234e+75`."""
+    size = abs(value)
+    return f"{value:.3f}" if size == 0 or 1e-4 <= size < 1e6 else f"{value:.4g}"
+
+
+def change(before: float, after: float) -> str:
+    """`24.1 → 29.8`, with as many decimals as the difference needs."""
+    step = abs(after - before)
+    return f"{figure(before, step)} → {figure(after, step)}"
+
+
+def share_change(before: float, after: float) -> str:
+    """`1 % → 38 %`."""
+    return f"{share_in_finding(before)} → {share_in_finding(after)}"
+
+
+def p_value(p: float) -> str:
+    """`p < 0.001`, `p = 0.012`."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def listed(names: Sequence[str], *, at_most: int = 3) -> str:
+    """`a, b and c`, or `a, b, c and 4 more`."""
+    shown = list(names[:at_most])
+    if len(names) > at_most:
+        return f"{', '.join(shown)} and {len(names) - at_most:,} more"
+    return " and ".join(filter(None, [", ".join(shown[:-1]), *shown[-1:]]))
+
+
+# --- instants and sentences ------------------------------------------------------------------------------------------
 
 
 def wall(at: datetime | None, zone: tzinfo) -> datetime | None:

@@ -22,8 +22,7 @@ from core.learning.policy import (
     policy_from_document,
     policy_to_document,
 )
-from core.performance.realised import higher_is_better
-from core.records import CycleReport, FeatureSchema, Policy, ProjectInfo
+from core.records import SERVING, CycleReport, FeatureSchema, Policy, ProjectInfo, higher_is_better
 from core.services.automation import jobs
 from core.services.incidents import notify, status
 from core.services.incidents.messages import KINDS as MESSAGES
@@ -31,6 +30,7 @@ from core.services.monitoring import monitoring
 from core.services.projects import inventory, projects
 from core.services.serving import guarding
 from core.services.serving.guards import ACTIONS, KINDS, Guards
+from core.text import vocabulary
 from core.ui.views.automation import evidence
 
 PAGE_ROWS = 20
@@ -42,15 +42,6 @@ CAUSES = {
     "live": "the live run",
 }
 DECISIONS = {"nothing": "✓ Nothing", "alert": "⚠ Alert", "retrain": "↻ Retrain"}
-OUTCOMES = {
-    "none": None,
-    "promoted": "▲ Promoted",
-    "refreshed": "↻ Refreshed",
-    "rejected": "– Rejected",
-    "shadowed": "◐ In the shadow",
-    "rolled_back": "▼ Rolled back",
-    "failed": "✕ Failed",
-}
 TRIGGER_WORDS = {
     "no_champion": "first race",
     "by_hand": "by hand",
@@ -619,8 +610,8 @@ def show_policies(ctx: ui.Context, project: ProjectInfo, found: dict[str, Any]) 
 def cycle_line(ctx: ui.Context, cycle: CycleReport) -> dict[str, Any]:
     """One cycle as a line of the table."""
     evidence = cycle.evidence
-    version = f" v{cycle.champion_after}" if cycle.outcome in ("promoted", "refreshed", "rolled_back") else ""
-    outcome = OUTCOMES.get(cycle.outcome, cycle.outcome)
+    version = f" v{cycle.champion_after}" if cycle.outcome in SERVING else ""
+    outcome = vocabulary.outcome(cycle.outcome).short
     return {
         "Cycle": cycle.id,
         "When": words.wall(cycle.started_at, ctx.zone),
@@ -788,7 +779,7 @@ def show_race_and_verdict(ctx: ui.Context, cycle: CycleReport) -> None:
     found = (
         "No verdict"
         if verdict is None
-        else f"Verdict: {OUTCOMES.get(cycle.outcome, cycle.outcome) or 'nothing changed'}"
+        else f"Verdict: {vocabulary.outcome(cycle.outcome).short or 'nothing changed'}"
         + (f", v{cycle.champion_after} serves" if cycle.champion_after else "")
     )
     with (

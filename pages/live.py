@@ -11,14 +11,14 @@ from core import plots, ui, words
 from core.data.synthetic import DRIFT_KINDS, DRIFT_SHAPES
 from core.errors import ContinualError
 from core.learning.policy import POLICIES
-from core.records import CycleReport, ProjectInfo
+from core.records import RACED, SERVING, CycleReport, ProjectInfo
 from core.services.automation import jobs, live
 from core.services.automation.live import SPEEDS, LiveInfo
 from core.services.monitoring import monitoring
 from core.services.projects import streams
+from core.text import vocabulary
 
 SHOWN = {"playing": "Playing", "paused": "Paused", "stopped": "Stopped", "done": "All rows played", "failed": "Failed"}
-ICONS = {"promoted": "▲", "refreshed": "↻", "rolled_back": "▼", "rejected": "✕", "shadowed": "◐", "failed": "✕"}
 FEED = 40
 TASKS = {"classes": "binary", "values": "regression"}
 STREAMS = {
@@ -33,7 +33,6 @@ DRIFTS = {
     "label_flip": "Labels turn round",
     "concept_rotation": "The rule turns",
 }
-RACES = ("retrain", "promoted", "refreshed")
 
 
 def controls(ctx: ui.Context, project: ProjectInfo, run: LiveInfo | None) -> None:
@@ -155,7 +154,7 @@ def stage(ctx: ui.Context, project_id: int) -> None:
     points = ui.measured(ctx, metric)
     never = ui.measured(ctx, metric, role="never")
     events = monitoring.events(ctx.ws, project.id)
-    races = sum(e.kind in RACES for e in events)
+    races = sum(e.kind in RACED for e in events)
     events = ui.charted(events)
     state = {"playing": "well", "paused": "unknown", "failed": "failed"}.get(run.status, "unknown")
     with ui.verdict(state, told(project, run, reports), word=SHOWN[run.status]):
@@ -202,14 +201,8 @@ def told(project: ProjectInfo, run: LiveInfo, reports: list[CycleReport]) -> str
     _, sentence = words.standing(
         _score_of(newest), project.policy.threshold, evidence.metric, least=project.policy.min_rows
     )
-    after = {
-        "promoted": f" v{newest.champion_after} was raced and **promoted**.",
-        "refreshed": f" v{newest.champion_after} takes over: the same members on newer rows.",
-        "rolled_back": f" **Rolled back** to v{newest.champion_after}: it proved better.",
-        "rejected": f" A challenger was raced and **rejected**; v{newest.champion_after} stays.",
-        "shadowed": f" A challenger was raced and tries itself **in the shadow** of v{newest.champion_after}.",
-    }.get(newest.outcome, "")
-    return f"{sentence}{after} {place}"
+    after = vocabulary.outcome(newest.outcome).live.format(v=newest.champion_after)
+    return " ".join(filter(None, (sentence, after, place)))
 
 
 def _score_of(report: CycleReport) -> Any:
@@ -265,10 +258,10 @@ def feed(reports: list[CycleReport]) -> None:
     for r in reports:
         score = r.evidence.score if r.evidence else None
         figure = f"{words.number(score)}" if score is not None else "first race"
-        what = r.outcome.replace("_", " ") if r.outcome not in ("none", "") else "nothing to do"
-        version = f" v{r.champion_after}" if r.outcome in ("promoted", "refreshed", "rolled_back") else ""
+        said = vocabulary.outcome(r.outcome)
+        version = f" v{r.champion_after}" if r.outcome in SERVING else ""
         why = words.plain(r.verdict.reason if r.verdict else r.reason)
-        lines.append(f"{ICONS.get(r.outcome, '·')} **{figure} · {what}{version}**  \n:small[:gray[{why}]]")
+        lines.append(f"{said.sign} **{figure} · {said.spoken}{version}**  \n:small[:gray[{why}]]")
     st.markdown("\n\n".join(lines) if lines else "Waiting for the first turn.")
 
 

@@ -9,24 +9,17 @@ import streamlit as st
 
 from core import plots, ui, words
 from core.performance import segments
-from core.performance.realised import measure, metrics_of, past_error
-from core.records import EstimatePoint, ProjectInfo, Score
+from core.performance.realised import measure, past_error
+from core.records import EstimatePoint, ProjectInfo, Score, metrics_of
 from core.services.ingestion import stored_batches
 from core.services.monitoring import label_arrival, monitoring
+from core.text import vocabulary
 
 WINDOWS = {"1": "Last batch", "5": "Last 5", "20": "Last 20"}
 USUAL_WINDOW = "5"
 MOST_ROWS = 20_000  # of a window
 SLICED_ROWS = 5_000  # newest rows of a window in which slices are looked for
 SHOWN = 50  # measurements in the table
-SIGNS = {  # of the course, by kind of event
-    "promoted": "▲ promoted",
-    "retrain": "↻ retrained, not promoted",
-    "rolled_back": "▼ rolled back",
-    "drift": "◆ drift found",
-    "failed": "✕ check failed",
-    "refreshed": "green ticks: refreshed",
-}
 
 
 # --- what is chosen and read --------------------------------------------------------------------------------------
@@ -226,8 +219,7 @@ def show_chart(
         points,
         events,
         threshold,
-        metric_label=words.metric_label(metric),
-        higher_is_better=metric not in words.LOWER_IS_BETTER,
+        metric=metric,
     )
     guessed = plots.estimated_points(guesses, metric)
     first = plots.points_of(never, metric)
@@ -238,7 +230,7 @@ def show_chart(
         caption.append(":violet[dashed: estimated without labels]")
     if first:
         caption.append("dots: the first model, never retrained")
-    caption += [text for kind, text in SIGNS.items() if kind in {e.kind for e in events}]
+    caption += vocabulary.legend(e.kind for e in events)
     with ui.card(finding, " · ".join(caption)):
         figure = plots.performance_over_time(
             plots.light(ui.line(points)),

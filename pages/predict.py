@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from core import plots, ui
+from core import plots, ui, words
 from core.data.files import write_csv
 from core.errors import ContinualError
 from core.records import Feature, FeatureSchema, ProjectInfo
@@ -235,7 +235,7 @@ def show_why(ctx: ui.Context, why: Explanation, target: str) -> None:
         ui.chart(
             plots.contributions(why.contributions, colors=ctx.colors),
             key="why",
-            alt="; ".join(f"{feature}: {plots.signed(amount)}" for feature, _, amount in ordered),
+            alt="; ".join(f"{feature}: {words.contribution(amount)}" for feature, _, amount in ordered),
         )
 
 

@@ -7,9 +7,10 @@ from typing import Any
 import streamlit as st
 
 from core import plots, ui
-from core.records import Candidate, CycleReport, ProjectInfo
+from core.records import LET_IN, Candidate, CycleReport, ProjectInfo
 from core.services.automation import jobs
 from core.services.projects import inventory
+from core.text import vocabulary
 
 RACES = 100  # how many earlier races the picker offers
 
@@ -56,7 +57,7 @@ def headline(race: CycleReport) -> tuple[str, str, str]:
     )
     if race.status == "failed":
         return "failed", "Failed", f"**The race of cycle {race.id} failed.** {ui.plain(race.error or '')}"
-    if race.outcome in ("promoted", "refreshed"):
+    if race.outcome in LET_IN:
         return "well", "Let in", f"**v{race.champion_after} won and was let in: {made}.**{alone}"
     why = ui.plain(race.verdict.reason if race.verdict else race.reason)
     if race.outcome == "rolled_back":
@@ -207,12 +208,7 @@ def main() -> None:
 
 def race_name(ctx: ui.Context, race: CycleReport) -> str:
     """A race in the picker."""
-    result = {
-        "promoted": f"v{race.champion_after} promoted",
-        "refreshed": f"v{race.champion_after} refreshed",
-        "rejected": "challenger rejected",
-        "shadowed": "challenger in the shadow",
-    }.get(race.outcome, race.outcome.replace("_", " "))
+    result = vocabulary.outcome(race.outcome).race.format(v=race.champion_after)
     return f"Cycle {race.id} · {ui.when(race.started_at, ctx)} · {ui.counted(len(race.candidates), 'candidate')} · {result}"
 
 

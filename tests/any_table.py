@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,7 +28,7 @@ from core.drift.multivariate import domain_classifier, pca_reconstruction
 from core.errors import NotEnoughRows
 from core.learning import backtest
 from core.learning.policy import policy_named
-from core.records import CycleReport, Policy, ProjectInfo, to_document
+from core.records import CycleReport, Policy, ProjectInfo, metric_for, to_document
 from core.services.ingestion import ingest, label_intake
 from core.services.monitoring import monitoring
 from core.services.monitoring.drift_check import IMPORTANCE_FEATURES
@@ -156,7 +156,7 @@ def cheap(table: Table) -> Policy:
     both = ("ridge", "neighbours") if table.task == "regression" else ("logistic", "neighbours")
     families = both if table.families == 2 else (both[table.families],)
     made = policy_named("balanced", families=families, new_labels=30, min_rows=20, max_fits=20.0)
-    return projects.for_task(made, "regression") if table.task == "regression" else made
+    return replace(made, metric=metric_for(made, table.task))
 
 
 # --- the steps ------------------------------------------------------------------------------------------------------

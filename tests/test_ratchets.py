@@ -25,9 +25,9 @@ MODULES: dict[str, int] = {
     "core/data/columns.py": 582,
     "core/data/schema.py": 666,
     "core/learning/export.py": 569,
-    "core/learning/learner.py": 577,
+    "core/learning/learner.py": 580,
     "core/learning/scorer.py": 706,
-    "core/performance/realised.py": 566,
+    "core/performance/realised.py": 539,
     "core/services/access/auth.py": 556,
     "core/services/ingestion/label_intake.py": 511,
     "core/services/incidents/notify.py": 564,
@@ -87,7 +87,7 @@ FMT_SKIPS = 130  # of lines and statements that the formatter is told to leave a
 # What pages still fetch or calculate themselves, instead of asking a service.
 BENEATH_A_PAGE = ("core.storage", "core.performance", "core.learning", "core.drift", "sqlalchemy")
 PAGE_IMPORTS: dict[str, set[str]] = {
-    "pages/automation.py": {"core.learning.policy", "core.performance.realised"},
+    "pages/automation.py": {"core.learning.policy"},
     "pages/drift.py": {"core.drift.distribution", "core.drift.univariate", "core.performance.segments"},
     "pages/live.py": {"core.learning.policy"},
     "pages/performance.py": {"core.performance.realised", "core.performance.segments"},

@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from core import words
-from core.drift import words as finding_words
 from core.records import Score
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -96,5 +95,5 @@ def test_a_handful_of_rows_is_shown_and_not_judged() -> None:
     ],
 )
 def test_a_score_of_any_size_is_a_short_text(value: float, shown: str) -> None:
-    assert finding_words.score(value) == shown
+    assert words.plain_score(value) == shown
     assert len(words.number(value)) <= 11

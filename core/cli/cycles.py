@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from core import words
 from core.cli.common import (
     BY,
     open_state,
@@ -21,7 +22,7 @@ from core.cli.common import (
     utc_now,
 )
 from core.cli.options import add_command, add_project, add_roles, count, delay, share, split_names
-from core.drift import words
+from core.records import METRICS
 
 
 def add(commands: Any) -> None:
@@ -99,9 +100,9 @@ def _replay(args: argparse.Namespace) -> int:
     )
     document = report.to_document()
     scores = ", ".join(
-        f"{k} {words.score(document[k])}"
-        for k in ("accuracy", "kappa", "macro_f1", "mae", "rmse", "r2")
-        if document.get(k) is not None
+        f"{k} {words.plain_score(document[k])}"
+        for k, metric in METRICS.items()
+        if metric.told_of_replays and document.get(k) is not None
     )
     counts = ", ".join(f"{document[name]:,} {name}" for name in ("fits", "promotions", "refreshes", "rollbacks"))
     document["problems"] = problem_documents((*read.problems, *report.problems))

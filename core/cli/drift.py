@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core import words
 from core.cli.common import problem_documents, problem_sentences, read_rows, say
 from core.cli.options import add_command, add_roles, split_names
-from core.drift import words
 from core.errors import NotEnoughRows
 from core.records import FeatureSchema
 

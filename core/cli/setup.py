@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core import words
 from core.cli.common import BY, open_state, say, utc_now
 from core.cli.options import add_command, count
-from core.drift import words
 from core.errors import Busy, ContinualError
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _newest(ws: Workspace, project_id: int) -> CycleReport:
 def _tell(report: CycleReport) -> None:
     evidence = report.evidence
     score = (
-        f"{evidence.metric} {words.score(evidence.score)}"
+        f"{evidence.metric} {words.plain_score(evidence.score)}"
         if evidence is not None and evidence.score is not None
         else "not measured"
     )

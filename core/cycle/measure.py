@@ -15,7 +15,7 @@ from loguru import logger
 from core.cycle.answers import predict, typed
 from core.cycle.records import Found, Group, Turn
 from core.errors import BadInput, Damaged
-from core.records import ROW_TIME, DriftReport, PerformanceReport, ProjectInfo, Score
+from core.records import ROW_TIME, DriftReport, PerformanceReport, ProjectInfo, Score, metric_for
 from core.services.monitoring import drift_check, score_estimates
 from core.storage import queries
 from core.storage.tables import EstimateRun, PerformanceRun
@@ -44,7 +44,6 @@ def measure_rows(turn: Turn, rows_before: int) -> Measured:
     Args:
         rows_before: labelled rows that earlier cycles have measured.
     """
-    from core.learning.policy import metric_for
 
     ws, project, found = turn.ws, turn.project, turn.found
     assert project.schema is not None

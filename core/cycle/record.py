@@ -19,7 +19,7 @@ from core.cycle.measure import Measured
 from core.cycle.records import Asked, Found, Turn, Window
 from core.errors import Overtaken
 from core.learning.policy import policy_from_document
-from core.records import CycleReport, ProjectInfo
+from core.records import SERVING, CycleReport, ProjectInfo
 from core.services.automation import attempts
 from core.services.incidents import notify
 from core.storage import documents, history, leases, queries, registry
@@ -185,7 +185,7 @@ def _add_measured(session: Session, turn: Turn, measured: Measured) -> None:
 
 def _add_serving_event(session: Session, turn: Turn, step: Step) -> None:
     """Where the step ends with another champion: from this transaction on, it serves."""
-    if step.outcome not in ("promoted", "refreshed", "rolled_back") or step.champion_version is None:
+    if step.outcome not in SERVING or step.champion_version is None:
         return
     registry.record_event(
         session,

@@ -36,11 +36,6 @@ EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
 AHEAD = timedelta(hours=1)  # of arrival that an instant may lie: clocks differ
 
 
-def plural(n: int, what: str) -> str:
-    """`1 row`, `2,000 rows`."""
-    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
-
-
 def shown(value: Any) -> str:
     """A value as an error text quotes it, cut at 60 characters."""
     value = _plain(value)

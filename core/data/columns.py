@@ -19,9 +19,10 @@ import pandas as pd
 from pandas.api import types
 
 from core.data import cells
-from core.data.cells import MAX_ID_LENGTH, MAX_PROBLEMS, NO_NUMBER_MARKERS, TOO_GREAT, plural, refusal, shown
+from core.data.cells import MAX_ID_LENGTH, MAX_PROBLEMS, NO_NUMBER_MARKERS, TOO_GREAT, refusal, shown
 from core.errors import BadInput, FieldProblem
 from core.records import PLAINLY, FeatureKind, Problem, Written
+from core.words import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,7 +60,7 @@ def bad_cells(name: str, series: pd.Series, bad: np.ndarray, expected: str) -> B
     """The refusal of a column, naming its first bad cells; rows count from 1 below the header."""
     at = np.flatnonzero(bad)
     problems = [FieldProblem(f"column {name}, row {i + 1}", shown(series.iloc[i]), expected) for i in at[:MAX_PROBLEMS]]
-    return refusal(f"{plural(len(at), 'value')} of column '{name}' cannot be taken", problems)
+    return refusal(f"{counted(len(at), 'value')} of column '{name}' cannot be taken", problems)
 
 
 def kind_of(series: pd.Series) -> FeatureKind:
@@ -308,8 +309,7 @@ def _text_numbers(series: pd.Series, name: str, written: Written, said: list[Pro
 
 def _shows_points(distinct: list[str]) -> bool:
     """Whether a column's decimal mark is seen to be the point."""
-    parts = [p for v in distinct if (p := cells.as_written(v)) is not None]
-    return {cells.decimal_mark(body) for _, body, _ in parts} - {""} == {"."}
+    return {cells.decimal_mark(p[1]) for v in distinct if (p := cells.as_written(v)) is not None} - {""} == {"."}
 
 
 def _number(text: str, written: Written) -> float:

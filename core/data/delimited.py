@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from core.data.cells import MAX_PROBLEMS, MISSING_MARKERS, NUMBER, listed, plural, refusal, shown, unguarded
+from core.data.cells import MAX_PROBLEMS, MISSING_MARKERS, NUMBER, listed, refusal, shown, unguarded
 from core.data.columns import CELLS
 from core.data.limits import MAX_ROWS, check_names, check_shape, megabytes
 from core.errors import BadInput, FieldProblem, TooLarge
 from core.records import Problem
+from core.words import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -345,7 +346,7 @@ def _ragged(content: bytes, expected: int, delimiter: str, name: str, first_line
             if fields and len(fields) != expected and begins + first_line > 0:
                 at = begins + first_line
                 problems.append(
-                    FieldProblem(f"line {at}", plural(len(fields), "field"), f"{expected} as in the header")
+                    FieldProblem(f"line {at}", counted(len(fields), "field"), f"{expected} as in the header")
                 )
                 if len(problems) >= MAX_PROBLEMS:
                     break

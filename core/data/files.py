@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.data.cells import guarded, plural, refusal
+from core.data.cells import guarded, refusal
 from core.data.limits import EXPANSION, check_names, check_shape, megabytes
 from core.errors import BadInput, FieldProblem, NotFound, TooLarge, UnsupportedFormat
 from core.records import Problem
+from core.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,7 +114,7 @@ def read_arrow(data: bytes, *, name: str, max_bytes: int) -> pa.Table:
 def _check_table(table: pa.Table, name: str) -> None:
     check_names([str(c) for c in table.column_names], name)
     if not table.num_rows:
-        raise BadInput(f"{name} has {plural(table.num_columns, 'column')} but no row, expected rows.")
+        raise BadInput(f"{name} has {counted(table.num_columns, 'column')} but no row, expected rows.")
 
 
 # --- what it is ---------------------------------------------------------------------------------------------------
@@ -205,7 +206,7 @@ def _unpacked(data: bytes, name: str) -> Iterator[bytes]:
     rest = bytes(view[at:])
     if rest.strip(b"\0"):
         raise UnsupportedFormat(
-            f"{name} is damaged: {plural(len(rest), 'byte')} behind its gzip stream cannot be unpacked. Send it again."
+            f"{name} is damaged: {counted(len(rest), 'byte')} behind its gzip stream cannot be unpacked. Send it again."
         )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from core.data.cells import MAX_PROBLEMS, plural, refusal
+from core.data.cells import MAX_PROBLEMS, refusal
 from core.errors import FieldProblem, TooLarge
+from core.words import counted
 
 MAX_COLUMNS = 2_000
 MAX_ROWS = 10_000_000
@@ -12,7 +13,7 @@ EXPANSION = 10  # unpacked bytes that are taken for each byte of the size limit
 
 def megabytes(n: int) -> str:
     """A size as texts give it."""
-    return f"{n / 1e6:,.1f} MB" if n >= 1e5 else plural(n, "byte")
+    return f"{n / 1e6:,.1f} MB" if n >= 1e5 else counted(n, "byte")
 
 
 def check_names(names: list[str], name: str) -> None:
@@ -43,6 +44,6 @@ def check_shape(rows: int, n_columns: int, name: str, budget: int) -> None:
         raise TooLarge(f"{name} has {rows:,} rows, expected at most {MAX_ROWS:,}. Send it in parts.")
     if rows * n_columns * 8 > budget:
         raise TooLarge(
-            f"{name} has {rows:,} rows of {plural(n_columns, 'column')}, "
+            f"{name} has {rows:,} rows of {counted(n_columns, 'column')}, "
             f"which unpack to more than {megabytes(budget)}. Send it in parts."
         )

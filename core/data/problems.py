@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from core.data.cells import plural
 from core.records import Problem
+from core.words import counted
 
 
 def text_of(problem: Problem) -> str:
@@ -44,17 +44,15 @@ def _of(p: Problem) -> str:
     return f"'{p.column}'"
 
 
-def _number(n: int, one: str, more: str) -> str:
-    return f"{n:,} {one if n == 1 else more}"
-
-
 SENTENCE = "sentence"  # the example is the whole sentence
 SENTENCES: dict[str, Callable[[Problem], str]] = {
     # rows of a file
-    "blank_rows": lambda p: f"Left out: {plural(p.count, 'row')} without any value (the first is {p.example}).",
-    "repeated_header": lambda p: f"Left out: {plural(p.count, 'repetition')} of the header (the first is {p.example}).",
+    "blank_rows": lambda p: f"Left out: {counted(p.count, 'row')} without any value (the first is {p.example}).",
+    "repeated_header": lambda p: (
+        f"Left out: {counted(p.count, 'repetition')} of the header (the first is {p.example})."
+    ),
     "lines_in_value": lambda p: (
-        f"{_number(p.count, 'value runs', 'values run')} over several lines that each look like a row (the first begins at "
+        f"{counted(p.count, 'value runs', 'values run')} over several lines that each look like a row (the first begins at "
         f"{p.example}). If rows are missing, a quotation mark was not closed."
     ),
     # roles of columns
@@ -77,7 +75,7 @@ SENTENCES: dict[str, Callable[[Problem], str]] = {
     "other_case": lambda p: f"Column {_of(p)} is taken as '{p.example}'.",
     # cells
     "nearly_numbers": lambda p: (
-        f"{_of(p)} is taken as categories: {_number(p.count, 'value is', 'values are')} no number, "
+        f"{_of(p)} is taken as categories: {counted(p.count, 'value is', 'values are')} no number, "
         f"e.g. {p.example}; all others are."
     ),
     "ambiguous_numbers": lambda p: (
@@ -86,17 +84,17 @@ SENTENCES: dict[str, Callable[[Problem], str]] = {
     ),
     "mixed_units": lambda p: f"{_of(p)} is taken as categories: its numbers have different units, e.g. {p.example}.",
     "numbers_written": lambda p: f"Numbers in {_of(p)} are read without their signs and separators, e.g. {p.example}.",
-    "infinite": lambda p: f"{_number(p.count, 'infinite value', 'infinite values')} in {_of(p)} taken as missing.",
+    "infinite": lambda p: f"{counted(p.count, 'infinite value', 'infinite values')} in {_of(p)} taken as missing.",
     "too_great": lambda p: (
-        f"{_number(p.count, 'value', 'values')} in {_of(p)} beyond what models can count with, e.g. {p.example}, taken as missing."
+        f"{counted(p.count, 'value', 'values')} in {_of(p)} beyond what models can count with, e.g. {p.example}, taken as missing."
     ),
-    "no_number": lambda p: f"{_number(p.count, 'value', 'values')} in {_of(p)} taken as missing, e.g. {p.example}.",
-    "new_categories": lambda p: f"{_of(p)} has categories that are new: {p.example} ({plural(p.count, 'row')}).",
-    "new_classes": lambda p: f"{_of(p)} has classes that are new: {p.example} ({plural(p.count, 'row')}).",
+    "no_number": lambda p: f"{counted(p.count, 'value', 'values')} in {_of(p)} taken as missing, e.g. {p.example}.",
+    "new_categories": lambda p: f"{_of(p)} has categories that are new: {p.example} ({counted(p.count, 'row')}).",
+    "new_classes": lambda p: f"{_of(p)} has classes that are new: {p.example} ({counted(p.count, 'row')}).",
     "batch_refused": lambda p: (
-        f"{plural(p.count, 'row')} left out, in batches that do not fit the first rows, e.g.: {p.example}"
+        f"{counted(p.count, 'row')} left out, in batches that do not fit the first rows, e.g.: {p.example}"
     ),
     "zone_assumed": lambda p: f"The instants in {_of(p)} have no zone (e.g. {p.example}): they are taken as UTC.",
     "digits_as_time": lambda p: f"The numbers in {_of(p)} are read as instants, e.g. {p.example}.",
-    "no_label": lambda p: f"{_number(p.count, 'line', 'lines')} without a label left out, e.g. {p.example}.",
+    "no_label": lambda p: f"{counted(p.count, 'line', 'lines')} without a label left out, e.g. {p.example}.",
 }

@@ -16,11 +16,12 @@ import numpy as np
 import pandas as pd
 
 from core.data import columns
-from core.data.cells import MAX_PROBLEMS, as_class, expected_label, listed, nearest, plural, refusal, shown
+from core.data.cells import MAX_PROBLEMS, as_class, expected_label, listed, nearest, refusal, shown
 from core.data.limits import MAX_COLUMNS
 from core.data.rows import Table, columns_of
 from core.errors import BadInput, FieldProblem, TooLarge
 from core.records import PLAINLY, ROW_ID, ROW_TIME, Feature, FeatureKind, FeatureSchema, Label, Problem, Task, Written
+from core.words import counted
 
 MAX_CLASSES = 1_000
 WHOLE_NUMBER_CLASSES = 50  # up to so many distinct whole numbers are classes, more are regression
@@ -411,12 +412,10 @@ def _checked(frame: pd.DataFrame) -> pd.DataFrame:
         raise TooLarge(f"The data has {len(names):,} columns, expected at most {MAX_COLUMNS:,}. Leave some out.")
     twice = sorted({n for n in names if names.count(n) > 1}) if len(set(names)) < len(names) else []
     if twice:
-        problems = [
-            FieldProblem(f"column {n}", plural(names.count(n), "column") + " of that name", "one") for n in twice
-        ]
+        problems = [FieldProblem(f"column {n}", f"{names.count(n):,} columns of that name", "one") for n in twice]
         raise refusal("Column names must be unique", problems, "Rename or remove the doubled ones.")
     if not names or not len(frame):
-        raise BadInput(f"The data has {plural(len(frame), 'row')} and {plural(len(names), 'column')}, expected some.")
+        raise BadInput(f"The data has {counted(len(frame), 'row')} and {counted(len(names), 'column')}, expected some.")
     return frame.set_axis(names, axis=1).reset_index(drop=True)
 
 
@@ -430,7 +429,7 @@ def _refuse_missing(frame: pd.DataFrame, wanted: Sequence[str]) -> None:
         seen = f"not there ('{near}' is)" if near else "not there"
         problems.append(FieldProblem(f"column {name}", seen, f"a column named '{name}'"))
     raise refusal(
-        f"{plural(len(absent), 'column')} missing", problems, f"The data has: {listed(frame.columns, at_most=12)}."
+        f"{counted(len(absent), 'column')} missing", problems, f"The data has: {listed(frame.columns, at_most=12)}."
     )
 
 

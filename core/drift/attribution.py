@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.drift import distances, words
+from core import words
+from core.drift import distances
 from core.drift.encode import sampled
 from core.errors import BadInput, NotEnoughRows
 from core.records import FeatureSchema, Task

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.drift import words
+from core import words
 from core.drift.values import counts_of, numbers_of, table_of
 from core.records import DriftScore, Feature
 
@@ -88,7 +88,7 @@ def feature_finding(score: DriftScore, found: Distribution | None = None) -> str
         and score.miss_rate_current is not None
     ):
         word = "more" if score.miss_rate_current > score.miss_rate_reference else "less"
-        return f"{name} is missing {word} often: {words.shares(score.miss_rate_reference, score.miss_rate_current)} of rows"
+        return f"{name} is missing {word} often: {words.share_change(score.miss_rate_reference, score.miss_rate_current)} of rows"
     if found is None:
         return f"{name} drifted: {score.reason}"
     if found.medians is not None and found.spreads is not None:
@@ -106,7 +106,9 @@ def _numeric_change(
     if high > low * _LEAST_SPREAD:
         return f"varies {'more' if spreads[1] > spreads[0] else 'less'}: middle half spans {words.change(*spreads)}"
     if found.region is not None:
-        return f"has another shape: {found.region.text} {words.shares(found.region.reference, found.region.current)}"
+        return (
+            f"has another shape: {found.region.text} {words.share_change(found.region.reference, found.region.current)}"
+        )
     return f"has another shape: effect {score.effect or 0.0:.2f}"
 
 
@@ -116,13 +118,13 @@ def _category_change(found: Distribution) -> str:
     if new:
         value = max(new, key=lambda c: share[c][1])
         others = f" and {len(found.new) - 1:,} more new" if len(found.new) > 1 else ""
-        return f"has a new value: {value} in {words.share(share[value][1])} of rows{others}"
+        return f"has a new value: {value} in {words.share_in_finding(share[value][1])} of rows{others}"
     if gone:
         value = max(gone, key=lambda c: share[c][0])
-        return f"has lost a value: {value}, {words.share(share[value][0])} of rows before"
+        return f"has lost a value: {value}, {words.share_in_finding(share[value][0])} of rows before"
     value = max(share, key=lambda c: (round(abs(share[c][1] - share[c][0]), 9), share[c][1]))
     before, after = share[value]
-    return f"has {'more' if after > before else 'fewer'} rows with {value}: {words.shares(before, after)}"
+    return f"has {'more' if after > before else 'fewer'} rows with {value}: {words.share_change(before, after)}"
 
 
 # --- numbers ------------------------------------------------------------------------------------------------------

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from core.drift import words
+from core import words
 from core.drift.encode import ANOTHER, categories, encoded, numbers, sampled
 from core.errors import BadInput
-from core.records import FeatureSchema
+from core.records import METRICS, FeatureSchema
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,8 +29,6 @@ _LEAST_SURE = 3.0  # standard errors of that share
 _LONGER = 1.25  # how much more a rule of two conditions must gain than one of a single condition
 _MOST_CATEGORIES = 20  # of a feature that a rule may name
 _MOST_MOVED_ROWS = 0.005  # share of rows that rounding a threshold may put on its other side
-_IN_POINTS = ("accuracy", "balanced_accuracy", "macro_f1", "error_rate")  # shares: told in percentage points
-_METRIC_WORDS = {"mae": "mean error", "macro_f1": "macro F1", "r2": "R²"}
 
 Op = Literal[">", "<=", "=", "!=", "missing", "not missing"]
 Condition = tuple[str, Op, float | str | None]  # feature, op, and a number, a category as text, or None
@@ -75,8 +73,8 @@ def explain(reference: pd.DataFrame, current: pd.DataFrame, schema: FeatureSchem
     segment = find_segment(reference, current, schema, seed=seed)
     if segment is None:
         return None
-    shares = words.shares(segment.before, segment.after)
-    return f"{words.share(segment.part)} of the change is {segment.rule}: {shares} of rows"
+    shares = words.share_change(segment.before, segment.after)
+    return f"{words.share_in_finding(segment.part)} of the change is {segment.rule}: {shares} of rows"
 
 
 def find_segment(
@@ -161,12 +159,12 @@ def tell(
     if not all(math.isfinite(s) for s in (score_inside, score_outside) if s is not None):
         raise BadInput(f"The scores are {score_inside} and {score_outside}; expected numbers, or None where unknown.")
     parts = [
-        f"{words.share(segment.part)} of it is {segment.rule} ({words.shares(segment.before, segment.after)} of rows)"
+        f"{words.share_in_finding(segment.part)} of it is {segment.rule} ({words.share_change(segment.before, segment.after)} of rows)"
     ]
     if since is not None:
         parts.append(f"new since {since}")
     if n_inside < LEAST_TOLD and (n_inside > 0 or score_outside is not None):
-        parts.append(f"{_metric_words(metric)} there not judged (n = {n_inside:,}, too few to tell)")
+        parts.append(f"{words.metric_in_finding(metric)} there not judged (n = {n_inside:,}, too few to tell)")
     elif score_inside is not None and score_outside is not None:
         parts.append(_loss_words(score_inside, score_outside, n_inside, metric))
     return "; ".join(parts)
@@ -198,18 +196,18 @@ def since(batches: Sequence[tuple[Any, float, int]], *, reference: float) -> int
 # --- the segment's words ------------------------------------------------------------------------------------------
 
 
-def _metric_words(metric: str) -> str:
-    return _METRIC_WORDS.get(metric, metric.replace("_", " "))
-
-
 def _loss_words(inside: float, outside: float, n: int, metric: str) -> str:
     """`accuracy there is 4.1 points lower (n = 412)`."""
     difference = abs(inside - outside)
-    shown = f"{difference * 100:.1f} points" if metric in _IN_POINTS else words.number(difference)
+    shown = (
+        f"{difference * 100:.1f} points"
+        if metric in METRICS and METRICS[metric].in_points
+        else words.figure(difference)
+    )
     told = f"{shown} {'higher' if inside > outside else 'lower'}"
     if shown in ("0", "0.0 points"):
         told = "the same"
-    return f"{_metric_words(metric)} there is {told} (n = {n:,})"
+    return f"{words.metric_in_finding(metric)} there is {told} (n = {n:,})"
 
 
 # --- the search ---------------------------------------------------------------------------------------------------
@@ -305,7 +303,7 @@ def _rounded(threshold: float, known: np.ndarray) -> tuple[float, str]:
     """The threshold in as few digits as leave the rows on their side of it, and as text."""
     low, high = np.quantile(known, (0.05, 0.95))
     for finer in (10.0, 100.0, 1_000.0, 10_000.0):
-        shown = words.number(threshold, float(high / finer - low / finer))
+        shown = words.figure(threshold, float(high / finer - low / finer))
         value = float(shown.replace(",", ""))
         if float(((known > value) != (known > threshold)).mean()) <= _MOST_MOVED_ROWS:
             return value, shown

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.drift import words
+from core import words
 from core.drift.encode import encoded, one_thread, sampled
 from core.errors import BadInput, NotEnoughRows
 from core.records import FeatureSchema
@@ -276,8 +276,8 @@ def _not_judged(why: str) -> dict[str, Any]:
 
 
 def _reconstruction_reason(error: float, low: float, high: float) -> str:
-    band = f"{words.number(low, high - low)} to {words.number(high, high - low)}"
-    shown = words.number(error, high - low)
+    band = f"{words.figure(low, high - low)} to {words.figure(high, high - low)}"
+    shown = words.figure(error, high - low)
     if error > high:
         return f"features no longer go together as before: reconstruction error {shown}, expected {band}"
     if error < low:

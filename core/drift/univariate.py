@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.drift import distances, ranks, sketch, words
+from core import words
+from core.drift import distances, ranks, sketch
 from core.drift.budget import Gates
 from core.drift.distances import Outcome
 from core.drift.profile import CategoryProfile, NumericProfile, Profile
@@ -232,7 +233,7 @@ def _compare(name: str, kind: str, a: _Column, b: _Column, rules: _Rules) -> _Co
     if 0 < sum(missing) < n + m:
         parts.append(
             _Part("missing", "two proportions", "miss-rate difference", gate_missing,
-                  distances.two_proportions(missing[0], n, missing[1], m), words.shares(*miss_rates))
+                  distances.two_proportions(missing[0], n, missing[1], m), words.share_change(*miss_rates))
         )  # fmt: skip
     return _Compared(
         name=name, kind=kind, parts=tuple(parts), why_not=why_not, miss_rates=miss_rates, unmatched=unmatched
@@ -254,10 +255,10 @@ def _compare_numbers(
     test = rules.numeric
     pair = pair_of(a, b, by_value=test.by_value)
     if pair.constant is not None:
-        return [], f"constant: {words.number(pair.constant)} in every row of both windows"
+        return [], f"constant: {words.figure(pair.constant)} in every row of both windows"
     assert test.numeric is not None
     before, after = pair.medians
-    change = f"median {words.change(before, after)}" if before != after else f"median {words.number(before)} in both"
+    change = f"median {words.change(before, after)}" if before != after else f"median {words.figure(before)} in both"
     parts = [_Part("values", test.label, test.effect, test.gate(gate), test.numeric(pair), change)]
     if test is UNIVARIATE_TESTS[NUMERIC]:
         parts.append(
@@ -349,12 +350,12 @@ def _category_change(names: Sequence[str], table: np.ndarray) -> str:
     for word, here, there in (("new", 1, 0), ("gone", 0, 1)):
         only = [i for i in np.argsort(-p[here], kind="stable") if table[there, i] == 0 and table[here, i] > 0]
         if only:
-            shown = [f"'{names[i]}' ({words.share(float(p[here, i]))} of rows)" for i in only]
+            shown = [f"'{names[i]}' ({words.share_in_finding(float(p[here, i]))} of rows)" for i in only]
             told.append(f"{word}: {words.listed(shown, at_most=_NAMED_CATEGORIES)}")
     if not told:
         moved = p[1] - p[0]
         i = int(np.argmax(np.abs(moved).round(12) + 1e-9 * (moved > 0)))  # of two that moved alike, the one that grew
-        told.append(f"'{names[i]}' {words.shares(float(p[0, i]), float(p[1, i]))}")
+        told.append(f"'{names[i]}' {words.share_change(float(p[0, i]), float(p[1, i]))}")
     return "; ".join(told)
 
 

@@ -11,9 +11,10 @@ import io
 import math
 from typing import Any
 
-from core.data.cells import NO_NUMBER_MARKERS, as_written, is_missing, listed, number_written, plural, refusal, shown
+from core.data.cells import NO_NUMBER_MARKERS, as_written, is_missing, listed, number_written, refusal, shown
 from core.errors import BadInput, FieldProblem
 from core.http import bodies
+from core.words import counted
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _SPLIT = ("columns", "data", "index")
@@ -84,7 +85,7 @@ def rows_of_csv(body: bytes, names: tuple[str, ...], *, numeric: frozenset[str])
                 continue
             if len(cells) != len(header):
                 expected = f"{len(header):,}, as in the header"
-                raise _refused(f"line {lines.line_num}", plural(len(cells), "cell"), expected)
+                raise _refused(f"line {lines.line_num}", counted(len(cells), "cell"), expected)
             bodies.check_rows(len(rows) + 1)
             rows.append(
                 {
@@ -126,7 +127,7 @@ def _columns(content: dict[str, Any]) -> Rows:
     for name, length in lengths.items():
         bodies.check_rows(length)
         if length != lengths[first]:
-            raise _refused(f"inputs.{name[:80]}", plural(length, "value"), f"{lengths[first]:,}, as in {shown(first)}")
+            raise _refused(f"inputs.{name[:80]}", counted(length, "value"), f"{lengths[first]:,}, as in {shown(first)}")
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 

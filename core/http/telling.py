@@ -16,6 +16,7 @@ from starlette.responses import Response
 from core.errors import BadInput, FieldProblem, NotAllowed, NotFound
 from core.http.access import Api, api_of
 from core.http.answers import answer_json
+from core.records import is_worse, metric_for
 from core.services.incidents import status
 from core.services.incidents.status import Place
 from core.services.operations import metrics as prometheus
@@ -97,8 +98,6 @@ async def model_status(request: Request) -> Response:
 
 
 def _model_status(api: Api, place: Place) -> dict[str, Any]:
-    from core.learning.policy import metric_for
-    from core.performance.realised import higher_is_better
     from core.services.monitoring import monitoring
     from core.services.projects import projects
 
@@ -115,7 +114,7 @@ def _model_status(api: Api, place: Place) -> dict[str, Any]:
     points = monitoring.performance_history(api.ws, place.id, role="champion", limit=1)
     score = points[-1].scores.get(metric) if points else None
     if score is not None and score.value is not None:
-        worse = score.value < threshold if higher_is_better(metric) else score.value > threshold
+        worse = is_worse(score.value, threshold, metric)
         told = worse if score.n >= project.policy.min_rows else None  # a handful of rows tells nothing yet
         document.update(
             performance=score.value, needs_retraining=told, rows_measured=score.n, measured_at=points[-1].at

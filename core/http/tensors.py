@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from core.data.cells import as_text, plural, refusal, shown
+from core.data.cells import as_text, refusal, shown
 from core.errors import BadInput, FieldProblem
 from core.http import bodies
 from core.records import Feature, FeatureKind
+from core.words import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,7 +96,7 @@ def read_tensors(
         field = f"input {shown(name)}"
         rows, nested = _shape(entry.get("shape"), field, len(columns[name]), matrix=name not in columns[name])
         if tensors and rows != tensors[0].rows:
-            raise refused(f"shape of {field}", plural(rows, "row"), f"{tensors[0].rows:,}, as in the first input")
+            raise refused(f"shape of {field}", counted(rows, "row"), f"{tensors[0].rows:,}, as in the first input")
         datatype = entry.get("datatype")
         if datatype not in ACCEPTED[kinds[name]]:
             expected = f"{' or '.join(ACCEPTED[kinds[name]])}: the feature is {kinds[name]}"
@@ -106,7 +107,7 @@ def read_tensors(
         _check_size(tensor, field)
         tensors.append(tensor)
     if len(tail):
-        raise refused("body", f"{plural(len(tail), 'byte')} after the last tensor", "no more than the inputs tell")
+        raise refused("body", f"{counted(len(tail), 'byte')} after the last tensor", "no more than the inputs tell")
     return tensors
 
 
@@ -142,12 +143,12 @@ def _check_size(tensor: Tensor, field: str) -> None:
     if tensor.data is None:
         if tensor.datatype == "BYTES":
             if len(tensor.raw) < 4 * count:
-                expected = f"{4 * count:,} or more: each of {plural(count, 'text')} begins with its length"
+                expected = f"{4 * count:,} or more: each of {counted(count, 'text')} begins with its length"
                 raise refused(f"binary_data_size of {field}", f"{len(tensor.raw):,}", expected)
             return
         needed = count * int(_DTYPES[tensor.datatype][-1])
         if len(tensor.raw) != needed:
-            expected = f"{needed:,}, which {plural(count, 'value')} of {tensor.datatype} take"
+            expected = f"{needed:,}, which {counted(count, 'value')} of {tensor.datatype} take"
             raise refused(f"binary_data_size of {field}", f"{len(tensor.raw):,}", expected)
         return
     if tensor.nested and tensor.data and isinstance(tensor.data[0], list):

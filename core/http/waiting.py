@@ -17,6 +17,7 @@ from core.http import bodies, repeats
 from core.http.access import Api, Caller, api_of
 from core.http.answers import answer_json
 from core.http.problems import JobFailed
+from core.records import LET_IN, Outcome
 from core.services.incidents.status import Place
 from core.services.serving.prediction_log import Kept
 
@@ -53,7 +54,7 @@ async def retrain(request: Request) -> Response:
         info = await asyncio.to_thread(_job, api, job)
         waited = time.monotonic() - began
         if info.status in ("done", "failed"):
-            if (info.result or {}).get("outcome") in ("promoted", "refreshed"):
+            if (info.result or {}).get("outcome") in LET_IN:
                 await api.infer(_warm, api, caller)  # who asks next does not wait for it
             return answer_json(_cycle(info))
         if waited > WAIT_S:
@@ -105,7 +106,13 @@ def _warm(api: Api, caller: Caller) -> None:
 
 def _cycle(info: JobInfo) -> dict[str, Any]:
     if info.status == "failed":
-        return {"cycle": info.cycle_id, "decision": None, "reason": info.error, "outcome": "failed", "job": info.id}
+        return {
+            "cycle": info.cycle_id,
+            "decision": None,
+            "reason": info.error,
+            "outcome": Outcome.FAILED,
+            "job": info.id,
+        }
     known = info.result or {}
     return {**{key: known.get(key) for key in ("cycle", "decision", "reason", "outcome")}, "job": info.id}
 

@@ -26,14 +26,12 @@ from core.learning.models import Committee
 from core.learning.policy import AND, next_scheduled
 from core.learning.state import LearnerState
 from core.learning.step import Labelled, Run, Situation, Step
-from core.performance.realised import METRICS, mcnemar_exact, measure
-from core.records import DriftReport, FeatureSchema, Policy, Problem, Score, Task, to_document
+from core.performance.realised import mcnemar_exact, measure
+from core.records import METRICS, DriftReport, FeatureSchema, Policy, Problem, Score, Task, replay_metrics, to_document
 
 JUDGED_ROWS = 1_000  # labelled rows over which an admitted model is compared with the one it replaced
 REFERENCE_ROWS = 5_000  # newest rows that the champion learnt from, that new ones are compared with
 DAY = timedelta(days=1)
-_POOLED: dict[bool, tuple[str, ...]] = {False: ("accuracy", "kappa", "macro_f1"), True: ("mae", "rmse", "r2")}
-_PER_BATCH: dict[bool, tuple[str, ...]] = {False: ("accuracy", "kappa"), True: ("mae", "rmse", "r2")}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -160,8 +158,9 @@ class _Run:
         self.all_labels, self.task = schema.classes, schema.task
         self.regression = schema.task == "regression"
         extra = (metric,) if metric is not None and METRICS[metric].needs in ("classes", "values") else ()
-        self.pooled = tuple(dict.fromkeys([*_POOLED[self.regression], *extra]))
-        self.each = tuple(dict.fromkeys([*_PER_BATCH[self.regression], *extra]))
+        told = replay_metrics(self.task)
+        self.pooled = tuple(dict.fromkeys([*told, *extra]))
+        self.each = tuple(dict.fromkeys([*(name for name in told if name != "macro_f1"), *extra]))
         self.named = {name for entry in policy.triggers for name in entry.split(AND)}
         self.predicted = np.empty(len(y), dtype=np.float64 if self.regression else y.dtype)
         self.by_champion = np.zeros(len(y), dtype=bool)  # predicted in time, by a model

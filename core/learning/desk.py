@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.errors import BadInput
-from core.performance.realised import METRICS, Z95, wilson
-from core.records import Score, Task
+from core.performance.realised import COMPUTE, Z95, wilson
+from core.records import METRICS, Score, Task
 
 RANDOM_SHARE = 0.3
 RESAMPLES = 200
@@ -162,7 +162,7 @@ def _weighted(task: Task, metric: str, y_true: np.ndarray, y_pred: np.ndarray, w
     classes, codes = np.unique(np.concatenate([y_true, y_pred]), return_inverse=True)
     k, n = len(classes), len(y_true)
     counts = np.bincount(codes[:n] * k + codes[n:], weights=w * n, minlength=k * k).reshape(1, k, k)
-    value = float(METRICS[metric].compute(counts)[0])
+    value = float(COMPUTE[metric](counts)[0])
     return value if math.isfinite(value) else None
 
 

@@ -21,10 +21,10 @@ from core.learning.evidence import Bets, bet, prepared
 from core.learning.field import LARGEST_ERROR, SHARPNESS, Answers, Field, Fitted, plain_labels, shares_of, weights_of
 from core.learning.memory import begun, frozen_keys, memory_of, score_regimes, with_frozen
 from core.learning.models import Committee
-from core.learning.policy import EVIDENCE_NEEDED, GATES, decide, metric_for, verdict
+from core.learning.policy import EVIDENCE_NEEDED, GATES, decide, verdict
 from core.learning.rising import Rise, looked_at
 from core.learning.state import LearnerState, Regime, Shadow, Watch
-from core.learning.step import Kind, Labelled, Run, Situation, Step, Window
+from core.learning.step import Labelled, Run, Situation, Step, Window
 from core.learning.threshold import TUNED, best_threshold
 from core.performance.realised import measure
 from core.records import (
@@ -32,10 +32,13 @@ from core.records import (
     Comparison,
     Decision,
     Evidence,
+    Kind,
     Memory,
     Outcome,
     Score,
     Verdict,
+    metric_for,
+    outcome_of,
 )
 
 TAIL_ROWS = 1_000  # errors kept to find a change in
@@ -102,7 +105,7 @@ class _Turn:
         self.challenger: Committee | None = None
         self.memory: Memory | None = None
         self.kind: Kind = "none"
-        self.outcome: Outcome = "none"
+        self.outcome = Outcome.NONE
         self.unfinished = False
         self.shadow_done = False
         self.fresh_held_out = np.zeros(self.n, dtype=bool)
@@ -493,7 +496,7 @@ class _Turn:
         if self.verdict.promote and to_shadow:
             bets = self._prepared(challenger, state.champion) if state.champion is not None else Bets()
             self.state = replace(state, shadow=Shadow(model=challenger, version=version, kind=kind, bets=bets))
-            self.outcome = "shadowed"
+            self.outcome = Outcome.SHADOWED
         elif self.verdict.promote:
             self._let_in(challenger, version, kind)
         now = score_regimes(
@@ -512,7 +515,7 @@ class _Turn:
             ended = bool(self.policy.shadow_rows) or shadow.version == version
             shadow = None if ended else shadow.anew()
         self.rollback_due = False
-        self.kind, self.outcome = kind, "promoted" if kind == "promotion" else "refreshed"
+        self.kind, self.outcome = kind, outcome_of(kind)
         self.state = replace(
             self.state, champion=model, champion_version=version, watch=watch, shadow=shadow, change_pending=False
         )
@@ -535,7 +538,7 @@ class _Turn:
         if self.verdict.promote:
             self._let_in(shadow.model, shadow.version, kind)
         else:
-            self.outcome = "rejected"
+            self.outcome = Outcome.REJECTED
 
     def _rival(self) -> tuple[Committee | None, int | None]:
         """Whom the challenger has to beat: the champion, or the version that is about to come back."""
@@ -554,7 +557,7 @@ class _Turn:
     def step(self, evidence: Evidence, decision: Decision, next_version: int) -> Step:
         """The result, after a rollback if one is due."""
         if self.rollback_due and self.state.watch is not None:
-            self.kind, self.outcome = "rollback", "rolled_back"
+            self.kind, self.outcome = "rollback", Outcome.ROLLED_BACK
             watch = self.state.watch
             self.verdict = Verdict(
                 promote=False, kind="rollback",
@@ -564,8 +567,8 @@ class _Turn:
                 clauses=self.verdict.clauses if self.verdict else (),
             )  # fmt: skip
             self.state = replace(self.state, champion=watch.model, champion_version=watch.version, watch=None)
-        elif self.outcome == "none" and self.verdict is not None:
-            self.outcome = "rejected" if self.challenger is not None else "failed"
+        elif self.outcome == Outcome.NONE and self.verdict is not None:
+            self.outcome = Outcome.REJECTED if self.challenger is not None else Outcome.FAILED
         made = self.challenger is not None
         return Step(
             evidence=evidence, decision=decision, candidates=self.candidates, comparison=self.comparison,

@@ -17,7 +17,7 @@ from pandas import DataFrame
 from core.learning.comparing import merits
 from core.learning.field import Answers
 from core.learning.state import Regime
-from core.records import Memory
+from core.records import Memory, Task, row_metric
 
 FROZEN_ROWS = 50  # of a regime
 FROZEN_PER_BATCH = 25
@@ -49,7 +49,7 @@ def begun(regimes: tuple[Regime, ...], *, row: int, first: int) -> tuple[Regime,
 
 
 def score_regimes(
-    regimes: Sequence[Regime], model: Any, X: DataFrame, y: np.ndarray, *, task: str, scale: float
+    regimes: Sequence[Regime], model: Any, X: DataFrame, y: np.ndarray, *, task: Task, scale: float
 ) -> tuple[tuple[int, float], ...]:
     """(regime, score) of a model on every frozen set whose rows are there: accuracy, or the absolute error in spreads.
 
@@ -66,7 +66,7 @@ def score_regimes(
     return tuple(scores)
 
 
-def memory_of(regimes: Sequence[Regime], now: tuple[tuple[int, float], ...], *, task: str) -> Memory | None:
+def memory_of(regimes: Sequence[Regime], now: tuple[tuple[int, float], ...], *, task: Task) -> Memory | None:
     """The matrix with `now` as its last line; None before there are frozen rows.
 
     Errors (regression) count the other way round, so that backward transfer below 0 means forgotten in every task.
@@ -81,7 +81,7 @@ def memory_of(regimes: Sequence[Regime], now: tuple[tuple[int, float], ...], *, 
     then = {regime.number: dict(regime.scores).get(regime.number) for regime in told if regime.scores}
     transfer = [sign * (last[n] - before) for n, before in then.items() if before is not None and n in last]
     return Memory(
-        metric="mae" if task == "regression" else "accuracy",
+        metric=row_metric(task),
         regimes=tuple({"number": r.number, "row": r.row, "n": len(r.rows)} for r in told),
         matrix=tuple(tuple(line.get(n) for n in numbers) for line in [*ended, last]),
         bwt=float(np.mean(transfer)) if transfer else None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from pandas import DataFrame
@@ -19,6 +18,7 @@ from core.records import (
     DriftReport,
     Evidence,
     FeatureSchema,
+    Kind,
     Memory,
     Outcome,
     Policy,
@@ -29,7 +29,6 @@ from core.records import (
 # The newest n labelled rows (None = all that may be used), the fresh ones included at the end, with the same keys.
 Window = Callable[[int | None], tuple[DataFrame, np.ndarray]]
 Progress = Callable[[float, str], None]
-Kind = Literal["promotion", "refresh", "rollback", "none"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from core.performance.realised import METRICS
+from core.performance.realised import COMPUTE
+from core.records import METRICS
 
-TUNED = ("balanced_accuracy", "kappa", "macro_f1", "mcc")
+TUNED = tuple(name for name, m in METRICS.items() if m.needs == "classes" and not m.mean_of_rows)
 LEAST_ROWS = 200  # with fewer predicted rows the likelier class is answered
 LEAST_OF_A_CLASS = 20
 PLACES = np.linspace(0.05, 0.95, 91)
@@ -36,6 +37,6 @@ def best_threshold(chances: Sequence[tuple[float, float]], metric: str) -> float
     counts = np.empty((len(PLACES), 2, 2))
     counts[:, 1, 1], counts[:, 0, 1] = (said & true).sum(axis=1), (said & ~true).sum(axis=1)
     counts[:, 1, 0], counts[:, 0, 0] = (~said & true).sum(axis=1), (~said & ~true).sum(axis=1)
-    scores = np.nan_to_num(METRICS[metric].compute(counts), nan=-1.0)
+    scores = np.nan_to_num(COMPUTE[metric](counts), nan=-1.0)
     near = PLACES[scores >= scores.max() - NEAR]
     return float(np.round(near.mean(), 3))

@@ -20,7 +20,7 @@ from core.errors import BadInput, FieldProblem
 from core.performance.estimated_classes import Labels, probability_columns
 from core.performance.estimated_numbers import Errors
 from core.performance.realised import Z95
-from core.records import Score
+from core.records import METRICS, Score, estimated_metrics
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,12 +30,12 @@ MOST_REFERENCE = 10_000  # newest labelled rows that are used
 GRADED_CHUNKS = 3  # newest labelled chunks whose mean z decides
 # Of the mean z of one, two and three chunks; wider than 3 / sqrt(k), since errors of one estimator repeat themselves.
 LIMITS_Z = (3.0, 2.6, 2.4)
-METRICS = {
-    "binary": ("accuracy", "f1", "kappa", "roc_auc", "log_loss"),
-    "multiclass": ("accuracy", "f1", "kappa", "roc_auc", "log_loss"),
-    "regression": ("mae", "rmse"),
+# Of two classes also "f1", that of the second one; the catalogue's macro F1 is the mean of both.
+ESTIMATED = {
+    "binary": (*estimated_metrics("binary"), "f1"),
+    "multiclass": estimated_metrics("multiclass"),
+    "regression": estimated_metrics("regression"),
 }
-_RANGES = {"kappa": (-1.0, 1.0), "log_loss": (0.0, math.inf), "mae": (0.0, math.inf), "rmse": (0.0, math.inf)}
 _WIDTH_LARGEST = 4.0  # of a z that tells the width
 _WIDTH_CHUNKS, _WIDTH_PRIOR = 20, 3.0  # newest graded chunks that tell the width, and chunks of z = 1 beside them
 
@@ -94,7 +94,7 @@ def widened(score: Score, by: float) -> Score:
     """An estimate with a band so many times as wide on both sides of its value, within what the metric can be."""
     if score.value is None or score.low is None or score.high is None:
         return score
-    least, most = _RANGES.get(score.metric, (0.0, 1.0))
+    least, most = METRICS[score.metric].range if score.metric in METRICS else (0.0, 1.0)
     low, high = (score.value + by * (end - score.value) for end in (score.low, score.high))
     return replace(score, low=max(least, low), high=min(most, high))
 
@@ -112,8 +112,8 @@ def fit_estimator(reference: pd.DataFrame, *, task: str, seed: int = 0) -> Estim
     Raises:
         BadInput: an unknown task, or a column is missing.
     """
-    if task not in METRICS:
-        raise BadInput(f"There is no task '{task}'. Choose one of {', '.join(METRICS)}.")
+    if task not in ESTIMATED:
+        raise BadInput(f"There is no task '{task}'. Choose one of {', '.join(ESTIMATED)}.")
     _require(reference, ["y_true", "y_pred", *_probability_columns(reference, task)], "reference")
     usable = reference[reference[["y_true", *_probability_columns(reference, task), "y_pred"]].notna().all(axis=1)]
     usable = usable.tail(MOST_REFERENCE).reset_index(drop=True)
@@ -147,7 +147,7 @@ class Estimator:
 
         Args:
             chunk: columns as the reference; y_true is not looked at. What is common to the metrics is computed once.
-            metric: one of METRICS[task].
+            metric: one of ESTIMATED[task].
 
         Raises:
             BadInput: the task has no such metric, or a column is missing.
@@ -178,9 +178,9 @@ class Estimator:
 
     def _measured(self, chunk: pd.DataFrame, metric: str) -> tuple[float, float, float] | str:
         """Value and the standard deviations below and above it; or why it cannot be told."""
-        if metric not in METRICS[self.task]:
+        if metric not in ESTIMATED[self.task]:
             raise BadInput(
-                f"There is no estimate of '{metric}' in {self.task}. Choose one of {', '.join(METRICS[self.task])}."
+                f"There is no estimate of '{metric}' in {self.task}. Choose one of {', '.join(ESTIMATED[self.task])}."
             )
         needed = ["y_pred", *_probability_columns(chunk, self.task)]
         _require(chunk, needed, "chunk")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from core.performance.realised import (
-    METRICS,
+    COMPUTE,
     RESAMPLES,
     Z95,
     brier_losses,
@@ -25,7 +25,7 @@ from core.performance.realised import (
     paired_difference,
     structural_components,
 )
-from core.records import Score, Task
+from core.records import METRICS, Score, Task, row_metric
 
 PERMUTATIONS = 1_999
 MOST_VALUES = 8_000_000  # permutations x cells, or x rows, that are held at once
@@ -67,7 +67,7 @@ def paired(
     bootstrap error. A metric that these rows cannot tell (one class only, no probabilities) gives way to accuracy, or mae.
     """
     y = np.asarray(true)
-    name = metric if _told(task, metric, y, new) and _told(task, metric, y, old) else _plainest(task)
+    name = metric if _told(task, metric, y, new) and _told(task, metric, y, old) else row_metric(task)
     if weights is not None and len(y) > 1 and not np.all(weights == weights[0]):
         return _weighted(task, name, y, new, old, np.asarray(weights, dtype=np.float64), seed)
     needs = METRICS[name].needs
@@ -100,7 +100,7 @@ def gains(
         For AUC one number: of all the rows together, at most 1 as a rule (cut there).
     """
     y = np.asarray(true)
-    name = metric if _told(task, metric, y, new) and _told(task, metric, y, old) else _plainest(task)
+    name = metric if _told(task, metric, y, new) and _told(task, metric, y, old) else row_metric(task)
     if name == "accuracy":
         return np.asarray(new.answers == y, dtype=np.float64) - np.asarray(old.answers == y, dtype=np.float64), 1.0
     needs = METRICS[name].needs
@@ -140,7 +140,7 @@ def influence(metric: str, counts: np.ndarray) -> np.ndarray:
     """
     n, k = counts.sum(), len(counts)
     step = 1e-6 * n
-    compute = METRICS[metric].compute
+    compute = COMPUTE[metric]
     base = float(compute(counts[None])[0])
     worth = np.empty((k, k))
     for i in range(k):
@@ -151,10 +151,6 @@ def influence(metric: str, counts: np.ndarray) -> np.ndarray:
 
 
 # --- once ---------------------------------------------------------------------------------------------------------
-
-
-def _plainest(task: Task) -> str:
-    return "mae" if task == "regression" else "accuracy"
 
 
 def _told(task: Task, metric: str, y: np.ndarray, given: Given) -> bool:
@@ -176,7 +172,7 @@ def _by_table(name: str, y: np.ndarray, new: Given, old: Given, seed: int) -> Pa
     labels: dict[Any, int] = {}
     true, a, b = (_coded(v, labels) for v in (y, new.answers, old.answers))
     k = len(labels)
-    compute = METRICS[name].compute
+    compute = COMPUTE[name]
     tables = [class_counts(true, codes, k)[None] for codes in (a, b)]
     value = float(compute(tables[0])[0] - compute(tables[1])[0])
     apart = a != b
@@ -247,8 +243,8 @@ def _resampled(task: Task, name: str, y: np.ndarray, new: Given, old: Given, see
 
     def of(answers: np.ndarray, use: np.ndarray) -> np.ndarray:
         if name == "r2":
-            return np.asarray(METRICS[name].compute(true[use], answers[use]))
-        return np.asarray(METRICS[name].compute((true[use] - answers[use]) ** 2))
+            return np.asarray(COMPUTE[name](true[use], answers[use]))
+        return np.asarray(COMPUTE[name]((true[use] - answers[use]) ** 2))
 
     every = np.arange(len(y))[None]
     value = _better(name, float((of(sides[0], every) - of(sides[1], every))[0]))
@@ -312,7 +308,7 @@ def _weighted(task: Task, name: str, y: np.ndarray, new: Given, old: Given, weig
     n = len(y)
     metric = METRICS[name]
     if metric.needs == "ranks":  # of drawn rows no pairs can be formed that stand for all pairs
-        name, metric = _plainest(task), METRICS[_plainest(task)]
+        name, metric = row_metric(task), METRICS[row_metric(task)]
     rng = np.random.default_rng(seed)
     resamples = max(LEAST_PERMUTATIONS, min(999, MOST_VALUES // n))
     use = rng.multinomial(n, np.full(n, 1 / n), size=resamples) * weights
@@ -325,7 +321,7 @@ def _weighted(task: Task, name: str, y: np.ndarray, new: Given, old: Given, weig
         def of(codes: np.ndarray) -> np.ndarray:
             cells = np.zeros((n, k * k))
             cells[np.arange(n), true * k + codes] = 1.0
-            return np.asarray(metric.compute((use @ cells).reshape(-1, k, k)))
+            return np.asarray(COMPUTE[name]((use @ cells).reshape(-1, k, k)))
 
         values = np.nan_to_num(of(sides[0]) - of(sides[1]))
     else:

@@ -1,6 +1,6 @@
 """Realised performance: what the labels say about predictions that were made before they were known.
 
-Owns the metrics, which interval each has (the forms are in `intervals`), the paired comparison of two models on the same
+Owns how the metrics of the catalogue are computed (COMPUTE), which interval each has (the forms are in `intervals`), the paired comparison of two models on the same
 rows, and how far past estimates were from the labels. Numpy only: pages import it. Which rows are measured is the
 caller's business.
 """
@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from core.performance import intervals as forms
-from core.records import EstimatePoint, PerformanceReport, Score, Task
+from core.records import METRICS, EstimatePoint, Metric, PerformanceReport, Score, Task, metrics_of
 
 Z95 = forms.Z95
 RESAMPLED_VALUES = 4_000_000  # rows x resamples that are drawn at the most
@@ -25,19 +24,6 @@ RESAMPLES = 200  # bootstrap: the ends of a 95 % interval then rest on five resa
 ROUNDING = 8 * float(np.finfo(np.float64).eps)  # relative to the largest value: a target that varies less is constant
 INFLUENCE_CLASSES = 20  # up to which a row's part in a metric of classes is told; beyond, right or wrong stands for it
 SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)  # where sklearn clips log-loss too
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One way to score predictions, as a table entry."""
-
-    label: str
-    tasks: tuple[Task, ...]
-    higher_is_better: bool
-    needs: str  # "classes": confusion counts | "probabilities" | "ranks" of the probabilities | "values"
-    compute: Callable[..., Any]  # ranks: `macro_auc`; else batched over resamples: a value each, NaN = cannot tell
-    least_rows: int = 1
-    percent: bool = False  # shown as a percentage
 
 
 # --- metrics, each over a leading axis of resamples -------------------------------------------------------------
@@ -226,16 +212,6 @@ def paired_difference(correct_a: np.ndarray, correct_b: np.ndarray, *, metric: s
 # --- measuring --------------------------------------------------------------------------------------------------
 
 
-def higher_is_better(metric: str) -> bool:
-    """True when more of the metric is better; KeyError for an unknown name."""
-    return METRICS[metric].higher_is_better
-
-
-def metrics_of(task: Task) -> tuple[str, ...]:
-    """Names of the metrics that a task has, in table order."""
-    return tuple(name for name, metric in METRICS.items() if task in metric.tasks)
-
-
 def measure(
     task: Task,
     y_true: Any,
@@ -323,7 +299,7 @@ class _Material:
         if metric.needs == "ranks":
             return self._ranked(name)
         if metric.needs == "classes":
-            return self._of_classes(name, metric)
+            return self._of_classes(name)
         return self._of_rows(name, metric)
 
     def _why_not(self, name: str, metric: Metric) -> str:
@@ -376,8 +352,9 @@ class _Material:
         low, high, method = auc_interval(value, spread, int(np.minimum(sides, self.n - sides).min()))
         return self._score(name, value, (low, high), method, together)
 
-    def _of_classes(self, name: str, metric: Metric) -> Score:
-        value = float(metric.compute(self.counts[None])[0])
+    def _of_classes(self, name: str) -> Score:
+        compute = COMPUTE[name]
+        value = float(compute(self.counts[None])[0])
         if not math.isfinite(value):
             return self._untellable(name)
         if name == "accuracy":
@@ -389,17 +366,15 @@ class _Material:
             )
         if self.resamples == 0:
             return self._score(name, value)
-        together = self._together(self._parts(metric))
+        together = self._together(self._parts(compute))
         if together not in self._tables:
             self._tables[together] = forms.TableDraws(self.counts, seed=self.seed, together=together)
-        return self._score(
-            name, value, self._tables[together].interval(metric.compute, value), "Dirichlet 95 %", together
-        )
+        return self._score(name, value, self._tables[together].interval(compute, value), "Dirichlet 95 %", together)
 
-    def _parts(self, metric: Metric) -> np.ndarray:
+    def _parts(self, compute: Callable[..., Any]) -> np.ndarray:
         """What each row adds to a metric of classes."""
         if self.ordered and len(self.counts) <= INFLUENCE_CLASSES:
-            parts = forms.table_influence(metric.compute, self.counts)[self.true, self.pred]
+            parts = forms.table_influence(compute, self.counts)[self.true, self.pred]
             if np.isfinite(parts).all():
                 return parts
         return (self.true == self.pred).astype(np.float64)
@@ -407,10 +382,10 @@ class _Material:
     def _of_rows(self, name: str, metric: Metric) -> Score:
         """A metric of one loss a row (its mean or the root of it), or R2."""
         if name == "r2":
-            value = float(metric.compute(self.true[None], self.pred[None])[0])
+            value = float(COMPUTE[name](self.true[None], self.pred[None])[0])
         else:
             losses = self._losses(name)
-            value = float(metric.compute(losses[None])[0])
+            value = float(COMPUTE[name](losses[None])[0])
         if not math.isfinite(value):
             return self._untellable(name)
         if self.resamples == 0:
@@ -473,14 +448,14 @@ def pooled(parts: Sequence[Score]) -> Score:
     Args:
         parts: of one metric over rows that no two of them share; at least one.
 
-    Exact for means over rows (`MEANS`) and for rmse. Accuracy gets Wilson's interval, the others a normal one by the
+    Exact for means over rows and for rmse. Accuracy gets Wilson's interval, the others a normal one by the
     spread of a row that the parts' own intervals tell. Any other metric needs the rows: None with the reason.
     """
     metric, told = parts[0].metric, [p for p in parts if p.value is not None]
     n = sum(p.n for p in told)
     if len(parts) == 1 or not told:
         return parts[0]
-    if metric not in MEANS and metric != "rmse":
+    if not METRICS[metric].mean_of_rows and metric != "rmse":
         reason = f"Its labels came in {len(parts)} portions, and it takes all rows at once to tell."
         return Score(metric=metric, value=None, n=sum(p.n for p in parts), reason=reason)
     power = 2 if metric == "rmse" else 1
@@ -548,19 +523,17 @@ _UNTELLABLE = {
 }
 NOT_FINITE = "A value or a probability among these rows is not a finite number."
 
-MEANS = ("accuracy", "log_loss", "brier", "mae")  # of one number a row each
-_ALL: tuple[Task, ...] = ("binary", "multiclass")
-
-METRICS: dict[str, Metric] = {
-    "accuracy": Metric("Accuracy", _ALL, True, "classes", _accuracy, percent=True),
-    "balanced_accuracy": Metric("Balanced accuracy", _ALL, True, "classes", _balanced_accuracy, percent=True),
-    "kappa": Metric("Cohen's kappa", _ALL, True, "classes", _kappa),
-    "macro_f1": Metric("Macro F1", _ALL, True, "classes", _macro_f1),
-    "mcc": Metric("Matthews correlation", _ALL, True, "classes", _mcc),
-    "log_loss": Metric("Log-loss", _ALL, False, "probabilities", _mean),
-    "brier": Metric("Brier score", _ALL, False, "probabilities", _mean),
-    "roc_auc": Metric("ROC AUC", _ALL, True, "ranks", macro_auc, least_rows=2),
-    "mae": Metric("Mean absolute error", ("regression",), False, "values", _mean),
-    "rmse": Metric("Root mean squared error", ("regression",), False, "values", _root_mean),
-    "r2": Metric("R2", ("regression",), True, "values", _r2, least_rows=2),
+# Of ranks: `macro_auc`. Else batched over resamples: a value each, NaN = cannot tell.
+COMPUTE: dict[str, Callable[..., Any]] = {
+    "accuracy": _accuracy,
+    "balanced_accuracy": _balanced_accuracy,
+    "kappa": _kappa,
+    "macro_f1": _macro_f1,
+    "mcc": _mcc,
+    "log_loss": _mean,
+    "brier": _mean,
+    "roc_auc": macro_auc,
+    "mae": _mean,
+    "rmse": _root_mean,
+    "r2": _r2,
 }

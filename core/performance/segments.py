@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.drift import words
+from core import words
 from core.errors import BadInput
 from core.performance.realised import Z95, wilson
 from core.records import Feature, FeatureSchema
@@ -142,8 +142,8 @@ def slices_finding(slices: Sequence[Slice], *, metric_label: str = "accuracy") -
         return "No slice stands out from the rest"
     step = abs(first.difference)
     return (
-        f"Weakest: {first.name}, {metric_label} {words.number(first.score, step)} "
-        f"against {words.number(first.overall, step)}"
+        f"Weakest: {first.name}, {metric_label} {words.figure(first.score, step)} "
+        f"against {words.figure(first.overall, step)}"
     )
 
 
@@ -274,7 +274,7 @@ def _conditions(column: pd.Series, feature: Feature) -> Iterator[tuple[str, np.n
     step = float(np.diff(np.quantile(known, (CUTS[0], CUTS[-1])))[0]) / 10 or float(np.ptp(known)) / 10
     seen: set[str] = set()
     for cut in cuts:
-        shown = words.number(float(cut), step)
+        shown = words.figure(float(cut), step)
         if shown in seen:
             continue
         seen.add(shown)
@@ -455,7 +455,7 @@ def _confusion_finding(names: Sequence[str], counts: np.ndarray, totals: np.ndar
     # Among classes with few rows a single slip would look large: the lower end of the interval ranks them.
     sure = [[wilson(float(w), float(n))[0] for w in row] for row, n in zip(wrong, totals, strict=True)]
     actual, taken = (int(i) for i in np.unravel_index(np.argmax(sure), wrong.shape))
-    return f"{words.share(float(rates[actual, taken]))} of {names[actual]} are taken for {names[taken]}"
+    return f"{words.share_in_finding(float(rates[actual, taken]))} of {names[actual]} are taken for {names[taken]}"
 
 
 def _calibration_finding(confidence: np.ndarray, right: np.ndarray, error: float, bias: float) -> str:
@@ -467,6 +467,6 @@ def _calibration_finding(confidence: np.ndarray, right: np.ndarray, error: float
         )
     word = "too sure" if bias > 0 else "too timid"
     return (
-        f"Probabilities are {word}: they say {words.share(float(confidence.mean()))}, "
-        f"{words.share(float(right.mean()))} are right"
+        f"Probabilities are {word}: they say {words.share_in_finding(float(confidence.mean()))}, "
+        f"{words.share_in_finding(float(right.mean()))} are right"
     )

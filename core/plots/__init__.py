@@ -3,9 +3,9 @@
 A function that is given nothing to draw raises ValueError: what stands there instead is the page's to say.
 """
 
-from core.plots.answers import GUARD_NAMES, contributions, guard_hits, signed
+from core.plots.answers import GUARD_NAMES, contributions, guard_hits
 from core.plots.distributions import distribution_chart
-from core.plots.frame import EVENTS, Event, Happened, Measured, Point, points_of
+from core.plots.frame import Event, Happened, Measured, Point, points_of
 from core.plots.performance import (
     calibration_curve,
     comparison,
@@ -31,7 +31,6 @@ from core.plots.timeline import (
 
 __all__ = [
     "CONFIG",
-    "EVENTS",
     "GUARD_NAMES",
     "EffectSeries",
     "Event",
@@ -58,7 +57,6 @@ __all__ = [
     "policies_over_time",
     "probabilities",
     "race",
-    "signed",
     "slices",
     "versions",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from core.drift import words
+from core import words
 from core.plots.theme import SMALL, Palette, figure, plain, write
 
 GUARD_NAMES = {
@@ -41,9 +41,9 @@ def contributions(
     fig.add_bar(
         x=amounts, y=rows, orientation="h", width=0.58,
         marker={"color": [colors.current if a >= 0 else colors.second for a in amounts], "cornerradius": 3},
-        text=[signed(a) for a in amounts], textposition="outside", cliponaxis=False,
+        text=[words.contribution(a) for a in amounts], textposition="outside", cliponaxis=False,
         textfont={"color": colors.text, "size": SMALL},
-        customdata=[[plain(name), signed(a)] for name, a in shown],
+        customdata=[[plain(name), words.contribution(a)] for name, a in shown],
         hovertemplate="%{customdata[0]}: <b>%{customdata[1]}</b><extra></extra>",
     )  # fmt: skip
     reach = max(map(abs, amounts)) or 1.0
@@ -59,14 +59,6 @@ def contributions(
         tickfont={"color": colors.text}, range=[-0.6, len(shown) - 0.4],
     )  # fmt: skip
     return fig
-
-
-def signed(amount: float) -> str:
-    """A contribution with its sign, in three figures: +0.21, \u22121.4."""
-    if abs(amount) < 5e-4:
-        return "0"
-    written = f"{amount:+.3g}" if abs(amount) < 1000 else f"{amount:+,.0f}"
-    return written.replace("-", "\u2212")
 
 
 def _value(value: Any) -> str:

@@ -6,7 +6,7 @@ import itertools
 
 import plotly.graph_objects as go
 
-from core.drift import words
+from core import words
 from core.drift.distribution import OTHER, Distribution
 from core.plots.theme import CHARACTER_PX, SMALL, Palette, figure, plain, scale, tint, write
 
@@ -50,7 +50,7 @@ def _steps(found: Distribution, colors: Palette, unit: str, height: int) -> go.F
         x = {"right": 1.0, "left": 0.0, "center": at}[anchor]
         write(
             fig, colors,
-            f"{region.text}: {words.share(region.reference)} → <b>{words.share(region.current)}</b>",
+            f"{region.text}: {words.share_in_finding(region.reference)} → <b>{words.share_in_finding(region.current)}</b>",
             x, 1, xref="paper", yref="paper", xanchor=anchor, yanchor="top", yshift=-2, color=colors.watch,
         )  # fmt: skip
     for name, shares, style in (
@@ -72,7 +72,7 @@ def _bins(edges: tuple[float, ...], *, first: bool = False) -> list[str]:
     """Each bin in words for the hover; the first one twice when the line begins at the edge."""
     step = 10 * (edges[1] - edges[0])
     texts = [
-        f"{words.number(a, step)} to {words.number(b, step)}" for a, b in itertools.pairwise(edges)
+        f"{words.figure(a, step)} to {words.figure(b, step)}" for a, b in itertools.pairwise(edges)
     ]  # fmt: skip
     return [texts[0], *texts] if first else texts
 

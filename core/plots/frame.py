@@ -11,8 +11,10 @@ from zoneinfo import ZoneInfo
 
 import plotly.graph_objects as go
 
-from core.plots.theme import SMALL, Label, Palette, Scale, place, plain, score_text, thin, tint, write
-from core.records import Score
+from core import words
+from core.plots.theme import SMALL, Label, Palette, Scale, place, plain, thin, tint, write
+from core.records import EventKind, Score
+from core.text.vocabulary import EVENTS
 
 Axis = Literal["time", "rows"]
 WIDTH = 560  # pixels that a chart is taken to have when texts are placed; they only need to be about right
@@ -63,36 +65,12 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that happened: a key of EVENTS."""
+    """Something that happened, of an EventKind."""
 
     at: datetime
     kind: str
     text: str = ""
     rows_seen: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class EventMark:
-    """How a kind of event is drawn."""
-
-    sign: str
-    role: str  # colour of the palette
-    rank: int  # the lower one stays where two signs would overlap
-    named: bool  # its text is shown beside the sign
-    words: str  # in the hover
-
-
-EVENTS: dict[str, EventMark] = {
-    "incident": EventMark("✕", "bad", 0, True, "incident"),
-    "failed": EventMark("✕", "bad", 0, False, "check failed"),
-    "rolled_back": EventMark("▼", "second", 1, True, "rolled back"),
-    "promoted": EventMark("▲", "well", 2, True, "promoted"),
-    "drift": EventMark("◆", "watch", 3, False, "drift found"),
-    "retrain": EventMark("↻", "current", 4, False, "retrained"),
-    "rejected": EventMark("↻", "current", 4, False, "retrained, challenger rejected"),
-    "shadowed": EventMark("◐", "current", 4, False, "retrained, challenger put into the shadow"),
-}
-REFRESHED = "refreshed"  # routine: a tick on the axis instead of a line
 
 
 def points_of(history: Sequence[Measured], metric: str) -> list[Point]:
@@ -251,7 +229,11 @@ def quiet_line(fig: go.Figure, frame: Frame, points: Sequence[Point], color: str
 
 def _detail(p: Point) -> str:
     """Interval, rows and version in the hover."""
-    told = [f"{score_text(p.low)}–{score_text(p.high)}"] if p.low is not None and p.high is not None else []
+    told = (
+        [f"{words.number_on_chart(p.low)}–{words.number_on_chart(p.high)}"]
+        if p.low is not None and p.high is not None
+        else []
+    )
     told += [f"n = {p.n:,}"] if p.n else []
     told += [f"v{p.version}"] if p.version is not None else []
     return f" ({', '.join(told)})" if told else ""
@@ -321,7 +303,7 @@ def add_events(fig: go.Figure, events: Sequence[Happened], *, frame: Frame, colo
     """
     inside = [e for e in events if frame.first <= frame.number(e) <= frame.last]
     for event, named in _room(inside, frame):
-        mark = EVENTS[event.kind]
+        mark = EVENTS[EventKind(event.kind)]
         color = getattr(colors, mark.role)
         at = frame.value(event)
         fig.add_shape(
@@ -332,24 +314,24 @@ def add_events(fig: go.Figure, events: Sequence[Happened], *, frame: Frame, colo
             x=at, yref="paper", y=1, yanchor="bottom", yshift=3, showarrow=False, font={"size": SMALL, "color": color},
             hovertext=f"{instant(event.at.astimezone(frame.zone))}: {mark.words} {plain(event.text)}",
         )  # fmt: skip
-    ticks = [e for e in inside if e.kind == REFRESHED]
+    ticks = [e for e in inside if e.kind in EVENTS and EVENTS[EventKind(e.kind)].tick]
     if ticks:
         kept = ticks[:: max(1, len(ticks) // 500)]
         fig.add_scatter(
             x=[frame.value(e) for e in kept], y=[floor] * len(kept), mode="markers", cliponaxis=False,
             marker={"symbol": "line-ns-open", "size": 7, "color": colors.well, "line": {"width": 1.2}},
-            hovertemplate=[f"refreshed {plain(e.text)}<extra></extra>" for e in kept],
+            hovertemplate=[f"{EVENTS[EventKind(e.kind)].words} {plain(e.text)}<extra></extra>" for e in kept],
         )  # fmt: skip
 
 
 def _room(events: Sequence[Happened], frame: Frame) -> list[tuple[Happened, bool]]:
     """The events that have room for their sign, each with whether its text has room too."""
     kept: list[tuple[float, float, Happened, bool]] = []
-    drawn = [e for e in events if e.kind in EVENTS]
-    for event in sorted(drawn, key=lambda e: (EVENTS[e.kind].rank, -frame.number(e))):
+    drawn = [e for e in events if e.kind in EVENTS and not EVENTS[EventKind(e.kind)].tick]
+    for event in sorted(drawn, key=lambda e: (EVENTS[EventKind(e.kind)].rank, -frame.number(e))):
         px = frame.px(event) * NARROW
         text = 8 + 7.0 * len(event.text[:14])
-        for named in (True, False) if EVENTS[event.kind].named and event.text else (False,):
+        for named in (True, False) if EVENTS[EventKind(event.kind)].named and event.text else (False,):
             half = (16 + text) / 2 if named else 8.0
             if all(abs(px - other) >= half + width for other, width, _, _ in kept):
                 kept.append((px, half, event, named))

@@ -8,9 +8,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from core.drift import words
+from core import words
 from core.plots.theme import SMALL, Palette, figure, mixed
-from core.records import Memory
+from core.records import Memory, higher_is_better
 
 LEAST_SPAN = 0.2  # of scores between the lightest and the deepest cell
 ROW = 44  # pixels a line takes
@@ -35,7 +35,7 @@ def memory_matrix(found: Memory, *, colors: Palette, height: int | None = None) 
     middle, span = (low + high) / 2, max(high - low, LEAST_SPAN)
     lines = [f"end of {numbers[j]}" if j is not None else "earlier" for j in ends] + ["<b>now</b>"]
     k, n = len(numbers), len(lines)
-    sign = -1.0 if found.metric == "mae" else 1.0
+    sign = 1.0 if higher_is_better(found.metric) else -1.0
     depth = [[None if v is None else 0.5 + sign * (v - middle) / span for v in line] for line in found.matrix]
     light, deep = (
         mixed(colors.current, colors.page, s) for s in ((0.06, 0.6) if colors.mode == "light" else (0.1, 0.5))
@@ -57,7 +57,7 @@ def memory_matrix(found: Memory, *, colors: Palette, height: int | None = None) 
             text = f"<b>{value:.2f}</b>" if i == n - 1 else f"{value:.2f}"
             before = then.get(j)
             if i == n - 1 and before is not None:
-                text += f"<br><span style='font-size:11px'>{signed(value - before)}</span>"
+                text += f"<br><span style='font-size:11px'>{words.signed(value - before)}</span>"
             font = {"size": SMALL, "color": _ink(ground, colors)}
             written.append({"x": j, "y": i, "showarrow": False, "font": font, "text": text})
     fig.layout.annotations = written
@@ -86,7 +86,7 @@ def memory_finding(found: Memory) -> str:
     past = [r for r in found.regimes if r is not found.regimes[-1]]
     if found.bwt is None or not past:
         return "One regime so far: there is nothing to forget yet"
-    transfer = f"Backward transfer {signed(found.bwt)}"
+    transfer = f"Backward transfer {words.signed(found.bwt)}"
     before = f"what was before row {found.regimes[-1]['row']:,}"
     doubt = _doubt(found)
     if found.bwt < -doubt:
@@ -104,11 +104,6 @@ def memory_alt(found: Memory) -> str:
         before, after = then.get(j), "not scored" if now is None else f"{now:.2f} now"
         told.append(f"regime {regime['number']}: {f'{before:.2f} at its end, ' if before is not None else ''}{after}")
     return f"{words.listed(told, at_most=len(told))}"
-
-
-def signed(value: float) -> str:
-    """A difference of scores: +0.04, −0.56."""
-    return "0.00" if abs(value) < 0.005 else f"{value:+.2f}".replace("-", "−")
 
 
 def _ended(line: Sequence[float | None]) -> int | None:
@@ -136,7 +131,7 @@ def _hover(found: Memory, line: str, j: int, value: float | None, then: float | 
     if value is None:
         return ""
     name = "mean absolute error in spreads of the target" if found.metric == "mae" else "accuracy"
-    since = f", {signed(value - then)} since its end" if then is not None else ""
+    since = f", {words.signed(value - then)} since its end" if then is not None else ""
     return f"<b>{value:.3f}</b> {name}{since}<br>{words.counted(int(regime['n']), 'frozen row')} of regime {regime['number']}, {line}"
 
 

@@ -8,7 +8,7 @@ from typing import Any, overload
 
 import plotly.graph_objects as go
 
-from core.drift import words
+from core import words
 from core.performance.arrival import ArrivalCurve
 from core.performance.segments import Calibration, Confusion, Slice
 from core.plots.frame import Point
@@ -33,7 +33,7 @@ def slices(found: Sequence[Slice], *, colors: Palette, height: int = 240, lower_
     overall = found[0].overall
     rows = [
         _Row(s.name, s.score, s.low, s.high, colors.bad if s.stands_out else colors.current,
-             f"{words.counted(s.n, 'row')}, {words.share(s.share)} of all")
+             f"{words.counted(s.n, 'row')}, {words.share_in_finding(s.share)} of all")
         for s in found
     ]  # fmt: skip
     ends = [v for s in found for v in (s.low, s.high)]
@@ -59,7 +59,7 @@ def race(candidates: Sequence[Candidate], *, colors: Palette, height: int | None
         value = c.score.value or 0.0
         low = value if c.score.low is None else c.score.low
         high = value if c.score.high is None else c.score.high
-        vote = f" · vote {words.share(c.weight)}" if c.weight else ""
+        vote = f" · vote {words.share_in_finding(c.weight)}" if c.weight else ""
         rows.append(
             _Row(c.name + vote, value, low, high, colors.current if c.weight else colors.reference,
                  f"{words.counted(c.score.n, 'row')}{f', {c.score.method}' if c.score.method else ''}")
@@ -115,7 +115,7 @@ def confusion_matrix(found: Confusion, *, colors: Palette, height: int = 240) ->
         {
             "x": j, "y": i, "showarrow": False,
             "font": {"size": SMALL, "color": colors.text if share < 0.6 or colors.mode == "dark" else "#FFFFFF"},
-            "text": f"{words.share(share)}<br><span style='font-size:11px'>{found.counts[i][j]:,}</span>",
+            "text": f"{words.share_in_finding(share)}<br><span style='font-size:11px'>{found.counts[i][j]:,}</span>",
         }
         for i, row in enumerate(found.shares) if k <= MOST_WRITTEN
         for j, share in enumerate(row) if share is not None
@@ -200,7 +200,7 @@ def label_arrival(curve: ArrivalCurve, *, colors: Palette, height: int = 240) ->
             line={"color": colors.muted, "width": 1.2, "dash": "dot"},
         )  # fmt: skip
         write(fig, colors, "half", curve.median_s / size, 0, xanchor="left", yanchor="bottom", xshift=4)
-    told = words.share(curve.share_arrived[-1])
+    told = words.share_in_finding(curve.share_arrived[-1])
     above = curve.share_arrived[-1] < 0.8
     write(
         fig, colors, f"<b>{told}</b> arrived", 1, curve.share_arrived[-1], xref="paper", xanchor="right",
@@ -256,7 +256,7 @@ def probabilities(
     fig.add_bar(
         x=[p for _, p in shown], y=rows, orientation="h", width=0.58,
         marker={"color": [colors.current] + [tint(colors.reference, 0.55)] * (len(shown) - 1), "cornerradius": 3},
-        text=[f"<b>{words.share(p)}</b>" if i == 0 else words.share(p) for i, (_, p) in enumerate(shown)],
+        text=[f"<b>{words.share_in_finding(p)}</b>" if i == 0 else words.share_in_finding(p) for i, (_, p) in enumerate(shown)],
         textposition="outside", cliponaxis=False, textfont={"color": colors.text, "size": SMALL},
         customdata=[plain(c) for c, _ in shown], hovertemplate="%{customdata}: <b>%{x:.3f}</b><extra></extra>",
     )  # fmt: skip

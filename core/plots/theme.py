@@ -131,11 +131,6 @@ def write(fig: go.Figure, colors: Palette, text: str, x: Any, y: Any, **options:
     fig.add_annotation(text=text, x=x, y=y, **{**defaults, **options})
 
 
-def score_text(value: float) -> str:
-    """A score as it is written everywhere: three decimals, fewer from a hundred on."""
-    return (f"{value:.3f}" if abs(value) < 100 else f"{value:,.1f}").replace("-", "−")
-
-
 # --- axes ---------------------------------------------------------------------------------------------------------
 
 

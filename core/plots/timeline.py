@@ -11,11 +11,10 @@ from zoneinfo import ZoneInfo
 
 import plotly.graph_objects as go
 
+from core import words
 from core.drift.history import Course
 from core.plots.frame import (
     BOTTOM,
-    EVENTS,
-    REFRESHED,
     TOP,
     WIDTH,
     Axis,
@@ -33,7 +32,9 @@ from core.plots.frame import (
     time_ticks,
     wall_time,
 )
-from core.plots.theme import SMALL, Label, Palette, Scale, figure, mixed, plain, scale, score_text, tint, write
+from core.plots.theme import SMALL, Label, Palette, Scale, figure, mixed, plain, scale, tint, write
+from core.records import SERVING, EventKind, Outcome, is_worse, sides
+from core.text.vocabulary import EVENTS
 
 MOST_DROPS = 3  # more of them are a score that hovers around the threshold, and are not counted one by one
 COURSE_POINTS = 250  # of a feature's line: more are sent and drawn, but not seen
@@ -121,7 +122,12 @@ def performance_over_time(
             last = draw_line(fig, frame, line, name=told, color=color, style=style, band=name != "Never retrained")
             ink = colors.muted if name == "Never retrained" else color
             labels.append(
-                Label(f"{name} {score_text(last.value or 0.0)}", ink, frame.px(last), frame.py(last.value, limits))
+                Label(
+                    f"{name} {words.number_on_chart(last.value or 0.0)}",
+                    ink,
+                    frame.px(last),
+                    frame.py(last.value, limits),
+                )
             )
     if any(p.value is not None for p in points):
         mark_last(fig, frame, points, colors)
@@ -140,36 +146,35 @@ def performance_finding(
     events: Sequence[Happened] = (),
     threshold: float | None = None,
     *,
-    metric_label: str = "Accuracy",
-    higher_is_better: bool = True,
+    metric: str = "accuracy",
 ) -> str:
     """The heading of the performance chart: how often the score was on the wrong side of the threshold, and what helped.
 
     `Accuracy fell below 0.70 twice and came back with a new model both times`.
     """
+    label = words.metric_label(metric)
     known = [p for p in points if p.value is not None]
     if not known:
-        return f"{metric_label} has not been measured yet"
+        return f"{label} has not been measured yet"
     last = known[-1].value or 0.0
     if threshold is None:
-        return f"{metric_label} is {score_text(last)}"
-    sign = 1.0 if higher_is_better else -1.0
-    bad = [sign * (p.value or 0.0) < sign * threshold for p in known]
-    side, good = ("below", "above") if higher_is_better else ("above", "below")
+        return f"{label} is {words.number_on_chart(last)}"
+    bad = [is_worse(p.value or 0.0, threshold, metric) for p in known]
+    side, good = sides(metric)
     limit = f"{threshold:.2f}"
     if not any(bad):
-        return f"{metric_label} stayed {good} {limit} all along, now {score_text(last)}"
+        return f"{label} stayed {good} {limit} all along, now {words.number_on_chart(last)}"
     if all(bad):
-        return f"{metric_label} has been {side} {limit} all along, now {score_text(last)}"
+        return f"{label} has been {side} {limit} all along, now {words.number_on_chart(last)}"
     starts, ends = _drops(bad)
     if len(starts) > MOST_DROPS:
-        return f"{metric_label} was {side} {limit} in {sum(bad)} of {len(bad)} measurements, now {score_text(last)}"
-    verb = "fell below" if higher_is_better else "rose above"
-    text = f"{metric_label} {verb} {limit} {_times(len(starts))}"
+        return f"{label} was {side} {limit} in {sum(bad)} of {len(bad)} measurements, now {words.number_on_chart(last)}"
+    verb = "fell below" if side == "below" else "rose above"
+    text = f"{label} {verb} {limit} {_times(len(starts))}"
     back = [e for e in ends if e is not None]
     helped = sum(_new_model_between(known, s, e, events) for s, e in zip(starts, ends, strict=True) if e is not None)
     if ends[-1] is None:
-        return f"{text} and is there now: {score_text(last)}"
+        return f"{text} and is there now: {words.number_on_chart(last)}"
     if not helped:
         return f"{text} and came back with the same model"
     if helped < len(back):
@@ -188,9 +193,7 @@ def _new_model_between(points: Sequence[Point], start: int, end: int, events: Se
     """Whether another model served between the last good score before a drop and the first good one after it."""
     first, last = points[max(0, start - 1)], points[end]
     versions = [p.version for p in points[max(0, start - 1) : end + 1] if p.version is not None]
-    return len(set(versions)) > 1 or any(
-        e.kind in ("promoted", REFRESHED, "rolled_back") and first.at <= e.at <= last.at for e in events
-    )
+    return len(set(versions)) > 1 or any(e.kind in SERVING and first.at <= e.at <= last.at for e in events)
 
 
 def _times(n: int) -> str:
@@ -250,14 +253,14 @@ def evidence_over_time(
         value=math.log10(needed),
         text=f"Found from {needed:g} on",
         scale=limits,
-        label=lambda value: score_text(10.0**value),
+        label=lambda value: words.number_on_chart(10.0**value),
     )
     fig = _features_over_time(logs, limit, frame, events, colors=colors)
     steps = range(low, int(limits.high) + 1, 2)
     fig.update_yaxes(tickmode="array", tickvals=list(steps), ticktext=[f"{10.0**n:,.10g}" for n in steps])
     for trace in fig.data:
         if trace.hovertemplate:
-            told = [["" if y is None else score_text(10.0**y)] for y in trace.y]
+            told = [["" if y is None else words.number_on_chart(10.0**y)] for y in trace.y]
             name = trace.hovertemplate.split(" <b>")[0]
             trace.update(customdata=told, hovertemplate=f"{name} <b>%{{customdata[0]}}</b><extra></extra>")
     return fig
@@ -359,7 +362,7 @@ def versions(
                 "color": color,
                 "line": {"width": 1, "color": colors.page},
                 "pattern": {
-                    "shape": "/" if event == "rolled_back" else "",
+                    "shape": "/" if event == Outcome.ROLLED_BACK else "",
                     "fgcolor": colors.page,
                     "size": 7,
                     "fillmode": "overlay",
@@ -371,7 +374,7 @@ def versions(
             textfont={"size": SMALL, "color": colors.page if serving else colors.text},
             hovertemplate=(
                 f"v{version}, {instant(start.astimezone(here))} to {until}"
-                f"<br>{EVENTS[event].words if event in EVENTS else plain(event)}"
+                f"<br>{EVENTS[EventKind(event)].words if event in EVENTS else plain(event)}"
                 + (f": {plain(reason, at_most=70)}" if reason else "")
                 + "<extra></extra>"
             ),

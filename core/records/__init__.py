@@ -35,13 +35,31 @@ from core.records.learning import (
     Policy,
     Verdict,
 )
+from core.records.metrics import (
+    METRICS,
+    Metric,
+    default_metric,
+    estimated_metrics,
+    higher_is_better,
+    is_worse,
+    metric_for,
+    metrics_of,
+    replay_metrics,
+    row_metric,
+    sides,
+)
+from core.records.outcomes import LET_IN, RACED, SERVING, EventKind, Kind, Outcome, outcome_of
 from core.records.performance import EstimatePoint, PerformanceReport, Score
-from core.records.project import CycleReport, Outcome, ProjectInfo
+from core.records.project import CycleReport, ProjectInfo
 
 __all__ = [
+    "LET_IN",
+    "METRICS",
     "PLAINLY",
+    "RACED",
     "ROW_ID",
     "ROW_TIME",
+    "SERVING",
     "BatchInfo",
     "Candidate",
     "Clause",
@@ -52,14 +70,17 @@ __all__ = [
     "DriftReport",
     "DriftScore",
     "EstimatePoint",
+    "EventKind",
     "Evidence",
     "Feature",
     "FeatureKind",
     "FeatureSchema",
     "Firing",
+    "Kind",
     "Label",
     "LabelPlan",
     "Memory",
+    "Metric",
     "ModelVersion",
     "NewClass",
     "Outcome",
@@ -73,5 +94,15 @@ __all__ = [
     "Verdict",
     "Window",
     "Written",
+    "default_metric",
+    "estimated_metrics",
+    "higher_is_better",
+    "is_worse",
+    "metric_for",
+    "metrics_of",
+    "outcome_of",
+    "replay_metrics",
+    "row_metric",
+    "sides",
     "to_document",
 ]

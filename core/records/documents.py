@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from datetime import date, datetime
+from enum import StrEnum
 from typing import Any
 
 
@@ -18,6 +19,8 @@ def to_document(value: Any) -> Any:
         return [to_document(v) for v in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if isinstance(value, StrEnum):
+        return value.value
     if isinstance(value, (datetime, date)):
         return value.isoformat()
     if hasattr(value, "tolist"):  # numpy's arrays and scalars

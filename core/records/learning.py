@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from core.records.outcomes import Kind
 from core.records.performance import Score
 
 
@@ -164,7 +165,7 @@ class Verdict:
     """Whether the challenger is let in, clause by clause."""
 
     promote: bool
-    kind: Literal["promotion", "refresh", "rollback", "none"]
+    kind: Kind
     reason: str
     clauses: tuple[Clause, ...] = ()
 

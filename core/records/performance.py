@@ -13,7 +13,7 @@ from core.records.data import Task
 class Score:
     """One metric over one set of rows with its interval. `value` None = cannot tell, `reason` says why."""
 
-    metric: str  # key of core.performance.realised.METRICS
+    metric: str  # key of core.records.metrics.METRICS
     value: float | None
     low: float | None = None
     high: float | None = None

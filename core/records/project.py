@@ -9,8 +9,6 @@ from typing import Any, Literal
 from core.records.data import FeatureSchema, Task
 from core.records.learning import Candidate, Comparison, Evidence, Firing, Memory, Policy, Verdict
 
-Outcome = Literal["none", "promoted", "refreshed", "rejected", "shadowed", "rolled_back", "failed"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectInfo:
@@ -46,7 +44,7 @@ class CycleReport:
     finished_at: datetime | None
     decision: str  # nothing | alert | retrain
     reason: str
-    outcome: str
+    outcome: str  # of Outcome; "" while it runs
     seconds: float | None = None
     by: str | None = None
     evidence: Evidence | None = None

@@ -14,7 +14,8 @@ from core.learning.evidence import STAKES, Bets, bet, counted, prepared
 from core.learning.policy import EVIDENCE_NEEDED, policy_named
 from core.learning.replay import replay
 from core.performance.paired import Given, gains, influence, paired
-from core.performance.realised import METRICS, measure
+from core.performance.realised import measure
+from core.records import METRICS
 
 BINARY = ("accuracy", "balanced_accuracy", "kappa", "macro_f1", "mcc", "log_loss", "brier", "roc_auc")
 VALUES = ("mae", "rmse", "r2")

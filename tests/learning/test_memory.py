@@ -17,7 +17,7 @@ from core.learning.memory import FROZEN_PER_BATCH, FROZEN_ROWS, MOST_REGIMES, be
 from core.learning.state import LearnerState, Member, Regime
 from core.learning.step import Labelled, Run, Situation
 from core.learning.threshold import best_threshold
-from core.performance.realised import METRICS
+from core.performance.realised import COMPUTE
 from core.storage.artefacts import dumps, loads
 
 LIGHT = {"families": ("logistic", "ridge", "neighbours"), "new_labels": 100, "min_rows": 50}
@@ -243,7 +243,7 @@ def test_the_threshold_is_tuned_for_the_metric_and_only_with_enough_rows() -> No
         counts = np.array(
             [[[(~said & ~truth).sum(), (said & ~truth).sum()], [(~said & truth).sum(), (said & truth).sum()]]]
         )
-        return float(METRICS["balanced_accuracy"].compute(counts.astype(float))[0])
+        return float(COMPUTE["balanced_accuracy"](counts.astype(float))[0])
 
     assert score(found) >= score(0.5) + 0.2
     assert score(found) >= max(score(t) for t in np.linspace(0.05, 0.95, 91)) - 0.01

@@ -17,14 +17,13 @@ from core.learning.policy import (
     TRIGGERS,
     decide,
     describe,
-    metric_for,
     next_scheduled,
     policy_from_document,
     policy_named,
     policy_to_document,
     verdict,
 )
-from core.records import Comparison, Evidence, Policy, Score, to_document
+from core.records import Comparison, Evidence, Policy, Score, metric_for, to_document
 
 QUIET = Evidence(
     n_rows=500, n_labelled=500, metric="accuracy", score=0.9, score_low=0.87, score_high=0.93, score_n=500,

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from core.performance.intervals import mean_interval, rows_as_one, t95, wider
-from core.performance.realised import METRICS, measure, metrics_of, pooled
-from core.records import Score
+from core.performance.realised import measure, pooled
+from core.records import METRICS, Score, metrics_of
 
 RANGE = {"balanced_accuracy": (0, 1), "macro_f1": (0, 1), "kappa": (-1, 1), "mcc": (-1, 1), "brier": (0, 1)}
 

@@ -13,18 +13,15 @@ from sklearn import metrics as reference
 
 from core.drift.multivariate import delong
 from core.performance.realised import (
-    METRICS,
-    higher_is_better,
     macro_auc,
     mcnemar_exact,
     measure,
-    metrics_of,
     paired_difference,
     past_error,
     pooled,
     wilson,
 )
-from core.records import EstimatePoint, Score
+from core.records import METRICS, EstimatePoint, Score, higher_is_better, metrics_of
 
 CLASSES = {"binary": [0, 1], "multiclass": ["ant", "bee", "fly"]}
 

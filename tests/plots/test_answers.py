@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from core import plots
+from core import plots, words
 from core.plots import palette
 
 EVIL = "<a href='https://example.org'>x</a>"
@@ -39,7 +39,7 @@ def test_the_rest_of_many_contributions_stand_together() -> None:
     [(0.0, "0"), (1e-6, "0"), (-0.25, "\u22120.25"), (1.23456, "+1.23"), (-12345.6, "\u221212,346")],
 )
 def test_amounts_are_written_with_their_sign(amount: float, text: str) -> None:
-    assert plots.signed(amount) == text
+    assert words.contribution(amount) == text
 
 
 def test_nothing_to_explain_is_refused_and_nothing_but_zeros_is_drawn() -> None:

@@ -11,7 +11,6 @@ import pytest
 
 from core.drift.history import Course
 from core.plots import (
-    EVENTS,
     EffectSeries,
     Event,
     Point,
@@ -24,6 +23,7 @@ from core.plots import (
     versions,
 )
 from core.records import Score
+from core.text.vocabulary import EVENTS
 
 COLORS = palette("light")
 START = datetime(2026, 10, 13, 12, tzinfo=UTC)
@@ -135,7 +135,7 @@ def test_points_of_a_metric_and_gaps_where_it_could_not_be_told() -> None:
 # --- events -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", EVENTS)
+@pytest.mark.parametrize("kind", [kind for kind, mark in EVENTS.items() if not mark.tick])
 def test_every_kind_of_event_has_its_sign_and_line(kind: str) -> None:
     fig = performance_over_time(line(*[0.9] * 10), colors=COLORS, events=[Event(at=at(4), kind=kind, text="v2")])
     mark = EVENTS[kind]
@@ -203,9 +203,7 @@ def test_a_promotion_event_counts_as_a_new_model() -> None:
 
 
 def test_findings_of_errors_turn_around() -> None:
-    found = performance_finding(
-        line(1.0, 3.0), threshold=2.0, metric_label="Mean absolute error", higher_is_better=False
-    )
+    found = performance_finding(line(1.0, 3.0), threshold=2.0, metric="mae")
     assert found == "Mean absolute error rose above 2.00 once and is there now: 3.000"
     assert performance_finding(line(0.5), threshold=None) == "Accuracy is 0.500"
 

@@ -5,7 +5,7 @@ decision. No sklearn: pages import this package.
 """
 
 from core.learning.policy.clauses import CLAUSES, EVIDENCE_NEEDED, GATES, HOLD_OUTS, MCNEMAR_ALPHA, verdict
-from core.learning.policy.common import AND, FAMILY_LABELS, metric_for
+from core.learning.policy.common import AND, FAMILY_LABELS
 from core.learning.policy.deciding import BY_HAND, decide
 from core.learning.policy.describing import describe
 from core.learning.policy.documents import policy_from_document, policy_to_document
@@ -29,7 +29,6 @@ __all__ = [
     "TRIGGERS",
     "decide",
     "describe",
-    "metric_for",
     "next_scheduled",
     "policy_from_document",
     "policy_named",

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
-from core.learning.policy.common import metric_name, number
-from core.performance.realised import metrics_of
-from core.records import Clause, Comparison, Policy, Verdict
+from core.records import Clause, Comparison, Policy, Verdict, metrics_of
+from core.words import metric_in_reason, plain_score
 
 MCNEMAR_ALPHA = 0.05
 EVIDENCE_NEEDED = 40.0  # x : 1 that one of two models is better, looked at after every batch: wrong at most once in 40
@@ -37,9 +36,7 @@ def _right_more_often(comparison: Comparison, policy: Policy) -> Clause:
     if found.metric != "accuracy" or found.value * (comparison.wins - comparison.losses) <= 0 != found.value:
         way = "better" if found.value > 0 else "worse" if found.value < 0 else "no better"
         by = f" by {abs(found.value):.3f}" if found.value else ""
-        reason = (
-            f"{metric_name(found.metric)} is {way}{by} than the champion's on the same {comparison.n:,} rows; {split}."
-        )
+        reason = f"{metric_in_reason(found.metric)} is {way}{by} than the champion's on the same {comparison.n:,} rows; {split}."
     return Clause(name="right_more_often", passed=found.value > 0, reason=reason, observed=found.value, required=0.0)
 
 
@@ -69,7 +66,7 @@ def _not_worse(comparison: Comparison, policy: Policy) -> Clause:
         )
     worse = d.high < 0  # in every task above 0 is better: errors are taken with a minus
     side = "all of it on the champion's side" if worse else "not all of it on the champion's side"
-    reason = f"{metric_name(d.metric)}, challenger minus champion on the same rows: {d.value:+.3f} ({d.low:+.3f} to {d.high:+.3f}), {side}."
+    reason = f"{metric_in_reason(d.metric)}, challenger minus champion on the same rows: {d.value:+.3f} ({d.low:+.3f} to {d.high:+.3f}), {side}."
     return Clause(name="not_worse", passed=not worse, reason=reason, observed=d.value, required=0.0)
 
 
@@ -98,7 +95,7 @@ def _forgets(comparison: Comparison, policy: Policy) -> Clause:
         allowed += ", or more: it answers a change"
     reason = (
         f"On {found['n']:,} rows of {found['regimes']} past regime{'s' if found['regimes'] > 1 else ''} that nothing learnt from: "
-        f"challenger {number(found['challenger'])}, champion {number(found['champion'])}; {allowed}."
+        f"challenger {plain_score(found['challenger'])}, champion {plain_score(found['champion'])}; {allowed}."
     )
     return Clause(
         name="forgetting",

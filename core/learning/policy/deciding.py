@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from core.learning.policy.common import AND, duration, metric_name, number
+from core.learning.policy.common import AND
 from core.learning.policy.triggers import FIRST_RACE_ROWS, TRIGGERS
 from core.records import Decision, Evidence, Firing, Policy
+from core.words import duration, metric_in_reason, plain_score
 
 BY_HAND: tuple[str, ...] = ("by_hand", "no_champion")  # triggers that wait for neither rows, cooldown nor budget
 
@@ -54,5 +55,5 @@ def _why_nothing(evidence: Evidence, policy: Policy) -> str:
     if not evidence.has_champion:
         return f"No champion yet: {evidence.labels_since_race:,} of the {FIRST_RACE_ROWS} labelled rows that a first race needs."
     if evidence.score is None:
-        return f"No trigger fired; no labelled row to measure {metric_name(evidence.metric)} on."
-    return f"No trigger fired: {metric_name(evidence.metric)} {number(evidence.score)} over {evidence.score_n:,} rows."
+        return f"No trigger fired; no labelled row to measure {metric_in_reason(evidence.metric)} on."
+    return f"No trigger fired: {metric_in_reason(evidence.metric)} {plain_score(evidence.score)} over {evidence.score_n:,} rows."

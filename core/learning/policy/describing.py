@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from core.learning.policy.clauses import EVIDENCE_NEEDED, GATES, HOLD_OUTS, MCNEMAR_ALPHA
-from core.learning.policy.common import AND, FAMILY_LABELS, duration, metric_name
-from core.performance.realised import higher_is_better
-from core.records import Policy
+from core.learning.policy.common import AND, FAMILY_LABELS
+from core.records import Policy, sides
+from core.words import duration, metric_in_reason
 
 
 def describe(policy: Policy) -> tuple[str, ...]:
@@ -78,13 +78,13 @@ _SENTENCES: dict[str, Callable[[Policy], str]] = {
     "no_champion": lambda p: "The first race starts as soon as there are labelled rows.",
     "by_hand": lambda p: "Somebody can ask for a race at any time.",
     "below_threshold": lambda p: (
-        f"Retrains when the measured {metric_name(p.metric)} is {'below' if higher_is_better(p.metric) else 'above'} {p.threshold:g} over at least {p.min_rows:,} rows."
+        f"Retrains when the measured {metric_in_reason(p.metric)} is {sides(p.metric)[0]} {p.threshold:g} over at least {p.min_rows:,} rows."
     ),
     "below_recent_mean": lambda p: (
-        f"Retrains when the measured {metric_name(p.metric)} falls below its own recent mean by more than chance."
+        f"Retrains when the measured {metric_in_reason(p.metric)} falls below its own recent mean by more than chance."
     ),
     "estimated_below": lambda p: (
-        f"Where labels have not come, retrains when the estimated {metric_name(p.metric)} is {'below' if higher_is_better(p.metric) else 'above'} {p.threshold:g} "
+        f"Where labels have not come, retrains when the estimated {metric_in_reason(p.metric)} is {sides(p.metric)[0]} {p.threshold:g} "
         "with its whole band; off while labels contradict the estimate."
     ),
     "change_found": lambda p: "Retrains when the champion's errors change to a higher rate.",

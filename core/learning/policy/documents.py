@@ -11,8 +11,7 @@ from core.learning.policy.clauses import GATES, HOLD_OUTS
 from core.learning.policy.common import AND, FAMILY_LABELS
 from core.learning.policy.schedule import crontab
 from core.learning.policy.triggers import TRIGGERS
-from core.performance.realised import METRICS
-from core.records import Policy, to_document
+from core.records import METRICS, Policy, to_document
 
 
 def policy_to_document(policy: Policy) -> dict[str, Any]:

@@ -6,10 +6,9 @@ import math
 from collections.abc import Callable
 
 from core.learning.change import most_by_chance
-from core.learning.policy.common import duration, is_worse, metric_name, number
 from core.learning.rising import NEEDED as RISE_NEEDED
-from core.performance.realised import higher_is_better
-from core.records import Evidence, Firing, Policy
+from core.records import Evidence, Firing, Policy, higher_is_better, is_worse, sides
+from core.words import duration, metric_in_reason, plain_score
 
 FIRST_RACE_ROWS = 20  # labelled rows from which the first race starts by itself
 OLD_SIGMA = 2.33  # for evidence that does not tell how many rows its mean is over: that mean is taken as known
@@ -36,8 +35,8 @@ def _below_threshold(evidence: Evidence, policy: Policy) -> Firing | None:
         return None
     if not is_worse(evidence.score, policy.threshold, evidence.metric):
         return None
-    side = "below" if higher_is_better(evidence.metric) else "above"
-    reason = f"{metric_name(evidence.metric)} {number(evidence.score)} over {evidence.score_n:,} rows is {side} the threshold {number(policy.threshold)}."
+    side, _ = sides(evidence.metric)
+    reason = f"{metric_in_reason(evidence.metric)} {plain_score(evidence.score)} over {evidence.score_n:,} rows is {side} the threshold {plain_score(policy.threshold)}."
     return Firing(trigger="below_threshold", observed=evidence.score, threshold=policy.threshold, reason=reason)
 
 
@@ -65,7 +64,7 @@ def _below_recent_mean(evidence: Evidence, policy: Policy) -> Firing | None:
         fires = is_worse(score + (best - score) * wider, mean, evidence.metric)
     if not fires:
         return None
-    reason = f"{metric_name(evidence.metric)} {number(score)} is worse than its recent mean {number(mean)} by more than chance (bound {number(bound)})."
+    reason = f"{metric_in_reason(evidence.metric)} {plain_score(score)} is worse than its recent mean {plain_score(mean)} by more than chance (bound {plain_score(bound)})."
     return Firing(trigger="below_recent_mean", observed=score, threshold=bound, reason=reason)
 
 
@@ -76,8 +75,8 @@ def _estimated_below(evidence: Evidence, policy: Policy) -> Firing | None:
     best = evidence.estimated_high if higher_is_better(evidence.metric) else evidence.estimated_low
     if evidence.estimated is None or best is None or not is_worse(best, policy.threshold, evidence.metric):
         return None
-    side = "below" if higher_is_better(evidence.metric) else "above"
-    reason = f"{metric_name(evidence.metric)} is estimated at {number(evidence.estimated)} without labels, with its whole band {side} the threshold {number(policy.threshold)}."
+    side, _ = sides(evidence.metric)
+    reason = f"{metric_in_reason(evidence.metric)} is estimated at {plain_score(evidence.estimated)} without labels, with its whole band {side} the threshold {plain_score(policy.threshold)}."
     return Firing(trigger="estimated_below", observed=evidence.estimated, threshold=policy.threshold, reason=reason)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from core.errors import BadInput, NotEnoughRows
-from core.records import FeatureSchema, Policy, ProjectInfo, Score, to_document
+from core.records import FeatureSchema, Policy, ProjectInfo, Score, metric_for, to_document
 from core.services.ingestion import label_queue
 from core.storage import documents, history, queries
 from core.storage.tables import Batch, Cycle, Label
@@ -61,7 +61,7 @@ def compare_policies(
         NotEnoughRows: no turn is left to score.
     """
     from core.learning.backtest import replay_turns
-    from core.learning.policy import metric_for, policy_named
+    from core.learning.policy import policy_named
 
     if project.schema is None:
         raise BadInput(f"Project '{project.slug}' has no data yet. Store labelled rows first.")

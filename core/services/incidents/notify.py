@@ -19,13 +19,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from core import words
-from core.records import CycleReport, ProjectInfo, Score
+from core.records import SERVING, CycleReport, Outcome, ProjectInfo, Score, is_worse
 from core.services.access.actors import require
 from core.services.incidents import status
 from core.services.incidents.messages import Facts, Message, changed, chosen, payload, sends
 from core.storage import audit, queries
 from core.storage.tables import Channel, Cycle, Heartbeat, Notice, Project
 from core.storage.workspace import Workspace
+from core.text import vocabulary
 
 MAX_ATTEMPTS = 30  # over a day
 FIRST_WAIT_S = 5.0
@@ -151,14 +152,14 @@ def start_again(ws: Workspace, now: datetime, *, worked: bool = False) -> None:
             session.delete(row)
 
 
-Outcome = Literal["delivered", "later", "dead", "refused", "unreachable", "not_set_up"]
+Delivery = Literal["delivered", "later", "dead", "refused", "unreachable", "not_set_up"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
     """What came of one message that was sent at once."""
 
-    outcome: Outcome
+    outcome: Delivery
     wait_s: float | None = None
     why: str = ""
 
@@ -251,8 +252,7 @@ def standing(evidence: Any, policy: Mapping[str, Any]) -> Standing:
     drifting = None if share is None else share >= policy["drift_share"] and bool(told["drifted"])
     below = None
     if score is not None and told["score_n"] >= policy["min_rows"]:
-        threshold = policy["threshold"]
-        below = score > threshold if told["metric"] in words.LOWER_IS_BETTER else score < threshold
+        below = is_worse(score, policy["threshold"], told["metric"])
     return Standing(drifting=drifting, below=below)
 
 
@@ -285,12 +285,10 @@ def messages_of(
 
     if report.status == "failed":
         _add("failed", report.error or "The reason is in the log.")
-    elif report.outcome == "promoted":
-        _add("promotion", report.reason, verdict, version=report.champion_after)
-    elif report.outcome == "rolled_back":
-        _add("rollback", verdict or report.reason, version=report.champion_after)
-    elif report.outcome == "rejected":
-        _add("refused", report.reason, verdict, version=report.challenger)
+    elif (kind := vocabulary.outcome(report.outcome).message) is not None:
+        # What led to a race says nothing of why an earlier version came back.
+        said = (verdict or report.reason,) if report.outcome == Outcome.ROLLED_BACK else (report.reason, verdict)
+        _add(kind, *said, version=report.champion_after if report.outcome in SERVING else report.challenger)
     if shadow[0] != shadow[1]:
         if shadow[0] is not None:
             _add("shadow_ended", verdict, version=shadow[0])

@@ -16,8 +16,7 @@ from sqlalchemy.orm import Session
 
 from core.errors import BadInput, Conflict
 from core.learning import desk as arithmetic
-from core.learning.policy import metric_for
-from core.records import ROW_ID, ROW_TIME, Label, ProjectInfo, Score
+from core.records import ROW_ID, ROW_TIME, Label, ProjectInfo, Score, metric_for
 from core.services.access.actors import require
 from core.services.ingestion.label_intake import LabelResult, add_labels
 from core.storage import audit, history, queries

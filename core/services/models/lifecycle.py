@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from core.data.packed import unpack
 from core.errors import BadInput, Busy, Conflict, NotEnoughRows, StorageError
-from core.records import Comparison, FeatureSchema, ModelVersion, ProjectInfo, Score
+from core.records import Comparison, FeatureSchema, ModelVersion, Outcome, ProjectInfo, Score
 from core.services.access.actors import require, require_proof
 from core.services.incidents import notify
 from core.services.models import sandbox
@@ -26,6 +26,7 @@ from core.storage import audit, history, leases, mlflow_copy, queries, registry
 from core.storage.artefacts import loads
 from core.storage.tables import AuditEntry, Cycle, ModelRow
 from core.storage.workspace import Workspace
+from core.text import vocabulary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -257,7 +258,7 @@ def promote(ws: Workspace, project: ProjectInfo, version: int, *, reason: str, b
     """
     require(ws, by, "operator")
     registry.load_model(ws, project.id, version)  # what cannot be loaded must not be made champion
-    _let_serve(ws, project, version, event="promoted", reason=reason, by=by, now=now)
+    _let_serve(ws, project, version, event=Outcome.PROMOTED, reason=reason, by=by, now=now)
 
 
 def rollback(ws: Workspace, project: ProjectInfo, *, reason: str, by: str, now: datetime) -> int:
@@ -276,12 +277,12 @@ def rollback(ws: Workspace, project: ProjectInfo, *, reason: str, by: str, now: 
     if version is None:
         raise Conflict(f"Project '{project.slug}' has no earlier champion to go back to.")
     registry.load_model(ws, project.id, version)
-    _let_serve(ws, project, version, event="rolled_back", reason=reason, by=by, now=now)
+    _let_serve(ws, project, version, event=Outcome.ROLLED_BACK, reason=reason, by=by, now=now)
     return version
 
 
 def _let_serve(
-    ws: Workspace, project: ProjectInfo, version: int, *, event: str, reason: str, by: str, now: datetime
+    ws: Workspace, project: ProjectInfo, version: int, *, event: Outcome, reason: str, by: str, now: datetime
 ) -> None:
     _need(reason)
     with ws.database.write() as session:
@@ -293,7 +294,7 @@ def _let_serve(
         )
         row = queries.project_row(session, project.id)
         was = before[0] if before else None
-        kind = "promotion" if event == "promoted" else "rollback"
+        kind = vocabulary.OUTCOMES[event].message or ""
         told = {"version": version, "before": was, "after": version, "by": by}
         notify.tell_of(ws, session, kind, project.id, reason.strip(), now, **told)
         if row.shadow_version == version:
@@ -456,7 +457,7 @@ def _shadow_began(session: Session, project_id: int, version: int) -> tuple[date
     ).first()
     cycle = session.scalars(
         select(Cycle)
-        .where(Cycle.project_id == project_id, Cycle.outcome == "shadowed", Cycle.challenger == version)
+        .where(Cycle.project_id == project_id, Cycle.outcome == Outcome.SHADOWED, Cycle.challenger == version)
         .order_by(Cycle.id.desc())
         .limit(1)
     ).first()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.drift.encode import one_thread
 from core.errors import BadInput, Damaged, NotEnoughRows
-from core.records import ROW_TIME, DriftReport, DriftScore, FeatureSchema, ProjectInfo, Task
+from core.records import ROW_TIME, DriftReport, DriftScore, FeatureSchema, ProjectInfo, Task, row_metric
 from core.services.monitoring import monitoring, windows
 from core.services.monitoring.windows import Rows
 from core.storage import history
@@ -215,7 +215,7 @@ def _explained(
         return None, None
     began = _since(reader, segment)
     inside, outside, n = _cost(ws, project, segment)
-    metric = "mae" if project.schema.task == "regression" else "accuracy"
+    metric = row_metric(project.schema.task)
     sentence = tell(
         segment, since=_day(began) if began is not None else None, score_inside=inside, score_outside=outside,
         n_inside=n, metric=metric,

@@ -20,11 +20,14 @@ from core.performance.realised import Z95
 from core.records import (
     ROW_ID,
     ROW_TIME,
+    SERVING,
     CycleReport,
     Decision,
     DriftReport,
     EstimatePoint,
+    EventKind,
     ModelVersion,
+    Outcome,
     ProjectInfo,
     Score,
 )
@@ -61,7 +64,7 @@ class LoopEvent:
 
     at: datetime
     rows_seen: int
-    kind: str  # drift | retrain | promoted | refreshed | rejected | rolled_back | failed
+    kind: EventKind
     text: str
     cycle_id: int
 
@@ -242,9 +245,6 @@ def replay_decision(ws: Workspace, cycle_id: int) -> tuple[Decision, Decision, b
     return stored, again, (stored.action, stored.firings) == (again.action, again.firings)
 
 
-_EVENT_KINDS = {"promoted": "promoted", "refreshed": "refreshed", "rolled_back": "rolled_back"}
-
-
 def events(ws: Workspace, project_id: int, *, limit: int = 500) -> list[LoopEvent]:
     """Drift found, retrains, promotions, refreshes and rollbacks in order, for the charts over time."""
     found: list[LoopEvent] = []
@@ -274,22 +274,28 @@ def events(ws: Workspace, project_id: int, *, limit: int = 500) -> list[LoopEven
             if drifted and not was_drifted:
                 found.append(
                     LoopEvent(
-                        at=at, rows_seen=rows_seen, kind="drift", text=f"{len(drifted)} drifted", cycle_id=cycle_id
+                        at=at,
+                        rows_seen=rows_seen,
+                        kind=EventKind.DRIFT,
+                        text=f"{len(drifted)} drifted",
+                        cycle_id=cycle_id,
                     )
                 )
             was_drifted = bool(drifted)
-            if outcome in _EVENT_KINDS:
+            if outcome in SERVING:
                 found.append(
                     LoopEvent(
-                        at=at, rows_seen=rows_seen, kind=_EVENT_KINDS[outcome], text=f"v{version}", cycle_id=cycle_id
+                        at=at, rows_seen=rows_seen, kind=EventKind(outcome), text=f"v{version}", cycle_id=cycle_id
                     )
                 )
             elif status == "failed":
                 found.append(
-                    LoopEvent(at=at, rows_seen=rows_seen, kind="failed", text="check failed", cycle_id=cycle_id)
+                    LoopEvent(at=at, rows_seen=rows_seen, kind=EventKind.FAILED, text="check failed", cycle_id=cycle_id)
                 )
             elif decision == "retrain":
-                found.append(LoopEvent(at=at, rows_seen=rows_seen, kind="retrain", text="retrain", cycle_id=cycle_id))
+                found.append(
+                    LoopEvent(at=at, rows_seen=rows_seen, kind=EventKind.RETRAIN, text="retrain", cycle_id=cycle_id)
+                )
     return found
 
 
@@ -476,7 +482,7 @@ def promotions(ws: Workspace, project_id: int) -> int:
                 .select_from(ModelEvent)
                 .where(
                     ModelEvent.project_id == project_id,
-                    ModelEvent.event == "promoted",
+                    ModelEvent.event == Outcome.PROMOTED,
                     ModelEvent.replaced.is_not(None),
                 )
             )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from html import escape
 
-from core.drift import words
+from core import words
 from core.drift.distribution import Distribution, feature_finding
 from core.drift.running import NEEDED as NEEDED
 from core.drift.running import ROWS
@@ -77,9 +77,9 @@ def rule_in_words(policy: Policy) -> str:
         else ""
     )
     return (
-        f"A feature drifts when its change is significant (at most {_percent(policy.drift_alpha)} of steady checks would show any, after Holm's "
+        f"A feature drifts when its change is significant (at most {words.share_as_set(policy.drift_alpha)} of steady checks would show any, after Holm's "
         f"correction) and material (KS distance or total variation above {policy.drift_gate:g}; other measures at the same size of change)."
-        f"{raised} The policy races when {_percent(policy.drift_share)} of the features drift."
+        f"{raised} The policy races when {words.share_as_set(policy.drift_share)} of the features drift."
     )
 
 
@@ -89,11 +89,6 @@ def evidence_in_words() -> str:
         f"Evidence over all batches since the reference, whatever their size and however often it is looked at: at most one false alarm in "
         f"{NEEDED * ROWS:,.0f} rows on average, from {NEEDED:g} on"
     )
-
-
-def _percent(value: float) -> str:
-    """A set share as it was set: `0.2 %`, `30 %`."""
-    return f"{value * 100:g} %"
 
 
 def _together(report: DriftReport) -> list[str]:
@@ -123,19 +118,15 @@ def _features(scores: Sequence[DriftScore]) -> str:
     for s in scores:
         state = "<span class=drifted>▲ Drifted</span>" if s.drifted else "✓ Steady" if s.judged else "? Not judged"
         rows.append(
-            f"<tr><td>{escape(s.name)}</td><td>{state}</td><td class=n>{_figure(s.effect)}</td><td class=n>{_figure(s.gate)}</td>"
-            f"<td class=n>{_share(s.miss_rate_current)}</td><td>{escape(s.reason)}</td></tr>"
+            f"<tr><td>{escape(s.name)}</td><td>{state}</td><td class=n>{_or_dash(s.effect, words.plain_score)}</td><td class=n>{_or_dash(s.gate, words.plain_score)}</td>"
+            f"<td class=n>{_or_dash(s.miss_rate_current, words.share_in_finding)}</td><td>{escape(s.reason)}</td></tr>"
         )
     head = "<tr><th>Feature</th><th>State</th><th>Effect</th><th>Gate</th><th>Missing</th><th>Why</th></tr>"
     return f"<div class=scroll><table>{head}{''.join(rows)}</table></div>"
 
 
-def _figure(value: float | None) -> str:
-    return "–" if value is None else words.score(value)
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None else words.share(value)
+def _or_dash(value: float | None, written: Callable[[float], str]) -> str:
+    return words.ABSENT if value is None else written(value)
 
 
 def _card(score: DriftScore, found: Distribution) -> str:
@@ -153,7 +144,7 @@ def _card(score: DriftScore, found: Distribution) -> str:
         for i, p in enumerate(found.current)
     )
     ends = (
-        f"{words.number(found.edges[0])} to {words.number(found.edges[-1])}"
+        f"{words.figure(found.edges[0])} to {words.figure(found.edges[-1])}"
         if found.edges
         else words.listed(found.categories, at_most=4)
     )

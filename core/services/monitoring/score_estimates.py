@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from core.records import ROW_TIME, FeatureSchema, ProjectInfo, Score
+from core.records import ROW_TIME, FeatureSchema, ProjectInfo, Score, Task, estimated_metrics
 from core.services.monitoring import monitoring
 from core.storage import history
 from core.storage.tables import Batch, EstimateRun
@@ -19,18 +19,6 @@ if TYPE_CHECKING:
 REFERENCE_ROWS = 2_000  # newest labelled rows that the estimator is fitted on
 LEAST_ROWS = 100  # labelled rows without which nothing is estimated
 CHUNK_ROWS = 5_000  # newest rows of a batch that are looked at
-# The estimator's names for our metrics; its f1 of two classes is of one class, ours is the mean of both.
-_METRICS = {
-    "binary": {"accuracy": "accuracy", "kappa": "kappa", "roc_auc": "roc_auc", "log_loss": "log_loss"},
-    "multiclass": {
-        "accuracy": "accuracy",
-        "kappa": "kappa",
-        "macro_f1": "f1",
-        "roc_auc": "roc_auc",
-        "log_loss": "log_loss",
-    },
-    "regression": {"mae": "mae", "rmse": "rmse"},
-}
 
 
 def estimate_batches(
@@ -92,8 +80,8 @@ def estimate_batches(
                 at=frame[ROW_TIME].max().to_pydatetime(),
                 created_at=now,
                 scores={
-                    ours: _score(ours, estimator.estimate(chunk, theirs), len(chunk))
-                    for ours, theirs in _METRICS[task].items()
+                    metric: _score(metric, estimator.estimate(chunk, metric), len(chunk))
+                    for metric in estimated_metrics(task)
                 },
             )
         )
@@ -126,7 +114,7 @@ def _score(metric: str, estimate: Any, n: int) -> Score:
     )  # fmt: skip
 
 
-def _task(schema: FeatureSchema, classes: Sequence[Any]) -> str:
+def _task(schema: FeatureSchema, classes: Sequence[Any]) -> Task:
     if schema.task == "regression":
         return "regression"
     return "binary" if len(classes) == 2 else "multiclass"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -14,7 +15,7 @@ from sqlalchemy import select
 
 from core.errors import BadInput, Conflict, NotFound
 from core.learning.policy import policy_named, policy_to_document
-from core.records import Policy, ProjectInfo, Task, to_document
+from core.records import Policy, ProjectInfo, Task, metric_for, to_document
 from core.services.access.actors import require
 from core.storage import audit, documents, queries
 from core.storage.layout import folder_of
@@ -115,7 +116,7 @@ def create_project(
         )
     chosen = policy if isinstance(policy, Policy) else threshold_policy(ws, policy)
     if task == "regression":
-        chosen = for_task(chosen, task)
+        chosen = dataclasses.replace(chosen, metric=metric_for(chosen, task))
     with ws.database.write() as session:
         if session.scalar(select(Project.id).where(Project.slug == slug)) is not None:
             raise Conflict(f"There is already a project '{slug}'. Choose another name.")
@@ -139,18 +140,6 @@ def create_project(
             now=now,
         )
         return queries.project_info(session, row)
-
-
-def for_task(policy: Policy, task: Task) -> Policy:
-    """The policy with a metric that the task has: accuracy for classes, R2 for numbers."""
-    import dataclasses
-
-    regression_metrics = ("mae", "rmse", "r2")
-    if task == "regression" and policy.metric not in regression_metrics:
-        return dataclasses.replace(policy, metric="r2")
-    if task != "regression" and policy.metric in regression_metrics:
-        return dataclasses.replace(policy, metric="accuracy")
-    return policy
 
 
 def rename_project(ws: Workspace, project: ProjectInfo, name: str, *, by: str, now: datetime) -> ProjectInfo:
@@ -178,7 +167,9 @@ def set_policy(ws: Workspace, project: ProjectInfo, policy: Policy, *, by: str, 
     require(ws, by, "operator")
     with ws.database.write() as session:
         row = queries.project_row(session, project.id)
-        document = policy_to_document(for_task(policy, project.task) if project.task else policy)
+        if project.task:
+            policy = dataclasses.replace(policy, metric=metric_for(policy, project.task))
+        document = policy_to_document(policy)
         audit.record(
             session, who=by, what="policy changed", project_id=row.id, before=row.policy, after=document, now=now
         )

@@ -10,7 +10,7 @@ import streamlit as st
 from core import words
 from core.plots import Point, performance_finding, points_of
 from core.plots.theme import thin
-from core.records import ProjectInfo
+from core.records import EventKind, ProjectInfo
 from core.services.monitoring import monitoring
 from core.ui.context import Context
 from core.ui.shared import workspace
@@ -62,8 +62,7 @@ def course(score_points: Sequence[Any], events: Sequence[Any], project: ProjectI
         score_points,
         events,
         project.policy.threshold,
-        metric_label=metric_label(metric),
-        higher_is_better=metric not in words.LOWER_IS_BETTER,
+        metric=metric,
     )
 
 
@@ -77,4 +76,4 @@ def course_alt(score_points: Sequence[Any], metric: str) -> str:
 
 def charted(events: Sequence[LoopEvent]) -> list[LoopEvent]:
     """The events that belong on a chart: races whose challenger was rejected are in the lists alone."""
-    return [event for event in events if event.kind != "retrain"]
+    return [event for event in events if event.kind != EventKind.RETRAIN]

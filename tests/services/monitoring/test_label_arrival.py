@@ -11,8 +11,8 @@ import pytest
 
 from core.cycle import run_cycle
 from core.learning.policy import policy_named
-from core.performance.realised import measure, metrics_of
-from core.records import ProjectInfo, Score
+from core.performance.realised import measure
+from core.records import ProjectInfo, Score, metrics_of
 from core.services.ingestion import ingest, label_intake, sealing
 from core.services.monitoring import label_arrival, monitoring
 from core.services.projects import projects

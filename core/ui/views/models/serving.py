@@ -8,19 +8,14 @@ from zoneinfo import ZoneInfo
 import streamlit as st
 
 from core import plots, ui
-from core.records import ModelVersion, ProjectInfo
+from core.records import SERVING, ModelVersion, Outcome, ProjectInfo
 from core.services.models import versions
 from core.services.models.versions import Registered, Span
+from core.text import vocabulary
 from core.ui.views.models import shelf
 
 SPANS = 400  # newest, that are drawn
 NAMED = 6  # versions of one day that are named
-HOW = {"promoted": "promoted", "refreshed": "a refresh", "rolled_back": "brought back by a rollback"}
-CHANGES = {
-    "promoted": ("promotion", "promotions"),
-    "refreshed": ("refresh", "refreshes"),
-    "rolled_back": ("rollback", "rollbacks"),
-}
 
 
 def show_nothing_yet() -> None:
@@ -41,7 +36,8 @@ def show(ctx: ui.Context, project: ProjectInfo, held: Registered) -> None:
     else:
         span = held.spans[-1]
         found = _told(ctx, held.champion, span)
-        state, word = ("watch", "Rolled back") if span.event == "rolled_back" else ("well", "Serves")
+        said = vocabulary.outcome(span.event)
+        state, word = said.state, said.word if span.event == Outcome.ROLLED_BACK else "Serves"
     rows = [shelf.line(ctx, project, version) for version in held.versions]
     with ui.verdict(state, found, word=word):
         ui.download_table("The versions as CSV", f"{project.slug}-versions.csv", rows)
@@ -49,7 +45,7 @@ def show(ctx: ui.Context, project: ProjectInfo, held: Registered) -> None:
 
 def _told(ctx: ui.Context, champion: ModelVersion, span: Span) -> str:
     """Who serves, how it came to that, and from how much it learnt."""
-    found = f"**v{champion.version} serves**, {HOW[span.event]} {ui.when(span.since, ctx)}"
+    found = f"**v{champion.version} serves**, {vocabulary.outcome(span.event).came} {ui.when(span.since, ctx)}"
     found += f": {ui.plain(span.reason.rstrip('.'))}." if span.reason else "."
     return found + (f" It learnt from {ui.counted(champion.n_rows, 'row')}." if champion.n_rows else "")
 
@@ -60,7 +56,7 @@ def show_timeline(ctx: ui.Context, held: Registered) -> None:
     if not spans:
         return
     changes = held.changes()
-    told = [ui.counted(changes[event], *nouns) for event, nouns in CHANGES.items() if event in changes]
+    told = [ui.counted(changes[event], *vocabulary.OUTCOMES[event].changes) for event in SERVING if event in changes]
     with ui.card(
         ", ".join(told) + " since the first model" if told else "The first model has served all along",
         "Which version served when · hatched: brought back by a rollback",

@@ -1,0 +1,167 @@
+"""The metrics that there are, each with all that is known of it: the one catalogue.
+
+What computes them is in `core.performance.realised` (COMPUTE), what estimates them without labels in
+`core.performance.estimated`. How their values are written is in `core.words`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from core.records.data import Task
+from core.records.learning import Policy
+
+Needs = Literal["classes", "probabilities", "ranks", "values"]  # confusion counts, probabilities, their order, numbers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One way to score predictions."""
+
+    label: str  # on pages, charts and in messages
+    tasks: tuple[Task, ...]
+    needs: Needs
+    higher_is_better: bool = True
+    in_points: bool = False  # differences are told in points of a hundred
+    range: tuple[float, float] = (0.0, 1.0)  # of its values
+    least_rows: int = 1
+    mean_of_rows: bool = False  # the mean of one number a row
+    estimated: bool = False  # also without labels, where the task allows
+    told_of_replays: bool = False
+    in_finding: str = ""  # within a sentence; "" = the key with spaces
+    in_reason: str = ""  # within a recorded reason; "" = the label
+
+
+CLASSES: tuple[Task, ...] = ("binary", "multiclass")
+NUMBERS: tuple[Task, ...] = ("regression",)
+NO_LIMIT = math.inf
+
+METRICS: dict[str, Metric] = {
+    "accuracy": Metric(
+        label="Accuracy",
+        tasks=CLASSES,
+        needs="classes",
+        in_points=True,
+        mean_of_rows=True,
+        estimated=True,
+        told_of_replays=True,
+    ),
+    "balanced_accuracy": Metric(label="Balanced accuracy", tasks=CLASSES, needs="classes", in_points=True),
+    "kappa": Metric(
+        label="Cohen's kappa",
+        tasks=CLASSES,
+        needs="classes",
+        range=(-1.0, 1.0),
+        estimated=True,
+        told_of_replays=True,
+    ),
+    # Of two classes the estimator tells the F1 of the second one only, which is another metric.
+    "macro_f1": Metric(
+        label="Macro F1",
+        tasks=CLASSES,
+        needs="classes",
+        in_points=True,
+        estimated=True,
+        told_of_replays=True,
+        in_finding="macro F1",
+    ),
+    "mcc": Metric(label="Matthews correlation", tasks=CLASSES, needs="classes", range=(-1.0, 1.0)),
+    "log_loss": Metric(
+        label="Log-loss",
+        tasks=CLASSES,
+        needs="probabilities",
+        higher_is_better=False,
+        range=(0.0, NO_LIMIT),
+        mean_of_rows=True,
+        estimated=True,
+    ),
+    "brier": Metric(
+        label="Brier score",
+        tasks=CLASSES,
+        needs="probabilities",
+        higher_is_better=False,
+        range=(0.0, 2.0),
+        mean_of_rows=True,
+    ),
+    "roc_auc": Metric(label="ROC AUC", tasks=CLASSES, needs="ranks", least_rows=2, estimated=True),
+    "mae": Metric(
+        label="Mean absolute error",
+        tasks=NUMBERS,
+        needs="values",
+        higher_is_better=False,
+        range=(0.0, NO_LIMIT),
+        mean_of_rows=True,
+        estimated=True,
+        told_of_replays=True,
+        in_finding="mean error",
+    ),
+    "rmse": Metric(
+        label="Root mean squared error",
+        tasks=NUMBERS,
+        needs="values",
+        higher_is_better=False,
+        range=(0.0, NO_LIMIT),
+        estimated=True,
+        told_of_replays=True,
+    ),
+    # A stored reason is held against the reason that its evidence gives again: there R2 is written as it always was.
+    "r2": Metric(
+        label="R\u00b2",
+        tasks=NUMBERS,
+        needs="values",
+        range=(-NO_LIMIT, 1.0),
+        least_rows=2,
+        told_of_replays=True,
+        in_finding="R\u00b2",
+        in_reason="R2",
+    ),
+}
+
+
+def metrics_of(task: Task) -> tuple[str, ...]:
+    """Names of the metrics that a task has, in the catalogue's order."""
+    return tuple(name for name, metric in METRICS.items() if task in metric.tasks)
+
+
+def estimated_metrics(task: Task) -> tuple[str, ...]:
+    """Those that are also estimated without labels; those of probabilities last, as estimates are stored."""
+    left_out = ("macro_f1",) if task == "binary" else ()
+    names = [name for name in metrics_of(task) if METRICS[name].estimated and name not in left_out]
+    return tuple(sorted(names, key=lambda name: METRICS[name].needs == "probabilities"))
+
+
+def replay_metrics(task: Task) -> tuple[str, ...]:
+    """Those that are told of a replay."""
+    return tuple(name for name in metrics_of(task) if METRICS[name].told_of_replays)
+
+
+def default_metric(task: Task) -> str:
+    """What a policy measures that names no metric of the task's."""
+    return "r2" if task == "regression" else "accuracy"
+
+
+def row_metric(task: Task) -> str:
+    """The metric that a single row tells as well as many do: right or wrong, or its error."""
+    return "mae" if task == "regression" else "accuracy"
+
+
+def metric_for(policy: Policy, task: Task) -> str:
+    """The metric that the policy measures on this task: its own where the task has it, else accuracy or R2."""
+    return policy.metric if policy.metric in metrics_of(task) else default_metric(task)
+
+
+def higher_is_better(metric: str) -> bool:
+    """True when more of the metric is better; KeyError for an unknown name."""
+    return METRICS[metric].higher_is_better
+
+
+def is_worse(score: float, than: float, metric: str) -> bool:
+    """Whether a score is on the wrong side of another one or of a threshold, by the metric's direction; equal ones are not."""
+    return score < than if higher_is_better(metric) else score > than
+
+
+def sides(metric: str) -> tuple[str, str]:
+    """On which side of a threshold a score is wrong, and on which it is right: ("below", "above") or the reverse."""
+    return ("below", "above") if higher_is_better(metric) else ("above", "below")

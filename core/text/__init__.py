@@ -1,0 +1,1 @@
+"""What is said to people. Pure: from records and keys to words."""
