@@ -36,7 +36,6 @@ MODULES: dict[str, int] = {
     "core/services/serving/serving.py": 532,
     "core/storage/modelfile.py": 526,
     "pages/admin.py": 498,
-    "pages/automation.py": 852,
     "pages/drift.py": 336,
     "pages/labels.py": 182,
     "pages/live.py": 309,
@@ -56,7 +55,6 @@ FUNCTIONS: dict[str, int] = {
     "core/storage/registry.py:register_version": 70,
     "pages/admin.py:show_people": 61,
     "pages/admin.py:new_token": 64,
-    "pages/automation.py:edit_dialog": 145,
     "pages/train.py:show_race": 63,
 }
 
@@ -100,7 +98,6 @@ FMT_SKIPS = 130  # of lines and statements that the formatter is told to leave a
 # What pages still fetch or calculate themselves, instead of asking a service.
 BENEATH_A_PAGE = ("core.storage", "core.performance", "core.learning", "core.drift", "sqlalchemy")
 PAGE_IMPORTS: dict[str, set[str]] = {
-    "pages/automation.py": {"core.learning.policy", "core.performance.realised"},
     "pages/drift.py": {"core.drift.distribution", "core.drift.univariate", "core.performance.segments"},
     "pages/live.py": {"core.learning.policy"},
     "pages/performance.py": {"core.performance.realised", "core.performance.segments"},
