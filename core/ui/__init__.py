@@ -5,15 +5,16 @@ the sign-in until somebody is signed in, whichever address was asked for. How nu
 """
 
 from core.ui.account import ask_proof
-from core.ui.components.actions import button, confirm, confirm_with_reason, submit
+from core.ui.components.actions import button, change, confirm, confirm_with_reason, submit
 from core.ui.components.cards import card, empty, grid, head_row, no_project, tile, tiles, verdict
 from core.ui.components.charts import chart, charted, course, course_alt, line, measured
 from core.ui.components.choices import choose_project, chosen
 from core.ui.components.downloads import download_json, download_later, download_table, for_who_may
 from core.ui.components.facts import clauses, pairs
 from core.ui.components.feedback import attempt, error_box, note_storage, toast_next
+from core.ui.components.forms import Field, fields
 from core.ui.components.jobs import follow_job, request_backtest, request_cycle
-from core.ui.components.tables import moment, pick, table, whole
+from core.ui.components.tables import Start, moment, page_of, pick, table, whole
 from core.ui.components.uploads import kept, on_disk, upload
 from core.ui.context import Context, when
 from core.ui.navigation import page_path
@@ -23,11 +24,14 @@ from core.words import count, counted, interval, interval_text, metric_label, pl
 
 __all__ = [
     "Context",
+    "Field",
+    "Start",
     "ask_proof",
     "attempt",
     "button",
     "card",
     "champions",
+    "change",
     "chart",
     "charted",
     "choose_project",
@@ -44,6 +48,7 @@ __all__ = [
     "download_table",
     "empty",
     "error_box",
+    "fields",
     "follow_job",
     "for_who_may",
     "gate_again",
@@ -59,6 +64,7 @@ __all__ = [
     "no_project",
     "note_storage",
     "on_disk",
+    "page_of",
     "page_path",
     "pairs",
     "pick",

@@ -344,6 +344,8 @@ def test_the_budget_and_the_next_scheduled_race_are_told(grown: Workspace) -> No
     projects.set_policy(grown, project, policy, by="ada", now=BEGAN)
     at = open_page("automation")
     assert not at.exception
+    assert inventory.races_left(grown, project, BEGAN) is None
+    assert inventory.races_left(grown, projects.get_project(grown, "flies"), BEGAN + timedelta(days=30)) == 4
     said = text_of(at)
     assert "**4 of 4 races left** in these 24 hours; the schedule asks next at" in said
     assert "Only when all of this is so" in said and "'0 3 \\* \\* \\*'" in said

@@ -8,8 +8,9 @@ from core.learning.policy.clauses import CLAUSES, EVIDENCE_NEEDED, GATES, HOLD_O
 from core.learning.policy.common import AND, FAMILY_LABELS
 from core.learning.policy.deciding import BY_HAND, decide
 from core.learning.policy.describing import describe
-from core.learning.policy.documents import policy_from_document, policy_to_document
+from core.learning.policy.documents import FIELDS, policy_from_document, policy_to_document
 from core.learning.policy.presets import POLICIES, policy_named
+from core.learning.policy.rules import NumberIn, OneOf, Rule, Whole
 from core.learning.policy.schedule import next_scheduled
 from core.learning.policy.triggers import FIRST_RACE_ROWS, OLD_SIGMA, RISE_NEEDED, TRIGGERS
 
@@ -19,6 +20,7 @@ __all__ = [
     "CLAUSES",
     "EVIDENCE_NEEDED",
     "FAMILY_LABELS",
+    "FIELDS",
     "FIRST_RACE_ROWS",
     "GATES",
     "HOLD_OUTS",
@@ -27,6 +29,10 @@ __all__ = [
     "POLICIES",
     "RISE_NEEDED",
     "TRIGGERS",
+    "NumberIn",
+    "OneOf",
+    "Rule",
+    "Whole",
     "decide",
     "describe",
     "next_scheduled",

@@ -9,6 +9,7 @@ from typing import Any
 from core.errors import BadInput, FieldProblem
 from core.learning.policy.clauses import GATES, HOLD_OUTS
 from core.learning.policy.common import AND, FAMILY_LABELS
+from core.learning.policy.rules import NumberIn, OneOf, Rule, Whole
 from core.learning.policy.schedule import crontab
 from core.learning.policy.triggers import TRIGGERS
 from core.records import METRICS, Policy, to_document
@@ -30,9 +31,9 @@ def policy_from_document(document: Mapping[str, Any]) -> Policy:
     problems: list[FieldProblem] = []
     values: dict[str, Any] = {}
     for name, value in document.items():
-        rule = _FIELDS.get(name)
+        rule = FIELDS.get(name)
         if rule is None:
-            problems.append(FieldProblem(name, "unknown field", f"one of {', '.join(_FIELDS)}"))
+            problems.append(FieldProblem(name, "unknown field", f"one of {', '.join(FIELDS)}"))
             continue
         try:
             values[name] = rule(value)
@@ -60,17 +61,8 @@ def _metric(value: Any) -> str:
     return value
 
 
-def _one_of(table: Callable[[], Mapping[str, Any]]) -> Callable[[Any], str]:
-    def check(value: Any) -> str:
-        if not isinstance(value, str) or value not in table():
-            raise ValueError(f"one of {', '.join(table())}")
-        return value
-
-    return check
-
-
 def _trigger(value: Any) -> str:
-    check = _one_of(lambda: TRIGGERS)
+    check = OneOf(TRIGGERS)
     if not isinstance(value, str):
         raise ValueError("a trigger's name")
     return AND.join(check(name.strip()) for name in value.split(AND))
@@ -92,54 +84,31 @@ def _window(value: Any) -> str:
     return text
 
 
-def _number_in(low: float, high: float = math.inf) -> Callable[[Any], float]:
-    def check(value: Any) -> float:
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, (int, float))
-            or not low <= value <= high
-            or math.isinf(value)
-        ):
-            raise ValueError(f"a number from {low:g}" + (f" to {high:g}" if math.isfinite(high) else ""))
-        return float(value)
-
-    return check
-
-
-def _whole(low: int) -> Callable[[Any], int]:
-    def check(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value) or value < low:
-            raise ValueError(f"a whole number from {low}")
-        return int(value)
-
-    return check
-
-
-_FIELDS: dict[str, Callable[[Any], Any]] = {
+FIELDS: Mapping[str, Rule] = {
     "name": _text,
     "metric": _metric,
-    "threshold": _number_in(-math.inf),
+    "threshold": NumberIn(-math.inf),
     "triggers": _several(_trigger),
-    "drift_share": _number_in(0, 1),
-    "new_labels": _whole(1),
-    "min_rows": _whole(1),
-    "families": _several(_one_of(lambda: FAMILY_LABELS)),
+    "drift_share": NumberIn(0, 1),
+    "new_labels": Whole(1),
+    "min_rows": Whole(1),
+    "families": _several(OneOf(FAMILY_LABELS)),
     "windows": _several(_window),
-    "max_fits": _number_in(0),
-    "min_new_share": _number_in(0, 1),
-    "max_train_rows": _whole(20),
-    "gate": _one_of(lambda: GATES),
-    "hold_out": _one_of(lambda: HOLD_OUTS),
-    "fit_timeout_s": _number_in(0),
-    "archive": _whole(0),
-    "max_forgetting": _number_in(0),
-    "max_predict_ms": _number_in(0),
-    "shadow_rows": _whole(0),
-    "cooldown_s": _number_in(0),
-    "races_per_day": _whole(0),
+    "max_fits": NumberIn(0),
+    "min_new_share": NumberIn(0, 1),
+    "max_train_rows": Whole(20),
+    "gate": OneOf(GATES),
+    "hold_out": OneOf(HOLD_OUTS),
+    "fit_timeout_s": NumberIn(0),
+    "archive": Whole(0),
+    "max_forgetting": NumberIn(0),
+    "max_predict_ms": NumberIn(0),
+    "shadow_rows": Whole(0),
+    "cooldown_s": NumberIn(0),
+    "races_per_day": Whole(0),
     "schedule": crontab,
-    "max_age_s": _number_in(0),
-    "drift_gate": _number_in(0, 1),
-    "drift_alpha": _number_in(0, 1),
-    "false_alarms_per_month": _number_in(0),
+    "max_age_s": NumberIn(0),
+    "drift_gate": NumberIn(0, 1),
+    "drift_alpha": NumberIn(0, 1),
+    "false_alarms_per_month": NumberIn(0),
 }

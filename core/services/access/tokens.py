@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Literal
 
 from loguru import logger
@@ -29,6 +29,7 @@ from core.storage.workspace import Workspace
 
 Scope = Literal["predict", "ingest", "read", "admin"]
 SCOPES: tuple[Scope, ...] = ("predict", "ingest", "read", "admin")
+TokenState = Literal["in_force", "expired", "revoked"]
 
 TOKEN_PREFIX = "cml_"  # noqa: S105  # what every token begins with, no secret
 REREAD_S = 1.0
@@ -56,6 +57,12 @@ class TokenInfo:
     def allows(self, scope: Scope) -> bool:
         """Whether it holds this scope; admin holds all, the others only themselves."""
         return scope in self.scopes or "admin" in self.scopes
+
+    def state(self, now: datetime) -> TokenState:
+        """Whether it is admitted at this instant, and if not, why."""
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.expires_at is not None and self.expires_at <= now else "in_force"
 
 
 def _token(row: ApiToken) -> TokenInfo:
@@ -128,6 +135,12 @@ def create_token(
         trail.record(session, who=by, what="token made", project_id=project_id, after=after, now=now)
         session.flush()
         return _token(row), token
+
+
+def end_of_day(day: date, zone: tzinfo) -> datetime:
+    """The last second of a day in a time zone: when a token that is valid through that day expires."""
+    last = datetime(day.year, day.month, day.day, 23, 59, 59, tzinfo=zone)
+    return last.astimezone(UTC)
 
 
 def _digest(token: str) -> str:
@@ -256,9 +269,10 @@ class Tokens:
             token = self._look_up(digest)
         if token is None:
             raise NotAuthenticated("This token is not known here. `keys create` makes one.")
-        if token.revoked_at is not None:
+        state = token.state(now)
+        if state == "revoked":
             raise NotAuthenticated("This token was revoked.")
-        if token.expires_at is not None and token.expires_at <= now:
+        if state == "expired":
             raise NotAuthenticated(f"This token expired at {token.expires_at:%Y-%m-%d %H:%M} UTC.")
         if self._unnoted(token, now):
             self._note_use(token, now)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 from sqlalchemy import func, select
 from sqlalchemy.engine import make_url
@@ -51,6 +52,15 @@ class Health:
     scheduler_age_seconds: float | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """What the scheduler's last heartbeat tells of it."""
+
+    state: Literal["never", "ahead", "late", "alive"]  # ahead: the beat lies in the future
+    age_s: float = 0.0  # since the beat, or until it where it lies ahead
+    next_s: float = 0.0  # until the next check, of one that is alive
+
+
 def places(ws: Workspace) -> list[Place]:
     """Every project, oldest first."""
     with ws.database.read() as session:
@@ -83,6 +93,20 @@ def scheduler_age(session: Session, now: datetime) -> float | None:
 def is_late(age: float, interval_s: float) -> bool:
     """Whether a scheduler of that age is not well: three intervals without a beat, or a beat in the future."""
     return age < 0 or age > MISSED_BEATS * interval_s
+
+
+def beat(ws: Workspace, now: datetime) -> Beat:
+    """Whether a scheduler lives here, and when it looks next."""
+    with ws.database.read() as session:
+        age = scheduler_age(session, now)
+    interval = ws.settings.check_interval_s
+    if age is None:
+        return Beat(state="never")
+    if age < 0:
+        return Beat(state="ahead", age_s=-age)
+    if is_late(age, interval):
+        return Beat(state="late", age_s=age)
+    return Beat(state="alive", age_s=age, next_s=max(interval - age, 0.0))
 
 
 def health(ws: Workspace, slug: str | None, now: datetime, *, damaged: Callable[[int], bool]) -> Health:

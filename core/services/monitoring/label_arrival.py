@@ -24,6 +24,7 @@ from core.storage.tables import Batch, Label, Prediction
 from core.storage.workspace import Workspace
 
 NEWEST_ROWS = 20_000  # rows that are looked at
+WITH_ITS_ROW_S = 1.0  # a label that comes within it came with its row
 MEASURED_AGAIN = 20  # newest batches with labels in portions whose rows are read
 _MANIFEST = (Batch.number, Batch.path, Batch.rows, Batch.labelled, Batch.created_at, Batch.ids_from_user)
 
@@ -42,6 +43,17 @@ class Arrival:
 
     curve: ArrivalCurve
     due: tuple[DueDay, ...]  # newest day first
+
+    @property
+    def takes_time(self) -> bool:
+        """Whether labels are due, or some came later than with their rows."""
+        return bool(self.due) or bool(self.curve.delays_s and self.curve.delays_s[-1] > WITH_ITS_ROW_S)
+
+    @property
+    def expected(self) -> float | None:
+        """About how many of the labels that are due will come, as far as days tell it; None where no day does."""
+        known = [day.expected for day in self.due if day.expected is not None]
+        return sum(known) if known else None
 
 
 def arrival(

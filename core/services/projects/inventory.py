@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import func, select
 
-from core.records import CycleReport
+from core.records import CycleReport, ProjectInfo
 from core.storage import documents, queries
 from core.storage.tables import Batch, Cycle, Project
 from core.storage.workspace import Workspace
@@ -75,3 +75,9 @@ def races_since(ws: Workspace, project_id: int, since: datetime) -> int:
     """Races that the daily budget counts: those by hand are aside."""
     with ws.database.read() as session:
         return sum(at > since and not by_hand for at, by_hand in queries.races(session, project_id))
+
+
+def races_left(ws: Workspace, project: ProjectInfo, now: datetime) -> int | None:
+    """Races that the policy's budget still allows in the 24 hours that end now; None without a budget."""
+    budget = project.policy.races_per_day
+    return max(budget - races_since(ws, project.id, now - timedelta(days=1)), 0) if budget else None

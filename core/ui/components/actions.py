@@ -36,7 +36,7 @@ def confirm(effect: str, label: str, act: Callable[[], object], *, key: str, don
     """
     st.markdown(effect)
     if st.button(label, type="primary", key=f"{key}-yes"):
-        _finish(act, done, icon)
+        change(act, done=done, icon=icon)
 
 
 def confirm_with_reason(
@@ -49,14 +49,20 @@ def confirm_with_reason(
         return
     reason = given.strip()
     if reason:
-        _finish(lambda: act(reason), done, ":material/check_circle:")
+        change(lambda: act(reason), done=done)
         return
     st.error(
         "A reason is expected: it stands in the audit beside your name. Write one sentence.", icon=":material/error:"
     )
 
 
-def _finish(act: Callable[[], object], done: str, icon: str) -> None:
+def change(act: Callable[[], object], *, done: str, icon: str = ":material/check_circle:") -> None:
+    """Do something and draw the page anew; an error stays in its place.
+
+    Args:
+        done: said after the next run, with the icon.
+    """
+
     def acted() -> bool:
         act()
         return True

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import streamlit as st
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Which row is selected at first, and who is told of another one before the page is drawn anew."""
+
+    at: int = 0
+    changed: Callable[[int], None] | None = None
+
+
+FIRST = Start()
 
 
 def table(
@@ -36,17 +49,38 @@ def pick(
     alt: str,
     order: Sequence[str] | None = None,
     height: int | Literal["content"] = "content",
+    start: Start = FIRST,
 ) -> int:
     """Rows of which one is always selected: which one, the first until somebody selects another."""
+
+    def tell() -> None:
+        selected = st.session_state[key].selection.rows
+        if selected and start.changed is not None:
+            start.changed(selected[0])
+
     chosen = st.dataframe(
         rows,
-        on_select="rerun",
+        on_select="rerun" if start.changed is None else tell,
         selection_mode="single-row-required",
-        selection_default={"selection": {"rows": [0]}},
+        selection_default={"selection": {"rows": [start.at]}},
         key=key,
         **_look(columns, alt=alt, order=order, height=height),
     )
     return chosen.selection.rows[0] if chosen.selection.rows else 0
+
+
+def page_of(total: int, rows: int, *, key: str, first: int = 1) -> int:
+    """The page of a long list that is asked for, by the control that is drawn here; nothing is drawn for a single page.
+
+    Args:
+        total: lines of the whole list.
+        rows: lines of a page.
+        first: page that is shown until somebody asks for another; the address carries it.
+    """
+    pages = math.ceil(total / rows)
+    if pages <= 1:
+        return 1
+    return st.pagination(pages, default=min(first, pages), key=key, bind="query-params")
 
 
 def moment(**more: Any) -> Any:

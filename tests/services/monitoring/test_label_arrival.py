@@ -136,6 +136,20 @@ def test_an_empty_project_has_an_empty_curve(ws: Workspace, now: datetime) -> No
 # --- one measurement a batch --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("hours", [None, 0, 5])
+def test_it_takes_time_while_labels_are_due_or_where_some_came_late(
+    ws: Workspace, project: ProjectInfo, now: datetime, hours: int | None
+) -> None:
+    calm = label_arrival.arrival(ws, project, now=now + HOUR)
+    assert (calm.takes_time, calm.expected) == (False, None)
+    number = bring(ws, project, rows(6, 10).drop(columns="y"), now)
+    if hours is not None:
+        label(ws, project, [(f"b{number}-{i}", "up") for i in range(10)], now + hours * HOUR)
+    found = label_arrival.arrival(ws, later(ws, project), now=now + 10 * HOUR)
+    assert bool(found.due) is (hours is None)
+    assert found.takes_time is (hours != 0)
+
+
 def test_labels_in_portions_make_one_measurement_a_batch(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
     frame = rows(5)
     number = bring(ws, project, frame.drop(columns="y"), now + HOUR)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import streamlit as st
 
 from core import ui, words
@@ -18,13 +16,12 @@ PAGE_ROWS = 25
 def show(ctx: ui.Context, project: ProjectInfo) -> None:
     """One page of manifests; the selected one opens below them."""
     _, total = stored_batches.list_batches(ctx.ws, project.id, limit=0)
-    pages = max(math.ceil(total / PAGE_ROWS), 1)
     with ui.card(
         "Newest first; a batch is stored once and never edited",
         f"{ui.counted(total, 'batch', 'batches')} · select a row to see what it brought",
     ):
         below = st.container()
-        page = st.pagination(pages, key="page", bind="query-params") if pages > 1 else 1
+        page = ui.page_of(total, PAGE_ROWS, key="page")
         batches, _ = stored_batches.list_batches(ctx.ws, project.id, limit=PAGE_ROWS, offset=(page - 1) * PAGE_ROWS)
         with below:
             at = ui.pick(

@@ -1,0 +1,1 @@
+"""Parts of the page Admin: a tab each, and what they share."""

@@ -1,0 +1,67 @@
+"""What is done with a person: each names its effect before it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from core import ui
+from core.services.access import auth
+from core.services.access.auth import UserInfo
+from core.services.access.passwords import HELP
+from core.services.access.tokens import TokenInfo
+from core.ui.views.admin.acting import act
+from core.ui.views.admin.roles import ROLES, role_words
+
+
+@st.dialog("Change the role", icon=":material/badge:")
+def change_role(ctx: ui.Context, person: UserInfo) -> None:
+    """Another role, from the next click of that person on."""
+    roles = list(ROLES)
+    role = st.selectbox("Role", roles, index=roles.index(person.role), format_func=role_words, key="new-role")
+    st.markdown(f"It counts from the next click of **{ui.plain(person.name)}** on, in every open tab.")
+    if st.button(f"Make {person.name} {role}", type="primary", key="role-yes", disabled=role == person.role):
+        act(
+            lambda: auth.set_role(ctx.ws, person.name, role, by=ctx.actor, now=ctx.now),
+            f"{person.name} is {role} now, was {person.role}.",
+        )
+
+
+@st.dialog("Set a password", icon=":material/password:")
+def set_password(ctx: ui.Context, person: UserInfo) -> None:
+    """A new password; open sessions end."""
+    st.markdown(f"Every open session of **{ui.plain(person.name)}** ends; they sign in again with the new password.")
+    password = st.text_input("New password", type="password", key="new-password", help=HELP)
+    if st.button("Set password", type="primary", key="password-yes"):
+        act(
+            lambda: auth.set_password(ctx.ws, person.name, password, by=ctx.actor, now=ctx.now),
+            f"{person.name} has a new password; their sessions ended.",
+        )
+
+
+@st.dialog("Remove this person?", icon=":material/person_remove:")
+def remove(ctx: ui.Context, person: UserInfo) -> None:
+    """Removal, with its effect."""
+    st.markdown(
+        f"**{ui.plain(person.name)}** cannot sign in any more, and every open session ends. What they did stays in the audit. They can be added anew."
+    )
+    revoke = _revoke_too(auth.tokens_made_by(ctx.ws, person.uid, ctx.now))
+    if st.button(f"Remove {person.name}", type="primary", key="remove-yes"):
+        act(
+            lambda: auth.remove_user(ctx.ws, person.name, keep_tokens=not revoke, by=ctx.actor, now=ctx.now),
+            f"{person.name} is removed.",
+        )
+
+
+def _revoke_too(made: Sequence[TokenInfo]) -> bool:
+    """Whether the tokens that the person made go as well: yes, unless somebody wants to keep them."""
+    if not made:
+        return True
+    named = ", ".join(f"**{ui.plain(t.name)}** ({ui.plain(t.prefix)}…, {', '.join(t.scopes)})" for t in made)
+    st.markdown(
+        f"They made {ui.counted(len(made), 'token')} that still {'works' if len(made) == 1 else 'work'} and may know the secret: {named}."
+    )
+    return st.checkbox(
+        "Revoke these tokens too", value=True, key="remove-tokens", help="Programs that send them are answered 401."
+    )

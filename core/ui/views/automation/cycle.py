@@ -1,0 +1,50 @@
+"""One turn of the loop, step by step: evidence, decision, and the race where there was one."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core import ui
+from core.records import CycleReport
+from core.ui.views.automation import evidence, race, replay
+from core.ui.views.automation.vocabulary import CAUSES, trigger_words
+
+
+def show(ctx: ui.Context, cycle: CycleReport) -> None:
+    """What it rested on and what it decided, side by side; below them race and verdict."""
+    if cycle.status == "failed":
+        st.error(
+            f"Cycle {cycle.id} failed: {ui.plain(cycle.error or 'no reason was stored')} What was there before stays as it was; the next check tries again.",
+            icon=":material/error:",
+        )
+    left, right = st.columns(2)
+    with left:
+        _show_evidence(ctx, cycle)
+    with right:
+        _show_decision(ctx, cycle)
+    if cycle.candidates:
+        race.show(ctx, cycle)
+
+
+def _show_evidence(ctx: ui.Context, cycle: CycleReport) -> None:
+    asked_by = f", asked by {ui.plain(cycle.by)}" if cycle.by else ""
+    with ui.card(
+        f"Evidence of cycle {cycle.id}",
+        f"{ui.when(cycle.started_at, ctx)}, caused by {CAUSES.get(cycle.cause, cycle.cause)}{asked_by}",
+    ):
+        if cycle.evidence is None:
+            st.markdown("It ended before there was evidence.")
+        else:
+            ui.pairs(evidence.lines(cycle.evidence))
+
+
+def _show_decision(ctx: ui.Context, cycle: CycleReport) -> None:
+    with ui.card(
+        f"Decision: {cycle.decision or 'none'}",
+        f"{ui.counted(len(cycle.firings), 'trigger')} fired" if cycle.firings else "No trigger fired",
+    ):
+        for firing in cycle.firings:
+            st.markdown(f":material/bolt: **{trigger_words(firing.trigger)}**: {ui.plain(firing.reason)}")
+        if not cycle.firings:
+            st.markdown(ui.plain(cycle.reason) or "No decision was made.")
+        replay.show(ctx, cycle)

@@ -1,0 +1,59 @@
+"""The score's course with everything that happened to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from core import plots, ui, words
+from core.plots import Point
+from core.records import ProjectInfo
+from core.services.monitoring import monitoring
+from core.text import vocabulary
+from core.ui.views.performance.reading import Seen
+
+
+def show(ctx: ui.Context, project: ProjectInfo, seen: Seen) -> None:
+    """The chart; a sentence where the metric was never measured."""
+    metric = seen.metric
+    label = words.metric_label(metric)
+    points = plots.points_of(seen.history, metric)
+    if all(p.value is None for p in points):
+        told = seen.history[-1].scores.get(metric)
+        ui.empty(
+            f"{label} has no course yet.",
+            words.plain(told.reason) if told else "It is measured from the next labelled batch on.",
+        )
+        return
+    events = monitoring.events(ctx.ws, project.id)
+    threshold = project.policy.threshold if metric == project.policy.metric else None
+    guessed = plots.estimated_points(seen.guesses, metric)
+    first = _worth_a_line(plots.points_of(seen.never, metric))
+    finding = plots.performance_finding(points, events, threshold, metric=metric)
+    with ui.card(finding, _caption(label, guessed, first, kinds={event.kind for event in events})):
+        figure = plots.performance_over_time(
+            plots.light(ui.line(points)),
+            colors=ctx.colors,
+            threshold=threshold,
+            events=events,
+            estimated=plots.light(ui.line(guessed)),
+            never=plots.light(ui.line(first)),
+            metric_label=label,
+            height=286,
+            zone=ctx.timezone,
+        )
+        ui.chart(figure, key=f"course-{metric}", alt=ui.course_alt(points, metric))
+
+
+def _worth_a_line(points: Sequence[Point]) -> Sequence[Point]:
+    """The points, unless labels that came in portions left too few of them for a line."""
+    return [] if 2 * sum(p.value is not None for p in points) < len(points) else points
+
+
+def _caption(label: str, guessed: Sequence[Point], first: Sequence[Point], *, kinds: Iterable[str]) -> str:
+    """What each line and sign of the chart stands for."""
+    parts = [f"{label} per labelled batch", "band: 95 % interval"]
+    if any(p.value is not None for p in guessed):
+        parts.append(":violet[dashed: estimated without labels]")
+    if first:
+        parts.append("dots: the first model, never retrained")
+    return " · ".join(parts + vocabulary.legend(kinds))
