@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from core.data.packed import unpack
 from core.errors import BadInput, Busy, Conflict, NotEnoughRows, StorageError
-from core.records import Comparison, FeatureSchema, ModelVersion, Outcome, ProjectInfo, Score
+from core.records import Change, Comparison, FeatureSchema, ModelVersion, Outcome, ProjectInfo, Score
 from core.services.access.actors import require, require_proof
 from core.services.incidents import notify
 from core.services.models import sandbox
@@ -83,21 +83,15 @@ def import_challenger(ws: Workspace, project: ProjectInfo, path: Path, *, by: st
     version = registry.register_version(
         ws,
         project,
-        model,
-        family=f"imported {checked.kind}",
-        members=(),
-        metrics=checked.metrics,
-        schema=schema,
-        X_learnt=X,
-        n_rows=None,
-        data_digest=None,
-        batch_ids=(),
-        first_at=None,
-        last_at=None,
-        cycle_id=None,
-        by=by,
-        now=now,
-        source="import",
+        registry.NewVersion(
+            model=model,
+            family=f"imported {checked.kind}",
+            metrics=checked.metrics,
+            schema=schema,
+            X_learnt=X,
+            source="import",
+        ),
+        Change(by=by, now=now),
         also=beside,
     )
     mlflow_copy.sync_in_child(ws, project.id)
@@ -289,9 +283,7 @@ def _let_serve(
         before = registry.serving_version(session, project.id)
         if before is not None and before[0] == version:
             raise Conflict(f"v{version} of '{project.slug}' serves already.")
-        registry.record_event(
-            session, project.id, version, event=event, by=by, reason=reason.strip(), cycle_id=None, now=now
-        )
+        registry.record_event(session, project.id, version, event, reason.strip(), Change(by=by, now=now))
         row = queries.project_row(session, project.id)
         was = before[0] if before else None
         kind = vocabulary.OUTCOMES[event].message or ""

@@ -30,7 +30,7 @@ from sqlalchemy import select, update
 from core.cycle import run_cycle
 from core.errors import BadInput, Busy, Conflict, NotEnoughRows, NotFound, StorageError, TooLarge, UnsupportedFormat
 from core.learning.models import Converted
-from core.records import ProjectInfo
+from core.records import Change, ProjectInfo
 from core.services.ingestion import ingest, stored_batches
 from core.services.models import lifecycle, sandbox
 from core.services.projects import projects
@@ -424,10 +424,20 @@ def register(ws: Workspace, project: ProjectInfo, model: Any, now: datetime, *, 
     assert project.schema is not None
     batches = [b.id for b in stored_batches.list_batches(ws, project.id)[0]] if learnt else []
     return registry.register_version(
-        ws, project, model, family="logistic", members=[], metrics={}, schema=project.schema,
-        X_learnt=rows()[["a", "b"]].head(), n_rows=200, data_digest=None, batch_ids=batches,
-        first_at=now if learnt else None, last_at=now if learnt else None, cycle_id=None, by="test", now=now,
-    ).version  # fmt: skip
+        ws,
+        project,
+        registry.NewVersion(
+            model=model,
+            family="logistic",
+            schema=project.schema,
+            X_learnt=rows()[["a", "b"]].head(),
+            n_rows=200,
+            batch_ids=batches,
+            first_at=now if learnt else None,
+            last_at=now if learnt else None,
+        ),
+        Change(by="test", now=now),
+    ).version
 
 
 def test_two_versions_meet_on_rows_that_neither_has_learnt_from(

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from core.data.rows import frame_of
 from core.errors import BadInput
 from core.learning.models import fit_family
-from core.records import Feature, FeatureSchema, ProjectInfo
+from core.records import Change, Feature, FeatureSchema, ProjectInfo
 from core.services.ingestion import ingest
 from core.services.projects import projects
 from core.services.serving import guarding, serving
@@ -48,12 +48,19 @@ def project(ws: Workspace, now: datetime) -> ProjectInfo:
     made = projects.get_project(ws, "demo")
     assert made.schema is not None
     version = registry.register_version(
-        ws, made, fit_family("logistic", made.schema, X, y, seed=0), family="logistic", members=[], metrics={},
-        schema=made.schema, X_learnt=X, n_rows=120, data_digest=None, batch_ids=[], first_at=None, last_at=None,
-        cycle_id=None, by="test", now=now,
-    ).version  # fmt: skip
+        ws,
+        made,
+        registry.NewVersion(
+            model=fit_family("logistic", made.schema, X, y, seed=0),
+            family="logistic",
+            schema=made.schema,
+            X_learnt=X,
+            n_rows=120,
+        ),
+        Change(by="test", now=now),
+    ).version
     with ws.database.write() as session:
-        registry.record_event(session, made.id, version, event="promoted", by="test", reason="", cycle_id=None, now=now)
+        registry.record_event(session, made.id, version, "promoted", "", Change(by="test", now=now))
     return made
 
 

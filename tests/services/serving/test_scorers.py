@@ -19,7 +19,7 @@ from core.data.packed import pack, unpack
 from core.data.rows import frame_of, rows_to_frame
 from core.errors import StorageError
 from core.learning.models import fit_family
-from core.records import Feature, FeatureSchema, ProjectInfo
+from core.records import Change, Feature, FeatureSchema, ProjectInfo
 from core.services.projects import projects
 from core.services.serving import explaining, serving
 from core.storage import registry, scorers
@@ -67,14 +67,13 @@ def promote(ws: Workspace, project: ProjectInfo, now: datetime) -> Promote:
         X, y = rows()
         model = fit_family(family, SCHEMA, X.iloc[seed:], y[seed:], seed=seed)
         version = registry.register_version(
-            ws, project, model, family=family, members=[], metrics={}, schema=SCHEMA, X_learnt=X,
-            n_rows=len(X), data_digest=None, batch_ids=[], first_at=None, last_at=None, cycle_id=None, by="test",
-            now=now,
-        ).version  # fmt: skip
+            ws,
+            project,
+            registry.NewVersion(model=model, family=family, schema=SCHEMA, X_learnt=X, n_rows=len(X)),
+            Change(by="test", now=now),
+        ).version
         with ws.database.write() as session:
-            registry.record_event(
-                session, project.id, version, event="promoted", by="test", reason="", cycle_id=None, now=now
-            )
+            registry.record_event(session, project.id, version, "promoted", "", Change(by="test", now=now))
         return version
 
     return _promote

@@ -16,7 +16,7 @@ from sqlalchemy import select
 from core.data.rows import columns_of, rows_to_frame
 from core.errors import BadInput, NoChampion
 from core.learning.models import fit_family
-from core.records import Feature, FeatureSchema, Label, ProjectInfo
+from core.records import Change, Feature, FeatureSchema, Label, ProjectInfo
 from core.services.projects import projects
 from core.services.serving import serving
 from core.services.serving.prediction_log import store
@@ -74,13 +74,13 @@ def promote(ws: Workspace, project: ProjectInfo, now: datetime) -> Promote:
         family = "logistic" if classes else "ridge"
         model = fit_family(family, schema, X.iloc[seed:], y[seed:], seed=seed)
         version = registry.register_version(
-            ws, project, model, family=family, members=[], metrics={}, schema=schema, X_learnt=X.head(), n_rows=len(X),
-            data_digest=None, batch_ids=[], first_at=None, last_at=None, cycle_id=None, by="test", now=now,
-        ).version  # fmt: skip
+            ws,
+            project,
+            registry.NewVersion(model=model, family=family, schema=schema, X_learnt=X.head(), n_rows=len(X)),
+            Change(by="test", now=now),
+        ).version
         with ws.database.write() as session:
-            registry.record_event(
-                session, project.id, version, event="promoted", by="test", reason="", cycle_id=None, now=now
-            )
+            registry.record_event(session, project.id, version, "promoted", "", Change(by="test", now=now))
         return version
 
     return _promote
