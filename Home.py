@@ -14,7 +14,7 @@ from core.records import ProjectInfo
 from core.services.automation import jobs, live
 from core.services.incidents import status
 from core.services.monitoring import monitoring
-from core.services.monitoring.monitoring import Overview
+from core.services.monitoring.overview import Overview, overview
 from core.services.projects import streams
 from core.text import vocabulary
 
@@ -30,7 +30,7 @@ def home() -> None:
         welcome(ctx)
         return
     project = ctx.project
-    seen = monitoring.overview(ctx.ws, project, ctx.now)
+    seen = overview(ctx.ws, project, ctx.now)
     with ui.head_row(project.name, checked_line(ctx, seen)):
         asked = st.button(
             "Check now",
@@ -42,7 +42,7 @@ def home() -> None:
     if asked:
         ui.follow_job(ctx, ui.request_cycle(ctx, force=False))
         project = ctx.refreshed()
-        seen = monitoring.overview(ctx.ws, project, datetime.now(UTC))
+        seen = overview(ctx.ws, project, datetime.now(UTC))
     above = st.container()
     left, right = st.columns((2.1, 1))
     with left:  # first of all: its script is the largest

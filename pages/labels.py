@@ -130,9 +130,7 @@ def show_asking(ctx: ui.Context, project: ProjectInfo, waiting: int) -> None:
         share = st.slider("Random share", 0.1, 1.0, 0.3, 0.05, key="desk-share", width=260)
         if st.button("Draw", icon=":material/casino:", key="desk-draw", disabled=closed, help=ctx.why_not("operator")):
             try:
-                drawn = label_queue.ask(
-                    ctx.ws, project, int(n), random_share=share, by=ctx.actor, now=ctx.now, seed=secrets.randbits(31)
-                )  # fmt: skip
+                drawn = label_queue.ask(ctx.ws, project, label_queue.Asking(n=int(n), seed=secrets.randbits(31), random_share=share), by=ctx.actor, now=ctx.now)  # fmt: skip
             except ContinualError as error:
                 ui.error_box(error)
                 return

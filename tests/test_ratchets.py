@@ -41,10 +41,6 @@ MODULES: dict[str, int] = {
 }
 
 FUNCTIONS: dict[str, int] = {
-    "core/services/ingestion/label_queue.py:ask": 70,
-    "core/services/operations/doctor.py:_database": 72,
-    "core/services/operations/metrics.py:_of_projects": 65,
-    "core/services/monitoring/monitoring.py:overview": 70,
     "pages/train.py:show_race": 63,
 }
 
@@ -61,7 +57,6 @@ PARAMETER_LISTS: dict[str, int] = {
     "core/performance/realised.py:_Material.__init__": 8,
     "core/plots/frame.py:draw_line": 8,
     "core/plots/timeline.py:performance_over_time": 10,
-    "core/services/ingestion/label_queue.py:ask": 8,
     "core/services/automation/jobs.py:request_file": 8,
     "core/services/ingestion/label_intake.py:_store": 8,
     "core/services/projects/projects.py:create_project": 8,
@@ -72,7 +67,7 @@ PARAMETER_LISTS: dict[str, int] = {
 }
 
 ANY_DICTS = 256  # of `dict[str, Any]` in core/; fewer than 40 is the goal: a record says what is in it
-FMT_SKIPS = 130  # of lines and statements that the formatter is told to leave alone
+FMT_SKIPS = 116  # of lines and statements that the formatter is told to leave alone
 
 # What pages still fetch or calculate themselves, instead of asking a service.
 BENEATH_A_PAGE = ("core.storage", "core.performance", "core.learning", "core.drift", "sqlalchemy")
