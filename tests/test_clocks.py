@@ -15,7 +15,7 @@ import core.cycle
 from core.errors import Busy
 from core.jobs.clock import ClockWatch, look_again
 from core.services.automation import jobs, live
-from core.services.incidents import notify, status
+from core.services.incidents import delivery, status
 from core.services.monitoring import overview
 from core.services.operations import doctor
 from core.services.projects import projects
@@ -119,7 +119,7 @@ def test_what_a_clock_ahead_has_put_off_for_a_day_is_due(ws: Workspace, project_
             sent.append(payload)
             return None
 
-    assert notify.deliver_due(ws, now, notifiers={"told": Told()}) == len(sent) == 1
+    assert delivery.deliver_due(ws, now, notifiers={"told": Told()}) == len(sent) == 1
     claimed = jobs.claim_next(ws, "me", now)
     assert claimed is not None
     assert claimed.id == job

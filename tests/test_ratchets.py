@@ -30,7 +30,6 @@ MODULES: dict[str, int] = {
     "core/performance/realised.py": 539,
     "core/services/access/auth.py": 556,
     "core/services/ingestion/label_intake.py": 511,
-    "core/services/incidents/notify.py": 564,
     "core/services/serving/serving.py": 532,
     "core/storage/modelfile.py": 526,
     "pages/drift.py": 336,

@@ -173,7 +173,7 @@ class Api:
         interval = self.settings.check_interval_s
         if self._closing.wait((status.MISSED_BEATS + 1) * interval):  # the two start together, after whatever pause
             return
-        from core.services.incidents.notify import SchedulerWatch
+        from core.services.incidents.scheduler_watch import SchedulerWatch
 
         watch = SchedulerWatch(self.ws)
         while not self._closing.is_set():

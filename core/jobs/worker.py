@@ -33,7 +33,7 @@ from core.logs import set_up_logs
 from core.records import CycleReport
 from core.services.automation import attempts, jobs, live
 from core.services.automation.jobs import JobInfo
-from core.services.incidents import notify
+from core.services.incidents import delivery
 from core.services.ingestion import ingest
 from core.services.operations import tidying
 from core.services.projects import projects
@@ -436,7 +436,7 @@ def check_once(ws: Workspace, slug: str, *, again: bool, stop: Stop | threading.
         return MAY_PASS, {"state": "failed", "reason": _brief(error)}
     finally:
         if not jobs.scheduler_lives(ws, _now()):  # else it sends them
-            notify.deliver_due(ws, _now())
+            delivery.deliver_due(ws, _now())
 
 
 def main(arguments: list[str] | None = None) -> int:

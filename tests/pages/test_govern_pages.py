@@ -13,7 +13,7 @@ from fake_webhook import FakeWebhook
 from streamlit.testing.v1 import AppTest
 
 from core.services.access import auth
-from core.services.incidents import notify
+from core.services.incidents import message_switches
 from core.services.monitoring import monitoring
 from core.services.projects import inventory, projects
 from core.services.serving import guarding
@@ -396,10 +396,10 @@ def test_which_messages_a_project_sends_is_set_on_automation_by_operators(grown:
     click(at, "Save the messages")
     assert not at.exception
     project = projects.get_project(grown, "flies")
-    switches = notify.switches(grown, project)
+    switches = message_switches.switches(grown, project)
     assert (switches["drift"], switches["refused"]) == (False, True)
     entry = auth.audit_entries(grown, limit=1, offset=0)[0][0]
-    assert (entry.who, entry.what) == ("otto", notify.SWITCHES_SET)
+    assert (entry.who, entry.what) == ("otto", message_switches.SWITCHES_SET)
     at = open_page("automation", "vera")
     assert tell_people_of(at).disabled
 

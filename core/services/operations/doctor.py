@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, defer
 
 from core.errors import Damaged, StorageError
-from core.services.incidents import notify, status
+from core.services.incidents import channels, status
 from core.services.operations import repairing, tidying
 from core.settings import ROOT
 from core.storage import learners, leases, private, queries, registry
@@ -189,7 +189,7 @@ def _champions(ws: Workspace, session: Session, projects: Sequence[Project]) -> 
 
 def _messages(ws: Workspace) -> Check:
     """Whether messages reach their channel."""
-    found = notify.state_of(ws)
+    found = channels.state_of(ws)
     if found.dead_since is None:
         return Check(
             name="messages", ok=True, detail="go to Discord" if found.set_up else "go nowhere: no webhook is set"
