@@ -28,7 +28,6 @@ MODULES: dict[str, int] = {
     "core/learning/learner.py": 580,
     "core/learning/scorer.py": 706,
     "core/performance/realised.py": 539,
-    "core/services/access/auth.py": 556,
     "core/services/ingestion/label_intake.py": 511,
     "core/services/serving/serving.py": 532,
     "core/storage/modelfile.py": 526,

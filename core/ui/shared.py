@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from core.records import ProjectInfo
-from core.services.access import auth
+from core.services.access import accounts
 from core.settings import get_settings
 from core.storage.workspace import Workspace, open_workspace
 from core.ui.context import Context
@@ -26,7 +26,7 @@ def workspace() -> Workspace:
     set_up_logs(settings, "app")
     ws = open_workspace(settings, migrate=True)
     if settings.streamlit_password is not None:
-        auth.ensure_first_user(ws, now=datetime.now(UTC))
+        accounts.ensure_first_user(ws, now=datetime.now(UTC))
     return ws
 
 
