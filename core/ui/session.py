@@ -1,6 +1,6 @@
 """Who is signed in on this browser connection: by the connection itself, else by a cookie that the browser keeps.
 
-What the password and the code prove is `core.services.access.auth`'s; the form that asks for them is `core.ui.sign_in`'s.
+What the password and the code prove is `core.services.access.verifying`'s; the form that asks for them is `core.ui.sign_in`'s.
 """
 
 from __future__ import annotations
