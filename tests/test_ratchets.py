@@ -33,9 +33,6 @@ MODULES: dict[str, int] = {
     "core/services/incidents/notify.py": 564,
     "core/services/serving/serving.py": 532,
     "core/storage/modelfile.py": 526,
-    "pages/labels.py": 182,
-    "pages/live.py": 309,
-    "pages/train.py": 219,
 }
 
 FUNCTIONS: dict[str, int] = {
@@ -44,7 +41,6 @@ FUNCTIONS: dict[str, int] = {
     "core/services/operations/metrics.py:_of_projects": 65,
     "core/services/monitoring/monitoring.py:overview": 70,
     "core/storage/registry.py:register_version": 70,
-    "pages/train.py:show_race": 63,
 }
 
 PARAMETER_LISTS: dict[str, int] = {
@@ -73,13 +69,11 @@ PARAMETER_LISTS: dict[str, int] = {
 }
 
 ANY_DICTS = 256  # of `dict[str, Any]` in core/; fewer than 40 is the goal: a record says what is in it
-FMT_SKIPS = 130  # of lines and statements that the formatter is told to leave alone
+FMT_SKIPS = 114  # of lines and statements that the formatter is told to leave alone
 
 # What pages still fetch or calculate themselves, instead of asking a service.
 BENEATH_A_PAGE = ("core.storage", "core.performance", "core.learning", "core.drift", "sqlalchemy")
-PAGE_IMPORTS: dict[str, set[str]] = {
-    "pages/live.py": {"core.learning.policy"},
-}
+PAGE_IMPORTS: dict[str, set[str]] = {}
 
 
 @cache
