@@ -120,6 +120,11 @@ def contribution(amount: float) -> str:
     return written.replace("-", MINUS)
 
 
+def three_figures(value: float) -> str:
+    """A part of an answer, or what it is counted from, in three figures: 0.21, −1.4."""
+    return f"{value:,.3g}".replace("-", MINUS)
+
+
 def share(value: float | None) -> str:
     """0.383 -> 38 %."""
     return ABSENT if value is None else f"{value * 100:.0f}{THIN}%"

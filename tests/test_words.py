@@ -23,6 +23,11 @@ def test_a_number_has_three_decimals_or_fewer(value: float | None, shown: str) -
     assert words.number(value) == shown
 
 
+def test_a_part_of_an_answer_has_three_figures() -> None:
+    assert [words.three_figures(v) for v in (0.2149, -1.4, 12_345.0)] == ["0.215", "\u22121.4", "1.23e+04"]
+    assert [words.contribution(v) for v in (0.2149, -1.4, 12_345.0)] == ["+0.215", "\u22121.4", "+12,345"]
+
+
 def test_a_score_is_told_with_its_doubt() -> None:
     assert words.interval(GOOD) == "0.860\u20130.915"
     assert words.interval_text(GOOD).endswith("n = 500")

@@ -15,7 +15,7 @@ from core.ui.components.feedback import attempt, error_box, note_storage, toast_
 from core.ui.components.forms import Field, fields
 from core.ui.components.jobs import follow_job, request_backtest, request_cycle
 from core.ui.components.tables import Start, moment, page_of, pick, table, whole
-from core.ui.components.uploads import kept, on_disk, upload
+from core.ui.components.uploads import ROWS_FILE, kept, on_disk, upload
 from core.ui.context import Context, when
 from core.ui.navigation import page_path
 from core.ui.page import gate_again, run_app, start_page
@@ -23,6 +23,7 @@ from core.ui.shared import champions, served, workspace
 from core.words import count, counted, interval, interval_text, metric_label, plain, points, score, seconds, share
 
 __all__ = [
+    "ROWS_FILE",
     "Context",
     "Field",
     "Start",

@@ -347,6 +347,12 @@ def scheduler_lives(ws: Workspace, now: datetime) -> bool:
     return age is not None and not status.is_late(age, ws.settings.check_interval_s)
 
 
+def see_to_worker(ws: Workspace, now: datetime) -> None:
+    """Without a scheduler that lives, start a worker: somebody has just asked for something."""
+    if not scheduler_lives(ws, now):
+        start_worker(ws)
+
+
 def start_worker(ws: Workspace) -> None:
     """Start a worker process of its own that does what waits and then ends; a second one ends at once."""
     # The folder stays: the child reads the same `.env`.

@@ -5,6 +5,7 @@ A run is a stored row that a worker advances (`core.cycle.advance_live`); pages 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -47,6 +48,30 @@ class LiveInfo:
     created_at: datetime
     advanced_at: datetime | None
     error: str | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has come to its end, of whatever kind."""
+        return self.status in ("stopped", "done", "failed")
+
+    @property
+    def batches(self) -> int:
+        """Batches that were played after the warm-up."""
+        return _batches(self.position, self.batch_rows)
+
+    @property
+    def total_batches(self) -> int:
+        """Batches that there are after the warm-up."""
+        return _batches(self.total, self.batch_rows)
+
+    @property
+    def share(self) -> float:
+        """Share of the rows that is stored."""
+        return min(self.position / self.total, 1.0)
+
+
+def _batches(rows: int, batch_rows: int) -> int:
+    return math.ceil(max(rows - streams.WARM_UP_ROWS, 0) / batch_rows)
 
 
 def _info(row: LiveRun) -> LiveInfo:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from core.errors import BadInput, Conflict
 from core.learning import desk as arithmetic
-from core.records import ROW_ID, ROW_TIME, Label, ProjectInfo, Score, metric_for
+from core.records import ROW_ID, ROW_TIME, FeatureSchema, Label, ProjectInfo, Score, metric_for
 from core.services.access.actors import require
 from core.services.ingestion.label_intake import LabelResult, add_labels
 from core.storage import audit, history, queries
@@ -226,6 +226,19 @@ def answer(
             f"Row '{strangers[0][:60]}' was not asked for. Labels of other rows are stored on the Data page."
         )
     return add_labels(ws, project, list(labels.items()), by=by, now=now)
+
+
+def given(schema: FeatureSchema, cells: Mapping[str, Any]) -> dict[str, Label]:
+    """The labels that were written into a table of asked rows, by row id; empty cells and unknown classes are left out.
+
+    Args:
+        cells: numbers, or the texts of the classes.
+    """
+    written = {row_id: cell for row_id, cell in cells.items() if cell is not None and cell == cell}
+    if schema.task == "regression":
+        return written
+    known = {str(label): label for label in schema.classes}
+    return {row_id: known[cell] for row_id, cell in written.items() if cell in known}
 
 
 def measured(ws: Workspace, project: ProjectInfo, *, metric: str | None = None) -> DeskResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from core.performance import segments
 from core.performance.realised import measure
@@ -13,6 +14,7 @@ from core.services.monitoring import monitoring
 from core.storage.workspace import Workspace
 
 SLICED_ROWS = 5_000  # newest rows of a window in which slices are looked for
+NEWEST_ROWS, NEWEST_SLICES = 2_000, 5  # of `weakest`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +37,7 @@ def window_report(ws: Workspace, project: ProjectInfo, *, n: int) -> WindowRepor
         return None
     regression = project.task == "regression"
     y_true = judged.y_true.astype(float) if regression else judged.y_true
-    merit = abs(y_true - judged.y_pred) if regression else y_true == judged.y_pred
+    merit = _merit(judged, regression=regression)
     newest = judged.X.iloc[-SLICED_ROWS:].reset_index(drop=True)
     classified = not regression
     return WindowReport(
@@ -49,3 +51,17 @@ def window_report(ws: Workspace, project: ProjectInfo, *, n: int) -> WindowRepor
         if classified and judged.y_proba is not None
         else None,
     )
+
+
+def weakest(ws: Workspace, project: ProjectInfo) -> tuple[Slice, ...] | None:
+    """The weakest slices of the newest labelled rows, weakest first; None while there are no such rows."""
+    judged = monitoring.labelled_with_predictions(ws, project, n=NEWEST_ROWS)
+    if judged is None or project.schema is None:
+        return None
+    merit = _merit(judged, regression=project.schema.task == "regression")
+    return tuple(segments.worst_slices(judged.X, merit, project.schema, max_slices=NEWEST_SLICES))
+
+
+def _merit(judged: monitoring.Judged, *, regression: bool) -> Any:
+    """Right or wrong of each row; for a regression its absolute error."""
+    return abs(judged.y_true.astype(float) - judged.y_pred) if regression else judged.y_true == judged.y_pred

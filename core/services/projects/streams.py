@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 GENERATED = "generated"
 ROWS, FEATURES, NOISE = 16_000, 8, 0.1
 WARM_UP_ROWS, BATCH_ROWS = 1_000, 500
+TASKS = {"classes": "binary", "values": "regression"}  # of generated streams that are offered
+SEED, DRIFT_AT = 7, 0.35  # of these; the drift comes after that share of the rows
 THRESHOLD = {"binary": 0.85, "regression": 0.8}  # of accuracy, or R2: what noise .1 leaves is .95 and .99
 
 
@@ -77,6 +80,23 @@ def _generated(document: str) -> Stream:
         concept_seed=asked.get("seed", 0),
     )
     return Stream(GENERATED, frame, TARGET, WARM_UP_ROWS, BATCH_ROWS, THRESHOLD[task])
+
+
+def described(stream: str, drift: str | None = None, shape: str = "", size: float = 0.0) -> dict[str, object]:
+    """A stream that somebody chose, as a project remembers it.
+
+    Args:
+        stream: one of the samples, or of TASKS: generated rows.
+        drift: what happens to generated rows, one of DRIFT_KINDS; None = nothing.
+        size: how much; turned labels can turn no more than once.
+    """
+    if stream not in TASKS:
+        return {"sample": stream}
+    change: dict[str, object] | None = None
+    if drift is not None:
+        most = 1.0 if drift == "label_flip" else math.inf
+        change = {"kind": drift, "shape": shape, "size": min(size, most), "at": DRIFT_AT}
+    return {"sample": GENERATED, "stream": {"task": TASKS[stream], "seed": SEED, "drift": change}}
 
 
 def create_stream_project(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import streamlit as st
 
@@ -20,19 +20,16 @@ POLL_S = 0.3
 def request_cycle(ctx: Context, *, force: bool) -> str:
     """Ask for a cycle of the page's project and see to it that somebody does it; returns the job."""
     assert ctx.project is not None
-    job = jobs.request_cycle(ctx.ws, ctx.project.id, cause="button", force=force, by=ctx.actor, now=datetime.now(UTC))
-    if not jobs.scheduler_lives(ctx.ws, datetime.now(UTC)):
-        jobs.start_worker(ctx.ws)
+    job = jobs.request_cycle(ctx.ws, ctx.project.id, cause="button", force=force, by=ctx.actor, now=ctx.now)
+    jobs.see_to_worker(ctx.ws, ctx.now)
     return job
 
 
 def request_backtest(ctx: Context, policies: Sequence[Policy], *, since: datetime | None) -> str:
     """Ask what policies would have done with the page's project; returns the job."""
     assert ctx.project is not None
-    now = datetime.now(UTC)
-    job = jobs.request_backtest(ctx.ws, ctx.project.id, policies, since=since, by=ctx.actor, now=now)
-    if not jobs.scheduler_lives(ctx.ws, now):
-        jobs.start_worker(ctx.ws)
+    job = jobs.request_backtest(ctx.ws, ctx.project.id, policies, since=since, by=ctx.actor, now=ctx.now)
+    jobs.see_to_worker(ctx.ws, ctx.now)
     return job
 
 

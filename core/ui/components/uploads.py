@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 Found = TypeVar("Found")
+ROWS_FILE = ["csv", "gz", "parquet", "arrow", "feather"]  # endings of files of rows
 
 
 def upload(ctx: Context, label: str, kinds: Sequence[str] | None, *, key: str) -> UploadedFile | None:

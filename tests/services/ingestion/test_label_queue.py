@@ -12,7 +12,7 @@ from sqlalchemy import select
 from core.cycle import run_cycle
 from core.errors import BadInput, Conflict, NeedsConsent
 from core.learning.policy import policy_named
-from core.records import ROW_ID, ProjectInfo, Task
+from core.records import ROW_ID, Feature, FeatureSchema, Label, ProjectInfo, Task
 from core.services.ingestion import ingest, label_queue, stored_batches
 from core.services.monitoring import monitoring
 from core.services.projects import projects
@@ -161,3 +161,18 @@ def test_the_cycle_weighs_the_labels_of_the_desk(ws: Workspace, now: datetime) -
     assert {p.scores["accuracy"].method for p in points} == {"inverse probability 95 %"}
     assert points[0].scores["roc_auc"].value is None
     assert not report.evidence.change_found, "hard rows are no change"
+
+
+@pytest.mark.parametrize(
+    ("task", "classes", "cells", "given"),
+    [
+        ("binary", (0, 1), {"a": "1", "b": None, "c": "0", "d": "2"}, {"a": 1, "c": 0}),
+        ("binary", (False, True), {"a": "True", "b": float("nan")}, {"a": True}),
+        ("regression", (), {"a": 1.5, "b": None, "c": float("nan"), "d": 0}, {"a": 1.5, "d": 0}),
+    ],
+)
+def test_what_is_written_into_the_table_is_read_as_the_projects_labels(
+    task: Task, classes: tuple[Label, ...], cells: dict[str, object], given: dict[str, Label]
+) -> None:
+    schema = FeatureSchema(task=task, target="y", features=(Feature(name="x", kind="numeric"),), classes=classes)
+    assert label_queue.given(schema, cells) == given

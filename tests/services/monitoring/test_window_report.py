@@ -71,3 +71,18 @@ def test_slices_are_looked_for_in_the_newest_rows_alone(
 def test_without_predicted_rows_there_is_none(ws: Workspace, now: datetime) -> None:
     made = projects.create_project(ws, "Bare", source="file", by="test", now=now)
     assert window_report.window_report(ws, made, n=10) is None
+
+
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_the_weakest_slices_of_the_newest_rows_come_weakest_first(ws: Workspace, now: datetime, task: Task) -> None:
+    project = lived(ws, now, task)
+    found = window_report.weakest(ws, project)
+    assert found and len(found) <= window_report.NEWEST_SLICES
+    whole = window_report.window_report(ws, project, n=200)
+    assert whole is not None and found[0] == whole.slices[0]
+    sign = 1 if task == "regression" else -1  # an error is worse the greater it is
+    assert all(sign * s.difference > 0 for s in found)
+
+
+def test_without_labelled_rows_there_are_none(ws: Workspace, now: datetime) -> None:
+    assert window_report.weakest(ws, projects.create_project(ws, "Bare", source="file", by="test", now=now)) is None

@@ -47,3 +47,21 @@ def test_a_drift_that_cannot_be_made_leaves_no_project(ws: Workspace, now: datet
     with pytest.raises(BadInput, match="earthquake"):
         streams.create_stream_project(ws, wrong, name="Wrong", by="me", now=now)
     assert projects.list_projects(ws) == []
+
+
+@pytest.mark.parametrize(
+    ("drift", "size", "stored"),
+    [("mean_shift", 2.0, 2.0), ("label_flip", 2.0, 1.0), ("label_flip", 0.4, 0.4)],
+)
+def test_a_chosen_stream_is_described_with_what_shall_happen_to_it(drift: str, size: float, stored: float) -> None:
+    found = streams.described("values", drift, "gradual", size)
+    change = {"kind": drift, "shape": "gradual", "size": stored, "at": streams.DRIFT_AT}
+    assert found == {
+        "sample": streams.GENERATED, "stream": {"task": "regression", "seed": streams.SEED, "drift": change}
+    }  # fmt: skip
+    assert len(streams.stream_of(found).frame) == streams.ROWS
+
+
+def test_without_a_drift_nothing_happens_and_a_sample_is_what_it_is() -> None:
+    assert streams.described("classes")["stream"] == {"task": "binary", "seed": streams.SEED, "drift": None}
+    assert streams.described("insects", "mean_shift", "abrupt", 1.0) == {"sample": "insects"}

@@ -47,7 +47,7 @@ def _from_file(ctx: ui.Context) -> None:
         "Your rows",
         f"CSV, CSV.gz, Parquet or Arrow, up to {ctx.ws.settings.max_upload_mb:g} MB. You see what was read and correct the types before anything is stored.",
     ):
-        file = ui.upload(ctx, "Rows", upload.ROWS_FILE, key="first-file")
+        file = ui.upload(ctx, "Rows", ui.ROWS_FILE, key="first-file")
         read = upload.read(ctx, file, target=None) if file is not None else None
         if file is not None and read is not None:
             first_file.take(ctx, file, read, None)

@@ -31,7 +31,7 @@ def show(ctx: ui.Context, project: ProjectInfo) -> None:
         "Add a batch from a file",
         f"CSV, CSV.gz, Parquet or Arrow, up to {ctx.ws.settings.max_upload_mb:g} MB. Rows may come with or without their label.",
     ):
-        file = ui.upload(ctx, "Rows", upload.ROWS_FILE, key="rows-file")
+        file = ui.upload(ctx, "Rows", ui.ROWS_FILE, key="rows-file")
         if file is None:
             return
         read = upload.read(ctx, file, target=project.schema.target if project.schema else None)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-ROWS_FILE = ["csv", "gz", "parquet", "arrow", "feather"]
 PREVIEW_ROWS = 8
 PREVIEW_COLUMNS = 200
 

@@ -1,0 +1,79 @@
+"""What a person asks the champion on a page: answered where the role allows it, logged, and explained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from core.records import Label, ProjectInfo
+from core.services.access.actors import require
+from core.services.serving import explaining, serving
+from core.services.serving.prediction_log import store
+from core.services.serving.serving import Served
+from core.storage.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from core.learning.contributions import Explanation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowAnswer:
+    """What was answered to one row, and why."""
+
+    project_id: int
+    version: int
+    prediction_id: str  # of its row in the log
+    target: str
+    label: Any  # the class, or the value
+    classes: tuple[Label, ...]
+    chances: tuple[float, ...]  # of the classes; empty for regression
+    spoken: Mapping[str, Any] | None  # by the guards; None = they are silent
+    why: Explanation
+
+    @property
+    def withheld(self) -> bool:
+        """Whether a program is given something else than the model's word."""
+        return self.spoken is not None and self.spoken["action"] != "warn"
+
+    @property
+    def chance(self) -> float | None:
+        """Probability of the class that is answered; None for regression."""
+        return dict(zip(self.classes, self.chances, strict=True)).get(self.label) if self.chances else None
+
+
+def ask_row(ws: Workspace, served: Served, values: Mapping[str, Any], *, by: str, now: datetime) -> RowAnswer:
+    """The champion's answer to one row, logged.
+
+    Args:
+        values: by feature; None = missing.
+
+    Raises:
+        BadInput: the row cannot be taken, or the model has no finite answer to it.
+    """
+    row, _, _ = served.reader.one(values)
+    label, place, chances = answer = serving.predict_one(served, row)
+    spoken = served.guards.one(row, label, None if chances is None else chances[place])
+    require(ws, by, "operator")
+    record = serving.record_one(served, row, answer, now=now, guarded=spoken)
+    store(ws, [record])
+    return RowAnswer(
+        project_id=served.project_id,
+        version=served.version,
+        prediction_id=record[1],
+        target=served.schema.target,
+        label=label,
+        classes=served.classes,
+        chances=tuple(chances or ()),
+        spoken=spoken,
+        why=explaining.explain_row(served, row),
+    )
+
+
+def ask_file(ws: Workspace, project: ProjectInfo, frame: pd.DataFrame, *, by: str, now: datetime) -> pd.DataFrame:
+    """The rows of a file with the champion's answers, logged; see `serving.predict_file`."""
+    require(ws, by, "operator")
+    return serving.predict_file(ws, project, frame, now=now)

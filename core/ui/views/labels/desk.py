@@ -1,0 +1,72 @@
+"""The rows that wait, with a cell for each label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from core import ui, words
+from core.records import FeatureSchema, Label, ProjectInfo
+from core.services.ingestion import label_queue
+from core.services.ingestion.label_queue import DeskRow
+from core.ui.views.labels import lines
+from core.ui.views.labels.lines import LABEL
+
+
+def show(ctx: ui.Context, project: ProjectInfo, rows: Sequence[DeskRow]) -> None:
+    """The table to fill in, and the button that stores what was given."""
+    assert project.schema is not None
+    with ui.card(
+        f"{ui.counted(len(rows), 'row')} wait for a label",
+        "In random order: answer from the top, as many as you like · sure: probability of the predicted class · chance: of being drawn",
+    ):
+        edited = _show_table(ctx, project, project.schema, rows)
+        given = label_queue.given(project.schema, {line["Row"]: line[LABEL] for line in edited})
+        if ui.button(
+            ctx,
+            f"Save {ui.counted(len(given), 'label')}" if given else "Save labels",
+            type="primary",
+            icon=":material/save:",
+            key="desk-save",
+            closed=not given,
+        ):
+            _store(ctx, project, given)
+
+
+def _show_table(
+    ctx: ui.Context, project: ProjectInfo, schema: FeatureSchema, rows: Sequence[DeskRow]
+) -> Sequence[Mapping[str, Any]]:
+    """The lines as they were filled in."""
+    found = [lines.of(row, project) for row in rows]
+    edited: Any = st.data_editor(
+        found,
+        hide_index=True,
+        row_height=32,
+        height=min(420, 70 + 32 * len(rows)),
+        placeholder=words.ABSENT,
+        disabled=[name for name in found[0] if name != LABEL] if ctx.may("operator") else True,
+        key=f"desk-{project.id}-{rows[0].row_id}-{len(rows)}",
+        column_config={
+            LABEL: _label_column(schema),
+            "Row": st.column_config.TextColumn(width=90),
+            "Sure": st.column_config.NumberColumn(format="%d %%", width=60),
+            "Chance": st.column_config.NumberColumn(format="%.1f %%", width=70),
+        },
+    )
+    return list(edited)
+
+
+def _label_column(schema: FeatureSchema) -> Any:
+    if schema.task == "regression":
+        return st.column_config.NumberColumn(LABEL, width=100, help="The true value")
+    options = [str(label) for label in schema.classes]
+    return st.column_config.SelectboxColumn(LABEL, options=options, width=110, help="The true class")
+
+
+def _store(ctx: ui.Context, project: ProjectInfo, given: Mapping[str, Label]) -> None:
+    ui.change(
+        lambda: label_queue.answer(ctx.ws, project, given, by=ctx.actor, now=ctx.now),
+        done=f"{ui.counted(len(given), 'label')} stored. The next check learns from them.",
+    )

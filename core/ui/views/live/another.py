@@ -1,0 +1,102 @@
+"""Another stream, drift and policy: a project of its own, playing at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import streamlit as st
+
+from core import ui
+from core.data.synthetic import DRIFT_KINDS, DRIFT_SHAPES
+from core.learning.policy import POLICIES
+from core.records import ProjectInfo
+from core.services.automation import jobs, live
+from core.services.projects import streams
+
+STREAMS = {
+    "insects": "Insects, six kinds (real)",
+    "classes": "Generated, two classes",
+    "values": "Generated, a value to predict",
+}
+NO_DRIFT, USUAL_DRIFT, USUAL_POLICY = "none", 4, "balanced"
+DRIFTS = {
+    NO_DRIFT: "No drift",
+    "mean_shift": "Features move",
+    "scale": "Features spread",
+    "label_flip": "Labels turn round",
+    "concept_rotation": "The rule turns",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What was chosen."""
+
+    stream: str  # of STREAMS
+    drift: str  # of DRIFTS
+    shape: str
+    size: float
+    policy: str
+
+    def name(self, now: datetime) -> str:
+        """Of the project: what happens to the stream, by which policy, since when."""
+        at = f"{now:%d %b %H%M%S}"
+        if self.stream in streams.TASKS:
+            return f"{DRIFTS[self.drift]}, {self.shape}, {self.policy} {at}"
+        return f"{STREAMS[self.stream]}, {self.policy} {at}"
+
+
+def show_folded(ctx: ui.Context) -> None:
+    """The form below a run."""
+    with st.expander("Another stream, drift or policy", icon=":material/tune:"):
+        show(ctx)
+
+
+def show(ctx: ui.Context) -> None:
+    """The form; once it was sent, the project is made, plays and is chosen."""
+    with st.form("another", border=False), ui.grid(columns=3):
+        asked = _fields()
+        sent = ui.submit(ctx, "Create and play", icon=":material/play_circle:")
+    if not sent:
+        return
+    made = ui.attempt(lambda: _create(ctx, asked), doing="Creating the project", done=lambda _: "Ready")
+    if made is not None:
+        jobs.see_to_worker(ctx.ws, ctx.now)
+        ui.choose_project(made.slug)
+        st.rerun()
+
+
+def _fields() -> Asked:
+    stream = st.selectbox("Stream", list(STREAMS), format_func=STREAMS.__getitem__, key="n-stream")
+    drift = st.selectbox(
+        "Drift",
+        [NO_DRIFT, *DRIFT_KINDS],
+        index=USUAL_DRIFT,
+        format_func=DRIFTS.__getitem__,
+        key="n-drift",
+        help="Of generated rows only: what happens in the samples is what happened.",
+    )
+    shape = st.selectbox("How it comes", list(DRIFT_SHAPES), format_func=str.capitalize, key="n-shape")
+    size = st.slider(
+        "Size",
+        0.1,
+        3.0,
+        1.0,
+        0.1,
+        key="n-size",
+        help="Standard deviations, or right angles that the rule turns; at most 1 counts for turned labels.",
+    )
+    policies = list(POLICIES)
+    policy = st.selectbox("Policy", policies, index=policies.index(USUAL_POLICY), key="n-policy")
+    return Asked(stream=stream, drift=drift, shape=shape, size=size, policy=policy)
+
+
+def _create(ctx: ui.Context, asked: Asked) -> ProjectInfo:
+    now = ctx.now
+    drift = None if asked.drift == NO_DRIFT else asked.drift
+    described = streams.described(asked.stream, drift, asked.shape, asked.size)
+    name = asked.name(now)
+    project = streams.create_stream_project(ctx.ws, described, name=name, policy=asked.policy, by=ctx.actor, now=now)
+    live.start_live(ctx.ws, project, by=ctx.actor, now=now)
+    return project

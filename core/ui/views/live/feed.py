@@ -1,0 +1,26 @@
+"""What happens: one line a turn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from core import words
+from core.records import SERVING, CycleReport
+from core.text import vocabulary
+
+
+def show(reports: Sequence[CycleReport]) -> None:
+    """The turns, newest first."""
+    st.markdown("\n\n".join(map(_line, reports)) if reports else "Waiting for the first turn.")
+
+
+def _line(report: CycleReport) -> str:
+    """Figure, what came of it, and why."""
+    score = report.evidence.score if report.evidence else None
+    figure = f"{words.number(score)}" if score is not None else "first race"
+    said = vocabulary.outcome(report.outcome)
+    version = f" v{report.champion_after}" if report.outcome in SERVING else ""
+    why = words.plain(report.verdict.reason if report.verdict else report.reason)
+    return f"{said.sign} **{figure} · {said.spoken}{version}**  \n:small[:gray[{why}]]"

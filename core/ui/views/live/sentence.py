@@ -1,0 +1,42 @@
+"""The newest turn in a sentence."""
+
+from __future__ import annotations
+
+from core import ui, words
+from core.records import Evidence, Score
+from core.text import vocabulary
+from core.ui.views.live.reading import Seen
+
+SHOWN = {"playing": "Playing", "paused": "Paused", "stopped": "Stopped", "done": "All rows played", "failed": "Failed"}
+STATES = {"playing": "well", "paused": "unknown", "failed": "failed"}  # of the verdict; else unknown
+
+
+def show(seen: Seen) -> None:
+    """How the run stands, and what it has just done."""
+    status = seen.run.status
+    with ui.verdict(STATES.get(status, "unknown"), _told(seen), word=SHOWN[status]):
+        pass  # this verdict has no buttons
+
+
+def _told(seen: Seen) -> str:
+    run, project, newest = seen.run, seen.project, seen.newest
+    if run.error:
+        return f"**{'It waits' if run.status == 'playing' else 'It stopped'}: {words.plain(run.error)}**"
+    place = f"{run.position:,} of {run.total:,} rows have arrived."
+    if newest is None or newest.evidence is None or newest.evidence.score is None:
+        return f"{place} The loop trains the first champion on the first {project.rows:,}."
+    policy, metric = project.policy, newest.evidence.metric
+    _, standing = words.standing(_score(newest.evidence), policy.threshold, metric, least=policy.min_rows)
+    after = vocabulary.outcome(newest.outcome).live.format(v=newest.champion_after)
+    return " ".join(filter(None, (standing, after, place)))
+
+
+def _score(evidence: Evidence) -> Score:
+    """What was measured, as a score."""
+    return Score(
+        metric=evidence.metric,
+        value=evidence.score,
+        low=evidence.score_low,
+        high=evidence.score_high,
+        n=evidence.score_n,
+    )

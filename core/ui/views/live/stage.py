@@ -1,0 +1,55 @@
+"""The part that changes: drawn anew every two seconds while a browser looks."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core import plots, ui, words
+from core.services.automation import live
+from core.ui.views.live import feed, figures, reading, sentence
+from core.ui.views.live.reading import Seen
+
+HEIGHT = 286  # of chart and feed, side by side
+
+
+@st.fragment(run_every="2s")
+def show(ctx: ui.Context, project_id: int) -> None:
+    """The newest run: sentence, progress, figures, course and feed."""
+    ui.gate_again(ctx)
+    run = live.latest_live(ctx.ws, project_id)
+    if run is None:
+        return
+    seen = reading.seen(ctx, run)
+    sentence.show(seen)
+    st.progress(run.share)
+    figures.show(seen)
+    left, right = st.columns((2.1, 1))
+    with left:
+        _show_course(ctx, seen)
+    with right, ui.card("What happens", "newest first"), st.container(height=HEIGHT, border=False):
+        feed.show(seen.reports)
+
+
+def _show_course(ctx: ui.Context, seen: Seen) -> None:
+    """The score over the rows, with the first model left to itself."""
+    policy, points, events = seen.project.policy, seen.points, ui.charted(seen.events)
+    label = words.metric_label(policy.metric)
+    with ui.card(
+        ui.course(points, events, seen.project) if points else "The first champion is being trained",
+        f"{label} per batch of {seen.run.batch_rows} rows, each predicted before its labels were used · dots: the first model, never retrained",
+    ):
+        if not points:
+            st.caption("The chart begins with the first batch after it.")
+            return
+        figure = plots.performance_over_time(
+            ui.line(points),
+            colors=ctx.colors,
+            threshold=policy.threshold,
+            events=events,
+            never=ui.line(seen.never),
+            metric_label=label,
+            zone=ctx.timezone,
+            height=HEIGHT,
+            x="rows",
+        )
+        ui.chart(figure, key="live-chart", alt=ui.course_alt(points, policy.metric))

@@ -1,0 +1,35 @@
+"""How far a live run is, and who does its work where no scheduler lives."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from core.services.automation import jobs, live
+from core.services.incidents import status
+from core.services.projects import streams
+from core.storage.workspace import Workspace
+
+CHOSEN = streams.described("classes")
+
+
+def test_a_run_is_told_in_batches_after_the_warm_up(ws: Workspace, now: datetime) -> None:
+    project = streams.create_stream_project(ws, CHOSEN, name="Calm", by="test", now=now)
+    run = live.start_live(ws, project, by="test", now=now, batch_rows=400)
+    assert (run.batches, run.total_batches, run.ended) == (0, 38, False)  # 15,000 rows, the last batch of fewer
+    assert run.share == pytest.approx(1_000 / streams.ROWS)
+    run, _ = live.store_next(ws, run.id, now=now)
+    assert (run.batches, run.share) == (1, pytest.approx(1_400 / streams.ROWS))
+    assert live.set_live_status(ws, run.id, "stopped", by="test", now=now).ended
+
+
+def test_a_worker_is_started_only_where_no_scheduler_lives(
+    ws: Workspace, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Workspace] = []
+    monkeypatch.setattr(jobs, "start_worker", started.append)
+    jobs.see_to_worker(ws, now)
+    jobs.beat(ws, status.SCHEDULER, owner="test", now=now)
+    jobs.see_to_worker(ws, now + timedelta(seconds=1))
+    assert started == [ws]
