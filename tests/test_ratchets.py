@@ -29,7 +29,6 @@ MODULES: dict[str, int] = {
     "core/learning/scorer.py": 706,
     "core/performance/realised.py": 539,
     "core/services/ingestion/label_intake.py": 511,
-    "core/services/serving/serving.py": 532,
     "core/storage/modelfile.py": 526,
 }
 
@@ -51,9 +50,6 @@ PARAMETER_LISTS: dict[str, int] = {
     "core/services/automation/jobs.py:request_file": 8,
     "core/services/ingestion/label_intake.py:_store": 8,
     "core/services/projects/projects.py:create_project": 8,
-    "core/services/serving/serving.py:_served": 9,
-    "core/services/serving/serving.py:record_one": 9,
-    "core/services/serving/serving.py:records": 9,
     "core/services/access/tokens.py:create_token": 8,
 }
 

@@ -20,8 +20,8 @@ from core.services.access.tokens import Scope, TokenInfo, Tokens
 from core.services.incidents import status
 from core.services.incidents.status import Place
 from core.services.operations.metrics import Requests
+from core.services.serving.champion_cache import Champions, Served
 from core.services.serving.prediction_log import PredictionWriter
-from core.services.serving.serving import Champions, Served
 from core.settings import Settings
 from core.storage.workspace import open_workspace
 

@@ -183,14 +183,14 @@ class Worker:
         """Predictions of a file. The log and the job's end are one transaction: done again, nothing is logged twice."""
         from core.data.files import read_table
         from core.data.schema import table_of
-        from core.services.serving import answering, serving
+        from core.services.serving import answering, champion_cache
         from core.services.serving.prediction_log import store
         from core.storage.batches import write_durably
 
         assert job.project_id is not None
         path = Path(job.payload["path"])
         try:
-            served = serving.champion(self._ws, projects.project_by_id(self._ws, job.project_id))
+            served = champion_cache.champion(self._ws, projects.project_by_id(self._ws, job.project_id))
             name, target = job.payload.get("name", path.name), served.schema.target
             read = read_table(path, name=name, max_bytes=self._ws.settings.max_upload_bytes, target=target)
             table, notes, _ = table_of(read.frame, served.schema)

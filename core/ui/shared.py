@@ -14,7 +14,7 @@ from core.storage.workspace import Workspace, open_workspace
 from core.ui.context import Context
 
 if TYPE_CHECKING:
-    from core.services.serving.serving import Champions, Served
+    from core.services.serving.champion_cache import Champions, Served
 
 
 @st.cache_resource(show_spinner=False)
@@ -33,7 +33,7 @@ def workspace() -> Workspace:
 @st.cache_resource(show_spinner=False)
 def champions() -> Champions:
     """The serving models of this process."""
-    from core.services.serving.serving import Champions
+    from core.services.serving.champion_cache import Champions
 
     return Champions(workspace())
 

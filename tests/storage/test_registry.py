@@ -251,7 +251,7 @@ def test_a_broken_mlflow_loses_nothing_and_is_copied_later(
 def test_importing_registry_and_services_imports_neither_mlflow_nor_sklearn(tmp_path: Path) -> None:
 
     modules = "('mlflow', 'sklearn', 'scipy')"
-    code = f"import sys, core.storage.registry, core.services.serving.serving; print([m for m in {modules} if m in sys.modules])"
+    code = f"import sys, core.storage.registry, core.services.serving.champion_cache, core.services.serving.predicting; print([m for m in {modules} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=limit(60))
     assert found.stdout.strip() == "[]"
 

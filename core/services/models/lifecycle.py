@@ -21,7 +21,7 @@ from core.services.access.actors import require, require_proof
 from core.services.incidents import notify
 from core.services.models import sandbox
 from core.services.models.sandbox import ImportReport
-from core.services.serving import serving
+from core.services.serving import champion_cache, predicting
 from core.storage import audit, history, leases, mlflow_copy, queries, registry
 from core.storage.artefacts import loads
 from core.storage.tables import AuditEntry, Cycle, ModelRow
@@ -154,7 +154,7 @@ def compare(ws: Workspace, project: ProjectInfo, a: int, b: int) -> Comparison:
         return Comparison(n=0, metric=metric, champion=nothing, challenger=nothing, difference=None, rows_from=told)
     scores, merits, given = [], [], []
     for version in (a, b):
-        served = serving.served_by(project.id, version, registry.load_model(ws, project.id, version), schema)
+        served = champion_cache.served_by(project.id, version, registry.load_model(ws, project.id, version), schema)
         score, merit, answers = _judged(served, X, y, metric)
         scores.append(score)
         merits.append(merit)
@@ -175,14 +175,14 @@ def compare(ws: Workspace, project: ProjectInfo, a: int, b: int) -> Comparison:
     )
 
 
-def _judged(served: serving.Served, X: Any, y: Any, metric: str) -> tuple[Score, Any, Given]:
+def _judged(served: champion_cache.Served, X: Any, y: Any, metric: str) -> tuple[Score, Any, Given]:
     """The metric, each row's merit (1 when right, or minus the error), and what was answered."""
     import numpy as np
 
     from core.performance.paired import Given
     from core.performance.realised import measure
 
-    predicted = serving.predict(served, X)
+    predicted = predicting.predict(served, X)
     if served.schema.task == "regression":
         values = np.array(predicted.labels)
         return (

@@ -21,7 +21,7 @@ from core.services.ingestion import stored_batches
 from core.services.monitoring import windows
 from core.services.operations import tidying
 from core.services.projects import projects
-from core.services.serving import serving
+from core.services.serving import champion_cache, predicting
 from core.storage import audit, history, learners, queries, registry
 from core.storage.batches import verify
 from core.storage.tables import Batch, ModelEvent, ModelRow, Project
@@ -276,8 +276,8 @@ def _scores(ws: Workspace, project: ProjectInfo, now: datetime) -> Iterator[_Ste
 def _score_again(ws: Workspace, project: ProjectInfo, batch: Batch, version: int) -> None:
     assert project.schema is not None
     frame, _ = history.History(ws, project.id, project.schema).frame(batch)
-    served = serving.served_by(project.id, version, registry.load_model(ws, project.id, version), project.schema)
-    answered = serving.predict(served, frame[list(project.schema.names)])
+    served = champion_cache.served_by(project.id, version, registry.load_model(ws, project.id, version), project.schema)
+    answered = predicting.predict(served, frame[list(project.schema.names)])
     name = batch.path.removesuffix(".parquet") + "-scores.parquet"
     sha256 = history.write_scores(
         ws, name, answered.labels, answered.probabilities, answered.classes, [version] * len(frame)

@@ -34,7 +34,7 @@ from core.records import Change, ProjectInfo
 from core.services.ingestion import ingest, stored_batches
 from core.services.models import lifecycle, sandbox
 from core.services.projects import projects
-from core.services.serving import serving
+from core.services.serving import champion_cache, predicting
 from core.settings import ROOT
 from core.storage import artefacts, mlflow_copy, registry
 from core.storage.tables import AuditEntry, Lease
@@ -326,8 +326,8 @@ def test_an_imported_model_is_kept_as_its_numbers_and_goes_through_the_loop(
     assert np.allclose(model.predict_proba(frame[["a", "b"]]), theirs.predict_proba(frame[["a", "b"]]), atol=1e-9)
     lifecycle.promote(ws, project, version.version, reason="first", by="ann", now=now)
     stored = projects.project_by_id(ws, project.id)
-    served = serving.champion(ws, stored)
-    assert serving.predict_one(served, [0.1, 0.2])[0] in (stored.schema.classes if stored.schema else ())
+    served = champion_cache.champion(ws, stored)
+    assert predicting.predict_one(served, [0.1, 0.2])[0] in (stored.schema.classes if stored.schema else ())
     ingest.ingest_frame(ws, stored, rows(seed=10), origin="later", by="t", now=now)
     for _ in range(2):
         report = run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=1), force=True)

@@ -18,7 +18,7 @@ from core.learning.models import fit_family
 from core.records import Change, Feature, FeatureSchema, ProjectInfo
 from core.services.ingestion import ingest
 from core.services.projects import projects
-from core.services.serving import guarding, serving
+from core.services.serving import answer_records, champion_cache, guarding, predicting
 from core.services.serving.guarding import GuardHits
 from core.services.serving.guards import Guards
 from core.services.serving.prediction_log import store
@@ -66,11 +66,11 @@ def project(ws: Workspace, now: datetime) -> ProjectInfo:
 
 def answer(ws: Workspace, project: ProjectInfo, sizes: list[float], colour: str, now: datetime) -> None:
     """Answers of the champion, logged as the API logs them."""
-    served = serving.champion(ws, project)
+    served = champion_cache.champion(ws, project)
     columns = [np.array(sizes), [colour] * len(sizes)]
-    predicted = serving.predict_columns(served, columns, len(sizes))
-    spoken = serving.guarded(served, columns, predicted)
-    store(ws, serving.records(served, predicted, columns, now=now, guarded=spoken))
+    predicted = predicting.predict_columns(served, columns, len(sizes))
+    spoken = predicting.guarded(served, columns, predicted)
+    store(ws, answer_records.records(served, predicted, columns, answer_records.Asker(now), guarded=spoken))
 
 
 def test_guards_are_the_usual_ones_until_somebody_changes_them(
@@ -87,7 +87,7 @@ def test_guards_are_the_usual_ones_until_somebody_changes_them(
 
 def test_changed_guards_are_obeyed_without_a_new_model(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
     seconds = [0.0]
-    champions = serving.Champions(ws, clock=lambda: seconds[0])
+    champions = champion_cache.Champions(ws, clock=lambda: seconds[0])
     served = champions.get(project.id)
     assert served is not None and served.guards.one([50.0, "red"], "yes", 0.9)["action"] == "warn"  # type: ignore[index]
     guarding.set_guards(ws, project, Guards(out_of_range="abstain"), by="otto", now=now)
