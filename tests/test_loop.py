@@ -21,7 +21,7 @@ from core.learning.policy import policy_named
 from core.learning.state import LearnerState
 from core.records import ProjectInfo
 from core.services.automation import jobs
-from core.services.incidents import channels
+from core.services.incidents import notify
 from core.services.ingestion import ingest, label_intake, stored_batches
 from core.services.models import lifecycle
 from core.services.monitoring import monitoring
@@ -410,7 +410,7 @@ def test_a_batch_that_cannot_be_scored_is_set_aside_and_the_loop_goes_on(
     send: Callable[..., ingest.IngestReport],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(channels, "channels", lambda ws: {"discord": object()})
+    monkeypatch.setattr(notify, "channels", lambda ws: {"discord": object()})  # where it is looked up
     sound, odd = send(), send(poisoned(9000))
     report = run_cycle(ws, project.id, cause="schedule", force=True, now=now + timedelta(hours=2))
     assert report is not None
