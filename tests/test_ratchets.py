@@ -20,7 +20,6 @@ PARAMETERS = 7  # self and cls aside
 KEPT = 0.9  # a held number is true while at least so much of it is there
 
 MODULES: dict[str, int] = {
-    "Home.py": 261,
     "api.py": 148,
     "core/data/columns.py": 582,
     "core/data/schema.py": 666,
@@ -39,7 +38,6 @@ FUNCTIONS: dict[str, int] = {
     "core/services/ingestion/label_queue.py:ask": 70,
     "core/services/operations/doctor.py:_database": 72,
     "core/services/operations/metrics.py:_of_projects": 65,
-    "core/services/monitoring/monitoring.py:overview": 70,
     "core/storage/registry.py:register_version": 70,
 }
 

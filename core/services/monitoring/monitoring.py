@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from core import words
 from core.errors import NotFound
 from core.learning.policy import decide, policy_from_document
 from core.performance.realised import Z95
@@ -26,15 +25,12 @@ from core.records import (
     DriftReport,
     EstimatePoint,
     EventKind,
-    ModelVersion,
     Outcome,
     ProjectInfo,
     Score,
 )
-from core.services.automation import attempts, jobs
-from core.services.incidents import status
-from core.services.ingestion import stored_batches
-from core.storage import documents, history, queries, registry
+from core.services.automation import jobs
+from core.storage import documents, history
 from core.storage.tables import Cycle, DriftRun, EstimateRun, Job, ModelEvent, PerformanceRun
 from core.storage.workspace import Workspace
 
@@ -67,34 +63,6 @@ class LoopEvent:
     kind: EventKind
     text: str
     cycle_id: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Need:
-    """Something that waits for a person."""
-
-    kind: str  # labels | challenger | paused | stopped | failed | set_aside | scheduler | model
-    text: str
-    detail: str
-    page: str  # where to go, e.g. "data"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overview:
-    """The figures of the Home page; what is not known is None."""
-
-    score: Score | None  # newest measurement of the policy's metric
-    score_at: datetime | None
-    score_version: int | None
-    before: Score | None  # the measurement before that
-    never: Score | None  # the first model on the same rows
-    drift: DriftReport | None
-    drift_at: datetime | None
-    labels_due: int
-    champion: ModelVersion | None
-    last_cycle: CycleReport | None
-    scheduler_age_s: float | None
-    needs: tuple[Need, ...]
 
 
 def _point(row: PerformanceRun) -> PerformancePoint:
@@ -297,79 +265,6 @@ def events(ws: Workspace, project_id: int, *, limit: int = 500) -> list[LoopEven
                     LoopEvent(at=at, rows_seen=rows_seen, kind=EventKind.RETRAIN, text="retrain", cycle_id=cycle_id)
                 )
     return found
-
-
-def overview(ws: Workspace, project: ProjectInfo, now: datetime) -> Overview:
-    """The figures of the Home page."""
-    points = performance_history(ws, project.id, limit=2)
-    never = performance_history(ws, project.id, role="never", limit=1)
-    drift = latest_drift(ws, project.id)
-    reports, _ = cycles(ws, project.id, limit=1)
-    last = reports[0] if reports else None
-    due = stored_batches.labels_due(ws, project.id)
-    with ws.database.read() as session:
-        versions = registry.list_versions(session, project.id)
-        age = status.scheduler_age(session, now)
-        stopped_at = queries.project_row(session, project.id).checks_stopped_at
-    champion = next((v for v in versions if "champion" in v.aliases), None)
-    challenger = next((v for v in versions if "challenger" in v.aliases and "champion" not in v.aliases), None)
-    needs: list[Need] = []
-    if champion is None:
-        needs.append(
-            Need(
-                kind="model",
-                text="No model yet",
-                detail="Store labelled rows, then start the first race.",
-                page="train" if project.labelled else "data",
-            )
-        )
-    if challenger is not None and challenger.source == "import":
-        needs.append(
-            Need(
-                kind="challenger",
-                text=f"Imported v{challenger.version} waits",
-                detail="Compare it with the champion, then promote it.",
-                page="models",
-            )
-        )
-    if due:
-        needs.append(
-            Need(kind="labels", text=f"{due:,} labels due", detail="Accuracy is measured as they arrive.", page="data")
-        )
-    if last is not None and last.status == "failed":
-        needs.append(Need(kind="failed", text="The last check failed", detail=last.error or "", page="automation"))
-    if last is not None and last.evidence is not None and last.evidence.set_aside:
-        numbers = ", ".join(str(entry["batch"]) for entry in last.evidence.set_aside)
-        detail = " ".join(words.set_aside(last.evidence))
-        needs.append(Need(kind="set_aside", text=f"Set aside: batch {numbers}", detail=detail, page="data"))
-    if stopped_at is not None:
-        detail = f"Since {stopped_at:%d %b %H:%M} UTC: {attempts.STOPPED.format(n=attempts.MAX_ATTEMPTS)}"
-        needs.append(Need(kind="stopped", text="Checks are set aside", detail=detail, page="automation"))
-    if project.paused:
-        needs.append(
-            Need(
-                kind="paused",
-                text="Checks are paused",
-                detail="Nothing happens by itself until they are resumed.",
-                page="automation",
-            )
-        )
-    metric = project.policy.metric
-    newest = points[-1] if points else None
-    return Overview(
-        score=newest.scores.get(metric) if newest else None,
-        score_at=newest.at if newest else None,
-        score_version=newest.model_version if newest else None,
-        before=points[-2].scores.get(metric) if len(points) > 1 else None,
-        never=never[-1].scores.get(metric) if never else None,
-        drift=drift[1] if drift else None,
-        drift_at=drift[0] if drift else None,
-        labels_due=due,
-        champion=champion,
-        last_cycle=last,
-        scheduler_age_s=age,
-        needs=tuple(needs),
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
