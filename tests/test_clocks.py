@@ -16,7 +16,7 @@ from core.errors import Busy
 from core.jobs.clock import ClockWatch, look_again
 from core.services.automation import jobs, live
 from core.services.incidents import delivery, status
-from core.services.monitoring import overview
+from core.services.monitoring.overview import overview
 from core.services.operations import doctor
 from core.services.projects import projects
 from core.storage.tables import Job, Lease, LiveRun, Notice
@@ -84,7 +84,7 @@ def test_a_beat_in_the_future_is_no_sign_of_life(ws: Workspace, project_id: int,
     check = next(c for c in doctor.examine(ws, now=now) if c.name == "scheduler")
     assert (check.ok, check.detail) == (False, "last beat 86400 s in the future")
     assert "clock" in check.mend
-    seen = overview.overview(ws, projects.project_by_id(ws, project_id), now)
+    seen = overview(ws, projects.project_by_id(ws, project_id), now)
     assert seen.scheduler_age_s == -86_400.0
 
 

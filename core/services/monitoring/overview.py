@@ -1,4 +1,4 @@
-"""The figures of the Home page, and what waits for a person."""
+"""A project at a glance: its newest figures, and what waits for a person."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from core.storage.workspace import Workspace
 class Need:
     """Something that waits for a person."""
 
-    kind: str  # labels | challenger | paused | stopped | failed | set_aside | scheduler | model
+    kind: str  # labels | challenger | paused | stopped | failed | set_aside | model
     text: str
     detail: str
     page: str  # where to go, e.g. "data"
@@ -43,9 +43,19 @@ class Overview:
     scheduler_age_s: float | None
     needs: tuple[Need, ...]
 
+    @property
+    def since_last_batch(self) -> float | None:
+        """How the score has changed; None before two measurements."""
+        return _difference(self.score, self.before)
+
+    @property
+    def by_retraining(self) -> float | None:
+        """How much better the score is than the first model's; None before both are measured."""
+        return _difference(self.score, self.never)
+
 
 def overview(ws: Workspace, project: ProjectInfo, now: datetime) -> Overview:
-    """The figures of the Home page."""
+    """The figures as they are stored now."""
     points = monitoring.performance_history(ws, project.id, limit=2)
     never = monitoring.performance_history(ws, project.id, role="never", limit=1)
     drift = monitoring.latest_drift(ws, project.id)
@@ -58,11 +68,7 @@ def overview(ws: Workspace, project: ProjectInfo, now: datetime) -> Overview:
         stopped_at = queries.project_row(session, project.id).checks_stopped_at
     champion = next((v for v in versions if "champion" in v.aliases), None)
     challenger = next((v for v in versions if "challenger" in v.aliases and "champion" not in v.aliases), None)
-    needs = [
-        *_of_models(project, champion, challenger),
-        *_of_labels(due),
-        *_of_checks(project, last, stopped_at),
-    ]
+    needs = [*_of_models(project, champion, challenger), *_of_rows(due, last), *_of_checks(project, stopped_at)]
     metric = project.policy.metric
     newest = points[-1] if points else None
     return Overview(
@@ -82,6 +88,7 @@ def overview(ws: Workspace, project: ProjectInfo, now: datetime) -> Overview:
 
 
 def _of_models(project: ProjectInfo, champion: ModelVersion | None, challenger: ModelVersion | None) -> Iterator[Need]:
+    """A first model to train, an imported one to look at."""
     if champion is None:
         yield Need(
             kind="model",
@@ -98,23 +105,35 @@ def _of_models(project: ProjectInfo, champion: ModelVersion | None, challenger: 
         )
 
 
-def _of_labels(due: int) -> Iterator[Need]:
+def _of_rows(due: int, last: CycleReport | None) -> Iterator[Need]:
+    """Labels to bring, and what the last check could not do with its rows."""
     if due:
         yield Need(
             kind="labels", text=f"{due:,} labels due", detail="Accuracy is measured as they arrive.", page="data"
         )
-
-
-def _of_checks(project: ProjectInfo, last: CycleReport | None, stopped_at: datetime | None) -> Iterator[Need]:
     if last is not None and last.status == "failed":
         yield Need(kind="failed", text="The last check failed", detail=last.error or "", page="automation")
     if last is not None and last.evidence is not None and last.evidence.set_aside:
         numbers = ", ".join(str(entry["batch"]) for entry in last.evidence.set_aside)
         detail = " ".join(words.set_aside(last.evidence))
         yield Need(kind="set_aside", text=f"Set aside: batch {numbers}", detail=detail, page="data")
+
+
+def _of_checks(project: ProjectInfo, stopped_at: datetime | None) -> Iterator[Need]:
+    """Checks that do not run by themselves."""
     if stopped_at is not None:
         detail = f"Since {stopped_at:%d %b %H:%M} UTC: {attempts.STOPPED.format(n=attempts.MAX_ATTEMPTS)}"
         yield Need(kind="stopped", text="Checks are set aside", detail=detail, page="automation")
     if project.paused:
-        detail = "Nothing happens by itself until they are resumed."
-        yield Need(kind="paused", text="Checks are paused", detail=detail, page="automation")
+        yield Need(
+            kind="paused",
+            text="Checks are paused",
+            detail="Nothing happens by itself until they are resumed.",
+            page="automation",
+        )
+
+
+def _difference(score: Score | None, other: Score | None) -> float | None:
+    if score is None or other is None or score.value is None or other.value is None:
+        return None
+    return score.value - other.value
