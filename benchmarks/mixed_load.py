@@ -158,16 +158,16 @@ class Load:
 
     async def token(self) -> None:
         """Made, used at once, revoked, and refused in time."""
-        from core.services.access import auth
+        from core.services.access import tokens
 
         now = datetime.now(UTC)
         info, secret = await asyncio.to_thread(
-            auth.create_token, self.ws, "mixed load", ["predict"], None, None, by="benchmark", now=now
+            tokens.create_token, self.ws, "mixed load", ["predict"], None, None, by="benchmark", now=now
         )
         own = {"Authorization": f"Bearer {secret}"}
         await self.ask("with a new token", "POST", "/predict", rows=1, json=self.row(), headers=own)
         assert info.id is not None
-        await asyncio.to_thread(auth.revoke_token, self.ws, info.id, by="benchmark", now=datetime.now(UTC))
+        await asyncio.to_thread(tokens.revoke_token, self.ws, info.id, by="benchmark", now=datetime.now(UTC))
         revoked = time.monotonic()
         while True:
             took = time.monotonic() - revoked  # when it was asked: a busy machine answers later

@@ -188,6 +188,7 @@ def make_wide(home: Path, family: str = "boosting") -> Any:
     """A project of twenty numbers whose champion is one model of this family; the fitted model."""
     from core.data.schema import infer_schema
     from core.learning.models import fit_family
+    from core.records import Change
     from core.services.ingestion import ingest
     from core.services.projects import projects
     from core.settings import Settings
@@ -206,14 +207,11 @@ def make_wide(home: Path, family: str = "boosting") -> Any:
     schema = infer_schema(frame, target="target")
     X, y = frame[list(WIDE)], frame["target"].to_numpy()
     model = fit_family(family, schema, X, y, seed=0)
-    version = registry.register_version(
-        ws, project, model, family=family, members=[], metrics={}, schema=schema, X_learnt=X, n_rows=len(X),
-        data_digest=None, batch_ids=[], first_at=None, last_at=None, cycle_id=None, by="benchmark", now=now,
-    ).version  # fmt: skip
+    change = Change(by="benchmark", now=now)
+    new = registry.NewVersion(model=model, family=family, schema=schema, X_learnt=X, n_rows=len(X))
+    version = registry.register_version(ws, project, new, change).version
     with ws.database.write() as session:
-        registry.record_event(
-            session, project.id, version, event="promoted", by="benchmark", reason="", cycle_id=None, now=now
-        )
+        registry.record_event(session, project.id, version, "promoted", "", change)
     ws.database.dispose()
     return model
 

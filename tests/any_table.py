@@ -33,7 +33,7 @@ from core.services.ingestion import ingest, label_intake
 from core.services.monitoring import monitoring
 from core.services.monitoring.drift_check import IMPORTANCE_FEATURES
 from core.services.projects import projects
-from core.services.serving import serving
+from core.services.serving import champion_cache, predicting
 from core.storage.workspace import Workspace
 
 A_ROUND = 50  # examples between two notes of how far a campaign is
@@ -264,13 +264,13 @@ def trickle(one: Loop, few: pd.DataFrame) -> None:
 
 def ask(one: Loop, frame: pd.DataFrame) -> None:
     """The champion answers every row of it, and a row without any value."""
-    served = serving.champion(one.ws, one.info)
+    served = champion_cache.champion(one.ws, one.info)
     schema = one.info.schema
     assert schema is not None
     X = conform(frame.drop(columns="y"), schema).X
-    answered = serving.predict(served, X)
+    answered = predicting.predict(served, X)
     assert len(answered.labels) == len(X)
-    (alone,) = serving.predict(served, X.head(1)).labels
+    (alone,) = predicting.predict(served, X.head(1)).labels
     assert alone == pytest.approx(answered.labels[0]) if schema.task == "regression" else alone == answered.labels[0]
 
 

@@ -18,7 +18,7 @@ import uvicorn
 from patience import limit
 
 from core.http.connection import Connection
-from core.services.access import auth
+from core.services.access import tokens
 from core.storage.workspace import Workspace
 
 KEY = "k3y-of-this-installation"
@@ -44,7 +44,7 @@ def npy(values: Any) -> bytes:
 
 def token(ws: Workspace, *scopes: str, project_id: int | None = None) -> dict[str, str]:
     """Header of a new token."""
-    _, secret = auth.create_token(ws, "test", scopes, project_id, by="test", now=datetime.now(UTC))
+    _, secret = tokens.create_token(ws, "test", scopes, project_id, by="test", now=datetime.now(UTC))
     return {"Authorization": f"Bearer {secret}"}
 
 

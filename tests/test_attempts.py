@@ -22,7 +22,7 @@ from core.records import ProjectInfo
 from core.services.automation import attempts, jobs, live
 from core.services.incidents import status
 from core.services.ingestion import ingest
-from core.services.monitoring.overview import overview
+from core.services.monitoring import overview
 from core.services.operations import doctor
 from core.services.projects import projects, streams
 from core.storage.tables import AuditEntry, Cycle, Job, LiveRun, Notice, Project
@@ -102,7 +102,7 @@ def test_what_was_set_aside_is_told_and_begun_again_when_something_new_comes(
     assert (health.status, health.reason) == ("degraded", status.CHECKS_STOPPED)
     check = next(c for c in doctor.examine(ws, now=now) if c.name == "checks")
     assert (check.ok, "heavy" in check.detail) == (False, True)
-    assert "stopped" in [need.kind for need in overview(ws, heavy, now).needs]
+    assert "stopped" in [need.kind for need in overview.overview(ws, heavy, now).needs]
 
     frame = pd.DataFrame({"a": np.arange(60) % 5, "y": ["hi", "lo"] * 30})
     ingest.ingest_frame(ws, heavy, frame, origin="b", by="me", now=now + timedelta(hours=1))

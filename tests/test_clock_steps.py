@@ -25,7 +25,7 @@ from core.records import CycleReport, Policy, ProjectInfo
 from core.services.automation import jobs
 from core.services.ingestion import ingest, label_intake, sealing
 from core.services.projects import projects
-from core.services.serving import serving
+from core.services.serving import file_answers
 from core.storage.tables import Batch, Lease, PerformanceRun, Prediction
 from core.storage.workspace import Workspace
 
@@ -192,7 +192,7 @@ def test_answers_and_their_labels_are_measured_once(
     if step == "during the check":
         during(monkeypatch, lambda: setattr(machine, "wrong", wrong))
     asked = rows(5).assign(key=[f"asked-{i}" for i in range(ROWS)])
-    serving.predict_file(machine.ws, machine.project, asked.drop(columns="y"), now=machine.clock)
+    file_answers.predict_file(machine.ws, machine.project, asked.drop(columns="y"), now=machine.clock)
     machine.time += timedelta(seconds=10)
     if step == "before the label":
         machine.wrong = wrong

@@ -15,8 +15,8 @@ import core.cycle
 from core.errors import Busy
 from core.jobs.clock import ClockWatch, look_again
 from core.services.automation import jobs, live
-from core.services.incidents import notify, status
-from core.services.monitoring.overview import overview
+from core.services.incidents import delivery, status
+from core.services.monitoring import overview
 from core.services.operations import doctor
 from core.services.projects import projects
 from core.storage.tables import Job, Lease, LiveRun, Notice
@@ -84,7 +84,7 @@ def test_a_beat_in_the_future_is_no_sign_of_life(ws: Workspace, project_id: int,
     check = next(c for c in doctor.examine(ws, now=now) if c.name == "scheduler")
     assert (check.ok, check.detail) == (False, "last beat 86400 s in the future")
     assert "clock" in check.mend
-    seen = overview(ws, projects.project_by_id(ws, project_id), now)
+    seen = overview.overview(ws, projects.project_by_id(ws, project_id), now)
     assert seen.scheduler_age_s == -86_400.0
 
 
@@ -119,7 +119,7 @@ def test_what_a_clock_ahead_has_put_off_for_a_day_is_due(ws: Workspace, project_
             sent.append(payload)
             return None
 
-    assert notify.deliver_due(ws, now, notifiers={"told": Told()}) == len(sent) == 1
+    assert delivery.deliver_due(ws, now, notifiers={"told": Told()}) == len(sent) == 1
     claimed = jobs.claim_next(ws, "me", now)
     assert claimed is not None
     assert claimed.id == job

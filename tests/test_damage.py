@@ -19,7 +19,7 @@ from core.records import CycleReport, ProjectInfo
 from core.services.ingestion import ingest, stored_batches
 from core.services.monitoring import monitoring
 from core.services.projects import projects
-from core.services.serving import serving
+from core.services.serving import champion_cache
 from core.storage import registry
 from core.storage.tables import Batch, ModelRow, Project
 from core.storage.workspace import Workspace
@@ -168,7 +168,7 @@ def test_a_damaged_champion_is_replaced_by_a_race_at_once(
     champion = projects.project_by_id(ws, project.id).champion
     assert champion is not None and champion not in [row.version for row in rows]
     registry.load_model(ws, project.id, champion)
-    assert serving.champion(ws, projects.project_by_id(ws, project.id)).version == champion
+    assert champion_cache.champion(ws, projects.project_by_id(ws, project.id)).version == champion
     assert turn().evidence is not None
 
 

@@ -26,7 +26,7 @@ from core.services.ingestion import ingest, label_intake, stored_batches
 from core.services.models import lifecycle
 from core.services.monitoring import monitoring
 from core.services.projects import projects
-from core.services.serving import serving
+from core.services.serving import champion_cache, file_answers, predicting
 from core.settings import Settings
 from core.storage import documents, queries, registry
 from core.storage.tables import Batch, Cycle, DriftRun, Lease, ModelEvent, Notice, PerformanceRun, Project
@@ -386,14 +386,14 @@ FAR = 1e6  # of column a: what the models of these tests are made to refuse
 @pytest.fixture
 def refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Models answer no rows that hold a value as far as FAR."""
-    real = serving.predict
+    real = predicting.predict
 
-    def answer(served: serving.Served, X: pd.DataFrame) -> serving.Predicted:
+    def answer(served: champion_cache.Served, X: pd.DataFrame) -> predicting.Predicted:
         if (X["a"] >= FAR).any():
             raise BadInput("The model has no answer: a is too great.")
         return real(served, X)
 
-    monkeypatch.setattr("core.services.serving.serving.predict", answer)
+    monkeypatch.setattr("core.services.serving.predicting.predict", answer)
 
 
 def poisoned(start: int) -> pd.DataFrame:
@@ -410,7 +410,7 @@ def test_a_batch_that_cannot_be_scored_is_set_aside_and_the_loop_goes_on(
     send: Callable[..., ingest.IngestReport],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(notify, "channels", lambda ws: {"discord": object()})
+    monkeypatch.setattr(notify, "channels", lambda ws: {"discord": object()})  # where it is looked up
     sound, odd = send(), send(poisoned(9000))
     report = run_cycle(ws, project.id, cause="schedule", force=True, now=now + timedelta(hours=2))
     assert report is not None
@@ -473,11 +473,11 @@ def test_a_model_that_answers_nothing_at_all_blames_no_batch(
 ) -> None:
     sent = send()
 
-    def broken(served: serving.Served, X: pd.DataFrame) -> serving.Predicted:
+    def broken(served: champion_cache.Served, X: pd.DataFrame) -> predicting.Predicted:
         raise ValueError(f"no such table in {ws.models_path}/v1.bin\nmore")
 
     with monkeypatch.context() as patched:
-        patched.setattr("core.services.serving.serving.predict", broken)
+        patched.setattr("core.services.serving.predicting.predict", broken)
         with pytest.raises(ValueError, match="no such table"):
             run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=1))
     reports, _ = monitoring.cycles(ws, project.id)
@@ -522,7 +522,7 @@ def test_a_nightly_file_beside_served_traffic_is_measured_and_learnt_from(ws: Wo
         at = now + timedelta(days=day)
         stored = projects.project_by_id(ws, made.id)
         asked = stream(10 + day, 60).drop(columns="y")
-        serving.predict_file(ws, stored, asked.assign(a=asked["a"] + 5.0), now=at)
+        file_answers.predict_file(ws, stored, asked.assign(a=asked["a"] + 5.0), now=at)
         report = ingest.ingest_frame(
             ws, stored, night(day, day, turned=True), origin=f"{day}.csv", by="t", now=at + timedelta(minutes=1)
         )

@@ -21,7 +21,7 @@ from core.records import CycleReport
 from core.services.automation import jobs
 from core.services.ingestion import ingest, stored_batches
 from core.services.projects import projects
-from core.services.serving import answering, prediction_log, serving
+from core.services.serving import answering, champion_cache, prediction_log
 from core.storage.tables import Batch, PerformanceRun
 from core.storage.workspace import Workspace
 
@@ -47,7 +47,7 @@ class Plant:
 
     def ask(self, day: int, now: datetime) -> None:
         """Answer some of a day's rows as `POST /predict` does."""
-        served = serving.champion(self.ws, projects.project_by_id(self.ws, self.project_id))
+        served = champion_cache.champion(self.ws, projects.project_by_id(self.ws, self.project_id))
         table, _, _ = table_of(self.day(day, slice(ASKED))[["a", "b"]], served.schema, latest=now + HOUR)
         answered = answering.many(served, table, now, token_id=1)
         prediction_log.store(self.ws, answered.records)

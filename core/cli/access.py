@@ -46,13 +46,13 @@ def _add_keys_create(keys: Any) -> None:
 
 
 def _keys_create(args: argparse.Namespace) -> int:
-    from core.services.access import auth
+    from core.services.access import tokens
     from core.services.projects import projects
 
     ws = open_state()
     project = projects.get_project(ws, args.project) if args.project else None
     expires = utc_now() + _duration(args.expires) if args.expires else None
-    info, token = auth.create_token(
+    info, token = tokens.create_token(
         ws,
         args.name,
         list(split_names(args.scope)),
@@ -85,14 +85,14 @@ def _duration(text: str) -> timedelta:
 
 
 def _keys_list(args: argparse.Namespace) -> int:
-    from core.services.access import auth
+    from core.services.access import accounts, tokens
     from core.services.projects import projects
 
     ws = open_state()
-    tokens = auth.list_tokens(ws)
+    made = tokens.list_tokens(ws)
     slugs: dict[int | None, str] = {None: "every project", **{p.id: p.slug for p in projects.list_projects(ws)}}
-    here = {user.uid for user in auth.list_users(ws)}
-    gone = {t.id: t.created_uid is not None and t.created_uid not in here for t in tokens}
+    here = {user.uid for user in accounts.list_users(ws)}
+    gone = {t.id: t.created_uid is not None and t.created_uid not in here for t in made}
     table = as_table(
         [
             [
@@ -106,7 +106,7 @@ def _keys_list(args: argparse.Namespace) -> int:
                 f"{t.created_by} (removed)" if gone[t.id] else t.created_by,
                 "revoked" if t.revoked_at else "",
             ]
-            for t in tokens
+            for t in made
         ],
         ["id", "name", "begins", "scopes", "project", "expires", "a minute", "made by", ""],
     )
@@ -116,9 +116,9 @@ def _keys_list(args: argparse.Namespace) -> int:
             "project": slugs.get(t.project_id) if t.project_id is not None else None,
             "maker_removed": gone[t.id],
         }
-        for t in tokens
+        for t in made
     ]
-    return say(args, {"keys": keys}, table if tokens else "No token yet. `keys create --scope predict` makes one.")
+    return say(args, {"keys": keys}, table if made else "No token yet. `keys create --scope predict` makes one.")
 
 
 def _add_keys_revoke(keys: Any) -> None:
@@ -127,9 +127,9 @@ def _add_keys_revoke(keys: Any) -> None:
 
 
 def _keys_revoke(args: argparse.Namespace) -> int:
-    from core.services.access import auth
+    from core.services.access import tokens
 
-    auth.revoke_token(open_state(), args.id, by=BY, now=utc_now())
+    tokens.revoke_token(open_state(), args.id, by=BY, now=utc_now())
     return say(args, {"revoked": args.id}, f"Token {args.id} is revoked; every process refuses it within 2 s.")
 
 
@@ -141,10 +141,10 @@ def _add_users_add(users: Any) -> None:
 
 
 def _users_add(args: argparse.Namespace) -> int:
-    from core.services.access import auth
+    from core.services.access import accounts
 
     password, generated = _new_password(args)
-    auth.create_user(open_state(), args.name, password, args.role, by=BY, now=utc_now())
+    accounts.create_user(open_state(), args.name, password, args.role, by=BY, now=utc_now())
     document = {"user": args.name, "role": args.role, "password": password if generated else None}
     return say(
         args, document, f"User: {args.name}" + (f"\nPassword: {password} (shown this once)" if generated else "")
@@ -159,10 +159,10 @@ def _add_users_set_password(users: Any) -> None:
 
 
 def _users_set_password(args: argparse.Namespace) -> int:
-    from core.services.access import auth
+    from core.services.access import accounts
 
     password, generated = _new_password(args)
-    auth.set_password(open_state(), args.name, password, by=BY, now=utc_now())
+    accounts.set_password(open_state(), args.name, password, by=BY, now=utc_now())
     document = {"user": args.name, "password": password if generated else None}
     return say(
         args,
@@ -187,9 +187,9 @@ def _add_users_set_role(users: Any) -> None:
 
 
 def _users_set_role(args: argparse.Namespace) -> int:
-    from core.services.access import auth
+    from core.services.access import accounts
 
-    auth.set_role(open_state(), args.name, args.role, by=BY, now=utc_now())
+    accounts.set_role(open_state(), args.name, args.role, by=BY, now=utc_now())
     return say(args, {"user": args.name, "role": args.role}, f"{args.name} is {args.role} now.")
 
 
@@ -202,9 +202,9 @@ def _add_users_remove(users: Any) -> None:
 
 
 def _users_remove(args: argparse.Namespace) -> int:
-    from core.services.access import auth
+    from core.services.access import accounts
 
-    tokens = auth.remove_user(open_state(), args.name, keep_tokens=args.keep_tokens, by=BY, now=utc_now())
+    tokens = accounts.remove_user(open_state(), args.name, keep_tokens=args.keep_tokens, by=BY, now=utc_now())
     told = [f"{args.name} is removed."]
     if tokens:
         told.append(
@@ -231,7 +231,7 @@ def _users_second_factor(args: argparse.Namespace) -> int:
 
 
 def _users_list(args: argparse.Namespace) -> int:
-    from core.services.access import auth
+    from core.services.access import accounts
 
     users = [
         {
@@ -241,7 +241,7 @@ def _users_list(args: argparse.Namespace) -> int:
             "last_seen_at": u.last_seen_at,
             "second_factor": u.second_factor,
         }
-        for u in auth.list_users(open_state())
+        for u in accounts.list_users(open_state())
     ]
     return say(
         args,

@@ -179,12 +179,12 @@ def _add_predict(commands: Any) -> None:
 
 def _predict(args: argparse.Namespace) -> int:
     from core.data.files import write_csv
-    from core.services.serving import serving
+    from core.services.serving import file_answers
 
     ws = open_state()
     project = project_of(ws, args)
     read = read_rows(args.file, project.schema.target if project.schema else None)
-    answered = serving.predict_file(ws, project, read.frame, now=utc_now())
+    answered = file_answers.predict_file(ws, project, read.frame, now=utc_now())
     out = args.out
     if out is not None:
         out.write_bytes(write_csv(answered))

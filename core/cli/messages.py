@@ -29,7 +29,7 @@ def add(commands: Any) -> None:
 
 
 def _notify(args: argparse.Namespace) -> int:
-    from core.services.incidents import notify
+    from core.services.incidents import message_switches
     from core.services.incidents.messages import KINDS
 
     ws = open_state()
@@ -38,8 +38,8 @@ def _notify(args: argparse.Namespace) -> int:
     if both := sorted(set(args.on) & set(args.off)):
         raise BadInput(f"{both[0]} cannot be both on and off. Name it once.")
     if changes:
-        switches = notify.set_switches(ws, project, changes, by=BY, now=utc_now())
+        switches = message_switches.set_switches(ws, project, changes, by=BY, now=utc_now())
     else:
-        switches = notify.switches(ws, project)
+        switches = message_switches.switches(ws, project)
     rows = [(name, "on" if on else "off", KINDS[name].label) for name, on in switches.items()]
     return say(args, switches, as_table(rows, ("message", "sent", "when")))

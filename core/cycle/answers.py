@@ -11,7 +11,7 @@ from loguru import logger
 from sqlalchemy import update
 
 from core.records import FeatureSchema, ProjectInfo
-from core.services.serving import serving
+from core.services.serving import champion_cache, predicting
 from core.storage import history, registry
 from core.storage.tables import Batch
 from core.storage.workspace import Workspace
@@ -64,12 +64,12 @@ def _blank_row(schema: FeatureSchema) -> pd.DataFrame:
     return pd.DataFrame(missing)
 
 
-def predict(ws: Workspace, project: ProjectInfo, version: int, frame: pd.DataFrame) -> serving.Predicted:
+def predict(ws: Workspace, project: ProjectInfo, version: int, frame: pd.DataFrame) -> predicting.Predicted:
     """A version's answers for stored rows."""
     assert project.schema is not None
     model = registry.load_model(ws, project.id, version)
-    served = serving.served_by(project.id, version, model, project.schema)
-    return serving.predict(served, frame[list(project.schema.names)])
+    served = champion_cache.served_by(project.id, version, model, project.schema)
+    return predicting.predict(served, frame[list(project.schema.names)])
 
 
 def typed(y: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from core.cycle.measure import Measured
 from core.cycle.records import Asked, Found, Turn, Window
 from core.errors import Overtaken
 from core.learning.policy import policy_from_document
-from core.records import SERVING, CycleReport, ProjectInfo
+from core.records import SERVING, Change, CycleReport, ProjectInfo
 from core.services.automation import attempts
 from core.services.incidents import notify
 from core.storage import documents, history, leases, queries, registry
@@ -87,22 +87,22 @@ def register_challenger(turn: Turn, step: Step, window: Window, batch_ids: list[
     registry.register_version(
         ws,
         project,
-        challenger,
-        version=step.challenger_version,
-        family=family_of(members),
-        members=members,
-        metrics={score.metric: score.value} if score is not None else {},
-        schema=project.schema,
-        X_learnt=window(n_rows or 5)[0],
-        n_rows=n_rows,
-        data_digest=digest,
-        batch_ids=batch_ids,
-        first_at=min((s[0] for s in spans), default=None),
-        last_at=max((s[1] for s in spans), default=None),
-        cycle_id=turn.cycle_id,
-        by=asked.by or "loop",
-        now=asked.now,
-        candidates=step.candidates,
+        registry.NewVersion(
+            model=challenger,
+            version=step.challenger_version,
+            family=family_of(members),
+            members=members,
+            metrics={score.metric: score.value} if score is not None else {},
+            schema=project.schema,
+            X_learnt=window(n_rows or 5)[0],
+            n_rows=n_rows,
+            data_digest=digest,
+            batch_ids=batch_ids,
+            first_at=min((s[0] for s in spans), default=None),
+            last_at=max((s[1] for s in spans), default=None),
+            candidates=step.candidates,
+        ),
+        Change(by=asked.by or "loop", now=asked.now, cycle_id=turn.cycle_id),
     )
 
 
@@ -191,11 +191,9 @@ def _add_serving_event(session: Session, turn: Turn, step: Step) -> None:
         session,
         turn.project.id,
         step.champion_version,
-        event=step.outcome,
-        by=turn.asked.by or "loop",
-        reason=step.verdict.reason if step.verdict else step.decision.reason,
-        cycle_id=turn.cycle_id,
-        now=turn.asked.now,
+        step.outcome,
+        step.verdict.reason if step.verdict else step.decision.reason,
+        Change(by=turn.asked.by or "loop", now=turn.asked.now, cycle_id=turn.cycle_id),
     )
 
 

@@ -20,8 +20,8 @@ from core.services.access.tokens import Scope, TokenInfo, Tokens
 from core.services.incidents import status
 from core.services.incidents.status import Place
 from core.services.operations.metrics import Requests
+from core.services.serving.champion_cache import Champions, Served
 from core.services.serving.prediction_log import PredictionWriter
-from core.services.serving.serving import Champions, Served
 from core.settings import Settings
 from core.storage.workspace import open_workspace
 
@@ -173,7 +173,7 @@ class Api:
         interval = self.settings.check_interval_s
         if self._closing.wait((status.MISSED_BEATS + 1) * interval):  # the two start together, after whatever pause
             return
-        from core.services.incidents.notify import SchedulerWatch
+        from core.services.incidents.scheduler_watch import SchedulerWatch
 
         watch = SchedulerWatch(self.ws)
         while not self._closing.is_set():

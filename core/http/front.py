@@ -98,7 +98,7 @@ class Front:
         return (404, "Not found.") if any(part in path for part in CLOSED) else None
 
     def _is_signed_in(self, headers: Headers) -> bool:
-        from core.services.access import auth
+        from core.services.access import sessions
 
         ws = self._open()
         if ws is None:
@@ -108,8 +108,8 @@ class Front:
         except CookieError:
             return False
         held = cookies.get(ws.settings.cookie_name)
-        found = auth.of_cookie(ws, held.value if held is not None else None, auth.cookie_key(ws))
-        return found is not None and not auth.is_idle(ws, found[0], datetime.now(UTC))
+        found = sessions.of_cookie(ws, held.value if held is not None else None, sessions.cookie_key(ws))
+        return found is not None and not sessions.is_idle(ws, found[0], datetime.now(UTC))
 
     async def _refuse(self, refused: tuple[int, str], scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":

@@ -21,7 +21,7 @@ from core.http.access import Api, Caller, api_of
 from core.http.answers import answer_json
 from core.records import Problem
 from core.services.serving.answering import Answered, document, many, one
-from core.services.serving.serving import Estimator, Served
+from core.services.serving.champion_cache import Estimator, Served
 
 _JSON_HEADERS = [(b"content-type", b"application/json")]
 

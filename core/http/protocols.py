@@ -22,8 +22,8 @@ from core.http.open_inference import InferRequest
 from core.http.predicting import count
 from core.services.access.addresses import FORWARDED, client_of, lies_in, parsed
 from core.services.serving.answering import Answered, many
+from core.services.serving.champion_cache import Served
 from core.services.serving.prediction_log import Kept
-from core.services.serving.serving import Served
 from core.settings import Settings
 
 _LENGTH = "inference-header-content-length"

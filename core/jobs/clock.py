@@ -26,7 +26,7 @@ from loguru import logger
 from core.jobs import ANOTHER_WORKS
 from core.jobs.stop import Stop
 from core.services.automation import jobs
-from core.services.incidents import kuma, notify, status
+from core.services.incidents import channels, delivery, kuma, status
 from core.settings import ROOT
 from core.storage.engine import file_lock
 from core.storage.workspace import Workspace
@@ -69,7 +69,7 @@ class Scheduler:
         if pending:
             self._wake(check=False)
         if notices:
-            notify.deliver_due(self._ws, now)
+            delivery.deliver_due(self._ws, now)
 
     def _wake(self, *, check: bool) -> None:
         """Start a worker where none lives; with `check`, tell it to look through the projects."""
@@ -175,7 +175,7 @@ def _lead(ws: Workspace, stop: Stop) -> None:
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
     )
     interval = ws.settings.check_interval_s
-    notify.start_again(ws, datetime.now(UTC))
+    channels.start_again(ws, datetime.now(UTC))
     clock.add_job(scheduler.check, "interval", seconds=interval, next_run_time=datetime.now(UTC), id="check")
     clock.add_job(scheduler.look, "interval", seconds=LOOK_EVERY_S, id="look")
     clock.start()

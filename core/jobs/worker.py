@@ -33,7 +33,7 @@ from core.logs import set_up_logs
 from core.records import CycleReport
 from core.services.automation import attempts, jobs, live
 from core.services.automation.jobs import JobInfo
-from core.services.incidents import notify
+from core.services.incidents import delivery
 from core.services.ingestion import ingest
 from core.services.operations import tidying
 from core.services.projects import projects
@@ -183,14 +183,14 @@ class Worker:
         """Predictions of a file. The log and the job's end are one transaction: done again, nothing is logged twice."""
         from core.data.files import read_table
         from core.data.schema import table_of
-        from core.services.serving import answering, serving
+        from core.services.serving import answering, champion_cache
         from core.services.serving.prediction_log import store
         from core.storage.batches import write_durably
 
         assert job.project_id is not None
         path = Path(job.payload["path"])
         try:
-            served = serving.champion(self._ws, projects.project_by_id(self._ws, job.project_id))
+            served = champion_cache.champion(self._ws, projects.project_by_id(self._ws, job.project_id))
             name, target = job.payload.get("name", path.name), served.schema.target
             read = read_table(path, name=name, max_bytes=self._ws.settings.max_upload_bytes, target=target)
             table, notes, _ = table_of(read.frame, served.schema)
@@ -436,7 +436,7 @@ def check_once(ws: Workspace, slug: str, *, again: bool, stop: Stop | threading.
         return MAY_PASS, {"state": "failed", "reason": _brief(error)}
     finally:
         if not jobs.scheduler_lives(ws, _now()):  # else it sends them
-            notify.deliver_due(ws, _now())
+            delivery.deliver_due(ws, _now())
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -50,7 +50,7 @@ from core.records.metrics import (
 )
 from core.records.outcomes import LET_IN, RACED, SERVING, EventKind, Kind, Outcome, outcome_of
 from core.records.performance import EstimatePoint, PerformanceReport, Score
-from core.records.project import CycleReport, ProjectInfo
+from core.records.project import Change, CycleReport, ProjectInfo
 
 __all__ = [
     "LET_IN",
@@ -62,6 +62,7 @@ __all__ = [
     "SERVING",
     "BatchInfo",
     "Candidate",
+    "Change",
     "Clause",
     "Comparison",
     "CycleReport",

@@ -11,6 +11,15 @@ from core.records.learning import Candidate, Comparison, Evidence, Firing, Memor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """Who changes something, and when."""
+
+    by: str
+    now: datetime
+    cycle_id: int | None = None  # in which cycle; None = outside of one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectInfo:
     """A project as pages, API and command line see it."""
 

@@ -10,7 +10,8 @@ import hashlib
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from sqlalchemy.orm import Session
 
 from core.data.contract import schema_from_document, schema_to_document
 from core.errors import Conflict, NotFound, StorageError
-from core.records import Candidate, FeatureSchema, ModelVersion, ProjectInfo
+from core.records import Candidate, Change, FeatureSchema, ModelVersion, ProjectInfo
 from core.storage import queries
 from core.storage.artefacts import dumps, loads, read_bytes
 from core.storage.artefacts import loads_file as loads_file
@@ -46,27 +47,32 @@ def next_version(session: Session, project_id: int) -> int:
     return (session.scalar(select(func.max(ModelRow.version)).where(ModelRow.project_id == project_id)) or 0) + 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class NewVersion:
+    """A fitted model, and what is to be known of it."""
+
+    model: Any
+    family: str
+    schema: FeatureSchema
+    X_learnt: pd.DataFrame  # rows in schema order that it learnt from; guards take their ranges from them
+    members: Sequence[Mapping[str, Any]] = ()
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    n_rows: int | None = None
+    data_digest: str | None = None
+    batch_ids: Sequence[int] = ()
+    first_at: datetime | None = None
+    last_at: datetime | None = None
+    version: int | None = None  # its number where it was given away already; else the next one
+    source: str = "race"
+    candidates: Sequence[Candidate] = ()  # those that it was chosen from, for the log
+
+
 def register_version(
     ws: Workspace,
     project: ProjectInfo,
-    model: Any,
+    new: NewVersion,
+    change: Change,
     *,
-    family: str,
-    members: Sequence[dict[str, Any]],
-    metrics: dict[str, float | None],
-    schema: FeatureSchema,
-    X_learnt: pd.DataFrame,
-    n_rows: int | None,
-    data_digest: str | None,
-    batch_ids: Sequence[int],
-    first_at: datetime | None,
-    last_at: datetime | None,
-    cycle_id: int | None,
-    by: str,
-    now: datetime,
-    version: int | None = None,
-    source: str = "race",
-    candidates: Sequence[Candidate] = (),
     also: Callable[[Session], None] | None = None,
 ) -> ModelVersion:
     """Store a fitted model as the project's next version. It serves only once an event says so.
@@ -75,62 +81,61 @@ def register_version(
     does. Beside it lies the scorer, by which the API answers.
 
     Args:
-        X_learnt: rows in schema order that it learnt from; guards take their ranges from them.
-        version: its number where the caller has given it away already; else the next one.
-        candidates: those that it was chosen from, for the log.
         also: runs inside the transaction that commits the version; what it raises leaves nothing behind.
 
     Raises:
         StorageError: it cannot be stored, or answers otherwise after storing.
         Conflict: the number is taken.
     """
-    data = dumps(model)
+    data = dumps(new.model)
     sha256 = hashlib.sha256(data).hexdigest()
     stored = loads(data)
-    _check_same_answers(model, stored, X_learnt.tail(CHECKED_ROWS))
+    _check_same_answers(new.model, stored, new.X_learnt.tail(CHECKED_ROWS))
     path = f"p{project.id}/model-{sha256[:24]}.skops"  # by content: no version ever overwrites another one's file
     if not (ws.models_path / path).exists():
         write_durably(ws.models_path / path, data)
-    scorer_path, scorer_sha256 = _write_scorer(ws, project.id, stored, schema, X_learnt)
+    scorer_path, scorer_sha256 = _write_scorer(ws, project.id, stored, new.schema, new.X_learnt)
     try:
         with ws.database.write() as session:
             if also is not None:
                 also(session)
-            row = ModelRow(
-                project_id=project.id,
-                version=next_version(session, project.id) if version is None else version,
-                family=family,
-                source=source,
-                path=path,
-                sha256=sha256,
-                created_at=now,
-                created_by=by,
-                cycle_id=cycle_id,
-                n_rows=n_rows,
-                members=[dict(member) for member in members],
-                metrics=dict(metrics),
-                schema=schema_to_document(schema),
-                scorer_path=scorer_path,
-                scorer_sha256=scorer_sha256,
-                data_digest=data_digest,
-                batch_ids=list(batch_ids),
-                first_at=first_at,
-                last_at=last_at,
-            )
+            row = _new_row(session, project.id, new, change)
+            row.path, row.sha256, row.scorer_path, row.scorer_sha256 = path, sha256, scorer_path, scorer_sha256
             session.add(row)
             session.flush()
             record = _record(row, _served_last(session, project.id), aliases_of(session, project.id))
     except IntegrityError as error:
-        raise Conflict(f"Version {version} of '{project.slug}' is taken. Start the check again.") from error
+        raise Conflict(f"Version {new.version} of '{project.slug}' is taken. Start the check again.") from error
     _keep(ws, sha256, stored)
     logger.info(
         "registered v{version}: {family}, {bytes} bytes, of {raced} candidates",
         version=record.version,
-        family=family,
+        family=new.family,
         bytes=len(data),
-        raced=len(candidates),
+        raced=len(new.candidates),
     )
     return record
+
+
+def _new_row(session: Session, project_id: int, new: NewVersion, change: Change) -> ModelRow:
+    """The version's row, but for its files."""
+    return ModelRow(
+        project_id=project_id,
+        version=next_version(session, project_id) if new.version is None else new.version,
+        family=new.family,
+        source=new.source,
+        created_at=change.now,
+        created_by=change.by,
+        cycle_id=change.cycle_id,
+        n_rows=new.n_rows,
+        members=[dict(member) for member in new.members],
+        metrics=dict(new.metrics),
+        schema=schema_to_document(new.schema),
+        data_digest=new.data_digest,
+        batch_ids=list(new.batch_ids),
+        first_at=new.first_at,
+        last_at=new.last_at,
+    )
 
 
 def _write_scorer(
@@ -294,17 +299,7 @@ def load_model(ws: Workspace, project_id: int, version: int) -> Any:
 # --- which one serves -------------------------------------------------------------------------------------------
 
 
-def record_event(
-    session: Session,
-    project_id: int,
-    version: int,
-    *,
-    event: str,
-    by: str,
-    reason: str,
-    cycle_id: int | None,
-    now: datetime,
-) -> None:
+def record_event(session: Session, project_id: int, version: int, event: str, reason: str, change: Change) -> None:
     """Let a version serve from now on.
 
     Args:
@@ -320,10 +315,10 @@ def record_event(
             version=version,
             event=event,
             replaced=queries.champion_of(session, project_id),
-            at=now,
-            by=by,
+            at=change.now,
+            by=change.by,
             reason=reason,
-            cycle_id=cycle_id,
+            cycle_id=change.cycle_id,
         )
     )
     session.flush()

@@ -11,9 +11,9 @@ from typing import Any
 import streamlit as st
 
 from core.errors import ContinualError, ProofNeeded
-from core.services.access import auth, second_factor
+from core.services.access import second_factor, verifying
+from core.services.access.accounts import UserInfo
 from core.services.access.actors import require_proof
-from core.services.access.auth import UserInfo
 from core.services.access.passwords import HELP
 from core.storage.workspace import Workspace
 from core.ui import session
@@ -48,7 +48,7 @@ def note_password(ctx: Context) -> None:
             "Change it (your name at the left, Change password). If you did not ask for that, tell an admin.",
             icon=":material/password:",
         )
-        st.button("I know", key="know-password", on_click=auth.know_of_password, args=(ctx.ws, ctx.actor))
+        st.button("I know", key="know-password", on_click=verifying.know_of_password, args=(ctx.ws, ctx.actor))
     elif user.weak_password:
         st.warning(
             "Your password is shorter than is safe, or a common one. Change it: your name at the left, Change password.",
@@ -87,7 +87,7 @@ def _proof_dialog(ctx: Context) -> None:
     if not sent:
         return
     try:
-        auth.prove(ctx.ws, ctx.actor, password, client_address(ctx.ws), ctx.now)
+        verifying.prove(ctx.ws, ctx.actor, password, client_address(ctx.ws), ctx.now)
     except ContinualError as error:
         error_box(error)
         return
@@ -110,7 +110,7 @@ def _password_dialog(ctx: Context) -> None:
         st.error("The two new passwords differ. Type the same one twice.", icon=":material/error:")
         return
     try:
-        changed = auth.change_own_password(ctx.ws, ctx.actor, old, new, client_address(ctx.ws), ctx.now)
+        changed = verifying.change_own_password(ctx.ws, ctx.actor, old, new, client_address(ctx.ws), ctx.now)
     except ContinualError as error:
         error_box(error)
         return

@@ -13,9 +13,9 @@ from core import words
 from core.plots import Palette
 from core.records import ProjectInfo
 from core.services.access import trail
+from core.services.access.accounts import UserInfo
 from core.services.access.actors import Actor, includes
 from core.services.access.addresses import client_of
-from core.services.access.auth import UserInfo
 from core.services.projects import projects
 from core.storage.workspace import Workspace
 

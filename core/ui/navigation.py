@@ -7,8 +7,8 @@ from typing import Any
 
 import streamlit as st
 
+from core.services.access.accounts import UserInfo
 from core.services.access.actors import includes
-from core.services.access.auth import UserInfo
 from core.settings import ROOT
 from core.ui.context import running
 

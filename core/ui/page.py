@@ -11,8 +11,8 @@ import streamlit as st
 
 from core.jobs import in_app
 from core.plots import palette
+from core.services.access.accounts import UserInfo
 from core.services.access.actors import FACTOR_FIRST
-from core.services.access.auth import UserInfo
 from core.settings import ROOT
 from core.storage.workspace import Workspace
 from core.ui import account, session

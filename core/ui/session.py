@@ -1,6 +1,6 @@
 """Who is signed in on this browser connection: by the connection itself, else by a cookie that the browser keeps.
 
-What the password and the code prove is `core.services.access.auth`'s; the form that asks for them is `core.ui.sign_in`'s.
+What the password and the code prove is `core.services.access.verifying`'s; the form that asks for them is `core.ui.sign_in`'s.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 
 import streamlit as st
 
-from core.services.access import auth, trail
-from core.services.access.auth import UserInfo
+from core.services.access import sessions, trail
+from core.services.access.accounts import UserInfo
 from core.storage.workspace import Workspace
 from core.ui.context import client_address
 from core.ui.shared import workspace
@@ -23,7 +23,7 @@ COOKIE_DAYS = 1.0
 @st.cache_resource(show_spinner=False)
 def cookie_key(home: str) -> str:
     """Key of the sign-in cookie, read once a process."""
-    return auth.cookie_key(workspace())
+    return sessions.cookie_key(workspace())
 
 
 def _authenticator(ws: Workspace) -> Any:
@@ -31,7 +31,7 @@ def _authenticator(ws: Workspace) -> Any:
     import streamlit_authenticator
 
     return streamlit_authenticator.Authenticate(
-        auth.authenticator_credentials(ws),
+        sessions.authenticator_credentials(ws),
         ws.settings.cookie_name,
         cookie_key(str(ws.settings.home_path)),
         COOKIE_DAYS,
@@ -44,7 +44,9 @@ def _from_cookie(ws: Workspace) -> tuple[UserInfo, float] | None:
     """Whom the browser's cookie signs in, and until when."""
     if st.session_state.get("logout"):
         return None
-    return auth.of_cookie(ws, st.context.cookies.get(ws.settings.cookie_name), cookie_key(str(ws.settings.home_path)))
+    return sessions.of_cookie(
+        ws, st.context.cookies.get(ws.settings.cookie_name), cookie_key(str(ws.settings.home_path))
+    )
 
 
 def _connection() -> str | None:
@@ -60,7 +62,7 @@ def user_of_connection(ws: Workspace) -> UserInfo | None:
     state = st.session_state
     if state.get("connection") != _connection() or time.time() > state.get("sign-in ends", float("inf")):
         return None
-    return auth.signed_in(ws, state.get("username"))
+    return sessions.signed_in(ws, state.get("username"))
 
 
 def current_user(ws: Workspace) -> UserInfo | None:
@@ -71,10 +73,10 @@ def current_user(ws: Workspace) -> UserInfo | None:
         found = _from_cookie(ws)
         if found is not None:
             user, state["sign-in ends"] = found
-    if user is None or auth.is_idle(ws, user, datetime.now(UTC)):
+    if user is None or sessions.is_idle(ws, user, datetime.now(UTC)):
         state["username"] = state["authentication_status"] = None
         return None
-    auth.note_visit(ws, user.name, datetime.now(UTC))
+    sessions.note_visit(ws, user.name, datetime.now(UTC))
     state.update(username=_identity(user), name=user.name, authentication_status=True, connection=_connection())
     return user
 
@@ -120,7 +122,7 @@ def write_cookie(ws: Workspace) -> None:
 def sign_out(ws: Workspace, name: str) -> None:
     """End every session of the person's, this one among them."""
     trail.address.set(client_address(ws))
-    auth.sign_out_everywhere(ws, name)
+    sessions.sign_out_everywhere(ws, name)
     for key in ("username", "name", "authentication_status", "write cookie"):
         st.session_state[key] = None
     st.session_state["logout"] = True

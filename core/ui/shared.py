@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from core.records import ProjectInfo
-from core.services.access import auth
+from core.services.access import accounts
 from core.settings import get_settings
 from core.storage.workspace import Workspace, open_workspace
 from core.ui.context import Context
 
 if TYPE_CHECKING:
-    from core.services.serving.serving import Champions, Served
+    from core.services.serving.champion_cache import Champions, Served
 
 
 @st.cache_resource(show_spinner=False)
@@ -26,14 +26,14 @@ def workspace() -> Workspace:
     set_up_logs(settings, "app")
     ws = open_workspace(settings, migrate=True)
     if settings.streamlit_password is not None:
-        auth.ensure_first_user(ws, now=datetime.now(UTC))
+        accounts.ensure_first_user(ws, now=datetime.now(UTC))
     return ws
 
 
 @st.cache_resource(show_spinner=False)
 def champions() -> Champions:
     """The serving models of this process."""
-    from core.services.serving.serving import Champions
+    from core.services.serving.champion_cache import Champions
 
     return Champions(workspace())
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import streamlit as st
 
 from core.errors import CodeNeeded, ContinualError
-from core.services.access import auth
+from core.services.access import accounts, sessions, verifying
 from core.storage.workspace import Workspace
 from core.ui import session
 from core.ui.context import client_address
@@ -19,7 +19,7 @@ def show_sign_in(ws: Workspace) -> None:
     with middle:
         st.title("Continual ML", anchor=False)
         st.caption("The whole life of a model after it ships.")
-        if not auth.list_users(ws):
+        if not accounts.list_users(ws):
             st.info(
                 "Nobody can sign in yet. Set STREAMLIT_PASSWORD (in the environment, `.env` or secrets.toml) and start "
                 "again: it becomes the password of the user `admin`. Or run `make run`, which makes one for you.",
@@ -46,7 +46,7 @@ def _submit(ws: Workspace) -> None:
     """The form's callback: signs in before the page is drawn, so that the cookie's component stays on it."""
     state = st.session_state
     try:
-        user = auth.verify_password(
+        user = verifying.verify_password(
             ws,
             state["sign-in name"],
             state["sign-in password"],
@@ -62,4 +62,4 @@ def _submit(ws: Workspace) -> None:
         return
     state["code wanted"] = False
     session.begin(user)
-    auth.note_visit(ws, user.name, datetime.now(UTC))
+    sessions.note_visit(ws, user.name, datetime.now(UTC))

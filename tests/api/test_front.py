@@ -14,7 +14,7 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from core.http.front import Front
-from core.services.access import auth
+from core.services.access import accounts, sessions
 from core.settings import Settings
 from core.storage.workspace import Workspace, open_workspace
 
@@ -70,9 +70,14 @@ def status(sent: list[Any]) -> int:
 
 
 def cookie(ws: Workspace, now: datetime, *, hours: float = 1.0) -> Header:
-    user = auth.get_user(ws, "ada") or auth.create_user(ws, "ada", "Zaunkoenig-42", "viewer", by="test", now=now)
+    user = accounts.get_user(ws, "ada") or accounts.create_user(
+        ws, "ada", "Zaunkoenig-42", "viewer", by="test", now=now
+    )
     held = {"username": f"{user.uid}@{user.epoch}", "exp_date": time.time() + hours * 3600}
-    return (b"cookie", f"{ws.settings.cookie_name}={jwt.encode(held, auth.cookie_key(ws), algorithm='HS256')}".encode())
+    return (
+        b"cookie",
+        f"{ws.settings.cookie_name}={jwt.encode(held, sessions.cookie_key(ws), algorithm='HS256')}".encode(),
+    )
 
 
 @pytest.mark.parametrize("path", ["/_stcore/upload_file/a/b", "/media/0123.csv"])
@@ -83,8 +88,8 @@ def test_uploads_and_files_are_for_those_who_have_signed_in(ws: Workspace, now: 
     behind, sent = ask(ws, path, [HOST, cookie(ws, now)])
     assert status(sent) == 200
     assert (b"cache-control", b"no-store") in sent[0]["headers"]
-    auth.sign_out_everywhere(ws, "ada")
-    old = jwt.encode({"username": "gone@1", "exp_date": time.time() + 99}, auth.cookie_key(ws), algorithm="HS256")
+    sessions.sign_out_everywhere(ws, "ada")
+    old = jwt.encode({"username": "gone@1", "exp_date": time.time() + 99}, sessions.cookie_key(ws), algorithm="HS256")
     assert status(ask(ws, path, [HOST, (b"cookie", f"{ws.settings.cookie_name}={old}".encode())])[1]) == 403
 
 

@@ -30,7 +30,7 @@ NURSERY = """
 import os, signal, sys
 import api, uvicorn
 import alembic.command, alembic.config, alembic.migration, alembic.script, skops.io, sklearn.ensemble
-import core.data.rows, core.learning.models, core.services.ingestion.ingest, core.services.serving.serving, core.storage.artefacts
+import core.data.rows, core.learning.models, core.services.ingestion.ingest, core.services.serving.champion_cache, core.services.serving.predicting, core.storage.artefacts
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 for line in sys.stdin:
     child = os.fork()

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from core.http import access
 from core.services.incidents.status import MODEL_DAMAGED, MODEL_LOADING
-from core.services.serving.serving import Champions, Served
+from core.services.serving.champion_cache import Champions, Served
 from core.storage.tables import ModelRow
 from core.storage.workspace import open_workspace
 
@@ -62,7 +62,7 @@ def test_the_first_prediction_waits_for_no_model(client: httpx.Client, monkeypat
     def _load(*_given: object) -> None:
         raise AssertionError("a model was loaded while somebody waited")
 
-    monkeypatch.setattr("core.services.serving.serving.load", _load)
+    monkeypatch.setattr("core.services.serving.champion_cache.load", _load)
     began = time.monotonic()
     answer = client.post("/predict", json={"feature1": 0.5, "feature2": 0.1}, headers=ADMIN)
     assert answer.status_code == 200, answer.text

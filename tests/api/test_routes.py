@@ -18,7 +18,7 @@ import pytest
 from api_helpers import ADMIN, KEY, ROW, arrow, npy, serving, token
 from patience import limit
 
-from core.services.access import auth
+from core.services.access import tokens
 from core.services.automation import jobs
 from core.services.incidents.status import SCHEDULER
 from core.services.monitoring import monitoring
@@ -528,6 +528,6 @@ def test_an_empty_state_folder_is_migrated_and_tokens_work_without_an_api_key(
         assert client.post("/generate", headers=ADMIN).status_code == 401
         ws = open_workspace()
         assert client.post("/generate", json={"rows": 20}, headers=token(ws, "ingest")).status_code == 200
-        assert auth.list_tokens(ws)[0].last_used_at is not None
+        assert tokens.list_tokens(ws)[0].last_used_at is not None
         ws.database.dispose()
     assert KEY not in (tmp_path / "home" / "continual.db").read_bytes().decode("latin-1")

@@ -20,6 +20,7 @@ import pytest
 from api_helpers import ADMIN, ROW, npy, serving
 from patience import Patience, limit, slowness
 
+from core.records import Change
 from core.services.models import lifecycle
 from core.services.projects import projects
 from core.storage import mlflow_copy, registry
@@ -285,6 +286,8 @@ def _copy_of_the_first(ws: Workspace) -> int:
     model = registry.load_model(ws, project.id, 1)
     learnt = pd.DataFrame([ROW, {"feature1": -1.0, "feature2": 0.5}])
     return registry.register_version(
-        ws, project, model, family=first.family, members=[], metrics={}, schema=served[2], X_learnt=learnt, n_rows=2,
-        data_digest=None, batch_ids=[], first_at=None, last_at=None, cycle_id=None, by="test", now=datetime.now(UTC),
-    ).version  # fmt: skip
+        ws,
+        project,
+        registry.NewVersion(model=model, family=first.family, schema=served[2], X_learnt=learnt, n_rows=2),
+        Change(by="test", now=datetime.now(UTC)),
+    ).version

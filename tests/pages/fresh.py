@@ -17,7 +17,7 @@ from patience import limit
 from streamlit.testing.v1 import AppTest
 
 from core import ui
-from core.services.access import auth
+from core.services.access import accounts
 
 HEAVY = ("sklearn", "mlflow", "scipy")
 
@@ -26,7 +26,7 @@ def shown(file: str, person: str | None) -> dict[str, Any]:
     """What stands on the page, and which heavy libraries it has loaded."""
     at = AppTest.from_file(file, default_timeout=limit(60))
     if person:
-        user = auth.get_user(ui.workspace(), person)
+        user = accounts.get_user(ui.workspace(), person)
         assert user is not None
         at.session_state["username"] = f"{user.uid}@{user.epoch}"
     at.run()

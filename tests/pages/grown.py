@@ -21,7 +21,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.cycle import run_cycle
 from core.learning.policy import policy_named
-from core.services.access import auth
+from core.services.access import accounts
 from core.services.ingestion import ingest
 from core.services.projects import projects
 from core.settings import Settings, get_settings
@@ -50,12 +50,12 @@ def _homes() -> Path:
         with (
             mock.patch.dict(os.environ, {"CONTINUAL_HOME": str(folder / name)}),
             mock.patch("core.storage.mlflow_copy.sync", return_value=None),
-            mock.patch("core.services.access.auth.BCRYPT_ROUNDS", 4),
+            mock.patch("core.services.access.accounts.BCRYPT_ROUNDS", 4),
         ):
             get_settings.cache_clear()
             ws = open_workspace(Settings(), migrate=True)
             for person, role in PEOPLE.items():
-                auth.create_user(ws, person, PASSWORD, role, by="test", now=BEGAN)
+                accounts.create_user(ws, person, PASSWORD, role, by="test", now=BEGAN)
             if grow:
                 _grow(ws)
             ws.database.dispose()
@@ -96,7 +96,7 @@ def _work_here(ws: Workspace) -> None:
 
 def sign_in_of(person: str, *, epoch: int | None = None) -> str:
     """What a session or cookie of that person holds; of an older epoch, where one is given."""
-    user = auth.get_user(open_workspace(get_settings()), person)
+    user = accounts.get_user(open_workspace(get_settings()), person)
     uid, present = (user.uid, user.epoch) if user is not None else (person, 1)
     return f"{uid}@{present if epoch is None else epoch}"
 

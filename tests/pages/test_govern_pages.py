@@ -12,8 +12,8 @@ import streamlit as st
 from fake_webhook import FakeWebhook
 from streamlit.testing.v1 import AppTest
 
-from core.services.access import auth
-from core.services.incidents import notify
+from core.services.access import accounts, audit_log, tokens
+from core.services.incidents import message_switches
 from core.services.monitoring import monitoring
 from core.services.projects import inventory, projects
 from core.services.serving import guarding
@@ -111,7 +111,7 @@ def test_a_rollback_needs_a_reason_and_is_undone_by_a_promotion(grown: Workspace
     at.button(key="promote-yes").click()
     at.run()
     assert projects.get_project(grown, "flies").champion == serving
-    entries, _ = auth.audit_entries(grown, limit=2)
+    entries, _ = audit_log.audit_entries(grown, limit=2)
     assert [e.who for e in entries] == ["otto", "otto"]
     assert entries[0].after is not None
     assert entries[0].after["reason"] == "it was right after all"
@@ -228,7 +228,7 @@ def test_the_policy_is_edited_and_counts_from_then_on(grown: Workspace) -> None:
     assert not at.exception
     policy = projects.get_project(grown, "flies").policy
     assert (policy.threshold, policy.families) == (0.9, ("logistic", "neighbours"))
-    entries, _ = auth.audit_entries(grown, limit=1)
+    entries, _ = audit_log.audit_entries(grown, limit=1)
     assert entries[0].what == "policy changed"
 
 
@@ -236,7 +236,7 @@ def test_the_policy_is_edited_and_counts_from_then_on(grown: Workspace) -> None:
 
 
 def test_people_are_added_and_wrong_passwords_refused(grown: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auth, "BCRYPT_ROUNDS", 4)
+    monkeypatch.setattr(accounts, "BCRYPT_ROUNDS", 4)
     at = open_page("admin")
     at.text_input(key="add-name").set_value("bea")
     at.text_input(key="add-password").set_value("short")
@@ -244,7 +244,7 @@ def test_people_are_added_and_wrong_passwords_refused(grown: Workspace, monkeypa
     assert "expected at least 12" in at.error[0].value
     at.text_input(key="add-password").set_value("long enough now")
     click(at, "Add")
-    assert {u.name for u in auth.list_users(grown)} == {"ada", "otto", "vera", "bea"}
+    assert {u.name for u in accounts.list_users(grown)} == {"ada", "otto", "vera", "bea"}
 
 
 def test_a_role_is_changed_but_never_that_of_the_only_admin(grown: Workspace) -> None:
@@ -267,7 +267,7 @@ def test_a_token_is_shown_once_and_revoked(grown: Workspace) -> None:
     click(at, "Create the token")
     assert at.code[0].value.startswith("cml_")
     assert "1 token in force" in text_of(at)
-    assert auth.list_tokens(grown)[0].rate_limit == 600
+    assert tokens.list_tokens(grown)[0].rate_limit == 600
     at.run()
     assert not at.code
     at.button(key="revoke").click()
@@ -276,7 +276,7 @@ def test_a_token_is_shown_once_and_revoked(grown: Workspace) -> None:
     at.button(key="revoke").click()
     at.button(key="revoke-yes").click()
     at.run()
-    assert auth.list_tokens(grown)[0].revoked_at is not None
+    assert tokens.list_tokens(grown)[0].revoked_at is not None
 
 
 @pytest.mark.parametrize("revoke", [True, False])
@@ -286,7 +286,7 @@ def test_removing_a_person_offers_to_revoke_the_tokens_that_they_made(grown: Wor
     click(at, "Create the token")
     at = open_page("admin", tab="Tokens")
     assert at.dataframe[0].value["Made by"].tolist() == ["ada"]
-    auth.set_role(grown, "otto", "admin", by="test", now=BEGAN)
+    accounts.set_role(grown, "otto", "admin", by="test", now=BEGAN)
     at = open_page("admin", "otto")  # ada is the first person in the list
     at.button(key="remove").click()
     at.run()
@@ -298,8 +298,8 @@ def test_removing_a_person_offers_to_revoke_the_tokens_that_they_made(grown: Wor
     at.button(key="remove-yes").click()
     at.run()
     assert not at.exception
-    assert auth.get_user(grown, "ada") is None
-    assert (auth.list_tokens(grown)[0].revoked_at is not None) is revoke
+    assert accounts.get_user(grown, "ada") is None
+    assert (tokens.list_tokens(grown)[0].revoked_at is not None) is revoke
     at = open_page("admin", "otto", tab="Tokens")
     assert at.dataframe[0].value["Made by"].tolist() == ["ada (removed)"]
 
@@ -396,10 +396,10 @@ def test_which_messages_a_project_sends_is_set_on_automation_by_operators(grown:
     click(at, "Save the messages")
     assert not at.exception
     project = projects.get_project(grown, "flies")
-    switches = notify.switches(grown, project)
+    switches = message_switches.switches(grown, project)
     assert (switches["drift"], switches["refused"]) == (False, True)
-    entry = auth.audit_entries(grown, limit=1, offset=0)[0][0]
-    assert (entry.who, entry.what) == ("otto", notify.SWITCHES_SET)
+    entry = audit_log.audit_entries(grown, limit=1, offset=0)[0][0]
+    assert (entry.who, entry.what) == ("otto", message_switches.SWITCHES_SET)
     at = open_page("automation", "vera")
     assert tell_people_of(at).disabled
 

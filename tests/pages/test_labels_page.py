@@ -56,7 +56,7 @@ def test_rows_are_drawn_answered_and_told(grown: Workspace) -> None:
 
 def test_a_viewer_sees_and_changes_nothing(grown: Workspace) -> None:
     project = projects.get_project(grown, "flies")
-    label_queue.ask(grown, project, 5, by="ada", now=BEGAN, seed=1)
+    label_queue.ask(grown, project, label_queue.Asking(n=5, seed=1), by="ada", now=BEGAN)
     at = open_page("labels", "vera")
     assert not at.exception
     for label in ("Save labels", "Draw", "Withdraw those that wait"):
@@ -65,6 +65,6 @@ def test_a_viewer_sees_and_changes_nothing(grown: Workspace) -> None:
 
 def test_what_cannot_be_drawn_is_told_on_the_page(grown: Workspace) -> None:
     project = projects.get_project(grown, "flies")
-    label_queue.ask(grown, project, 5, by="ada", now=BEGAN, seed=1)
+    label_queue.ask(grown, project, label_queue.Asking(n=5, seed=1), by="ada", now=BEGAN)
     at = click(open_page("labels"), "Draw")
     assert "each batch is drawn from once" in text_of(at)

@@ -23,7 +23,7 @@ from streamlit.runtime.context import ContextProxy
 from streamlit.testing.v1 import AppTest
 
 from core.errors import NotAllowed, ProofNeeded
-from core.services.access import auth, second_factor
+from core.services.access import accounts, audit_log, second_factor, sessions, throttle, tokens, verifying
 from core.services.access.actors import Actor
 from core.services.automation import jobs
 from core.services.models import lifecycle
@@ -134,7 +134,7 @@ def test_a_wrong_name_or_password_opens_nothing_and_tells_not_which(grown: Works
 
 def test_many_wrong_passwords_lock_the_name_even_for_the_right_one(grown: Workspace) -> None:
     at = visit()
-    for _ in range(auth.FREE_FAILURES["user"]):
+    for _ in range(throttle.FREE_FAILURES["user"]):
         sign_in(at, "ada", "not this one")
     sign_in(at, "ada", PASSWORD)
     assert is_closed(at)
@@ -160,13 +160,13 @@ def test_signing_out_ends_every_session_of_that_person(grown: Workspace) -> None
 
 def test_a_new_password_ends_open_sessions(grown: Workspace) -> None:
     at = visit_as("otto")
-    auth.set_password(grown, "otto", "quite another one", by="ada", now=datetime.now(UTC))
+    accounts.set_password(grown, "otto", "quite another one", by="ada", now=datetime.now(UTC))
     assert is_closed(at.run())
 
 
 def test_a_person_who_was_removed_is_out_at_the_next_click(grown: Workspace) -> None:
     at = visit_as("vera")
-    auth.remove_user(grown, "vera", by="ada", now=datetime.now(UTC))
+    accounts.remove_user(grown, "vera", by="ada", now=datetime.now(UTC))
     assert is_closed(at.run())
     assert not at.exception
 
@@ -174,7 +174,7 @@ def test_a_person_who_was_removed_is_out_at_the_next_click(grown: Workspace) -> 
 def test_a_role_counts_from_the_next_click_on(grown: Workspace) -> None:
     at = visit_as("otto")
     assert not closed(at, "Check now")
-    auth.set_role(grown, "otto", "viewer", by="ada", now=datetime.now(UTC))
+    accounts.set_role(grown, "otto", "viewer", by="ada", now=datetime.now(UTC))
     assert closed(at.run(), "Check now")
 
 
@@ -182,7 +182,7 @@ def test_a_role_counts_from_the_next_click_on(grown: Workspace) -> None:
 def test_a_page_above_the_role_is_refused_with_nothing_on_it(grown: Workspace, person: str) -> None:
     at = open_page("admin", person)
     assert [e.value for e in at.error] == [
-        f"Admin is for the role admin; yours is {auth.get_user(grown, person).role}. An admin can change it."  # type: ignore[union-attr]
+        f"Admin is for the role admin; yours is {accounts.get_user(grown, person).role}. An admin can change it."  # type: ignore[union-attr]
     ]
     assert not at.dataframe
     assert [b.label for b in at.button] == ["Change password", "Second factor", "Sign out"]
@@ -219,7 +219,7 @@ def test_a_cookie_of_ours_signs_in(grown: Workspace, monkeypatch: pytest.MonkeyP
     "what", ["another key", "expired", "older epoch", "removed user", "no epoch", "unsigned", "no token at all"]
 )
 def test_no_other_cookie_does(grown: Workspace, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
-    auth.sign_out_everywhere(grown, "otto")
+    sessions.sign_out_everywhere(grown, "otto")
     made = {
         "another key": token(grown, sign_in_of("ada"), key="k" * 64),
         "expired": token(grown, sign_in_of("ada"), hours=-1),
@@ -257,10 +257,10 @@ def test_without_any_user_the_one_page_says_what_to_set(settings: object, monkey
 
 def test_streamlit_password_becomes_the_first_admins(monkeypatch: pytest.MonkeyPatch, settings: object) -> None:
     monkeypatch.setenv("STREAMLIT_PASSWORD", "Zaunkoenig-42")
-    monkeypatch.setattr("core.services.access.auth.BCRYPT_ROUNDS", 4)
+    monkeypatch.setattr("core.services.access.accounts.BCRYPT_ROUNDS", 4)
     get_settings.cache_clear()
     st.cache_resource.clear()
-    at = sign_in(visit(), auth.FIRST_USER, "Zaunkoenig-42")
+    at = sign_in(visit(), accounts.FIRST_USER, "Zaunkoenig-42")
     assert not is_closed(at)
     assert at.title[0].value == "Welcome"
 
@@ -285,8 +285,8 @@ def test_a_name_that_is_made_again_does_not_revive_the_old_cookie(
 ) -> None:
     old = token(grown, sign_in_of("otto"))
     assert not is_closed(visit_with(monkeypatch, grown, old))
-    auth.remove_user(grown, "otto", by="test", now=now)
-    auth.create_user(grown, "otto", "Another-one-77", "admin", by="test", now=now)
+    accounts.remove_user(grown, "otto", by="test", now=now)
+    accounts.create_user(grown, "otto", "Another-one-77", "admin", by="test", now=now)
     assert is_closed(visit_with(monkeypatch, grown, old))
 
 
@@ -331,21 +331,21 @@ def test_a_sign_in_without_a_click_for_long_ends(grown: Workspace, monkeypatch: 
 def test_a_dialog_that_is_still_open_does_nothing_for_who_left(
     grown: Workspace, monkeypatch: pytest.MonkeyPatch, now: datetime, what: str
 ) -> None:
-    monkeypatch.setattr("core.services.access.auth.BCRYPT_ROUNDS", 4)
-    auth.create_user(grown, "eve", "Reed-warbler-at-5", "admin", by="test", now=now)
-    eve = auth.verify_password(grown, "eve", "Reed-warbler-at-5", "192.0.2.7", now)
+    monkeypatch.setattr("core.services.access.accounts.BCRYPT_ROUNDS", 4)
+    accounts.create_user(grown, "eve", "Reed-warbler-at-5", "admin", by="test", now=now)
+    eve = verifying.verify_password(grown, "eve", "Reed-warbler-at-5", "192.0.2.7", now)
     actor = Actor(eve.name, eve.uid, eve.epoch)
-    auth.set_password(grown, "vera", "Fine-while-here-1", by=actor, now=now)
+    accounts.set_password(grown, "vera", "Fine-while-here-1", by=actor, now=now)
     {
-        "removed": lambda: auth.remove_user(grown, "eve", by="test", now=now),
-        "demoted": lambda: auth.set_role(grown, "eve", "viewer", by="test", now=now),
-        "password": lambda: auth.set_password(grown, "eve", "Changed-by-another", by="test", now=now),
-        "signed out": lambda: auth.sign_out_everywhere(grown, "eve"),
+        "removed": lambda: accounts.remove_user(grown, "eve", by="test", now=now),
+        "demoted": lambda: accounts.set_role(grown, "eve", "viewer", by="test", now=now),
+        "password": lambda: accounts.set_password(grown, "eve", "Changed-by-another", by="test", now=now),
+        "signed out": lambda: sessions.sign_out_everywhere(grown, "eve"),
     }[what]()
-    before = auth.get_user(grown, "ada")
+    before = accounts.get_user(grown, "ada")
     with pytest.raises(NotAllowed):
-        auth.set_password(grown, "ada", "Stolen-password-9", by=actor, now=now)
-    assert auth.get_user(grown, "ada") == before
+        accounts.set_password(grown, "ada", "Stolen-password-9", by=actor, now=now)
+    assert accounts.get_user(grown, "ada") == before
     project = projects.list_projects(grown)[0]
     for act in (
         lambda: projects.set_paused(grown, project, True, by=actor, now=now),
@@ -357,12 +357,12 @@ def test_a_dialog_that_is_still_open_does_nothing_for_who_left(
 
 
 def test_a_download_is_refused_to_who_left(grown: Workspace, now: datetime) -> None:
-    otto = auth.get_user(grown, "otto")
+    otto = accounts.get_user(grown, "otto")
     assert otto is not None
     running.actor = Actor(otto.name, otto.uid, otto.epoch)
     make = for_who_may(lambda: b"rows")
     assert make() == b"rows"
-    auth.remove_user(grown, "otto", by="test", now=now)
+    accounts.remove_user(grown, "otto", by="test", now=now)
     with pytest.raises(NotAllowed):
         make()
 
@@ -373,7 +373,7 @@ def test_every_service_that_changes_something_asks_who_acts(grown: Workspace, no
     left_out = {"store_batch", "seal_log"}  # called by those that ask
     asked = []
     for name in (
-        "access.auth", "ingestion.label_queue", "serving.guarding", "ingestion.ingest", "ingestion.generated", "ingestion.stored_batches",
+        "access.accounts", "access.sessions", "access.verifying", "ingestion.label_queue", "serving.guarding", "ingestion.ingest", "ingestion.generated", "ingestion.stored_batches",
         "ingestion.storing", "automation.jobs",
         "ingestion.label_changes", "ingestion.label_intake", "automation.live", "projects.projects", "access.second_factor",
         "projects.streams", "access.tokens", "models.lifecycle",
@@ -423,7 +423,7 @@ def change_password(at: AppTest, old: str, new: str, again: str | None = None) -
 def test_people_change_their_own_password_and_stay_signed_in_here_alone(
     grown: Workspace, monkeypatch: pytest.MonkeyPatch, person: str
 ) -> None:
-    monkeypatch.setattr("core.services.access.auth.BCRYPT_ROUNDS", 4)
+    monkeypatch.setattr("core.services.access.accounts.BCRYPT_ROUNDS", 4)
     here, there = visit_as(person), visit_as(person)
     change_password(here, PASSWORD, NEW)
     assert not here.exception
@@ -433,7 +433,7 @@ def test_people_change_their_own_password_and_stay_signed_in_here_alone(
     assert is_closed(there.run())
     assert not is_closed(sign_in(visit(), person, NEW))
     assert is_closed(sign_in(visit(), person, PASSWORD))
-    entry = auth.audit_entries(grown, limit=1)[0][0]
+    entry = audit_log.audit_entries(grown, limit=1)[0][0]
     assert (entry.who, entry.what) == (person, "own password changed")
 
 
@@ -457,7 +457,7 @@ def test_an_own_password_is_not_changed_by_a_wrong_old_or_weak_new_one(
 
 def test_guesses_of_the_old_password_are_throttled_as_sign_ins_are(grown: Workspace) -> None:
     at = visit_as("vera")
-    for _ in range(auth.FREE_FAILURES["pair"]):
+    for _ in range(throttle.FREE_FAILURES["pair"]):
         change_password(at, "not this one", NEW)
     assert "Too many failed" in change_password(at, PASSWORD, NEW).error[0].value
 
@@ -465,15 +465,15 @@ def test_guesses_of_the_old_password_are_throttled_as_sign_ins_are(grown: Worksp
 def test_a_person_is_told_that_somebody_else_set_the_password_until_they_say_that_they_know(
     grown: Workspace, monkeypatch: pytest.MonkeyPatch, now: datetime
 ) -> None:
-    monkeypatch.setattr("core.services.access.auth.BCRYPT_ROUNDS", 4)
-    auth.set_password(grown, "vera", NEW, by="ada", now=now)
+    monkeypatch.setattr("core.services.access.accounts.BCRYPT_ROUNDS", 4)
+    accounts.set_password(grown, "vera", NEW, by="ada", now=now)
     at = sign_in(visit(), "vera", NEW)
     assert "Your password was changed on 2026-03-02 at" in at.warning[0].value and "by ada" in at.warning[0].value
     assert "changed on" in visit_as("vera").warning[0].value
     click(at, "I know")
     assert not at.warning
     assert not visit_as("vera").warning
-    auth.set_password(grown, "vera", PASSWORD, by="ada", now=now)
+    accounts.set_password(grown, "vera", PASSWORD, by="ada", now=now)
     at = change_password(sign_in(visit(), "vera", PASSWORD), PASSWORD, NEW)
     assert not at.warning
 
@@ -481,9 +481,9 @@ def test_a_person_is_told_that_somebody_else_set_the_password_until_they_say_tha
 def test_a_password_from_before_the_rules_still_signs_in_and_asks_to_be_changed(
     grown: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.services.access.auth.BCRYPT_ROUNDS", 4)
+    monkeypatch.setattr("core.services.access.accounts.BCRYPT_ROUNDS", 4)
     with grown.database.write() as session:
-        session.execute(update(User).where(User.name == "vera").values(password_hash=auth._hash("short-12")))
+        session.execute(update(User).where(User.name == "vera").values(password_hash=accounts.hashed("short-12")))
     at = sign_in(visit(), "vera", "short-12")
     assert not is_closed(at)
     assert "shorter than is safe" in at.warning[0].value
@@ -497,37 +497,37 @@ def test_a_password_from_before_the_rules_still_signs_in_and_asks_to_be_changed(
 def test_without_a_fresh_proof_a_page_asks_for_the_password_and_the_click_is_repeated(
     grown: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.services.access.auth.BCRYPT_ROUNDS", 4)
+    monkeypatch.setattr("core.services.access.accounts.BCRYPT_ROUNDS", 4)
     at = open_page("admin", proved=False)
     at.text_input(key="add-name").set_value("bea")
     at.text_input(key="add-password").set_value(NEW)
     click(at, "Add")
-    assert auth.get_user(grown, "bea") is None
+    assert accounts.get_user(grown, "bea") is None
     assert "who has just given the own password" in text_of(at)
     at.text_input(key="proof-password").set_value("not this one")
     click(at, "Go on")
     assert at.error[0].value == "Your password is wrong, so nothing was done."
     at.text_input(key="proof-password").set_value(PASSWORD)
     click(at, "Go on")
-    assert auth.get_user(grown, "bea") is None
+    assert accounts.get_user(grown, "bea") is None
     assert not [i for i in at.text_input if i.key == "proof-password"]
     click(at, "Add")
-    assert auth.get_user(grown, "bea") is not None
+    assert accounts.get_user(grown, "bea") is not None
 
 
 def test_what_needs_a_proof_is_open_for_ten_minutes_after_a_sign_in_and_to_that_epoch(
     grown: Workspace, now: datetime
 ) -> None:
-    ada = auth.verify_password(grown, "ada", PASSWORD, "192.0.2.7", now)
+    ada = verifying.verify_password(grown, "ada", PASSWORD, "192.0.2.7", now)
     actor = Actor(ada.name, ada.uid, ada.epoch)
     project = projects.list_projects(grown)[0]
     acts: list[Any] = [
-        lambda at: auth.create_user(grown, "bea", NEW, "viewer", by=actor, now=at),
-        lambda at: auth.set_password(grown, "vera", NEW, by=actor, now=at),
-        lambda at: auth.set_role(grown, "vera", "operator", by=actor, now=at),
-        lambda at: auth.remove_user(grown, "vera", by=actor, now=at),
-        lambda at: auth.create_token(grown, "x", ["read"], by=actor, now=at),
-        lambda at: auth.revoke_token(grown, 1, by=actor, now=at),
+        lambda at: accounts.create_user(grown, "bea", NEW, "viewer", by=actor, now=at),
+        lambda at: accounts.set_password(grown, "vera", NEW, by=actor, now=at),
+        lambda at: accounts.set_role(grown, "vera", "operator", by=actor, now=at),
+        lambda at: accounts.remove_user(grown, "vera", by=actor, now=at),
+        lambda at: tokens.create_token(grown, "x", ["read"], by=actor, now=at),
+        lambda at: tokens.revoke_token(grown, 1, by=actor, now=at),
         lambda at: lifecycle.import_challenger(grown, project, Path("none.skops"), by=actor, now=at),
     ]
     for act in acts:
@@ -535,12 +535,12 @@ def test_what_needs_a_proof_is_open_for_ten_minutes_after_a_sign_in_and_to_that_
             with pytest.raises(ProofNeeded):
                 act(now + late)
     projects.set_paused(grown, project, True, by=actor, now=now + timedelta(hours=1))  # the rest needs none
-    assert auth.create_token(grown, "x", ["read"], by=actor, now=now + timedelta(minutes=9))[0].created_uid == ada.uid
-    auth.sign_out_everywhere(grown, "ada")
-    later = auth.get_user(grown, "ada")
+    assert tokens.create_token(grown, "x", ["read"], by=actor, now=now + timedelta(minutes=9))[0].created_uid == ada.uid
+    sessions.sign_out_everywhere(grown, "ada")
+    later = accounts.get_user(grown, "ada")
     assert later is not None
     with pytest.raises(ProofNeeded):
-        auth.set_role(grown, "vera", "operator", by=Actor(later.name, later.uid, later.epoch), now=now)
+        accounts.set_role(grown, "vera", "operator", by=Actor(later.name, later.uid, later.epoch), now=now)
 
 
 # --- the second factor --------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from core import cli
-from core.services.access import auth
+from core.services.access import sessions
 from core.services.ingestion import generated
 from core.services.operations import doctor
 from core.services.projects import projects
@@ -40,7 +40,7 @@ def test_whatever_is_stored_is_for_its_owner_only(settings: Settings, now: datet
     ws = open_workspace(settings, migrate=True)
     project = projects.create_project(ws, "default", source="generator", by="test", now=now)
     generated.generate(ws, project, rows=50, features=2, seed=1, by="test", now=now)
-    auth.cookie_key(ws)
+    sessions.cookie_key(ws)
     with file_lock(ws.locks_path / "a.lock") as held:
         assert held
     for folder in (ws.results_path, ws.spool_path, ws.models_path, ws.trash_path):

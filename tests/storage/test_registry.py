@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from core.errors import Conflict, NotFound, StorageError
 from core.learning.models import Committee, fit_family
-from core.records import Feature, FeatureSchema, ModelVersion, ProjectInfo
+from core.records import Change, Feature, FeatureSchema, ModelVersion, ProjectInfo
 from core.services.projects import projects
 from core.storage import artefacts, mlflow_copy, registry
 from core.storage.tables import Cycle, ModelRow
@@ -66,12 +66,21 @@ def register(ws: Workspace, project: ProjectInfo, line: Any, now: datetime) -> C
 
     def _register(model: Any = line, **changes: Any) -> ModelVersion:
         values: dict[str, Any] = {
-            "family": "logistic", "members": [{"name": "line", "weight": 1.0}],
+            "family": "logistic",
+            "members": [{"name": "line", "weight": 1.0}],
             "metrics": {"accuracy": 0.9, "kappa": None},
-            "schema": SCHEMA, "X_learnt": rows()[0].head(), "n_rows": 200, "data_digest": "ab" * 32, "batch_ids": [1],
-            "first_at": now, "last_at": now, "cycle_id": None, "by": "test", "now": now,
-        }  # fmt: skip
-        return registry.register_version(ws, project, model, **{**values, **changes})
+            "schema": SCHEMA,
+            "X_learnt": rows()[0].head(),
+            "n_rows": 200,
+            "data_digest": "ab" * 32,
+            "batch_ids": [1],
+            "first_at": now,
+            "last_at": now,
+        }
+        change = Change(by="test", now=changes.pop("now", now), cycle_id=changes.pop("cycle_id", None))
+        also = changes.pop("also", None)
+        new = registry.NewVersion(model=model, **{**values, **changes})
+        return registry.register_version(ws, project, new, change, also=also)
 
     return _register
 
@@ -79,9 +88,7 @@ def register(ws: Workspace, project: ProjectInfo, line: Any, now: datetime) -> C
 def serve(ws: Workspace, project: ProjectInfo, version: int, at: datetime, event: str = "promoted") -> None:
     """Let a version serve from an instant on."""
     with ws.database.write() as session:
-        registry.record_event(
-            session, project.id, version, event=event, by="test", reason="better", cycle_id=None, now=at
-        )
+        registry.record_event(session, project.id, version, event, "better", Change(by="test", now=at))
 
 
 def test_a_stored_committee_answers_exactly_as_the_one_that_was_tested(
@@ -164,7 +171,7 @@ def test_aliases_and_spans_follow_the_events(
     ]
     assert at == [None, 1, 2, 1]
     with ws.database.write() as session, pytest.raises(NotFound):
-        registry.record_event(session, project.id, 9, event="promoted", by="t", reason="", cycle_id=None, now=now)
+        registry.record_event(session, project.id, 9, "promoted", "", Change(by="t", now=now))
 
 
 @pytest.mark.slow
@@ -244,7 +251,7 @@ def test_a_broken_mlflow_loses_nothing_and_is_copied_later(
 def test_importing_registry_and_services_imports_neither_mlflow_nor_sklearn(tmp_path: Path) -> None:
 
     modules = "('mlflow', 'sklearn', 'scipy')"
-    code = f"import sys, core.storage.registry, core.services.serving.serving; print([m for m in {modules} if m in sys.modules])"
+    code = f"import sys, core.storage.registry, core.services.serving.champion_cache, core.services.serving.predicting; print([m for m in {modules} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=limit(60))
     assert found.stdout.strip() == "[]"
 

@@ -6,7 +6,7 @@ chance is exactly the one that is stored. The arithmetic is `core.learning.desk`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -57,82 +57,105 @@ class DeskResult:
 # --- asking -----------------------------------------------------------------------------------------------------
 
 
-def ask(
-    ws: Workspace,
-    project: ProjectInfo,
-    n: int,
-    *,
-    random_share: float = arithmetic.RANDOM_SHARE,
-    pool_rows: int = POOL_ROWS,
-    by: str,
-    now: datetime,
-    seed: int,
-) -> int:
-    """Draw n of the newest unlabelled rows that the champion has answered; returns how many were drawn.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """How rows are drawn that a person is asked to label."""
+
+    n: int
+    seed: int
+    random_share: float = arithmetic.RANDOM_SHARE  # drawn whatever the champion thinks of them
+    pool_rows: int = POOL_ROWS  # newest rows that are drawn from
+
+
+def ask(ws: Workspace, project: ProjectInfo, asking: Asking, *, by: str, now: datetime) -> int:
+    """Draw some of the newest unlabelled rows that the champion has answered; returns how many were drawn.
 
     Raises:
-        BadInput: n or the share is out of range.
+        BadInput: the number or the share is out of range.
         Conflict: no champion yet, or no such row that was not in a draw already.
     """
     import numpy as np
 
     require(ws, by, "operator")
-    if not 1 <= n <= MOST_ASKED:
-        raise BadInput(f"{n} rows were asked for, expected 1 to {MOST_ASKED:,}.")
+    if not 1 <= asking.n <= MOST_ASKED:
+        raise BadInput(f"{asking.n} rows were asked for, expected 1 to {MOST_ASKED:,}.")
     if project.champion is None or project.schema is None:
         raise Conflict(
             f"Project '{project.slug}' has no champion yet, so no row can be told from another. Start a race first."
         )
     reader = history.History(ws, project.id, project.schema)
+    pool = _pool(ws, project, reader, asking.pool_rows)
+    if not pool:
+        raise Conflict(
+            "There is no unlabelled row left to draw: each batch is drawn from once. Wait for new rows, or answer those that were asked for."
+        )
+    gains = np.concatenate([part.gains for part in pool])
+    picked = arithmetic.draw(gains, n=asking.n, random_share=asking.random_share, seed=asking.seed)
+    asked = list(_asked(reader, pool, picked))
+    with ws.database.write() as session:
+        if _drawn_batches(session, project.id) & {part.batch.id for part in pool}:
+            raise Conflict("Somebody else has just drawn from these rows. Look at the desk again.")
+        row = LabelDraw(
+            project_id=project.id,
+            batch_ids=[part.batch.id for part in pool],
+            pool=len(gains),
+            random_share=asking.random_share,
+            seed=asking.seed,
+            created_at=now,
+            created_by=by,
+        )
+        session.add(row)
+        session.flush()
+        for one in asked:
+            one.project_id, one.draw_id = project.id, row.id
+        session.add_all(asked)
+        after = {"rows": len(asked), "pool": len(gains), "random_share": asking.random_share}
+        audit.record(session, who=by, what="labels asked for", project_id=project.id, after=after, now=now)
+    return len(asked)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Part:
+    """The rows of a batch that may be drawn."""
+
+    batch: Batch
+    at: np.ndarray  # places in the batch
+    gains: np.ndarray  # what a label of each would tell
+
+
+def _pool(ws: Workspace, project: ProjectInfo, reader: history.History, rows: int) -> list[_Part]:
+    """The newest rows that may be drawn, whole batches of them, until there are so many."""
     with ws.database.read() as session:
         drawn = _drawn_batches(session, project.id)
-    batches, gains, places = [], [], []
-    found = 0
+    found: list[_Part] = []
     for batch in reader.batches:
-        if found >= pool_rows:
+        if sum(len(part.at) for part in found) >= rows:
             break
         if batch.id in drawn or batch.scores_path is None or batch.labelled >= batch.rows:
             continue
         at, gain = _pool_of(reader, batch)
         if len(at):
-            batches.append(batch)
-            places.append(at)
-            gains.append(gain)
-            found += len(at)
-    if not found:
-        raise Conflict(
-            "There is no unlabelled row left to draw: each batch is drawn from once. Wait for new rows, or answer those that were asked for."
+            found.append(_Part(batch=batch, at=at, gains=gain))
+    return found
+
+
+def _asked(reader: history.History, pool: Sequence[_Part], picked: arithmetic.Drawn) -> Iterator[LabelAsk]:
+    """A row to ask for each position that was picked, in the order in which they were."""
+    import numpy as np
+
+    of_batch = np.repeat(np.arange(len(pool)), [len(part.at) for part in pool])
+    place = np.concatenate([part.at for part in pool])
+    ids: dict[int, Any] = {}
+    for position, chance in zip(picked.positions.tolist(), picked.chances.tolist(), strict=True):
+        i = int(of_batch[position])
+        if i not in ids:
+            ids[i] = reader.frame(pool[i].batch, features=())[0][ROW_ID]
+        yield LabelAsk(
+            batch_id=pool[i].batch.id,
+            row_id=str(ids[i].iloc[place[position]]),
+            place=int(place[position]),
+            chance=chance,
         )
-    picked = arithmetic.draw(np.concatenate(gains), n=n, random_share=random_share, seed=seed)
-    of_batch = np.repeat(np.arange(len(batches)), [len(at) for at in places])
-    place = np.concatenate(places)
-    ids = {
-        i: reader.frame(batch, features=())[0][ROW_ID]
-        for i, batch in enumerate(batches)
-        if (of_batch[picked.positions] == i).any()
-    }
-    with ws.database.write() as session:
-        if _drawn_batches(session, project.id) & {batch.id for batch in batches}:
-            raise Conflict("Somebody else has just drawn from these rows. Look at the desk again.")
-        row = LabelDraw(
-            project_id=project.id, batch_ids=[batch.id for batch in batches], pool=found, random_share=random_share,
-            seed=seed, created_at=now, created_by=by,
-        )  # fmt: skip
-        session.add(row)
-        session.flush()
-        for position, chance in zip(picked.positions.tolist(), picked.chances.tolist(), strict=True):
-            i = int(of_batch[position])
-            session.add(
-                LabelAsk(
-                    project_id=project.id, draw_id=row.id, batch_id=batches[i].id, row_id=str(ids[i].iloc[place[position]]),
-                    place=int(place[position]), chance=chance,
-                )
-            )  # fmt: skip
-        audit.record(
-            session, who=by, what="labels asked for", project_id=project.id,
-            after={"rows": len(picked.positions), "pool": found, "random_share": random_share}, now=now,
-        )  # fmt: skip
-    return len(picked.positions)
 
 
 def _drawn_batches(session: Session, project_id: int) -> set[int]:

@@ -16,12 +16,12 @@ from sqlalchemy.orm import Session
 
 from core.data.packed import unpack
 from core.errors import BadInput, Busy, Conflict, NotEnoughRows, StorageError
-from core.records import Comparison, FeatureSchema, ModelVersion, Outcome, ProjectInfo, Score
+from core.records import Change, Comparison, FeatureSchema, ModelVersion, Outcome, ProjectInfo, Score
 from core.services.access.actors import require, require_proof
 from core.services.incidents import notify
 from core.services.models import sandbox
 from core.services.models.sandbox import ImportReport
-from core.services.serving import serving
+from core.services.serving import champion_cache, predicting
 from core.storage import audit, history, leases, mlflow_copy, queries, registry
 from core.storage.artefacts import loads
 from core.storage.tables import AuditEntry, Cycle, ModelRow
@@ -83,21 +83,15 @@ def import_challenger(ws: Workspace, project: ProjectInfo, path: Path, *, by: st
     version = registry.register_version(
         ws,
         project,
-        model,
-        family=f"imported {checked.kind}",
-        members=(),
-        metrics=checked.metrics,
-        schema=schema,
-        X_learnt=X,
-        n_rows=None,
-        data_digest=None,
-        batch_ids=(),
-        first_at=None,
-        last_at=None,
-        cycle_id=None,
-        by=by,
-        now=now,
-        source="import",
+        registry.NewVersion(
+            model=model,
+            family=f"imported {checked.kind}",
+            metrics=checked.metrics,
+            schema=schema,
+            X_learnt=X,
+            source="import",
+        ),
+        Change(by=by, now=now),
         also=beside,
     )
     mlflow_copy.sync_in_child(ws, project.id)
@@ -160,7 +154,7 @@ def compare(ws: Workspace, project: ProjectInfo, a: int, b: int) -> Comparison:
         return Comparison(n=0, metric=metric, champion=nothing, challenger=nothing, difference=None, rows_from=told)
     scores, merits, given = [], [], []
     for version in (a, b):
-        served = serving.served_by(project.id, version, registry.load_model(ws, project.id, version), schema)
+        served = champion_cache.served_by(project.id, version, registry.load_model(ws, project.id, version), schema)
         score, merit, answers = _judged(served, X, y, metric)
         scores.append(score)
         merits.append(merit)
@@ -181,14 +175,14 @@ def compare(ws: Workspace, project: ProjectInfo, a: int, b: int) -> Comparison:
     )
 
 
-def _judged(served: serving.Served, X: Any, y: Any, metric: str) -> tuple[Score, Any, Given]:
+def _judged(served: champion_cache.Served, X: Any, y: Any, metric: str) -> tuple[Score, Any, Given]:
     """The metric, each row's merit (1 when right, or minus the error), and what was answered."""
     import numpy as np
 
     from core.performance.paired import Given
     from core.performance.realised import measure
 
-    predicted = serving.predict(served, X)
+    predicted = predicting.predict(served, X)
     if served.schema.task == "regression":
         values = np.array(predicted.labels)
         return (
@@ -289,9 +283,7 @@ def _let_serve(
         before = registry.serving_version(session, project.id)
         if before is not None and before[0] == version:
             raise Conflict(f"v{version} of '{project.slug}' serves already.")
-        registry.record_event(
-            session, project.id, version, event=event, by=by, reason=reason.strip(), cycle_id=None, now=now
-        )
+        registry.record_event(session, project.id, version, event, reason.strip(), Change(by=by, now=now))
         row = queries.project_row(session, project.id)
         was = before[0] if before else None
         kind = vocabulary.OUTCOMES[event].message or ""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from core.drift.explain import Segment
-    from core.services.serving.serving import Predicted
+    from core.services.serving.predicting import Predicted
 
 LOOKED_BACK = 40  # batches in which the beginning of a change is looked for
 JUDGED_ROWS = 2_000  # newest labelled rows on which the cost of a change is measured

@@ -1,4 +1,4 @@
-"""What the pages, the API and the metrics read: stored measurements, drift, cycles, and the windows behind them."""
+"""What the pages, the API and the metrics read: stored measurements, drift, cycles, and the rows behind them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A project at a glance: its newest figures, and what waits for a person."""
+"""The figures of the Home page, and what waits for a person."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from core.storage.workspace import Workspace
 class Need:
     """Something that waits for a person."""
 
-    kind: str  # labels | challenger | paused | stopped | failed | set_aside | model
+    kind: str  # labels | challenger | paused | stopped | failed | set_aside | scheduler | model
     text: str
     detail: str
     page: str  # where to go, e.g. "data"
@@ -55,7 +55,7 @@ class Overview:
 
 
 def overview(ws: Workspace, project: ProjectInfo, now: datetime) -> Overview:
-    """The figures as they are stored now."""
+    """The figures of the Home page."""
     points = monitoring.performance_history(ws, project.id, limit=2)
     never = monitoring.performance_history(ws, project.id, role="never", limit=1)
     drift = monitoring.latest_drift(ws, project.id)
@@ -68,7 +68,11 @@ def overview(ws: Workspace, project: ProjectInfo, now: datetime) -> Overview:
         stopped_at = queries.project_row(session, project.id).checks_stopped_at
     champion = next((v for v in versions if "champion" in v.aliases), None)
     challenger = next((v for v in versions if "challenger" in v.aliases and "champion" not in v.aliases), None)
-    needs = [*_of_models(project, champion, challenger), *_of_rows(due, last), *_of_checks(project, stopped_at)]
+    needs = [
+        *_of_models(project, champion, challenger),
+        *_of_labels(due),
+        *_of_checks(project, last, stopped_at),
+    ]
     metric = project.policy.metric
     newest = points[-1] if points else None
     return Overview(
@@ -88,7 +92,6 @@ def overview(ws: Workspace, project: ProjectInfo, now: datetime) -> Overview:
 
 
 def _of_models(project: ProjectInfo, champion: ModelVersion | None, challenger: ModelVersion | None) -> Iterator[Need]:
-    """A first model to train, an imported one to look at."""
     if champion is None:
         yield Need(
             kind="model",
@@ -105,32 +108,26 @@ def _of_models(project: ProjectInfo, champion: ModelVersion | None, challenger: 
         )
 
 
-def _of_rows(due: int, last: CycleReport | None) -> Iterator[Need]:
-    """Labels to bring, and what the last check could not do with its rows."""
+def _of_labels(due: int) -> Iterator[Need]:
     if due:
         yield Need(
             kind="labels", text=f"{due:,} labels due", detail="Accuracy is measured as they arrive.", page="data"
         )
+
+
+def _of_checks(project: ProjectInfo, last: CycleReport | None, stopped_at: datetime | None) -> Iterator[Need]:
     if last is not None and last.status == "failed":
         yield Need(kind="failed", text="The last check failed", detail=last.error or "", page="automation")
     if last is not None and last.evidence is not None and last.evidence.set_aside:
         numbers = ", ".join(str(entry["batch"]) for entry in last.evidence.set_aside)
         detail = " ".join(words.set_aside(last.evidence))
         yield Need(kind="set_aside", text=f"Set aside: batch {numbers}", detail=detail, page="data")
-
-
-def _of_checks(project: ProjectInfo, stopped_at: datetime | None) -> Iterator[Need]:
-    """Checks that do not run by themselves."""
     if stopped_at is not None:
         detail = f"Since {stopped_at:%d %b %H:%M} UTC: {attempts.STOPPED.format(n=attempts.MAX_ATTEMPTS)}"
         yield Need(kind="stopped", text="Checks are set aside", detail=detail, page="automation")
     if project.paused:
-        yield Need(
-            kind="paused",
-            text="Checks are paused",
-            detail="Nothing happens by itself until they are resumed.",
-            page="automation",
-        )
+        detail = "Nothing happens by itself until they are resumed."
+        yield Need(kind="paused", text="Checks are paused", detail=detail, page="automation")
 
 
 def _difference(score: Score | None, other: Score | None) -> float | None:

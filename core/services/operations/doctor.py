@@ -6,17 +6,17 @@ import shlex
 import shutil
 import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import defer
+from sqlalchemy.orm import Session, defer
 
 from core.errors import Damaged, StorageError
-from core.services.incidents import notify, status
+from core.services.incidents import channels, status
 from core.services.operations import repairing, tidying
 from core.settings import ROOT
 from core.storage import learners, leases, private, queries, registry
@@ -125,64 +125,71 @@ def _database(ws: Workspace, now: datetime) -> Iterator[Check]:
         with ws.database.read() as session:
             projects = list(session.scalars(select(Project).order_by(Project.id)))
             yield Check(name="database", ok=True, detail=f"answers, {len(projects)} projects")
-            age = status.scheduler_age(session, now)
-            late = age is not None and status.is_late(age, ws.settings.check_interval_s)
-            told = "never ran here" if age is None else f"last beat {age:.0f} s ago"
-            if age is not None and age < 0:
-                told = f"last beat {-age:.0f} s in the future"
-            mend = "Start it: `make run`, or `python scheduler.py`."
-            if age is not None and age < 0:
-                mend = f"Check this machine's clock. {mend}"
-            yield Check(
-                name="scheduler",
-                ok=not late,
-                detail=told,
-                mend=mend if late else "",
-            )
+            yield _scheduler(ws, session, now)
             yield _messages(ws)
-            stopped = [p.slug for p in projects if p.checks_stopped_at is not None]
-            yield Check(
-                name="checks",
-                ok=not stopped,
-                detail=f"set aside for {', '.join(stopped)}: they ended their worker again and again"
-                if stopped
-                else "none is set aside",
-                mend="Give them more memory or time (CONTINUAL_CYCLE_TIMEOUT_SECONDS), or a lighter policy; then `cycle`."
-                if stopped
-                else "",
-            )
-            ahead = [p.slug for p in projects if p.clock_at is not None and p.clock_at > now + timedelta(hours=1)]
-            yield Check(
-                name="clock",
-                ok=not ahead,
-                detail="rows are not from the future" if not ahead else f"rows from the future in {', '.join(ahead)}",
-                mend="" if not ahead else "Check this machine's clock and the time column.",
-            )
-            stuck = leases.run_out(session, datetime.now(UTC))
-            yield Check(
-                name="leases",
-                ok=True,
-                detail="none is stuck" if not stuck else f"{len(stuck)} expired, taken over by the next cycle",
-            )
-            for project in projects:
-                champion = queries.champion_of(session, project.id)
-                if champion is None:
-                    yield Check(name=f"champion of {project.slug}", ok=True, detail="none yet")
-                    continue
-                harm = _harm(partial(registry.check_artefact, ws, project.id, champion))
-                yield Check(
-                    name=f"champion of {project.slug}",
-                    ok=not harm,
-                    detail=f"v{champion}{': its artefact ' + harm if harm else ''}",
-                    mend=MEND if harm else "",
-                )
+            yield from _loop(session, projects, now)
+            yield from _champions(ws, session, projects)
     except SQLAlchemyError as error:
         yield Check(name="database", ok=False, detail="cannot be read", mend=what_failed(error))
 
 
+def _scheduler(ws: Workspace, session: Session, now: datetime) -> Check:
+    """Whether the scheduler beats."""
+    age = status.scheduler_age(session, now)
+    if age is None:
+        return Check(name="scheduler", ok=True, detail="never ran here")
+    late = status.is_late(age, ws.settings.check_interval_s)
+    mend = "Start it: `make run`, or `python scheduler.py`."
+    if age < 0:
+        mend = f"Check this machine's clock. {mend}"
+    told = f"last beat {age:.0f} s ago" if age >= 0 else f"last beat {-age:.0f} s in the future"
+    return Check(name="scheduler", ok=not late, detail=told, mend=mend if late else "")
+
+
+def _loop(session: Session, projects: Sequence[Project], now: datetime) -> Iterator[Check]:
+    """What may keep the loop from turning: checks set aside, rows from the future, leases of the dead."""
+    stopped = [p.slug for p in projects if p.checks_stopped_at is not None]
+    yield Check(
+        name="checks",
+        ok=not stopped,
+        detail=f"set aside for {', '.join(stopped)}: they ended their worker again and again"
+        if stopped
+        else "none is set aside",
+        mend="Give them more memory or time (CONTINUAL_CYCLE_TIMEOUT_SECONDS), or a lighter policy; then `cycle`."
+        if stopped
+        else "",
+    )
+    ahead = [p.slug for p in projects if p.clock_at is not None and p.clock_at > now + timedelta(hours=1)]
+    yield Check(
+        name="clock",
+        ok=not ahead,
+        detail="rows are not from the future" if not ahead else f"rows from the future in {', '.join(ahead)}",
+        mend="" if not ahead else "Check this machine's clock and the time column.",
+    )
+    stuck = leases.run_out(session, datetime.now(UTC))
+    detail = "none is stuck" if not stuck else f"{len(stuck)} expired, taken over by the next cycle"
+    yield Check(name="leases", ok=True, detail=detail)
+
+
+def _champions(ws: Workspace, session: Session, projects: Sequence[Project]) -> Iterator[Check]:
+    """Whether the artefact of each champion is there and whole."""
+    for project in projects:
+        champion = queries.champion_of(session, project.id)
+        if champion is None:
+            yield Check(name=f"champion of {project.slug}", ok=True, detail="none yet")
+            continue
+        harm = _harm(partial(registry.check_artefact, ws, project.id, champion))
+        yield Check(
+            name=f"champion of {project.slug}",
+            ok=not harm,
+            detail=f"v{champion}{': its artefact ' + harm if harm else ''}",
+            mend=MEND if harm else "",
+        )
+
+
 def _messages(ws: Workspace) -> Check:
     """Whether messages reach their channel."""
-    found = notify.state_of(ws)
+    found = channels.state_of(ws)
     if found.dead_since is None:
         return Check(
             name="messages", ok=True, detail="go to Discord" if found.set_up else "go nowhere: no webhook is set"

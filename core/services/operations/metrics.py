@@ -91,9 +91,10 @@ def metrics_text(ws: Workspace, now: datetime, *, project_id: int | None = None)
     return _text(families)
 
 
-def _of_projects(
-    session: Session, found: Sequence[Row[int, str, int, int, dict[str, Any], datetime | None, bool]]
-) -> Iterator[Metric]:
+_Projects = Sequence[Row[int, str, int, int, dict[str, Any], datetime | None, bool]]
+
+
+def _of_projects(session: Session, found: _Projects) -> Iterator[Metric]:
     slugs = {row.id: row.slug for row in found}
     champions, logged = status.champions(session), _unsealed(session)
     per_project = (((slug,), key) for key, slug in slugs.items())
@@ -116,6 +117,12 @@ def _of_projects(
         "Stored batches that no check has read yet.",
         (((slug,), pending.get(key, 0)) for key, slug in slugs.items()),
     )
+    yield from _judged(session, slugs, found)
+    yield from _checked(session, slugs, found)
+
+
+def _judged(session: Session, slugs: Mapping[int, str], found: _Projects) -> Iterator[Metric]:
+    """Scores and drift, with the policy's limits."""
     by_metric = ("project", "metric")
     yield _gauge("continual_score", "Newest measured score of the served answers.", _scores(session, slugs), by_metric)
     yield _gauge(
@@ -129,6 +136,10 @@ def _of_projects(
     yield _gauge("continual_drift_share", "Share of features that drifted, newest report.", _drift(session, slugs))
     shares = (((r.slug,), r.policy.get("drift_share")) for r in found)
     yield _gauge("continual_drift_share_limit", "The policy's limit for the share of features that drifted.", shares)
+
+
+def _checked(session: Session, slugs: Mapping[int, str], found: _Projects) -> Iterator[Metric]:
+    """Cycles, the newest of each project, and what keeps checks from happening."""
     yield _counter("continual_cycles", "Finished cycles by outcome.", _cycles(session, slugs), ("project", "outcome"))
     newest = _newest_cycles(session, slugs)
     yield _gauge(

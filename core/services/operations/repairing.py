@@ -16,12 +16,12 @@ from sqlalchemy import select, update
 from core.data.contract import schema_from_document
 from core.drift import profile as profiles
 from core.errors import ContinualError, Damaged, StorageError
-from core.records import Outcome, ProjectInfo
+from core.records import Change, Outcome, ProjectInfo
 from core.services.ingestion import stored_batches
 from core.services.monitoring import windows
 from core.services.operations import tidying
 from core.services.projects import projects
-from core.services.serving import serving
+from core.services.serving import champion_cache, predicting
 from core.storage import audit, history, learners, queries, registry
 from core.storage.batches import verify
 from core.storage.tables import Batch, ModelEvent, ModelRow, Project
@@ -143,9 +143,7 @@ def _dethroned(
 
     def serve() -> None:
         with ws.database.write() as session:
-            registry.record_event(
-                session, project.id, earlier[0], event=Outcome.ROLLED_BACK, by=BY, reason=reason, cycle_id=None, now=now
-            )
+            registry.record_event(session, project.id, earlier[0], Outcome.ROLLED_BACK, reason, Change(by=BY, now=now))
         _give_up(ws, project, version, now)
 
     if earlier:
@@ -278,8 +276,8 @@ def _scores(ws: Workspace, project: ProjectInfo, now: datetime) -> Iterator[_Ste
 def _score_again(ws: Workspace, project: ProjectInfo, batch: Batch, version: int) -> None:
     assert project.schema is not None
     frame, _ = history.History(ws, project.id, project.schema).frame(batch)
-    served = serving.served_by(project.id, version, registry.load_model(ws, project.id, version), project.schema)
-    answered = serving.predict(served, frame[list(project.schema.names)])
+    served = champion_cache.served_by(project.id, version, registry.load_model(ws, project.id, version), project.schema)
+    answered = predicting.predict(served, frame[list(project.schema.names)])
     name = batch.path.removesuffix(".parquet") + "-scores.parquet"
     sha256 = history.write_scores(
         ws, name, answered.labels, answered.probabilities, answered.classes, [version] * len(frame)

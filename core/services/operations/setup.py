@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
-from core.services.access import auth
+from core.services.access import accounts
 from core.settings import Settings
 from core.storage.workspace import open_workspace
 
 GENERATED = ("API_KEY", "CONTINUAL_COOKIE_KEY")
-FIRST_USER = auth.FIRST_USER
+FIRST_USER = accounts.FIRST_USER
 
 
 def ensure_secrets(env_file: Path, environment: Mapping[str, str]) -> tuple[str, ...]:
@@ -47,7 +47,7 @@ def initialise(settings: Settings, *, now: datetime) -> tuple[str, ...]:
     """
     ws = open_workspace(settings, migrate=True)
     try:
-        first = auth.ensure_first_user(ws, now)
+        first = accounts.ensure_first_user(ws, now)
     finally:
         ws.database.dispose()
     if first is None:

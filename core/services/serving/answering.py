@@ -14,9 +14,10 @@ from core.data.problems import document_of
 from core.data.rows import Table
 from core.errors import BadInput, FieldProblem
 from core.records import Problem
-from core.services.serving import serving
+from core.services.serving import answer_records, predicting
+from core.services.serving.champion_cache import Served
+from core.services.serving.predicting import Predicted
 from core.services.serving.prediction_log import Record
-from core.services.serving.serving import Predicted, Served
 
 
 @dataclasses.dataclass(slots=True)
@@ -48,12 +49,12 @@ def one(served: Served, row: Any, now: datetime, *, token_id: int | None) -> Ans
     values, row_id, at = served.reader.one(row)
     if at is not None:
         _refuse_future([at], now, "_time")
-    answer = serving.predict_one(served, values)
+    answer = predicting.predict_one(served, values)
     label, place, chances = answer
     probability = None if chances is None else chances[place]
     spoken = served.guards.one(values, label, probability)
-    record = serving.record_one(
-        served, values, answer, row_id=row_id, at=at, now=now, token_id=token_id, guarded=spoken
+    record = answer_records.record_one(
+        served, values, answer, answer_records.Asker(now, token_id), row_id=row_id, at=at, guarded=spoken
     )
     document: dict[str, Any] = {
         "prediction": label,
@@ -83,17 +84,15 @@ def many(
     """
     if table.times is not None:
         _refuse_future(table.times, now, "rows[{}]._time")
-    predicted = serving.predict_columns(served, table.columns, table.n)
-    spoken = serving.guarded(served, table.columns, predicted)
-    records = serving.records(
+    predicted = predicting.predict_columns(served, table.columns, table.n)
+    spoken = predicting.guarded(served, table.columns, predicted)
+    records = answer_records.records(
         served,
         predicted,
         table.columns,
+        answer_records.Asker(now, token_id, anonymous),
         ids=table.ids,
         times=table.times,
-        now=now,
-        token_id=token_id,
-        anonymous=anonymous,
         guarded=spoken,
     )
     return Answered(served, records, b"", table.n, spoken, predicted)
@@ -122,7 +121,7 @@ def document(answered: Answered, notes: Sequence[Problem] = ()) -> bytes:
     """The answers to many rows as they are sent, row for row."""
     served, predicted = answered.served, answered.predicted
     assert predicted is not None
-    rows = _texts(served, predicted, serving.ids_of(answered.records, answered.rows))
+    rows = _texts(served, predicted, answer_records.ids_of(answered.records, answered.rows))
     for i, spoken in answered.guarded.items():
         told = orjson.loads(rows[i])
         _tell(told, spoken)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from core.records import Label, ProjectInfo
 from core.services.access.actors import require
-from core.services.serving import explaining, serving
+from core.services.serving import answer_records, explaining, file_answers, predicting
+from core.services.serving.champion_cache import Served
 from core.services.serving.prediction_log import store
-from core.services.serving.serving import Served
 from core.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -55,10 +55,10 @@ def ask_row(ws: Workspace, served: Served, values: Mapping[str, Any], *, by: str
         BadInput: the row cannot be taken, or the model has no finite answer to it.
     """
     row, _, _ = served.reader.one(values)
-    label, place, chances = answer = serving.predict_one(served, row)
+    label, place, chances = answer = predicting.predict_one(served, row)
     spoken = served.guards.one(row, label, None if chances is None else chances[place])
     require(ws, by, "operator")
-    record = serving.record_one(served, row, answer, now=now, guarded=spoken)
+    record = answer_records.record_one(served, row, answer, answer_records.Asker(now), guarded=spoken)
     store(ws, [record])
     return RowAnswer(
         project_id=served.project_id,
@@ -74,6 +74,6 @@ def ask_row(ws: Workspace, served: Served, values: Mapping[str, Any], *, by: str
 
 
 def ask_file(ws: Workspace, project: ProjectInfo, frame: pd.DataFrame, *, by: str, now: datetime) -> pd.DataFrame:
-    """The rows of a file with the champion's answers, logged; see `serving.predict_file`."""
+    """The rows of a file with the champion's answers, logged; see `file_answers.predict_file`."""
     require(ws, by, "operator")
-    return serving.predict_file(ws, project, frame, now=now)
+    return file_answers.predict_file(ws, project, frame, now=now)

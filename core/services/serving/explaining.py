@@ -8,7 +8,8 @@ from typing import Any
 
 from core.learning.contributions import Explanation, explain
 from core.learning.scorer import Values
-from core.services.serving.serving import Served, predict_one
+from core.services.serving.champion_cache import Served
+from core.services.serving.predicting import predict_one
 
 
 def explain_row(served: Served, values: Values) -> Explanation:

@@ -12,7 +12,7 @@ import jwt
 import pytest
 
 from core.errors import BadInput, NotAuthenticated
-from core.services.access import auth
+from core.services.access import accounts, sessions, verifying
 from core.services.access.passwords import refuse_weak
 from core.services.access.second_factor import _step_of, code_of
 from core.services.access.tokens import Tokens, create_token
@@ -73,25 +73,26 @@ def _cookies(rng: random.Random, marked: str, other: str) -> str:
 def test_no_broken_credential_signs_in_or_is_a_fault_of_ours(
     ws: Workspace, now: datetime, campaign: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auth, "BCRYPT_ROUNDS", 4)
-    auth._nobodys_hash.cache_clear()
-    admin = auth.create_user(ws, "root", GOOD, "admin", by="test", now=now)
-    ada = auth.create_user(ws, "ada", GOOD + "-2", "viewer", by="test", now=now)
-    key = auth.cookie_key(ws)
+    monkeypatch.setattr(accounts, "BCRYPT_ROUNDS", 4)
+    accounts.nobodys_hash.cache_clear()
+    admin = accounts.create_user(ws, "root", GOOD, "admin", by="test", now=now)
+    ada = accounts.create_user(ws, "ada", GOOD + "-2", "viewer", by="test", now=now)
+    key = sessions.cookie_key(ws)
     theirs = jwt.encode({"username": f"{ada.uid}@{ada.epoch}", "exp_date": time.time() + 3600}, key, algorithm="HS256")
     _, secret = create_token(ws, "t", ["predict"], by="test", now=now)
     factor = "A" * 32
     near = {code_of(factor, step) for step in range(1439, 1442)}
     check = Tokens(ws, None)
-    assert auth.of_cookie(ws, theirs, key) is not None
+    assert sessions.of_cookie(ws, theirs, key) is not None
     assert check.check(secret, "predict", None, now).name == "t"
     for number in campaign.rounds("credentials", campaign.mutated_bodies // ROUND):
         rng = random.Random(f"credentials {number}")
         for _ in range(ROUND):
-            found = auth.of_cookie(ws, _broken(rng, theirs), key)
+            found = sessions.of_cookie(ws, _broken(rng, theirs), key)
             assert found is None or found[0].uid == ada.uid
             assert (
-                auth.of_cookie(ws, _cookies(rng, f"{ada.uid}@{ada.epoch}", f"{admin.uid}@{admin.epoch}"), key) is None
+                sessions.of_cookie(ws, _cookies(rng, f"{ada.uid}@{ada.epoch}", f"{admin.uid}@{admin.epoch}"), key)
+                is None
             )
             bearer = _broken(rng, secret)
             if bearer != secret:
@@ -102,11 +103,11 @@ def test_no_broken_credential_signs_in_or_is_a_fault_of_ours(
             new = _broken(rng, GOOD)
             with contextlib.suppress(BadInput):
                 refuse_weak(new, "root")
-                assert auth._matches(new, auth._hash(new))
+                assert accounts.password_matches(new, accounts.hashed(new))
         at = now + timedelta(days=number + 1)
         for attempt in range(4):
             name, password = _broken(rng, "root"), _broken(rng, GOOD)
             if (name.strip().casefold(), password) != ("root", GOOD):
                 with pytest.raises(NotAuthenticated):
-                    auth.verify_password(ws, name, password, f"10.0.{attempt}.{number % 250}", at)
-    assert auth.verify_password(ws, "root", GOOD, "192.0.2.1", now + timedelta(days=9999)).role == "admin"
+                    verifying.verify_password(ws, name, password, f"10.0.{attempt}.{number % 250}", at)
+    assert verifying.verify_password(ws, "root", GOOD, "192.0.2.1", now + timedelta(days=9999)).role == "admin"

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from core import cli
 from core.errors import Conflict
-from core.services.access import auth
+from core.services.access import accounts, audit_log, tokens, verifying
 from core.services.access.actors import Actor
 from core.settings import ROOT
 from core.storage.engine import Database
@@ -21,27 +21,27 @@ GOOD = "tall-trees-in-wind"
 
 @pytest.fixture(autouse=True)
 def _quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auth, "BCRYPT_ROUNDS", 4)
+    monkeypatch.setattr(accounts, "BCRYPT_ROUNDS", 4)
 
 
 @pytest.fixture
 def eve(ws: Workspace, now: datetime) -> Actor:
     """An admin beside ada, with a token in force, one that expired and one that is revoked."""
     for name in ("ada", "eve"):
-        auth.create_user(ws, name, GOOD, "admin", by="test", now=now)
-    found = auth.verify_password(ws, "eve", GOOD, "192.0.2.7", now)
+        accounts.create_user(ws, name, GOOD, "admin", by="test", now=now)
+    found = verifying.verify_password(ws, "eve", GOOD, "192.0.2.7", now)
     actor = Actor(found.name, found.uid, found.epoch)
-    auth.create_token(ws, "gateway", ["predict"], by=actor, now=now)
-    auth.create_token(ws, "short", ["read"], expires_at=now + timedelta(minutes=1), by=actor, now=now)
-    ended, _ = auth.create_token(ws, "ended", ["read"], by=actor, now=now)
+    tokens.create_token(ws, "gateway", ["predict"], by=actor, now=now)
+    tokens.create_token(ws, "short", ["read"], expires_at=now + timedelta(minutes=1), by=actor, now=now)
+    ended, _ = tokens.create_token(ws, "ended", ["read"], by=actor, now=now)
     assert ended.id is not None
-    auth.revoke_token(ws, ended.id, by=actor, now=now)
-    auth.create_token(ws, "cli's", ["read"], by="cli", now=now)
+    tokens.revoke_token(ws, ended.id, by=actor, now=now)
+    tokens.create_token(ws, "cli's", ["read"], by="cli", now=now)
     return actor
 
 
 def _in_force(ws: Workspace) -> set[str]:
-    return {t.name for t in auth.list_tokens(ws) if t.revoked_at is None}
+    return {t.name for t in tokens.list_tokens(ws) if t.revoked_at is None}
 
 
 @pytest.mark.parametrize("keep", [False, True])
@@ -49,26 +49,26 @@ def test_removing_a_person_revokes_the_tokens_in_force_that_they_made_unless_kep
     ws: Workspace, now: datetime, eve: Actor, keep: bool
 ) -> None:
     later = now + timedelta(minutes=2)
-    made = auth.remove_user(ws, "eve", keep_tokens=keep, by="ada", now=later)
+    made = accounts.remove_user(ws, "eve", keep_tokens=keep, by="ada", now=later)
     assert [t.name for t in made] == ["gateway"]
     assert _in_force(ws) == {"cli's", "short"} | ({"gateway"} if keep else set())
-    entries, _ = auth.audit_entries(ws, limit=2)
+    entries, _ = audit_log.audit_entries(ws, limit=2)
     assert ("token revoked" in {e.what for e in entries}) is not keep
-    assert [t.name for t in auth.tokens_made_by(ws, eve.uid, later)] == (["gateway"] if keep else [])
+    assert [t.name for t in tokens.tokens_made_by(ws, eve.uid, later)] == (["gateway"] if keep else [])
 
 
 def test_a_person_who_cannot_be_removed_keeps_the_tokens(ws: Workspace, now: datetime, eve: Actor) -> None:
-    auth.set_role(ws, "ada", "viewer", by="test", now=now)
+    accounts.set_role(ws, "ada", "viewer", by="test", now=now)
     with pytest.raises(Conflict, match="only admin"):
-        auth.remove_user(ws, "eve", by="test", now=now)
+        accounts.remove_user(ws, "eve", by="test", now=now)
     assert _in_force(ws) == {"gateway", "short", "cli's"}
 
 
 def test_a_name_made_again_has_not_made_the_tokens_of_its_predecessor(ws: Workspace, now: datetime, eve: Actor) -> None:
-    auth.remove_user(ws, "eve", keep_tokens=True, by="test", now=now)
-    again = auth.create_user(ws, "eve", GOOD, "viewer", by="test", now=now)
-    assert auth.tokens_made_by(ws, again.uid, now) == []
-    assert auth.remove_user(ws, "eve", by="test", now=now) == []
+    accounts.remove_user(ws, "eve", keep_tokens=True, by="test", now=now)
+    again = accounts.create_user(ws, "eve", GOOD, "viewer", by="test", now=now)
+    assert tokens.tokens_made_by(ws, again.uid, now) == []
+    assert accounts.remove_user(ws, "eve", by="test", now=now) == []
     assert "gateway" in _in_force(ws)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from core import cli
 from core.errors import BadInput, CodeNeeded, NotAllowed, NotAuthenticated, NotFound, ProofNeeded
-from core.services.access import auth, second_factor
+from core.services.access import accounts, audit_log, second_factor, throttle, verifying
 from core.services.access.actors import Actor, require
 from core.settings import get_settings
 from core.storage.workspace import Workspace, open_workspace
@@ -21,30 +21,30 @@ RFC_SECRET = base64.b32encode(b"12345678901234567890").decode()
 
 @pytest.fixture(autouse=True)
 def _quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auth, "BCRYPT_ROUNDS", 4)
-    auth._nobodys_hash.cache_clear()
+    monkeypatch.setattr(accounts, "BCRYPT_ROUNDS", 4)
+    accounts.nobodys_hash.cache_clear()
 
 
 def _code(secret: str, now: datetime) -> str:
     return second_factor.code_of(secret, int(now.timestamp()) // 30)
 
 
-def _actor(user: auth.UserInfo) -> Actor:
+def _actor(user: accounts.UserInfo) -> Actor:
     return Actor(user.name, user.uid, user.epoch)
 
 
 @pytest.fixture
 def ada(ws: Workspace, now: datetime) -> tuple[str, list[str]]:
     """Secret and recovery codes of ada, who has set her second factor up a minute ago."""
-    auth.create_user(ws, "ada", GOOD, "admin", by="test", now=now)
+    accounts.create_user(ws, "ada", GOOD, "admin", by="test", now=now)
     before = now - timedelta(minutes=1)
-    user = auth.verify_password(ws, "ada", GOOD, "192.0.2.7", before)
+    user = verifying.verify_password(ws, "ada", GOOD, "192.0.2.7", before)
     secret, _ = second_factor.propose("ada")
     return secret, second_factor.enable(ws, secret, _code(secret, before), by=_actor(user), now=before)
 
 
-def _sign_in(ws: Workspace, now: datetime, code: str = "", client: str = "192.0.2.7") -> auth.UserInfo:
-    return auth.verify_password(ws, "ada", GOOD, client, now, code=code)
+def _sign_in(ws: Workspace, now: datetime, code: str = "", client: str = "192.0.2.7") -> accounts.UserInfo:
+    return verifying.verify_password(ws, "ada", GOOD, client, now, code=code)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_the_password_alone_signs_in_no_more_and_says_what_is_needed(
     with pytest.raises(CodeNeeded, match="authenticator app"):
         _sign_in(ws, now)
     with pytest.raises(NotAuthenticated, match="name or the password") as wrong:
-        auth.verify_password(ws, "ada", "not this one at all", "192.0.2.7", now, code=_code(ada[0], now))
+        verifying.verify_password(ws, "ada", "not this one at all", "192.0.2.7", now, code=_code(ada[0], now))
     assert not isinstance(wrong.value, CodeNeeded)
     user = _sign_in(ws, now, _code(ada[0], now))
     assert user.second_factor
@@ -119,13 +119,13 @@ def test_guesses_of_the_code_are_throttled_and_the_password_alone_washes_none_aw
                 _sign_in(ws, now, code, client="203.0.113.7")
             except NotAuthenticated as error:
                 said.append(str(error))
-    assert sum("code is wrong" in text for text in said) <= auth.FREE_FAILURES["pair"]
+    assert sum("code is wrong" in text for text in said) <= throttle.FREE_FAILURES["pair"]
     assert "Too many failed" in said[-1]
 
 
 def test_setting_up_takes_the_password_and_a_right_code(ws: Workspace, now: datetime) -> None:
-    auth.create_user(ws, "ada", GOOD, "viewer", by="test", now=now)
-    user = auth.get_user(ws, "ada")
+    accounts.create_user(ws, "ada", GOOD, "viewer", by="test", now=now)
+    user = accounts.get_user(ws, "ada")
     assert user is not None
     secret, address = second_factor.propose("ada")
     assert address.startswith("otpauth://totp/Continual%20ML%3Aada?secret=") and secret in address
@@ -141,8 +141,8 @@ def test_setting_up_takes_the_password_and_a_right_code(ws: Workspace, now: date
 def test_it_is_taken_off_by_the_person_an_admin_or_the_command_line_and_by_nobody_else(
     ws: Workspace, now: datetime, ada: tuple[str, list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    auth.create_user(ws, "vera", GOOD, "viewer", by="test", now=now)
-    vera = auth.verify_password(ws, "vera", GOOD, "192.0.2.8", now)
+    accounts.create_user(ws, "vera", GOOD, "viewer", by="test", now=now)
+    vera = verifying.verify_password(ws, "vera", GOOD, "192.0.2.8", now)
     with pytest.raises(NotAllowed):
         second_factor.disable(ws, "ada", by=_actor(vera), now=now)
     assert cli.main(["users", "list", "--json"]) == 0
@@ -161,7 +161,7 @@ def test_it_is_taken_off_by_the_person_an_admin_or_the_command_line_and_by_nobod
 def test_no_secret_or_code_is_in_the_audit_and_recovery_codes_are_stored_as_hashes(
     ws: Workspace, now: datetime, ada: tuple[str, list[str]]
 ) -> None:
-    told = str(auth.audit_entries(ws))
+    told = str(audit_log.audit_entries(ws))
     assert "second factor set up" in told and ada[0] not in told and ada[1][0] not in told
     for file in ws.settings.home_path.rglob("*"):
         assert file.is_dir() or ada[1][0].encode() not in file.read_bytes()
@@ -173,12 +173,12 @@ def test_where_admins_need_one_they_act_as_admins_only_with_it(
     monkeypatch.setenv("CONTINUAL_REQUIRE_SECOND_FACTOR", "admins")
     get_settings.cache_clear()
     strict = open_workspace(get_settings())
-    auth.create_user(strict, "ada", GOOD, "admin", by="test", now=now)
+    accounts.create_user(strict, "ada", GOOD, "admin", by="test", now=now)
     actor = _actor(_sign_in(strict, now))
     require(strict, actor, "operator")
     with pytest.raises(NotAllowed, match="need a second factor"):
-        auth.set_role(strict, "ada", "admin", by=actor, now=now)
+        accounts.set_role(strict, "ada", "admin", by=actor, now=now)
     secret, _ = second_factor.propose("ada")
     second_factor.enable(strict, secret, _code(secret, now), by=actor, now=now)
-    auth.set_role(strict, "ada", "admin", by=actor, now=now)
+    accounts.set_role(strict, "ada", "admin", by=actor, now=now)
     require(strict, actor, "admin")

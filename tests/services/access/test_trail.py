@@ -9,7 +9,7 @@ import pytest
 from loguru import logger
 
 from core.errors import NotAllowed, NotAuthenticated
-from core.services.access import auth, second_factor, trail
+from core.services.access import accounts, second_factor, sessions, tokens, trail, verifying
 from core.services.access.actors import Actor
 from core.storage.workspace import Workspace
 
@@ -27,26 +27,26 @@ def lines() -> Iterator[list[str]]:
 def test_sign_ins_refusals_locks_and_changes_are_logged_with_who_and_where_and_no_secret(
     ws: Workspace, now: datetime, lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auth, "BCRYPT_ROUNDS", 4)
+    monkeypatch.setattr(accounts, "BCRYPT_ROUNDS", 4)
     trail.address.set("192.0.2.7")
-    auth.create_user(ws, "ada", GOOD, "admin", by="cli", now=now)
-    auth.create_user(ws, "vera", GOOD, "viewer", by="cli", now=now)
-    found = auth.verify_password(ws, "ada", GOOD, "192.0.2.7", now)
+    accounts.create_user(ws, "ada", GOOD, "admin", by="cli", now=now)
+    accounts.create_user(ws, "vera", GOOD, "viewer", by="cli", now=now)
+    found = verifying.verify_password(ws, "ada", GOOD, "192.0.2.7", now)
     ada = Actor(found.name, found.uid, found.epoch)
-    _, token = auth.create_token(ws, "gateway", ["read"], by=ada, now=now)
-    auth.set_role(ws, "vera", "operator", by=ada, now=now)
-    auth.set_password(ws, "vera", OTHER, by=ada, now=now)
+    _, token = tokens.create_token(ws, "gateway", ["read"], by=ada, now=now)
+    accounts.set_role(ws, "vera", "operator", by=ada, now=now)
+    accounts.set_password(ws, "vera", OTHER, by=ada, now=now)
     secret, _ = second_factor.propose("ada")
     code = second_factor.code_of(secret, int(now.timestamp()) // 30)
     codes = second_factor.enable(ws, secret, code, by=ada, now=now)
     for _ in range(6):
         with pytest.raises(NotAuthenticated):
-            auth.verify_password(ws, "vera", WRONG, "203.0.113.9", now)
+            verifying.verify_password(ws, "vera", WRONG, "203.0.113.9", now)
     with pytest.raises(NotAuthenticated):
-        auth.verify_password(ws, "ada", GOOD, "203.0.113.9", now, code="000000")
-    auth.sign_out_everywhere(ws, "ada")
+        verifying.verify_password(ws, "ada", GOOD, "203.0.113.9", now, code="000000")
+    sessions.sign_out_everywhere(ws, "ada")
     with pytest.raises(NotAllowed):
-        auth.remove_user(ws, "vera", by=ada, now=now)
+        accounts.remove_user(ws, "vera", by=ada, now=now)
     told = "".join(lines)
     for part in (
         "cli from 192.0.2.7: user added (user ada; role admin)",

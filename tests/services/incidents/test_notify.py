@@ -16,7 +16,7 @@ from core import cli
 from core.learning.policy import policy_to_document
 from core.records import CycleReport, Evidence, to_document
 from core.services.automation import jobs
-from core.services.incidents import notify, status
+from core.services.incidents import channels, delivery, message_switches, notify, scheduler_watch, status
 from core.services.operations import doctor
 from core.services.projects import projects
 from core.storage.tables import AuditEntry, Cycle, Notice
@@ -74,7 +74,8 @@ def webhook(ws: Workspace, hook: FakeWebhook, monkeypatch: pytest.MonkeyPatch) -
 def waiting(ws: Workspace, now: datetime, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A workspace with one message in the outbox."""
     made = projects.create_project(ws, "Demo", source="file", by="test", now=now)
-    monkeypatch.setattr(notify, "channels", lambda ws: {"discord": object()})
+    for module in (channels, delivery, notify):  # where each looks it up
+        monkeypatch.setattr(module, "channels", lambda ws: {"discord": object()})
     with ws.database.write() as session:
         row = Cycle(project_id=made.id, cause="schedule", status="done", started_at=now, seed=1)
         session.add(row)
@@ -158,11 +159,11 @@ def test_a_state_is_told_once_over_many_checks_and_anew_when_it_comes_back(
 
 def test_switches_are_kept_by_project_with_an_audit_row_and_decide(ws: Workspace, now: datetime, webhook: None) -> None:
     made = projects.create_project(ws, "Demo", source="file", by="test", now=now)
-    notify.set_switches(ws, made, {"promotion": False, "refused": True}, by="ann", now=now)
-    notify.set_switches(ws, made, {"promotion": False}, by="ann", now=now)  # nothing changes: no row
-    assert notify.switches(ws, made)["promotion"] is False
+    message_switches.set_switches(ws, made, {"promotion": False, "refused": True}, by="ann", now=now)
+    message_switches.set_switches(ws, made, {"promotion": False}, by="ann", now=now)  # nothing changes: no row
+    assert message_switches.switches(ws, made)["promotion"] is False
     with ws.database.write() as session:
-        entries = session.scalars(select(AuditEntry).where(AuditEntry.what == notify.SWITCHES_SET)).all()
+        entries = session.scalars(select(AuditEntry).where(AuditEntry.what == message_switches.SWITCHES_SET)).all()
         assert [(e.who, e.before, e.after) for e in entries] == [
             ("ann", {"promotion": True, "refused": False}, {"promotion": False, "refused": True})
         ]
@@ -192,7 +193,7 @@ def test_the_scheduler_is_told_silent_once_and_back_once(
 ) -> None:
     projects.create_project(ws, "Demo", source="file", by="test", now=now)
     interval = ws.settings.check_interval_s
-    one, other = notify.SchedulerWatch(ws), notify.SchedulerWatch(ws)
+    one, other = scheduler_watch.SchedulerWatch(ws), scheduler_watch.SchedulerWatch(ws)
     assert one.look(now) is None  # none has ever run here
     jobs.beat(ws, status.SCHEDULER, owner="s", now=now)
     late = now + timedelta(seconds=4 * interval)
@@ -204,7 +205,7 @@ def test_the_scheduler_is_told_silent_once_and_back_once(
     jobs.beat(ws, status.SCHEDULER, owner="s", now=late)
     assert one.look(late) == "back"
     assert [one.look(late), other.look(late)] == [None, None]
-    notify.deliver_due(ws, late)  # as the scheduler does
+    delivery.deliver_due(ws, late)  # as the scheduler does
     assert [e["title"] for e in hook.embeds[1:]] == ["The scheduler is back"]
 
 
@@ -212,9 +213,9 @@ def test_nobody_is_told_of_silence_where_every_project_has_switched_it_off(
     ws: Workspace, now: datetime, webhook: None
 ) -> None:
     made = projects.create_project(ws, "Demo", source="file", by="test", now=now)
-    notify.set_switches(ws, made, {"silent": False}, by="ann", now=now)
+    message_switches.set_switches(ws, made, {"silent": False}, by="ann", now=now)
     jobs.beat(ws, status.SCHEDULER, owner="s", now=now)
-    watch = notify.SchedulerWatch(ws)
+    watch = scheduler_watch.SchedulerWatch(ws)
     for _ in range(3):
         watch.look(now + timedelta(hours=1))
     with ws.database.read() as session:
@@ -247,7 +248,7 @@ def test_what_reaches_the_webhook_is_one_embed_without_mentions(
     demo: Workspace, now: datetime, hook: FakeWebhook
 ) -> None:
     _put(demo, now)
-    assert notify.deliver_due(demo, now) == 1
+    assert delivery.deliver_due(demo, now) == 1
     (body,) = hook.bodies
     assert body["allowed_mentions"] == {"parse": []}
     assert len(body["embeds"]) == 1
@@ -258,36 +259,36 @@ def test_a_limit_counts_for_all_that_waits_and_costs_no_attempt(
 ) -> None:
     _put(demo, now, 3)
     hook.answers = [(429, {"retry_after": 2.5}, {})]
-    assert notify.deliver_due(demo, now) == 0
+    assert delivery.deliver_due(demo, now) == 0
     assert len(hook.bodies) == 1
     assert _due(demo) == [now + timedelta(seconds=2.5)] * 3
     hook.answers = [(429, None, {"Retry-After": "7"})]  # a proxy in front answers without JSON
     later = now + timedelta(seconds=3)
-    notify.deliver_due(demo, later)
+    delivery.deliver_due(demo, later)
     assert _due(demo) == [later + timedelta(seconds=7)] * 3
-    assert notify.deliver_due(demo, later + timedelta(seconds=7)) == 3
+    assert delivery.deliver_due(demo, later + timedelta(seconds=7)) == 3
 
 
 def test_a_server_that_fails_or_does_not_answer_is_tried_again_later(
     demo: Workspace, now: datetime, hook: FakeWebhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notify, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(channels, "TIMEOUT_S", 0.2)
     _put(demo, now)
     hook.answers = [(503, None, {}), "hang"]
-    assert notify.deliver_due(demo, now) == 0
+    assert delivery.deliver_due(demo, now) == 0
     assert _due(demo) == [now + timedelta(seconds=5)]
     at = now + timedelta(seconds=5)
-    assert notify.deliver_due(demo, at) == 0
+    assert delivery.deliver_due(demo, at) == 0
     assert _due(demo) == [at + timedelta(seconds=10)]
-    assert notify.deliver_due(demo, at + timedelta(seconds=10)) == 1
+    assert delivery.deliver_due(demo, at + timedelta(seconds=10)) == 1
 
 
 def test_a_message_that_is_refused_does_not_stop_the_others(demo: Workspace, now: datetime, hook: FakeWebhook) -> None:
     _put(demo, now, 2)
     hook.answers = [(400, {"embeds": ["0"]}, {})]
-    assert notify.deliver_due(demo, now) == 1
+    assert delivery.deliver_due(demo, now) == 1
     assert _due(demo) == [None]
-    assert notify.state_of(demo).dead_since is None
+    assert channels.state_of(demo).dead_since is None
 
 
 @pytest.mark.parametrize("code", [401, 404])
@@ -296,34 +297,34 @@ def test_a_webhook_that_is_gone_is_left_alone_until_the_setting_changes(
 ) -> None:
     _put(demo, now, 3)
     hook.answers = [(code, None, {})]
-    notify.deliver_due(demo, now)
+    delivery.deliver_due(demo, now)
     assert len(hook.bodies) == 1
-    state = notify.state_of(demo)
+    state = channels.state_of(demo)
     assert (state.dead_since, state.why) == (now, f"the webhook answered {code}")
     assert any(c.name == "messages" and not c.ok for c in doctor.examine(demo, now=now))
     _put(demo, now)
-    notify.start_again(demo, now)  # a restart with the same address changes nothing
-    assert notify.deliver_due(demo, now + timedelta(hours=1)) == 0
+    channels.start_again(demo, now)  # a restart with the same address changes nothing
+    assert delivery.deliver_due(demo, now + timedelta(hours=1)) == 0
     assert len(hook.bodies) == 1
     monkeypatch.setattr(demo.settings, "discord_webhook_url", SecretStr(hook.url + "/another"))
-    assert notify.state_of(demo).dead_since is None
-    notify.start_again(demo, now + timedelta(hours=1))
-    assert notify.deliver_due(demo, now + timedelta(hours=1)) == 4
+    assert channels.state_of(demo).dead_since is None
+    channels.start_again(demo, now + timedelta(hours=1))
+    assert delivery.deliver_due(demo, now + timedelta(hours=1)) == 4
 
 
 def test_the_test_message_says_what_came_of_it(demo: Workspace, now: datetime, hook: FakeWebhook) -> None:
     hook.answers = [(204, None, {}), (429, {"retry_after": 3}, {}), (400, None, {}), (500, None, {}), (404, None, {})]
-    outcomes = [notify.send_test(demo, by="ann", now=now) for _ in range(5)]
+    outcomes = [channels.send_test(demo, by="ann", now=now) for _ in range(5)]
     assert [o.outcome for o in outcomes] == ["delivered", "later", "refused", "unreachable", "dead"]
     assert outcomes[1].wait_s == 3
-    assert notify.state_of(demo).dead_since == now
+    assert channels.state_of(demo).dead_since == now
     assert hook.url not in repr(outcomes)
-    assert notify.send_test(demo, by="ann", now=now).outcome == "delivered"
-    assert notify.state_of(demo).dead_since is None  # it works again
+    assert channels.send_test(demo, by="ann", now=now).outcome == "delivered"
+    assert channels.state_of(demo).dead_since is None  # it works again
 
 
 def test_without_a_webhook_the_test_says_so(ws: Workspace, now: datetime) -> None:
-    assert notify.send_test(ws, by="ann", now=now).outcome == "not_set_up"
+    assert channels.send_test(ws, by="ann", now=now).outcome == "not_set_up"
 
 
 # --- the outbox ---------------------------------------------------------------------------------------------------
@@ -331,32 +332,32 @@ def test_without_a_webhook_the_test_says_so(ws: Workspace, now: datetime) -> Non
 
 def test_a_message_is_delivered_once(waiting: Workspace, now: datetime) -> None:
     channel = Channel(None)
-    assert notify.deliver_due(waiting, now, notifiers={"discord": channel}) == 1
-    assert notify.deliver_due(waiting, now + timedelta(days=1), notifiers={"discord": channel}) == 0
+    assert delivery.deliver_due(waiting, now, notifiers={"discord": channel}) == 1
+    assert delivery.deliver_due(waiting, now + timedelta(days=1), notifiers={"discord": channel}) == 0
     assert len(channel.sent) == 1
     assert notice(waiting).sent_at == now
 
 
 def test_a_failure_is_tried_again_and_its_text_is_not_kept(waiting: Workspace, now: datetime) -> None:
     channel = Channel(ConnectionError("https://secret.example/token"), None)
-    assert notify.deliver_due(waiting, now, notifiers={"discord": channel}) == 0
+    assert delivery.deliver_due(waiting, now, notifiers={"discord": channel}) == 0
     row = notice(waiting)
     assert row.error == "ConnectionError"
     assert row.next_attempt_at is not None
-    assert notify.deliver_due(waiting, now, notifiers={"discord": channel}) == 0
-    assert notify.deliver_due(waiting, row.next_attempt_at, notifiers={"discord": channel}) == 1
+    assert delivery.deliver_due(waiting, now, notifiers={"discord": channel}) == 0
+    assert delivery.deliver_due(waiting, row.next_attempt_at, notifiers={"discord": channel}) == 1
 
 
 def test_retry_after_is_kept_to(waiting: Workspace, now: datetime) -> None:
     channel = Channel(42.5, None)
-    notify.deliver_due(waiting, now, notifiers={"discord": channel})
+    delivery.deliver_due(waiting, now, notifiers={"discord": channel})
     assert notice(waiting).next_attempt_at == now + timedelta(seconds=42.5)
 
 
 def test_a_dead_webhook_is_not_called_again(waiting: Workspace, now: datetime) -> None:
-    channel = Channel(notify.DeadChannel("the webhook answered 404"))
-    notify.deliver_due(waiting, now, notifiers={"discord": channel})
+    channel = Channel(channels.DeadChannel("the webhook answered 404"))
+    delivery.deliver_due(waiting, now, notifiers={"discord": channel})
     row = notice(waiting)
     assert row.next_attempt_at is None
     assert row.error == "the webhook answered 404"
-    assert notify.deliver_due(waiting, now + timedelta(days=30), notifiers={"discord": channel}) == 0
+    assert delivery.deliver_due(waiting, now + timedelta(days=30), notifiers={"discord": channel}) == 0

@@ -56,7 +56,7 @@ def waiting(ws: Workspace, now: datetime, task: Task = "binary") -> tuple[Projec
 @pytest.mark.parametrize("task", ["binary", "regression"])
 def test_asked_rows_are_answered_and_stand_for_all(task: Task, ws: Workspace, now: datetime) -> None:
     project, truth = waiting(ws, now, task)
-    assert label_queue.ask(ws, project, 120, by="ada", now=now, seed=1) == 120
+    assert label_queue.ask(ws, project, label_queue.Asking(n=120, seed=1), by="ada", now=now) == 120
     rows = label_queue.open_asks(ws, project)
     assert len({row.row_id for row in rows}) == 120 and {row.row_id for row in rows} <= set(truth)
     assert set(rows[0].features) == {"a", "b"}
@@ -88,18 +88,20 @@ def test_asked_rows_are_answered_and_stand_for_all(task: Task, ws: Workspace, no
 
 def test_a_batch_is_drawn_from_once_and_withdrawn_rows_can_be_asked_for_again(ws: Workspace, now: datetime) -> None:
     project, _ = waiting(ws, now)
-    label_queue.ask(ws, project, 20, by="ada", now=now, seed=1, pool_rows=100)  # the newest batch alone
-    label_queue.ask(ws, project, 20, by="ada", now=now, seed=2)
+    label_queue.ask(
+        ws, project, label_queue.Asking(n=20, seed=1, pool_rows=100), by="ada", now=now
+    )  # the newest batch alone
+    label_queue.ask(ws, project, label_queue.Asking(n=20, seed=2), by="ada", now=now)
     with ws.database.read() as session:
         by_draw: dict[int, set[int | None]] = {}
         for a in session.scalars(select(LabelAsk)):
             by_draw.setdefault(a.draw_id, set()).add(a.batch_id)
     assert len(by_draw) == 2 and not set.intersection(*by_draw.values())
     with pytest.raises(Conflict, match="each batch is drawn from once"):
-        label_queue.ask(ws, project, 5, by="ada", now=now, seed=3)
+        label_queue.ask(ws, project, label_queue.Asking(n=5, seed=3), by="ada", now=now)
     assert label_queue.withdraw(ws, project, by="ada", now=now) == 40
     assert label_queue.open_asks(ws, project) == [] and label_queue.measured(ws, project).pool == 0
-    assert label_queue.ask(ws, project, 5, by="ada", now=now, seed=3) == 5
+    assert label_queue.ask(ws, project, label_queue.Asking(n=5, seed=3), by="ada", now=now) == 5
     again = open_workspace(ws.settings)
     assert len(label_queue.open_asks(again, project)) == 5, "asks outlive the process"
     again.database.dispose()
@@ -107,7 +109,7 @@ def test_a_batch_is_drawn_from_once_and_withdrawn_rows_can_be_asked_for_again(ws
 
 def test_answers_are_checked_as_labels_are(ws: Workspace, now: datetime) -> None:
     project, _ = waiting(ws, now)
-    label_queue.ask(ws, project, 3, by="ada", now=now, seed=1)
+    label_queue.ask(ws, project, label_queue.Asking(n=3, seed=1), by="ada", now=now)
     first, second, _ = label_queue.open_asks(ws, project)
     with pytest.raises(BadInput, match="was not asked for"):
         label_queue.answer(ws, project, {first.row_id: "yes", "b1-0": "no"}, by="ada", now=now)
@@ -123,7 +125,7 @@ def test_answers_are_checked_as_labels_are(ws: Workspace, now: datetime) -> None
 
 def test_an_undone_batch_takes_its_asks_along(ws: Workspace, now: datetime) -> None:
     project, _ = waiting(ws, now)
-    label_queue.ask(ws, project, 40, by="ada", now=now, seed=1)
+    label_queue.ask(ws, project, label_queue.Asking(n=40, seed=1), by="ada", now=now)
     with ws.database.read() as session:
         batch_id = session.scalars(select(LabelAsk.batch_id)).first()
     assert batch_id is not None
@@ -135,19 +137,19 @@ def test_an_undone_batch_takes_its_asks_along(ws: Workspace, now: datetime) -> N
 def test_what_cannot_be_asked_says_what_to_do(ws: Workspace, now: datetime) -> None:
     empty = projects.create_project(ws, "Void", source="file", by="me", now=now)
     with pytest.raises(Conflict, match="no champion yet"):
-        label_queue.ask(ws, empty, 5, by="me", now=now, seed=1)
+        label_queue.ask(ws, empty, label_queue.Asking(n=5, seed=1), by="me", now=now)
     assert label_queue.open_asks(ws, empty) == [] and label_queue.measured(ws, empty).weighted.value is None
     project, _ = waiting(ws, now)
     for n in (0, 100_000):
         with pytest.raises(BadInput, match="expected 1 to"):
-            label_queue.ask(ws, project, n, by="me", now=now, seed=1)
+            label_queue.ask(ws, project, label_queue.Asking(n=n, seed=1), by="me", now=now)
     with pytest.raises(BadInput, match="random_share"):
-        label_queue.ask(ws, project, 5, random_share=0.0, by="me", now=now, seed=1)
+        label_queue.ask(ws, project, label_queue.Asking(n=5, seed=1, random_share=0.0), by="me", now=now)
 
 
 def test_the_cycle_weighs_the_labels_of_the_desk(ws: Workspace, now: datetime) -> None:
     project, truth = waiting(ws, now)
-    label_queue.ask(ws, project, 100, by="ada", now=now, seed=1)
+    label_queue.ask(ws, project, label_queue.Asking(n=100, seed=1), by="ada", now=now)
     rows = label_queue.open_asks(ws, project)
     label_queue.answer(ws, project, {row.row_id: truth[row.row_id] for row in rows}, by="ada", now=now)
     told = label_queue.measured(ws, project)

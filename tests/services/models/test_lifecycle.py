@@ -30,11 +30,11 @@ from sqlalchemy import select, update
 from core.cycle import run_cycle
 from core.errors import BadInput, Busy, Conflict, NotEnoughRows, NotFound, StorageError, TooLarge, UnsupportedFormat
 from core.learning.models import Converted
-from core.records import ProjectInfo
+from core.records import Change, ProjectInfo
 from core.services.ingestion import ingest, stored_batches
 from core.services.models import lifecycle, sandbox
 from core.services.projects import projects
-from core.services.serving import serving
+from core.services.serving import champion_cache, predicting
 from core.settings import ROOT
 from core.storage import artefacts, mlflow_copy, registry
 from core.storage.tables import AuditEntry, Lease
@@ -326,8 +326,8 @@ def test_an_imported_model_is_kept_as_its_numbers_and_goes_through_the_loop(
     assert np.allclose(model.predict_proba(frame[["a", "b"]]), theirs.predict_proba(frame[["a", "b"]]), atol=1e-9)
     lifecycle.promote(ws, project, version.version, reason="first", by="ann", now=now)
     stored = projects.project_by_id(ws, project.id)
-    served = serving.champion(ws, stored)
-    assert serving.predict_one(served, [0.1, 0.2])[0] in (stored.schema.classes if stored.schema else ())
+    served = champion_cache.champion(ws, stored)
+    assert predicting.predict_one(served, [0.1, 0.2])[0] in (stored.schema.classes if stored.schema else ())
     ingest.ingest_frame(ws, stored, rows(seed=10), origin="later", by="t", now=now)
     for _ in range(2):
         report = run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=1), force=True)
@@ -424,10 +424,20 @@ def register(ws: Workspace, project: ProjectInfo, model: Any, now: datetime, *, 
     assert project.schema is not None
     batches = [b.id for b in stored_batches.list_batches(ws, project.id)[0]] if learnt else []
     return registry.register_version(
-        ws, project, model, family="logistic", members=[], metrics={}, schema=project.schema,
-        X_learnt=rows()[["a", "b"]].head(), n_rows=200, data_digest=None, batch_ids=batches,
-        first_at=now if learnt else None, last_at=now if learnt else None, cycle_id=None, by="test", now=now,
-    ).version  # fmt: skip
+        ws,
+        project,
+        registry.NewVersion(
+            model=model,
+            family="logistic",
+            schema=project.schema,
+            X_learnt=rows()[["a", "b"]].head(),
+            n_rows=200,
+            batch_ids=batches,
+            first_at=now if learnt else None,
+            last_at=now if learnt else None,
+        ),
+        Change(by="test", now=now),
+    ).version
 
 
 def test_two_versions_meet_on_rows_that_neither_has_learnt_from(

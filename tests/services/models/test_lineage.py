@@ -12,7 +12,7 @@ import pytest
 from core.cycle import run_cycle
 from core.errors import NotFound
 from core.learning.policy import policy_named
-from core.records import ProjectInfo
+from core.records import Change, ProjectInfo
 from core.services.ingestion import ingest, stored_batches
 from core.services.models import lineage
 from core.services.projects import projects
@@ -95,10 +95,17 @@ def test_an_import_has_neither_batches_nor_cycle(
     model = registry.load_model(ws, project.id, 1)
     assert project.schema is not None
     registry.register_version(
-        ws, project, model, family="imported", members=(), metrics={}, schema=project.schema,
-        X_learnt=pd.DataFrame({"a": [0.0], "b": [1.0]}), n_rows=None, data_digest=None, batch_ids=(), first_at=None,
-        last_at=None, cycle_id=None, by="ada", now=now, source="import",
-    )  # fmt: skip
+        ws,
+        project,
+        registry.NewVersion(
+            model=model,
+            family="imported",
+            schema=project.schema,
+            X_learnt=pd.DataFrame({"a": [0.0], "b": [1.0]}),
+            source="import",
+        ),
+        Change(by="ada", now=now),
+    )
     assert lineage.batches_of(ws, project, 4) == []
     found = lineage.parents(ws, project, 4)
     assert (found.cycle_id, found.policy, found.raced_against, found.verdict) == (None, None, None, None)

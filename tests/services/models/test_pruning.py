@@ -16,7 +16,7 @@ from core import cli
 from core.data.schema import first_schema
 from core.errors import NotFound
 from core.learning.models import fit_family
-from core.records import ModelVersion, ProjectInfo
+from core.records import Change, ModelVersion, ProjectInfo
 from core.services.models import lifecycle, pruning
 from core.services.operations import backup, doctor, tidying
 from core.services.projects import projects
@@ -44,21 +44,17 @@ def register(ws: Workspace, project: ProjectInfo, now: datetime) -> Callable[...
             frame, target="y", id_column=None, time_column=None, task=None, kinds=None, categorical=(), exclude=()
         )
         X, y = frame[["a", "b"]], frame["y"].to_numpy(dtype=object)
-        values: dict[str, Any] = {
-            "family": "logistic", "members": [], "metrics": {}, "schema": schema, "X_learnt": X, "n_rows": 80,
-            "data_digest": None, "batch_ids": [], "first_at": now, "last_at": now, "cycle_id": None, "by": "test",
-            "now": now, **changes,
-        }  # fmt: skip
-        return registry.register_version(ws, project, fit_family("logistic", schema, X, y, seed=0), **values)
+        values = {"family": "logistic", "schema": schema, "X_learnt": X, "n_rows": 80, "first_at": now, "last_at": now}
+        at = changes.pop("now", now)
+        new = registry.NewVersion(model=fit_family("logistic", schema, X, y, seed=0), **{**values, **changes})
+        return registry.register_version(ws, project, new, Change(by="test", now=at))
 
     return _register
 
 
 def serve(ws: Workspace, project: ProjectInfo, version: int, now: datetime) -> None:
     with ws.database.write() as session:
-        registry.record_event(
-            session, project.id, version, event="promoted", by="test", reason="better", cycle_id=None, now=now
-        )
+        registry.record_event(session, project.id, version, "promoted", "better", Change(by="test", now=now))
 
 
 def with_files(ws: Workspace) -> list[int]:

@@ -16,7 +16,7 @@ from core.records import ProjectInfo, Score, metrics_of
 from core.services.ingestion import ingest, label_intake, sealing
 from core.services.monitoring import label_arrival, monitoring
 from core.services.projects import projects
-from core.services.serving import serving
+from core.services.serving import file_answers
 from core.storage.workspace import Workspace
 
 HOUR = timedelta(hours=1)
@@ -109,7 +109,7 @@ def test_a_logged_row_came_when_it_was_predicted_whether_sealed_or_not(
     ws: Workspace, project: ProjectInfo, now: datetime
 ) -> None:
     asked = now + HOUR
-    answered = serving.predict_file(ws, later(ws, project), rows(3, 4).drop(columns="y"), now=asked)
+    answered = file_answers.predict_file(ws, later(ws, project), rows(3, 4).drop(columns="y"), now=asked)
     ids = answered["row_id"].tolist()
     label(ws, project, [(ids[0], "up")], asked + 2 * HOUR)
     before = label_arrival.label_times(ws, later(ws, project), rows=4)

@@ -14,11 +14,11 @@ from core.cycle import run_cycle
 from core.errors import BadInput, ContinualError
 from core.learning.policy import policy_named
 from core.records import ProjectInfo
-from core.services.access import auth
+from core.services.access import accounts
 from core.services.access.actors import Actor
 from core.services.ingestion import ingest
 from core.services.projects import projects
-from core.services.serving import asking, guarding, serving
+from core.services.serving import asking, champion_cache, guarding
 from core.services.serving.guards import Guards
 from core.storage.tables import Prediction
 from core.storage.workspace import Workspace
@@ -49,7 +49,7 @@ def logged(ws: Workspace) -> int:
 
 def test_a_row_is_answered_logged_and_explained(ws: Workspace, now: datetime) -> None:
     project = trained(ws, now)
-    served = serving.champion(ws, project)
+    served = champion_cache.champion(ws, project)
     told = asking.ask_row(ws, served, {"a": 2.0, "b": 1.0}, by="test", now=now)
     assert (told.label, told.target, told.version, told.project_id) == ("up", "y", project.champion, project.id)
     assert told.chance == max(told.chances) and sum(told.chances) == pytest.approx(1.0)
@@ -58,7 +58,7 @@ def test_a_row_is_answered_logged_and_explained(ws: Workspace, now: datetime) ->
 
 
 def test_a_number_has_no_chances(ws: Workspace, now: datetime) -> None:
-    served = serving.champion(ws, trained(ws, now, "regression"))
+    served = champion_cache.champion(ws, trained(ws, now, "regression"))
     told = asking.ask_row(ws, served, {"a": 1.0, "b": 1.0}, by="test", now=now)
     assert told.label == pytest.approx(2.0, abs=0.2)
     assert (told.chances, told.chance) == ((), None)
@@ -70,7 +70,7 @@ def test_what_guards_say_goes_with_the_answer(
 ) -> None:
     project = trained(ws, now)
     guarding.set_guards(ws, project, Guards(out_of_range=action), by="test", now=now)
-    told = asking.ask_row(ws, serving.champion(ws, project), {"a": 900.0, "b": 0.0}, by="test", now=now)
+    told = asking.ask_row(ws, champion_cache.champion(ws, project), {"a": 900.0, "b": 0.0}, by="test", now=now)
     assert told.spoken is not None and told.withheld == withheld
     assert told.label == "up", "the model's own word"
 
@@ -83,8 +83,8 @@ def test_a_file_is_answered_and_logged(ws: Workspace, now: datetime) -> None:
 
 def test_who_may_not_and_what_cannot_be_taken_leave_no_trace(ws: Workspace, now: datetime) -> None:
     project = trained(ws, now)
-    served = serving.champion(ws, project)
-    vera = auth.create_user(ws, "vera", "a long enough one", "viewer", by="test", now=now)
+    served = champion_cache.champion(ws, project)
+    vera = accounts.create_user(ws, "vera", "a long enough one", "viewer", by="test", now=now)
     viewer = Actor(vera.name, vera.uid, vera.epoch)
     with pytest.raises(ContinualError, match="viewer"):
         asking.ask_row(ws, served, {"a": 1.0, "b": 1.0}, by=viewer, now=now)

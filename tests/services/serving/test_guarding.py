@@ -15,10 +15,10 @@ from sqlalchemy import select
 from core.data.rows import frame_of
 from core.errors import BadInput
 from core.learning.models import fit_family
-from core.records import Feature, FeatureSchema, ProjectInfo
+from core.records import Change, Feature, FeatureSchema, ProjectInfo
 from core.services.ingestion import ingest
 from core.services.projects import projects
-from core.services.serving import guarding, serving
+from core.services.serving import answer_records, champion_cache, guarding, predicting
 from core.services.serving.guarding import GuardHits
 from core.services.serving.guards import Guards
 from core.services.serving.prediction_log import store
@@ -48,22 +48,29 @@ def project(ws: Workspace, now: datetime) -> ProjectInfo:
     made = projects.get_project(ws, "demo")
     assert made.schema is not None
     version = registry.register_version(
-        ws, made, fit_family("logistic", made.schema, X, y, seed=0), family="logistic", members=[], metrics={},
-        schema=made.schema, X_learnt=X, n_rows=120, data_digest=None, batch_ids=[], first_at=None, last_at=None,
-        cycle_id=None, by="test", now=now,
-    ).version  # fmt: skip
+        ws,
+        made,
+        registry.NewVersion(
+            model=fit_family("logistic", made.schema, X, y, seed=0),
+            family="logistic",
+            schema=made.schema,
+            X_learnt=X,
+            n_rows=120,
+        ),
+        Change(by="test", now=now),
+    ).version
     with ws.database.write() as session:
-        registry.record_event(session, made.id, version, event="promoted", by="test", reason="", cycle_id=None, now=now)
+        registry.record_event(session, made.id, version, "promoted", "", Change(by="test", now=now))
     return made
 
 
 def answer(ws: Workspace, project: ProjectInfo, sizes: list[float], colour: str, now: datetime) -> None:
     """Answers of the champion, logged as the API logs them."""
-    served = serving.champion(ws, project)
+    served = champion_cache.champion(ws, project)
     columns = [np.array(sizes), [colour] * len(sizes)]
-    predicted = serving.predict_columns(served, columns, len(sizes))
-    spoken = serving.guarded(served, columns, predicted)
-    store(ws, serving.records(served, predicted, columns, now=now, guarded=spoken))
+    predicted = predicting.predict_columns(served, columns, len(sizes))
+    spoken = predicting.guarded(served, columns, predicted)
+    store(ws, answer_records.records(served, predicted, columns, answer_records.Asker(now), guarded=spoken))
 
 
 def test_guards_are_the_usual_ones_until_somebody_changes_them(
@@ -80,7 +87,7 @@ def test_guards_are_the_usual_ones_until_somebody_changes_them(
 
 def test_changed_guards_are_obeyed_without_a_new_model(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
     seconds = [0.0]
-    champions = serving.Champions(ws, clock=lambda: seconds[0])
+    champions = champion_cache.Champions(ws, clock=lambda: seconds[0])
     served = champions.get(project.id)
     assert served is not None and served.guards.one([50.0, "red"], "yes", 0.9)["action"] == "warn"  # type: ignore[index]
     guarding.set_guards(ws, project, Guards(out_of_range="abstain"), by="otto", now=now)

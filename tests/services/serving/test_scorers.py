@@ -19,9 +19,9 @@ from core.data.packed import pack, unpack
 from core.data.rows import frame_of, rows_to_frame
 from core.errors import StorageError
 from core.learning.models import fit_family
-from core.records import Feature, FeatureSchema, ProjectInfo
+from core.records import Change, Feature, FeatureSchema, ProjectInfo
 from core.services.projects import projects
-from core.services.serving import explaining, serving
+from core.services.serving import champion_cache, explaining, predicting
 from core.storage import registry, scorers
 from core.storage.tables import ModelRow
 from core.storage.workspace import Workspace
@@ -67,14 +67,13 @@ def promote(ws: Workspace, project: ProjectInfo, now: datetime) -> Promote:
         X, y = rows()
         model = fit_family(family, SCHEMA, X.iloc[seed:], y[seed:], seed=seed)
         version = registry.register_version(
-            ws, project, model, family=family, members=[], metrics={}, schema=SCHEMA, X_learnt=X,
-            n_rows=len(X), data_digest=None, batch_ids=[], first_at=None, last_at=None, cycle_id=None, by="test",
-            now=now,
-        ).version  # fmt: skip
+            ws,
+            project,
+            registry.NewVersion(model=model, family=family, schema=SCHEMA, X_learnt=X, n_rows=len(X)),
+            Change(by="test", now=now),
+        ).version
         with ws.database.write() as session:
-            registry.record_event(
-                session, project.id, version, event="promoted", by="test", reason="", cycle_id=None, now=now
-            )
+            registry.record_event(session, project.id, version, "promoted", "", Change(by="test", now=now))
         return version
 
     return _promote
@@ -117,14 +116,14 @@ def test_a_promoted_model_answers_by_its_scorer_and_as_the_model_itself(
     ws: Workspace, project: ProjectInfo, promote: Promote
 ) -> None:
     version = promote("boosting")
-    served = serving.champion(ws, project)
+    served = champion_cache.champion(ws, project)
     assert type(served.scorer).__name__ == "Trees" and served.version == version
     model = registry.load_model(ws, project.id, version)
     X, _ = rows()
-    predicted = serving.predict(served, X)
+    predicted = predicting.predict(served, X)
     assert predicted.probabilities is not None
     np.testing.assert_allclose(predicted.probabilities, model.predict_proba(X), atol=1e-12)
-    label, _, chances = serving.predict_one(served, [0.5, "red"])
+    label, _, chances = predicting.predict_one(served, [0.5, "red"])
     assert label == "yes" and chances is not None and sum(chances) == pytest.approx(1.0)
 
 
@@ -163,7 +162,7 @@ def test_a_bad_scorer_leaves_the_old_champion_serving(
 ) -> None:
     change, told, reason = BAD[kind]
     clock = Clock()
-    champions = serving.Champions(ws, clock=clock)
+    champions = champion_cache.Champions(ws, clock=clock)
     first = promote()
     assert champions.get(project.id) is not None
     second = promote(seed=20)
@@ -175,9 +174,9 @@ def test_a_bad_scorer_leaves_the_old_champion_serving(
     problem = str(champions.problem(project.id))
     assert f"v{second} should serve but cannot be loaded; v{first} still answers" in problem and reason in problem
     with pytest.raises(StorageError, match=reason):
-        serving.champion(ws, project)
+        champion_cache.champion(ws, project)
     replace(ws, project, good)
-    clock.now += serving.RETRY_DAMAGED_S + 1
+    clock.now += champion_cache.RETRY_DAMAGED_S + 1
     served = champions.get(project.id)
     assert served is not None and served.version == second and champions.problem(project.id) is None
 
@@ -186,24 +185,24 @@ def test_a_scorer_that_is_gone_is_said_to_be_gone(ws: Workspace, project: Projec
     promote()
     (ws.models_path / str(stored(ws, project).scorer_path)).unlink()
     with pytest.raises(StorageError, match="backup"):
-        serving.champion(ws, project)
+        champion_cache.champion(ws, project)
 
 
 def test_a_version_without_a_scorer_answers_by_its_pipeline(
     ws: Workspace, project: ProjectInfo, promote: Promote
 ) -> None:
     version = promote()
-    with_scorer = serving.predict(serving.champion(ws, project), rows()[0])
+    with_scorer = predicting.predict(champion_cache.champion(ws, project), rows()[0])
     with ws.database.write() as session:
         session.query(ModelRow).update({"scorer_path": None, "scorer_sha256": None})
-    served = serving.champion(ws, project)
+    served = champion_cache.champion(ws, project)
     assert type(served.scorer).__name__ == "Estimator" and served.version == version
-    by_pipeline = serving.predict(served, rows()[0])
+    by_pipeline = predicting.predict(served, rows()[0])
     assert by_pipeline.labels == with_scorer.labels
     np.testing.assert_allclose(by_pipeline.probabilities, with_scorer.probabilities, atol=1e-12)  # type: ignore[arg-type]
     X, _, _ = rows_to_frame([{"size": 0.5, "colour": "red"}], SCHEMA)
-    assert serving.predict_one(served, [0.5, "red"])[2] == served.scorer.one([0.5, "red"])
-    assert serving.predict(served, X).labels == [serving.predict_one(served, [0.5, "red"])[0]]
+    assert predicting.predict_one(served, [0.5, "red"])[2] == served.scorer.one([0.5, "red"])
+    assert predicting.predict(served, X).labels == [predicting.predict_one(served, [0.5, "red"])[0]]
 
 
 def test_a_scorer_is_made_for_a_version_that_had_none(ws: Workspace, project: ProjectInfo, promote: Promote) -> None:
@@ -218,13 +217,13 @@ def test_a_scorer_is_made_for_a_version_that_had_none(ws: Workspace, project: Pr
 
 _ASK = """
 import json, sys
-from core.services.serving import serving
+from core.services.serving import champion_cache, predicting
 from core.storage.workspace import open_workspace
 from core.settings import get_settings
 ws = open_workspace(get_settings())
-champions = serving.Champions(ws)
+champions = champion_cache.Champions(ws)
 served = champions.get(int(sys.argv[1]))
-answer = serving.predict_one(served, [0.5, "red"])
+answer = predicting.predict_one(served, [0.5, "red"])
 loaded = [m for m in ("sklearn", "pandas", "mlflow", "scipy", "numpy", "skops") if m in sys.modules]
 print(json.dumps({"answer": answer, "loaded": loaded, "version": served.version}))
 """
@@ -254,7 +253,7 @@ def test_an_answer_is_explained_against_the_check_rows(
     ws: Workspace, project: ProjectInfo, promote: Promote, family: str, method: str
 ) -> None:
     promote(family)
-    served = serving.champion(ws, project)
+    served = champion_cache.champion(ws, project)
     assert served.background and all(row[1] in ("blue", "red", None) for row in explaining.background(served))
     found = explaining.explain_row(served, [2.0, "red"])
     assert found.method == method and found.of == "yes"
@@ -269,8 +268,8 @@ def test_a_version_without_check_rows_is_explained_against_middling_values(
     promote()
     with ws.database.write() as session:
         session.query(ModelRow).update({"scorer_path": None, "scorer_sha256": None})
-    served = serving.champion(ws, project)
+    served = champion_cache.champion(ws, project)
     assert explaining.background(served) == [[0.0, "blue"]]
     found = explaining.explain_row(served, [2.0, "red"])
     assert found.method == "permutation" and found.unit == "probability"
-    assert found.answer == pytest.approx(serving.predict_one(served, [2.0, "red"])[2][1])  # type: ignore[index]
+    assert found.answer == pytest.approx(predicting.predict_one(served, [2.0, "red"])[2][1])  # type: ignore[index]

@@ -16,9 +16,9 @@ from sqlalchemy import select
 from core.data.rows import columns_of, rows_to_frame
 from core.errors import BadInput, NoChampion
 from core.learning.models import fit_family
-from core.records import Feature, FeatureSchema, Label, ProjectInfo
+from core.records import Change, Feature, FeatureSchema, Label, ProjectInfo
 from core.services.projects import projects
-from core.services.serving import serving
+from core.services.serving import answer_records, champion_cache, file_answers, predicting
 from core.services.serving.prediction_log import store
 from core.storage import registry, scorers
 from core.storage.tables import Prediction
@@ -74,13 +74,13 @@ def promote(ws: Workspace, project: ProjectInfo, now: datetime) -> Promote:
         family = "logistic" if classes else "ridge"
         model = fit_family(family, schema, X.iloc[seed:], y[seed:], seed=seed)
         version = registry.register_version(
-            ws, project, model, family=family, members=[], metrics={}, schema=schema, X_learnt=X.head(), n_rows=len(X),
-            data_digest=None, batch_ids=[], first_at=None, last_at=None, cycle_id=None, by="test", now=now,
-        ).version  # fmt: skip
+            ws,
+            project,
+            registry.NewVersion(model=model, family=family, schema=schema, X_learnt=X.head(), n_rows=len(X)),
+            Change(by="test", now=now),
+        ).version
         with ws.database.write() as session:
-            registry.record_event(
-                session, project.id, version, event="promoted", by="test", reason="", cycle_id=None, now=now
-            )
+            registry.record_event(session, project.id, version, "promoted", "", Change(by="test", now=now))
         return version
 
     return _promote
@@ -88,7 +88,7 @@ def promote(ws: Workspace, project: ProjectInfo, now: datetime) -> Promote:
 
 def test_a_promotion_is_served_within_a_second(ws: Workspace, project: ProjectInfo, promote: Promote) -> None:
     clock = Clock()
-    champions = serving.Champions(ws, clock=clock)
+    champions = champion_cache.Champions(ws, clock=clock)
     assert champions.get(project.id) is None
     first = promote()
     assert champions.get(project.id) is None  # looked a moment ago
@@ -105,7 +105,7 @@ def test_a_damaged_new_champion_leaves_the_old_one_serving_and_is_told(
     ws: Workspace, project: ProjectInfo, promote: Promote
 ) -> None:
     clock = Clock()
-    champions = serving.Champions(ws, clock=clock)
+    champions = champion_cache.Champions(ws, clock=clock)
     first = promote()
     clock.now += 1
     assert champions.get(project.id) is not None
@@ -130,7 +130,7 @@ def test_threads_share_one_champion_and_are_never_left_without_while_it_is_swapp
     ws: Workspace, project: ProjectInfo, promote: Promote
 ) -> None:
     first = promote()
-    champions = serving.Champions(ws)
+    champions = champion_cache.Champions(ws)
     seen: list[int | None] = []
     stop = threading.Event()
 
@@ -163,9 +163,9 @@ def test_classes_come_back_as_in_the_data(
     ws: Workspace, project: ProjectInfo, promote: Promote, classes: tuple[Label, ...]
 ) -> None:
     promote(classes)
-    served = serving.champion(ws, project)
+    served = champion_cache.champion(ws, project)
     X, _, _ = rows_to_frame([{"size": 3.0, "colour": "red"}, {"size": None, "colour": "green"}], served.schema)
-    predicted = serving.predict(served, X)
+    predicted = predicting.predict(served, X)
     assert predicted.classes == classes and type(predicted.classes[0]) is type(classes[0])
     assert predicted.labels[0] == classes[-1] and type(predicted.labels[0]) is type(classes[-1])
     assert predicted.probabilities is not None
@@ -177,27 +177,29 @@ def test_regression_answers_floats_and_refuses_to_answer_infinity(
     ws: Workspace, project: ProjectInfo, promote: Promote
 ) -> None:
     promote(())
-    served = serving.champion(ws, project)
+    served = champion_cache.champion(ws, project)
     X, _, _ = rows_to_frame([{"size": 1.0, "colour": "red"}], served.schema)
-    predicted = serving.predict(served, X)
+    predicted = predicting.predict(served, X)
     assert type(predicted.labels[0]) is float and predicted.labels[0] == pytest.approx(2.0, abs=0.1)
     assert predicted.probabilities is None and predicted.probability(0) is None
     X["size"] = [1e308]
     with pytest.raises(BadInput, match=r"rows\[0\]"):
-        serving.predict(served, X)
+        predicting.predict(served, X)
 
 
 def test_logged_rows_hold_everything_that_sealing_and_measuring_need(
     ws: Workspace, project: ProjectInfo, promote: Promote, now: datetime
 ) -> None:
     version = promote()
-    served = serving.champion(ws, project)
+    served = champion_cache.champion(ws, project)
     given = [{"size": 1.5, "colour": "red", "_id": "a7"}, {"size": None, "colour": None}]
     X, ids, _ = rows_to_frame(given, served.schema)
-    predicted = serving.predict(served, X)
+    predicted = predicting.predict(served, X)
     earlier = now - timedelta(days=1)
     columns = columns_of(X, served.schema)
-    logged = serving.records(served, predicted, columns, ids=ids, times=[earlier, None], now=now, token_id=None)
+    logged = answer_records.records(
+        served, predicted, columns, answer_records.Asker(now), ids=ids, times=[earlier, None]
+    )
     store(ws, logged)
     with ws.database.read() as session:
         first, second = session.scalars(select(Prediction).order_by(Prediction.id)).all()
@@ -217,14 +219,14 @@ def test_a_file_gets_its_answers_in_front_of_its_own_columns(
         {"colour": ["red", "blue"], "size": [2.0, -2.0], "prediction": ["mine", "mine"], "y": ["?", "!"]}
     )
     with pytest.raises(NoChampion):
-        serving.predict_file(ws, project, frame, now=now)
+        file_answers.predict_file(ws, project, frame, now=now)
     promote()
-    answered = serving.predict_file(ws, project, frame, now=now)
+    answered = file_answers.predict_file(ws, project, frame, now=now)
     assert answered["prediction"].tolist() == ["yes", "no"]
     assert list(answered.columns[:3]) == ["row_id", "prediction", "probability"]
     assert answered["prediction (given)"].tolist() == ["mine", "mine"]
     with ws.database.read() as session:
         assert session.scalars(select(Prediction.row_id).order_by(Prediction.id)).all() == answered["row_id"].tolist()
-    serving.predict_file(ws, project, frame, now=now, log=False)
+    file_answers.predict_file(ws, project, frame, now=now, log=False)
     with ws.database.read() as session:
         assert len(session.scalars(select(Prediction.id)).all()) == 2

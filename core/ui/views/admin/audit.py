@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import streamlit as st
 
 from core import ui, words
-from core.services.access import auth
-from core.services.access.auth import AuditInfo
+from core.services.access import audit_log
+from core.services.access.audit_log import AuditInfo
 from core.services.projects import inventory
 
 PAGE_ROWS = 50
@@ -17,7 +17,7 @@ PAGE_ROWS = 50
 
 def show(ctx: ui.Context) -> None:
     """One page of the audit."""
-    _, total = auth.audit_entries(ctx.ws, limit=0)
+    _, total = audit_log.audit_entries(ctx.ws, limit=0)
     with ui.card(f"{ui.counted(total, 'change')} by hand, newest first", "Cycles have their own audit on Automation"):
         if not total:
             st.markdown("Nothing was changed by hand yet.")
@@ -26,7 +26,7 @@ def show(ctx: ui.Context) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             page = ui.page_of(total, PAGE_ROWS, key="audit-page")
             st.space("stretch")
-            entries, _ = auth.audit_entries(ctx.ws, limit=PAGE_ROWS, offset=(page - 1) * PAGE_ROWS)
+            entries, _ = audit_log.audit_entries(ctx.ws, limit=PAGE_ROWS, offset=(page - 1) * PAGE_ROWS)
             names = inventory.project_names(ctx.ws)
             rows = [_line(ctx, entry, names) for entry in entries]
             ui.download_table("This page of the audit as CSV", f"audit-{page}.csv", rows)

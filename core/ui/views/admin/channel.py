@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core import ui
-from core.services.incidents import notify
+from core.services.incidents import channels
 
 TRIED = {
     "delivered": "Discord has taken it: look into the channel.",
@@ -19,7 +19,7 @@ TRIED = {
 
 def show(ctx: ui.Context) -> None:
     """The state of the channel, and the button that sends a test."""
-    channel = notify.state_of(ctx.ws)
+    channel = channels.state_of(ctx.ws)
     if not channel.set_up:
         state, sub = "off", "Set DISCORD_WEBHOOK_URL and restart; which messages are sent is set on Automation"
     elif channel.dead_since is not None:
@@ -35,7 +35,7 @@ def show(ctx: ui.Context) -> None:
 
 
 def _send_test(ctx: ui.Context) -> None:
-    tried = ui.attempt(lambda: notify.send_test(ctx.ws, by=ctx.actor, now=ctx.now))
+    tried = ui.attempt(lambda: channels.send_test(ctx.ws, by=ctx.actor, now=ctx.now))
     if tried is None:
         return
     wait = ui.seconds(tried.wait_s) if tried.wait_s is not None else ""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from core import ui, words
-from core.services.access import auth
-from core.services.access.auth import UserInfo
+from core.services.access import accounts
+from core.services.access.accounts import UserInfo
 from core.services.access.passwords import HELP
 from core.ui.views.admin import person_dialogs
 from core.ui.views.admin.acting import act
@@ -15,7 +15,7 @@ from core.ui.views.admin.roles import ROLES, role_words
 
 def show(ctx: ui.Context) -> None:
     """Everybody in a table, what can be done with the selected person, and the form for a new one."""
-    people = auth.list_users(ctx.ws)
+    people = accounts.list_users(ctx.ws)
     admins = sum(person.role == "admin" for person in people)
     with ui.card(
         f"{ui.counted(len(people), 'person', 'people')}, {ui.counted(admins, 'admin')}",
@@ -75,6 +75,6 @@ def _show_form(ctx: ui.Context) -> None:
             role = st.selectbox("Role", list(ROLES), format_func=role_words, key="add-role")
         if st.form_submit_button("Add", type="primary", icon=":material/person_add:"):
             act(
-                lambda: auth.create_user(ctx.ws, name, password, role, by=ctx.actor, now=ctx.now),
+                lambda: accounts.create_user(ctx.ws, name, password, role, by=ctx.actor, now=ctx.now),
                 f"{name} may sign in as {role}.",
             )

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core import ui
-from core.services.access import auth
-from core.services.access.auth import UserInfo
+from core.services.access import accounts, tokens
+from core.services.access.accounts import UserInfo
 from core.services.access.passwords import HELP
 from core.services.access.tokens import TokenInfo
 from core.ui.views.admin.acting import act
@@ -23,7 +23,7 @@ def change_role(ctx: ui.Context, person: UserInfo) -> None:
     st.markdown(f"It counts from the next click of **{ui.plain(person.name)}** on, in every open tab.")
     if st.button(f"Make {person.name} {role}", type="primary", key="role-yes", disabled=role == person.role):
         act(
-            lambda: auth.set_role(ctx.ws, person.name, role, by=ctx.actor, now=ctx.now),
+            lambda: accounts.set_role(ctx.ws, person.name, role, by=ctx.actor, now=ctx.now),
             f"{person.name} is {role} now, was {person.role}.",
         )
 
@@ -35,7 +35,7 @@ def set_password(ctx: ui.Context, person: UserInfo) -> None:
     password = st.text_input("New password", type="password", key="new-password", help=HELP)
     if st.button("Set password", type="primary", key="password-yes"):
         act(
-            lambda: auth.set_password(ctx.ws, person.name, password, by=ctx.actor, now=ctx.now),
+            lambda: accounts.set_password(ctx.ws, person.name, password, by=ctx.actor, now=ctx.now),
             f"{person.name} has a new password; their sessions ended.",
         )
 
@@ -46,10 +46,10 @@ def remove(ctx: ui.Context, person: UserInfo) -> None:
     st.markdown(
         f"**{ui.plain(person.name)}** cannot sign in any more, and every open session ends. What they did stays in the audit. They can be added anew."
     )
-    revoke = _revoke_too(auth.tokens_made_by(ctx.ws, person.uid, ctx.now))
+    revoke = _revoke_too(tokens.tokens_made_by(ctx.ws, person.uid, ctx.now))
     if st.button(f"Remove {person.name}", type="primary", key="remove-yes"):
         act(
-            lambda: auth.remove_user(ctx.ws, person.name, keep_tokens=not revoke, by=ctx.actor, now=ctx.now),
+            lambda: accounts.remove_user(ctx.ws, person.name, keep_tokens=not revoke, by=ctx.actor, now=ctx.now),
             f"{person.name} is removed.",
         )
 

@@ -8,7 +8,7 @@ from datetime import datetime
 import streamlit as st
 
 from core import ui, words
-from core.services.access import auth, tokens
+from core.services.access import accounts, tokens
 from core.services.access.tokens import TokenInfo
 from core.services.projects import inventory
 from core.ui.views.admin import new_token
@@ -37,7 +37,7 @@ def show(ctx: ui.Context) -> None:
 
 def _pick(ctx: ui.Context, found: list[TokenInfo], names: Mapping[int, str]) -> TokenInfo:
     """The table; returns the selected token."""
-    here = {person.uid for person in auth.list_users(ctx.ws)}
+    here = {person.uid for person in accounts.list_users(ctx.ws)}
     at = ui.pick(
         [_line(ctx, token, names, here, ctx.now) for token in found],
         {"Expires": ui.moment(), "Last used": ui.moment()},

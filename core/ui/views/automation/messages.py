@@ -6,13 +6,13 @@ import streamlit as st
 
 from core import ui
 from core.records import ProjectInfo
-from core.services.incidents import notify
+from core.services.incidents import channels, message_switches
 from core.services.incidents.messages import KINDS
 
 
 def show(ctx: ui.Context, project: ProjectInfo) -> None:
     """A switch for each kind of message."""
-    switches = notify.switches(ctx.ws, project)
+    switches = message_switches.switches(ctx.ws, project)
     on = [name for name, sent in switches.items() if sent]
     with ui.card(
         f"Messages · {len(on)} of {ui.counted(len(switches), 'kind')} sent",
@@ -33,13 +33,13 @@ def show(ctx: ui.Context, project: ProjectInfo) -> None:
         ):
             asked = {name: name in wanted for name in switches}
             ui.change(
-                lambda: notify.set_switches(ctx.ws, project, asked, by=ctx.actor, now=ctx.now),
+                lambda: message_switches.set_switches(ctx.ws, project, asked, by=ctx.actor, now=ctx.now),
                 done="It counts from the next message on.",
             )
 
 
 def _where(ctx: ui.Context) -> str:
-    channel = notify.state_of(ctx.ws)
+    channel = channels.state_of(ctx.ws)
     if channel.dead_since is not None:
         return "to Discord, which refuses them: see Admin, Health"
     return "to Discord" if channel.set_up else "nowhere yet: DISCORD_WEBHOOK_URL is not set"

@@ -39,7 +39,13 @@ def show(ctx: ui.Context, project: ProjectInfo, waiting: int) -> None:
 def _draw(ctx: ui.Context, project: ProjectInfo, n: int, share: float) -> None:
     seed = secrets.randbits(31)
     drawn = ui.attempt(
-        lambda: label_queue.ask(ctx.ws, project, n, random_share=share, by=ctx.actor, now=ctx.now, seed=seed)
+        lambda: label_queue.ask(
+            ctx.ws,
+            project,
+            label_queue.Asking(n=n, random_share=share, seed=seed),
+            by=ctx.actor,
+            now=ctx.now,
+        )
     )
     if drawn is not None:
         ui.toast_next(f"{ui.counted(drawn, 'row')} drawn.", icon=":material/check_circle:")

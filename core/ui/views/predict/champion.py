@@ -6,7 +6,7 @@ import streamlit as st
 
 from core import ui
 from core.records import ProjectInfo
-from core.services.serving.serving import Served
+from core.services.serving.champion_cache import Served
 
 
 def loaded(ctx: ui.Context, project: ProjectInfo) -> Served | None:

@@ -11,7 +11,7 @@ from core import ui
 from core.data.files import read_table, write_csv
 from core.records import FeatureSchema, ProjectInfo
 from core.services.serving import asking
-from core.services.serving.serving import Served
+from core.services.serving.champion_cache import Served
 from core.ui.views.predict import champion
 
 if TYPE_CHECKING:

@@ -1,0 +1,118 @@
+"""Answers as the log keeps them."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+
+from core.learning.scorer import Values
+from core.services.serving import blocks
+from core.services.serving.guards import tally
+from core.services.serving.prediction_log import Record
+
+if TYPE_CHECKING:
+    pass
+from core.services.serving.champion_cache import Served
+from core.services.serving.predicting import Predicted
+
+_process, _count = secrets.token_hex(3), itertools.count()
+
+
+class Asker(NamedTuple):
+    """When rows were answered, and whom."""
+
+    now: datetime
+    token_id: int | None = None
+    anonymous: bool = False
+
+
+def new_id(now: datetime) -> str:
+    """A prediction id that nobody else gives out: instant, process, number. Ids of one time lie side by side in an index."""
+    return f"{int(now.timestamp() * 1000):011x}{_process}{next(_count) & 0xFFFFFF:06x}"
+
+
+def record_one(
+    served: Served,
+    values: Values,
+    answer: tuple[Any, int, list[float] | None],
+    asker: Asker,
+    *,
+    row_id: str | None = None,
+    at: datetime | None = None,
+    guarded: dict[str, Any] | None = None,
+) -> Record:
+    """One answer as a record of the prediction log, under a new `prediction_id`.
+
+    Args:
+        row_id: the caller's; where absent, the prediction id is the row id.
+        at: the row's own instant; where absent, the answer's.
+        guarded: what the guards said.
+    """
+    label, place, chances = answer
+    now, token_id, anonymous = asker
+    prediction_id = new_id(now)
+    return (
+        served.project_id,
+        prediction_id,
+        prediction_id if row_id is None else row_id,
+        served.version,
+        served.labels_json[place] if chances is not None else orjson.dumps(label).decode(),
+        orjson.dumps(chances).decode() if chances is not None else None,
+        served.classes_json,
+        orjson.dumps(dict(zip(served.schema.names, values, strict=True))).decode(),
+        now if at is None else at,
+        now,
+        token_id,
+        1,
+        None,
+        anonymous,
+        orjson.dumps(guarded).decode() if guarded is not None else None,
+    )
+
+
+def records(
+    served: Served,
+    predicted: Predicted,
+    columns: Sequence[Any],
+    asker: Asker,
+    *,
+    ids: Sequence[str | None] | None = None,
+    times: Sequence[datetime | None] | None = None,
+    guarded: Mapping[int, dict[str, Any]] | None = None,
+) -> list[Record]:
+    """The answers to many rows as records of the log: one a row, or one block where no row has an id or instant of its own."""
+    n, spoken = len(predicted.labels), dict(guarded or {})
+    now, token_id, anonymous = asker
+    if ids is None and times is None and n >= blocks.LEAST_ROWS:
+        block = blocks.write(served.schema, columns, served.classes, predicted.places, predicted.probabilities, spoken)
+        name = new_id(now)
+        empty = "null"
+        head = (served.project_id, name, name, served.version, empty, None, served.classes_json, empty)
+        told = orjson.dumps({"tally": tally(spoken.values())}).decode() if spoken else None
+        return [(*head, now, now, token_id, n, block, anonymous, told)]
+    chances = predicted.probabilities.tolist() if predicted.probabilities is not None else [None] * n
+    plain = [column.tolist() if hasattr(column, "tolist") else column for column in columns]
+    return [
+        record_one(
+            served,
+            list(values),
+            (predicted.labels[i], int(predicted.places[i]) if served.classes else 0, chances[i]),
+            asker,
+            row_id=ids[i] if ids is not None else None,
+            at=times[i] if times is not None else None,
+            guarded=spoken.get(i),
+        )
+        for i, values in enumerate(zip(*plain, strict=True))
+    ]
+
+
+def ids_of(log: Sequence[Record], n: int) -> list[tuple[str, str]]:
+    """Prediction id and row id of each of n answers."""
+    if len(log) == 1 and log[0][11] > 1:
+        return [(name, name) for name in (blocks.row_id(log[0][1], i) for i in range(n))]
+    return [(record[1], record[2]) for record in log]
