@@ -17,6 +17,7 @@ from core.services.monitoring import monitoring
 from core.services.monitoring.monitoring import Overview
 from core.services.projects import streams
 from core.text import vocabulary
+from core.text.reasons import sentence
 
 SHOWN_EVENTS = 12
 CHART_FIRST_S = 0.8
@@ -226,7 +227,7 @@ def show_visit(ctx: ui.Context, project: ProjectInfo) -> None:
             {
                 "When": words.wall(r.started_at, ctx.zone),
                 "What": vocabulary.outcome(r.outcome).line,
-                "Detail": (r.verdict.reason if r.verdict else r.reason) or r.error,
+                "Detail": (sentence(r.verdict.reason) if r.verdict else r.reason) or r.error,
                 "Champion": f"v{r.champion_after}" if r.champion_after else None,
                 "By": r.by or r.cause,
                 "": f"/automation?project={project.slug}&cycle={r.id}",

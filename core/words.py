@@ -1,7 +1,7 @@
 """How numbers, shares, durations, instants and names are written for people: every format has its one place here. Pure.
 
 Two formats of one kind differ on purpose, and have names of their own: what is shown takes typographic signs and a dash where
-nothing is; what is stored with a finding or a decision takes plain signs, because a stored reason is held against a new one.
+nothing is; what is said of a finding or a decision takes plain signs, as it did when such sentences were stored.
 """
 
 from __future__ import annotations

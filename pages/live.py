@@ -17,6 +17,7 @@ from core.services.automation.live import SPEEDS, LiveInfo
 from core.services.monitoring import monitoring
 from core.services.projects import streams
 from core.text import vocabulary
+from core.text.reasons import sentence
 
 SHOWN = {"playing": "Playing", "paused": "Paused", "stopped": "Stopped", "done": "All rows played", "failed": "Failed"}
 FEED = 40
@@ -260,7 +261,7 @@ def feed(reports: list[CycleReport]) -> None:
         figure = f"{words.number(score)}" if score is not None else "first race"
         said = vocabulary.outcome(r.outcome)
         version = f" v{r.champion_after}" if r.outcome in SERVING else ""
-        why = words.plain(r.verdict.reason if r.verdict else r.reason)
+        why = words.plain(sentence(r.verdict.reason) if r.verdict else r.reason)
         lines.append(f"{said.sign} **{figure} · {said.spoken}{version}**  \n:small[:gray[{why}]]")
     st.markdown("\n\n".join(lines) if lines else "Waiting for the first turn.")
 

@@ -27,6 +27,7 @@ from core.storage import audit, queries
 from core.storage.tables import Channel, Cycle, Heartbeat, Notice, Project
 from core.storage.workspace import Workspace
 from core.text import vocabulary
+from core.text.reasons import sentence
 
 MAX_ATTEMPTS = 30  # over a day
 FIRST_WAIT_S = 5.0
@@ -275,7 +276,7 @@ def messages_of(
         before: how drift and score stood when they were last measured.
         shadow: version in the shadow before and after.
     """
-    verdict, facts = report.verdict.reason if report.verdict else "", _facts(report, policy)
+    verdict, facts = sentence(report.verdict.reason) if report.verdict else "", _facts(report, policy)
     found: list[Message] = []
 
     def _add(kind: str, *reasons: str, version: int | None = None) -> None:

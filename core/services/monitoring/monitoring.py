@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from core import words
 from core.errors import NotFound
-from core.learning.policy import decide, policy_from_document
+from core.learning.policy import decide, policy_from_document, same_decision
 from core.performance.realised import Z95
 from core.records import (
     ROW_ID,
@@ -30,6 +30,7 @@ from core.records import (
     Outcome,
     ProjectInfo,
     Score,
+    as_written,
 )
 from core.services.automation import attempts, jobs
 from core.services.incidents import status
@@ -240,9 +241,9 @@ def replay_decision(ws: Workspace, cycle_id: int) -> tuple[Decision, Decision, b
         report = documents.cycle_from(row)
         policy = policy_from_document(row.policy)
     assert report.evidence is not None
-    stored = Decision(action=report.decision, reason=report.reason, firings=report.firings)  # type: ignore[arg-type]
+    stored = Decision(action=report.decision, reason=as_written(report.reason), firings=report.firings)  # type: ignore[arg-type]
     again = decide(report.evidence, policy)
-    return stored, again, (stored.action, stored.firings) == (again.action, again.firings)
+    return stored, again, same_decision(stored, again)
 
 
 def events(ws: Workspace, project_id: int, *, limit: int = 500) -> list[LoopEvent]:
