@@ -17,7 +17,6 @@ from core.services.monitoring import monitoring
 from core.services.monitoring.monitoring import Overview
 from core.services.projects import streams
 from core.text import vocabulary
-from core.text.reasons import sentence
 
 SHOWN_EVENTS = 12
 CHART_FIRST_S = 0.8
@@ -115,7 +114,7 @@ def checked_line(ctx: ui.Context, seen: Overview) -> str:
 
 def show_verdict(project: ProjectInfo, seen: Overview) -> None:
     """One sentence: state, figure, what it rests on."""
-    state, sentence = words.standing(
+    state, sentence = ui.standing(
         seen.score, project.policy.threshold, project.policy.metric, least=project.policy.min_rows
     )
     drift = seen.drift
@@ -144,7 +143,7 @@ def show_tiles(project: ProjectInfo, seen: Overview) -> None:
             f"{label}, measured",
             words.score(seen.score),
             note=moved or "no labelled batch yet",
-            help=f"On the newest labelled rows: {words.interval_text(seen.score)}.",
+            help=f"On the newest labelled rows: {ui.interval_text(seen.score)}.",
         )
         gap = None
         if seen.score and seen.never and seen.score.value is not None and seen.never.value is not None:
@@ -227,7 +226,7 @@ def show_visit(ctx: ui.Context, project: ProjectInfo) -> None:
             {
                 "When": words.wall(r.started_at, ctx.zone),
                 "What": vocabulary.outcome(r.outcome).line,
-                "Detail": (sentence(r.verdict.reason) if r.verdict else r.reason) or r.error,
+                "Detail": (ui.sentence(r.verdict.reason) if r.verdict else r.reason) or r.error,
                 "Champion": f"v{r.champion_after}" if r.champion_after else None,
                 "By": r.by or r.cause,
                 "": f"/automation?project={project.slug}&cycle={r.id}",

@@ -22,9 +22,9 @@ def show_verdict(ctx: ui.Context, project: ProjectInfo, rows: list[DeskRow], fou
     metric = ui.metric_label(found.weighted.metric)
     if found.weighted.value is None:
         state, word = "unknown", "Not told yet"
-        text = f"**{found.answered} of {ui.counted(found.asked, 'asked row')} answered.** {ui.plain(found.weighted.reason)}"
+        text = f"**{found.answered} of {ui.counted(found.asked, 'asked row')} answered.** {ui.plain(ui.sentence(found.weighted.reason))}"
     else:
-        state, _ = words.standing(
+        state, _ = ui.standing(
             found.weighted, project.policy.threshold, found.weighted.metric, least=min(project.policy.min_rows, 30)
         )
         word = None

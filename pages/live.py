@@ -17,7 +17,6 @@ from core.services.automation.live import SPEEDS, LiveInfo
 from core.services.monitoring import monitoring
 from core.services.projects import streams
 from core.text import vocabulary
-from core.text.reasons import sentence
 
 SHOWN = {"playing": "Playing", "paused": "Paused", "stopped": "Stopped", "done": "All rows played", "failed": "Failed"}
 FEED = 40
@@ -199,7 +198,7 @@ def told(project: ProjectInfo, run: LiveInfo, reports: list[CycleReport]) -> str
     newest = reports[0]
     evidence = newest.evidence
     assert evidence is not None
-    _, sentence = words.standing(
+    _, sentence = ui.standing(
         _score_of(newest), project.policy.threshold, evidence.metric, least=project.policy.min_rows
     )
     after = vocabulary.outcome(newest.outcome).live.format(v=newest.champion_after)
@@ -261,7 +260,7 @@ def feed(reports: list[CycleReport]) -> None:
         figure = f"{words.number(score)}" if score is not None else "first race"
         said = vocabulary.outcome(r.outcome)
         version = f" v{r.champion_after}" if r.outcome in SERVING else ""
-        why = words.plain(sentence(r.verdict.reason) if r.verdict else r.reason)
+        why = words.plain(ui.sentence(r.verdict.reason) if r.verdict else r.reason)
         lines.append(f"{said.sign} **{figure} · {said.spoken}{version}**  \n:small[:gray[{why}]]")
     st.markdown("\n\n".join(lines) if lines else "Waiting for the first turn.")
 

@@ -11,7 +11,6 @@ from core.records import LET_IN, Candidate, CycleReport, ProjectInfo
 from core.services.automation import jobs
 from core.services.projects import inventory
 from core.text import vocabulary
-from core.text.reasons import sentence
 
 RACES = 100  # how many earlier races the picker offers
 
@@ -60,7 +59,7 @@ def headline(race: CycleReport) -> tuple[str, str, str]:
         return "failed", "Failed", f"**The race of cycle {race.id} failed.** {ui.plain(race.error or '')}"
     if race.outcome in LET_IN:
         return "well", "Let in", f"**v{race.champion_after} won and was let in: {made}.**{alone}"
-    why = ui.plain(sentence(race.verdict.reason) if race.verdict else race.reason)
+    why = ui.plain(ui.sentence(race.verdict.reason) if race.verdict else race.reason)
     if race.outcome == "rolled_back":
         return "watch", "Rolled back", f"**v{race.champion_after} serves again.** {why}"
     return "unknown", "Not let in", f"**{made[:1].upper() + made[1:]} did not beat the champion.** {why}{alone}"
@@ -154,7 +153,7 @@ def show_race(ctx: ui.Context, race: CycleReport) -> None:
             st.warning(
                 f"{ui.plain(candidate.name)} dropped out: {ui.plain(candidate.error)}", icon=":material/warning:"
             )
-    why = " ".join(sentence(f.reason) for f in race.firings) or race.reason
+    why = " ".join(ui.sentence(f.reason) for f in race.firings) or race.reason
     st.caption(
         f"Cycle {race.id}, {ui.when(race.started_at, ctx)}, {race.cause}{f' by {ui.plain(race.by)}' if race.by else ''}. Why it raced: {ui.plain(why)}"
     )

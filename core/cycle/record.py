@@ -155,7 +155,7 @@ def _fill_row(row: Cycle, turn: Turn, step: Step, shadow: dict[str, Any] | None,
     row.decision, row.reason = step.decision.action, " ".join([sentence(step.decision.reason), *found.notes])
     row.firings = list(step.decision.firings)
     row.candidates = list(step.candidates)
-    row.comparison = dataclasses.asdict(step.comparison) if step.comparison else None
+    row.comparison = to_document(step.comparison)
     row.verdict = to_document(step.verdict)
     row.outcome, row.challenger, row.champion_after = step.outcome, step.challenger_version, step.champion_version
     row.memory = dataclasses.asdict(step.memory) if step.memory else None

@@ -453,7 +453,7 @@ class _Turn:
         for i, member in enumerate(fitted.members):
             if member.model is None and i not in errors:
                 continue
-            why = "Not fitted." if member.model is None else "No row that it has not seen."
+            why = because("not_fitted") if member.model is None else because("no_unseen_row")
             score = Score(metric=self.metric, value=None, n=0, reason=why)
             if member.model is not None and len(y):
                 score = scored(answers, y, member.model, self.metric, seed=self.seed)
@@ -522,7 +522,7 @@ class _Turn:
         self.rest()
         shadow = self.state.shadow
         assert shadow is not None
-        told = Score(metric=self.metric, value=None, n=shadow.rows, reason="Counted row by row in the shadow.")
+        told = Score(metric=self.metric, value=None, n=shadow.rows, reason=because("counted_in_shadow"))
         self.comparison = Comparison(
             n=shadow.rows, metric=self.metric, champion=None, challenger=told, wins=shadow.wins, losses=shadow.losses,
             difference=Score(metric=self.metric, value=shadow.bets.mean_gain, n=shadow.bets.rows, method="row by row"),

@@ -27,9 +27,14 @@ from core.storage.tables import Cycle
 T = TypeVar("T")
 
 
+def _reasoned(record: Callable[..., T], document: dict[str, Any]) -> T:
+    """A stored record that carries a reason."""
+    return record(**{**document, "reason": reason_from(document.get("reason"))})
+
+
 def score_from(document: dict[str, Any]) -> Score:
     """A stored score."""
-    return Score(**document)
+    return _reasoned(Score, document)
 
 
 def drift_from(document: dict[str, Any]) -> DriftReport:
@@ -53,11 +58,6 @@ def drift_from(document: dict[str, Any]) -> DriftReport:
         multivariate=document.get("multivariate"),
         **{k: document.get(k) for k in ("explanation", "segment", "importance", "attribution", "reconstruction")},
     )
-
-
-def _reasoned(record: Callable[..., T], document: dict[str, Any]) -> T:
-    """A stored record that carries a reason."""
-    return record(**{**document, "reason": reason_from(document.get("reason"))})
 
 
 def cycle_from(row: Cycle) -> CycleReport:

@@ -27,6 +27,11 @@ def sentence(reason: Reason) -> str:
     return said.format(**numbers) if isinstance(said, str) else said(numbers)
 
 
+def why_not_trusted(grade: Reason) -> str:
+    """How far the labels lie from an estimate that they refute, where "Not trusted:" is said already."""
+    return _refuted(grade.numbers) if grade.code == "labels_refute" else sentence(grade)
+
+
 def in_words(value: Any) -> Any:
     """Plain JSON values of records for people and programs outside: every reason as its sentence."""
     return to_document(value, reason=sentence)
@@ -133,6 +138,24 @@ def _prediction_time(of: Numbers) -> str:
     return f"It takes {of['milliseconds']:.1f} ms for 1,000 rows; {told}."
 
 
+# --- scores and estimates --------------------------------------------------------------------------------------------
+
+
+def _chunks(of: Numbers) -> str:
+    return f"the newest {of['chunks']} labelled chunks" if of["chunks"] > 1 else "the one labelled chunk"
+
+
+def _labels_agree(of: Numbers) -> str:
+    agree = f"the labels agree with the estimate (mean z {of['z']:+.1f}, within {of['limit']:.1f})"
+    return f"Over {_chunks(of)} {agree}."
+
+
+def _refuted(of: Numbers) -> str:
+    side = "below" if of["z"] < 0 else "above"
+    lie = f"the labels lie {abs(of['z']):.1f} standard deviations {side} the estimate, more than {of['limit']:.1f}"
+    return f"over {_chunks(of)} {lie}."
+
+
 # A code in the table and its numbers are stored: a code may be added, and stays.
 SENTENCES: dict[str, str | Callable[[Numbers], str]] = {
     "text": lambda of: str(of["text"]),
@@ -180,6 +203,42 @@ SENTENCES: dict[str, str | Callable[[Numbers], str]] = {
     "calibration": _calibration,
     "not_timed": "Prediction time was not measured: no clock in a replay.",
     "prediction_time": _prediction_time,
+    # Scores without a value, or without an interval.
+    "no_row_to_compare": "No row to compare on.",
+    "no_interval": "An interval needs two rows.",
+    "no_labelled_row": "No labelled row.",
+    "no_row_unseen_by_both": "No labelled row that neither has seen.",
+    "no_row_new_to_both": "No labelled row that neither has learnt from.",
+    "too_few_rows": "Needs {needed} rows, found {found}.",
+    "too_few_labelled_rows": "Needs {needed} labelled rows, found {found}.",
+    "no_probabilities": "The predictions carry no probabilities.",
+    "not_two_classes": "Needs two classes, the model knows {known}.",
+    "unknown_class": "A class occurs that the model does not know.",
+    "one_class": "Only one class among these rows.",
+    "not_finite": "A value or a probability among these rows is not a finite number.",
+    "one_and_the_same_class": ("Truth and predictions are one and the same class: chance alone agrees on every row."),
+    "equal_values": "All true values are equal: there is no variance to explain.",
+    "in_portions": "Its labels came in {portions} portions, and it takes all rows at once to tell.",
+    "needs_answers_alone": "On drawn rows only metrics of the answers themselves are told.",
+    "untellable": "It cannot be told from these rows.",
+    "not_fitted": "Not fitted.",
+    "no_unseen_row": "No row that it has not seen.",
+    "counted_in_shadow": "Counted row by row in the shadow.",
+    # Estimates, and whether labels bear them out.
+    "short_reference": "The reference has {rows:,} labelled rows, needs {needed:,}.",
+    "one_class_in_reference": "Every label of the reference is one class: there is nothing to tell apart.",
+    "no_row_in_chunk": "The chunk has no row.",
+    "rows_without_prediction": "{missing:,} of {rows:,} rows have no prediction.",
+    "figures_not_finite": "The rows do not say: the figures behind it are not finite.",
+    "rows_do_not_say": "The rows do not say.",
+    "no_pair_to_rank": "Every label would be one class: there is no pair of rows to rank.",
+    "one_and_the_same_class_expected": (
+        "Labels and predictions would be one and the same class: chance alone agrees on every row."
+    ),
+    "no_estimate_graded": "No estimate has met its labels yet.",
+    "not_graded": "No labels have come yet to grade it by.",
+    "labels_agree": _labels_agree,
+    "labels_refute": lambda of: f"Not trusted: {_refuted(of)}",
     # Verdicts.
     "first_model": "The first model of the project: there is nothing to beat.",
     "no_gate": "This policy lets every new model in.",

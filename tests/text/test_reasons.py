@@ -5,22 +5,36 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import reason_cases
 
-from core.records import NO_REASON, Firing, Reason, as_written, because, reason_from, to_document
+from core.records import NO_REASON, Firing, Reason, Score, as_written, because, reason_from, to_document
+from core.storage import documents
 from core.text.reasons import SENTENCES, in_words, sentence
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SAID: dict[str, str] = json.loads((Path(__file__).parent / "reasons.json").read_text("utf-8"))
-MAKERS = {"policies": reason_cases.policies}
+MAKERS = {"policies": reason_cases.policies, "scores": reason_cases.scores}
 
 # What takes a whole race to come about.
 RARE = {
     because("no_row_to_learn"): "There is no labelled row to learn from.",
+    because("no_row_unseen_by_both"): "No labelled row that neither has seen.",
+    because("no_row_new_to_both"): "No labelled row that neither has learnt from.",
+    because("untellable"): "It cannot be told from these rows.",
+    because("not_fitted"): "Not fitted.",
+    because("no_unseen_row"): "No row that it has not seen.",
+    because("counted_in_shadow"): "Counted row by row in the shadow.",
+    because("figures_not_finite"): "The rows do not say: the figures behind it are not finite.",
+    because("rows_do_not_say"): "The rows do not say.",
+    because("no_pair_to_rank"): "Every label would be one class: there is no pair of rows to rank.",
+    because(
+        "one_and_the_same_class_expected"
+    ): "Labels and predictions would be one and the same class: chance alone agrees on every row.",
     because("nothing_fitted", errors=[]): "No candidate could be fitted: nothing was due",
     because("nothing_fitted", errors=["a: late", "b"]): "No candidate could be fitted: a: late; b",
     because(
@@ -50,7 +64,7 @@ def _codes(document: Any) -> Iterator[str]:
 
 def test_every_sentence_is_as_it_was_and_made_of_code_and_numbers(made: dict[str, Reason]) -> None:
     said = {name: text for name, text in SAID.items() if name in made}
-    assert len(said) > 80
+    assert len(said) > 100
     assert {name: sentence(made[name]) for name in said} == said
 
 
@@ -108,3 +122,22 @@ def test_what_is_not_finite_survives_json() -> None:
     assert sentence(reason_from(json.loads(json.dumps(to_document(rose), allow_nan=False)))) == (
         "The champion's errors rose: evidence over 1,000,000, a change is found from 20 on."
     )
+
+
+def test_a_score_of_an_earlier_version_opens_and_says_what_it_said() -> None:
+    document = {"metric": "r2", "value": None, "n": 1, "reason": "Needs 2 rows, found 1."}
+    old = documents.score_from(document)
+    assert sentence(old.reason) == "Needs 2 rows, found 1."
+    assert in_words(old)["reason"] == "Needs 2 rows, found 1."
+    new = documents.score_from(to_document(replace(old, reason=because("too_few_rows", needed=2, found=1))))
+    assert new.reason.numbers == {"needed": 2, "found": 1} and in_words(new) == in_words(old)
+    assert (
+        in_words(Score(metric="r2", value=0.5))["reason"] == to_document(Score(metric="r2", value=0.5))["reason"] == ""
+    )
+
+
+def test_what_is_said_of_drift_is_as_it_was() -> None:
+    """Scores of drift still hold their sentence."""
+    said = {name: score.reason for name, score in reason_cases.drifts() if name in SAID}
+    assert len(said) > 90
+    assert said == {name: SAID[name] for name in said}

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from core.performance.estimated import Trust
+
 LOOKED_AT = 5  # rows of a batch that are read for each wanted row that is labelled and was predicted in time
 
 
@@ -185,11 +187,15 @@ def graded(points: Sequence[EstimatePoint], measured: Mapping[int, tuple[int, di
             spread = (estimate.high - estimate.low) / (2 * Z95) * math.sqrt(max(1.0, point.n / max(n, 1)))
             z_scores.setdefault(metric, []).append((found - estimate.value) / max(spread, 1e-9))
         trust = {
-            metric: {**dataclasses.asdict(trust_of(z)), "width": width_of(z)}
+            metric: {**_fields(trust_of(z)), "width": width_of(z)}
             for metric, z in ((metric, z_scores.get(metric, [])) for metric in point.estimates)
         }
         told.append(dataclasses.replace(point, estimates=bands, realised=realised, trust=trust))
     return told
+
+
+def _fields(trust: Trust) -> dict[str, object]:
+    return {field.name: getattr(trust, field.name) for field in dataclasses.fields(trust)}
 
 
 def drift_history(
