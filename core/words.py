@@ -1,7 +1,7 @@
 """How numbers, shares, durations, instants and names are written for people: every format has its one place here. Pure.
 
 Two formats of one kind differ on purpose, and have names of their own: what is shown takes typographic signs and a dash where
-nothing is; what is stored with a finding or a decision takes plain signs, because a stored reason is held against a new one.
+nothing is; what is said of a finding or a decision takes plain signs, as it did when such sentences were stored.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta, tzinfo
 
-from core.records import METRICS, Evidence, Score, is_worse, sides
+from core.records import METRICS, Evidence, Score
 
 MINUS, DASH, THIN = "\u2212", "\u2013", "\u202f"
 ABSENT = DASH
@@ -81,17 +81,6 @@ def interval(found: Score | None) -> str | None:
     if found is None or found.low is None or found.high is None:
         return None
     return f"{number(found.low)}{DASH}{number(found.high)}"
-
-
-def interval_text(found: Score | None) -> str:
-    """95 % interval with the rows it rests on, for a sentence."""
-    if found is None or found.value is None:
-        return "not measured" + (f": {found.reason}" if found and found.reason else "")
-    span = interval(found)
-    rows = f"n = {found.n:,}"
-    if found.n_effective is not None:
-        rows += f", as much as {max(1, round(found.n_effective)):,} independent rows"
-    return f"95{THIN}% interval {span}, {rows}" if span else rows
 
 
 def points(value: float | None, metric: str) -> str:
@@ -165,33 +154,6 @@ def ago(at: datetime, now: datetime, zone: tzinfo) -> str:
     local = at.astimezone(zone)
     year = f" {local.year}" if local.year != now.astimezone(zone).year else ""
     return f"{local.day} {local:%b}{year}, {local:%H:%M}"
-
-
-def standing(found: Score | None, threshold: float, metric: str, *, least: int = 0) -> tuple[str, str]:
-    """State (well, bad, unknown) and the sentence that tells it with the figures it rests on.
-
-    Args:
-        least: rows below which a score is shown, but not judged.
-    """
-    label = metric_label(metric)
-    if found is None or found.value is None:
-        why = f" {found.reason}" if found is not None and found.reason else ""
-        return (
-            "unknown",
-            f"**{label} is not measured yet.** It appears with the first labelled rows after the first model.{why}",
-        )
-    short = is_worse(found.value, threshold, metric)
-    wrong, right = sides(metric)
-    side = wrong if short else right
-    span = interval(found)
-    doubt = f" (95{THIN}% interval {span})" if span else ""
-    rows = counted(found.n, "labelled row")
-    sentence = (
-        f"**{label} is {number(found.value)}** on the newest {rows}{doubt}, {side} the threshold of {threshold:.2f}."
-    )
-    if found.n < least:
-        return "unknown", f"{sentence} It is judged from {counted(least, 'row')} on."
-    return ("bad" if short else "well"), sentence
 
 
 # --- findings, which are stored with what was found: plain signs, and no rounding to none or all ---------------------

@@ -31,6 +31,7 @@ from core.settings import Settings
 from core.storage import documents, queries, registry
 from core.storage.tables import Batch, Cycle, DriftRun, Lease, ModelEvent, Notice, PerformanceRun, Project
 from core.storage.workspace import Workspace, open_workspace
+from core.text.reasons import sentence
 
 BATCH = 200
 
@@ -143,7 +144,29 @@ def test_every_stored_decision_replays_to_itself(
     for report in reports:
         stored, again, same = monitoring.replay_decision(ws, report.id)
         assert same
-        assert stored.reason == again.reason
+        assert sentence(stored.reason) == sentence(again.reason)
+
+
+def test_a_decision_stored_in_other_words_replays_as_the_same_and_one_of_other_numbers_does_not(
+    ws: Workspace, project: ProjectInfo, now: datetime, send: Callable[..., ingest.IngestReport]
+) -> None:
+    """Rows of earlier versions hold sentences where codes and numbers are stored now."""
+    report = monitoring.cycles(ws, project.id)[0][0]
+    assert report.firings and report.verdict is not None
+    for observed, same in ((0.0, True), (1.0, False)):
+        with ws.database.write() as session:
+            row = session.get_one(Cycle, report.id)
+            row.firings = [
+                {**fired, "observed": fired["observed"] + observed, "reason": "It was said otherwise."}
+                for fired in row.firings or ()
+            ]
+            row.verdict = {**(row.verdict or {}), "reason": "It was let in."}
+            row.reason = "It was said otherwise then."
+        stored, again, agree = monitoring.replay_decision(ws, report.id)
+        assert agree is same
+        assert [sentence(firing.reason) for firing in stored.firings] == ["It was said otherwise."] * len(again.firings)
+        old = monitoring.cycles(ws, project.id)[0][0]
+        assert old.verdict is not None and sentence(old.verdict.reason) == "It was let in."
 
 
 def test_labels_that_come_later_are_measured_against_what_was_answered(

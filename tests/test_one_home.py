@@ -161,7 +161,7 @@ def test_which_side_is_wrong_is_told_by_one_function(metric: str) -> None:
 def test_a_metric_has_a_name_for_each_kind_of_sentence(metric: str) -> None:
     assert words.metric_label(metric) == METRICS[metric].label
     assert words.metric_in_finding(metric)
-    assert words.metric_in_reason(metric).isascii()  # stored, and held against the same reason later
+    assert words.metric_in_reason(metric).isascii()
     assert not math.isnan(METRICS[metric].range[0]) and METRICS[metric].range[0] < METRICS[metric].range[1]
 
 

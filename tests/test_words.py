@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from core import words
-from core.records import Score
+from core.records import Score, as_written
+from core.text import scores
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 GOOD = Score(metric="accuracy", value=0.887, low=0.86, high=0.915, n=500, method="Wilson 95 %")
@@ -30,10 +31,13 @@ def test_a_part_of_an_answer_has_three_figures() -> None:
 
 def test_a_score_is_told_with_its_doubt() -> None:
     assert words.interval(GOOD) == "0.860\u20130.915"
-    assert words.interval_text(GOOD).endswith("n = 500")
-    alike = words.interval_text(replace(GOOD, n_effective=90.4))
+    assert scores.interval_text(GOOD).endswith("n = 500")
+    alike = scores.interval_text(replace(GOOD, n_effective=90.4))
     assert alike.endswith("n = 500, as much as 90 independent rows")
-    assert words.interval_text(Score(metric="r2", value=None, reason="One row only.")) == "not measured: One row only."
+    assert (
+        scores.interval_text(Score(metric="r2", value=None, reason=as_written("One row only.")))
+        == "not measured: One row only."
+    )
 
 
 def test_a_difference_is_told_in_points_only_where_the_metric_is_a_share() -> None:
@@ -70,17 +74,17 @@ def test_an_address_in_a_name_is_no_link(name: str) -> None:
 
 
 def test_a_standing_names_side_and_threshold() -> None:
-    state, sentence = words.standing(GOOD, 0.8, "accuracy")
+    state, sentence = scores.standing(GOOD, 0.8, "accuracy")
     assert state == "well"
     assert "0.887" in sentence
     assert "above the threshold of 0.80" in sentence
-    assert words.standing(GOOD, 0.9, "accuracy")[0] == "bad"
-    assert words.standing(Score(metric="mae", value=2.0, n=500), 1.0, "mae")[0] == "bad"
-    assert words.standing(None, 0.8, "accuracy")[0] == "unknown"
+    assert scores.standing(GOOD, 0.9, "accuracy")[0] == "bad"
+    assert scores.standing(Score(metric="mae", value=2.0, n=500), 1.0, "mae")[0] == "bad"
+    assert scores.standing(None, 0.8, "accuracy")[0] == "unknown"
 
 
 def test_a_handful_of_rows_is_shown_and_not_judged() -> None:
-    state, sentence = words.standing(Score(metric="accuracy", value=0.0, n=1), 0.8, "accuracy", least=100)
+    state, sentence = scores.standing(Score(metric="accuracy", value=0.0, n=1), 0.8, "accuracy", least=100)
     assert state == "unknown"
     assert "judged from 100 rows on" in sentence
 

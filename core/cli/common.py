@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.records import Problem, ProjectInfo, to_document
+from core.records import Problem, ProjectInfo
+from core.text.reasons import in_words
 
 if TYPE_CHECKING:
     from core.data.files import TableRead
@@ -49,7 +50,7 @@ def read_rows(path: Path, target: str | None) -> TableRead:
 
 def say(args: argparse.Namespace, document: Any, text: str) -> int:
     """Answer: the document with --json, else the text."""
-    print(json.dumps(to_document(document), ensure_ascii=False, allow_nan=False) if args.json else text)
+    print(json.dumps(in_words(document), ensure_ascii=False, allow_nan=False) if args.json else text)
     return 0
 
 

@@ -19,12 +19,13 @@ from core.cycle.measure import Measured
 from core.cycle.records import Asked, Found, Turn, Window
 from core.errors import Overtaken
 from core.learning.policy import policy_from_document
-from core.records import SERVING, Change, CycleReport, ProjectInfo
+from core.records import SERVING, Change, CycleReport, ProjectInfo, to_document
 from core.services.automation import attempts
 from core.services.incidents import notify
 from core.storage import documents, history, leases, queries, registry
 from core.storage.tables import Batch, Cycle, DriftRun, EstimateRun, PerformanceRun
 from core.storage.workspace import Workspace
+from core.text.reasons import sentence
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -151,11 +152,11 @@ def _fill_row(row: Cycle, turn: Turn, step: Step, shadow: dict[str, Any] | None,
     found = turn.found
     row.status, row.finished_at, row.seconds = "done", turn.asked.now + timedelta(seconds=seconds), seconds
     row.evidence = dataclasses.asdict(dataclasses.replace(step.evidence, set_aside=found.left_out()))
-    row.decision, row.reason = step.decision.action, " ".join([step.decision.reason, *found.notes])
+    row.decision, row.reason = step.decision.action, " ".join([sentence(step.decision.reason), *found.notes])
     row.firings = list(step.decision.firings)
     row.candidates = list(step.candidates)
-    row.comparison = dataclasses.asdict(step.comparison) if step.comparison else None
-    row.verdict = dataclasses.asdict(step.verdict) if step.verdict else None
+    row.comparison = to_document(step.comparison)
+    row.verdict = to_document(step.verdict)
     row.outcome, row.challenger, row.champion_after = step.outcome, step.challenger_version, step.champion_version
     row.memory = dataclasses.asdict(step.memory) if step.memory else None
     row.shadow, row.label_watermark = shadow, found.label_watermark
@@ -192,7 +193,7 @@ def _add_serving_event(session: Session, turn: Turn, step: Step) -> None:
         turn.project.id,
         step.champion_version,
         step.outcome,
-        step.verdict.reason if step.verdict else step.decision.reason,
+        sentence(step.verdict.reason if step.verdict else step.decision.reason),
         Change(by=turn.asked.by or "loop", now=turn.asked.now, cycle_id=turn.cycle_id),
     )
 

@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from core.records import to_document
+from core.text.reasons import in_words
 
 
 def answer_json(document: Any, status: int = 200, *, headers: Mapping[str, str] | None = None) -> Response:
     """An answer of compact JSON."""
-    return Response(orjson.dumps(to_document(document)), status, dict(headers or {}), "application/json")
+    return Response(orjson.dumps(in_words(document)), status, dict(headers or {}), "application/json")

@@ -18,7 +18,7 @@ from core.learning.field import Answers
 from core.learning.models import Committee
 from core.performance.paired import Given, paired
 from core.performance.realised import mcnemar_exact, measure
-from core.records import Comparison, FeatureSchema, Score
+from core.records import Comparison, FeatureSchema, Score, because
 
 SLICE_ROWS = 15  # of the shared rows that a slice needs
 MOST_CATEGORIES = 8  # of a feature that are looked at
@@ -81,7 +81,7 @@ def compare(
         weights: rows that each stands for, where some were chosen for their labels; None = all alike.
     """
     if len(y) == 0:
-        nothing = Score(metric=metric, value=None, n=0, reason="No labelled row that neither has seen.")
+        nothing = Score(metric=metric, value=None, n=0, reason=because("no_row_unseen_by_both"))
         return Comparison(n=0, metric=metric, champion=None, challenger=nothing, difference=None, rows_from=rows_from)
     found: dict[str, Any] = {
         "n": len(y), "metric": metric, "challenger": scored(answers, y, challenger, metric, seed=seed), "rows_from": rows_from,

@@ -13,7 +13,7 @@ import numpy as np
 
 from core.errors import BadInput
 from core.performance.realised import COMPUTE, Z95, wilson
-from core.records import METRICS, Score, Task
+from core.records import METRICS, Score, Task, because
 
 RANDOM_SHARE = 0.3
 RESAMPLES = 200
@@ -106,11 +106,11 @@ def weighted_score(
     n = len(y_true)
     needs = METRICS[metric].needs
     if needs not in ("classes", "values"):
-        return Score(
-            metric=metric, value=None, n=n, reason="On drawn rows only metrics of the answers themselves are told."
-        )
+        return Score(metric=metric, value=None, n=n, reason=because("needs_answers_alone"))
     if n < LEAST_ROWS:
-        return Score(metric=metric, value=None, n=n, reason=f"Needs {LEAST_ROWS} labelled rows, found {n}.")
+        return Score(
+            metric=metric, value=None, n=n, reason=because("too_few_labelled_rows", needed=LEAST_ROWS, found=n)
+        )
     w = np.asarray(weights, dtype=np.float64)
     w = w / w.sum()
     if metric in ("accuracy", "mae"):
@@ -128,7 +128,7 @@ def weighted_score(
         return Score(metric=metric, value=mean, low=low, high=high, n=n, method="inverse probability 95 %")
     value = _weighted(task, metric, y_true, y_pred, w)
     if value is None:
-        return Score(metric=metric, value=None, n=n, reason="It cannot be told from these rows.")
+        return Score(metric=metric, value=None, n=n, reason=because("untellable"))
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(RESAMPLES):

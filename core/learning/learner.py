@@ -37,6 +37,7 @@ from core.records import (
     Outcome,
     Score,
     Verdict,
+    because,
     metric_for,
     outcome_of,
 )
@@ -381,7 +382,7 @@ class _Turn:
         X, y = self.window(self.policy.max_train_rows)
         y, keys = plain_labels(y), X.index.to_numpy()
         if len(y) == 0:
-            self.verdict = Verdict(promote=False, kind="none", reason="There is no labelled row to learn from.")
+            self.verdict = Verdict(promote=False, kind="none", reason=because("no_row_to_learn"))
             return
         if self.regression:
             spread = float(np.std(y[-TAIL_ROWS:].astype(np.float64)))
@@ -413,8 +414,8 @@ class _Turn:
             held_out_weights=tuple(self._weights(keys[judged])) if self.gated else (),
         )
         if not entered:
-            reasons = "; ".join(dict.fromkeys(fitted.errors.values())) or "nothing was due"
-            self.verdict = Verdict(promote=False, kind="none", reason=f"No candidate could be fitted: {reasons}")
+            why = because("nothing_fitted", errors=list(dict.fromkeys(fitted.errors.values())))
+            self.verdict = Verdict(promote=False, kind="none", reason=why)
             return
         total = sum(weight for _, weight in entered)
         self.challenger = Committee(
@@ -452,12 +453,8 @@ class _Turn:
         for i, member in enumerate(fitted.members):
             if member.model is None and i not in errors:
                 continue
-            score = Score(
-                metric=self.metric,
-                value=None,
-                n=0,
-                reason="Not fitted." if member.model is None else "No row that it has not seen.",
-            )
+            why = because("not_fitted") if member.model is None else because("no_unseen_row")
+            score = Score(metric=self.metric, value=None, n=0, reason=why)
             if member.model is not None and len(y):
                 score = scored(answers, y, member.model, self.metric, seed=self.seed)
             entrants.append(
@@ -525,7 +522,7 @@ class _Turn:
         self.rest()
         shadow = self.state.shadow
         assert shadow is not None
-        told = Score(metric=self.metric, value=None, n=shadow.rows, reason="Counted row by row in the shadow.")
+        told = Score(metric=self.metric, value=None, n=shadow.rows, reason=because("counted_in_shadow"))
         self.comparison = Comparison(
             n=shadow.rows, metric=self.metric, champion=None, challenger=told, wins=shadow.wins, losses=shadow.losses,
             difference=Score(metric=self.metric, value=shadow.bets.mean_gain, n=shadow.bets.rows, method="row by row"),
@@ -561,9 +558,10 @@ class _Turn:
             watch = self.state.watch
             self.verdict = Verdict(
                 promote=False, kind="rollback",
-                reason=f"Version {watch.version}, which was replaced, alone has {watch.wins:,} later rows right, its successor "
-                f"{watch.losses:,} (of {watch.rows:,}); evidence {watch.bets.for_better:.3g} : 1 that it is better, "
-                f"{EVIDENCE_NEEDED:g} : 1 was needed.",
+                reason=because(
+                    "rolled_back", version=watch.version, wins=watch.wins, losses=watch.losses, rows=watch.rows,
+                    evidence=watch.bets.for_better, needed=EVIDENCE_NEEDED,
+                ),
                 clauses=self.verdict.clauses if self.verdict else (),
             )  # fmt: skip
             self.state = replace(self.state, champion=watch.model, champion_version=watch.version, watch=None)

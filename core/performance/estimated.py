@@ -20,7 +20,7 @@ from core.errors import BadInput, FieldProblem
 from core.performance.estimated_classes import Labels, probability_columns
 from core.performance.estimated_numbers import Errors
 from core.performance.realised import Z95
-from core.records import METRICS, Score, estimated_metrics
+from core.records import METRICS, NO_REASON, Reason, Score, because, estimated_metrics
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +47,7 @@ class Estimate:
     value: float | None
     low: float | None
     high: float | None
-    reason: str = ""
+    reason: Reason = NO_REASON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class Trust:
     trusted: bool | None
     z: float | None  # mean of (realised - estimated) / its sd over the newest graded chunks
     n_chunks: int
-    reason: str = ""
+    reason: Reason = NO_REASON
 
 
 def trust_of(z_scores: Sequence[float]) -> Trust:
@@ -67,16 +67,13 @@ def trust_of(z_scores: Sequence[float]) -> Trust:
         z_scores: (realised - estimated) / sd of each labelled chunk, oldest first.
     """
     if not len(z_scores):
-        return Trust(trusted=None, z=None, n_chunks=0, reason="No labels have come yet to grade it by.")
+        return Trust(trusted=None, z=None, n_chunks=0, reason=because("not_graded"))
     newest = [float(z) for z in z_scores][-GRADED_CHUNKS:]
     z, limit = float(np.mean(newest)), LIMITS_Z[len(newest) - 1]
-    chunks = f"the newest {len(newest)} labelled chunks" if len(newest) > 1 else "the one labelled chunk"
-    if abs(z) > limit:
-        side = "below" if z < 0 else "above"
-        reason = f"Not trusted: over {chunks} the labels lie {abs(z):.1f} standard deviations {side} the estimate, more than {limit:.1f}."
-        return Trust(trusted=False, z=z, n_chunks=len(z_scores), reason=reason)
-    reason = f"Over {chunks} the labels agree with the estimate (mean z {z:+.1f}, within {limit:.1f})."
-    return Trust(trusted=True, z=z, n_chunks=len(z_scores), reason=reason)
+    trusted = abs(z) <= limit
+    of = {"chunks": len(newest), "z": z, "limit": limit}
+    reason = because("labels_agree", **of) if trusted else because("labels_refute", **of)
+    return Trust(trusted=trusted, z=z, n_chunks=len(z_scores), reason=reason)
 
 
 def width_of(z_scores: Sequence[float]) -> float:
@@ -118,25 +115,25 @@ def fit_estimator(reference: pd.DataFrame, *, task: str, seed: int = 0) -> Estim
     usable = reference[reference[["y_true", *_probability_columns(reference, task), "y_pred"]].notna().all(axis=1)]
     usable = usable.tail(MOST_REFERENCE).reset_index(drop=True)
     if len(usable) < LEAST_REFERENCE:
-        return Estimator(task, None, f"The reference has {len(usable):,} labelled rows, needs {LEAST_REFERENCE:,}.")
+        return Estimator(task, None, because("short_reference", rows=len(usable), needed=LEAST_REFERENCE))
     if task == "regression":
-        return Estimator(task, Errors(usable, seed), "")
+        return Estimator(task, Errors(usable, seed))
     if usable["y_true"].nunique() < 2:
-        return Estimator(task, None, "Every label of the reference is one class: there is nothing to tell apart.")
-    return Estimator(task, Labels(usable, task, seed), "")
+        return Estimator(task, None, because("one_class_in_reference"))
+    return Estimator(task, Labels(usable, task, seed))
 
 
 class _Model(Protocol):
     """What stands behind an estimator: the figures of one chunk, and a metric's value and sd from them."""
 
     def prepare(self, chunk: pd.DataFrame) -> Any: ...
-    def measure(self, prepared: Any, metric: str) -> tuple[float, float, float] | str: ...
+    def measure(self, prepared: Any, metric: str) -> tuple[float, float, float] | Reason: ...
 
 
 class Estimator:
     """Estimates of chunks of rows, and the grades that labels gave them. Made by `fit_estimator`."""
 
-    def __init__(self, task: str, model: _Model | None, why_not: str) -> None:
+    def __init__(self, task: str, model: _Model | None, why_not: Reason = NO_REASON) -> None:
         self.task = task
         self._model, self._why_not = model, why_not
         self._last: tuple[pd.DataFrame, Any] | None = None
@@ -153,7 +150,7 @@ class Estimator:
             BadInput: the task has no such metric, or a column is missing.
         """
         found = self._measured(chunk, metric)
-        if isinstance(found, str):
+        if isinstance(found, Reason):
             return Estimate(value=None, low=None, high=None, reason=found)
         value, below, above = found
         by = Z95 * width_of(self._grades.get(metric, ()))
@@ -171,12 +168,12 @@ class Estimator:
         """
         found = self._measured(chunk, metric)
         grades = self._grades.setdefault(metric, [])
-        if not isinstance(found, str) and realised is not None and math.isfinite(realised):
+        if not isinstance(found, Reason) and realised is not None and math.isfinite(realised):
             value, below, above = found
             grades.append((realised - value) / max(above if realised > value else below, 1e-12))
         return trust_of(grades)
 
-    def _measured(self, chunk: pd.DataFrame, metric: str) -> tuple[float, float, float] | str:
+    def _measured(self, chunk: pd.DataFrame, metric: str) -> tuple[float, float, float] | Reason:
         """Value and the standard deviations below and above it; or why it cannot be told."""
         if metric not in ESTIMATED[self.task]:
             raise BadInput(
@@ -187,16 +184,16 @@ class Estimator:
         if self._model is None:
             return self._why_not
         if not len(chunk):
-            return "The chunk has no row."
+            return because("no_row_in_chunk")
         missing = int(chunk[needed].isna().any(axis=1).sum())
         if missing:
-            return f"{missing:,} of {len(chunk):,} rows have no prediction."
+            return because("rows_without_prediction", missing=missing, rows=len(chunk))
         if self._last is None or self._last[0] is not chunk:
             with one_thread():
                 self._last = (chunk, self._model.prepare(chunk))
         found = self._model.measure(self._last[1], metric)
-        if not isinstance(found, str) and not all(map(math.isfinite, found)):
-            return "The rows do not say: the figures behind it are not finite."
+        if not isinstance(found, Reason) and not all(map(math.isfinite, found)):
+            return because("figures_not_finite")
         return found
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.performance.likeness import LEAST_GAIN, Features, Ratio, binned, boosting, density_ratio, logistic
+from core.records import Reason, because
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -199,11 +200,11 @@ class Labels:
         explained = Ratio(*(np.log(np.maximum((x * (new / prior)).sum(axis=1), 1e-12)) for x in (unseen, q)))
         return q, new, explained
 
-    def measure(self, prepared: _Chunk, metric: str) -> tuple[float, float, float] | str:
+    def measure(self, prepared: _Chunk, metric: str) -> tuple[float, float, float] | Reason:
         q = prepared.q_ranked if metric == "roc_auc" else prepared.q
         value = self._value(prepared, q, metric)
         if not math.isfinite(value):
-            return _UNTELLABLE.get(metric, "The rows do not say.")
+            return _UNTELLABLE.get(metric, because("rows_do_not_say"))
         n = len(q)
         rng = np.random.default_rng(self._seed)
         upto = q.cumsum(axis=1)
@@ -248,8 +249,8 @@ class Labels:
 
 
 _UNTELLABLE = {
-    "roc_auc": "Every label would be one class: there is no pair of rows to rank.",
-    "kappa": "Labels and predictions would be one and the same class: chance alone agrees on every row.",
+    "roc_auc": because("no_pair_to_rank"),
+    "kappa": because("one_and_the_same_class_expected"),
 }
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from core.performance.likeness import Features, binned, boosting, density_ratio
 from core.performance.realised import Z95
+from core.records import Reason
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +75,7 @@ class Errors:
         ).weights()
         return _Numbers(lines, trees, weights, rows)
 
-    def measure(self, prepared: _Numbers, metric: str) -> tuple[float, float, float] | str:
+    def measure(self, prepared: _Numbers, metric: str) -> tuple[float, float, float] | Reason:
         """The mean of the third model's two words: its mean on the chunk, plain and doubly robust (plus the weighted
         residuals of the reference). What the other models and the weighted errors themselves say widens the band."""
         error, unseen, weights = self._error[metric], self._unseen[metric], prepared.weights

@@ -15,6 +15,7 @@ import numpy as np
 
 from core.performance import intervals as forms
 from core.records import METRICS, EstimatePoint, Metric, PerformanceReport, Score, Task, metrics_of
+from core.records.reasons import NO_REASON, Reason, because
 
 Z95 = forms.Z95
 RESAMPLED_VALUES = 4_000_000  # rows x resamples that are drawn at the most
@@ -192,7 +193,7 @@ def paired_difference(correct_a: np.ndarray, correct_b: np.ndarray, *, metric: s
     a, b = np.asarray(correct_a, dtype=np.float64), np.asarray(correct_b, dtype=np.float64)
     n = len(a)
     if n == 0:
-        return Score(metric=metric, value=None, n=0, reason="No row to compare on.")
+        return Score(metric=metric, value=None, n=0, reason=because("no_row_to_compare"))
     difference = a - b
     value = float(difference.mean())
     if bool(np.isin(a, (0, 1)).all() and np.isin(b, (0, 1)).all()):
@@ -204,7 +205,7 @@ def paired_difference(correct_a: np.ndarray, correct_b: np.ndarray, *, metric: s
             method="Agresti-Min 95 %",
         )  # fmt: skip
     if n < 2:
-        return Score(metric=metric, value=value, n=n, reason="An interval needs two rows.")
+        return Score(metric=metric, value=value, n=n, reason=because("no_interval"))
     half = Z95 * float(difference.std(ddof=1)) / math.sqrt(n)
     return Score(metric=metric, value=value, low=value - half, high=value + half, n=n, method="paired normal 95 %")
 
@@ -246,7 +247,7 @@ def measure(
     true, pred = np.asarray(y_true), np.asarray(y_pred)
     n = len(true)
     if n == 0:
-        empty = {name: Score(metric=name, value=None, n=0, reason="No labelled row.") for name in names}
+        empty = {name: Score(metric=name, value=None, n=0, reason=because("no_labelled_row")) for name in names}
         return PerformanceReport(task=task, n=0, scores=empty, model_version=model_version)
     material = _Material(
         task, true, pred, y_proba, classes, resamples=RESAMPLES if intervals else 0, seed=seed, ordered=ordered
@@ -302,21 +303,21 @@ class _Material:
             return self._of_classes(name)
         return self._of_rows(name, metric)
 
-    def _why_not(self, name: str, metric: Metric) -> str:
+    def _why_not(self, name: str, metric: Metric) -> Reason:
         if self.n < metric.least_rows:
-            return f"Needs {metric.least_rows} rows, found {self.n}."
+            return because("too_few_rows", needed=metric.least_rows, found=self.n)
         if metric.needs in ("probabilities", "ranks") and self.proba is None:
-            return "The predictions carry no probabilities."
+            return because("no_probabilities")
         if metric.needs == "ranks":
             if self.task == "binary" and self.n_known != 2:
-                return f"Needs two classes, the model knows {self.n_known}."
+                return because("not_two_classes", known=self.n_known)
             if self.task == "binary" and (self.true > 1).any():
-                return "A class occurs that the model does not know."
+                return because("unknown_class")
             if len(np.unique(self.true)) < 2:
-                return "Only one class among these rows."
+                return because("one_class")
             if not np.isfinite(self.proba).all():  # type: ignore[arg-type]
-                return NOT_FINITE
-        return ""
+                return because("not_finite")
+        return NO_REASON
 
     def _together(self, values: np.ndarray) -> float:
         return forms.rows_as_one(values) if self.ordered else 1.0
@@ -332,7 +333,7 @@ class _Material:
         )
 
     def _untellable(self, name: str) -> Score:
-        return Score(metric=name, value=None, n=self.n, reason=_UNTELLABLE.get(name, NOT_FINITE))
+        return Score(metric=name, value=None, n=self.n, reason=_UNTELLABLE.get(name, because("not_finite")))
 
     def _ranked(self, name: str) -> Score:
         """ROC AUC: of the second class when there are two, else the mean over the classes that occur."""
@@ -438,7 +439,7 @@ def past_error(points: Sequence[EstimatePoint], metric: str) -> Score:
         if metric in p.realised and metric in p.estimates and p.estimates[metric].value is not None
     ]
     if not errors:
-        return Score(metric=metric, value=None, n=0, reason="No estimate has met its labels yet.")
+        return Score(metric=metric, value=None, n=0, reason=because("no_estimate_graded"))
     return Score(metric=metric, value=math.fsum(errors) / len(errors), n=len(errors))
 
 
@@ -456,7 +457,7 @@ def pooled(parts: Sequence[Score]) -> Score:
     if len(parts) == 1 or not told:
         return parts[0]
     if not METRICS[metric].mean_of_rows and metric != "rmse":
-        reason = f"Its labels came in {len(parts)} portions, and it takes all rows at once to tell."
+        reason = because("in_portions", portions=len(parts))
         return Score(metric=metric, value=None, n=sum(p.n for p in parts), reason=reason)
     power = 2 if metric == "rmse" else 1
     mean = math.fsum(p.n * (p.value or 0.0) ** power for p in told) / n
@@ -518,10 +519,9 @@ def _plain(label: Any) -> Any:
 
 
 _UNTELLABLE = {
-    "kappa": "Truth and predictions are one and the same class: chance alone agrees on every row.",
-    "r2": "All true values are equal: there is no variance to explain.",
+    "kappa": because("one_and_the_same_class"),
+    "r2": because("equal_values"),
 }
-NOT_FINITE = "A value or a probability among these rows is not a finite number."
 
 # Of ranks: `macro_auc`. Else batched over resamples: a value each, NaN = cannot tell.
 COMPUTE: dict[str, Callable[..., Any]] = {

@@ -51,10 +51,12 @@ from core.records.metrics import (
 from core.records.outcomes import LET_IN, RACED, SERVING, EventKind, Kind, Outcome, outcome_of
 from core.records.performance import EstimatePoint, PerformanceReport, Score
 from core.records.project import Change, CycleReport, ProjectInfo
+from core.records.reasons import NO_REASON, Reason, as_written, because, reason_from
 
 __all__ = [
     "LET_IN",
     "METRICS",
+    "NO_REASON",
     "PLAINLY",
     "RACED",
     "ROW_ID",
@@ -89,12 +91,15 @@ __all__ = [
     "Policy",
     "Problem",
     "ProjectInfo",
+    "Reason",
     "Replacement",
     "Score",
     "Task",
     "Verdict",
     "Window",
     "Written",
+    "as_written",
+    "because",
     "default_metric",
     "estimated_metrics",
     "higher_is_better",
@@ -102,6 +107,7 @@ __all__ = [
     "metric_for",
     "metrics_of",
     "outcome_of",
+    "reason_from",
     "replay_metrics",
     "row_metric",
     "sides",

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from core.records.outcomes import Kind
 from core.records.performance import Score
+from core.records.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,12 @@ class Firing:
     trigger: str  # key in TRIGGERS
     observed: float
     threshold: float
-    reason: str  # in words with the numbers
+    reason: Reason
+
+    @property
+    def facts(self) -> tuple[str, float, float]:
+        """What fired and by which numbers: all that a replay is held against."""
+        return self.trigger, self.observed, self.threshold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +99,7 @@ class Decision:
     """What the policy makes of the evidence."""
 
     action: Literal["nothing", "alert", "retrain"]
-    reason: str
+    reason: Reason
     firings: tuple[Firing, ...] = ()
 
 
@@ -119,7 +125,7 @@ class Clause:
 
     name: str
     passed: bool
-    reason: str  # in words, with numbers
+    reason: Reason
     observed: float | None = None
     required: float | None = None
     decides: bool = True  # False: told, but the policy's gate does not ask for it
@@ -166,7 +172,7 @@ class Verdict:
 
     promote: bool
     kind: Kind
-    reason: str
+    reason: Reason
     clauses: tuple[Clause, ...] = ()
 
 

@@ -106,7 +106,7 @@ METRICS: dict[str, Metric] = {
         estimated=True,
         told_of_replays=True,
     ),
-    # A stored reason is held against the reason that its evidence gives again: there R2 is written as it always was.
+    # What is said of decisions and comparisons has plain signs only.
     "r2": Metric(
         label="R\u00b2",
         tasks=NUMBERS,

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from core.records.data import Task
+from core.records.reasons import NO_REASON, Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +20,7 @@ class Score:
     high: float | None = None
     n: int = 0
     method: str = ""  # how the interval was made: "Wilson 95 %", "Dirichlet 95 %"
-    reason: str = ""
+    reason: Reason = NO_REASON
     n_effective: float | None = None  # independent rows that tell as much as these n; None = taken as independent
 
 

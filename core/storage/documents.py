@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from core.records import (
     Candidate,
@@ -19,13 +20,21 @@ from core.records import (
     Score,
     Verdict,
     Window,
+    reason_from,
 )
 from core.storage.tables import Cycle
+
+T = TypeVar("T")
+
+
+def _reasoned(record: Callable[..., T], document: dict[str, Any]) -> T:
+    """A stored record that carries a reason."""
+    return record(**{**document, "reason": reason_from(document.get("reason"))})
 
 
 def score_from(document: dict[str, Any]) -> Score:
     """A stored score."""
-    return Score(**document)
+    return _reasoned(Score, document)
 
 
 def drift_from(document: dict[str, Any]) -> DriftReport:
@@ -62,7 +71,9 @@ def cycle_from(row: Cycle) -> CycleReport:
             },
         }
     )
-    verdict = row.verdict and Verdict(**{**row.verdict, "clauses": tuple(Clause(**c) for c in row.verdict["clauses"])})
+    verdict = row.verdict and _reasoned(
+        Verdict, {**row.verdict, "clauses": tuple(_reasoned(Clause, c) for c in row.verdict["clauses"])}
+    )
     return CycleReport(
         id=row.id,
         project_id=row.project_id,
@@ -76,7 +87,7 @@ def cycle_from(row: Cycle) -> CycleReport:
         seconds=row.seconds,
         by=row.by,
         evidence=evidence_from(row.evidence) if row.evidence else None,
-        firings=tuple(Firing(**f) for f in row.firings or ()),
+        firings=tuple(_reasoned(Firing, f) for f in row.firings or ()),
         candidates=tuple(Candidate(**{**c, "score": score_from(c["score"])}) for c in row.candidates or ()),
         comparison=comparison or None,
         verdict=verdict or None,

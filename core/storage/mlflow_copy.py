@@ -21,13 +21,14 @@ from loguru import logger
 from sqlalchemy import select, update
 
 from core.data.contract import schema_from_document
-from core.records import to_document
+from core.records import reason_from
 from core.settings import ROOT
 from core.storage.artefacts import read_bytes, untrusted_types
 from core.storage.engine import file_lock, one_upgrade
 from core.storage.registry import ALIASES, aliases_of
 from core.storage.tables import Cycle, ModelRow, Project
 from core.storage.workspace import Workspace, open_workspace
+from core.text.reasons import in_words, sentence
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -214,9 +215,11 @@ def _copy_version(ws: Workspace, client: MlflowClient, project: Project, row: Mo
     for clause in (verdict or {}).get("clauses", ()):
         passed = "pass" if clause["passed"] else "fail"
         note = "" if clause.get("decides", True) else " (told, not decided)"
-        client.set_tag(run_id, f"clause.{clause['name']}", f"{passed}{note}: {clause['reason']}"[:5000])
+        client.set_tag(
+            run_id, f"clause.{clause['name']}", f"{passed}{note}: {sentence(reason_from(clause['reason']))}"[:5000]
+        )
     if verdict is not None:
-        client.set_tag(run_id, "verdict", f"{verdict['kind']}: {verdict['reason']}"[:5000])
+        client.set_tag(run_id, "verdict", f"{verdict['kind']}: {sentence(reason_from(verdict['reason']))}"[:5000])
     _copy_candidates(client, experiment_id, run_id, candidates, at)
     client.set_terminated(run_id, "FINISHED", end_time=at)
     return run_id
@@ -308,7 +311,11 @@ def _write_race(ws: Workspace, row: ModelRow, path: Path) -> None:
         return
     with ws.database.read() as session:
         candidates = session.scalar(select(Cycle.candidates).where(Cycle.id == row.cycle_id))
-    path.write_text(json.dumps(to_document(candidates or []), indent=1))
+    told = [
+        {**known, "score": {**known["score"], "reason": reason_from(known["score"].get("reason"))}}
+        for known in candidates or ()
+    ]
+    path.write_text(json.dumps(in_words(told), indent=1))
 
 
 def _copy_aliases(ws: Workspace, client: MlflowClient, project: Project, aliases: dict[str, int]) -> None:

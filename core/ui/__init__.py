@@ -4,6 +4,8 @@ The only package of core that imports Streamlit. `start_page` is the first state
 the sign-in until somebody is signed in, whichever address was asked for. How numbers are written comes from `core.words`.
 """
 
+from core.text.reasons import sentence
+from core.text.scores import interval_text, standing
 from core.ui.account import ask_proof
 from core.ui.components.actions import button, change, confirm, confirm_with_reason, submit
 from core.ui.components.cards import card, empty, grid, head_row, no_project, tile, tiles, verdict
@@ -20,7 +22,7 @@ from core.ui.context import Context, when
 from core.ui.navigation import page_path
 from core.ui.page import gate_again, run_app, start_page
 from core.ui.shared import champions, served, workspace
-from core.words import count, counted, interval, interval_text, metric_label, plain, points, score, seconds, share
+from core.words import count, counted, interval, metric_label, plain, points, score, seconds, share
 
 __all__ = [
     "ROWS_FILE",
@@ -76,8 +78,10 @@ __all__ = [
     "run_app",
     "score",
     "seconds",
+    "sentence",
     "served",
     "share",
+    "standing",
     "start_page",
     "submit",
     "table",

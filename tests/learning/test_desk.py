@@ -8,6 +8,7 @@ import pytest
 from core.errors import BadInput
 from core.learning.desk import draw, expected_gain, inclusion, labels_to_halve, weighted_score
 from core.records import Score
+from core.text.reasons import sentence
 
 
 def pool(size: int = 600, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -124,6 +125,6 @@ def test_what_cannot_be_drawn_or_told_says_why() -> None:
         inclusion(np.ones(3), n=1, random_share=0.0)
     assert len(draw(np.ones(3), n=0, seed=1).positions) == 0
     one = weighted_score("binary", "accuracy", np.array([1]), np.array([1]), np.ones(1))
-    assert one.value is None and "Needs 2" in one.reason
+    assert one.value is None and "Needs 2" in sentence(one.reason)
     assert weighted_score("binary", "roc_auc", np.ones(9), np.ones(9), np.ones(9)).value is None
     np.testing.assert_allclose(expected_gain(np.array([[0.9, 0.1], [0.5, 0.5]])), [0.1, 0.5])

@@ -18,6 +18,7 @@ from core.learning.step import Labelled, Run, Situation
 from core.performance.realised import mcnemar_exact
 from core.records import to_document
 from core.storage import artefacts
+from core.text.reasons import sentence
 
 TASKS = ("binary", "multiclass", "regression")
 
@@ -146,7 +147,7 @@ def test_a_version_that_does_worse_than_the_one_it_replaced_is_rolled_back(drive
     assert (step.kind, step.outcome, step.champion_version) == ("rollback", "rolled_back", 1)
     assert step.champion is good
     assert step.state.watch is None
-    assert step.verdict is not None and "Version 1" in step.verdict.reason
+    assert step.verdict is not None and "Version 1" in sentence(step.verdict.reason)
 
 
 def test_an_equal_successor_is_not_rolled_back(driver, rows_of) -> None:
@@ -213,7 +214,7 @@ def test_too_few_rows_wait_and_no_rows_by_hand_say_so(driver, rows_of) -> None:
     assert loop.state.champion is None
     empty = driver("binary").feed(X.iloc[:0], y[:0], forced=True)
     assert empty.outcome == "failed"
-    assert empty.verdict is not None and "no labelled row" in empty.verdict.reason
+    assert empty.verdict is not None and "no labelled row" in sentence(empty.verdict.reason)
 
 
 def test_a_candidate_that_cannot_be_fitted_drops_out_and_the_race_goes_on(driver, rows_of, monkeypatch) -> None:

@@ -24,6 +24,7 @@ from core.learning.policy import (
     verdict,
 )
 from core.records import Comparison, Evidence, Policy, Score, metric_for, to_document
+from core.text.reasons import sentence
 
 QUIET = Evidence(
     n_rows=500, n_labelled=500, metric="accuracy", score=0.9, score_low=0.87, score_high=0.93, score_n=500,
@@ -65,7 +66,7 @@ def test_every_trigger_fires_at_its_bound_and_not_before_it(trigger: str) -> Non
     reached, short = FIRES[trigger]
     firings = decide(replace(QUIET, **reached), EVERY).firings
     assert [f.trigger for f in firings] == [trigger]
-    assert firings[0].reason.endswith(".")
+    assert sentence(firings[0].reason).endswith(".")
     assert decide(replace(QUIET, **short), EVERY).action == "nothing"
 
 
@@ -79,7 +80,7 @@ def test_a_recent_mean_over_few_rows_leaves_more_open() -> None:
     perfect = replace(QUIET, recent_mean=1.0, recent_rows=5000)
     assert not decide(replace(perfect, score=0.998), only).firings
     (firing,) = decide(replace(perfect, score=0.98), only).firings
-    assert firing.observed < firing.threshold < 1.0 and "bound 0.99" in firing.reason
+    assert firing.observed < firing.threshold < 1.0 and "bound 0.99" in sentence(firing.reason)
 
 
 def test_an_estimate_that_labels_contradict_or_make_needless_fires_nothing() -> None:
@@ -120,7 +121,7 @@ def test_drift_without_new_labels_is_an_alert_and_by_hand_is_a_race() -> None:
     drifted = replace(QUIET, share_drifted=0.5, drifted=("a", "b"), labels_since_race=0)
     decision = decide(drifted, EVERY)
     assert decision.action == "alert"
-    assert "0 of 100" in decision.reason
+    assert "0 of 100" in sentence(decision.reason)
     assert decide(replace(drifted, forced=True), EVERY).action == "retrain"
 
 
@@ -160,8 +161,8 @@ JUDGED: dict[str, tuple[dict, dict]] = {
 def test_every_clause_passes_at_its_bound_and_fails_beyond_it(clause: str) -> None:
     policy = replace(EVERY, max_predict_ms=5.0, max_forgetting=0.1, gate="superior")
     within, beyond = (CLAUSES[clause](told(**found), policy) for found in JUDGED[clause])
-    assert within.passed and within.name == clause and within.reason.endswith(".")
-    assert not beyond.passed and beyond.reason.endswith(".")
+    assert within.passed and within.name == clause and sentence(within.reason).endswith(".")
+    assert not beyond.passed and sentence(beyond.reason).endswith(".")
     assert not verdict(told(**JUDGED[clause][1]), policy).promote
 
 
@@ -184,7 +185,7 @@ def test_triggers_joined_fire_only_together() -> None:
     assert decide(drifted, policy).action == "nothing"
     both = decide(replace(drifted, labels_since_race=500), policy)
     assert both.action == "retrain" and [f.trigger for f in both.firings] == ["drift_share+new_labels"]
-    assert "50%" in both.reason and "500 labelled rows" in both.reason
+    assert "50%" in sentence(both.reason) and "500 labelled rows" in sentence(both.reason)
     assert policy_from_document({"name": "own", "triggers": [" drift_share + new_labels "]}).triggers == policy.triggers
     with pytest.raises(BadInput, match="triggers"):
         policy_from_document({"name": "own", "triggers": ["drift_share+luck"]})
@@ -194,14 +195,14 @@ def test_triggers_joined_fire_only_together() -> None:
 def test_the_days_budget_holds_back_all_but_what_is_done_by_hand() -> None:
     policy = replace(EVERY, races_per_day=3)
     due = replace(QUIET, labels_since_race=500, races_last_day=3)
-    assert decide(due, policy).action == "alert" and "3 of 3 races" in decide(due, policy).reason
+    assert decide(due, policy).action == "alert" and "3 of 3 races" in sentence(decide(due, policy).reason)
     assert decide(replace(due, races_last_day=2), policy).action == "retrain"
     assert decide(replace(due, forced=True), policy).action == "retrain"
 
 
 def test_a_challenger_in_the_shadow_is_waited_for_unless_the_errors_change() -> None:
     due = replace(QUIET, labels_since_race=500, in_shadow=True)
-    assert decide(due, EVERY).action == "alert" and "shadow" in decide(due, EVERY).reason
+    assert decide(due, EVERY).action == "alert" and "shadow" in sentence(decide(due, EVERY).reason)
     assert decide(replace(due, change_found=True), EVERY).action == "retrain"
 
 

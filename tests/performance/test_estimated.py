@@ -15,6 +15,7 @@ from sklearn.metrics import cohen_kappa_score, f1_score, roc_auc_score
 
 from core.errors import BadInput
 from core.performance.estimated import ESTIMATED, LIMITS_Z, Estimator, fit_estimator, trust_of, width_of
+from core.text.reasons import sentence
 
 N, CHUNK = 2_000, 800
 
@@ -96,7 +97,7 @@ def test_demo_an_estimate_and_its_grade() -> None:
     truth = realised(chunk, "binary", "accuracy")
     assert found.low < truth < found.high and abs(found.value - truth) < 0.04
     trust = estimator.grade(chunk, "accuracy", truth)
-    assert trust.trusted and trust.n_chunks == 1 and "agree" in trust.reason
+    assert trust.trusted and trust.n_chunks == 1 and "agree" in sentence(trust.reason)
 
 
 @pytest.mark.slow
@@ -124,7 +125,10 @@ def test_a_turned_concept_is_not_trusted_by_the_second_labelled_chunk(task: str)
     for i in range(2):
         chunk = model.table(*rows(np.random.default_rng(70 + i), CHUNK, task, flipped=True))
         trusted = {m: estimator.grade(chunk, m, realised(chunk, task, m)) for m in ESTIMATED[task]}
-    assert all(t.trusted is False and t.n_chunks == 2 and t.reason.startswith("Not trusted") for t in trusted.values())
+    assert all(
+        t.trusted is False and t.n_chunks == 2 and sentence(t.reason).startswith("Not trusted")
+        for t in trusted.values()
+    )
 
 
 def test_a_moved_prior_is_followed() -> None:
@@ -227,13 +231,13 @@ def binary(n: int, seed: int = 0, **columns: Any) -> pd.DataFrame:
 def test_a_small_reference_an_empty_chunk_and_one_class_are_named() -> None:
     chunk = binary(50)
     few = fit_estimator(binary(60), task="binary").estimate(chunk, "accuracy")
-    assert few.value is None and few.reason == "The reference has 60 labelled rows, needs 100."
+    assert few.value is None and sentence(few.reason) == "The reference has 60 labelled rows, needs 100."
     one = fit_estimator(binary(300, y_true=1), task="binary").estimate(chunk, "accuracy")
-    assert one.value is None and "one class" in one.reason
+    assert one.value is None and "one class" in sentence(one.reason)
     estimator = fit_estimator(binary(300), task="binary")
-    assert estimator.estimate(chunk.head(0), "f1").reason == "The chunk has no row."
+    assert sentence(estimator.estimate(chunk.head(0), "f1").reason) == "The chunk has no row."
     holes = estimator.estimate(chunk.assign(p=np.nan), "f1")
-    assert holes.value is None and "50 of 50 rows have no prediction" in holes.reason
+    assert holes.value is None and "50 of 50 rows have no prediction" in sentence(holes.reason)
     assert estimator.grade(chunk.head(0), "f1", 0.5).trusted is None
     assert estimator.grade(chunk, "f1", None).n_chunks == 0
 
@@ -314,4 +318,6 @@ def test_trust_rests_on_the_newest_three_chunks() -> None:
     assert trust_of([LIMITS_Z[0] - 0.1]).trusted is True
     assert trust_of([9.0, 9.0, 0.1, -0.1, 0.2]).trusted is True
     refuted = trust_of([0.0, -4.0, -4.0, -4.0])
-    assert refuted.trusted is False and refuted.z == -4.0 and "4.0 standard deviations below" in refuted.reason
+    assert (
+        refuted.trusted is False and refuted.z == -4.0 and "4.0 standard deviations below" in sentence(refuted.reason)
+    )

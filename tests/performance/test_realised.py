@@ -21,7 +21,8 @@ from core.performance.realised import (
     pooled,
     wilson,
 )
-from core.records import METRICS, EstimatePoint, Score, higher_is_better, metrics_of
+from core.records import METRICS, EstimatePoint, Score, because, higher_is_better, metrics_of
+from core.text.reasons import sentence
 
 CLASSES = {"binary": [0, 1], "multiclass": ["ant", "bee", "fly"]}
 
@@ -156,7 +157,7 @@ def test_an_auc_that_cannot_be_told_says_why() -> None:
     def why(task: str, true: list, proba: object, classes: list) -> str:
         score = measure(task, true, true, proba, classes, metrics=["roc_auc"]).score("roc_auc")  # type: ignore[arg-type]
         assert score.value is None
-        return score.reason
+        return sentence(score.reason)
 
     assert why("multiclass", ["a", "a"], np.full((2, 3), 1 / 3), ["a", "b", "c"]) == "Only one class among these rows."
     assert why("binary", ["a", "z"], np.full((2, 2), 0.5), ["a", "b"]) == "A class occurs that the model does not know."
@@ -173,7 +174,7 @@ def test_a_class_unknown_to_the_model_is_ranked_by_chance() -> None:
 
 def test_values_that_are_not_finite_are_told_and_not_shown() -> None:
     found = measure("binary", [0, 1], [0, 1], np.full((2, 2), np.nan), [0, 1])
-    assert found.score("log_loss").value is None and "not a finite number" in found.score("log_loss").reason
+    assert found.score("log_loss").value is None and "not a finite number" in sentence(found.score("log_loss").reason)
     assert found.score("accuracy").value == 1.0
 
 
@@ -206,9 +207,9 @@ def test_portions_put_together_give_the_score_of_all_rows(metric: str) -> None:
 def test_a_metric_that_needs_all_rows_at_once_is_not_put_together() -> None:
     parts = [Score(metric="kappa", value=v, low=v - 0.1, high=v + 0.1, n=50) for v in (0.4, 0.6)]
     found = pooled(parts)
-    assert found.value is None and found.n == 100 and "2 portions" in found.reason
+    assert found.value is None and found.n == 100 and "2 portions" in sentence(found.reason)
     assert pooled(parts[:1]) == parts[0]
-    untold = Score(metric="mae", value=None, n=0, reason="No labelled row.")
+    untold = Score(metric="mae", value=None, n=0, reason=because("no_labelled_row"))
     assert pooled([untold, untold]) == untold
     one = Score(metric="mae", value=2.0, n=1)
     assert pooled([one, one]) == Score(metric="mae", value=2.0, n=2)
@@ -225,7 +226,7 @@ def test_past_error_is_the_mean_distance_of_estimates_from_labels() -> None:
     found = past_error([point(0.8, 0.7), point(0.6, 0.9), point(0.5, None), point(None, 0.4)], "accuracy")
     assert found.value == pytest.approx(0.2) and found.n == 2
     never = past_error([point(0.5, None)], "accuracy")
-    assert never.value is None and never.reason == "No estimate has met its labels yet."
+    assert never.value is None and sentence(never.reason) == "No estimate has met its labels yet."
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
@@ -242,21 +243,21 @@ def test_without_probabilities_their_metrics_are_absent(task: str) -> None:
     for name in metrics_of(task):
         score = report.score(name)
         assert (score.value is None) == (METRICS[name].needs in ("probabilities", "ranks"))
-        assert score.value is not None or "probabilities" in score.reason
+        assert score.value is not None or "probabilities" in sentence(score.reason)
 
 
 def test_what_cannot_be_told_is_none_with_a_reason() -> None:
     same = measure("binary", [1, 1, 1], [1, 1, 1], np.array([[0.1, 0.9]] * 3), [0, 1])
-    assert same.score("roc_auc").value is None and "one class" in same.score("roc_auc").reason
+    assert same.score("roc_auc").value is None and "one class" in sentence(same.score("roc_auc").reason)
     assert same.score("kappa").value is None and same.score("kappa").reason
     assert same.score("accuracy").value == 1.0
     one = measure("regression", [2.0], [3.0])
-    assert one.score("r2").value is None and "2 rows" in one.score("r2").reason
+    assert one.score("r2").value is None and "2 rows" in sentence(one.score("r2").reason)
     assert one.score("mae").value == 1.0
     flat = measure("regression", [2.0, 2.0], [3.0, 1.0])
-    assert flat.score("r2").value is None and "variance" in flat.score("r2").reason
+    assert flat.score("r2").value is None and "variance" in sentence(flat.score("r2").reason)
     rounded = measure("regression", np.full(7, 0.1) * 3, np.full(7, 0.31))  # 0.1 * 3 differs from its mean by rounding
-    assert rounded.score("r2").value is None and "variance" in rounded.score("r2").reason
+    assert rounded.score("r2").value is None and "variance" in sentence(rounded.score("r2").reason)
 
 
 def test_a_class_that_the_model_does_not_know_has_probability_nought() -> None:
@@ -342,7 +343,7 @@ def test_each_metric_knows_its_direction() -> None:
 )
 def test_a_target_that_differs_by_rounding_alone_has_no_r2(target: np.ndarray) -> None:
     score = measure("regression", target, target * 1.03 + 0.01).score("r2")
-    assert score.value is None and score.reason.startswith("All true values are equal")
+    assert score.value is None and sentence(score.reason).startswith("All true values are equal")
     varies = target + np.linspace(0, 1e-3, len(target)) * max(1e-6, np.abs(target).max())
     assert measure("regression", varies, varies).score("r2").value == 1.0
 

@@ -17,7 +17,7 @@ from core.drift.distribution import Distribution, distribution
 from core.performance.arrival import ArrivalCurve, arrival_curve
 from core.performance.segments import Slice, calibration, confusion
 from core.plots import Point, palette
-from core.records import Candidate, Comparison, EstimatePoint, Feature, Score
+from core.records import Candidate, Comparison, EstimatePoint, Feature, Score, as_written
 
 LIGHT = palette("light")
 EVIL = "<a href='https://example.org'>x</a>"
@@ -208,7 +208,7 @@ def test_labels_that_come_with_their_rows_are_one_step() -> None:
 def test_estimates_become_points_with_gaps_where_nothing_was_told() -> None:
     at = datetime(2026, 3, 9, tzinfo=UTC)
     known = Score(metric="accuracy", value=0.8, low=0.7, high=0.9, n=50)
-    lost = Score(metric="accuracy", value=None, reason="too few rows")
+    lost = Score(metric="accuracy", value=None, reason=as_written("too few rows"))
     estimates = [
         EstimatePoint(at=at, rows_seen=9, n=50, batch_id=1, cycle_id=1, model_version=3, estimates=e, realised={}, trust={})
         for e in ({"accuracy": known}, {"accuracy": lost}, {})

@@ -6,7 +6,7 @@ decision. No sklearn: pages import this package.
 
 from core.learning.policy.clauses import CLAUSES, EVIDENCE_NEEDED, GATES, HOLD_OUTS, MCNEMAR_ALPHA, verdict
 from core.learning.policy.common import AND, FAMILY_LABELS
-from core.learning.policy.deciding import BY_HAND, decide
+from core.learning.policy.deciding import BY_HAND, decide, same_decision
 from core.learning.policy.describing import describe
 from core.learning.policy.documents import FIELDS, policy_from_document, policy_to_document
 from core.learning.policy.presets import POLICIES, policy_named
@@ -39,5 +39,6 @@ __all__ = [
     "policy_from_document",
     "policy_named",
     "policy_to_document",
+    "same_decision",
     "verdict",
 ]

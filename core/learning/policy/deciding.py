@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from core.learning.policy.common import AND
 from core.learning.policy.triggers import FIRST_RACE_ROWS, TRIGGERS
-from core.records import Decision, Evidence, Firing, Policy
-from core.words import duration, metric_in_reason, plain_score
+from core.records import NO_REASON, Decision, Evidence, Firing, Policy, Reason, because
 
 BY_HAND: tuple[str, ...] = ("by_hand", "no_champion")  # triggers that wait for neither rows, cooldown nor budget
 
@@ -20,22 +21,36 @@ def decide(evidence: Evidence, policy: Policy) -> Decision:
     firings = tuple(firing for firing in found if firing is not None)
     if not firings:
         return Decision(action="nothing", reason=_why_nothing(evidence, policy))
-    told = " ".join(firing.reason for firing in firings)
     if any(firing.trigger in BY_HAND for firing in firings):
-        return Decision(action="retrain", reason=told, firings=firings)
-    if evidence.labels_since_race < min(policy.min_rows, policy.new_labels):
-        waiting = f"Too few labelled rows since the last race to learn from: {evidence.labels_since_race:,} of {min(policy.min_rows, policy.new_labels):,}."
-        return Decision(action="alert", reason=f"{told} {waiting}", firings=firings)
+        return Decision(action="retrain", reason=_together(firings), firings=firings)
+    held = _held_back(evidence, policy)
+    return Decision(action="alert" if held else "retrain", reason=_together(firings, held), firings=firings)
+
+
+def same_decision(a: Decision, b: Decision) -> bool:
+    """Whether both do the same because of the same triggers and numbers, in whatever words either is told."""
+    return a.action == b.action and [f.facts for f in a.firings] == [f.facts for f in b.firings]
+
+
+def _together(firings: Sequence[Firing], held: Reason = NO_REASON) -> Reason:
+    """What fired, and then what holds a race back."""
+    told = [*(firing.reason for firing in firings), *([held] if held else [])]
+    return told[0] if len(told) == 1 else because("together", parts=told)
+
+
+def _held_back(evidence: Evidence, policy: Policy) -> Reason:
+    """Why there is no race though a trigger fired; no reason where nothing is in its way."""
+    needed = min(policy.min_rows, policy.new_labels)
+    if evidence.labels_since_race < needed:
+        return because("too_few_new_rows", rows=evidence.labels_since_race, needed=needed)
     since = evidence.seconds_since_race
     if since is not None and since < policy.cooldown_s:
-        waiting = f"The cooldown has {duration(policy.cooldown_s - since)} to go."
-        return Decision(action="alert", reason=f"{told} {waiting}", firings=firings)
+        return because("cooldown", seconds=policy.cooldown_s - since)
     if evidence.in_shadow and not evidence.change_found:
-        return Decision(action="alert", reason=f"{told} A challenger is being tried in the shadow.", firings=firings)
+        return because("in_shadow")
     if policy.races_per_day and evidence.races_last_day >= policy.races_per_day:
-        spent = f"The budget is spent: {evidence.races_last_day} of {policy.races_per_day} races in 24 hours."
-        return Decision(action="alert", reason=f"{told} {spent}", firings=firings)
-    return Decision(action="retrain", reason=told, firings=firings)
+        return because("budget_spent", races=evidence.races_last_day, budget=policy.races_per_day)
+    return NO_REASON
 
 
 def _fired(entry: str, evidence: Evidence, policy: Policy) -> Firing | None:
@@ -47,13 +62,12 @@ def _fired(entry: str, evidence: Evidence, policy: Policy) -> Firing | None:
     first = together[0]
     if len(together) == 1:
         return first
-    reason = " ".join(part.reason for part in together)
-    return Firing(trigger=entry, observed=first.observed, threshold=first.threshold, reason=reason)
+    return Firing(trigger=entry, observed=first.observed, threshold=first.threshold, reason=_together(together))
 
 
-def _why_nothing(evidence: Evidence, policy: Policy) -> str:
+def _why_nothing(evidence: Evidence, policy: Policy) -> Reason:
     if not evidence.has_champion:
-        return f"No champion yet: {evidence.labels_since_race:,} of the {FIRST_RACE_ROWS} labelled rows that a first race needs."
+        return because("too_few_for_the_first", rows=evidence.labels_since_race, needed=FIRST_RACE_ROWS)
     if evidence.score is None:
-        return f"No trigger fired; no labelled row to measure {metric_in_reason(evidence.metric)} on."
-    return f"No trigger fired: {metric_in_reason(evidence.metric)} {plain_score(evidence.score)} over {evidence.score_n:,} rows."
+        return because("nothing_measured", metric=evidence.metric)
+    return because("nothing_fired", metric=evidence.metric, score=evidence.score, rows=evidence.score_n)

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from core.learning.change import most_by_chance
 from core.learning.rising import NEEDED as RISE_NEEDED
-from core.records import Evidence, Firing, Policy, higher_is_better, is_worse, sides
-from core.words import duration, metric_in_reason, plain_score
+from core.records import Evidence, Firing, Policy, because, higher_is_better, is_worse
 
 FIRST_RACE_ROWS = 20  # labelled rows from which the first race starts by itself
+NAMED = 3  # drifted features that a reason names
 OLD_SIGMA = 2.33  # for evidence that does not tell how many rows its mean is over: that mean is taken as known
 
 
@@ -20,14 +20,14 @@ def _no_champion(evidence: Evidence, policy: Policy) -> Firing | None:
     n = evidence.labels_since_race
     return Firing(
         trigger="no_champion", observed=n, threshold=FIRST_RACE_ROWS,
-        reason=f"There is no champion yet and {n:,} labelled rows to learn from.",
+        reason=because("no_champion", rows=n),
     )  # fmt: skip
 
 
 def _by_hand(evidence: Evidence, policy: Policy) -> Firing | None:
     if not evidence.forced:
         return None
-    return Firing(trigger="by_hand", observed=1.0, threshold=1.0, reason="Somebody asked for it.")
+    return Firing(trigger="by_hand", observed=1.0, threshold=1.0, reason=because("by_hand"))
 
 
 def _below_threshold(evidence: Evidence, policy: Policy) -> Firing | None:
@@ -35,8 +35,13 @@ def _below_threshold(evidence: Evidence, policy: Policy) -> Firing | None:
         return None
     if not is_worse(evidence.score, policy.threshold, evidence.metric):
         return None
-    side, _ = sides(evidence.metric)
-    reason = f"{metric_in_reason(evidence.metric)} {plain_score(evidence.score)} over {evidence.score_n:,} rows is {side} the threshold {plain_score(policy.threshold)}."
+    reason = because(
+        "below_threshold",
+        metric=evidence.metric,
+        score=evidence.score,
+        rows=evidence.score_n,
+        threshold=policy.threshold,
+    )
     return Firing(trigger="below_threshold", observed=evidence.score, threshold=policy.threshold, reason=reason)
 
 
@@ -64,7 +69,7 @@ def _below_recent_mean(evidence: Evidence, policy: Policy) -> Firing | None:
         fires = is_worse(score + (best - score) * wider, mean, evidence.metric)
     if not fires:
         return None
-    reason = f"{metric_in_reason(evidence.metric)} {plain_score(score)} is worse than its recent mean {plain_score(mean)} by more than chance (bound {plain_score(bound)})."
+    reason = because("below_recent_mean", metric=evidence.metric, score=score, mean=mean, bound=bound)
     return Firing(trigger="below_recent_mean", observed=score, threshold=bound, reason=reason)
 
 
@@ -75,8 +80,9 @@ def _estimated_below(evidence: Evidence, policy: Policy) -> Firing | None:
     best = evidence.estimated_high if higher_is_better(evidence.metric) else evidence.estimated_low
     if evidence.estimated is None or best is None or not is_worse(best, policy.threshold, evidence.metric):
         return None
-    side, _ = sides(evidence.metric)
-    reason = f"{metric_in_reason(evidence.metric)} is estimated at {plain_score(evidence.estimated)} without labels, with its whole band {side} the threshold {plain_score(policy.threshold)}."
+    reason = because(
+        "estimated_below", metric=evidence.metric, estimated=evidence.estimated, threshold=policy.threshold
+    )
     return Firing(trigger="estimated_below", observed=evidence.estimated, threshold=policy.threshold, reason=reason)
 
 
@@ -84,31 +90,31 @@ def _change_found(evidence: Evidence, policy: Policy) -> Firing | None:
     if not evidence.change_found:
         return None
     if evidence.rise is None:  # of a check from before the evidence was stored
-        reason = "The champion's errors changed to a higher rate inside these rows."
-        return Firing(trigger="change_found", observed=1.0, threshold=1.0, reason=reason)
+        return Firing(trigger="change_found", observed=1.0, threshold=1.0, reason=because("errors_changed"))
     return Firing(
         trigger="change_found", observed=evidence.rise, threshold=RISE_NEEDED,
-        reason=f"The champion's errors rose: evidence {_evidence(evidence.rise)}, a change is found from {RISE_NEEDED:g} on.",
+        reason=because("errors_rose", evidence=evidence.rise, needed=RISE_NEEDED),
     )  # fmt: skip
-
-
-def _evidence(value: float) -> str:
-    return f"{value:,.0f}" if value < 1e6 else "over 1,000,000"
 
 
 def _error_alarm(evidence: Evidence, policy: Policy) -> Firing | None:
     if not evidence.error_alarms:
         return None
-    n = len(evidence.error_alarms)
-    return Firing(trigger="error_alarm", observed=n, threshold=1, reason=f"{'; '.join(evidence.error_alarms)}.")
+    reason = because("error_alarm", alarms=evidence.error_alarms)
+    return Firing(trigger="error_alarm", observed=len(evidence.error_alarms), threshold=1, reason=reason)
 
 
 def _drift_share(evidence: Evidence, policy: Policy) -> Firing | None:
     share = evidence.share_drifted
     if share is None or share <= 0 or share < policy.drift_share:
         return None
-    names = ", ".join(evidence.drifted[:3]) + (" and others" if len(evidence.drifted) > 3 else "")
-    reason = f"{share:.0%} of the features drifted ({names}), the policy's limit is {policy.drift_share:.0%}."
+    reason = because(
+        "drift_share",
+        share=share,
+        names=evidence.drifted[:NAMED],
+        drifted=len(evidence.drifted),
+        limit=policy.drift_share,
+    )
     return Firing(trigger="drift_share", observed=share, threshold=policy.drift_share, reason=reason)
 
 
@@ -116,7 +122,7 @@ def _new_labels(evidence: Evidence, policy: Policy) -> Firing | None:
     n = evidence.labels_since_race
     if n < policy.new_labels:
         return None
-    reason = f"{n:,} labelled rows since the last race, the policy races every {policy.new_labels:,}."
+    reason = because("new_labels", rows=n, every=policy.new_labels)
     return Firing(trigger="new_labels", observed=n, threshold=policy.new_labels, reason=reason)
 
 
@@ -124,14 +130,13 @@ def _age(evidence: Evidence, policy: Policy) -> Firing | None:
     age, limit = evidence.seconds_since_race, policy.max_age_s
     if age is None or limit <= 0 or age < limit:
         return None
-    reason = f"The last race was {duration(age)} ago, the policy races at least every {duration(limit)}."
-    return Firing(trigger="age", observed=age, threshold=limit, reason=reason)
+    return Firing(trigger="age", observed=age, threshold=limit, reason=because("age", age=age, limit=limit))
 
 
 def _schedule(evidence: Evidence, policy: Policy) -> Firing | None:
     if not evidence.schedule_due or not policy.schedule:
         return None
-    reason = f"An instant of the schedule '{policy.schedule}' (UTC) has passed since the last race."
+    reason = because("schedule", schedule=policy.schedule)
     return Firing(trigger="schedule", observed=1.0, threshold=1.0, reason=reason)
 
 

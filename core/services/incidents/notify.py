@@ -23,6 +23,7 @@ from core.storage import queries
 from core.storage.tables import Cycle, Notice
 from core.storage.workspace import Workspace
 from core.text import vocabulary
+from core.text.reasons import sentence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,7 @@ def messages_of(
         before: how drift and score stood when they were last measured.
         shadow: version in the shadow before and after.
     """
-    verdict, facts = report.verdict.reason if report.verdict else "", _facts(report, policy)
+    verdict, facts = sentence(report.verdict.reason) if report.verdict else "", _facts(report, policy)
     found: list[Message] = []
 
     def _add(kind: str, *reasons: str, version: int | None = None) -> None:

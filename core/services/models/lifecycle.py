@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from core.data.packed import unpack
 from core.errors import BadInput, Busy, Conflict, NotEnoughRows, StorageError
-from core.records import Change, Comparison, FeatureSchema, ModelVersion, Outcome, ProjectInfo, Score
+from core.records import Change, Comparison, FeatureSchema, ModelVersion, Outcome, ProjectInfo, Score, because
 from core.services.access.actors import require, require_proof
 from core.services.incidents import notify
 from core.services.models import sandbox
@@ -150,7 +150,7 @@ def compare(ws: Workspace, project: ProjectInfo, a: int, b: int) -> Comparison:
     metric = project.policy.metric
     X, y, told = _unseen_rows(ws, project, schema, (a, b))
     if not len(y):
-        nothing = Score(metric=metric, value=None, n=0, reason="No labelled row that neither has learnt from.")
+        nothing = Score(metric=metric, value=None, n=0, reason=because("no_row_new_to_both"))
         return Comparison(n=0, metric=metric, champion=nothing, challenger=nothing, difference=None, rows_from=told)
     scores, merits, given = [], [], []
     for version in (a, b):

@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from core.errors import NotFound
-from core.learning.policy import decide, policy_from_document
+from core.learning.policy import decide, policy_from_document, same_decision
 from core.performance.realised import Z95
 from core.records import (
     ROW_ID,
@@ -28,6 +28,7 @@ from core.records import (
     Outcome,
     ProjectInfo,
     Score,
+    as_written,
 )
 from core.services.automation import jobs
 from core.storage import documents, history
@@ -37,6 +38,8 @@ from core.storage.workspace import Workspace
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+
+    from core.performance.estimated import Trust
 
 LOOKED_AT = 5  # rows of a batch that are read for each wanted row that is labelled and was predicted in time
 
@@ -152,11 +155,15 @@ def graded(points: Sequence[EstimatePoint], measured: Mapping[int, tuple[int, di
             spread = (estimate.high - estimate.low) / (2 * Z95) * math.sqrt(max(1.0, point.n / max(n, 1)))
             z_scores.setdefault(metric, []).append((found - estimate.value) / max(spread, 1e-9))
         trust = {
-            metric: {**dataclasses.asdict(trust_of(z)), "width": width_of(z)}
+            metric: {**_fields(trust_of(z)), "width": width_of(z)}
             for metric, z in ((metric, z_scores.get(metric, [])) for metric in point.estimates)
         }
         told.append(dataclasses.replace(point, estimates=bands, realised=realised, trust=trust))
     return told
+
+
+def _fields(trust: Trust) -> dict[str, object]:
+    return {field.name: getattr(trust, field.name) for field in dataclasses.fields(trust)}
 
 
 def drift_history(
@@ -208,9 +215,9 @@ def replay_decision(ws: Workspace, cycle_id: int) -> tuple[Decision, Decision, b
         report = documents.cycle_from(row)
         policy = policy_from_document(row.policy)
     assert report.evidence is not None
-    stored = Decision(action=report.decision, reason=report.reason, firings=report.firings)  # type: ignore[arg-type]
+    stored = Decision(action=report.decision, reason=as_written(report.reason), firings=report.firings)  # type: ignore[arg-type]
     again = decide(report.evidence, policy)
-    return stored, again, (stored.action, stored.firings) == (again.action, again.firings)
+    return stored, again, same_decision(stored, again)
 
 
 def events(ws: Workspace, project_id: int, *, limit: int = 500) -> list[LoopEvent]:

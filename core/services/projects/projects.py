@@ -15,12 +15,13 @@ from sqlalchemy import select
 
 from core.errors import BadInput, Conflict, NotFound
 from core.learning.policy import policy_named, policy_to_document
-from core.records import Policy, ProjectInfo, Task, metric_for, to_document
+from core.records import Policy, ProjectInfo, Task, metric_for
 from core.services.access.actors import require
 from core.storage import audit, documents, queries
 from core.storage.layout import folder_of
 from core.storage.tables import Batch, Cycle, Project
 from core.storage.workspace import Workspace
+from core.text.reasons import in_words
 
 ROOT_SLUG = "default"
 MAX_NAME = 100
@@ -230,10 +231,10 @@ def export_project(ws: Workspace, project: ProjectInfo, target: Path) -> Path:
         batches = list(session.scalars(select(Batch).where(Batch.project_id == project.id).order_by(Batch.number)))
         versions = registry.list_versions(session, project.id)
     with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("project.json", json.dumps(to_document(project), indent=2))
-        archive.writestr("cycles.json", json.dumps(to_document(cycles), indent=2))
-        archive.writestr("models.json", json.dumps(to_document(versions), indent=2))
-        archive.writestr("batches.json", json.dumps(to_document([queries.batch_info(b) for b in batches]), indent=2))
+        archive.writestr("project.json", json.dumps(in_words(project), indent=2))
+        archive.writestr("cycles.json", json.dumps(in_words(cycles), indent=2))
+        archive.writestr("models.json", json.dumps(in_words(versions), indent=2))
+        archive.writestr("batches.json", json.dumps(in_words([queries.batch_info(b) for b in batches]), indent=2))
         for batch in batches:
             archive.write(ws.batches.root / batch.path, f"batches/{batch.number:06d}.parquet")
     temporary.rename(target)

@@ -8,8 +8,8 @@ from typing import Any
 
 import streamlit as st
 
-from core.records import to_document
 from core.services.access.actors import require
+from core.text.reasons import in_words
 from core.ui.context import running
 from core.ui.shared import workspace
 
@@ -51,7 +51,7 @@ def download_table(
 
 def download_json(help: str, name: str, document: Any, *, label: str = "") -> None:
     """A record or document as a JSON file."""
-    made = lambda: json.dumps(to_document(document), indent=2, ensure_ascii=False).encode()  # noqa: E731
+    made = lambda: json.dumps(in_words(document), indent=2, ensure_ascii=False).encode()  # noqa: E731
     download_later(help, name, made, label=label)
 
 
@@ -68,5 +68,5 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
 
 def _cell(value: Any) -> Any:
     """A value as a cell: what is no single value as JSON."""
-    found = to_document(value)
+    found = in_words(value)
     return json.dumps(found, ensure_ascii=False) if isinstance(found, (list, dict)) else found

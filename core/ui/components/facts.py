@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core.records import Clause
+from core.text.reasons import sentence
 from core.words import plain
 
 
@@ -20,7 +21,7 @@ def clauses(told: Sequence[Clause]) -> None:
     for clause in sorted(told, key=lambda c: not c.decides):
         icon = "check_circle" if clause.passed else "cancel"
         if clause.decides:
-            st.markdown(f":material/{icon}: {'Pass' if clause.passed else 'Fail'} · {plain(clause.reason)}")
+            st.markdown(f":material/{icon}: {'Pass' if clause.passed else 'Fail'} · {plain(sentence(clause.reason))}")
         else:
             note = "would pass" if clause.passed else "would fail"
-            st.markdown(f":gray[:material/{icon}: Told, {note} · {plain(clause.reason)}]")
+            st.markdown(f":gray[:material/{icon}: Told, {note} · {plain(sentence(clause.reason))}]")

@@ -19,6 +19,7 @@ from core.services.projects import projects
 from core.storage import history
 from core.storage.tables import LabelAsk
 from core.storage.workspace import Workspace, open_workspace
+from core.text.reasons import sentence
 
 
 def stream(start: int, n: int, *, task: Task = "binary") -> pd.DataFrame:
@@ -118,7 +119,7 @@ def test_answers_are_checked_as_labels_are(ws: Workspace, now: datetime) -> None
     with pytest.raises(NeedsConsent, match="1 label would be replaced"):
         label_queue.answer(ws, project, {first.row_id: "no"}, by="ada", now=now)
     one = label_queue.measured(ws, project)
-    assert one.answered == 1 and one.weighted.value is None and "Needs 2" in one.weighted.reason
+    assert one.answered == 1 and one.weighted.value is None and "Needs 2" in sentence(one.weighted.reason)
     label_queue.answer(ws, project, {second.row_id: "yes"}, by="ada", now=now)
     assert label_queue.measured(ws, project).weighted.value is not None
 

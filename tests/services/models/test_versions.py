@@ -15,6 +15,7 @@ from core.services.models import lifecycle, versions
 from core.services.models.versions import Registered, Span
 from core.services.projects import projects
 from core.storage.workspace import Workspace
+from core.text.reasons import sentence
 from tests.services.models.test_lifecycle import fitted, register, rows
 
 DAY = datetime(2026, 3, 2, tzinfo=UTC)
@@ -121,4 +122,4 @@ def test_a_comparison_is_judged_by_the_projects_own_policy(ws: Workspace, now: d
     )
     score = Score(metric="accuracy", value=0.9, n=50)
     found = Comparison(n=50, metric="accuracy", champion=score, challenger=score, difference=None)
-    assert "lets every new model in" in versions.judge(project, found).reason
+    assert "lets every new model in" in sentence(versions.judge(project, found).reason)

@@ -6,6 +6,7 @@ import streamlit as st
 
 from core import ui
 from core.records import CycleReport
+from core.text.reasons import sentence
 from core.ui.views.automation import evidence, race, replay
 from core.ui.views.automation.vocabulary import CAUSES, trigger_words
 
@@ -44,7 +45,7 @@ def _show_decision(ctx: ui.Context, cycle: CycleReport) -> None:
         f"{ui.counted(len(cycle.firings), 'trigger')} fired" if cycle.firings else "No trigger fired",
     ):
         for firing in cycle.firings:
-            st.markdown(f":material/bolt: **{trigger_words(firing.trigger)}**: {ui.plain(firing.reason)}")
+            st.markdown(f":material/bolt: **{trigger_words(firing.trigger)}**: {ui.plain(sentence(firing.reason))}")
         if not cycle.firings:
             st.markdown(ui.plain(cycle.reason) or "No decision was made.")
         replay.show(ctx, cycle)

@@ -7,6 +7,7 @@ import streamlit as st
 from core import plots, ui
 from core.records import CycleReport
 from core.text import vocabulary
+from core.text.reasons import sentence
 
 
 def show(ctx: ui.Context, cycle: CycleReport) -> None:
@@ -50,7 +51,7 @@ def _show_verdict(ctx: ui.Context, cycle: CycleReport) -> None:
         if verdict is not None:
             ui.clauses(verdict.clauses)
             if not verdict.clauses:
-                st.markdown(ui.plain(verdict.reason))
+                st.markdown(ui.plain(sentence(verdict.reason)))
 
 
 def _finding(cycle: CycleReport) -> str:

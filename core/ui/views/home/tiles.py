@@ -24,7 +24,7 @@ def _show_score(project: ProjectInfo, seen: Overview) -> None:
         f"{words.metric_label(metric)}, measured",
         words.score(seen.score),
         note=NOTHING_MEASURED if moved is None else f"{words.points(moved, metric)} since last batch",
-        help=f"On the newest labelled rows: {words.interval_text(seen.score)}.",
+        help=f"On the newest labelled rows: {ui.interval_text(seen.score)}.",
     )
 
 

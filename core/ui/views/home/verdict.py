@@ -13,7 +13,7 @@ from core.text import vocabulary
 def show(project: ProjectInfo, seen: Overview) -> None:
     """The sentence, and the way to the details."""
     policy = project.policy
-    state, standing = words.standing(seen.score, policy.threshold, policy.metric, least=policy.min_rows)
+    state, standing = ui.standing(seen.score, policy.threshold, policy.metric, least=policy.min_rows)
     sentence = _no_model(project) if seen.champion is None else f"{standing}{_drift(project, seen)}{_who_serves(seen)}"
     with ui.verdict(state, sentence):
         st.page_link(ui.page_path("performance"), label="Details", icon=":material/arrow_forward:")

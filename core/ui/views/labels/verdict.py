@@ -30,9 +30,9 @@ def _told(project: ProjectInfo, found: DeskResult) -> tuple[str, str | None, str
     """State, its word, and the sentence."""
     score, policy = found.weighted, project.policy
     if score.value is None:
-        text = f"**{found.answered} of {ui.counted(found.asked, 'asked row')} answered.** {ui.plain(score.reason)}"
+        text = f"**{found.answered} of {ui.counted(found.asked, 'asked row')} answered.** {ui.plain(ui.sentence(score.reason))}"
         return "unknown", "Not told yet", text
-    state, _ = words.standing(score, policy.threshold, score.metric, least=min(policy.min_rows, JUDGED_FROM))
+    state, _ = ui.standing(score, policy.threshold, score.metric, least=min(policy.min_rows, JUDGED_FROM))
     text = (
         f"**{ui.metric_label(score.metric)} of all {ui.counted(found.pool, 'row')} is about {words.number(score.value)}** (95 % interval {ui.interval(score)}), "
         f"told by {ui.counted(found.answered, 'label')}; the threshold is {policy.threshold:g}. Unweighted, hard rows would count too much: "

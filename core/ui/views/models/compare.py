@@ -8,6 +8,7 @@ from core import plots, ui
 from core.records import Comparison, ProjectInfo
 from core.services.models import lifecycle, versions
 from core.services.models.versions import Registered
+from core.text.reasons import sentence
 
 
 def show(ctx: ui.Context, project: ProjectInfo, held: Registered) -> None:
@@ -95,4 +96,4 @@ def _show_clauses(ctx: ui.Context, project: ProjectInfo, found: Comparison) -> N
     said = versions.judge(project, found)
     ui.clauses([clause for clause in said.clauses if clause.decides])
     if not said.clauses:
-        st.caption(ui.plain(said.reason))
+        st.caption(ui.plain(sentence(said.reason)))

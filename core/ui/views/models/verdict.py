@@ -7,6 +7,7 @@ import streamlit as st
 from core import ui
 from core.records import ModelVersion, ProjectInfo
 from core.services.models import lineage
+from core.text.reasons import sentence
 
 
 def show(ctx: ui.Context, project: ProjectInfo, version: ModelVersion) -> None:
@@ -61,7 +62,7 @@ def _without_clauses(version: ModelVersion, found: lineage.Parents) -> tuple[str
             f"{name} is the first model: there was nothing to beat",
             f"Made by cycle {found.cycle_id}; clauses compare a challenger with a champion.",
         )
-    said = found.verdict.reason if found.verdict is not None else "It was not compared with the champion."
+    said = sentence(found.verdict.reason) if found.verdict is not None else "It was not compared with the champion."
     return (
         f"No clause was asked about {name}",
         f"Cycle {found.cycle_id}, policy {ui.plain(found.policy)}: {ui.plain(said)}",

@@ -9,6 +9,7 @@ from core.plots import Point
 from core.records import ProjectInfo
 from core.services.monitoring import monitoring
 from core.text import vocabulary
+from core.text.reasons import sentence
 from core.ui.views.performance.reading import Seen
 
 
@@ -21,7 +22,7 @@ def show(ctx: ui.Context, project: ProjectInfo, seen: Seen) -> None:
         told = seen.history[-1].scores.get(metric)
         ui.empty(
             f"{label} has no course yet.",
-            words.plain(told.reason) if told else "It is measured from the next labelled batch on.",
+            words.plain(sentence(told.reason)) if told else "It is measured from the next labelled batch on.",
         )
         return
     events = monitoring.events(ctx.ws, project.id)

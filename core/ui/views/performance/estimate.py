@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from core import words
 from core.performance.realised import past_error
 from core.records import EstimatePoint, Score
+from core.text import reasons
 
 
 def sentence(guesses: Sequence[EstimatePoint], metric: str) -> str:
@@ -18,14 +19,14 @@ def sentence(guesses: Sequence[EstimatePoint], metric: str) -> str:
     if guess is None:
         return f"{words.metric_label(metric)} is not estimated without labels."
     if guess.value is None:
-        return f"Not estimated without labels: {words.plain(guess.reason.rstrip('.'))}."
+        return f"Not estimated without labels: {words.plain(reasons.sentence(guess.reason).rstrip('.'))}."
     told = _newest(newest, guess, metric)
     error = past_error(guesses, metric)
     if error.value is not None:
         told += f" Such estimates were off by {words.score(error)} on average over {words.counted(error.n, 'batch', 'batches')}."
     grade = newest.trust.get(metric) or {}
     if grade.get("trusted") is False:
-        why = grade.get("reason", "").removeprefix("Not trusted: ").rstrip(".")
+        why = reasons.why_not_trusted(grade["reason"]).rstrip(".")
         return f"{told} **Not trusted:** {words.plain(why)}."
     return told if grade.get("trusted") else f"{told} Labels have not graded it yet."
 

@@ -9,6 +9,7 @@ from core import ui, words
 from core.records import ProjectInfo, Score
 from core.services.monitoring.monitoring import PerformancePoint
 from core.services.monitoring.window_report import WindowReport
+from core.text import scores
 from core.ui.views.performance import estimate
 from core.ui.views.performance.head import WINDOWS
 from core.ui.views.performance.reading import Seen
@@ -37,11 +38,11 @@ def show(project: ProjectInfo, seen: Seen) -> None:
 def _standing(project: ProjectInfo, metric: str, score: Score | None) -> tuple[str, str]:
     """State and sentence of a score: by the policy's threshold, where it is the policy's metric."""
     if metric == project.policy.metric:
-        return words.standing(score, project.policy.threshold, metric, least=project.policy.min_rows)
+        return scores.standing(score, project.policy.threshold, metric, least=project.policy.min_rows)
     state = "unknown" if score is None or score.value is None else "well"
     return (
         state,
-        f"**{words.metric_label(metric)} is {words.score(score)}** on the newest labelled rows ({words.interval_text(score)}).",
+        f"**{words.metric_label(metric)} is {words.score(score)}** on the newest labelled rows ({scores.interval_text(score)}).",
     )
 
 

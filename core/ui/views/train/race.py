@@ -97,6 +97,6 @@ def _state(candidate: Candidate) -> str:
 
 def _origin(ctx: ui.Context, cycle: CycleReport) -> str:
     """Which cycle it was, who asked, and why it raced."""
-    why = " ".join(firing.reason for firing in cycle.firings) or cycle.reason
+    why = " ".join(ui.sentence(firing.reason) for firing in cycle.firings) or cycle.reason
     by = f" by {ui.plain(cycle.by)}" if cycle.by else ""
     return f"Cycle {cycle.id}, {ui.when(cycle.started_at, ctx)}, {cycle.cause}{by}. Why it raced: {ui.plain(why)}"

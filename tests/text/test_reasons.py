@@ -1,0 +1,143 @@
+"""A reason is a code with numbers; its sentence is what was said when sentences were what the records held."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import reason_cases
+
+from core.records import NO_REASON, Firing, Reason, Score, as_written, because, reason_from, to_document
+from core.storage import documents
+from core.text.reasons import SENTENCES, in_words, sentence
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SAID: dict[str, str] = json.loads((Path(__file__).parent / "reasons.json").read_text("utf-8"))
+MAKERS = {"policies": reason_cases.policies, "scores": reason_cases.scores}
+
+# What takes a whole race to come about.
+RARE = {
+    because("no_row_to_learn"): "There is no labelled row to learn from.",
+    because("no_row_unseen_by_both"): "No labelled row that neither has seen.",
+    because("no_row_new_to_both"): "No labelled row that neither has learnt from.",
+    because("untellable"): "It cannot be told from these rows.",
+    because("not_fitted"): "Not fitted.",
+    because("no_unseen_row"): "No row that it has not seen.",
+    because("counted_in_shadow"): "Counted row by row in the shadow.",
+    because("figures_not_finite"): "The rows do not say: the figures behind it are not finite.",
+    because("rows_do_not_say"): "The rows do not say.",
+    because("no_pair_to_rank"): "Every label would be one class: there is no pair of rows to rank.",
+    because(
+        "one_and_the_same_class_expected"
+    ): "Labels and predictions would be one and the same class: chance alone agrees on every row.",
+    because("nothing_fitted", errors=[]): "No candidate could be fitted: nothing was due",
+    because("nothing_fitted", errors=["a: late", "b"]): "No candidate could be fitted: a: late; b",
+    because(
+        "rolled_back", version=3, wins=1234, losses=9, rows=5000, evidence=41.27, needed=40.0
+    ): "Version 3, which was replaced, alone has 1,234 later rows right, its successor 9 (of 5,000); evidence 41.3 : 1 "
+    "that it is better, 40 : 1 was needed.",
+}
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, Reason]:
+    """The reason of every record of the cases, by its name."""
+    return {name: holder.reason for make in MAKERS.values() for name, holder in make()}
+
+
+def _codes(document: Any) -> Iterator[str]:
+    """Every code in a stored reason, also of reasons within it."""
+    if isinstance(document, dict):
+        if set(document) == {"code", "numbers"}:
+            yield document["code"]
+        for value in document.values():
+            yield from _codes(value)
+    elif isinstance(document, list):
+        for value in document:
+            yield from _codes(value)
+
+
+def test_every_sentence_is_as_it_was_and_made_of_code_and_numbers(made: dict[str, Reason]) -> None:
+    said = {name: text for name, text in SAID.items() if name in made}
+    assert len(said) > 100
+    assert {name: sentence(made[name]) for name in said} == said
+
+
+def test_no_two_names_hide_a_sentence_that_was_never_said(made: dict[str, Reason]) -> None:
+    """The file holds each sentence once, under the first of its names."""
+    assert {sentence(reason) for reason in made.values()} <= set(SAID.values())
+
+
+def test_a_stored_reason_is_equal_to_a_new_one_and_says_the_same(made: dict[str, Reason]) -> None:
+    for name, reason in made.items():
+        again = reason_from(json.loads(json.dumps(to_document(reason), allow_nan=False)))
+        assert again == reason and hash(again) == hash(reason), name
+        assert sentence(again) == sentence(reason), name
+
+
+@pytest.mark.parametrize("reason", RARE, ids=lambda reason: reason.code)
+def test_what_is_rarely_said_is_as_it_was(reason: Reason) -> None:
+    assert sentence(reason) == RARE[reason]
+
+
+def test_every_code_has_a_sentence_and_is_walked_here(made: dict[str, Reason]) -> None:
+    walked = {code for reason in (*made.values(), *RARE) for code in _codes(to_document(reason))}
+    assert walked | {"text"} == set(SENTENCES)
+
+
+def test_no_code_is_given_that_has_no_sentence() -> None:
+    """Codes are literals where a reason is made, and every one of the table is made somewhere."""
+    given = set()
+    for path in ROOT.glob("core/**/*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "because":
+                assert isinstance(node.args[0], ast.Constant), f"{path}:{node.lineno}"
+                given.add(node.args[0].value)
+    assert given | {"text"} == set(SENTENCES)
+
+
+def test_a_text_of_an_earlier_version_says_what_it_said() -> None:
+    old = reason_from("Accuracy 0.61 is below {0.70}.")
+    assert old == Reason("text", {"text": "Accuracy 0.61 is below {0.70}."})
+    assert sentence(old) == "Accuracy 0.61 is below {0.70}."
+    assert to_document(old) == "Accuracy 0.61 is below {0.70}."
+    assert reason_from(None) == reason_from("") == as_written("") == NO_REASON
+    assert not NO_REASON and sentence(NO_REASON) == "" and to_document(NO_REASON) == ""
+
+
+def test_people_and_programs_outside_are_given_the_sentence() -> None:
+    firing = Firing(trigger="by_hand", observed=1.0, threshold=1.0, reason=because("by_hand"))
+    outside = {"trigger": "by_hand", "observed": 1.0, "threshold": 1.0, "reason": "Somebody asked for it."}
+    assert in_words({"fired": [firing]}) == {"fired": [outside]}
+    assert to_document(firing)["reason"] == {"code": "by_hand", "numbers": {}}
+
+
+def test_what_is_not_finite_survives_json() -> None:
+    rose = because("errors_rose", evidence=float("inf"), needed=20.0)
+    assert sentence(reason_from(json.loads(json.dumps(to_document(rose), allow_nan=False)))) == (
+        "The champion's errors rose: evidence over 1,000,000, a change is found from 20 on."
+    )
+
+
+def test_a_score_of_an_earlier_version_opens_and_says_what_it_said() -> None:
+    document = {"metric": "r2", "value": None, "n": 1, "reason": "Needs 2 rows, found 1."}
+    old = documents.score_from(document)
+    assert sentence(old.reason) == "Needs 2 rows, found 1."
+    assert in_words(old)["reason"] == "Needs 2 rows, found 1."
+    new = documents.score_from(to_document(replace(old, reason=because("too_few_rows", needed=2, found=1))))
+    assert new.reason.numbers == {"needed": 2, "found": 1} and in_words(new) == in_words(old)
+    assert (
+        in_words(Score(metric="r2", value=0.5))["reason"] == to_document(Score(metric="r2", value=0.5))["reason"] == ""
+    )
+
+
+def test_what_is_said_of_drift_is_as_it_was() -> None:
+    """Scores of drift still hold their sentence."""
+    said = {name: score.reason for name, score in reason_cases.drifts() if name in SAID}
+    assert len(said) > 90
+    assert said == {name: SAID[name] for name in said}
