@@ -10,7 +10,8 @@ from core.data.packed import unpack
 from core.data.rows import frame_of
 from core.learning.export import export
 from core.learning.models import MODEL_FAMILIES, fit_family
-from core.learning.scorer import Part, part_of
+from core.learning.scorer import part_of
+from core.learning.scorer_parts import Part
 from core.records import Feature, FeatureKind, FeatureSchema, Label, Task
 
 KINDS: dict[str, tuple[FeatureKind, ...]] = {

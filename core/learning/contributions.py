@@ -15,7 +15,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from core.learning.scorer import Constant, Linear, Part, Sum, TreeArrays, Trees, Values, Vote
+from core.learning.scorer import Sum, Vote
+from core.learning.scorer_parts import Constant, Linear, Part, Values
+from core.learning.scorer_trees import TreeArrays, Trees
 from core.records import Label
 
 Method = Literal["linear", "trees", "permutation"]

@@ -5,15 +5,12 @@ What is not known here, or answers otherwise, is left to the pipeline itself: `e
 
 from __future__ import annotations
 
-import array
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from pandas import DataFrame
-from sklearn.base import BaseEstimator, is_regressor
-from sklearn.compose import ColumnTransformer
+from sklearn.base import is_regressor
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import (
     ExtraTreesClassifier,
@@ -23,23 +20,27 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     RandomForestRegressor,
 )
-from sklearn.impute import SimpleImputer
 from sklearn.linear_model import Lasso, LinearRegression, LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from core.data.contract import schema_to_document
 from core.data.packed import pack, repacked, unpack
-from core.learning.models import Committee, Converted, FillEmpty, ResidualBoosting, RowNumbered, predict_quietly
+from core.learning.export_preparation import UNSEEN, NotExportable, Prepared, places_of, preparation_of, steps_of
+from core.learning.export_trees import Nodes, hist_nodes, tree_nodes
+from core.learning.models import Committee, Converted, ResidualBoosting, RowNumbered, predict_quietly
 from core.learning.scorer import TOLERANCE, largest_difference, part_of
 from core.records import FeatureSchema
 
 FORMAT = 1  # of the document
+
+
 CHECK_ROWS = 24  # kept in the artefact, with the estimator's answers
+
+
 CHECKED = 400  # rows that an export is tried on, at most
-_UNSEEN = "\x00 no such category"
+
+
 _FORESTS = (
     ExtraTreesClassifier,
     ExtraTreesRegressor,
@@ -48,13 +49,15 @@ _FORESTS = (
     DecisionTreeClassifier,
     DecisionTreeRegressor,
 )
+
+
 _BOOSTED = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
+
+
 _LINES = (LogisticRegression, LinearRegression, Ridge, Lasso)
+
+
 _NEIGHBOURS = (KNeighborsClassifier, KNeighborsRegressor)
-
-
-class NotExportable(Exception):
-    """The estimator is of no kind that a scorer knows."""
 
 
 def export(model: Any, schema: FeatureSchema, X: DataFrame) -> bytes:
@@ -126,16 +129,13 @@ def _ranges(schema: FeatureSchema, X: DataFrame) -> dict[str, Any]:
     return found
 
 
-# --- the proof --------------------------------------------------------------------------------------------------
-
-
 def _check_rows(schema: FeatureSchema, X: DataFrame) -> DataFrame:
     """Rows of X, and some of them with gaps and with categories that nobody has seen."""
     chosen = X.iloc[np.unique(np.linspace(0, len(X) - 1, min(CHECKED, len(X))).astype(int))]
     odd = chosen.head(len(schema.features) + 2).copy()
     for i, f in enumerate(schema.features):
         if i < len(odd):
-            odd.iloc[i, i] = np.nan if f.kind == "numeric" else (_UNSEEN if i % 2 else None)
+            odd.iloc[i, i] = np.nan if f.kind == "numeric" else (UNSEEN if i % 2 else None)
     import pandas as pd
 
     return pd.concat([chosen, odd], ignore_index=True)
@@ -176,25 +176,6 @@ def _same(
     )
 
 
-# --- the numbers ------------------------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass(slots=True)
-class _Prepared:
-    """What a preparation does to each raw feature, column by column of what it makes.
-
-    numeric: schema position, value for a gap (None: the gap stays), mean, scale; in the order of the columns.
-    tables: schema position, columns by text, of a gap, of an unseen category; their columns come after the numbers.
-    """
-
-    numeric: list[tuple[int, float | None, float, float]]
-    tables: list[tuple[int, dict[str, list[float]], list[float], list[float]]]
-
-    @property
-    def width(self) -> int:
-        return len(self.numeric) + sum(len(table[2]) for table in self.tables)
-
-
 class _Book:
     """Gathers the arrays of a scorer while its document is written."""
 
@@ -219,13 +200,13 @@ class _Book:
         """
         if isinstance(model, Committee):
             return self._committee(model, schema)
-        prepare, last = _steps(model)
+        prepare, last = steps_of(model)
         if isinstance(last, ResidualBoosting) and not prepare:
             parts = [self.part(last.linear_, schema), self.part(last.boosting_, schema)]
             return {"kind": "sum", "parts": parts}
         if isinstance(last, (DummyClassifier, DummyRegressor)):
             return {"kind": "constant", "answer": _constant(last)}
-        prepared = _prepared(prepare, schema)
+        prepared = preparation_of(prepare, schema)
         if isinstance(last, _LINES):
             return self._linear(last, prepared)
         if isinstance(last, RowNumbered):
@@ -253,7 +234,7 @@ class _Book:
         width = 1 if regression else len(model.classes_)
         return {"kind": "vote", "width": width, "shared": not regression, "members": members}
 
-    def _linear(self, model: Any, prepared: _Prepared) -> dict[str, Any]:
+    def _linear(self, model: Any, prepared: Prepared) -> dict[str, Any]:
         weights = np.atleast_2d(np.asarray(model.coef_, dtype=np.float64))
         bias = np.atleast_1d(np.asarray(model.intercept_, dtype=np.float64)).copy()
         if weights.shape[1] != prepared.width or len(bias) not in (1, len(weights)):
@@ -289,15 +270,15 @@ class _Book:
             "tables": tables,
         }
 
-    def _boosted(self, model: Any, prepared: _Prepared, *, fixed: float | None = None) -> dict[str, Any]:
+    def _boosted(self, model: Any, prepared: Prepared, *, fixed: float | None = None) -> dict[str, Any]:
         """Boosted trees; the last column may be one `fixed` number, whose tests are then answered here and now."""
         if model.is_categorical_ is not None and np.any(model.is_categorical_):
             raise NotExportable("splits on sets of categories")
-        places = [*_places(prepared), *([-1] if fixed is not None else [])]
-        nodes, of = _Nodes(1), []
+        places = [*places_of(prepared), *([-1] if fixed is not None else [])]
+        nodes, of = Nodes(1), []
         for stage in model._predictors:
             for k, predictor in enumerate(stage):
-                nodes.add(_hist_nodes(predictor.nodes, places, fixed))
+                nodes.add(hist_nodes(predictor.nodes, places, fixed))
                 of.append(k)
         base = np.asarray(model._baseline_prediction, dtype=np.float64).reshape(-1)
         link = "identity" if is_regressor(model) else "sigmoid" if len(base) == 1 else "softmax"
@@ -305,12 +286,12 @@ class _Book:
             raise NotExportable("another link")
         return {**self._trees(nodes, prepared, of), "link": link, "mean": False, "single": False, "base": base.tolist()}
 
-    def _forest(self, model: Any, prepared: _Prepared) -> dict[str, Any]:
+    def _forest(self, model: Any, prepared: Prepared) -> dict[str, Any]:
         trees = [model] if isinstance(model, (DecisionTreeClassifier, DecisionTreeRegressor)) else model.estimators_
         outputs = 1 if is_regressor(model) else len(model.classes_)
-        places, nodes = _places(prepared), _Nodes(outputs)
+        places, nodes = places_of(prepared), Nodes(outputs)
         for tree in trees:
-            nodes.add(_tree_nodes(tree.tree_, places, outputs))
+            nodes.add(tree_nodes(tree.tree_, places, outputs))
         return {
             **self._trees(nodes, prepared, [0] * len(trees)),
             "link": "identity",
@@ -319,7 +300,7 @@ class _Book:
             "base": [0.0] * outputs,
         }
 
-    def _trees(self, nodes: _Nodes, prepared: _Prepared, of: Sequence[int]) -> dict[str, Any]:
+    def _trees(self, nodes: Nodes, prepared: Prepared, of: Sequence[int]) -> dict[str, Any]:
         name = f"t{len(self.arrays)}-"
         for part in ("feature", "left", "right", "roots"):
             self.put(name + part, getattr(nodes, part), whole=True)
@@ -344,7 +325,7 @@ class _Book:
             "fill": [{"feature": f, "value": fill} for f, fill, _, _ in prepared.numeric if fill is not None],
         }
 
-    def _neighbours(self, model: Any, prepared: _Prepared) -> dict[str, Any]:
+    def _neighbours(self, model: Any, prepared: Prepared) -> dict[str, Any]:
         known = model.metric == "minkowski" and model.p == 2 and model.weights == "distance"
         if not known or any(fill is None for _, fill, _, _ in prepared.numeric) or np.ndim(model._y) != 1:
             raise NotExportable("another kind of neighbours")
@@ -378,192 +359,3 @@ def _constant(model: Any) -> list[float]:
     if model.strategy != "prior":
         raise NotExportable("a dummy that draws")
     return [float(p) for p in model.class_prior_]
-
-
-def _steps(model: Any) -> tuple[list[Any], BaseEstimator]:
-    """The preparations in their order, and the model behind them."""
-    if not isinstance(model, Pipeline):
-        return [], model
-    steps = [step for _, step in model.steps if step not in (None, "passthrough")]
-    before, last = _steps(steps[-1])
-    return [*steps[:-1], *before], last
-
-
-# --- preparation ------------------------------------------------------------------------------------------------
-
-
-def _prepared(steps: Sequence[Any], schema: FeatureSchema) -> _Prepared:
-    """What the steps before a model do to each feature."""
-    names = list(schema.names)
-    if len(steps) == 1 and isinstance(steps[0], ColumnTransformer):
-        return _side_by_side(steps[0], names)
-    if any(f.kind != "numeric" for f in schema.features):
-        raise NotExportable("a preparation of text that is not known")
-    return _Prepared(_numbers(steps, list(range(len(names)))), [])
-
-
-def _side_by_side(transformer: ColumnTransformer, names: list[str]) -> _Prepared:
-    found = _Prepared([], [])
-    for _, step, columns in transformer.transformers_:
-        if step == "drop" or not len(columns):
-            continue
-        if not all(isinstance(c, str) and c in names for c in columns):
-            raise NotExportable("columns that are not named")
-        at = [names.index(c) for c in columns]
-        steps = _flat(step)
-        if steps and isinstance(steps[0], (OneHotEncoder, OrdinalEncoder)):
-            if any(not isinstance(s, FillEmpty) for s in steps[1:]):
-                raise NotExportable("categories that are prepared further")
-            found.tables += _categories(step, steps[0], at, columns)
-        elif found.tables:
-            raise NotExportable("numbers behind categories")
-        else:
-            found.numeric += _numbers(steps, at)
-    return found
-
-
-def _flat(step: Any) -> list[Any]:
-    if isinstance(step, Pipeline):
-        return [inner for _, s in step.steps for inner in _flat(s)]
-    return [] if step in (None, "passthrough") else [step]
-
-
-def _numbers(steps: Sequence[Any], at: Sequence[int]) -> list[tuple[int, float | None, float, float]]:
-    """What steps that keep one column a feature do to numbers; filling must come before scaling."""
-    n = len(at)
-    fill: np.ndarray | None = None
-    mean, scale = np.zeros(n), np.ones(n)
-    for step in steps:
-        if isinstance(step, SimpleImputer) and fill is None and not step.add_indicator:
-            fill = np.asarray(step.statistics_, dtype=np.float64)
-            if len(fill) != n or np.isnan(fill).any():
-                raise NotExportable("a column without any value")
-        elif isinstance(step, StandardScaler):
-            own_mean = step.mean_ if step.with_mean else np.zeros(n)
-            own_scale = step.scale_ if step.with_std else np.ones(n)
-            mean, scale = mean + scale * own_mean, scale * own_scale
-        elif not isinstance(step, FillEmpty):
-            raise NotExportable(type(step).__name__)
-    return [(j, None if fill is None else float(fill[i]), float(mean[i]), float(scale[i])) for i, j in enumerate(at)]
-
-
-def _categories(
-    step: Any, encoder: Any, at: Sequence[int], columns: Sequence[str]
-) -> list[tuple[int, dict[str, list[float]], list[float], list[float]]]:
-    """What an encoder makes of each category, of a gap and of an unseen one: asked, not read from its insides."""
-    tables = []
-    for i, j in enumerate(at):
-        texts = [c for c in encoder.categories_[i].tolist() if isinstance(c, str)]
-        asked: list[Any] = [*texts, None, _UNSEEN]
-        probe = {name: [None] * len(asked) for name in columns} | {columns[i]: asked}
-        made = np.asarray(_transformed(step, DataFrame({n: _text(v) for n, v in probe.items()})), dtype=np.float64)
-        own = made[:, _columns_of(encoder, i)].tolist()
-        tables.append((j, dict(zip(texts, own[: len(texts)], strict=True)), own[-2], own[-1]))
-    return tables
-
-
-def _text(values: list[Any]) -> Any:
-    import pandas as pd
-
-    return pd.Series(values, dtype="str")
-
-
-def _transformed(step: Any, X: DataFrame) -> Any:
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return step.transform(X)
-
-
-def _columns_of(encoder: Any, i: int) -> slice:
-    if isinstance(encoder, OrdinalEncoder):
-        return slice(i, i + 1)
-    widths = encoder._n_features_outs
-    start = int(sum(widths[:i]))
-    return slice(start, start + int(widths[i]))
-
-
-# --- trees ------------------------------------------------------------------------------------------------------
-
-
-def _places(prepared: _Prepared) -> list[int]:
-    """Schema position of each column that the trees were given."""
-    if any(len(missing) != 1 for _, _, missing, _ in prepared.tables):
-        raise NotExportable("trees of one-hot columns")
-    return [feature for feature, *_ in prepared.numeric] + [feature for feature, *_ in prepared.tables]
-
-
-class _Nodes:
-    """All trees' nodes one after the other."""
-
-    def __init__(self, outputs: int) -> None:
-        self._outputs = outputs
-        self.feature, self.left, self.right, self.roots = (array.array("i") for _ in range(4))
-        self.threshold, self.value = array.array("d"), array.array("d")
-        self.gap_left = bytearray()
-
-    def add(self, tree: dict[str, np.ndarray]) -> None:
-        """A tree whose first node is its root."""
-        start = len(self.feature)
-        self.roots.append(start)
-        inner = tree["feature"] >= 0
-        self.feature.extend(tree["feature"].tolist())
-        self.left.extend(np.where(inner, tree["left"] + start, -1).tolist())
-        leaf = len(self.value) // self._outputs + np.cumsum(~inner) - 1
-        self.right.extend(np.where(inner, tree["right"] + start, leaf).tolist())
-        self.threshold.extend(np.where(inner, tree["threshold"], 0.0).tolist())
-        self.value.extend(tree["value"][~inner].reshape(-1).tolist())
-        self.gap_left.extend(tree["gap_left"].astype(np.uint8).tolist())
-
-
-def _hist_nodes(nodes: np.ndarray, places: Sequence[int], fixed: float | None) -> dict[str, np.ndarray]:
-    """A boosted tree, without the branches that a fixed column rules out."""
-    kept: list[int] = []
-    links: list[tuple[int, int]] = []
-
-    def follow(at: int) -> int:
-        while fixed is not None and not nodes["is_leaf"][at] and places[nodes["feature_idx"][at]] < 0:
-            at = int(nodes["left"][at] if fixed <= nodes["num_threshold"][at] else nodes["right"][at])
-        return at
-
-    def visit(at: int) -> int:
-        at = follow(at)
-        me = len(kept)
-        kept.append(at)
-        links.append((-1, -1))
-        if not nodes["is_leaf"][at]:
-            links[me] = visit(int(nodes["left"][at])), visit(int(nodes["right"][at]))
-        return me
-
-    visit(0)
-    chosen = nodes[kept]
-    inner = chosen["is_leaf"] == 0
-    feature = np.array([places[j] for j in chosen["feature_idx"]], dtype=np.int64)
-    return {
-        "feature": np.where(inner, feature, -1),
-        "threshold": chosen["num_threshold"],
-        "left": np.array([left for left, _ in links]),
-        "right": np.array([right for _, right in links]),
-        "gap_left": chosen["missing_go_to_left"] == 1,
-        "value": chosen["value"],
-    }
-
-
-def _tree_nodes(tree: Any, places: Sequence[int], outputs: int) -> dict[str, np.ndarray]:
-    """A tree of a forest; its leaves hold shares of the classes, or values."""
-    inner = tree.children_left >= 0
-    value = tree.value[:, 0, :]
-    if value.shape[1] != outputs:
-        raise NotExportable("trees of other classes")
-    if outputs > 1:
-        value = value / value.sum(axis=1, keepdims=True)
-    gap_left = getattr(tree, "missing_go_to_left", None)
-    return {
-        "feature": np.where(inner, np.array(places)[np.maximum(tree.feature, 0)], -1),
-        "threshold": tree.threshold,
-        "left": tree.children_left,
-        "right": tree.children_right,
-        "gap_left": np.zeros(len(inner), dtype=bool) if gap_left is None else np.asarray(gap_left) == 1,
-        "value": value,
-    }

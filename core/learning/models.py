@@ -35,7 +35,8 @@ from core.data.contract import schema_from_document
 from core.data.packed import unpack
 from core.data.rows import columns_of
 from core.errors import BadInput
-from core.learning.scorer import nearest_rows, part_of
+from core.learning.scorer import part_of
+from core.learning.scorer_neighbours import nearest_rows
 from core.records import FeatureSchema, Task
 
 MAX_BINS = 63  # of a numeric feature in boosting

@@ -13,10 +13,11 @@ from scorer_cases import CLASSES, FITTING, KINDS, columns_for, rows_of, schema_o
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from core.data.rows import frame_of
-from core.learning import scorer as scorers
+from core.learning import scorer_trees
 from core.learning.contributions import Explanation, explain
 from core.learning.models import Committee
-from core.learning.scorer import Constant, Linear, Part, Trees
+from core.learning.scorer_parts import Constant, Linear, Part
+from core.learning.scorer_trees import Trees
 from core.records import FeatureSchema
 
 EXACT = [case for case in FITTING if case[0] != "neighbours" and case[1] in ("text", "three numbers", "value")]
@@ -171,7 +172,7 @@ def test_a_hundred_trees_are_taken_apart_in_a_moment(monkeypatch: pytest.MonkeyP
     found = explained(part, schema, rows[0], rows[1:])
     assert time.process_time() - begun < 1.0  # some 0.03 s on a quiet machine
     assert_adds_up(found, part, schema, rows[0])
-    monkeypatch.setattr(scorers, "COMPILED_NODES", 0)
+    monkeypatch.setattr(scorer_trees, "COMPILED_NODES", 0)
     assert found.contributions == explained(part, schema, rows[0], rows[1:]).contributions
 
 

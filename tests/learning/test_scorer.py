@@ -24,10 +24,12 @@ from sklearn.ensemble import (
 from core.data.packed import unpack
 from core.data.rows import frame_of
 from core.errors import StorageError
-from core.learning import scorer as scorers
+from core.learning import scorer_trees
 from core.learning.export import export
 from core.learning.models import Committee, fit_family, predict_quietly
-from core.learning.scorer import Part, Trees, largest_difference, part_of
+from core.learning.scorer import largest_difference, part_of
+from core.learning.scorer_parts import Part
+from core.learning.scorer_trees import Trees
 from core.records import FeatureSchema, Label, Task
 
 
@@ -145,11 +147,11 @@ def test_code_linked_nodes_and_arrays_find_the_same_leaves(
     monkeypatch: pytest.MonkeyPatch, family: str, classes: str, way: str
 ) -> None:
     if way != "code":
-        monkeypatch.setattr(scorers, "COMPILED_NODES", 0)
+        monkeypatch.setattr(scorer_trees, "COMPILED_NODES", 0)
     if way == "arrays":
-        monkeypatch.setattr(scorers, "LINKED_NODES", 0)
+        monkeypatch.setattr(scorer_trees, "LINKED_NODES", 0)
     if way == "code":
-        monkeypatch.setattr(scorers, "COMPILED_NODES", 10**6)
+        monkeypatch.setattr(scorer_trees, "COMPILED_NODES", 10**6)
     schema = schema_of(KINDS["mixed"], *CLASSES[classes])
     model, columns = trained(family, schema, n=300)
     part = scorer_of(model, schema, columns)

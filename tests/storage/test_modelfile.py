@@ -22,7 +22,7 @@ from core.errors import BadInput, StorageError
 from core.learning.models import MODEL_FAMILIES, Committee, fit_family
 from core.learning.soundness import refuse_unsound
 from core.records import Feature, FeatureSchema, Task
-from core.storage import artefacts, modelfile
+from core.storage import artefacts, modelfile, modelfile_allowed
 
 Schema = dict[str, Any]
 
@@ -102,7 +102,7 @@ def test_every_family_and_the_committee_of_all_pass(task: Task) -> None:
 def test_every_name_on_the_list_is_a_class_or_an_elementwise_function() -> None:
     import importlib
 
-    for loader, names in modelfile.ALLOWED.items():
+    for loader, names in modelfile_allowed.ALLOWED.items():
         for name in names:
             module, _, attribute = name.rpartition(".")
             found = getattr(importlib.import_module(module), attribute)

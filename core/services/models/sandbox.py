@@ -334,7 +334,7 @@ def _rehearse() -> None:
     from sklearn.preprocessing import StandardScaler
 
     from core.storage.artefacts import dumps
-    from core.storage.modelfile import OBJECTS
+    from core.storage.modelfile_allowed import OBJECTS
 
     for module in sorted({name.rpartition(".")[0] for name in OBJECTS}):
         importlib.import_module(module)

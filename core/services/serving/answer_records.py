@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from core.learning.scorer import Values
+from core.learning.scorer_parts import Values
 from core.services.serving import blocks
 from core.services.serving.guards import tally
 from core.services.serving.prediction_log import Record

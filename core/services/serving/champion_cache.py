@@ -20,7 +20,8 @@ from loguru import logger
 from core.data.contract import schema_from_document
 from core.data.rows import RowReader, frame_of
 from core.errors import ContinualError, NoChampion, StorageError
-from core.learning.scorer import TOLERANCE, Part, Values, largest_difference, part_of
+from core.learning.scorer import TOLERANCE, largest_difference, part_of
+from core.learning.scorer_parts import Part, Values
 from core.records import FeatureSchema, Label, ProjectInfo
 from core.services.serving.guards import Guards, Watch, guards_from_document, watch
 from core.storage import scorers

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.learning.contributions import Explanation, explain
-from core.learning.scorer import Values
+from core.learning.scorer_parts import Values
 from core.services.serving.champion_cache import Served
 from core.services.serving.predicting import predict_one
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from core.data.cells import MAX_PROBLEMS, TOO_GREAT, refusal
 from core.data.rows import columns_of
 from core.errors import BadInput, FieldProblem
-from core.learning.scorer import Values
+from core.learning.scorer_parts import Values
 from core.records import FeatureSchema, Label
 
 if TYPE_CHECKING:
