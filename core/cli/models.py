@@ -73,10 +73,10 @@ def _add_compare(models: Any) -> None:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    from core.services.models import lifecycle
+    from core.services.models import comparing
 
     ws = open_state()
-    comparison = lifecycle.compare(ws, project_of(ws, args), args.a, args.b)
+    comparison = comparing.compare(ws, project_of(ws, args), args.a, args.b)
     difference = comparison.difference
     text = f"v{args.b} minus v{args.a} over {comparison.n:,} rows ({comparison.rows_from}): " + (
         f"{difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
@@ -141,10 +141,10 @@ def _add_import(models: Any) -> None:
 
 
 def _import(args: argparse.Namespace) -> int:
-    from core.services.models import lifecycle
+    from core.services.models import importing
 
     ws = open_state()
-    version = lifecycle.import_challenger(ws, project_of(ws, args), args.file, by=BY, now=utc_now())
+    version = importing.import_challenger(ws, project_of(ws, args), args.file, by=BY, now=utc_now())
     return say(
         args,
         {"version": version.version, "aliases": version.aliases},

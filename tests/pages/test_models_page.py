@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 from core.cycle import run_cycle
 from core.records import ModelVersion, ProjectInfo
 from core.services.ingestion import ingest, stored_batches
-from core.services.models import lifecycle, lineage
+from core.services.models import lineage, shadowing
 from core.services.projects import projects
 from core.settings import get_settings
 from core.storage import registry
@@ -53,7 +53,7 @@ def select(at: AppTest, ws: Workspace, version: int) -> AppTest:
 def put(ws: Workspace, **told: Any) -> int:
     """A version in the shadow, with a record as the newest cycle would have told it."""
     version = idle(ws)
-    lifecycle.shadow(ws, flies(ws), version, reason="rejected *too early*", by="otto", now=BEGAN)
+    shadowing.shadow(ws, flies(ws), version, reason="rejected *too early*", by="otto", now=BEGAN)
     if told:
         with ws.database.write() as session:
             newest = session.query(Cycle).order_by(Cycle.id.desc()).first()
@@ -160,7 +160,7 @@ def test_a_viewer_only_looks(grown: Workspace) -> None:
     at = open_page("models", "vera")
     assert at.button(key="promote-shadow").disabled
     assert closed(at, "End the shadow")
-    lifecycle.end_shadow(grown, flies(grown), reason="x", by="ada", now=BEGAN)
+    shadowing.end_shadow(grown, flies(grown), reason="x", by="ada", now=BEGAN)
     at = select(open_page("models", "vera"), grown, version)
     assert closed(at, "Try in the shadow")
 

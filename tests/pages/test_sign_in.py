@@ -26,7 +26,7 @@ from core.errors import NotAllowed, ProofNeeded
 from core.services.access import accounts, audit_log, second_factor, sessions, throttle, tokens, verifying
 from core.services.access.actors import Actor
 from core.services.automation import jobs
-from core.services.models import lifecycle
+from core.services.models import importing, lifecycle
 from core.services.projects import projects
 from core.settings import get_settings
 from core.storage.tables import User
@@ -376,7 +376,7 @@ def test_every_service_that_changes_something_asks_who_acts(grown: Workspace, no
         "access.accounts", "access.sessions", "access.verifying", "ingestion.label_queue", "serving.guarding", "ingestion.ingest", "ingestion.generated", "ingestion.stored_batches",
         "ingestion.storing", "automation.jobs",
         "ingestion.label_changes", "ingestion.label_intake", "automation.live", "projects.projects", "access.second_factor",
-        "projects.streams", "access.tokens", "models.lifecycle",
+        "projects.streams", "access.tokens", "models.lifecycle", "models.importing", "models.shadowing",
     ):  # fmt: skip
         module = importlib.import_module(f"core.services.{name}")
         for function in vars(module).values():
@@ -528,7 +528,7 @@ def test_what_needs_a_proof_is_open_for_ten_minutes_after_a_sign_in_and_to_that_
         lambda at: accounts.remove_user(grown, "vera", by=actor, now=at),
         lambda at: tokens.create_token(grown, "x", ["read"], by=actor, now=at),
         lambda at: tokens.revoke_token(grown, 1, by=actor, now=at),
-        lambda at: lifecycle.import_challenger(grown, project, Path("none.skops"), by=actor, now=at),
+        lambda at: importing.import_challenger(grown, project, Path("none.skops"), by=actor, now=at),
     ]
     for act in acts:
         for late in (timedelta(minutes=10, seconds=1), -timedelta(minutes=11)):

@@ -32,7 +32,7 @@ from core.errors import BadInput, Busy, Conflict, NotEnoughRows, NotFound, Stora
 from core.learning.models import Converted
 from core.records import Change, ProjectInfo
 from core.services.ingestion import ingest, stored_batches
-from core.services.models import lifecycle, sandbox
+from core.services.models import comparing, importing, lifecycle, sandbox
 from core.services.projects import projects
 from core.services.serving import champion_cache, predicting
 from core.settings import ROOT
@@ -102,7 +102,7 @@ def test_a_pickle_is_refused_whatever_it_is_called(tmp_path: Path, name: str, pr
     path = tmp_path / name
     path.write_bytes(pickle.dumps({"a": [1, 2.5, "x"]}, protocol=protocol))
     with pytest.raises(UnsupportedFormat, match=r"is a pickle file.*skops\.io\.dump"):
-        lifecycle.inspect_import(path)
+        importing.inspect_import(path)
 
 
 @pytest.mark.parametrize("compress", [0, 3, ("gzip", 3), ("bz2", 3), ("xz", 3)])
@@ -110,7 +110,7 @@ def test_joblib_is_refused_compressed_or_not(tmp_path: Path, compress: Any) -> N
     path = tmp_path / "model.skops"
     joblib.dump(fitted(), path, compress=compress)
     with pytest.raises(UnsupportedFormat, match="is a joblib file"):
-        lifecycle.inspect_import(path)
+        importing.inspect_import(path)
 
 
 def test_cloudpickle_is_refused_by_content_and_by_name(tmp_path: Path) -> None:
@@ -118,11 +118,11 @@ def test_cloudpickle_is_refused_by_content_and_by_name(tmp_path: Path) -> None:
     path = tmp_path / "model.skops"
     path.write_bytes(cloudpickle.dumps(lambda x: x + 1))
     with pytest.raises(UnsupportedFormat, match="is a cloudpickle file"):
-        lifecycle.inspect_import(path)
+        importing.inspect_import(path)
     path = tmp_path / "model.cloudpickle"
     path.write_bytes(b"whatever")
     with pytest.raises(UnsupportedFormat, match="is a cloudpickle file"):
-        lifecycle.inspect_import(path)
+        importing.inspect_import(path)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes, told: str
     path = tmp_path / "model.skops"
     path.write_bytes(content)
     with pytest.raises(UnsupportedFormat, match=told):
-        lifecycle.inspect_import(path)
+        importing.inspect_import(path)
 
 
 def archive(path: Path, **members: bytes) -> Path:
@@ -150,19 +150,19 @@ def archive(path: Path, **members: bytes) -> Path:
 
 def test_archives_that_are_no_skops_or_hold_a_pickle_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedFormat, match=r"no schema\.json"):
-        lifecycle.inspect_import(archive(tmp_path / "a.skops", rows_csv=b"1,2"))
+        importing.inspect_import(archive(tmp_path / "a.skops", rows_csv=b"1,2"))
     with pytest.raises(UnsupportedFormat, match=r"holds the pickle data\.pkl"):
-        lifecycle.inspect_import(archive(tmp_path / "b.skops", data_pkl=b"", schema_json=b"{}"))
+        importing.inspect_import(archive(tmp_path / "b.skops", data_pkl=b"", schema_json=b"{}"))
     with pytest.raises(BadInput, match="cannot be read"):
-        lifecycle.inspect_import(tmp_path / "absent.skops")
+        importing.inspect_import(tmp_path / "absent.skops")
 
 
 def test_a_zip_bomb_and_a_file_beyond_the_limit_are_refused(tmp_path: Path, file: Path) -> None:
     bomb = archive(tmp_path / "bomb.skops", schema_json=b"{}", x_npy=bytes(60_000_000))
     with pytest.raises(TooLarge, match=r"unpacks from 0\.1 MB to 60 MB"):
-        lifecycle.inspect_import(bomb)
+        importing.inspect_import(bomb)
     with pytest.raises(TooLarge, match=r"expected at most 0\.0 MB"):
-        lifecycle.inspect_import(file, max_bytes=100)
+        importing.inspect_import(file, max_bytes=100)
 
 
 # --- the child process ------------------------------------------------------------------------------------------
@@ -170,20 +170,20 @@ def test_a_zip_bomb_and_a_file_beyond_the_limit_are_refused(tmp_path: Path, file
 
 @pytest.mark.usefixtures("here")
 def test_inspecting_lists_the_types_and_names_those_from_outside(tmp_path: Path, file: Path) -> None:
-    report = lifecycle.inspect_import(file)
+    report = importing.inspect_import(file)
     assert report.problems == ()
     assert "sklearn.linear_model._logistic.LogisticRegression" in report.types
     own = save(tmp_path / "own.skops", make_pipeline(FunctionTransformer(json.dumps), StandardScaler()))
     with pytest.raises(BadInput, match=r"json\.dumps, which is not on the list"):
-        lifecycle.inspect_import(own)
+        importing.inspect_import(own)
 
 
 @pytest.mark.usefixtures("here")
 def test_files_that_provoke_the_reader_get_one_clear_answer(tmp_path: Path) -> None:
     for schema in (b"{}", b"[]", b"not json", b'{"protocol": 99, "__class__": "x", "__module__": "y"}'):
         with pytest.raises(BadInput, match="cannot be read as skops"):
-            lifecycle.inspect_import(archive(tmp_path / "odd.skops", schema_json=schema))
-    listed = lifecycle.inspect_import(save(tmp_path / "list.skops", [1, 2]))
+            importing.inspect_import(archive(tmp_path / "odd.skops", schema_json=schema))
+    listed = importing.inspect_import(save(tmp_path / "list.skops", [1, 2]))
     assert listed.problems == ("It holds a builtins.list, expected a fitted scikit-learn pipeline or estimator.",)
 
 
@@ -194,7 +194,7 @@ def test_a_type_of_another_package_is_named(tmp_path: Path, file: Path) -> None:
         for member in source.namelist():
             made.writestr(member, source.read(member).replace(b"sklearn.linear_model._logistic", b"no_such_package.x"))
     with pytest.raises(BadInput, match=r"no_such_package\.x\.LogisticRegression, which is not on the list"):
-        lifecycle.inspect_import(path)
+        importing.inspect_import(path)
 
 
 def test_the_child_has_no_secrets_and_its_end_is_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,14 +208,14 @@ def test_the_child_has_no_secrets_and_its_end_is_told(file: Path, monkeypatch: p
 
     monkeypatch.setattr(sandbox.subprocess, "Popen", popen)
     with pytest.raises(BadInput, match=r"without an answer \(exit code 7\)"):
-        lifecycle.inspect_import(file)
+        importing.inspect_import(file)
     assert given and "API_KEY" not in given[0] and "CONTINUAL_HOME" not in given[0]
 
 
 def test_a_child_that_never_ends_is_stopped(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "TIMEOUT_S", 0.01)
     with pytest.raises(BadInput, match="stopped after"):
-        lifecycle.inspect_import(file)
+        importing.inspect_import(file)
 
 
 APART = """
@@ -274,7 +274,7 @@ def test_only_a_plain_small_file_is_read_as_the_childs_answer(tmp_path: Path) ->
 def test_an_imported_pipeline_is_the_challenger_and_serves_only_when_promoted(
     ws: Workspace, project: ProjectInfo, file: Path, now: datetime, told: list[int]
 ) -> None:
-    version = lifecycle.import_challenger(ws, project, file, by="ann", now=now)
+    version = importing.import_challenger(ws, project, file, by="ann", now=now)
     assert (version.version, version.aliases, version.source) == (1, ("challenger",), "import")
     assert version.family == "imported LogisticRegression"
     assert 0.8 < (version.metrics["accuracy"] or 0) <= 1.0
@@ -296,8 +296,8 @@ def test_a_function_in_a_pipeline_is_refused_and_an_elementwise_one_is_not(
         own = make_pipeline(FunctionTransformer(function), LogisticRegression()).fit(frame[["a", "b"]], frame["y"])
         save(tmp_path / f"{function.__name__}.skops", own)
     with pytest.raises(BadInput, match=r"nan_to_num, which is not on the list"):
-        lifecycle.import_challenger(ws, project, tmp_path / "nan_to_num.skops", by="ann", now=now)
-    version = lifecycle.import_challenger(ws, project, tmp_path / "tanh.skops", by="ann", now=now)
+        importing.import_challenger(ws, project, tmp_path / "nan_to_num.skops", by="ann", now=now)
+    version = importing.import_challenger(ws, project, tmp_path / "tanh.skops", by="ann", now=now)
     registry._loaded.clear()
     assert registry.load_model(ws, project.id, version.version).steps[-1][0] == "logisticregression"
 
@@ -316,8 +316,8 @@ def test_an_imported_model_is_kept_as_its_numbers_and_goes_through_the_loop(
         raise AssertionError("a foreign file was loaded in this process")
 
     with monkeypatch.context() as patched:
-        patched.setattr(lifecycle, "loads", never)
-        version = lifecycle.import_challenger(ws, project, file, by="ann", now=now)
+        patched.setattr(importing, "loads", never)
+        version = importing.import_challenger(ws, project, file, by="ann", now=now)
     registry._loaded.clear()
     model = registry.load_model(ws, project.id, version.version)
     assert isinstance(model, Converted)
@@ -371,7 +371,7 @@ def test_a_model_that_does_not_fit_the_project_is_refused_with_the_reason(
 ) -> None:
     path = save(tmp_path / "wrong.skops", make())
     with pytest.raises(BadInput, match=told):
-        lifecycle.import_challenger(ws, project, path, by="ann", now=now)
+        importing.import_challenger(ws, project, path, by="ann", now=now)
     with ws.database.read() as session:
         assert registry.list_versions(session, project.id) == []
 
@@ -384,7 +384,7 @@ def test_a_regression_model_can_be_imported(ws: Workspace, tmp_path: Path, now: 
     ingest.ingest_frame(ws, made, frame, origin="rows.csv", by="test", now=now, target="y")
     project = projects.project_by_id(ws, made.id)
     path = save(tmp_path / "ridge.skops", Ridge().fit(frame[["a", "b"]], frame["y"]))
-    version = lifecycle.import_challenger(ws, project, path, by="ann", now=now)
+    version = importing.import_challenger(ws, project, path, by="ann", now=now)
     assert (version.metrics["r2"] or 0) > 0.99
 
 
@@ -394,11 +394,11 @@ def test_an_import_needs_data_labels_and_a_project_at_rest(
 ) -> None:
     empty = projects.create_project(ws, "Empty", source="file", by="test", now=now)
     with pytest.raises(Conflict, match="no data yet"):
-        lifecycle.import_challenger(ws, empty, file, by="ann", now=now)
+        importing.import_challenger(ws, empty, file, by="ann", now=now)
     (batch,) = stored_batches.list_batches(ws, project.id)[0]
     stored_batches.undo_batch(ws, project, batch.id, by="ann", now=now)
     with pytest.raises(NotEnoughRows):
-        lifecycle.import_challenger(ws, project, file, by="ann", now=now)
+        importing.import_challenger(ws, project, file, by="ann", now=now)
 
 
 @pytest.mark.usefixtures("here")
@@ -410,10 +410,10 @@ def test_an_import_waits_for_a_check_that_is_under_way(
             Lease(name=f"project:{project.id}", owner="x:1", expires_at=datetime.now(UTC) + timedelta(seconds=30))
         )
     with pytest.raises(Busy, match="under way"):
-        lifecycle.import_challenger(ws, project, file, by="ann", now=now)
+        importing.import_challenger(ws, project, file, by="ann", now=now)
     with ws.database.write() as session:
         session.execute(update(Lease).values(owner=f"{socket.gethostname()}:{2**22}:1:1"))  # of a process that is gone
-    assert lifecycle.import_challenger(ws, project, file, by="ann", now=now).version == 1
+    assert importing.import_challenger(ws, project, file, by="ann", now=now).version == 1
 
 
 # --- comparing, promoting, going back ---------------------------------------------------------------------------
@@ -446,18 +446,18 @@ def test_two_versions_meet_on_rows_that_neither_has_learnt_from(
     frame = rows()
     poor = register(ws, project, DummyClassifier().fit(frame[["a", "b"]], frame["y"]), now)
     good = register(ws, project, fitted(), now)
-    nothing = lifecycle.compare(ws, project, poor, good)
+    nothing = comparing.compare(ws, project, poor, good)
     assert nothing.n == 0 and nothing.difference is None and nothing.challenger.value is None
     fresh = rows(150, seed=9)
     ingest.ingest_frame(ws, project, fresh, origin="new.csv", by="test", now=now + timedelta(hours=1))
-    found = lifecycle.compare(ws, project, poor, good)
+    found = comparing.compare(ws, project, poor, good)
     assert found.n == 150 and "150 labelled rows that neither has learnt from" in found.rows_from
     right = float(np.mean(fitted().predict(fresh[["a", "b"]]) == fresh["y"]))
     assert found.challenger.value == pytest.approx(right)
     assert found.difference is not None and found.difference.low is not None and found.difference.low > 0
     assert found.p is not None and found.p < 0.001 and found.wins > found.losses
     with pytest.raises(NotFound):
-        lifecycle.compare(ws, project, poor, 9)
+        comparing.compare(ws, project, poor, 9)
 
 
 def test_promoting_and_going_back_by_hand(ws: Workspace, project: ProjectInfo, now: datetime) -> None:

@@ -19,7 +19,7 @@ from core.learning.evidence import counted
 from core.learning.policy import policy_named
 from core.records import CycleReport, ProjectInfo
 from core.services.ingestion import ingest
-from core.services.models import lifecycle
+from core.services.models import lifecycle, shadowing
 from core.services.projects import projects
 from core.storage import queries, registry
 from core.storage.tables import AuditEntry, Lease, ModelRow, Notice
@@ -84,7 +84,7 @@ def again(ws: Workspace, project: ProjectInfo) -> ProjectInfo:
 
 
 def put(ws: Workspace, project: ProjectInfo, version: int, now: datetime, reason: str = "a try") -> None:
-    lifecycle.shadow(ws, project, version, reason=reason, by="ada", now=now)
+    shadowing.shadow(ws, project, version, reason=reason, by="ada", now=now)
 
 
 @pytest.mark.slow
@@ -93,7 +93,7 @@ def test_a_rejected_challenger_answers_beside_the_champion_and_is_counted(
 ) -> None:
     put(ws, project, 2, now)
     assert again(ws, project).shadow == 2
-    before = lifecycle.shadow_standing(ws, again(ws, project))
+    before = shadowing.shadow_standing(ws, again(ws, project))
     assert before is not None
     assert (before.rows, before.answered, before.for_better, before.state) == (0, 0, 1.0, "unknown")
     assert before.agreement is None
@@ -111,7 +111,7 @@ def test_a_rejected_challenger_answers_beside_the_champion_and_is_counted(
         "for_better": pytest.approx(bets.for_better), "for_worse": pytest.approx(bets.for_worse), "version": 2, "rows": 2 * BATCH, "wins": wins, "losses": losses, "answered": 2 * BATCH,
         "agreed": int((mine == theirs).sum()), "wanted": None,
     }  # fmt: skip
-    standing = lifecycle.shadow_standing(ws, again(ws, project))
+    standing = shadowing.shadow_standing(ws, again(ws, project))
     assert standing is not None
     assert (standing.rows, standing.wins, standing.losses) == (2 * BATCH, wins, losses)
     assert standing.agreement == pytest.approx(np.mean(mine == theirs))
@@ -132,9 +132,9 @@ def test_an_ended_shadow_answers_no_more(
 ) -> None:
     put(ws, project, 2, now)
     turn()
-    assert lifecycle.end_shadow(ws, again(ws, project), reason=" enough ", by="ada", now=now) == 2
+    assert shadowing.end_shadow(ws, again(ws, project), reason=" enough ", by="ada", now=now) == 2
     assert again(ws, project).shadow is None
-    assert lifecycle.shadow_standing(ws, again(ws, project)) is None
+    assert shadowing.shadow_standing(ws, again(ws, project)) is None
     assert turn().shadow is None
     with ws.database.read() as session:
         trail = session.scalars(select(AuditEntry).order_by(AuditEntry.id.desc()).limit(2)).all()
@@ -142,7 +142,7 @@ def test_an_ended_shadow_answers_no_more(
     assert (trail[0].before, trail[0].after) == ({"shadow": 2}, {"shadow": None, "reason": "enough"})
     assert (trail[1].before, trail[1].after) == ({"shadow": None}, {"shadow": 2, "reason": "a try"})
     with pytest.raises(Conflict, match="No version"):
-        lifecycle.end_shadow(ws, again(ws, project), reason="once more", by="ada", now=now)
+        shadowing.end_shadow(ws, again(ws, project), reason="once more", by="ada", now=now)
 
 
 def test_its_promotion_by_hand_ends_it(
@@ -184,9 +184,9 @@ def test_what_cannot_stand_in_the_shadow_is_refused_by_name(ws: Workspace, proje
     with pytest.raises(Conflict, match="in the shadow already"):
         put(ws, project, 2, now)
     with pytest.raises(BadInput, match="reason"):
-        lifecycle.end_shadow(ws, again(ws, project), reason="", by="ada", now=now)
+        shadowing.end_shadow(ws, again(ws, project), reason="", by="ada", now=now)
     with ws.database.read() as session:
-        started = select(func.count()).select_from(AuditEntry).where(AuditEntry.what == lifecycle.SHADOW_STARTED)
+        started = select(func.count()).select_from(AuditEntry).where(AuditEntry.what == shadowing.SHADOW_STARTED)
         assert session.scalar(started) == 1
 
 
@@ -211,7 +211,7 @@ def test_a_running_check_would_overwrite_it_so_it_waits(ws: Workspace, project: 
     with pytest.raises(Busy, match="under way"):
         put(ws, project, 2, now)
     with pytest.raises(Busy, match="under way"):
-        lifecycle.end_shadow(ws, project, reason="x", by="ada", now=now)
+        shadowing.end_shadow(ws, project, reason="x", by="ada", now=now)
     with ws.database.read() as session:
         assert queries.project_row(session, project.id).shadow_version is None
 
@@ -231,7 +231,7 @@ def test_better_and_worse_are_only_said_of_uneven_splits(
         row = session.get_one(Cycle, report.id)
         kept = {name: value for name, value in (row.shadow or {}).items() if not name.startswith("for_")}
         row.shadow = {**kept, "wins": wins, "losses": losses}  # as it was stored before there was evidence
-    standing = lifecycle.shadow_standing(ws, again(ws, project))
+    standing = shadowing.shadow_standing(ws, again(ws, project))
     assert standing is not None
     assert standing.state == state
     assert standing.for_better == pytest.approx(counted(wins, losses).for_better)
@@ -242,7 +242,7 @@ def test_what_a_person_does_with_a_shadow_is_told(
 ) -> None:
     monkeypatch.setattr(ws.settings, "discord_webhook_url", SecretStr("http://127.0.0.1:1/hook"))
     put(ws, project, 2, now)
-    lifecycle.end_shadow(ws, again(ws, project), reason="enough", by="ada", now=now)
+    shadowing.end_shadow(ws, again(ws, project), reason="enough", by="ada", now=now)
     put(ws, project, 2, now)
     lifecycle.promote(ws, again(ws, project), 2, reason="better at night", by="ada", now=now)
     lifecycle.rollback(ws, again(ws, project), reason="worse by day", by="ada", now=now)

@@ -6,7 +6,7 @@ import streamlit as st
 
 from core import plots, ui
 from core.records import Comparison, ProjectInfo
-from core.services.models import lifecycle, versions
+from core.services.models import comparing, versions
 from core.services.models.versions import Registered
 from core.text.reasons import sentence
 
@@ -59,7 +59,7 @@ def _choose(label: str, numbers: list[int], usual: int, *, key: str) -> int:
 def _compare(ctx: ui.Context, project: ProjectInfo, a: int, b: int) -> None:
     """Load both artefacts and score them."""
     found = ui.attempt(
-        lambda: lifecycle.compare(ctx.ws, project, a, b),
+        lambda: comparing.compare(ctx.ws, project, a, b),
         doing=f"v{a} and v{b} predict the same rows",
         done=lambda comparison: f"Compared on {ui.counted(comparison.n, 'row')}",
     )

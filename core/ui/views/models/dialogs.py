@@ -6,8 +6,8 @@ import streamlit as st
 
 from core import ui
 from core.records import ModelVersion, ProjectInfo
-from core.services.models import lifecycle
-from core.services.models.lifecycle import ShadowStanding
+from core.services.models import lifecycle, shadowing
+from core.services.models.shadowing import ShadowStanding
 
 
 @st.dialog("Promote this version?", icon=":material/publish:")
@@ -49,7 +49,7 @@ def put_into_shadow(ctx: ui.Context, project: ProjectInfo, version: ModelVersion
         f"**v{version.version}** ({ui.plain(version.family)}) answers every new batch beside v{project.champion} from "
         f"the next check on. Nobody gets its answers; row by row it is counted which of the two was right.{leaves}{_ends(project)}",
         "Put it into the shadow",
-        lambda reason: lifecycle.shadow(ctx.ws, project, version.version, reason=reason, by=ctx.actor, now=ctx.now),
+        lambda reason: shadowing.shadow(ctx.ws, project, version.version, reason=reason, by=ctx.actor, now=ctx.now),
         key="shadow",
         done=f"v{version.version} is in the shadow. To undo: End the shadow.",
         placeholder="e.g. rejected on 100 rows only",
@@ -63,7 +63,7 @@ def end_shadow(ctx: ui.Context, project: ProjectInfo, found: ShadowStanding) -> 
         f"**v{found.version}** answers no more; v{project.champion} goes on serving. Its record over "
         f"{ui.counted(found.rows, 'labelled row')} stays in the cycles, but a later try begins at 0.",
         "End the shadow",
-        lambda reason: lifecycle.end_shadow(ctx.ws, project, reason=reason, by=ctx.actor, now=ctx.now),
+        lambda reason: shadowing.end_shadow(ctx.ws, project, reason=reason, by=ctx.actor, now=ctx.now),
         key="end",
         done=f"v{found.version} left the shadow.",
         placeholder="e.g. no better after 2,000 rows",

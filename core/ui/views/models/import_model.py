@@ -10,7 +10,7 @@ import streamlit as st
 from core import ui
 from core.errors import ProofNeeded
 from core.records import ProjectInfo
-from core.services.models import lifecycle
+from core.services.models import importing
 from core.services.models.sandbox import ImportReport
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _inspect(file: UploadedFile, path: Path) -> ImportReport | None:
         "inspected",
         file.file_id,
         lambda: ui.attempt(
-            lambda: lifecycle.inspect_import(path),
+            lambda: importing.inspect_import(path),
             doing="Reading the types in the file",
             done=lambda report: f"{ui.counted(len(report.types), 'type')} found",
         ),
@@ -71,7 +71,7 @@ def _approve(ctx: ui.Context, project: ProjectInfo, path: Path, report: ImportRe
 def _import(ctx: ui.Context, project: ProjectInfo, path: Path) -> None:
     try:
         version = ui.attempt(
-            lambda: lifecycle.import_challenger(ctx.ws, project, path, by=ctx.actor, now=ctx.now),
+            lambda: importing.import_challenger(ctx.ws, project, path, by=ctx.actor, now=ctx.now),
             doing="Loading and check-scoring in a process of its own",
             done=lambda made: f"Imported as v{made.version}",
         )

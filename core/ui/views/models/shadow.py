@@ -6,8 +6,8 @@ import streamlit as st
 
 from core import ui, words
 from core.records import ProjectInfo
-from core.services.models import lifecycle
-from core.services.models.lifecycle import ShadowStanding
+from core.services.models import shadowing
+from core.services.models.shadowing import ShadowStanding
 from core.services.models.versions import Registered
 from core.ui.views.models import dialogs
 
@@ -18,7 +18,7 @@ def show(ctx: ui.Context, project: ProjectInfo, held: Registered) -> None:
     """Its card; nothing while no version is in the shadow."""
     if project.shadow is None:
         return
-    found, version = lifecycle.shadow_standing(ctx.ws, project), held.find(project.shadow)
+    found, version = shadowing.shadow_standing(ctx.ws, project), held.find(project.shadow)
     if found is None or version is None:
         return
     champion = f"v{project.champion}"

@@ -1,0 +1,32 @@
+"""What has to be so before a person's change of versions."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy.orm import Session
+
+from core.errors import BadInput, Busy, Conflict
+from core.records import FeatureSchema, ProjectInfo
+from core.storage import leases
+
+if TYPE_CHECKING:
+    pass
+
+
+def schema_of(project: ProjectInfo) -> FeatureSchema:
+    if project.schema is None:
+        raise Conflict(f"Project '{project.slug}' has no data yet. Store labelled rows first.")
+    return project.schema
+
+
+def refuse_while_checked(session: Session, project_id: int, what: str) -> None:
+    """A check under way began before this change, and would overwrite it at its end."""
+    if leases.is_held(session, project_id, datetime.now(UTC)):
+        raise Busy(f"A check of this project is under way. {what} when it has ended, in a minute at most.")
+
+
+def need(reason: str) -> None:
+    if not reason.strip():
+        raise BadInput("A reason is expected: it stands in the audit beside your name. Write one sentence.")

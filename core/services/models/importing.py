@@ -1,0 +1,108 @@
+"""A model of one's own becomes a version: looked into and tried in a child process, then registered as a challenger."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.orm import Session
+
+from core.data.packed import unpack
+from core.errors import BadInput, NotEnoughRows, StorageError
+from core.records import Change, FeatureSchema, ModelVersion, ProjectInfo
+from core.services.access.actors import require_proof
+from core.services.models import sandbox
+from core.services.models.sandbox import ImportReport
+from core.storage import audit, history, mlflow_copy, registry
+from core.storage.artefacts import loads
+from core.storage.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+from core.services.models.conditions import refuse_while_checked, schema_of
+
+CHECK_ROWS = 500  # newest labelled rows that an imported model has to answer
+
+
+DEFAULT_MAX_BYTES = 200 * 1024 * 1024
+
+
+def inspect_import(path: Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> ImportReport:
+    """What a .skops file holds, read in a child process; nothing of it is loaded.
+
+    Raises:
+        UnsupportedFormat: pickle, joblib, cloudpickle, or no skops file.
+        TooLarge, BadInput: beyond a limit, unreadable.
+    """
+    return sandbox.inspect(sandbox.read_skops(path, max_bytes))
+
+
+def import_challenger(ws: Workspace, project: ProjectInfo, path: Path, *, by: str, now: datetime) -> ModelVersion:
+    """Register a user's fitted pipeline as the challenger; it serves only once somebody promotes it.
+
+    Everything in it has to be on the list of `core.storage.modelfile`; then it is loaded and asked for the newest labelled
+    rows in a child process, and only then here, by the same list.
+
+    Raises:
+        UnsupportedFormat, TooLarge: as in `inspect_import`.
+        BadInput: a part or type that is not loaded, or a model that cannot answer this project's rows as it should.
+        NotEnoughRows: no labelled row to ask it for.
+        Busy: a check of the project is under way.
+    """
+    require_proof(ws, by, "admin", now)
+    schema = schema_of(project)
+    data = sandbox.read_skops(path, ws.settings.max_upload_bytes)
+    X, y, _ = history.History(ws, project.id, schema).newest(CHECK_ROWS, measured=True)
+    if not len(y):
+        raise NotEnoughRows("The check of an imported model", needed=1, found=0)
+    X = X[list(schema.names)].reset_index(drop=True)
+    checked = sandbox.check_score(data, X, y.tolist(), schema=schema)
+    model = loads(data) if checked.packed is None else _converted(checked.packed, X, schema)
+
+    def beside(session: Session) -> None:
+        # a check that races has given the next version's number away already
+        refuse_while_checked(session, project.id, "Import the model")
+        after = {"file": path.name, "checked_on": checked.n}
+        audit.record(session, who=by, what="model imported", project_id=project.id, after=after, now=now)
+
+    version = registry.register_version(
+        ws,
+        project,
+        registry.NewVersion(
+            model=model,
+            family=f"imported {checked.kind}",
+            metrics=checked.metrics,
+            schema=schema,
+            X_learnt=X,
+            source="import",
+        ),
+        Change(by=by, now=now),
+        also=beside,
+    )
+    mlflow_copy.sync_in_child(ws, project.id)
+    return version
+
+
+def _converted(packed: bytes, X: pd.DataFrame, schema: FeatureSchema) -> Any:
+    """The model as the numbers that the trial made of it, held to what a model of this project answers.
+
+    Raises:
+        BadInput: it is not of that form.
+    """
+    import numpy as np
+
+    from core.learning.models import Converted
+
+    try:
+        document, _ = unpack(packed)
+        model = Converted(np.frombuffer(packed, dtype=np.uint8), schema.task, document["classes"])
+        answers = model.predict(X) if schema.task == "regression" else model.predict_proba(X)
+    except (StorageError, KeyError, TypeError, ValueError, IndexError) as error:
+        raise BadInput(f"The model's numbers cannot be read ({type(error).__name__}). It was not imported.") from error
+    sandbox.refuse_answers(answers, len(X), len(document["classes"]), schema.task == "regression")
+    alien = [c for c in document["classes"] if c not in schema.classes]
+    if alien:
+        raise BadInput(f"The model knows {alien[:5]}, which are no classes of this project. It was not imported.")
+    return model
