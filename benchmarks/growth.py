@@ -32,7 +32,7 @@ sys.path.insert(0, str(ROOT))
 from core.cycle import run_cycle
 from core.services.ingestion import ingest, label_intake
 from core.services.projects import projects
-from core.services.serving import prediction_log
+from core.services.serving import logged_predictions
 from core.settings import Settings
 from core.storage import history, mlflow_copy
 from core.storage.tables import Batch, BatchIds, Cycle, DriftRun, EstimateRun, PerformanceRun, Project
@@ -94,7 +94,7 @@ class Grown:
         """A page of the prediction log, behind this share of it."""
         with self.ws.database.read() as session:
             last = session.scalar(text("SELECT max(id) FROM predictions")) or 0
-        found, _ = prediction_log.logged(self.ws, self.id, limit=PAGE, after=(int(last * share), 0))
+        found, _ = logged_predictions.logged(self.ws, self.id, limit=PAGE, after=(int(last * share), 0))
         assert len(found) == PAGE
 
     def steps(self, repeats: int) -> dict[str, float]:

@@ -19,7 +19,7 @@ import core.cycle
 from core.errors import Busy, Conflict, NotFound, StorageError
 from core.jobs import worker
 from core.records import ProjectInfo
-from core.services.automation import attempts, jobs, live
+from core.services.automation import attempts, due_work, jobs, live
 from core.services.incidents import status
 from core.services.ingestion import ingest
 from core.services.monitoring.overview import overview
@@ -94,7 +94,7 @@ def test_what_was_set_aside_is_told_and_begun_again_when_something_new_comes(
     with ws.database.read() as session:
         told = session.scalars(select(AuditEntry).where(AuditEntry.what == "checks set aside")).all()
         notices = session.scalars(select(Notice)).all()
-        assert jobs.due_projects(session, datetime.now(UTC) + timedelta(days=1)) == []
+        assert due_work.due_projects(session, datetime.now(UTC) + timedelta(days=1)) == []
     assert [entry.project_id for entry in told] == [heavy.id]
     assert "CONTINUAL_CYCLE_TIMEOUT_SECONDS" in str(told[0].after)
     assert [n.payload["embeds"][0]["title"] for n in notices] == ["Heavy: checks set aside"]

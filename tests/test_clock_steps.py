@@ -22,7 +22,7 @@ from core.cycle import run, run_cycle
 from core.errors import BadInput, Busy
 from core.learning.policy import next_scheduled, policy_named
 from core.records import CycleReport, Policy, ProjectInfo
-from core.services.automation import jobs
+from core.services.automation import due_work
 from core.services.ingestion import ingest, label_intake, sealing
 from core.services.projects import projects
 from core.services.serving import file_answers
@@ -90,7 +90,7 @@ class Machine:
     def tick(self) -> CycleReport | None:
         """What scheduler and worker do at a look: a check where one is due."""
         with self.ws.database.read() as session:
-            due = jobs.due_projects(session, self.clock)
+            due = due_work.due_projects(session, self.clock)
         return self.check("schedule") if due else None
 
     def measured(self) -> list[tuple[str, int]]:

@@ -14,7 +14,7 @@ from sqlalchemy import select
 import core.cycle
 from core.errors import Busy
 from core.jobs.clock import ClockWatch, look_again
-from core.services.automation import jobs, live
+from core.services.automation import due_work, jobs, live, workers
 from core.services.incidents import delivery, status
 from core.services.monitoring.overview import overview
 from core.services.operations import doctor
@@ -76,11 +76,11 @@ def test_a_clock_that_was_set_back_silences_no_job() -> None:
 
 
 def test_a_beat_in_the_future_is_no_sign_of_life(ws: Workspace, project_id: int, now: datetime) -> None:
-    jobs.beat(ws, status.SCHEDULER, owner="test", now=now + DAY)
+    workers.beat(ws, status.SCHEDULER, owner="test", now=now + DAY)
     found = status.health(ws, None, now, damaged=lambda _id: False)
     assert (found.status, found.reason) == ("degraded", status.CLOCK_SET_BACK)
     assert found.scheduler_age_seconds == -86_400.0
-    assert jobs.scheduler_lives(ws, now) is False
+    assert workers.scheduler_lives(ws, now) is False
     check = next(c for c in doctor.examine(ws, now=now) if c.name == "scheduler")
     assert (check.ok, check.detail) == (False, "last beat 86400 s in the future")
     assert "clock" in check.mend
@@ -89,10 +89,10 @@ def test_a_beat_in_the_future_is_no_sign_of_life(ws: Workspace, project_id: int,
 
 
 def test_a_beat_a_little_ahead_is_of_now(ws: Workspace, now: datetime) -> None:
-    jobs.beat(ws, status.SCHEDULER, owner="test", now=now + timedelta(seconds=30))
+    workers.beat(ws, status.SCHEDULER, owner="test", now=now + timedelta(seconds=30))
     found = status.health(ws, None, now, damaged=lambda _id: False)
     assert (found.status, found.scheduler_age_seconds) == ("ok", 0.0)
-    assert jobs.scheduler_lives(ws, now) is True
+    assert workers.scheduler_lives(ws, now) is True
 
 
 def test_what_a_clock_ahead_has_put_off_for_a_day_is_due(ws: Workspace, project_id: int, now: datetime) -> None:
@@ -109,8 +109,8 @@ def test_what_a_clock_ahead_has_put_off_for_a_day_is_due(ws: Workspace, project_
         )  # fmt: skip
         session.add(Notice(project_id=project_id, channel="told", payload={}, created_at=ahead, next_attempt_at=ahead))
     with ws.database.read() as session:
-        assert jobs.pending(session, now)
-        assert jobs.notices_due(session, now)
+        assert due_work.pending(session, now)
+        assert due_work.notices_due(session, now)
     assert len(live.due_runs(ws, now)) == 1
     sent: list[Any] = []
 

@@ -20,7 +20,7 @@ from core.errors import BadInput, Busy, ContinualError
 from core.learning.policy import policy_named
 from core.learning.state import LearnerState
 from core.records import ProjectInfo
-from core.services.automation import jobs
+from core.services.automation import due_work
 from core.services.incidents import notify
 from core.services.ingestion import ingest, label_intake, stored_batches
 from core.services.models import lifecycle
@@ -89,7 +89,7 @@ def test_a_check_without_news_writes_no_audit_row(ws: Workspace, project: Projec
     assert run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=1)) is None
     assert count(ws, Cycle) == before
     with ws.database.read() as session:
-        assert jobs.due_projects(session, now + timedelta(hours=1)) == []
+        assert due_work.due_projects(session, now + timedelta(hours=1)) == []
 
 
 def test_a_new_batch_is_predicted_before_it_is_learnt_from(
@@ -97,7 +97,7 @@ def test_a_new_batch_is_predicted_before_it_is_learnt_from(
 ) -> None:
     send()
     with ws.database.read() as session:
-        assert jobs.due_projects(session, now) == [project.id]
+        assert due_work.due_projects(session, now) == [project.id]
     report = run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=1))
     assert report is not None
     judged = monitoring.labelled_with_predictions(ws, projects.project_by_id(ws, project.id))
@@ -179,7 +179,7 @@ def test_labels_that_come_later_are_measured_against_what_was_answered(
     pairs = [(f"b{report.batch.number}-{i}", int(v)) for i, v in enumerate(frame["y"])]
     label_intake.add_labels(ws, projects.project_by_id(ws, project.id), pairs, by="test", now=now + timedelta(hours=2))
     with ws.database.read() as session:
-        assert jobs.due_projects(session, now) == [project.id]
+        assert due_work.due_projects(session, now) == [project.id]
     run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=2))
     points = monitoring.performance_history(ws, project.id)
     assert [p.n for p in points] == [BATCH]
@@ -267,7 +267,7 @@ def test_a_cycle_that_raises_is_recorded_and_its_rows_stay_new(
     assert (failed.status, failed.outcome) == ("failed", "failed")
     with ws.database.read() as session:
         assert queries.champion_of(session, project.id) == 1
-        assert jobs.due_projects(session, now) == []  # not again until something else comes
+        assert due_work.due_projects(session, now) == []  # not again until something else comes
     report = run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=2))
     assert report is not None
     assert [p.n for p in monitoring.performance_history(ws, project.id)] == [BATCH]
@@ -381,8 +381,8 @@ def test_the_clock_alone_starts_a_scheduled_race_within_its_budget(ws: Workspace
     assert quiet is not None and quiet.decision == "nothing"
     night = now + timedelta(hours=15)
     with ws.database.read() as session:
-        assert jobs.due_projects(session, night - timedelta(minutes=1)) == []
-        assert jobs.due_projects(session, night) == [made.id]
+        assert due_work.due_projects(session, night - timedelta(minutes=1)) == []
+        assert due_work.due_projects(session, night) == [made.id]
     raced = run_cycle(ws, made.id, cause="schedule", now=night)
     assert raced is not None and raced.evidence is not None
     assert [f.trigger for f in raced.firings] == ["schedule"]
@@ -398,7 +398,7 @@ def test_a_changed_schedule_counts_at_once(ws: Workspace, project: ProjectInfo, 
     policy = policy_named("balanced", families=("logistic",), triggers=("age",), max_age_s=600.0)
     projects.set_policy(ws, project, policy, by="t", now=now)
     with ws.database.read() as session:
-        assert jobs.due_projects(session, now + timedelta(seconds=1)) == [project.id]
+        assert due_work.due_projects(session, now + timedelta(seconds=1)) == [project.id]
 
 
 # --- rows that no model can answer ------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from core.data.schema import table_of
 from core.errors import BadInput
 from core.learning.policy import policy_named
 from core.records import CycleReport
-from core.services.automation import jobs
+from core.services.automation import due_work
 from core.services.ingestion import ingest, stored_batches
 from core.services.projects import projects
 from core.services.serving import answering, champion_cache, prediction_log
@@ -61,7 +61,7 @@ class Plant:
     def look(self, now: datetime) -> CycleReport | None:
         """What scheduler and worker do: a check where one is due."""
         with self.ws.database.read() as session:
-            due = jobs.due_projects(session, now)
+            due = due_work.due_projects(session, now)
         return run_cycle(self.ws, self.project_id, cause="schedule", now=now) if due else None
 
     def measured(self) -> list[tuple[str, int]]:

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from core.cycle.measure import Measured
 from core.cycle.records import Turn, Window
 from core.records import ProjectInfo
-from core.services.automation import jobs
+from core.services.automation import due_work
 from core.storage import queries, registry
 from core.storage.tables import Cycle, Project
 from core.storage.workspace import Workspace
@@ -28,7 +28,7 @@ DAY = timedelta(days=1)
 def clock_asks(ws: Workspace, project_id: int, now: datetime) -> bool:
     """Whether the policy's age or schedule asks for a look now, news or not."""
     with ws.database.read() as session:
-        asks = bool(session.scalar(select(jobs.clock_asks(now)).where(Project.id == project_id)))
+        asks = bool(session.scalar(select(due_work.clock_asks(now)).where(Project.id == project_id)))
         at = queries.project_row(session, project_id).next_race_at
     if asks and at is not None and at > now:  # of a clock that was ahead; asked for until a check has ended well
         with ws.database.write() as session:

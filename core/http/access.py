@@ -132,11 +132,11 @@ class Api:
 
     def wake_worker(self, *, again: bool = False) -> None:
         """Start a worker; `again` = for a job that nobody has taken up, and so not too often."""
-        from core.services.automation import jobs
+        from core.services.automation import workers
 
         if not again or time.monotonic() - self._woken_at > WAKE_AGAIN_S:
             self._woken_at = time.monotonic()
-            jobs.start_worker(self.ws)
+            workers.start_worker(self.ws)
 
     def _warm_up(self) -> None:
         """Load the first champions, the root's before all, and ask each once, so that no caller waits for it; then end."""

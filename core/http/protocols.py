@@ -23,7 +23,7 @@ from core.http.predicting import count
 from core.services.access.addresses import FORWARDED, client_of, lies_in, parsed
 from core.services.serving.answering import Answered, many
 from core.services.serving.champion_cache import Served
-from core.services.serving.prediction_log import Kept
+from core.services.serving.kept_answers import Kept
 from core.settings import Settings
 
 _LENGTH = "inference-header-content-length"

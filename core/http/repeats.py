@@ -17,7 +17,7 @@ from starlette.responses import Response
 from core.errors import BadInput, FieldProblem
 from core.http.access import Api, Caller
 from core.http.answers import answer_json
-from core.services.serving.prediction_log import Kept, keep_answer, kept_answer
+from core.services.serving.kept_answers import Kept, keep_answer, kept_answer
 
 HEADER = b"idempotency-key"
 _KEY = re.compile(rb"[\x21-\x7e]{1,255}")

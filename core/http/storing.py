@@ -20,7 +20,8 @@ from core.http.predicting import count
 from core.services.incidents.status import ROOT_SLUG
 from core.services.serving.answering import Answered, document, many
 from core.services.serving.champion_cache import Served
-from core.services.serving.prediction_log import Kept, row_ids
+from core.services.serving.kept_answers import Kept
+from core.services.serving.logged_predictions import row_ids
 
 if TYPE_CHECKING:
     from core.records import ProjectInfo

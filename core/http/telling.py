@@ -20,7 +20,7 @@ from core.records import is_worse, metric_for
 from core.services.incidents import status
 from core.services.incidents.status import Place
 from core.services.operations import metrics as prometheus
-from core.services.serving.prediction_log import logged
+from core.services.serving.logged_predictions import logged
 
 DATABASE_ANSWERS_S = 3.0
 DEFAULT_LIMIT, MOST_PREDICTIONS = 1_000, 10_000

@@ -19,7 +19,7 @@ from core.http.answers import answer_json
 from core.http.problems import JobFailed
 from core.records import LET_IN, Outcome
 from core.services.incidents.status import Place
-from core.services.serving.prediction_log import Kept
+from core.services.serving.kept_answers import Kept
 
 if TYPE_CHECKING:
     from core.services.automation.jobs import JobInfo
@@ -84,9 +84,9 @@ def _ask(api: Api, caller: Caller, force: bool, asked: Kept | None) -> str:
 
 def start_if_alone(api: Api) -> None:
     """Wake a worker where no scheduler would."""
-    from core.services.automation import jobs
+    from core.services.automation import workers
 
-    if not jobs.scheduler_lives(api.ws, _now()):
+    if not workers.scheduler_lives(api.ws, _now()):
         api.wake_worker()
 
 

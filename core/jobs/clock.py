@@ -25,7 +25,7 @@ from loguru import logger
 
 from core.jobs import ANOTHER_WORKS
 from core.jobs.stop import Stop
-from core.services.automation import jobs
+from core.services.automation import due_work, workers
 from core.services.incidents import channels, delivery, kuma, status
 from core.settings import ROOT
 from core.storage.engine import file_lock
@@ -53,9 +53,9 @@ class Scheduler:
     def check(self) -> None:
         """The heartbeat, and one query whether any project has something new."""
         now, began = datetime.now(UTC), time.monotonic()
-        jobs.beat(self._ws, status.SCHEDULER, owner=self._owner, now=now, detail={"memory_bytes": _memory_bytes()})
+        workers.beat(self._ws, status.SCHEDULER, owner=self._owner, now=now, detail={"memory_bytes": _memory_bytes()})
         with self._ws.database.read() as session:
-            due = jobs.due_projects(session, now)
+            due = due_work.due_projects(session, now)
         if due:
             self._wake(check=True)
         ended = time.monotonic()
@@ -65,7 +65,7 @@ class Scheduler:
         """One query whether a job waits or a live run is due, one whether a message waits."""
         now = datetime.now(UTC)
         with self._ws.database.read() as session:
-            pending, notices = jobs.pending(session, now), jobs.notices_due(session, now)
+            pending, notices = due_work.pending(session, now), due_work.notices_due(session, now)
         if pending:
             self._wake(check=False)
         if notices:

@@ -31,7 +31,7 @@ from core.jobs import ANOTHER_WORKS, MAY_PASS, frugal
 from core.jobs.stop import Stop
 from core.logs import set_up_logs
 from core.records import CycleReport
-from core.services.automation import attempts, jobs, live
+from core.services.automation import attempts, due_work, jobs, live, workers
 from core.services.automation.jobs import JobInfo
 from core.services.incidents import delivery
 from core.services.ingestion import ingest
@@ -233,7 +233,7 @@ class Worker:
 
     def _check(self) -> bool:
         with self._ws.database.read() as session:
-            due = jobs.due_projects(session, _now())
+            due = due_work.due_projects(session, _now())
         for project_id in due:
             if self._stop.is_set():
                 break
@@ -420,7 +420,7 @@ def check_once(ws: Workspace, slug: str, *, again: bool, stop: Stop | threading.
     try:
         project = projects.get_project(ws, slug)
         with ws.database.read() as session:
-            due = again or project.id in jobs.due_projects(session, _now())
+            due = again or project.id in due_work.due_projects(session, _now())
         if not due:
             return 0, {"state": "nothing", **_cycle_told(None)}
         if not attempts.begin_check(ws, project.id, _now()):
@@ -435,7 +435,7 @@ def check_once(ws: Workspace, slug: str, *, again: bool, stop: Stop | threading.
         _tell_failed("the check failed", error)
         return MAY_PASS, {"state": "failed", "reason": _brief(error)}
     finally:
-        if not jobs.scheduler_lives(ws, _now()):  # else it sends them
+        if not workers.scheduler_lives(ws, _now()):  # else it sends them
             delivery.deliver_due(ws, _now())
 
 
@@ -483,7 +483,7 @@ def main(arguments: list[str] | None = None) -> int:
             Worker(ws, stop, checks).run(once=chosen.once)
         # Who asked for work while this process was about to end found the lock taken, and relies on it.
         with ws.database.read() as session:
-            more = not stop.is_set() and jobs.pending(session, _now())
+            more = not stop.is_set() and due_work.pending(session, _now())
     return 0
 
 

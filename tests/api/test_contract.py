@@ -101,7 +101,7 @@ def _tested(document: dict[str, Any], address: str, config: SchemathesisConfig) 
 def test_every_answer_is_as_the_document_says(trained: Path, monkeypatch: pytest.MonkeyPatch, campaign: Any) -> None:
     monkeypatch.setattr(waiting, "WAIT_S", 0.0)  # cycles are asked for, and nobody is here to run them
     monkeypatch.setattr("core.data.synthetic.MAX_ROWS", MOST_ROWS)
-    monkeypatch.setattr("core.services.automation.jobs.start_worker", lambda ws: None)
+    monkeypatch.setattr("core.services.automation.workers.start_worker", lambda ws: None)
     done: Counter[str] = Counter()
     with serving() as client:
         for number in campaign.rounds("contract", -(-campaign.generated_cases // CASES_A_ROUND)):

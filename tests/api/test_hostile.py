@@ -687,7 +687,7 @@ def test_no_mutation_of_a_valid_body_is_a_fault_of_ours_or_takes_long(
     shared: httpx.Client, campaign: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waiting, "WAIT_S", 0.0)  # cycles are asked for, and nobody is here to run them
-    monkeypatch.setattr("core.services.automation.jobs.start_worker", lambda ws: None)
+    monkeypatch.setattr("core.services.automation.workers.start_worker", lambda ws: None)
     monkeypatch.setattr("core.data.synthetic.MAX_ROWS", 100)
     valid = [given for often, *given in _valid_bodies() for _ in range(often)]
     counted: Counter[int] = Counter()

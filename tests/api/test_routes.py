@@ -19,7 +19,7 @@ from api_helpers import ADMIN, KEY, ROW, arrow, npy, serving, token
 from patience import limit
 
 from core.services.access import tokens
-from core.services.automation import jobs
+from core.services.automation import jobs, workers
 from core.services.incidents.status import SCHEDULER
 from core.services.monitoring import monitoring
 from core.services.projects import projects
@@ -51,11 +51,11 @@ def test_an_empty_installation_is_well_and_says_that_nothing_is_trained(empty_cl
 
 def test_health_degrades_when_a_scheduler_that_once_beat_is_late(client: httpx.Client, state: Workspace) -> None:
     now = datetime.now(UTC)
-    jobs.beat(state, SCHEDULER, owner="test", now=now)
+    workers.beat(state, SCHEDULER, owner="test", now=now)
     young = client.get("/health").json()
     assert (young["status"], young["model_version"]) == ("ok", 1)
     assert 0 <= young["scheduler_age_seconds"] < 5
-    jobs.beat(state, SCHEDULER, owner="test", now=datetime(2026, 1, 1, tzinfo=UTC))
+    workers.beat(state, SCHEDULER, owner="test", now=datetime(2026, 1, 1, tzinfo=UTC))
     late = client.get("/health")
     assert late.status_code == 200
     assert late.json()["status"] == "degraded"
@@ -359,7 +359,7 @@ def test_a_large_batch_becomes_a_job(
 
     monkeypatch.setattr(storing, "AT_ONCE_BYTES", 10)
     started: list[int] = []
-    monkeypatch.setattr(jobs, "start_worker", lambda ws: started.append(1))
+    monkeypatch.setattr(workers, "start_worker", lambda ws: started.append(1))
     csv_type = {**ADMIN, "Content-Type": "text/csv"}
     answer = client.post("/batches", content=CSV, headers=csv_type)
     assert answer.status_code == 202
@@ -391,7 +391,7 @@ def test_a_small_file_that_unpacks_to_much_becomes_a_job(
 ) -> None:
     from core.http import storing
 
-    monkeypatch.setattr(jobs, "start_worker", lambda ws: None)
+    monkeypatch.setattr(workers, "start_worker", lambda ws: None)
     line = b"0.25,0.5,1\n" if mode == "ingest" else b"0.25,0.5\n"
     packed = gzip.compress(body + line * (storing.AT_ONCE_BYTES // len(line) + 1))
     assert len(packed) < 100_000
@@ -429,7 +429,7 @@ def test_a_cycle_that_takes_long_is_a_job(
     from core.http import waiting
 
     monkeypatch.setattr(waiting, "WAIT_S", 0.2)
-    monkeypatch.setattr(jobs, "start_worker", lambda ws: None)
+    monkeypatch.setattr(workers, "start_worker", lambda ws: None)
     answer = client.post("/retrain", json={"force": True}, headers=ADMIN)
     assert answer.status_code == 202
     document = answer.json()

@@ -10,7 +10,7 @@ from api_helpers import serving
 from fake_webhook import FakeWebhook
 from patience import until
 
-from core.services.automation import jobs
+from core.services.automation import due_work, workers
 from core.services.incidents import status
 from core.settings import get_settings
 from core.storage.workspace import open_workspace
@@ -23,14 +23,14 @@ def test_silence_and_return_are_told_once_each(trained: Path, monkeypatch: pytes
         monkeypatch.setenv("CONTINUAL_PUBLIC_URL", "https://ml.example.org/")
         get_settings.cache_clear()
         ws = open_workspace(get_settings())
-        jobs.beat(ws, status.SCHEDULER, owner="s", now=datetime.now(UTC))
+        workers.beat(ws, status.SCHEDULER, owner="s", now=datetime.now(UTC))
         with serving():
             until("the message that it is silent", lambda: hook.embeds)
 
             def _back() -> bool:
-                jobs.beat(ws, status.SCHEDULER, owner="s", now=datetime.now(UTC))
+                workers.beat(ws, status.SCHEDULER, owner="s", now=datetime.now(UTC))
                 with ws.database.read() as session:
-                    return jobs.notices_due(session, datetime.now(UTC))
+                    return due_work.notices_due(session, datetime.now(UTC))
 
             until("the message that it is back", _back)
         ws.database.dispose()

@@ -12,7 +12,7 @@ import pytest
 from api_helpers import serving
 from jsonata import Jsonata
 
-from core.services.automation import jobs
+from core.services.automation import workers
 from core.services.incidents import status
 from core.settings import ROOT, get_settings
 from core.storage.workspace import open_workspace
@@ -39,7 +39,7 @@ def health(beat: datetime | None) -> httpx.Response:
     """Of an API over the state folder, with a scheduler that last beat then."""
     if beat is not None:
         ws = open_workspace(get_settings())
-        jobs.beat(ws, status.SCHEDULER, owner="test", now=beat)
+        workers.beat(ws, status.SCHEDULER, owner="test", now=beat)
         ws.database.dispose()
     with serving() as client:
         return client.get("/health")

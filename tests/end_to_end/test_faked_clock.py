@@ -20,13 +20,13 @@ from conftest import ROOT, Campaign
 from patience import limit, until
 from sqlalchemy import func, select
 
-from core.services.automation import jobs
+from core.services.automation import due_work
 from core.services.projects import projects
 from core.storage.tables import Batch, Cycle, Heartbeat, Lease, PerformanceRun, Prediction
 from core.storage.workspace import Workspace
 
 DAY = 86_400
-ASKED = jobs.LABELS_WORTH_A_CHECK  # fewer labels wait for others, up to ten minutes
+ASKED = due_work.LABELS_WORTH_A_CHECK  # fewer labels wait for others, up to ten minutes
 LIBRARY = next(
     (path for folder in ("/usr/lib", "/usr/local/lib") for path in Path(folder).glob("**/faketime/libfaketimeMT.so.1")),
     None,

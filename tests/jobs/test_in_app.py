@@ -14,7 +14,7 @@ from patience import until
 
 from core.jobs import clock, in_app
 from core.jobs.stop import Stop
-from core.services.automation import jobs
+from core.services.automation import due_work, workers
 from core.services.incidents import status
 from core.services.ingestion import ingest
 from core.services.projects import projects
@@ -88,7 +88,7 @@ def test_what_fell_due_while_asleep_is_checked_at_once(ws: Workspace, woken: lis
     frame = pd.DataFrame({"a": range(50), "label": ["x", "y"] * 25})
     ingest.ingest_frame(ws, project, frame, target="label", origin="rows", by="me", now=asleep_since)
     with ws.database.read() as session:
-        assert jobs.due_projects(session, datetime.now(UTC)) == [project.id]
+        assert due_work.due_projects(session, datetime.now(UTC)) == [project.id]
     assert ws.settings.check_interval_s == 30  # not waited for
     led.start()
     until("the check", lambda: True in woken, seconds=5)
@@ -126,6 +126,6 @@ def test_an_error_does_not_end_it(ws: Workspace, led: threading.Thread, monkeypa
 
 def test_it_beats_as_a_scheduler_does(ws: Workspace, woken: list[bool], led: threading.Thread) -> None:
     led.start()
-    until("a heartbeat", lambda: jobs.scheduler_lives(ws, datetime.now(UTC)))
+    until("a heartbeat", lambda: workers.scheduler_lives(ws, datetime.now(UTC)))
     with ws.database.read() as session:
         assert status.scheduler_age(session, datetime.now(UTC)) is not None

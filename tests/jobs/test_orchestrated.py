@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 import core.cycle
 from core.errors import Conflict
 from core.jobs import MAY_PASS, orchestrated, prefect_runner, worker
-from core.services.automation import jobs
+from core.services.automation import due_work
 from core.services.projects import projects
 from core.settings import Settings
 from core.storage.tables import Cycle, Lease, Project
@@ -30,7 +30,7 @@ REPORT = SimpleNamespace(id=7, decision="nothing", reason="well", outcome="none"
 def due(ws: Workspace, now: datetime, monkeypatch: pytest.MonkeyPatch) -> int:
     """A project that the clock would check."""
     project = projects.create_project(ws, "Flies", source="file", by="me", now=now)
-    monkeypatch.setattr(jobs, "due_projects", lambda *_: [project.id])
+    monkeypatch.setattr(due_work, "due_projects", lambda *_: [project.id])
     return project.id
 
 
@@ -64,7 +64,7 @@ def test_a_check_is_the_schedulers(ws: Workspace, due: int, monkeypatch: pytest.
 
 
 def test_nothing_new_costs_no_cycle(ws: Workspace, due: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "due_projects", lambda *_: [])
+    monkeypatch.setattr(due_work, "due_projects", lambda *_: [])
     calls = _turning(monkeypatch, lambda: REPORT)
     code, document = _once(ws)
     assert (code, document["state"], calls) == (0, "nothing", [])
@@ -77,7 +77,7 @@ def test_a_failure_that_may_pass_is_tried_again_though_nothing_came(
     _turning(monkeypatch, _raising(OSError("no space")))
     code, document = _once(ws)
     assert (code, document["state"]) == (MAY_PASS, "failed")
-    monkeypatch.setattr(jobs, "due_projects", lambda *_: [])
+    monkeypatch.setattr(due_work, "due_projects", lambda *_: [])
     _turning(monkeypatch, lambda: REPORT)
     assert _once(ws, again=True)[1]["state"] == "checked"
 

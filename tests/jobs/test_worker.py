@@ -22,7 +22,7 @@ from sqlalchemy import select, update
 import core.cycle
 from core.errors import Busy, Conflict
 from core.jobs import ANOTHER_WORKS, worker
-from core.services.automation import jobs
+from core.services.automation import due_work, jobs
 from core.services.ingestion import ingest
 from core.services.projects import projects
 from core.storage.engine import file_lock
@@ -243,7 +243,7 @@ def test_a_worker_makes_way_after_a_fit_that_is_left_running(
     _request(ws, projects.create_project(ws, "Others", source="file", by="me", now=datetime.now(UTC)).id)
     worker.Worker(ws, threading.Event(), threading.Event()).run(once=True)
     with ws.database.read() as session:
-        assert jobs.pending(session, datetime.now(UTC)), "the second job waits for the next worker"
+        assert due_work.pending(session, datetime.now(UTC)), "the second job waits for the next worker"
 
 
 # --- a process that ends between a step and its job's end -------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 from api_helpers import KEY, serving
 from monitoring_queries import ask
 
-from core.services.automation import jobs
+from core.services.automation import workers
 from core.services.incidents.status import SCHEDULER
 from core.services.ingestion import generated
 from core.services.projects import projects
@@ -39,7 +39,7 @@ def watched_home(tmp_path_factory: pytest.TempPathFactory, migrated_database: Pa
             at, project = made + timedelta(minutes=minutes), projects.get_project(ws, "default")
             generated.generate(ws, project, rows=600, features=2, seed=5 + minutes, by="test", now=at)
             assert run_cycle(ws, project.id, cause="cli", now=at) is not None
-    jobs.beat(ws, SCHEDULER, owner="test", now=now, detail={"memory_bytes": 2e8})
+    workers.beat(ws, SCHEDULER, owner="test", now=now, detail={"memory_bytes": 2e8})
     ws.database.dispose()
     return home
 

@@ -17,7 +17,7 @@ from api_helpers import token
 from monitoring_queries import PROMETHEUS, ask, panel_queries, rules
 from patience import limit, until
 
-from core.services.automation import jobs
+from core.services.automation import workers
 from core.services.incidents.status import SCHEDULER
 from core.storage.workspace import Workspace
 
@@ -95,7 +95,7 @@ def test_rules_and_panels_are_answered_and_a_silent_scheduler_is_told(
 ) -> None:
     def beat(ago: timedelta) -> None:
         at = datetime.now(UTC) - ago
-        jobs.beat(watched_state, SCHEDULER, owner="test", now=at, detail={"memory_bytes": 2e8})
+        workers.beat(watched_state, SCHEDULER, owner="test", now=at, detail={"memory_bytes": 2e8})
 
     beat(timedelta(hours=1))
     until("the target to be up", lambda: [r["value"][1] for r in query(prometheus, "up")] == ["1"], every=0.2)

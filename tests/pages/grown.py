@@ -80,7 +80,7 @@ def settle(home: Path, monkeypatch: pytest.MonkeyPatch, *, grown: bool) -> Works
     shutil.copytree(_homes() / ("grown" if grown else "empty"), home)
     monkeypatch.setattr("core.storage.mlflow_copy.sync", lambda ws, project_id: None)
     monkeypatch.setattr("core.storage.mlflow_copy.sync_in_child", lambda ws, project_id: None)
-    monkeypatch.setattr("core.services.automation.jobs.start_worker", _work_here)
+    monkeypatch.setattr("core.services.automation.workers.start_worker", _work_here)
     # Every run of a page test is that of a fresh process, in which Home.py would take over and the click be forgotten.
     monkeypatch.setattr("core.ui.page._in_browser", lambda: False)
     st.cache_resource.clear()

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from core.cycle import run_cycle
 from core.learning.policy import policy_named
 from core.records import EstimatePoint, Score, as_written
-from core.services.automation import jobs, live
+from core.services.automation import live, workers
 from core.services.incidents import status
 from core.services.ingestion import ingest, label_intake
 from core.services.monitoring import monitoring
@@ -63,7 +63,7 @@ def test_one_button_makes_the_sample_project_and_its_live_run(
     empty: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[Workspace] = []
-    monkeypatch.setattr("core.services.automation.jobs.start_worker", started.append)
+    monkeypatch.setattr("core.services.automation.workers.start_worker", started.append)
     at = visit_as("ada")
     assert at.title[0].value == "Welcome"
     click(at, "Create the sample project")
@@ -161,7 +161,7 @@ def test_check_now_runs_a_cycle_and_says_how_it_ended(grown: Workspace) -> None:
 
 def test_a_silent_scheduler_is_told(grown: Workspace) -> None:
     assert "no scheduler has run here yet" in text_of(visit_as("ada"))
-    jobs.beat(grown, status.SCHEDULER, owner="test", now=datetime.now(UTC) - timedelta(hours=1))
+    workers.beat(grown, status.SCHEDULER, owner="test", now=datetime.now(UTC) - timedelta(hours=1))
     assert "the scheduler is silent for 60" in text_of(visit_as("ada"))
 
 
@@ -349,7 +349,7 @@ def run_of(ws: Workspace) -> live.LiveInfo:
 
 
 def test_live_is_paused_played_and_stopped_from_any_tab(sample: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.services.automation.jobs.start_worker", lambda ws: None)
+    monkeypatch.setattr("core.services.automation.workers.start_worker", lambda ws: None)
     here, there = open_page("live"), open_page("live", "otto")
     assert "1,000 of 24,150 rows have arrived" in text_of(here)
     click(here, "Pause")
@@ -364,7 +364,7 @@ def test_live_is_paused_played_and_stopped_from_any_tab(sample: Workspace, monke
 def test_another_stream_drift_and_policy_are_chosen_and_play_at_once(
     sample: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.services.automation.jobs.start_worker", lambda ws: None)
+    monkeypatch.setattr("core.services.automation.workers.start_worker", lambda ws: None)
     at = open_page("live")
     at.selectbox(key="n-stream").set_value("values")
     at.selectbox(key="n-drift").set_value("concept_rotation")
@@ -384,7 +384,7 @@ def test_another_stream_drift_and_policy_are_chosen_and_play_at_once(
 
 
 def test_the_speed_that_is_chosen_is_stored(sample: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.services.automation.jobs.start_worker", lambda ws: None)
+    monkeypatch.setattr("core.services.automation.workers.start_worker", lambda ws: None)
     at = open_page("live")
     at.session_state["speed"] = "fast"
     at.run()

@@ -5,34 +5,31 @@ A job is claimed for a time and the claim renewed while it runs: when its proces
 
 from __future__ import annotations
 
-import os
 import secrets
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
 from core.errors import NotFound
 from core.learning.policy import policy_to_document
 from core.records import Policy
 from core.services.access.actors import require
-from core.services.incidents import notify, status
-from core.settings import ROOT
+from core.services.incidents import notify
 from core.storage import audit, queries
-from core.storage.tables import Heartbeat, Job, Label, LiveRun, Notice, Prediction, Project
+from core.storage.tables import Job
 from core.storage.workspace import Workspace
 
 CLAIM = timedelta(seconds=60)
+
+
 MAX_ATTEMPTS = 3
-LABELS_WORTH_A_CHECK = 100
-LABEL_AGE = queries.SEAL_AGE
+
+
 Also = Callable[[Session, str], None]
 
 
@@ -193,14 +190,14 @@ def get_job(ws: Workspace, job_id: str) -> JobInfo:
         return _info(row)
 
 
-def _free(now: datetime) -> ColumnElement[bool]:
+def is_free(now: datetime) -> ColumnElement[bool]:
     """Jobs that wait, or whose worker is gone."""
     return or_(Job.status == "queued", and_(Job.status == "running", queries.has_come(Job.lease_until, now)))
 
 
 def claim_next(ws: Workspace, owner: str, now: datetime) -> JobInfo | None:
     """Take the oldest job that waits, or whose worker is gone; None when there is none."""
-    free = _free(now)
+    free = is_free(now)
     with ws.database.read() as session:
         if session.scalar(select(Job.id).where(free).limit(1)) is None:
             return None
@@ -271,98 +268,3 @@ def fail(ws: Workspace, job_id: str, error: str, now: datetime) -> None:
         row = session.get(Job, job_id)
         if row is not None and row.status != "done":
             row.status, row.error, row.finished_at, row.lease_until = "failed", error, now, None
-
-
-def pending(session: Session, now: datetime) -> bool:
-    """Whether a worker is wanted now: a job waits, or a live run is due. One query."""
-    jobs = exists().where(_free(now))
-    live = exists().where(LiveRun.status == "playing", queries.has_come(LiveRun.next_at, now))
-    return bool(session.scalar(select(or_(jobs, live))))
-
-
-def notices_due(session: Session, now: datetime) -> bool:
-    """Whether a message waits to be sent. One query."""
-    return bool(
-        session.scalar(select(exists().where(Notice.sent_at.is_(None), queries.has_come(Notice.next_attempt_at, now))))
-    )
-
-
-def clock_asks(now: datetime) -> ColumnElement[bool]:
-    """The condition that a project's policy asks for a look by the clock: by its age or its schedule.
-
-    It does too where the last check was made by a clock that was ahead, and so put off the next one.
-    """
-    ahead = Project.checked_at > now + queries.LONGEST_PAUSE
-    return and_(Project.next_race_at.is_not(None), or_(Project.next_race_at <= now, ahead))
-
-
-def due_projects(session: Session, now: datetime) -> list[int]:
-    """Projects with something new (batches, enough or old enough log rows or labels), or whose policy asks by the clock.
-
-    The one whose turn came longest ago is first. Where checks are set aside, only rows and labels that came since count.
-    """
-    waiting = Prediction.unsealed(Project.id)
-    log = select(func.coalesce(func.sum(Prediction.rows), 0)).where(waiting).scalar_subquery()
-    old_log = exists().where(
-        waiting,
-        or_(Prediction.created_at <= now - queries.SEAL_AGE, Prediction.created_at > now + queries.LONGEST_PAUSE),
-    )
-    # Labels that a failed check has seen are looked at again only when something else comes: by their ids, no clock tells.
-    fresh = and_(
-        Label.project_id == Project.id,
-        Label.id > Project.label_watermark,
-        Label.undone_at.is_(None),
-        Label.id > Project.labels_checked,
-    )
-    labels = select(func.count()).where(fresh).scalar_subquery()
-    old_labels = exists().where(
-        fresh, or_(Label.created_at <= now - LABEL_AGE, Label.created_at > now + queries.LONGEST_PAUSE)
-    )
-    came = or_(Project.news != Project.checked_news, labels >= LABELS_WORTH_A_CHECK, old_labels)
-    ripe = or_(clock_asks(now), log >= queries.SEAL_ROWS, old_log)
-    works = Project.checks_stopped_at.is_(None)
-    return list(
-        session.scalars(
-            select(Project.id)
-            .where(Project.paused.is_(False), Project.schema.is_not(None), or_(came, and_(works, ripe)))
-            .order_by(Project.turn_at.asc().nulls_first(), Project.id)
-        )
-    )
-
-
-def beat(ws: Workspace, name: str, *, owner: str, now: datetime, detail: dict[str, Any] | None = None) -> None:
-    """Say that a process lives."""
-    with ws.database.write() as session:
-        row = session.get(Heartbeat, name)
-        if row is None:
-            session.add(Heartbeat(name=name, at=now, owner=owner, detail=detail))
-        else:
-            row.at, row.owner, row.detail = now, owner, detail
-
-
-def scheduler_lives(ws: Workspace, now: datetime) -> bool:
-    """Whether a scheduler has beaten within its last three intervals."""
-    with ws.database.read() as session:
-        age = status.scheduler_age(session, now)
-    return age is not None and not status.is_late(age, ws.settings.check_interval_s)
-
-
-def see_to_worker(ws: Workspace, now: datetime) -> None:
-    """Without a scheduler that lives, start a worker: somebody has just asked for something."""
-    if not scheduler_lives(ws, now):
-        start_worker(ws)
-
-
-def start_worker(ws: Workspace) -> None:
-    """Start a worker process of its own that does what waits and then ends; a second one ends at once."""
-    # The folder stays: the child reads the same `.env`.
-    environment = {**os.environ, "CONTINUAL_HOME": str(ws.settings.home_path), "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "core.jobs.worker", "--once"],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-        close_fds=True,
-    )
-    # Somebody has to take note of its end, or it stays a zombie of this process.
-    threading.Thread(target=process.wait, name="worker's end", daemon=True).start()

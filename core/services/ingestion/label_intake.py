@@ -43,7 +43,7 @@ from core.records import (
     Replacement,
 )
 from core.services.access.actors import require
-from core.services.serving.prediction_log import row_ids, waiting_rows
+from core.services.serving.logged_predictions import row_ids, waiting_rows
 from core.storage import audit, history, queries
 from core.storage.tables import AuditEntry, Batch, Project
 from core.storage.tables import Label as LabelRow

@@ -12,7 +12,7 @@ from core.data.packed import unpack
 from core.errors import BadInput, NotEnoughRows, StorageError
 from core.records import Change, FeatureSchema, ModelVersion, ProjectInfo
 from core.services.access.actors import require_proof
-from core.services.models import sandbox
+from core.services.models import archives, sandbox
 from core.services.models.sandbox import ImportReport
 from core.storage import audit, history, mlflow_copy, registry
 from core.storage.artefacts import loads
@@ -36,7 +36,7 @@ def inspect_import(path: Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> ImportR
         UnsupportedFormat: pickle, joblib, cloudpickle, or no skops file.
         TooLarge, BadInput: beyond a limit, unreadable.
     """
-    return sandbox.inspect(sandbox.read_skops(path, max_bytes))
+    return sandbox.inspect(archives.read_skops(path, max_bytes))
 
 
 def import_challenger(ws: Workspace, project: ProjectInfo, path: Path, *, by: str, now: datetime) -> ModelVersion:
@@ -53,7 +53,7 @@ def import_challenger(ws: Workspace, project: ProjectInfo, path: Path, *, by: st
     """
     require_proof(ws, by, "admin", now)
     schema = schema_of(project)
-    data = sandbox.read_skops(path, ws.settings.max_upload_bytes)
+    data = archives.read_skops(path, ws.settings.max_upload_bytes)
     X, y, _ = history.History(ws, project.id, schema).newest(CHECK_ROWS, measured=True)
     if not len(y):
         raise NotEnoughRows("The check of an imported model", needed=1, found=0)

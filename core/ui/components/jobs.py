@@ -9,7 +9,7 @@ from datetime import datetime
 import streamlit as st
 
 from core.records import Policy
-from core.services.automation import jobs
+from core.services.automation import jobs, workers
 from core.ui.context import Context
 from core.words import plain, seconds
 
@@ -21,7 +21,7 @@ def request_cycle(ctx: Context, *, force: bool) -> str:
     """Ask for a cycle of the page's project and see to it that somebody does it; returns the job."""
     assert ctx.project is not None
     job = jobs.request_cycle(ctx.ws, ctx.project.id, cause="button", force=force, by=ctx.actor, now=ctx.now)
-    jobs.see_to_worker(ctx.ws, ctx.now)
+    workers.see_to_worker(ctx.ws, ctx.now)
     return job
 
 
@@ -29,7 +29,7 @@ def request_backtest(ctx: Context, policies: Sequence[Policy], *, since: datetim
     """Ask what policies would have done with the page's project; returns the job."""
     assert ctx.project is not None
     job = jobs.request_backtest(ctx.ws, ctx.project.id, policies, since=since, by=ctx.actor, now=ctx.now)
-    jobs.see_to_worker(ctx.ws, ctx.now)
+    workers.see_to_worker(ctx.ws, ctx.now)
     return job
 
 

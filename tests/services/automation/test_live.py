@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from core.services.automation import jobs, live
+from core.services.automation import live, workers
 from core.services.incidents import status
 from core.services.projects import streams
 from core.storage.workspace import Workspace
@@ -28,8 +28,8 @@ def test_a_worker_is_started_only_where_no_scheduler_lives(
     ws: Workspace, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[Workspace] = []
-    monkeypatch.setattr(jobs, "start_worker", started.append)
-    jobs.see_to_worker(ws, now)
-    jobs.beat(ws, status.SCHEDULER, owner="test", now=now)
-    jobs.see_to_worker(ws, now + timedelta(seconds=1))
+    monkeypatch.setattr(workers, "start_worker", started.append)
+    workers.see_to_worker(ws, now)
+    workers.beat(ws, status.SCHEDULER, owner="test", now=now)
+    workers.see_to_worker(ws, now + timedelta(seconds=1))
     assert started == [ws]

@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 
 from core.errors import ConfigurationError
 from core.jobs.clock import Scheduler
-from core.services.automation import jobs
+from core.services.automation import workers
 from core.services.incidents import kuma, status
 from core.services.projects import projects
 from core.settings import get_settings
@@ -102,7 +102,7 @@ def test_heartbeats_come_each_interval_from_a_thread_and_none_without_the_settin
 ) -> None:
     monkeypatch.setattr(ws.settings, "check_interval_s", 0.1)
     beats = kuma.Heartbeats(ws, lambda: kuma.Look(ended=time.monotonic()))
-    jobs.beat(ws, status.SCHEDULER, owner="s", now=datetime.now(UTC) + timedelta(seconds=30))
+    workers.beat(ws, status.SCHEDULER, owner="s", now=datetime.now(UTC) + timedelta(seconds=30))
     beats.start()
     until("three heartbeats", lambda: len(monitor.paths) >= 3)
     beats.stop()

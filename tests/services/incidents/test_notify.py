@@ -15,7 +15,7 @@ from sqlalchemy import select
 from core import cli
 from core.learning.policy import policy_to_document
 from core.records import CycleReport, Evidence, to_document
-from core.services.automation import jobs
+from core.services.automation import workers
 from core.services.incidents import channels, delivery, message_switches, notify, scheduler_watch, status
 from core.services.operations import doctor
 from core.services.projects import projects
@@ -195,14 +195,14 @@ def test_the_scheduler_is_told_silent_once_and_back_once(
     interval = ws.settings.check_interval_s
     one, other = scheduler_watch.SchedulerWatch(ws), scheduler_watch.SchedulerWatch(ws)
     assert one.look(now) is None  # none has ever run here
-    jobs.beat(ws, status.SCHEDULER, owner="s", now=now)
+    workers.beat(ws, status.SCHEDULER, owner="s", now=now)
     late = now + timedelta(seconds=4 * interval)
     assert one.look(late) is None  # one look may be of a machine that has just woken
     assert one.look(late) == "silent"
     assert [other.look(late), other.look(late), one.look(late)] == [None, None, None]
     assert [e["title"] for e in hook.embeds] == ["The scheduler is silent"]
     assert {f["name"]: f["value"] for f in hook.embeds[0]["fields"]}["Projects"] == "Demo"
-    jobs.beat(ws, status.SCHEDULER, owner="s", now=late)
+    workers.beat(ws, status.SCHEDULER, owner="s", now=late)
     assert one.look(late) == "back"
     assert [one.look(late), other.look(late)] == [None, None]
     delivery.deliver_due(ws, late)  # as the scheduler does
@@ -214,7 +214,7 @@ def test_nobody_is_told_of_silence_where_every_project_has_switched_it_off(
 ) -> None:
     made = projects.create_project(ws, "Demo", source="file", by="test", now=now)
     message_switches.set_switches(ws, made, {"silent": False}, by="ann", now=now)
-    jobs.beat(ws, status.SCHEDULER, owner="s", now=now)
+    workers.beat(ws, status.SCHEDULER, owner="s", now=now)
     watch = scheduler_watch.SchedulerWatch(ws)
     for _ in range(3):
         watch.look(now + timedelta(hours=1))

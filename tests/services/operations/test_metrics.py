@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from core.services.automation import jobs
+from core.services.automation import workers
 from core.services.incidents import status
 from core.services.ingestion import generated
 from core.services.operations import metrics
@@ -79,7 +79,7 @@ def test_every_value_of_a_project_is_told(ws: Workspace, now: datetime) -> None:
             )
         for attempt in (now, None):
             session.add(Notice(channel="discord", payload={}, created_at=now, next_attempt_at=attempt))
-    jobs.beat(ws, status.SCHEDULER, owner="test", now=now - timedelta(seconds=7))
+    workers.beat(ws, status.SCHEDULER, owner="test", now=now - timedelta(seconds=7))
     found = _check_form(metrics_text(ws, now))
     assert found['continual_model_version{project="made"}'] == 2
     assert found['continual_score{metric="accuracy",project="made"}'] == 0.75

@@ -7,7 +7,7 @@ import streamlit as st
 from core import ui
 from core.errors import ContinualError
 from core.records import ProjectInfo
-from core.services.automation import jobs, live
+from core.services.automation import live, workers
 from core.services.projects import streams
 
 
@@ -49,6 +49,6 @@ def _created(ctx: ui.Context) -> ProjectInfo | None:
             status.update(label="It could not be created", state="error")
             ui.error_box(error)
             return None
-        jobs.see_to_worker(ctx.ws, ctx.now)
+        workers.see_to_worker(ctx.ws, ctx.now)
         status.update(label="Ready", state="complete")
     return project

@@ -11,7 +11,7 @@ from core import ui
 from core.data.synthetic import DRIFT_KINDS, DRIFT_SHAPES
 from core.learning.policy import POLICIES
 from core.records import ProjectInfo
-from core.services.automation import jobs, live
+from core.services.automation import live, workers
 from core.services.projects import streams
 
 STREAMS = {
@@ -62,7 +62,7 @@ def show(ctx: ui.Context) -> None:
         return
     made = ui.attempt(lambda: _create(ctx, asked), doing="Creating the project", done=lambda _: "Ready")
     if made is not None:
-        jobs.see_to_worker(ctx.ws, ctx.now)
+        workers.see_to_worker(ctx.ws, ctx.now)
         ui.choose_project(made.slug)
         st.rerun()
 

@@ -1,0 +1,53 @@
+"""Heartbeats of the standing processes, and the worker that is started where nobody else would."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from datetime import datetime
+from typing import Any
+
+from core.services.incidents import status
+from core.settings import ROOT
+from core.storage.tables import Heartbeat
+from core.storage.workspace import Workspace
+
+
+def beat(ws: Workspace, name: str, *, owner: str, now: datetime, detail: dict[str, Any] | None = None) -> None:
+    """Say that a process lives."""
+    with ws.database.write() as session:
+        row = session.get(Heartbeat, name)
+        if row is None:
+            session.add(Heartbeat(name=name, at=now, owner=owner, detail=detail))
+        else:
+            row.at, row.owner, row.detail = now, owner, detail
+
+
+def scheduler_lives(ws: Workspace, now: datetime) -> bool:
+    """Whether a scheduler has beaten within its last three intervals."""
+    with ws.database.read() as session:
+        age = status.scheduler_age(session, now)
+    return age is not None and not status.is_late(age, ws.settings.check_interval_s)
+
+
+def see_to_worker(ws: Workspace, now: datetime) -> None:
+    """Without a scheduler that lives, start a worker: somebody has just asked for something."""
+    if not scheduler_lives(ws, now):
+        start_worker(ws)
+
+
+def start_worker(ws: Workspace) -> None:
+    """Start a worker process of its own that does what waits and then ends; a second one ends at once."""
+    # The folder stays: the child reads the same `.env`.
+    environment = {**os.environ, "CONTINUAL_HOME": str(ws.settings.home_path), "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "core.jobs.worker", "--once"],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        close_fds=True,
+    )
+    # Somebody has to take note of its end, or it stays a zombie of this process.
+    threading.Thread(target=process.wait, name="worker's end", daemon=True).start()
