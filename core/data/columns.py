@@ -2,7 +2,7 @@
 
 Numbers are float64 (NaN = missing), text is pandas' `str` dtype (NaN = missing; booleans are "true" and "false"),
 instants are UTC. Columns of the dtype `CELLS` come from text files: what they hold is not known before `look_at` has
-looked, or a schema says it. Text of any other origin is text. Which column is what lies in `schema.py`.
+looked, or a schema says it. Text of any other origin is text. Which column is what lies in `roles`.
 """
 
 from __future__ import annotations

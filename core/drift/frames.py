@@ -12,7 +12,8 @@ import numpy as np
 
 from core.data import columns
 from core.data.cells import listed
-from core.data.schema import guess_roles, infer_task, is_id_name
+from core.data.inferring import infer_task
+from core.data.roles import guess_roles, is_id_name
 from core.drift.univariate import measure_drift
 from core.errors import BadInput, FieldProblem
 from core.records import ROW_ID, ROW_TIME, DriftReport, DriftScore, Feature, FeatureSchema, Problem, Task

@@ -324,8 +324,8 @@ def _store_batch(api: Api, caller: Caller, path: Path, options: dict[str, Any], 
 
 
 def _score_batch(api: Api, caller: Caller, served: Served, path: Path) -> Answered:
+    from core.data.conforming import table_of
     from core.data.files import read_table
-    from core.data.schema import table_of
 
     read = read_table(path, name=_name(path), max_bytes=api.settings.max_upload_bytes, target=served.schema.target)
     table, notes, _ = table_of(read.frame, served.schema)

@@ -181,8 +181,8 @@ class Worker:
 
     def _score(self, job: JobInfo) -> dict[str, Any]:
         """Predictions of a file. The log and the job's end are one transaction: done again, nothing is logged twice."""
+        from core.data.conforming import table_of
         from core.data.files import read_table
-        from core.data.schema import table_of
         from core.services.serving import answering, champion_cache
         from core.services.serving.prediction_log import store
         from core.storage.batches import write_durably

@@ -9,8 +9,9 @@ from typing import Literal, TypedDict, Unpack
 import numpy as np
 from pandas import DataFrame, concat, isna
 
+from core.data.conforming import conform
 from core.data.contract import with_classes
-from core.data.schema import conform, first_schema
+from core.data.inferring import first_schema
 from core.errors import BadInput, NotEnoughRows
 from core.learning.backtest import ReplayReport, Turn, replay_turns
 from core.learning.field import plain_labels

@@ -10,9 +10,11 @@ import pytest
 
 from core.data import columns
 from core.data.cells import as_category, as_id, guarded, instant, label_of, readings, unguarded
+from core.data.conforming import conform
 from core.data.files import read_table
+from core.data.inferring import first_schema
 from core.data.problems import text_of
-from core.data.schema import conform, first_schema, guess_roles
+from core.data.roles import guess_roles
 from core.errors import BadInput, UnsupportedFormat
 from core.records import Problem
 

@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from core.data import schema as schemas
+from core.data import conforming, inferring
 from core.data.cells import AHEAD
 from core.data.contract import with_classes
 from core.data.files import read_table
@@ -98,7 +98,7 @@ def ingest_frame(
     require(ws, by, "operator")
     said = list(options.get("seen", ()))
     held, frame = _held(project, frame, said, options)
-    taken = schemas.conform(frame, held, latest=now + AHEAD)
+    taken = conforming.conform(frame, held, latest=now + AHEAD)
     said += taken.problems
     digest = _digest(taken, held)
     prepared = PreparedBatch(
@@ -132,7 +132,7 @@ def _held(
     given = options.get("schema")
     if given is not None:
         return given, frame
-    schema, assumed = schemas.first_schema(
+    schema, assumed = inferring.first_schema(
         frame,
         target=target,
         id_column=id_column,

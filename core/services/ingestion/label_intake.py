@@ -18,7 +18,6 @@ from loguru import logger
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
-from core.data import schema as schemas
 from core.data.cells import (
     MAX_ID_LENGTH,
     MAX_PROBLEMS,
@@ -31,6 +30,7 @@ from core.data.cells import (
 )
 from core.data.contract import schema_from_document, schema_to_document, with_classes
 from core.data.files import read_table
+from core.data.limits import MAX_CLASSES
 from core.errors import BadInput, Damaged, FieldProblem, NeedsConsent
 from core.records import (
     ROW_ID,
@@ -439,10 +439,10 @@ def _look(ws: Workspace, project: ProjectInfo, given: Sequence[tuple[str, Label]
 
 
 def _refuse_many_classes(classes: set[Label], new: dict[Label, NewClass]) -> None:
-    if new and len(classes) + len(new) > schemas.MAX_CLASSES:
+    if new and len(classes) + len(new) > MAX_CLASSES:
         raise BadInput(
             f"The labels bring {len(new):,} new classes ({listed(sorted(new, key=str))}), expected at most "
-            f"{schemas.MAX_CLASSES:,} in all. Is it the right column? Nothing was stored."
+            f"{MAX_CLASSES:,} in all. Is it the right column? Nothing was stored."
         )
 
 
