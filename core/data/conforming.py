@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.data import columns
+from core.data import columns, dates
 from core.data.cells import MAX_PROBLEMS, as_class, expected_label, listed, refusal
 from core.data.frame_checks import checked_frame, refuse_missing
 from core.data.limits import MAX_CATEGORIES, MAX_CLASSES
@@ -90,9 +90,7 @@ def conform(frame: pd.DataFrame, schema: FeatureSchema, *, latest: datetime | No
         ids=None if id_name is None else columns.row_ids(frame[id_name], id_name),
         times=None
         if time_name is None
-        else columns.instants(
-            frame[time_name], time_name, day_first=schema.day_first, latest=latest, problems=problems
-        ),
+        else dates.instants(frame[time_name], time_name, day_first=schema.day_first, latest=latest, problems=problems),
         extra=frame[[c for c in left if not WRITTEN_INDEX.fullmatch(c)]],
         problems=tuple(problems),
         new_classes=new_classes,

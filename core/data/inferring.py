@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from core.data import columns
+from core.data import columns, dates, looking
 from core.data.cells import as_class, listed, shown
 from core.data.frame_checks import checked_frame, refuse_missing
 from core.data.limits import MAX_CATEGORIES, MAX_CLASSES
@@ -20,8 +20,6 @@ from core.errors import BadInput
 from core.records import PLAINLY, ROW_ID, ROW_TIME, Feature, FeatureKind, FeatureSchema, Label, Problem, Task, Written
 
 WHOLE_NUMBER_CLASSES = 50  # up to so many distinct whole numbers are classes, more are regression
-
-
 _MANY_WHOLE_CLASSES = 10  # from which it is said that whole numbers were taken as classes
 
 
@@ -102,20 +100,20 @@ def _inferred(
     schema = FeatureSchema(
         task=found, target=target, features=features, classes=classes, id_column=roles.id_column,
         time_column=roles.time_column, excluded=roles.excluded, target_written=written,
-        day_first=columns.shows_day_first(frame[roles.time_column]) if roles.time_column else None,
+        day_first=dates.shows_day_first(frame[roles.time_column]) if roles.time_column else None,
     )  # fmt: skip
     return schema, tuple(said)
 
 
-def _looks(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, columns.Look]:
+def _looks(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, looking.Look]:
     """What the columns of cells hold; the decimal mark that some show counts for those that do not."""
-    found = {c: columns.look_at(frame[c], c) for c in names if columns.is_cells(frame[c])}
+    found = {c: looking.look_at(frame[c], c) for c in names if columns.is_cells(frame[c])}
     marks = {look.mark for look in found.values()} - {""}
     if len(marks) != 1:
         return found
     mark = marks.pop()
     unsure = [c for c, look in found.items() if look.problem is not None and look.problem.code == "ambiguous_numbers"]
-    return found | {c: columns.look_at(frame[c], c, mark=mark) for c in unsure}
+    return found | {c: looking.look_at(frame[c], c, mark=mark) for c in unsure}
 
 
 def infer_task(column: pd.Series, name: str) -> Task:
@@ -124,16 +122,16 @@ def infer_task(column: pd.Series, name: str) -> Task:
     Raises:
         BadInput: it has no value, one class only, or too many.
     """
-    look = columns.look_at(column, name) if columns.is_cells(column) else None
+    look = looking.look_at(column, name) if columns.is_cells(column) else None
     return _infer_target(column, name, None, look, [])[0]
 
 
 def _infer_target(
-    column: pd.Series, name: str, task: str | None, look: columns.Look | None, said: list[Problem]
+    column: pd.Series, name: str, task: str | None, look: looking.Look | None, said: list[Problem]
 ) -> tuple[Task, tuple[Label, ...]]:
     if not column.notna().any():
         raise BadInput(f"Target '{name}' has no value in any row, expected labels. Name another column as the target.")
-    kind = columns.kind_of(column) if look is None else "numeric" if look.kind == "empty" else look.kind
+    kind = looking.kind_of(column) if look is None else "numeric" if look.kind == "empty" else look.kind
     written = PLAINLY if look is None else look.written
     if look is not None and look.problem is not None:
         said.append(look.problem)
@@ -177,9 +175,9 @@ def _expected_class(like: type) -> str:
 
 
 def _infer_feature(
-    column: pd.Series, name: str, asked: FeatureKind | None, look: columns.Look | None, said: list[Problem]
+    column: pd.Series, name: str, asked: FeatureKind | None, look: looking.Look | None, said: list[Problem]
 ) -> Feature:
-    looked = columns.kind_of(column) if look is None else "numeric" if look.kind == "empty" else look.kind
+    looked = looking.kind_of(column) if look is None else "numeric" if look.kind == "empty" else look.kind
     kind = asked or looked
     if look is not None and look.problem is not None and asked in (None, "numeric"):
         said.append(look.problem)

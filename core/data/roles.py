@@ -10,15 +10,13 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from core.data import columns
+from core.data import columns, dates, looking
 from core.data.cells import shown
 from core.data.frame_checks import checked_frame, refuse_missing
 from core.errors import BadInput
 from core.records import ROW_ID, ROW_TIME, Problem
 
 _TARGETS = ("y", "target", "label", "class")
-
-
 _IDS = (
     "id",
     "_id",
@@ -35,17 +33,9 @@ _IDS = (
     "s.no",
     "sno",
 )
-
-
 _ID_NAME = re.compile(r"(?:(?:^|[_\s.-])(?i:id)|[a-z0-9]I[dD])$")  # customer_id, PassengerId, customerID
-
-
 _TIMES = ("time", "_time", "timestamp", "date", "datetime", "ts", "at", "created_at", "observed_at", "event_time")
-
-
 WRITTEN_INDEX = re.compile(r"Unnamed: \d+(\.\d+)*|__index_level_\d+__")
-
-
 _ROW_NUMBERS = (
     "index",
     "row",
@@ -60,14 +50,8 @@ _ROW_NUMBERS = (
     "record",
     "#",
 )
-
-
 _DATE = re.compile(r"\d{4}[-/]\d{1,2}[-/]\d{1,2}([ T].*)?|\d{1,2}[/.-]\d{1,2}[/.-]\d{4}([ T].*)?")
-
-
 _GUESS_ROWS = 200  # looked at before a column is held to be one of dates
-
-
 _DISTINCT_ROWS = 50  # rows from which a text of its own in each row is an id or free text
 
 
@@ -232,7 +216,7 @@ def _are_ids(column: pd.Series) -> bool:
         return True
     if pd.api.types.is_float_dtype(column.dtype):
         return bool((column == column.round()).all())
-    return columns.kind_of(column) == "categorical"
+    return looking.kind_of(column) == "categorical"
 
 
 def _names_each_row(column: pd.Series, name: str) -> bool:
@@ -241,7 +225,7 @@ def _names_each_row(column: pd.Series, name: str) -> bool:
         return False
     if is_id_name(name):
         return _are_ids(column)
-    return columns.is_text(column) and columns.kind_of(column) == "categorical"
+    return columns.is_text(column) and looking.kind_of(column) == "categorical"
 
 
 def _is_row_number(column: pd.Series, name: str) -> bool:
@@ -266,7 +250,7 @@ def guess_time(frame: pd.DataFrame) -> str | None:
         if not column.notna().all() or (columns.is_cells(column) and _no_instant(column.iloc[0])):
             continue
         try:
-            found = columns.instants(column, name)
+            found = dates.instants(column, name)
         except BadInput:
             continue
         if found.is_monotonic_increasing or name.strip().lower() in _TIMES:

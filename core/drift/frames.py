@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.data import columns
+from core.data import columns, looking
 from core.data.cells import listed
 from core.data.inferring import infer_task
 from core.data.roles import guess_roles, is_id_name
@@ -190,8 +190,8 @@ def _feature(
         if name not in frame.columns or not frame[name].notna().any():
             continue
         if not columns.is_cells(frame[name]):
-            return Feature(name=name, kind="categorical" if categorical else columns.kind_of(frame[name])), None
-        look = columns.look_at(frame[name], name)
+            return Feature(name=name, kind="categorical" if categorical else looking.kind_of(frame[name])), None
+        look = looking.look_at(frame[name], name)
         if categorical or look.kind == "empty":
             return Feature(name=name, kind="categorical"), None
         return Feature(name=name, kind=look.kind, written=look.written), look.problem
