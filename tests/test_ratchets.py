@@ -24,7 +24,6 @@ MODULES: dict[str, int] = {
     "core/learning/learner.py": 580,
     "core/learning/scorer.py": 706,
     "core/performance/realised.py": 539,
-    "core/services/ingestion/label_intake.py": 511,
     "core/storage/modelfile.py": 526,
 }
 
@@ -44,7 +43,6 @@ PARAMETER_LISTS: dict[str, int] = {
     "core/plots/frame.py:draw_line": 8,
     "core/plots/timeline.py:performance_over_time": 10,
     "core/services/automation/jobs.py:request_file": 8,
-    "core/services/ingestion/label_intake.py:_store": 8,
     "core/services/projects/projects.py:create_project": 8,
     "core/services/access/tokens.py:create_token": 8,
 }

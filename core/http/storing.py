@@ -50,7 +50,8 @@ async def labels(request: Request) -> Response:
 
 
 def _store_labels(api: Api, caller: Caller, given: dict[str, Any], asked: Kept | None) -> dict[str, Any]:
-    from core.services.ingestion.label_intake import LabelResult, add_labels
+    from core.services.ingestion.label_intake import add_labels
+    from core.services.ingestion.label_plans import LabelResult
     from core.services.projects.projects import project_by_id
 
     assert caller.place is not None
