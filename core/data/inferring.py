@@ -6,7 +6,7 @@ Every later batch and request is held to it, by `conforming`. All refuse with ev
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, TypedDict, Unpack
 
 import numpy as np
 import pandas as pd
@@ -23,39 +23,45 @@ WHOLE_NUMBER_CLASSES = 50  # up to so many distinct whole numbers are classes, m
 _MANY_WHOLE_CLASSES = 10  # from which it is said that whole numbers were taken as classes
 
 
+class ColumnChoices(TypedDict, total=False):
+    """What is said of a first file's columns beside its target; the rest is guessed or inferred."""
+
+    id_column: str | None  # neither this nor the next is a feature
+    time_column: str | None
+    task: Task | Literal["classification"] | None  # classes or a number; how many classes there are is counted
+    kinds: Mapping[str, FeatureKind] | None  # of single features
+    categorical: Sequence[str]  # short for features of that kind
+    exclude: Sequence[str]  # columns that are no features
+
+
 def first_schema(
     frame: pd.DataFrame,
     *,
     target: str | None = None,
-    id_column: str | None = None,
-    time_column: str | None = None,
-    task: Task | Literal["classification"] | None = None,
-    kinds: Mapping[str, FeatureKind] | None = None,
-    categorical: Sequence[str] = (),
-    exclude: Sequence[str] = (),
+    **chosen: Unpack[ColumnChoices],
 ) -> tuple[FeatureSchema, tuple[Problem, ...]]:
     """The schema that a first file fixes, and what was assumed: roles by `guess_roles`, the rest by `infer_schema`.
 
     Raises:
         BadInput: as those two.
     """
-    features = {**dict.fromkeys(categorical), **dict.fromkeys(kinds or {})}
+    asked = _asked_kinds(chosen)
     roles = guess_roles(
-        frame, target=target, id_column=id_column, time_column=time_column, exclude=exclude, features=features
+        frame,
+        target=target,
+        id_column=chosen.get("id_column"),
+        time_column=chosen.get("time_column"),
+        exclude=chosen.get("exclude", ()),
+        features=asked,
     )
-    return _inferred(checked_frame(frame), roles, task, {**dict.fromkeys(categorical, "categorical"), **(kinds or {})})
+    return _inferred(checked_frame(frame), roles, chosen.get("task"), asked)
 
 
 def infer_schema(
     frame: pd.DataFrame,
     *,
     target: str | None = None,
-    id_column: str | None = None,
-    time_column: str | None = None,
-    task: Task | Literal["classification"] | None = None,
-    kinds: Mapping[str, FeatureKind] | None = None,
-    categorical: Sequence[str] = (),
-    exclude: Sequence[str] = (),
+    **chosen: Unpack[ColumnChoices],
 ) -> FeatureSchema:
     """The schema of a frame whose roles are known: every column that has none named here is a feature.
 
@@ -64,20 +70,23 @@ def infer_schema(
 
     Args:
         target: None = guessed by name, else the last column. `id_column` and `time_column` are not guessed.
-        task: says whether the target is classes or a number; how many classes there are is counted.
-        kinds: kind of single features; `categorical` is short for that kind.
 
     Raises:
         BadInput: a named column that is not there, a target without two classes or without any value, no feature.
     """
     frame = checked_frame(frame)
-    asked: dict[str, FeatureKind] = {**dict.fromkeys(categorical, "categorical"), **(kinds or {})}
+    asked, exclude = _asked_kinds(chosen), chosen.get("exclude", ())
+    id_column, time_column = chosen.get("id_column"), chosen.get("time_column")
     if target is None:
         target = guess_target(frame.drop(columns=[c for c in (id_column, time_column, *exclude) if c in frame.columns]))
     refuse_missing(frame, [target, *(c for c in (id_column, time_column) if c), *asked, *exclude])
     refuse_two_roles(target, id_column, time_column, exclude, asked)
     roles = Roles(target=target, id_column=id_column, time_column=time_column, excluded=tuple(exclude), problems=())
-    return _inferred(frame, roles, task, asked)[0]
+    return _inferred(frame, roles, chosen.get("task"), asked)[0]
+
+
+def _asked_kinds(chosen: ColumnChoices) -> dict[str, FeatureKind]:
+    return {**dict.fromkeys(chosen.get("categorical", ()), "categorical"), **(chosen.get("kinds") or {})}
 
 
 def _inferred(
