@@ -30,8 +30,6 @@ FUNCTIONS: dict[str, int] = {}
 
 PARAMETER_LISTS: dict[str, int] = {
     "core/cycle/run.py:run_cycle": 10,
-    "core/data/synthetic.py:generate": 9,
-    "core/data/synthetic.py:_check_arguments": 9,
     "core/drift/attribution.py:permutation_importance": 9,
     "core/drift/univariate.py:measure_drift": 17,
     "core/learning/comparing.py:compare": 13,
