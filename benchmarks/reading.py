@@ -23,8 +23,9 @@ from pyarrow import csv as arrow_csv
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from core.data.conforming import conform
 from core.data.files import read_table
-from core.data.schema import conform, first_schema
+from core.data.inferring import first_schema
 
 ROUNDS = 5
 

@@ -186,7 +186,7 @@ def make_default(home: Path) -> None:
 
 def make_wide(home: Path, family: str = "boosting") -> Any:
     """A project of twenty numbers whose champion is one model of this family; the fitted model."""
-    from core.data.schema import infer_schema
+    from core.data.inferring import infer_schema
     from core.learning.models import fit_family
     from core.records import Change
     from core.services.ingestion import ingest
@@ -339,7 +339,7 @@ def start(folder: Path, options: argparse.Namespace) -> None:
 
 def others(folder: Path, options: argparse.Namespace) -> None:
     """CPU a request of `mlflow models serve` and of the plain app, on the same logistic regression."""
-    from core.data.schema import infer_schema
+    from core.data.inferring import infer_schema
     from core.learning.models import fit_family
 
     home = folder / "others"

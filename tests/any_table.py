@@ -19,8 +19,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from core.cycle import run_cycle
+from core.data.conforming import conform
 from core.data.files import write_csv
-from core.data.schema import conform
 from core.drift.attribution import MIN_ROWS
 from core.drift.explain import explain
 from core.drift.frames import compare_frames

@@ -18,7 +18,8 @@ from core.drift.univariate import UNIVARIATE_TESTS, measure_drift
 from core.learning.desk import weighted_score
 from core.learning.policy import CLAUSES, TRIGGERS, decide, verdict
 from core.performance.estimated import fit_estimator, trust_of
-from core.performance.realised import measure, paired_difference, past_error, pooled
+from core.performance.head_to_head import paired_difference
+from core.performance.realised import measure, past_error, pooled
 from core.records import METRICS, Comparison, Evidence, Feature, FeatureSchema, Policy, Score
 
 QUIET = Evidence(

@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 
 import core.cycle
 from core.errors import Busy, Conflict, NotFound, StorageError
-from core.jobs import worker
+from core.jobs import time_limits, worker
 from core.records import ProjectInfo
 from core.services.automation import attempts, due_work, jobs, live
 from core.services.incidents import status
@@ -141,11 +141,11 @@ def test_a_try_that_was_cut_off_by_the_end_of_the_worker_is_crossed_out(
     project = _made(ws, "Light", now)
     job = jobs.request_cycle(ws, project.id, cause="api", force=True, by="me", now=now)
     ended: list[int] = []
-    monkeypatch.setattr(worker, "STOP_S", 0.0)
-    monkeypatch.setattr(worker, "_end_now", ended.append)
+    monkeypatch.setattr(time_limits, "STOP_S", 0.0)
+    monkeypatch.setattr(time_limits, "end_now", ended.append)
 
     def _stopped(*_given: Any, **_options: Any) -> None:
-        worker._cut_off()
+        time_limits.cut_off()
         raise Died  # here the process has ended
 
     monkeypatch.setattr(core.cycle, "run_cycle", _stopped)

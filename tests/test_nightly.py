@@ -14,7 +14,7 @@ from conftest import Campaign
 from sqlalchemy import select
 
 from core.cycle import run_cycle
-from core.data.schema import table_of
+from core.data.conforming import table_of
 from core.errors import BadInput
 from core.learning.policy import policy_named
 from core.records import CycleReport

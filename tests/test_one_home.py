@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 from core import plots, words
 from core.learning.policy import policy_named
 from core.performance.estimated import ESTIMATED
-from core.performance.realised import COMPUTE
+from core.performance.formulas import COMPUTE
 from core.records import (
     METRICS,
     SERVING,
@@ -51,7 +51,7 @@ FORMATS = frozenset(
 
 METRIC_TABLES = {
     "core/records/metrics.py": "the catalogue itself",
-    "core/performance/realised.py": "COMPUTE: the functions, which records may not import",
+    "core/performance/formulas.py": "COMPUTE: the functions, which records may not import",
 }
 
 

@@ -110,7 +110,7 @@ def _add_labels(commands: Any) -> None:
 
 
 def _labels(args: argparse.Namespace) -> int:
-    from core.services.ingestion import label_changes, label_intake
+    from core.services.ingestion import label_changes, label_intake, label_plans
 
     ws = open_state()
     project = project_of(ws, args)
@@ -133,7 +133,7 @@ def _labels(args: argparse.Namespace) -> int:
     document = {**_label_counts(taken.plan), "problems": problem_documents(taken.problems), "change": taken.change}
     text = [", ".join(f"{n:,} {status}" for status, n in _label_counts(taken.plan).items())]
     if taken.plan.new_classes:
-        text.append(f"{label_intake.new_classes_text(taken.plan)}.")
+        text.append(f"{label_plans.new_classes_text(taken.plan)}.")
     if taken.change is not None:
         text.append(f"To take this back: labels --undo {taken.change} --project {project.slug}")
     return say(args, document, "\n".join([*text, *problem_sentences(taken.problems)]))

@@ -1,4 +1,4 @@
-"""How much of a file is taken: the limits that every format is held to, and the texts that refuse what is beyond."""
+"""How much of a file is taken: the limits that every format and schema is held to, and the texts that refuse what is beyond."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from core.errors import FieldProblem, TooLarge
 from core.words import counted
 
 MAX_COLUMNS = 2_000
+MAX_CLASSES = 1_000
+MAX_CATEGORIES = 1_000  # of one feature kept in the schema; the most frequent ones
 MAX_ROWS = 10_000_000
 EXPANSION = 10  # unpacked bytes that are taken for each byte of the size limit
 

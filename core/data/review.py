@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from core.data.columns import kind_of
-from core.data.schema import first_schema
+from core.data.inferring import first_schema
+from core.data.looking import kind_of
 from core.errors import BadInput
 from core.records import FeatureKind, FeatureSchema
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.data import columns
+from core.data import columns, looking
 from core.data.cells import listed
-from core.data.schema import guess_roles, infer_task, is_id_name
+from core.data.inferring import infer_task
+from core.data.roles import guess_roles, is_id_name
 from core.drift.univariate import measure_drift
 from core.errors import BadInput, FieldProblem
 from core.records import ROW_ID, ROW_TIME, DriftReport, DriftScore, Feature, FeatureSchema, Problem, Task
@@ -189,8 +190,8 @@ def _feature(
         if name not in frame.columns or not frame[name].notna().any():
             continue
         if not columns.is_cells(frame[name]):
-            return Feature(name=name, kind="categorical" if categorical else columns.kind_of(frame[name])), None
-        look = columns.look_at(frame[name], name)
+            return Feature(name=name, kind="categorical" if categorical else looking.kind_of(frame[name])), None
+        look = looking.look_at(frame[name], name)
         if categorical or look.kind == "empty":
             return Feature(name=name, kind="categorical"), None
         return Feature(name=name, kind=look.kind, written=look.written), look.problem

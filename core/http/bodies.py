@@ -303,7 +303,7 @@ def _without_great(table: Table, schema: FeatureSchema) -> tuple[Problem, ...]:
 def _conformed(arrow: pa.Table, schema: FeatureSchema) -> tuple[Table, tuple[Problem, ...]]:
     """Any other table: ids and instants, text, columns that are too many."""
     from core.data.cells import nearest, refusal
-    from core.data.schema import table_of
+    from core.data.conforming import table_of
 
     table, notes, unknown = table_of(arrow.to_pandas(ignore_metadata=True), schema)
     unknown = tuple(name for name in unknown if name not in schema.excluded)

@@ -51,7 +51,8 @@ async def labels(request: Request) -> Response:
 
 
 def _store_labels(api: Api, caller: Caller, given: dict[str, Any], asked: Kept | None) -> dict[str, Any]:
-    from core.services.ingestion.label_intake import LabelResult, add_labels
+    from core.services.ingestion.label_intake import add_labels
+    from core.services.ingestion.label_plans import LabelResult
     from core.services.projects.projects import project_by_id
 
     assert caller.place is not None
@@ -325,8 +326,8 @@ def _store_batch(api: Api, caller: Caller, path: Path, options: dict[str, Any], 
 
 
 def _score_batch(api: Api, caller: Caller, served: Served, path: Path) -> Answered:
+    from core.data.conforming import table_of
     from core.data.files import read_table
-    from core.data.schema import table_of
 
     read = read_table(path, name=_name(path), max_bytes=api.settings.max_upload_bytes, target=served.schema.target)
     table, notes, _ = table_of(read.frame, served.schema)

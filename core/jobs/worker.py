@@ -16,10 +16,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -27,14 +24,15 @@ from loguru import logger
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import Busy, ContinualError, NotFound
-from core.jobs import ANOTHER_WORKS, MAY_PASS, frugal
+from core.jobs import ANOTHER_WORKS, MAY_PASS, frugal, job_kinds, time_limits
+from core.jobs.failures import brief, tell_failed
 from core.jobs.stop import Stop
+from core.jobs.time_limits import limited
 from core.logs import set_up_logs
 from core.records import CycleReport
 from core.services.automation import attempts, due_work, jobs, live, workers
 from core.services.automation.jobs import JobInfo
 from core.services.incidents import delivery
-from core.services.ingestion import ingest
 from core.services.operations import tidying
 from core.services.projects import projects
 from core.settings import get_settings
@@ -46,12 +44,7 @@ IDLE_S = 20.0
 IDLE_AFTER_LIVE_S = 60.0  # a paused run may go on at any moment: keep the imports warm
 POLL_S = 0.2
 LONGEST_WAIT_S = 15.0  # after steps that failed, one after another
-RENEW_S = 15.0
-TELL_S = 0.5  # between two words on how far a job is
 BUSY_WAIT_S = 120.0  # how long a job waits for a project that another process works on
-STOP_S = 7.0  # a step that has not ended so long after SIGTERM is cut off; it is taken up again
-TOO_LONG = 70
-_under_way: list[Callable[[], None]] = []  # what crosses out the try of the step that runs
 
 
 class Worker:
@@ -72,7 +65,7 @@ class Worker:
                 worked = self.step()
                 failures = 0
             except Exception as error:  # a database out of reach, a disk that is full: it may come back
-                _tell_failed("a step failed", error)
+                tell_failed("a step failed", error)
                 worked = False
                 failures += 1
                 self._stop.wait(min(POLL_S * 2**failures, LONGEST_WAIT_S))
@@ -107,14 +100,14 @@ class Worker:
 
     def _do(self, job: JobInfo) -> None:
         forgive = functools.partial(jobs.forgive, self._ws, job.id, self._owner)
-        with logger.contextualize(job=job.id), self._limited(job, forgive=forgive):
+        with logger.contextualize(job=job.id), limited(self._ws, self._owner, job, forgive=forgive):
             try:
                 if job.kind == "ingest":
-                    result = self._ingest(job)
+                    result = job_kinds.ingest_file(self._ws, job)
                 elif job.kind == "score":
-                    result = self._score(job)
+                    result = job_kinds.score_file(self._ws, job)
                 elif job.kind == "backtest":
-                    result = self._backtest(job)
+                    result = job_kinds.compare_policies(self._ws, job)
                 else:
                     result = self._cycle(job)
             except ContinualError as error:
@@ -124,7 +117,7 @@ class Worker:
                 trouble = trouble_of(error)
                 said = trouble.text if trouble else f"{type(error).__name__}: the log of this job tells more."
                 jobs.fail(self._ws, job.id, said, _now())
-                _tell_failed(f"{job.kind} failed", error)
+                tell_failed(f"{job.kind} failed", error)
             else:
                 jobs.finish(self._ws, job.id, result, _now())
 
@@ -136,10 +129,10 @@ class Worker:
             force=bool(job.payload.get("force", False)),
             by=job.requested_by,
             on_start=lambda cycle_id: jobs.note_cycle(self._ws, job.id, cycle_id),
-            on_close=lambda session, report: jobs.end(session, job.id, _cycle_told(report), _now()),
-            progress=self._teller(job),
+            on_close=lambda session, report: jobs.end(session, job.id, job_kinds.cycle_told(report), _now()),
+            progress=job_kinds.teller(self._ws, job),
         )
-        return _cycle_told(report)
+        return job_kinds.cycle_told(report)
 
     def _turn(self, project_id: int, **options: Any) -> Any:
         """`run_cycle`, once more after what may pass: TASK_RETRIES times, RETRY_DELAY_SECONDS apart."""
@@ -163,74 +156,6 @@ class Worker:
                 logger.warning("attempt {n} failed ({error}): trying again", n=failures, error=type(error).__name__)
                 self._stop.wait(settings.retry_delay_s)
 
-    def _ingest(self, job: JobInfo) -> dict[str, Any]:
-        """A file becomes a batch. The batch and the job's end are one transaction: done again, nothing is stored twice."""
-        assert job.project_id is not None
-        options = dict(job.payload)
-        path = Path(options.pop("path"))
-        name = options.pop("name", path.name)
-        project = projects.project_by_id(self._ws, job.project_id)
-        try:
-            report = ingest.ingest_file(
-                self._ws, project, path, name=name, by=job.requested_by or "worker", now=_now(),
-                also=lambda session, report: jobs.end(session, job.id, _ingest_told(report), _now()), **options,
-            )  # fmt: skip
-        finally:
-            path.unlink(missing_ok=True)
-        return _ingest_told(report)
-
-    def _score(self, job: JobInfo) -> dict[str, Any]:
-        """Predictions of a file. The log and the job's end are one transaction: done again, nothing is logged twice."""
-        from core.data.files import read_table
-        from core.data.schema import table_of
-        from core.services.serving import answering, champion_cache
-        from core.services.serving.prediction_log import store
-        from core.storage.batches import write_durably
-
-        assert job.project_id is not None
-        path = Path(job.payload["path"])
-        try:
-            served = champion_cache.champion(self._ws, projects.project_by_id(self._ws, job.project_id))
-            name, target = job.payload.get("name", path.name), served.schema.target
-            read = read_table(path, name=name, max_bytes=self._ws.settings.max_upload_bytes, target=target)
-            table, notes, _ = table_of(read.frame, served.schema)
-            answered = answering.many(served, table, _now(), token_id=None)
-            result = {"rows": answered.rows, "model_version": served.version}
-            write_durably(
-                self._ws.results_path / f"{job.id}.json", answering.document(answered, (*read.problems, *notes))
-            )
-            store(self._ws, answered.records, also=lambda session: jobs.end(session, job.id, result, _now()))
-            path.unlink(missing_ok=True)
-        except ContinualError:
-            path.unlink(missing_ok=True)
-            raise
-        return result
-
-    def _backtest(self, job: JobInfo) -> dict[str, Any]:
-        from core.learning.policy import policy_from_document
-        from core.services.automation import backtests
-
-        assert job.project_id is not None
-        since = job.payload.get("since")
-        return backtests.compare_policies(
-            self._ws,
-            projects.project_by_id(self._ws, job.project_id),
-            [policy_from_document(document) for document in job.payload["policies"]],
-            since=datetime.fromisoformat(since) if since else None,
-            progress=self._teller(job),
-        )
-
-    def _teller(self, job: JobInfo) -> Callable[[float, str], None]:
-        """Progress that is written to the job's row, now and then."""
-        last = [0.0]
-
-        def tell(share: float, text: str) -> None:
-            if time.monotonic() - last[0] >= TELL_S:
-                last[0] = time.monotonic()
-                _quietly(lambda: jobs.tell(self._ws, job.id, share, text))
-
-        return tell
-
     def _check(self) -> bool:
         with self._ws.database.read() as session:
             due = due_work.due_projects(session, _now())
@@ -245,12 +170,12 @@ class Worker:
             except Busy:
                 logger.debug("project {id} is being worked on", id=project_id)
             except Exception as error:
-                logger.error("the check of project {id} failed: {error}", id=project_id, error=_brief(error))
+                logger.error("the check of project {id} failed: {error}", id=project_id, error=brief(error))
         return bool(due)
 
     def check_project(self, project_id: int) -> CycleReport | None:
         """One check by the clock, whose try was counted; raises what the cycle raises."""
-        with self._limited(None, forgive=lambda: attempts.forgive_check(self._ws, project_id)):
+        with limited(self._ws, self._owner, None, forgive=lambda: attempts.forgive_check(self._ws, project_id)):
             try:
                 report: CycleReport | None = self._turn(project_id, cause="schedule")
             except Busy:
@@ -268,48 +193,16 @@ class Worker:
         self._live_seen = True
         if not live.begin_step(self._ws, run_id, _now()):
             return
-        with self._limited(None, forgive=functools.partial(live.forgive_step, self._ws, run_id)):
+        with limited(self._ws, self._owner, None, forgive=functools.partial(live.forgive_step, self._ws, run_id)):
             try:
                 advance_live(self._ws, run_id, now=_now())
             except NotFound as error:
                 logger.info("the live run is gone: {error}", error=error)
             except Exception as error:
                 trouble = trouble_of(error)
-                _tell_failed("the live run failed", error)
+                tell_failed("the live run failed", error)
                 said = trouble.text if trouble else f"{type(error).__name__}: the worker's log tells more."
                 live.fail_run(self._ws, run_id, said)
-
-    @contextmanager
-    def _limited(self, job: JobInfo | None, *, forgive: Callable[[], None]) -> Iterator[None]:
-        """Keep the job's claim while its step runs, and end the process when that takes longer than it may.
-
-        Args:
-            forgive: crosses out the try, should the step be cut off because somebody ends the worker.
-        """
-        done = threading.Event()
-        _under_way.append(forgive)
-        keeper = threading.Thread(target=self._keep, args=(job, done), name="keeper", daemon=True)
-        keeper.start()
-        try:
-            yield
-        finally:
-            _under_way.remove(forgive)
-            done.set()
-            keeper.join()
-
-    def _keep(self, job: JobInfo | None, done: threading.Event) -> None:
-        limit = self._ws.settings.cycle_timeout_s
-        ends = time.monotonic() + limit
-        text = f"It took longer than {limit:g} s (CONTINUAL_CYCLE_TIMEOUT_SECONDS) and was ended."
-        while not done.wait(min(RENEW_S, max(ends - time.monotonic(), 0.0))):
-            if time.monotonic() < ends:
-                if job is not None:
-                    _quietly(lambda: jobs.renew(self._ws, job.id, self._owner, _now()))
-                continue
-            logger.error(text)
-            if job is not None:
-                _quietly(lambda: jobs.fail(self._ws, job.id, text, _now()))
-            _end_now(TOO_LONG)
 
 
 def _fit_left_running() -> bool:
@@ -317,61 +210,8 @@ def _fit_left_running() -> bool:
     return cycle is not None and cycle.fits_left_running()
 
 
-def _cycle_told(report: CycleReport | None) -> dict[str, Any]:
-    """A cycle as the job's result."""
-    if report is None:
-        reason = "Nothing new since the last check: no rows, no labels."
-        return {"cycle": None, "decision": "nothing", "reason": reason, "outcome": "none"}
-    return {"cycle": report.id, "decision": report.decision, "reason": report.reason, "outcome": report.outcome}
-
-
-def _ingest_told(report: ingest.IngestReport) -> dict[str, Any]:
-    """A stored file as the job's result."""
-    from core.data.problems import document_of
-
-    return {
-        "batch": report.batch.id,
-        "rows": report.rows,
-        "labelled": report.labelled,
-        "problems": [document_of(p) for p in report.problems],
-        "backfill": report.backfill,
-    }
-
-
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _brief(error: Exception) -> str:
-    if isinstance(error, ContinualError):
-        return str(error)
-    trouble = trouble_of(error)
-    return trouble.text if trouble else type(error).__name__
-
-
-def _tell_failed(what: str, error: Exception) -> None:
-    """Log a failure: in a sentence where it is one of the surroundings, else with where it happened."""
-    trouble = trouble_of(error)
-    if trouble is not None:
-        logger.error("{what}: {text}", what=what, text=trouble.text)
-    else:
-        logger.opt(exception=error).error(what)
-
-
-def _quietly(action: Callable[[], None]) -> None:
-    try:
-        action()
-    except Exception as error:
-        logger.warning("the jobs table could not be written: {error}", error=type(error).__name__)
-
-
-def _end_now(code: int) -> None:
-    """End this process and the fits that it started, from any thread, whatever the main thread is computing."""
-    import psutil
-
-    for child in psutil.Process().children(recursive=True):
-        child.kill()
-    os._exit(code)
 
 
 def _obey(stop: Stop, checks: threading.Event) -> None:
@@ -382,27 +222,12 @@ def _obey(stop: Stop, checks: threading.Event) -> None:
     stop.set()
 
 
-def _watch(stop: Stop) -> None:
-    """Thread: once the end is asked for, the step under way may take so long and no longer."""
-    stop.wait()
-    _cut_off()
-
-
-def _cut_off() -> None:
-    """End a step that goes on too long after the end was asked for."""
-    time.sleep(STOP_S)
-    logger.warning("the step did not end within {s:g} s and was cut off; it is taken up again", s=STOP_S)
-    for forgive in list(_under_way):
-        _quietly(forgive)
-    _end_now(1)
-
-
 def _tidy(ws: Workspace) -> None:
     """Take away what nothing names; what stands in the way of that never stands in the way of work."""
     try:
         refused = tidying.tidy(ws, _now()).refused
     except (ContinualError, SQLAlchemyError, OSError) as error:
-        refused = f"Nothing was tidied. {_brief(error)}"
+        refused = f"Nothing was tidied. {brief(error)}"
     if refused:
         logger.warning("{text}", text=refused)
 
@@ -422,18 +247,18 @@ def check_once(ws: Workspace, slug: str, *, again: bool, stop: Stop | threading.
         with ws.database.read() as session:
             due = again or project.id in due_work.due_projects(session, _now())
         if not due:
-            return 0, {"state": "nothing", **_cycle_told(None)}
+            return 0, {"state": "nothing", **job_kinds.cycle_told(None)}
         if not attempts.begin_check(ws, project.id, _now()):
             return 0, {"state": "skipped", "reason": "Its checks are set aside."}
         report = Worker(ws, stop, threading.Event()).check_project(project.id)
-        return 0, {"state": "nothing" if report is None else "checked", **_cycle_told(report)}
+        return 0, {"state": "nothing" if report is None else "checked", **job_kinds.cycle_told(report)}
     except (Busy, NotFound) as why:  # another process is at it; or the project was deleted meanwhile
         return 0, {"state": "skipped", "reason": str(why)}
     except ContinualError as error:
         return 1, {"state": "failed", "reason": str(error)}
     except Exception as error:
-        _tell_failed("the check failed", error)
-        return MAY_PASS, {"state": "failed", "reason": _brief(error)}
+        tell_failed("the check failed", error)
+        return MAY_PASS, {"state": "failed", "reason": brief(error)}
     finally:
         if not workers.scheduler_lives(ws, _now()):  # else it sends them
             delivery.deliver_due(ws, _now())
@@ -457,7 +282,7 @@ def main(arguments: list[str] | None = None) -> int:
     def _stop(_number: int, _frame: FrameType | None) -> None:
         stop.set()
 
-    threading.Thread(target=_watch, args=(stop,), daemon=True).start()
+    threading.Thread(target=time_limits.watch, args=(stop,), daemon=True).start()
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     try:
@@ -467,7 +292,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ContinualError, SQLAlchemyError, OSError) as error:
         if not isinstance(error, ContinualError) and trouble_of(error) is None:
             raise
-        sys.exit(_brief(error))
+        sys.exit(brief(error))
     if chosen.follow or chosen.project:
         threading.Thread(target=_obey, args=(stop, checks), daemon=True).start()
     if chosen.project:

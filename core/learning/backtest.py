@@ -26,7 +26,8 @@ from core.learning.models import Committee
 from core.learning.policy import AND, next_scheduled
 from core.learning.state import LearnerState
 from core.learning.step import Labelled, Run, Situation, Step
-from core.performance.realised import mcnemar_exact, measure
+from core.performance.head_to_head import mcnemar_exact
+from core.performance.realised import measure
 from core.records import METRICS, DriftReport, FeatureSchema, Policy, Problem, Score, Task, replay_metrics, to_document
 
 JUDGED_ROWS = 1_000  # labelled rows over which an admitted model is compared with the one it replaced

@@ -16,8 +16,9 @@ from pandas import DataFrame
 
 from core.learning.field import Answers
 from core.learning.models import Committee
+from core.performance.head_to_head import mcnemar_exact
 from core.performance.paired import Given, paired
-from core.performance.realised import mcnemar_exact, measure
+from core.performance.realised import measure
 from core.records import Comparison, FeatureSchema, Score, because
 
 SLICE_ROWS = 15  # of the shared rows that a slice needs

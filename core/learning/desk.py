@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.errors import BadInput
-from core.performance.realised import COMPUTE, Z95, wilson
+from core.performance.formulas import COMPUTE
+from core.performance.intervals import Z95
+from core.performance.proportions import wilson
 from core.records import METRICS, Score, Task, because
 
 RANDOM_SHARE = 0.3

@@ -19,7 +19,7 @@ from pandas import DataFrame
 from core.errors import FitTimeout
 from core.learning.models import DEFAULT_FAMILIES, MODEL_FAMILIES, Committee, chosen, fit_family, predict_quietly
 from core.learning.state import ARCHIVED, LearnerState, Member
-from core.performance.realised import log_losses
+from core.performance.formulas import log_losses
 from core.records import FeatureSchema, Policy
 
 HALF_LIFE_ROWS = 500  # a member's loss forgets half of what it was over so many rows

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypedDict, Unpack
+from typing import Unpack
 
 import numpy as np
 from pandas import DataFrame, concat, isna
 
+from core.data.conforming import conform
 from core.data.contract import with_classes
-from core.data.schema import conform, first_schema
+from core.data.inferring import ColumnChoices, first_schema
 from core.errors import BadInput, NotEnoughRows
 from core.learning.backtest import ReplayReport, Turn, replay_turns
 from core.learning.field import plain_labels
 from core.learning.policy import policy_named
-from core.records import FeatureSchema, Policy, Problem, Task
+from core.records import FeatureSchema, Policy, Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,16 +41,6 @@ class Pace:
             raise BadInput(f"label_fraction is {self.label_fraction}, expected a number from 0 to 1.")
 
 
-class Columns(TypedDict, total=False):
-    """What is said of a file's columns; the rest is guessed, as for the first file of a project."""
-
-    task: Task | Literal["classification"] | None
-    categorical: Sequence[str]
-    id_column: str | None  # neither this nor the next is a feature
-    time_column: str | None
-    exclude: Sequence[str]
-
-
 def replay(
     frame: DataFrame,
     target: str,
@@ -57,7 +48,7 @@ def replay(
     policy: str | Policy = "default",
     pace: Pace | None = None,
     progress: Callable[[float, str], None] | None = None,
-    **columns: Unpack[Columns],
+    **columns: Unpack[ColumnChoices],
 ) -> ReplayReport:
     """The loop over the rows of a file, in their order.
 
@@ -88,7 +79,7 @@ def _with_a_second_class(frame: DataFrame, first: DataFrame, target: str) -> Dat
 
 
 def _as_live(
-    frame: DataFrame, target: str, pace: Pace, columns: Columns
+    frame: DataFrame, target: str, pace: Pace, columns: ColumnChoices
 ) -> tuple[DataFrame, np.ndarray, FeatureSchema, tuple[Problem, ...]]:
     """The labelled rows of a file as a project would have stored them, the schema by the end, and what was assumed.
 

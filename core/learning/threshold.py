@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from core.performance.realised import COMPUTE
+from core.performance.formulas import COMPUTE
 from core.records import METRICS
 
 TUNED = tuple(name for name, m in METRICS.items() if m.needs == "classes" and not m.mean_of_rows)

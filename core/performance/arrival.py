@@ -15,7 +15,7 @@ import numpy as np
 
 from core import words
 from core.errors import BadInput
-from core.performance.realised import Z95
+from core.performance.intervals import Z95
 
 AT_ONCE_S = 1.0  # a label within a second came with its row
 

@@ -19,7 +19,7 @@ from core.drift.encode import one_thread
 from core.errors import BadInput, FieldProblem
 from core.performance.estimated_classes import Labels, probability_columns
 from core.performance.estimated_numbers import Errors
-from core.performance.realised import Z95
+from core.performance.intervals import Z95
 from core.records import METRICS, NO_REASON, Reason, Score, because, estimated_metrics
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.performance.intervals import Z95
 from core.performance.likeness import Features, binned, boosting, density_ratio
-from core.performance.realised import Z95
 from core.records import Reason
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """The forms of 95 % intervals that hold on few rows, without a mistake among them, and on rows that hang together in time.
 
-Numpy only: pages import it. `realised.measure` says which metric takes which form; docs/performance.md how well each holds.
+Numpy only: pages import it. `material` says which metric takes which form; docs/performance.md how well each holds.
 """
 
 from __future__ import annotations

@@ -13,18 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from core.performance.realised import (
-    COMPUTE,
-    RESAMPLES,
-    Z95,
-    brier_losses,
-    class_counts,
-    log_losses,
-    mcnemar_exact,
-    measure,
-    paired_difference,
-    structural_components,
-)
+from core.performance.formulas import COMPUTE, brier_losses, class_counts, log_losses, structural_components
+from core.performance.head_to_head import mcnemar_exact, paired_difference
+from core.performance.intervals import Z95
+from core.performance.realised import RESAMPLES, measure
 from core.records import METRICS, Score, Task, row_metric
 
 PERMUTATIONS = 1_999

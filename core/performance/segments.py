@@ -16,7 +16,8 @@ import numpy as np
 
 from core import words
 from core.errors import BadInput
-from core.performance.realised import Z95, wilson
+from core.performance.intervals import Z95
+from core.performance.proportions import wilson
 from core.records import Feature, FeatureSchema
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """The metrics that there are, each with all that is known of it: the one catalogue.
 
-What computes them is in `core.performance.realised` (COMPUTE), what estimates them without labels in
+What computes them is in `core.performance.formulas` (COMPUTE), what estimates them without labels in
 `core.performance.estimated`. How their values are written is in `core.words`.
 """
 

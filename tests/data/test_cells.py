@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.data import columns
+from core.data import columns, dates, looking
 from core.data.cells import as_category, as_id, guarded, instant, label_of, readings, unguarded
+from core.data.conforming import conform
 from core.data.files import read_table
+from core.data.inferring import first_schema
 from core.data.problems import text_of
-from core.data.schema import conform, first_schema, guess_roles
+from core.data.roles import guess_roles
 from core.errors import BadInput, UnsupportedFormat
 from core.records import Problem
 
@@ -30,7 +32,7 @@ def column(*values: str) -> pd.Series:
 def numbers_in(*values: str) -> list[float] | str:
     """The numbers of such a column, or the code of the problem for which it is none."""
     cells = column(*values)
-    look = columns.look_at(cells, "x")
+    look = looking.look_at(cells, "x")
     if look.kind != "numeric":
         return look.problem.code if look.problem is not None else look.kind
     return columns.numbers(cells, "x", written=look.written).tolist()
@@ -41,7 +43,7 @@ def numbers_in(*values: str) -> list[float] | str:
 )
 def test_one_missing_cell_leaves_a_column_of_numbers_what_it_is(marker: str) -> None:
     cells = column("1.5", marker, "3", *map(str, range(20)))
-    look = columns.look_at(cells, "x")
+    look = looking.look_at(cells, "x")
     assert look.kind == "numeric"
     assert np.isnan(columns.numbers(cells, "x", written=look.written)[1])
 
@@ -272,9 +274,9 @@ def test_digits_with_more_than_one_reading_are_refused_with_both() -> None:
     assert set(readings("202401021530")) == {"milliseconds", "calendar"}
     frame = read("t,x\n202401021530,1\n202401021531,2\n")
     with pytest.raises(BadInput, match=r"2024-01-02 15:30:00 \(calendar\) or 1976-.* \(milliseconds\)"):
-        columns.instants(frame["t"], "t")
+        dates.instants(frame["t"], "t")
     clear = read("t,x\n20240102153000,1\n20240102153100,2\n")
-    assert columns.instants(clear["t"], "t")[0] == pd.Timestamp("2024-01-02T15:30:00Z")
+    assert dates.instants(clear["t"], "t")[0] == pd.Timestamp("2024-01-02T15:30:00Z")
 
 
 @pytest.mark.parametrize("text", ["1770000500", 1770000500, 1770000500.0, 1770000500000, "2026-02-02T02:48:20Z"])
@@ -283,10 +285,10 @@ def test_an_instant_of_a_request_is_read_as_in_a_file(text: Any) -> None:
 
 
 def test_days_are_read_as_the_column_shows_or_refused() -> None:
-    assert columns.instants(column("13/04/2026", "01/05/2026"), "x")[1] == pd.Timestamp("2026-05-01T00:00:00Z")
-    assert columns.instants(column("04/13/2026", "05/01/2026 9:30"), "x")[1] == pd.Timestamp("2026-05-01T09:30:00Z")
+    assert dates.instants(column("13/04/2026", "01/05/2026"), "x")[1] == pd.Timestamp("2026-05-01T00:00:00Z")
+    assert dates.instants(column("04/13/2026", "05/01/2026 9:30"), "x")[1] == pd.Timestamp("2026-05-01T09:30:00Z")
     with pytest.raises(BadInput, match="more than one reading"):
-        columns.instants(column("03/04/2026", "05/06/2026"), "x")
+        dates.instants(column("03/04/2026", "05/06/2026"), "x")
     schema, _ = first_schema(read("t,x,y\n13/04/2026,1.5,a\n14/04/2026,2,b\n"), target="y", time_column="t")
     assert schema.day_first is True
     taken = conform(read("t,x,y\n03/05/2026,1,a\n"), schema)
@@ -304,11 +306,11 @@ def test_days_are_read_as_the_column_shows_or_refused() -> None:
 def test_instants_that_cannot_be_are_refused(values: list[str], words: str) -> None:
     latest = pd.Timestamp("2026-01-01T04:00:00Z").to_pydatetime()
     with pytest.raises(BadInput, match=words):
-        columns.instants(column(*values), "x", latest=latest)
+        dates.instants(column(*values), "x", latest=latest)
 
 
 def test_a_zone_that_was_assumed_is_said() -> None:
     said: list[Problem] = []
-    columns.instants(column("2026-01-01 12:00", "2026-01-02 12:00"), "x", problems=said)
-    columns.instants(column("2026-01-01T12:00:00+01:00"), "x", problems=said)
+    dates.instants(column("2026-01-01 12:00", "2026-01-02 12:00"), "x", problems=said)
+    dates.instants(column("2026-01-01T12:00:00+01:00"), "x", problems=said)
     assert [(p.code, p.count) for p in said] == [("zone_assumed", 2)]

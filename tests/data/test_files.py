@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.data import columns, files
+from core.data import columns, files, looking
 from core.data.files import read_table, write_csv
 from core.data.samples import SAMPLES, sample_path
 from core.errors import BadInput, ContinualError, NotFound, TooLarge, UnsupportedFormat
@@ -39,7 +39,7 @@ def read(
 
 def values(frame: pd.DataFrame) -> dict[str, list[Any]]:
     """The columns as what their cells turn out to be: numbers, or text."""
-    kinds = {c: columns.look_at(frame[c], c) for c in frame.columns}
+    kinds = {c: looking.look_at(frame[c], c) for c in frame.columns}
     return {
         c: (columns.numbers(frame[c], c, written=look.written) if look.kind == "numeric" else frame[c]).tolist()
         for c, look in kinds.items()
@@ -138,7 +138,7 @@ def test_the_cells_of_a_csv_file_stay_text_until_somebody_asks_what_they_are(tmp
         "ok": ["true", "False"],
         "code": ["007", "008"],
     }
-    assert [columns.kind_of(frame[c]) for c in frame.columns] == [
+    assert [looking.kind_of(frame[c]) for c in frame.columns] == [
         "numeric",
         "numeric",
         "categorical",
@@ -197,7 +197,7 @@ def test_a_first_line_that_holds_the_target_is_a_header_even_of_digits() -> None
 def test_missing_markers_blanks_and_infinities_do_not_turn_a_number_column_into_text() -> None:
     frame = read('a,b,c\n 1.5 ,inf,""\nNA,-Infinity,"2"\n null,1e400,NaN\n')
     assert frame["a"].isna().tolist() == [False, True, True]
-    assert [columns.kind_of(frame[c]) for c in "abc"] == ["numeric"] * 3
+    assert [looking.kind_of(frame[c]) for c in "abc"] == ["numeric"] * 3
     said: list[Problem] = []
     assert np.isnan(columns.numbers(frame["b"], "b", problems=said)).all()
     assert [(p.code, p.count) for p in said] == [("infinite", 3)]
@@ -206,7 +206,7 @@ def test_missing_markers_blanks_and_infinities_do_not_turn_a_number_column_into_
 
 def test_what_looks_like_a_number_but_is_a_name_stays_text() -> None:
     frame = read("zip,hexa,long,day\n01234,0x1F,12345678901234567890,2026-03-01\n55555,0x20,1,2026-03-02\n")
-    assert {columns.kind_of(frame[c]) for c in frame.columns} == {"categorical"}
+    assert {looking.kind_of(frame[c]) for c in frame.columns} == {"categorical"}
     assert frame["zip"].tolist() == ["01234", "55555"]
     assert frame["hexa"].tolist() == ["0x1F", "0x20"]
     assert frame["long"].tolist() == ["12345678901234567890", "1"]

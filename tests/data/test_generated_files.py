@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from core.data.cells import MISSING_MARKERS, NO_NUMBER_MARKERS
+from core.data.conforming import Conformed, conform
 from core.data.files import TableRead, read_table, write_csv
-from core.data.schema import Conformed, conform, first_schema, infer_schema
+from core.data.inferring import first_schema, infer_schema
 from core.records import FeatureSchema
 
 A_ROUND = 100  # examples between two notes of how far a campaign is

@@ -7,8 +7,8 @@ import dataclasses
 import pandas as pd
 import pytest
 
+from core.data.inferring import first_schema
 from core.data.review import ColumnReview, columns_to_review, reviewed_schema
-from core.data.schema import first_schema
 from core.errors import BadInput
 from core.records import FeatureSchema
 

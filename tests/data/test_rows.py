@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.data.conforming import conform
+from core.data.inferring import infer_schema
 from core.data.rows import rows_to_frame
-from core.data.schema import conform, infer_schema
 from core.errors import BadInput, FieldProblem
 from core.records import FeatureSchema
 

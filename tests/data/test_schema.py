@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.data.conforming import conform
 from core.data.contract import schema_from_document, schema_to_document, with_classes
+from core.data.inferring import infer_schema
 from core.data.problems import texts_of
-from core.data.schema import conform, guess_id, guess_target, guess_time, infer_schema
+from core.data.roles import guess_id, guess_target, guess_time
 from core.errors import BadInput, TooLarge
 from core.records import Feature, FeatureKind, FeatureSchema, Label
 

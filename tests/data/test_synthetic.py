@@ -12,10 +12,15 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from core.data.synthetic import DRIFT_KINDS, DRIFT_SHAPES, DriftSpec, drift_from_document, generate
+from core.data import synthetic
+from core.data.synthetic import DRIFT_KINDS, DRIFT_SHAPES, DriftSpec, Recipe, drift_from_document
 from core.errors import BadInput
 
 N = 4000
+
+
+def generate(rows: int, *, seed: int, start_row: int = 0, **recipe: Any) -> pd.DataFrame:
+    return synthetic.generate(rows, Recipe(**recipe), seed=seed, start_row=start_row)
 
 
 def agreement(a: pd.DataFrame, b: pd.DataFrame) -> float:

@@ -28,10 +28,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
+from core.data.conforming import conform
 from core.data.files import read_table
+from core.data.inferring import infer_schema
 from core.data.packed import pack, unpack
 from core.data.rows import RowReader
-from core.data.schema import conform, infer_schema
 from core.errors import ContinualError
 from core.http import bodies
 from core.services.ingestion import ingest

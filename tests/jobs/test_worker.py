@@ -21,7 +21,7 @@ from sqlalchemy import select, update
 
 import core.cycle
 from core.errors import Busy, Conflict
-from core.jobs import ANOTHER_WORKS, worker
+from core.jobs import ANOTHER_WORKS, time_limits, worker
 from core.services.automation import due_work, jobs
 from core.services.ingestion import ingest
 from core.services.projects import projects
@@ -170,7 +170,7 @@ def _slow(seconds: float, mode: str, **environment: str) -> subprocess.Popen[str
 def test_a_step_that_takes_too_long_is_ended_and_said(ws: Workspace, project_id: int) -> None:
     job = _request(ws, project_id)
     with _slow(60, "--once", CONTINUAL_CYCLE_TIMEOUT_SECONDS="0.5") as process:
-        assert process.wait(limit(60)) == worker.TOO_LONG
+        assert process.wait(limit(60)) == time_limits.TOO_LONG
     failed = jobs.get_job(ws, job)
     assert failed.status == "failed"
     assert failed.error == "It took longer than 0.5 s (CONTINUAL_CYCLE_TIMEOUT_SECONDS) and was ended."

@@ -15,7 +15,7 @@ from core.learning.models import MODEL_FAMILIES, fit_family
 from core.learning.policy import POLICIES, decide
 from core.learning.state import LearnerState, Watch
 from core.learning.step import Labelled, Run, Situation
-from core.performance.realised import mcnemar_exact
+from core.performance.head_to_head import mcnemar_exact
 from core.records import to_document
 from core.storage import artefacts
 from core.text.reasons import sentence

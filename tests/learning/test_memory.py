@@ -17,7 +17,7 @@ from core.learning.memory import FROZEN_PER_BATCH, FROZEN_ROWS, MOST_REGIMES, be
 from core.learning.state import LearnerState, Member, Regime
 from core.learning.step import Labelled, Run, Situation
 from core.learning.threshold import best_threshold
-from core.performance.realised import COMPUTE
+from core.performance.formulas import COMPUTE
 from core.storage.artefacts import dumps, loads
 
 LIGHT = {"families": ("logistic", "ridge", "neighbours"), "new_labels": 100, "min_rows": 50}

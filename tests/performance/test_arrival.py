@@ -10,7 +10,7 @@ import pytest
 
 from core.errors import BadInput
 from core.performance.arrival import arrival_curve, due_by_day, share_within
-from core.performance.realised import wilson
+from core.performance.proportions import wilson
 
 NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
 

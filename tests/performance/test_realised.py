@@ -12,15 +12,10 @@ import pytest
 from sklearn import metrics as reference
 
 from core.drift.multivariate import delong
-from core.performance.realised import (
-    macro_auc,
-    mcnemar_exact,
-    measure,
-    paired_difference,
-    past_error,
-    pooled,
-    wilson,
-)
+from core.performance.formulas import macro_auc
+from core.performance.head_to_head import mcnemar_exact, paired_difference
+from core.performance.proportions import wilson
+from core.performance.realised import measure, past_error, pooled
 from core.records import METRICS, EstimatePoint, Score, because, higher_is_better, metrics_of
 from core.text.reasons import sentence
 

@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import binom, hypergeom
 
 from core.errors import BadInput
-from core.performance.realised import wilson
+from core.performance.proportions import wilson
 from core.performance.segments import _fisher, calibration, confusion, slices_finding, worst_slices
 from core.records import Feature, FeatureSchema, Task
 

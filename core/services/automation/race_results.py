@@ -18,7 +18,10 @@ class RaceResult:
 
     @property
     def members(self) -> tuple[Candidate, ...]:
-        """Those that carry weight in the vote, the heaviest first."""
+        """The committee: those that carry weight in the vote, the heaviest first.
+
+        One whose refit failed is among them where its earlier model was kept, as in the version that was stored.
+        """
         return tuple(c for c in self.ranked if c.weight)
 
     @property
@@ -33,18 +36,18 @@ class RaceResult:
 
     @property
     def dropped_out(self) -> tuple[Candidate, ...]:
-        """Those that have no score, each with its error."""
-        return tuple(c for c in self.ranked if c.error is not None)
+        """Those that could not be fitted and carry no weight, each with its error."""
+        return tuple(c for c in self.ranked if _dropped_out(c))
 
     @property
-    def winners(self) -> tuple[Candidate, ...]:
-        """The committee as it was made, in the order of the race."""
-        return tuple(c for c in self.cycle.candidates if c.error is None and c.weight)
+    def kept_unfitted(self) -> tuple[Candidate, ...]:
+        """Members whose refit failed, each with its error: their earlier models vote."""
+        return tuple(c for c in self.members if c.error is not None)
 
     @property
     def best_alone(self) -> Candidate | None:
         """The one with the lowest loss on the shared rows."""
-        scored = [c for c in self.cycle.candidates if c.error is None and c.loss is not None]
+        scored = [c for c in self.cycle.candidates if not _dropped_out(c) and c.loss is not None]
         return min(scored, key=_loss, default=None)
 
     @property
@@ -55,7 +58,7 @@ class RaceResult:
 
 def result_of(cycle: CycleReport) -> RaceResult:
     """The race of a cycle that had candidates."""
-    ranked = sorted(cycle.candidates, key=lambda c: (c.error is not None, -(c.weight or 0.0), _loss(c)))
+    ranked = sorted(cycle.candidates, key=lambda c: (_dropped_out(c), -(c.weight or 0.0), _loss(c)))
     return RaceResult(cycle=cycle, ranked=tuple(ranked))
 
 
@@ -63,6 +66,10 @@ def chosen(races: Sequence[CycleReport], asked: str) -> CycleReport:
     """The race of the cycle whose number was asked for, else the first one."""
     named = int(asked) if asked.isdecimal() else None
     return next((race for race in races if race.id == named), races[0])
+
+
+def _dropped_out(candidate: Candidate) -> bool:
+    return candidate.error is not None and not candidate.weight
 
 
 def _loss(candidate: Candidate) -> float:

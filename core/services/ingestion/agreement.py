@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def refuse_changes(
-    schema: FeatureSchema, target: str | None, task: Task | None, categorical: Sequence[str], exclude: Sequence[str]
+    schema: FeatureSchema, target: str | None, task: str | None, categorical: Sequence[str], exclude: Sequence[str]
 ) -> None:
     """What a later call names of the schema must be what the schema says."""
     if target is not None and target != schema.target:

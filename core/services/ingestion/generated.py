@@ -10,7 +10,7 @@ from typing import Any, Literal, TypedDict, Unpack
 
 from sqlalchemy.orm import Session
 
-from core.data.synthetic import drift_from_document
+from core.data.synthetic import Recipe, drift_from_document
 from core.data.synthetic import generate as generate_frame
 from core.errors import BadInput, Conflict
 from core.records import ProjectInfo
@@ -71,16 +71,14 @@ def generate(
         spec = spec.anchored(rows=rows, start_row=project.rows)
         options["drift"] = dataclasses.asdict(spec)
     drawn = seed if seed is not None else secrets.randbelow(2**31)
-    frame = generate_frame(
-        rows,
+    recipe = Recipe(
         features=options["features"],
-        seed=drawn,
         noise=options["noise"],
         balance=options["balance"],
         drift=spec,
-        start_row=project.rows,
         task=options["task"],
     )
+    frame = generate_frame(rows, recipe, seed=drawn, start_row=project.rows)
 
     def remember(session: Session, report: IngestReport) -> None:
         queries.project_row(session, project.id).generator = {**options}

@@ -9,18 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
-from core.data import schema as schemas
+from core.data import conforming
 from core.data.cells import AHEAD
 from core.data.contract import with_classes
 from core.data.files import read_table
+from core.data.inferring import ColumnChoices, first_schema
 from core.data.samples import SAMPLES, sample_path
-from core.records import FeatureKind, FeatureSchema, Problem, ProjectInfo, Task
+from core.records import FeatureSchema, Problem, ProjectInfo, Task
 from core.services.access.actors import require
 from core.services.ingestion.agreement import refuse_changes, renamed
 from core.services.ingestion.storing import Also, IngestReport, PreparedBatch, refuse_seen, store_batch
@@ -32,17 +33,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class Options(TypedDict, total=False):
+class Options(ColumnChoices, total=False):
     """What may be said of a file or frame beside its rows."""
 
     schema: FeatureSchema | None  # of the first batch; else it is inferred with what follows
     target: str | None
-    id_column: str | None
-    time_column: str | None
-    task: Task | None
-    kinds: Mapping[str, FeatureKind] | None
-    categorical: Sequence[str]
-    exclude: Sequence[str]
     seen: Sequence[Problem]  # what was noticed when the file was read
     backfill: bool  # the rows are of the past: they are stored, and neither measured nor taken for news
     also: Also | None  # more to write in the transaction that stores the batch
@@ -98,7 +93,7 @@ def ingest_frame(
     require(ws, by, "operator")
     said = list(options.get("seen", ()))
     held, frame = _held(project, frame, said, options)
-    taken = schemas.conform(frame, held, latest=now + AHEAD)
+    taken = conforming.conform(frame, held, latest=now + AHEAD)
     said += taken.problems
     digest = _digest(taken, held)
     prepared = PreparedBatch(
@@ -132,7 +127,7 @@ def _held(
     given = options.get("schema")
     if given is not None:
         return given, frame
-    schema, assumed = schemas.first_schema(
+    schema, assumed = first_schema(
         frame,
         target=target,
         id_column=id_column,

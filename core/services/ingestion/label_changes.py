@@ -18,7 +18,8 @@ from core.data.contract import schema_from_document, schema_to_document, with_cl
 from core.errors import Conflict, NotFound
 from core.records import Label, ProjectInfo
 from core.services.access.actors import require
-from core.services.ingestion.label_intake import CLASSES_ADDED, REPLACED, UNDONE, as_now, embedded_labels, mark_of
+from core.services.ingestion.label_intake import CLASSES_ADDED, REPLACED
+from core.services.ingestion.label_plans import UNDONE, as_now, embedded_labels, mark_of
 from core.storage import audit, history, queries
 from core.storage.tables import AuditEntry, ModelRow, Project
 from core.storage.tables import Label as LabelRow

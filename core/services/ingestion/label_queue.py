@@ -18,7 +18,8 @@ from core.errors import BadInput, Conflict
 from core.learning import desk as arithmetic
 from core.records import ROW_ID, ROW_TIME, FeatureSchema, Label, ProjectInfo, Score, metric_for
 from core.services.access.actors import require
-from core.services.ingestion.label_intake import LabelResult, add_labels
+from core.services.ingestion.label_intake import add_labels
+from core.services.ingestion.label_plans import LabelResult
 from core.storage import audit, history, queries
 from core.storage.tables import Batch, LabelAsk, LabelDraw
 from core.storage.workspace import Workspace

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from core.errors import NotFound
 from core.learning.policy import decide, policy_from_document, same_decision
-from core.performance.realised import Z95
+from core.performance.intervals import Z95
 from core.records import (
     ROW_ID,
     ROW_TIME,

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from core.data.samples import SAMPLES, sample_path
-from core.data.synthetic import TARGET, DriftSpec, drift_from_document, generate
+from core.data.synthetic import TARGET, DriftSpec, Recipe, drift_from_document, generate
 from core.errors import BadInput
 from core.learning.policy import policy_named
 from core.records import ProjectInfo
@@ -72,12 +72,14 @@ def _generated(document: str) -> Stream:
     drift: DriftSpec | None = drift_from_document(asked["drift"]) if asked.get("drift") else None
     frame = generate(
         asked.get("rows", ROWS),
-        features=asked.get("features", FEATURES),
+        Recipe(
+            features=asked.get("features", FEATURES),
+            noise=asked.get("noise", NOISE),
+            drift=drift,
+            task=task,
+            concept_seed=asked.get("seed", 0),
+        ),
         seed=asked.get("seed", 0),
-        noise=asked.get("noise", NOISE),
-        drift=drift,
-        task=task,
-        concept_seed=asked.get("seed", 0),
     )
     return Stream(GENERATED, frame, TARGET, WARM_UP_ROWS, BATCH_ROWS, THRESHOLD[task])
 

@@ -32,7 +32,7 @@ def predict_file(
     import pandas as pd
 
     from core.data.cells import AHEAD
-    from core.data.schema import table_of
+    from core.data.conforming import table_of
 
     served = champion(ws, project)
     table, _, _ = table_of(frame, served.schema, latest=now + AHEAD)

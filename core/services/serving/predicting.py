@@ -89,7 +89,7 @@ def predict_columns(served: Served, columns: Sequence[Any], n: int) -> Predicted
 
 
 def predict(served: Served, X: pd.DataFrame) -> Predicted:
-    """Answers for rows in schema order, as `core.data.schema` makes them; see `predict_columns`."""
+    """Answers for rows in schema order, as `core.data.conforming` makes them; see `predict_columns`."""
     return predict_columns(served, columns_of(X, served.schema), len(X))
 
 

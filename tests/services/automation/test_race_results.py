@@ -8,6 +8,7 @@ import pytest
 
 from core.records import Candidate, CycleReport, Score
 from core.services.automation import race_results
+from core.ui.views.train import finding
 
 
 def entrant(
@@ -28,20 +29,28 @@ def race(now: datetime, *candidates: Candidate, id: int = 3) -> CycleReport:
 
 
 def test_entrants_are_ranked_by_weight_then_loss_and_those_that_dropped_out_are_last(now: datetime) -> None:
-    torn = entrant("torn", loss=0.1, weight=0.9, error="It did not end.")
+    torn = entrant("torn", loss=0.1, error="It did not end.")
     light, heavy = entrant("light", weight=0.3, fitted=True), entrant("heavy", weight=0.7, loss=0.4, fitted=True)
     bare, good = entrant("bare", loss=None), entrant("good", loss=0.2)
     found = race_results.result_of(race(now, torn, light, bare, heavy, good))
     assert found.ranked == (heavy, light, good, bare, torn)
-    assert found.winners == (light, heavy) and found.dropped_out == (torn,)
-    assert found.members == (heavy, light, torn)
+    assert found.members == (heavy, light) and found.dropped_out == (torn,) and found.kept_unfitted == ()
     assert (found.fitted, found.fit_seconds) == ((heavy, light), 4.0)
     assert found.best_alone == good and found.metric == "accuracy"
 
 
+def test_a_member_whose_refit_failed_votes_with_its_earlier_model_and_is_counted_everywhere(now: datetime) -> None:
+    kept = entrant("kept", loss=0.1, weight=0.6, error="It could not be fitted.")
+    light, torn = entrant("light", weight=0.4, fitted=True), entrant("torn", loss=0.05, error="It did not end.")
+    found = race_results.result_of(race(now, torn, light, kept))
+    assert found.members == (kept, light) and found.ranked == (kept, light, torn)
+    assert (found.kept_unfitted, found.dropped_out, found.best_alone) == ((kept,), (torn,), kept)
+    assert "a committee of 2" in finding.of(found).text and "Best alone: kept" in finding.of(found).text
+
+
 def test_where_nobody_was_scored_nobody_is_best(now: datetime) -> None:
     found = race_results.result_of(race(now, entrant("a", loss=None), entrant("b", error="No.")))
-    assert found.best_alone is None and found.winners == ()
+    assert found.best_alone is None and found.members == ()
 
 
 @pytest.mark.parametrize(("asked", "id"), [("2", 2), ("", 3), ("9", 3), ("two", 3), ("-2", 3)])

@@ -16,7 +16,7 @@ from core import cli
 from core.data.contract import schema_to_document
 from core.errors import BadInput, Conflict, NeedsConsent, NotFound
 from core.records import ProjectInfo
-from core.services.ingestion import ingest, label_changes, label_intake, stored_batches
+from core.services.ingestion import ingest, label_changes, label_files, label_intake, label_plans, stored_batches
 from core.services.projects import projects
 from core.storage.history import History
 from core.storage.tables import AuditEntry, ModelEvent, ModelRow
@@ -139,7 +139,7 @@ def test_a_label_that_is_no_class_is_refused_by_its_field(
 
 def test_a_labels_file_without_its_columns_is_refused(project: ProjectInfo) -> None:
     def read(content: bytes) -> list[tuple[str, object]]:
-        return label_intake.read_labels(content, name="labels.csv", max_bytes=1000, project=project).pairs
+        return label_files.read_labels(content, name="labels.csv", max_bytes=1000, project=project).pairs
 
     with pytest.raises(BadInput, match="row_id"):
         read(b"a,b\n1,2\n")
@@ -187,15 +187,15 @@ def test_a_new_class_needs_a_yes_once_a_champion_serves_that_does_not_know_it(
 def test_labels_that_come_while_others_are_looked_at_are_seen(
     ws: Workspace, waiting: ProjectInfo, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look = label_intake._look
+    look = label_plans.look_at_labels
 
     def slow(*args: Any) -> Any:
         found = look(*args)
-        monkeypatch.setattr(label_intake, "_look", look)
+        monkeypatch.setattr(label_intake, "look_at_labels", look)
         add(ws, waiting, [("b2-0", "down")], now)
         return found
 
-    monkeypatch.setattr(label_intake, "_look", slow)
+    monkeypatch.setattr(label_intake, "look_at_labels", slow)
     with pytest.raises(NeedsConsent):
         add(ws, waiting, [("b2-0", "up"), ("b2-1", "up")], now)
     assert newest(ws, waiting) == ["down", None, None, None, None]

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import select
 
 from core import cli
-from core.data.schema import first_schema
+from core.data.inferring import first_schema
 from core.errors import NotFound
 from core.learning.models import fit_family
 from core.records import Change, ModelVersion, ProjectInfo

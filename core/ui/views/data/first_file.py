@@ -127,7 +127,7 @@ def _choose_roles(file: UploadedFile, frame: pd.DataFrame) -> Roles | None:
 
 def _guess(frame: pd.DataFrame, last: str) -> Roles:
     """The likely roles; the last column is the target where nothing tells it."""
-    from core.data.schema import guess_roles
+    from core.data.roles import guess_roles
 
     found = guess_roles(frame)
     return Roles(found.target or last, found.id_column or NONE, found.time_column or NONE)
@@ -143,7 +143,7 @@ def _choose(
 
 def _infer(file: UploadedFile, frame: pd.DataFrame, roles: Roles) -> Inferred | None:
     """What every column is, looked at once per file and choice."""
-    from core.data.schema import first_schema
+    from core.data.inferring import first_schema
 
     def look() -> Inferred:
         with st.spinner("Looking at every column"):

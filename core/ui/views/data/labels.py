@@ -9,7 +9,7 @@ import streamlit as st
 from core import ui
 from core.data.problems import text_of
 from core.records import LabelPlan, ProjectInfo
-from core.services.ingestion import label_intake, stored_batches
+from core.services.ingestion import label_intake, label_plans, stored_batches
 
 if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -48,7 +48,7 @@ def _take(ctx: ui.Context, project: ProjectInfo, file: UploadedFile) -> None:
 def _warn(plan: LabelPlan) -> None:
     """What of a plan is worth a second look: classes that are new, labels that would be replaced."""
     if plan.new_classes:
-        st.warning(f"{ui.plain(label_intake.new_classes_text(plan))}.", icon=":material/new_label:")
+        st.warning(f"{ui.plain(label_plans.new_classes_text(plan))}.", icon=":material/new_label:")
     if plan.replaced:
         some = len(plan.replacements)
         these = ":" if plan.replaced == some else f"; the first {some}:"

@@ -48,7 +48,7 @@ def _take_later_file(
 ) -> None:
     """Hold a file to the schema before anything is stored; a missing column is refused by name here."""
     from core.data.cells import AHEAD
-    from core.data.schema import conform
+    from core.data.conforming import conform
 
     upload.preview(read.frame)
     taken = ui.attempt(lambda: conform(read.frame, schema, latest=ctx.now + AHEAD))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core import ui, words
-from core.performance.realised import metrics_of
-from core.records import ProjectInfo
+from core.records import ProjectInfo, metrics_of
 
 WINDOWS = {"1": "Last batch", "5": "Last 5", "20": "Last 20"}
 USUAL_WINDOW = "5"

@@ -37,9 +37,9 @@ def of(race: RaceResult) -> Finding:
 
 def _made(race: RaceResult) -> str:
     """What the race made: a committee, a single model, nothing."""
-    if len(race.winners) > 1:
-        return f"a committee of {len(race.winners)}"
-    return ui.plain(race.winners[0].name) if race.winners else "nothing"
+    if len(race.members) > 1:
+        return f"a committee of {len(race.members)}"
+    return ui.plain(race.members[0].name) if race.members else "nothing"
 
 
 def _alone(race: RaceResult) -> str:

@@ -31,6 +31,11 @@ def show(ctx: ui.Context, cycle: CycleReport) -> None:
         st.warning(
             f"{ui.plain(candidate.name)} dropped out: {ui.plain(candidate.error or '')}", icon=":material/warning:"
         )
+    for candidate in race.kept_unfitted:
+        st.warning(
+            f"{ui.plain(candidate.name)} votes as it was before, its refit failed: {ui.plain(candidate.error or '')}",
+            icon=":material/warning:",
+        )
     st.caption(_origin(ctx, cycle))
 
 
@@ -91,7 +96,7 @@ def _line(candidate: Candidate) -> dict[str, object]:
 
 def _state(candidate: Candidate) -> str:
     if candidate.error is not None:
-        return f"✕ {candidate.error}"
+        return f"✓ Kept, its refit failed: {candidate.error}" if candidate.weight else f"✕ {candidate.error}"
     return "↻ Fitted now" if candidate.fitted else "✓ Kept from before"
 
 

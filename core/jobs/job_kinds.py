@@ -1,0 +1,112 @@
+"""What each kind of job does beside a cycle: a file becomes a batch, a file is answered, policies are compared."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from core.errors import ContinualError
+from core.jobs.failures import quietly
+from core.records import CycleReport
+from core.services.automation import jobs
+from core.services.automation.jobs import JobInfo
+from core.services.ingestion import ingest
+from core.services.projects import projects
+from core.storage.workspace import Workspace
+
+TELL_S = 0.5  # between two words on how far a job is
+
+
+def ingest_file(ws: Workspace, job: JobInfo) -> dict[str, Any]:
+    """A file becomes a batch. The batch and the job's end are one transaction: done again, nothing is stored twice."""
+    assert job.project_id is not None
+    options = dict(job.payload)
+    path = Path(options.pop("path"))
+    name = options.pop("name", path.name)
+    project = projects.project_by_id(ws, job.project_id)
+    try:
+        report = ingest.ingest_file(
+            ws, project, path, name=name, by=job.requested_by or "worker", now=datetime.now(UTC),
+            also=lambda session, report: jobs.end(session, job.id, ingest_told(report), datetime.now(UTC)), **options,
+        )  # fmt: skip
+    finally:
+        path.unlink(missing_ok=True)
+    return ingest_told(report)
+
+
+def score_file(ws: Workspace, job: JobInfo) -> dict[str, Any]:
+    """Predictions of a file. The log and the job's end are one transaction: done again, nothing is logged twice."""
+    from core.data.conforming import table_of
+    from core.data.files import read_table
+    from core.services.serving import answering, champion_cache
+    from core.services.serving.prediction_log import store
+    from core.storage.batches import write_durably
+
+    assert job.project_id is not None
+    path = Path(job.payload["path"])
+    try:
+        served = champion_cache.champion(ws, projects.project_by_id(ws, job.project_id))
+        name, target = job.payload.get("name", path.name), served.schema.target
+        read = read_table(path, name=name, max_bytes=ws.settings.max_upload_bytes, target=target)
+        table, notes, _ = table_of(read.frame, served.schema)
+        answered = answering.many(served, table, datetime.now(UTC), token_id=None)
+        result = {"rows": answered.rows, "model_version": served.version}
+        write_durably(ws.results_path / f"{job.id}.json", answering.document(answered, (*read.problems, *notes)))
+        store(ws, answered.records, also=lambda session: jobs.end(session, job.id, result, datetime.now(UTC)))
+        path.unlink(missing_ok=True)
+    except ContinualError:
+        path.unlink(missing_ok=True)
+        raise
+    return result
+
+
+def compare_policies(ws: Workspace, job: JobInfo) -> dict[str, Any]:
+    """Policies side by side over the rows that are stored."""
+    from core.learning.policy import policy_from_document
+    from core.services.automation import backtests
+
+    assert job.project_id is not None
+    since = job.payload.get("since")
+    return backtests.compare_policies(
+        ws,
+        projects.project_by_id(ws, job.project_id),
+        [policy_from_document(document) for document in job.payload["policies"]],
+        since=datetime.fromisoformat(since) if since else None,
+        progress=teller(ws, job),
+    )
+
+
+def teller(ws: Workspace, job: JobInfo) -> Callable[[float, str], None]:
+    """Progress that is written to the job's row, now and then."""
+    last = [0.0]
+
+    def tell(share: float, text: str) -> None:
+        if time.monotonic() - last[0] >= TELL_S:
+            last[0] = time.monotonic()
+            quietly(lambda: jobs.tell(ws, job.id, share, text))
+
+    return tell
+
+
+def cycle_told(report: CycleReport | None) -> dict[str, Any]:
+    """A cycle as the job's result."""
+    if report is None:
+        reason = "Nothing new since the last check: no rows, no labels."
+        return {"cycle": None, "decision": "nothing", "reason": reason, "outcome": "none"}
+    return {"cycle": report.id, "decision": report.decision, "reason": report.reason, "outcome": report.outcome}
+
+
+def ingest_told(report: ingest.IngestReport) -> dict[str, Any]:
+    """A stored file as the job's result."""
+    from core.data.problems import document_of
+
+    return {
+        "batch": report.batch.id,
+        "rows": report.rows,
+        "labelled": report.labelled,
+        "problems": [document_of(p) for p in report.problems],
+        "backfill": report.backfill,
+    }

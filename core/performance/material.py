@@ -1,0 +1,222 @@
+"""Rows in the shapes that metrics and their intervals take, and the score of each metric over them. Numpy only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from core.performance import intervals as forms
+from core.performance.formulas import COMPUTE, auc_parts, brier_losses, class_counts, log_losses
+from core.performance.proportions import auc_interval, wilson
+from core.records import METRICS, Metric, Score, Task
+from core.records.reasons import NO_REASON, Reason, because
+
+RESAMPLED_VALUES = 4_000_000  # rows x resamples that are drawn at the most
+LEAST_RESAMPLES = 20
+NORMAL_ROWS = 20_000  # rows from which a mean's interval is the normal one: the bootstrap gives the same, far slower
+INFLUENCE_CLASSES = 20  # up to which a row's part in a metric of classes is told; beyond, right or wrong stands for it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draws:
+    """How the intervals are made."""
+
+    resamples: int  # 0 = no intervals
+    seed: int
+    ordered: bool  # the rows are in the order in which they came
+
+
+class Material:
+    """The rows in the shapes that metrics and their intervals take."""
+
+    def __init__(
+        self,
+        task: Task,
+        true: np.ndarray,
+        pred: np.ndarray,
+        proba: Any,
+        classes: Sequence[Any] | None,
+        draws: Draws,
+    ) -> None:
+        self.n = len(true)
+        self.task = task
+        self.seed = draws.seed
+        self.ordered = draws.ordered
+        # Many rows: fewer resamples, so that memory and time stay bounded; the interval is narrow then anyway.
+        most = max(LEAST_RESAMPLES, RESAMPLED_VALUES // max(self.n, 1))
+        self.resamples = min(draws.resamples, most) if self.n >= 2 else 0
+        self._weights: np.ndarray | None = None
+        self._tables: dict[float, forms.TableDraws] = {}
+        self.proba: np.ndarray | None = None
+        if task == "regression":
+            self.true, self.pred = true.astype(np.float64), pred.astype(np.float64)
+            return
+        if proba is not None and classes is not None:
+            self.proba = np.asarray(proba, dtype=np.float64)
+        known = list(classes) if self.proba is not None and classes is not None else []
+        index: dict[Any, int] = {_plain(label): i for i, label in enumerate(known)}
+        # Every distinct label gets a code once; text against number never compares.
+        self.true = np.fromiter((index.setdefault(_plain(v), len(index)) for v in true), np.int64, self.n)
+        self.pred = np.fromiter((index.setdefault(_plain(v), len(index)) for v in pred), np.int64, self.n)
+        self.n_known = len(known)
+        self.counts = class_counts(self.true, self.pred, max(2, len(index)))  # whatever occurs, there are two classes
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Weights of the rows in each draw of the Bayesian bootstrap, shape (resamples, n); made when first needed."""
+        if self._weights is None:
+            self._weights = np.random.default_rng(self.seed).standard_exponential((self.resamples, self.n))
+        return self._weights
+
+    def score(self, name: str) -> Score:
+        metric = METRICS[name]
+        reason = self._why_not(name, metric)
+        if reason:
+            return Score(metric=name, value=None, n=self.n, reason=reason)
+        if metric.needs == "ranks":
+            return self._ranked(name)
+        if metric.needs == "classes":
+            return self._of_classes(name)
+        return self._of_rows(name, metric)
+
+    def _why_not(self, name: str, metric: Metric) -> Reason:
+        if self.n < metric.least_rows:
+            return because("too_few_rows", needed=metric.least_rows, found=self.n)
+        if metric.needs in ("probabilities", "ranks") and self.proba is None:
+            return because("no_probabilities")
+        if metric.needs == "ranks":
+            if self.task == "binary" and self.n_known != 2:
+                return because("not_two_classes", known=self.n_known)
+            if self.task == "binary" and (self.true > 1).any():
+                return because("unknown_class")
+            if len(np.unique(self.true)) < 2:
+                return because("one_class")
+            if not np.isfinite(self.proba).all():  # type: ignore[arg-type]
+                return because("not_finite")
+        return NO_REASON
+
+    def _together(self, values: np.ndarray) -> float:
+        return forms.rows_as_one(values) if self.ordered else 1.0
+
+    def _score(
+        self, name: str, value: float, ends: tuple[float, float] | None = None, method: str = "", together: float = 1.0
+    ) -> Score:
+        if ends is None or not all(math.isfinite(end) for end in ends):
+            return Score(metric=name, value=value, n=self.n)
+        effective = self.n / together if together > 1.0 else None
+        return Score(
+            metric=name, value=value, low=ends[0], high=ends[1], n=self.n, method=method, n_effective=effective
+        )
+
+    def _untellable(self, name: str) -> Score:
+        return Score(metric=name, value=None, n=self.n, reason=_UNTELLABLE.get(name, because("not_finite")))
+
+    def _ranked(self, name: str) -> Score:
+        """ROC AUC: of the second class when there are two, else the mean over the classes that occur."""
+        assert self.proba is not None
+        wanted = np.array([1]) if self.task == "binary" else np.unique(self.true)
+        members = self.true == wanted[:, None]
+        # A class that the model does not know has probability 0 on every row: ties all along.
+        scores = np.zeros(members.shape)
+        known = wanted < self.n_known
+        scores[known] = self.proba.T[wanted[known]]
+        value, deviation, alone = auc_parts(members, scores)
+        if self.resamples == 0:
+            return self._score(name, value)
+        sides = members.sum(axis=1)
+        together = self._together(deviation)
+        spread = math.sqrt(float((deviation**2).sum()) + alone) / len(members) * forms.wider(self.n, together)
+        low, high, method = auc_interval(value, spread, int(np.minimum(sides, self.n - sides).min()))
+        return self._score(name, value, (low, high), method, together)
+
+    def _of_classes(self, name: str) -> Score:
+        compute = COMPUTE[name]
+        value = float(compute(self.counts[None])[0])
+        if not math.isfinite(value):
+            return self._untellable(name)
+        if name == "accuracy":
+            together = self._together((self.true == self.pred).astype(np.float64)) if self.resamples else 1.0
+            rows = self.n / together
+            z = forms.Z95 if together <= 1.0 else forms.t95(rows - 1.0)
+            return self._score(
+                name, value, wilson(round(value * self.n) / together, rows, z=z), "Wilson 95 %", together
+            )
+        if self.resamples == 0:
+            return self._score(name, value)
+        together = self._together(self._parts(compute))
+        if together not in self._tables:
+            self._tables[together] = forms.TableDraws(self.counts, seed=self.seed, together=together)
+        return self._score(name, value, self._tables[together].interval(compute, value), "Dirichlet 95 %", together)
+
+    def _parts(self, compute: Callable[..., Any]) -> np.ndarray:
+        """What each row adds to a metric of classes."""
+        if self.ordered and len(self.counts) <= INFLUENCE_CLASSES:
+            parts = forms.table_influence(compute, self.counts)[self.true, self.pred]
+            if np.isfinite(parts).all():
+                return parts
+        return (self.true == self.pred).astype(np.float64)
+
+    def _of_rows(self, name: str, metric: Metric) -> Score:
+        """A metric of one loss a row (its mean or the root of it), or R2."""
+        if name == "r2":
+            value = float(COMPUTE[name](self.true[None], self.pred[None])[0])
+        else:
+            losses = self._losses(name)
+            value = float(COMPUTE[name](losses[None])[0])
+        if not math.isfinite(value):
+            return self._untellable(name)
+        if self.resamples == 0:
+            return self._score(name, value)
+        if name == "r2":
+            low, high, together = forms.r2_interval(self.true, self.pred, self._together)
+            return self._score(name, value, (low, high), "delta 95 %", together)
+        together = self._together(losses)
+        if metric.needs == "values":
+            largest = forms.WORSE_ERROR * float(np.abs(self.true - self.pred).max()) or float(self.true.std())
+            worse = largest if name == "mae" else largest**2
+            low, high = forms.mean_interval(losses, worse, together=together)
+            if name == "rmse":
+                low, high = min(math.sqrt(low), value), max(math.sqrt(high), value)
+            return self._score(name, value, (low, high) if high > low else None, "skew-corrected t 95 %", together)
+        other = self._other_losses(name)
+        if self.n >= NORMAL_ROWS:
+            ends = forms.mean_interval(losses, float(other.mean()), together=together)
+            return self._score(name, value, ends, "skew-corrected t 95 %", together)
+        low, high = forms.weighted_means(losses, other, self.weights, self.seed)
+        factor = forms.wider(self.n, together)
+        ends = (max(0.0, value - factor * (value - low)), value + factor * (high - value))
+        if name == "brier":
+            assert self.proba is not None
+            ends = (ends[0], max(value, min(ends[1], 1.0 if self.proba.shape[1] == 2 else 2.0)))
+        return self._score(name, value, ends, "Bayesian bootstrap 95 %", together)
+
+    def _losses(self, name: str, codes: np.ndarray | None = None) -> np.ndarray:
+        """Each row's loss, shape (n,); in classes also that of another true class than its own."""
+        if self.task == "regression":
+            error = np.abs(self.true - self.pred)
+            return error if name == "mae" else error**2
+        assert self.proba is not None
+        return (log_losses if name == "log_loss" else brier_losses)(self.true if codes is None else codes, self.proba)
+
+    def _other_losses(self, name: str) -> np.ndarray:
+        """Each row's loss had its likeliest other class been the true one: what a mistake that is not seen would cost."""
+        assert self.proba is not None
+        left = np.column_stack([self.proba, np.full(self.n, -0.5)])  # one class more, unknown to the model
+        rows = np.arange(self.n)
+        left[rows, np.minimum(self.true, self.proba.shape[1])] = -1.0
+        return self._losses(name, left.argmax(axis=1))
+
+
+def _plain(label: Any) -> Any:
+    """A label as a hashable python value: numpy scalars compare equal to what they hold."""
+    return label.item() if isinstance(label, np.generic) else label
+
+
+_UNTELLABLE = {
+    "kappa": because("one_and_the_same_class"),
+    "r2": because("equal_values"),
+}

@@ -1,0 +1,270 @@
+"""What labels would do, by what is stored now, and what of it needs a yes.
+
+Labels that would replace others, or add a class to a project with a champion, wait for a yes. Nothing is stored here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from loguru import logger
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from core.data.cells import (
+    MAX_ID_LENGTH,
+    MAX_PROBLEMS,
+    as_id,
+    expected_label,
+    label_of,
+    listed,
+    shown,
+)
+from core.data.limits import MAX_CLASSES
+from core.errors import BadInput, Damaged, FieldProblem, NeedsConsent
+from core.records import (
+    ROW_ID,
+    FeatureSchema,
+    Label,
+    LabelPlan,
+    NewClass,
+    ProjectInfo,
+    Replacement,
+)
+from core.services.serving.logged_predictions import waiting_rows
+from core.storage import history, queries
+from core.storage.tables import AuditEntry, Batch
+from core.storage.workspace import Workspace
+
+LabelStatus = Literal["stored", "unchanged", "replaced", "waiting"]
+UNDONE = "labels undone"
+SHOWN_REPLACEMENTS = 20  # of a plan
+MAX_REMEMBERED = 10_000  # different values whose meaning is kept while a file is read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelResult:
+    """What became of one label."""
+
+    row_id: str
+    status: LabelStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a look depends on: while it is the same, the look is right."""
+
+    newest_label: int
+    newest_undo: int
+    batches: tuple[int, int, int]  # how many, the newest, how many undone
+    schema: dict[str, Any] | None
+    champion: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelLook:
+    """Labels as they would be taken."""
+
+    mark: Mark
+    results: list[LabelResult]
+    plan: LabelPlan
+    fresh: list[tuple[str, Label]]  # row id and label of those that have to be stored
+    predicted: dict[str, datetime]  # rows that wait in the log: when they were predicted
+    labelled: int  # stored rows that get their first label
+
+
+def parse_label(value: Any, schema: FeatureSchema, *, field: str) -> Label:
+    """A label as the project takes it: a class of the right type, a new one too, or a finite number.
+
+    Raises:
+        BadInput: names the field, what was seen and what is expected.
+    """
+    try:
+        label = label_of(value, schema.task, schema.classes)
+    except (ValueError, OverflowError, TypeError):
+        label = None
+    if label is None:
+        expected = expected_label(schema.task, schema.classes)
+        raise BadInput(
+            f"{field} is {shown(value)}, expected {expected}.", (FieldProblem(field, shown(value), expected),)
+        )
+    return label
+
+
+def as_now(ws: Workspace, project: ProjectInfo) -> ProjectInfo:
+    """The project with the schema and champion that it has now."""
+    with ws.database.read() as session:
+        return queries.project_info(session, queries.project_row(session, project.id))
+
+
+def mark_of(session: Session, project_id: int) -> Mark:
+    """What looks at labels depend on, as it is now."""
+    counts = select(func.count(), func.max(Batch.id), func.count(Batch.undone_at)).where(Batch.project_id == project_id)
+    total, newest, undone = session.execute(counts).one()
+    undo = select(func.max(AuditEntry.id)).where(AuditEntry.project_id == project_id, AuditEntry.what == UNDONE)
+    return Mark(
+        newest_label=queries.newest_label_id(session, project_id),
+        newest_undo=session.scalar(undo) or 0,
+        batches=(total, newest or 0, undone),
+        schema=queries.project_row(session, project_id).schema,
+        champion=queries.champion_of(session, project_id),
+    )
+
+
+def checked_labels(project: ProjectInfo, pairs: Sequence[tuple[str, Any]]) -> list[tuple[str, Label]]:
+    """Row ids and labels as the project takes them.
+
+    Raises:
+        BadInput: no schema yet, or an id or a label that cannot be taken.
+    """
+    schema = project.schema
+    if schema is None:
+        raise BadInput(f"Project '{project.slug}' has no rows yet, so labels cannot be checked. Store rows first.")
+    known: dict[tuple[type, Any], Label] = {}
+    checked: list[tuple[str, Label]] = []
+    for i, (given_id, value) in enumerate(pairs):
+        row_id = as_id(given_id) or ""
+        if not row_id or len(row_id) > MAX_ID_LENGTH:
+            raise BadInput(
+                f"labels[{i}].row_id is {row_id[:40]!r}, expected 1 to {MAX_ID_LENGTH} characters.",
+                (FieldProblem(f"labels[{i}].row_id", row_id[:40], "a row id"),),
+            )
+        key = (type(value), value) if isinstance(value, (str, int, float)) else None
+        label = known.get(key) if key is not None else None
+        if label is None:
+            label = parse_label(value, schema, field=f"labels[{i}].label")
+            if key is not None and len(known) < MAX_REMEMBERED:
+                known[key] = label
+        checked.append((row_id, label))
+    return checked
+
+
+def look_at_labels(ws: Workspace, project: ProjectInfo, given: Sequence[tuple[str, Label]]) -> LabelLook:
+    """What would become of each label, by what is stored now.
+
+    Raises:
+        BadInput: more classes in all than a project can have.
+    """
+    assert project.schema is not None
+    classes = set(project.schema.classes)
+    wanted = {row_id for row_id, _ in given}
+    with ws.database.read() as session:  # before anything is read: what comes meanwhile changes it
+        mark = mark_of(session, project.id)
+    present, embedded = embedded_labels(ws, project, project.schema, wanted)
+    with ws.database.read() as session:
+        stored = queries.labels_by_row(session, project.id, wanted)
+        logged = waiting_rows(session, project.id, list(wanted - present))
+    current = {**embedded, **{row_id: entry[0] for row_id, entry in stored.items()}}
+    counts: dict[LabelStatus, int] = dict.fromkeys(("stored", "unchanged", "replaced", "waiting"), 0)
+    results, fresh, first = [], [], 0
+    replacements: list[Replacement] = []
+    new: dict[Label, NewClass] = {}
+    for place, (row_id, label) in enumerate(given):
+        known = row_id in present or row_id in logged
+        before = current.get(row_id)
+        same = before is not None and before == label and type(before) is type(label)
+        status: LabelStatus
+        if same:
+            status = "unchanged" if known else "waiting"
+        else:
+            status = "replaced" if before is not None else "stored" if known else "waiting"
+            if before is None:
+                first += row_id in present
+            elif len(replacements) < SHOWN_REPLACEMENTS:
+                replacements.append(Replacement(place=place, row_id=row_id, before=before, after=label))
+            fresh.append((row_id, label))
+            current[row_id] = label
+            if project.schema.task != "regression" and label not in classes:
+                seen = new.get(label)
+                new[label] = (
+                    NewClass(label=label, count=1, place=place, row_id=row_id)
+                    if seen is None
+                    else dataclasses.replace(seen, count=seen.count + 1)
+                )
+        counts[status] += 1
+        results.append(LabelResult(row_id=row_id, status=status))
+    _refuse_many_classes(classes, new)
+    plan = LabelPlan(
+        **counts,
+        new_classes=tuple(new.values()),
+        replacements=tuple(replacements),
+        needs_consent=bool(counts["replaced"] or (new and project.champion is not None)),
+    )
+    return LabelLook(mark, results, plan, fresh, logged, first)
+
+
+def _refuse_many_classes(classes: set[Label], new: dict[Label, NewClass]) -> None:
+    if new and len(classes) + len(new) > MAX_CLASSES:
+        raise BadInput(
+            f"The labels bring {len(new):,} new classes ({listed(sorted(new, key=str))}), expected at most "
+            f"{MAX_CLASSES:,} in all. Is it the right column? Nothing was stored."
+        )
+
+
+def ask_consent(plan: LabelPlan, project: ProjectInfo, replace: bool) -> None:
+    """Raises NeedsConsent where the plan needs a yes that was not given."""
+    if replace or not plan.needs_consent:
+        return
+    assert project.schema is not None
+    agreed = 'or "replace": true'
+    problems = [
+        (r.place, FieldProblem(f"labels[{r.place}].label", shown(r.after), f"{shown(r.before)}, as stored, {agreed}"))
+        for r in plan.replacements
+    ]
+    known = expected_label(project.schema.task, project.schema.classes)
+    problems += [
+        (n.place, FieldProblem(f"labels[{n.place}].label", f"{shown(n.label)}, a new class", f"{known}, {agreed}"))
+        for n in plan.new_classes
+    ]
+    named = {p.field: p for _, p in sorted(problems, key=lambda at: at[0])}
+    raise NeedsConsent(
+        f'{consent_text(plan)} Nothing was stored. If that is meant, agree: `--yes`, "replace": true, or the button on '
+        "the Data page.",
+        plan=plan,
+        problems=tuple(named.values())[:MAX_PROBLEMS],
+    )
+
+
+def consent_text(plan: LabelPlan) -> str:
+    """What of a plan needs a yes, with an example of each; empty where nothing does."""
+    said = []
+    if plan.replaced:
+        r = plan.replacements[0]
+        many = "1 label would be replaced" if plan.replaced == 1 else f"{plan.replaced:,} labels would be replaced"
+        said.append(f"{many} (row {r.row_id[:60]!r}: {shown(r.before)} becomes {shown(r.after)}).")
+    if plan.new_classes:
+        said.append(f"{new_classes_text(plan)}.")
+    return " ".join(said)
+
+
+def new_classes_text(plan: LabelPlan) -> str:
+    """The classes that a plan adds, with an example."""
+    n = plan.new_classes[0]
+    names = listed([c.label for c in plan.new_classes])
+    rows = sum(c.count for c in plan.new_classes)
+    many = "1 class is new" if len(plan.new_classes) == 1 else f"{len(plan.new_classes):,} classes are new"
+    return f"{many}: {names} ({rows:,} {'label' if rows == 1 else 'labels'}, e.g. row {n.row_id[:60]!r})"
+
+
+def embedded_labels(
+    ws: Workspace, project: ProjectInfo, schema: FeatureSchema, wanted: set[str]
+) -> tuple[set[str], dict[str, Label]]:
+    """Which row ids lie in batches, and the labels that came with them."""
+    present: set[str] = set()
+    labels: dict[str, Label] = {}
+    for batch, at in history.locate(ws, project.id, wanted):
+        try:
+            table = history.read_rows(ws, batch, [ROW_ID, schema.target])
+        except Damaged as error:
+            logger.warning("{error}", error=str(error))
+            continue
+        ids = table[ROW_ID].iloc[at].tolist()
+        present.update(ids)
+        y = history.decode_target(table[schema.target].iloc[at], schema.task)
+        mask = history.is_labelled(y, schema.task)
+        labels.update({row_id: y[i] for i, row_id in enumerate(ids) if mask[i]})
+    return present, labels
