@@ -212,7 +212,7 @@ def _wrong(predicted: Any, true: np.ndarray) -> np.ndarray:
 def _absolute_error(predicted: Any, true: np.ndarray) -> np.ndarray:
     try:
         given, wanted = np.asarray(predicted, dtype=np.float64), true.astype(np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise BadInput("Labels or predictions are no numbers; regression needs numbers.") from None
     _expect(given.shape, wanted.shape, "predictions")
     if not np.isfinite(given).all() or not np.isfinite(wanted).all():

@@ -111,7 +111,7 @@ def _numbering(reference: pd.DataFrame, current: pd.DataFrame, feature: Feature)
     for frame in (reference, current):
         try:
             values = np.asarray(frame[feature.name], dtype=np.float64)
-        except (TypeError, ValueError):  # text in one of the frames, which its own score tells
+        except (TypeError, ValueError, OverflowError):  # no numbers in one of the frames, which its own score tells
             return ""
         if len(values) < ROWS_NUMBERED or not np.isfinite(values).all():
             return ""
@@ -224,4 +224,7 @@ def _labels(column: pd.Series, schema: FeatureSchema) -> Any:
         return column
     import pandas as pd
 
-    return pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    try:
+        return pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    except OverflowError:  # whole numbers beyond doubles, as they are: the labels' score tells
+        return column[column.map(lambda cell: isinstance(cell, int))]

@@ -20,7 +20,7 @@ from core.drift.budget import Gates
 from core.drift.distances import Outcome
 from core.drift.profile import CategoryProfile, NumericProfile, Profile
 from core.drift.ranks import Pair
-from core.drift.values import MOST_CATEGORIES, Counts, Numbers, Unfit, counts_of, numbers_of, table_of
+from core.drift.values import MOST_CATEGORIES, Counts, Numbers, Unfit, counts_of, numbers_of, outcomes_of, table_of
 from core.errors import BadInput
 from core.records import DriftPart, DriftReport, DriftScore, FeatureSchema, Window
 
@@ -363,19 +363,25 @@ def _outcome_drift(name: str, kind: str, reference: Any, current: Any, rules: _R
     """Drift of predictions or labels; None when a window has none. A label that is not there yet is no drift."""
     if reference is None or current is None:
         return None
-    import pandas as pd
-
-    if kind == "numeric":
-        before, after = (numbers_of(pd.Series(np.asarray(v, dtype=np.float64)).dropna()) for v in (reference, current))
-        compared = _compare(name, kind, before, after, rules)
-    else:
-        here, there = (
-            counts_of((v if isinstance(v, pd.Series) else pd.Series(v, dtype=None if len(v) else object)).dropna())
-            for v in (reference, current)
-        )
-        compared = _compare(name, kind, here, there, rules)
+    columns: list[_Column] = []
+    compared = None
+    for values, word in ((reference, "reference"), (current, "current")):
+        try:
+            columns.append(outcomes_of(values) if kind == "numeric" else _named(values))
+        except Unfit as error:
+            compared = _Compared(name=name, kind=kind, why_not=f"{error} in the {word} window")
+            break
+    compared = compared or _compare(name, kind, columns[0], columns[1], rules)
     (score,) = _scores([compared], rules.alpha)
     return dataclasses.replace(score, kind=name, miss_rate_reference=None, miss_rate_current=None)
+
+
+def _named(values: Any) -> Counts:
+    """Labels or predictions that are classes; missing ones are left out."""
+    import pandas as pd
+
+    column = values if isinstance(values, pd.Series) else pd.Series(values, dtype=None if len(values) else object)
+    return counts_of(column.dropna())
 
 
 # --- verdicts -----------------------------------------------------------------------------------------------------

@@ -41,6 +41,9 @@ class Counts:
         return sum(self.counts.values()) + self.other
 
 
+BEYOND = "whole numbers beyond the range of doubles"
+
+
 class Unfit(ValueError):
     """The column is not what the schema says; the text says what was seen."""
 
@@ -65,7 +68,7 @@ def numbers_of(column: pd.Series) -> Numbers:
         try:
             parsed = pd.to_numeric(column.astype(object), errors="coerce")
         except OverflowError as error:
-            raise Unfit("whole numbers beyond the range of doubles") from error
+            raise Unfit(BEYOND) from error
         bad = int((parsed.isna() & column.notna()).sum())
         if bad == int(column.notna().sum()) and bad:
             raise Unfit("text where numbers were expected")
@@ -74,6 +77,21 @@ def numbers_of(column: pd.Series) -> Numbers:
         values = parsed.to_numpy(dtype=np.float64, na_value=np.nan)
     missing = np.isnan(values)
     return Numbers(len(column), values[~missing] if missing.any() else values)
+
+
+def outcomes_of(values: Any) -> Numbers:
+    """Labels, predictions or residuals as numbers.
+
+    Raises:
+        Unfit: some of them are beyond doubles.
+        ValueError: some of them are no numbers.
+    """
+    try:
+        found = np.asarray(values, dtype=np.float64)
+    except OverflowError as error:
+        raise Unfit(BEYOND) from error
+    known = found[~np.isnan(found)]
+    return Numbers(len(known), known)
 
 
 def counts_of(column: pd.Series) -> Counts:

@@ -165,6 +165,8 @@ def test_bad_input_is_refused_by_name() -> None:
         permutation_importance(labels, X, y, schema(), predict_proba=lambda f: probabilities(f)[:, :1], seed=0)
     with pytest.raises(BadInput, match="needs numbers"):
         permutation_importance(lambda f: ["a"] * len(f), X, y, schema("regression"), seed=0)
+    with pytest.raises(BadInput, match="needs numbers"):
+        permutation_importance(lambda f: [10**400] * len(f), X, y, schema("regression"), seed=0)
     with pytest.raises(BadInput, match="not finite"):
         permutation_importance(lambda f: [np.nan] * len(f), X, y, schema("regression"), seed=0)
     with pytest.raises(BadInput, match="Only one of the windows has b"):

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from core import cli
+from core.drift.encode import LARGEST, encoded
 from core.drift.frames import compare_frames
 from core.errors import BadInput
 from core.records import DriftScore, to_document
@@ -44,6 +45,16 @@ ODD: dict[str, tuple[Any, Any, str]] = {
     "ids": (IDS, IDS[::-1], "not judged: 60,000 different values, more than 50,000: an id or free text"),
     "some ids": (IDS[:400], IDS[400:800], "not judged: none of its 800 categories has enough rows"),
     "the same rows twice": (NUMBERS, np.tile(NUMBERS, 2), "KS distance 0.00, gate 0.02"),
+    "beyond doubles": (
+        NUMBERS,
+        [10**400] * 90,
+        "not judged: whole numbers beyond the range of doubles in the current window",
+    ),
+    "once beyond doubles": (
+        [-(10**400), *NUMBERS],
+        NUMBERS,
+        "not judged: whole numbers beyond the range of doubles in the re",
+    ),
     "the empty text": ([""] * 200 + ["b"] * 200, [""] * 300 + ["b"] * 100, "'' 50 % → 75 %"),
 }
 
@@ -72,7 +83,9 @@ def test_odd_columns_have_a_named_result(case: str) -> None:
     assert verdict(report.scores, "steady").judged == (after is None or len(after) >= 30)
 
 
-@pytest.mark.parametrize("case", sorted(ODD.keys() - {"no row", "mixed now"}))  # files cannot hold these
+@pytest.mark.parametrize(
+    "case", sorted(ODD.keys() - {"no row", "mixed now", "beyond doubles", "once beyond doubles"})
+)  # files cannot hold these
 def test_odd_files_have_the_same_named_result(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before, after, said = ODD[case]
     paths = [tmp_path / "june.parquet", tmp_path / "july.parquet"]
@@ -135,6 +148,23 @@ def test_a_target_that_cannot_be_taken_leaves_the_features_judged(labels: list[A
     assert not report.label.judged and not report.label.drifted
     assert report.label.reason.startswith(said)
     json.dumps(to_document(report), allow_nan=False)
+
+
+def test_labels_beyond_doubles_leave_the_features_judged() -> None:
+    before = frame(NUMBERS).assign(y=NUMBERS)
+    huge = pd.Series([10**400, *NUMBERS[1:]], dtype=object)
+    _, report = compare_frames(before, before.assign(x=NUMBERS + 1, y=huge), target="y")
+    assert report.drifted == ("x",) and report.label is not None and not report.label.judged
+    assert report.label.reason == "not judged: whole numbers beyond the range of doubles in the current window"
+
+
+def test_what_tells_windows_apart_takes_numbers_beyond_doubles_as_large_ones() -> None:
+    after = frame(pd.Series([10**400, -(10**400), *NUMBERS[2:]], dtype=object))
+    schema, _ = compare_frames(frame(NUMBERS), frame(NUMBERS))
+    matrix, is_current, _ = encoded(frame(NUMBERS), after, schema)
+    assert (
+        matrix[is_current][:2, 0].tolist() == [LARGEST, -LARGEST] and (matrix[is_current][2:, 0] == NUMBERS[2:]).all()
+    )
 
 
 def test_rows_that_are_all_of_new_categories_are_found_however_few_each_has() -> None:
