@@ -46,7 +46,9 @@ def drift_from(document: dict[str, Any]) -> DriftReport:
         )
 
     def drift_score(d: dict[str, Any] | None) -> DriftScore | None:
-        return None if d is None else DriftScore(**{**d, "parts": tuple(DriftPart(**p) for p in d.get("parts", ()))})
+        if d is None:
+            return None
+        return _reasoned(DriftScore, {**d, "parts": tuple(DriftPart(**p) for p in d.get("parts", ()))})
 
     return DriftReport(
         reference=window(document["reference"]),

@@ -23,7 +23,7 @@ def show(report: DriftReport) -> None:
         columns = {"Predictions": report.prediction, "Labels": report.label, "Residuals": report.residual}
         for name, score in columns.items():
             if score is not None:
-                st.markdown(f"**{name}:** {state_of(score)}, {words.plain(score.reason)}")
+                st.markdown(f"**{name}:** {state_of(score)}, {words.plain(ui.sentence(score.reason))}")
         if report.multivariate is None and report.prediction is None and report.label is None:
             st.caption("The check itself tells; between picked windows only single features are compared.")
 
