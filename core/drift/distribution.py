@@ -156,7 +156,7 @@ def _edges(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     whole = all(bool((x == np.floor(x)).all()) for x in (a, b))
     width = (high - low) / BINS
     if not width > abs(high) * 1e-9:  # one value, or as good as one: a bin around it
-        half = 0.5 if whole else max(abs(high) * 1e-3, 1e-12)
+        half = max(0.5, float(np.spacing(abs(high)))) if whole else max(abs(high) * 1e-3, 1e-12)
         return np.array([low - half, high + half])
     power = 10.0 ** math.floor(math.log10(width))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= width * 0.75)

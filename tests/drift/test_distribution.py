@@ -120,6 +120,12 @@ def test_findings_of_categories() -> None:
     assert finding(before, texts(["east"] * 300), WORD) == "site has lost a value: west, 50 % of rows before"
 
 
+def test_one_whole_number_that_is_all_but_too_large_has_a_bin_around_it() -> None:
+    value = 4503599627370498.0
+    found = distribution(pd.Series([value]), pd.Series([value]), Feature(name="x", kind="numeric"))
+    assert found.edges[0] < value < found.edges[-1]
+
+
 def test_a_steady_feature_is_told_without_what_happened_to_it() -> None:
     chance = {"p": 0.0001, "tests": 3}
     within = because("within_gate", measure="KS distance", effect=0.01, gate=0.02, **chance)
