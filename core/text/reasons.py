@@ -214,6 +214,16 @@ def _answers_compared(of: Numbers) -> str:
     return f"{sentence(reason_from(of['found'])).rstrip('.')} (reference: {rows})"
 
 
+def _structure(of: Numbers) -> str:
+    step = of["high"] - of["low"]
+    band = f"{words.figure(of['low'], step)} to {words.figure(of['high'], step)}"
+    return f"reconstruction error {words.figure(of['error'], step)}, expected {band}"
+
+
+def _importance(of: Numbers) -> str:
+    return f"importance {words.change(of['before'], of['after'])}, {abs(of['z']):.1f} standard errors"
+
+
 # A code in the table and its numbers are stored: a code may be added, and stays.
 SENTENCES: dict[str, str | Callable[[Numbers], str]] = {
     "text": lambda of: str(of["text"]),
@@ -335,6 +345,18 @@ SENTENCES: dict[str, str | Callable[[Numbers], str]] = {
     "too_few_answers": (
         "too few answers to rows that the model has not learnt from (at least {needed} before the new ones)"
     ),
+    # Drift of all features together, and of what the champion leans on.
+    "structure_broke": lambda of: f"features no longer go together as before: {_structure(of)}",
+    "structure_tightened": lambda of: f"features go together more than before: {_structure(of)}",
+    "structure_holds": lambda of: f"features go together as before: {_structure(of)}",
+    "too_few_rows_of_window": lambda of: f"{words.counted(of['rows'], 'row')}, needs {of['needed']:,} in each window",
+    "too_few_features_vary": (
+        lambda of: f"{words.counted(of['features'], 'feature')} with more than one value, needs 2"
+    ),
+    "importance_drifted": lambda of: f"drifted: {_importance(of)}",
+    "importance_moved_little": lambda of: f"sure but small: {_importance(of)}",
+    "importance_by_chance": lambda of: f"within chance: {_importance(of)}",
+    "no_loss_changes": "shuffling it changes no prediction's loss in either window",
     # Verdicts.
     "first_model": "The first model of the project: there is nothing to beat.",
     "no_gate": "This policy lets every new model in.",

@@ -16,7 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 from core.drift.encode import one_thread
 from core.errors import BadInput, Damaged, NotEnoughRows
-from core.records import ROW_TIME, DriftReport, DriftScore, FeatureSchema, ProjectInfo, Task, because, row_metric
+from core.records import (
+    ROW_TIME,
+    DriftReport,
+    DriftScore,
+    FeatureSchema,
+    ProjectInfo,
+    Task,
+    because,
+    row_metric,
+    to_document,
+)
 from core.services.monitoring import monitoring, windows
 from core.services.monitoring.windows import Rows
 from core.storage import history
@@ -195,7 +205,10 @@ def _attribution(
                 seed=SEED,
             )
         )
-    told = dataclasses.asdict(attribution_drift(*found)) | {"weighed": len(weighed), "features": len(names)}
+    told = to_document(attribution_drift(*found), reason=lambda reason: reason) | {
+        "weighed": len(weighed),
+        "features": len(names),
+    }
     if len(weighed) < len(names):
         told["finding"] += (
             f" (of the {len(weighed)} features that drifted furthest; the other {len(names) - len(weighed):,} are not weighed)"

@@ -102,7 +102,7 @@ def _together(report: DriftReport) -> list[str]:
         can = "can be told apart" if m["drifted"] else "cannot be told apart"
         told.append(f"The windows {can}: AUC {m['auc']:.2f} (95 % interval {m['low']:.2f}–{m['high']:.2f}){carried}.")
     for part in (
-        report.reconstruction and report.reconstruction["reason"],
+        report.reconstruction and sentence(report.reconstruction["reason"]),
         report.attribution and report.attribution["finding"],
     ):
         if part:

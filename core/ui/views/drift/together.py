@@ -17,7 +17,7 @@ def show(report: DriftReport) -> None:
         if report.multivariate is not None:
             st.markdown(_apart(report))
         if report.reconstruction is not None and report.reconstruction.get("reason"):
-            st.markdown(f"**Structure:** {words.plain(report.reconstruction['reason'])}.")
+            st.markdown(f"**Structure:** {words.plain(ui.sentence(report.reconstruction['reason']))}.")
         if report.attribution is not None:
             st.markdown(f"**What the champion leans on:** {words.plain(report.attribution['finding'])}.")
         columns = {"Predictions": report.prediction, "Labels": report.label, "Residuals": report.residual}
