@@ -238,8 +238,7 @@ def drifts() -> Iterator[tuple[str, Any]]:
     yield "drift: one test", alone.scores[0]
     for target in ("y", "same"):
         frames = [
-            w.drop(columns="n_beyond").assign(y=np.arange(len(w)) % 2, same="x", number=range(1000, 1000 + len(w)))
-            for w in (before, after)
+            w.assign(y=np.arange(len(w)) % 2, same="x", number=range(1000, 1000 + len(w))) for w in (before, after)
         ]
         report = compare_frames(*frames, target=target)[1]
         yield from ((f"drift, frames, {target}: {s.name}", s) for s in [*report.scores, report.label] if s is not None)

@@ -13,6 +13,7 @@ from core.cli.common import problem_documents, problem_sentences, read_rows, say
 from core.cli.options import add_command, add_roles, split_names
 from core.errors import NotEnoughRows
 from core.records import FeatureSchema
+from core.text.reasons import sentence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,8 +76,8 @@ def _drift(args: argparse.Namespace) -> int:
     }
     lines = [
         headline(report),
-        *(f"  {s.name}: {s.reason}" for s in report.scores if s.drifted or not s.judged),
-        *([f"Labels: {report.label.reason}"] if report.label is not None else []),
+        *(f"  {s.name}: {sentence(s.reason)}" for s in report.scores if s.drifted or not s.judged),
+        *([f"Labels: {sentence(report.label.reason)}"] if report.label is not None else []),
         *([f"All features together: {multivariate['reason']}"] if multivariate is not None else []),
     ]
     say(args, document, "\n".join([*lines, *([explanation] if explanation else []), *problem_sentences(problems)]))

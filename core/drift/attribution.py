@@ -16,7 +16,7 @@ from core import words
 from core.drift import distances
 from core.drift.encode import sampled
 from core.errors import BadInput, NotEnoughRows
-from core.records import FeatureSchema, Task
+from core.records import FeatureSchema, Reason, Task, because
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +50,7 @@ class AttributionScore:
     difference: float  # after minus before
     z: float | None  # difference in standard errors; None when shuffling it changed nothing in either window
     drifted: bool
-    reason: str  # in words, with numbers
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +212,7 @@ def _wrong(predicted: Any, true: np.ndarray) -> np.ndarray:
 def _absolute_error(predicted: Any, true: np.ndarray) -> np.ndarray:
     try:
         given, wanted = np.asarray(predicted, dtype=np.float64), true.astype(np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise BadInput("Labels or predictions are no numbers; regression needs numbers.") from None
     _expect(given.shape, wanted.shape, "predictions")
     if not np.isfinite(given).all() or not np.isfinite(wanted).all():
@@ -249,11 +249,13 @@ def _score(
     difference = after.mean - before.mean
     drifted = sure and abs(difference) >= least
     if z is None:
-        reason = "not judged: shuffling it changes no prediction's loss in either window"
+        reason = because("not_judged", why=because("no_loss_changes"))
     else:
-        shown = f"{words.change(before.mean, after.mean)}, {abs(z):.1f} standard errors"
-        verdict = "drifted" if drifted else "sure but small" if sure else "within chance"
-        reason = f"{verdict}: importance {shown}"
+        moved = {"before": before.mean, "after": after.mean, "z": z}
+        if drifted:
+            reason = because("importance_drifted", **moved)
+        else:
+            reason = because("importance_moved_little", **moved) if sure else because("importance_by_chance", **moved)
     return AttributionScore(
         name=name, before=before.mean, after=after.mean, difference=difference, z=z, drifted=drifted, reason=reason
     )

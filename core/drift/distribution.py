@@ -11,6 +11,7 @@ import numpy as np
 from core import words
 from core.drift.values import counts_of, numbers_of, table_of
 from core.records import DriftScore, Feature
+from core.text.reasons import first_of, sentence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,9 +80,9 @@ def feature_finding(score: DriftScore, found: Distribution | None = None) -> str
     """
     name = score.name
     if not score.judged:
-        return f"{name} is {score.reason}" if score.reason.startswith("not judged") else f"{name}: {score.reason}"
+        return f"{name}{' is' if score.reason.code == 'not_judged' else ':'} {sentence(score.reason)}"
     if not score.drifted:
-        return f"{name} is steady: {score.reason.split(';')[0]}"
+        return f"{name} is steady: {sentence(first_of(score.reason))}"
     if (
         score.test == "two proportions"
         and score.miss_rate_reference is not None
@@ -90,7 +91,7 @@ def feature_finding(score: DriftScore, found: Distribution | None = None) -> str
         word = "more" if score.miss_rate_current > score.miss_rate_reference else "less"
         return f"{name} is missing {word} often: {words.share_change(score.miss_rate_reference, score.miss_rate_current)} of rows"
     if found is None:
-        return f"{name} drifted: {score.reason}"
+        return f"{name} drifted: {sentence(score.reason)}"
     if found.medians is not None and found.spreads is not None:
         return f"{name} {_numeric_change(found, found.medians, found.spreads, score)}"
     return f"{name} {_category_change(found)}"
@@ -155,7 +156,7 @@ def _edges(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     whole = all(bool((x == np.floor(x)).all()) for x in (a, b))
     width = (high - low) / BINS
     if not width > abs(high) * 1e-9:  # one value, or as good as one: a bin around it
-        half = 0.5 if whole else max(abs(high) * 1e-3, 1e-12)
+        half = max(0.5, float(np.spacing(abs(high)))) if whole else max(abs(high) * 1e-3, 1e-12)
         return np.array([low - half, high + half])
     power = 10.0 ** math.floor(math.log10(width))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= width * 0.75)

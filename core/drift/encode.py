@@ -94,5 +94,7 @@ def categories(column: pd.Series) -> pd.Series:
 
 
 def _plain(cell: Any) -> Any:
-    """Numbers and text; None for cells that pandas would not parse but raise an error for."""
+    """Numbers and text; None for cells that pandas would not parse but raise an error for; LARGEST for those beyond it."""
+    if isinstance(cell, int) and abs(cell) > LARGEST:  # whole numbers may be beyond doubles
+        return LARGEST if cell > 0 else -LARGEST
     return cell if isinstance(cell, str | int | float | np.number) else None

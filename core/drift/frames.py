@@ -16,7 +16,20 @@ from core.data.inferring import infer_task
 from core.data.roles import guess_roles, is_id_name
 from core.drift.univariate import measure_drift
 from core.errors import BadInput, FieldProblem
-from core.records import ROW_ID, ROW_TIME, DriftReport, DriftScore, Feature, FeatureSchema, Problem, Task
+from core.records import (
+    NO_REASON,
+    ROW_ID,
+    ROW_TIME,
+    DriftReport,
+    DriftScore,
+    Feature,
+    FeatureSchema,
+    Problem,
+    Reason,
+    Task,
+    as_written,
+    because,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,8 +46,8 @@ class Frames:
     current: pd.DataFrame
     schema: FeatureSchema
     problems: tuple[Problem, ...]  # what was assumed of the columns
-    why_not: str = ""  # why the labels cannot be judged
-    numbering: dict[str, str] = dataclasses.field(
+    why_not: Reason = NO_REASON  # why the labels cannot be judged
+    numbering: dict[str, Reason] = dataclasses.field(
         default_factory=dict
     )  # columns that only name rows, and why they are no feature
 
@@ -101,30 +114,30 @@ def read_alike(
     )
 
 
-def _numbering(reference: pd.DataFrame, current: pd.DataFrame, feature: Feature) -> str:
-    """Why a column names or counts the rows, or tells their instant, and measures nothing; "" where it does not.
+def _numbering(reference: pd.DataFrame, current: pd.DataFrame, feature: Feature) -> Reason:
+    """Why a column names or counts the rows, or tells their instant, and measures nothing; none where it does not.
 
     That another stretch of rows has other numbers is no drift, and tells every two windows apart.
     """
     if feature.kind != "numeric" or not all(feature.name in frame.columns for frame in (reference, current)):
-        return ""
+        return NO_REASON
     sides = []
     for frame in (reference, current):
         try:
             values = np.asarray(frame[feature.name], dtype=np.float64)
-        except (TypeError, ValueError):  # text in one of the frames, which its own score tells
-            return ""
+        except (TypeError, ValueError, OverflowError):  # no numbers in one of the frames, which its own score tells
+            return NO_REASON
         if len(values) < ROWS_NUMBERED or not np.isfinite(values).all():
-            return ""
+            return NO_REASON
         sides.append(values)
     whole = all(bool((values == np.round(values)).all()) for values in sides)
     apart = sides[0].max() < sides[1].min() or sides[1].max() < sides[0].min()
     # A measurement that a file is sorted by rises too, but over the same range in both frames.
     if all(bool((np.diff(values) > 0).all()) for values in sides) and (whole or apart):
-        return "it rises from row to row in both: a counter or an instant"
+        return because("counts_rows")
     if whole and all(len(values) >= ROWS_NAMED and len(np.unique(values)) == len(values) for values in sides):
-        return "each row has a whole number of its own in both: an id"
-    return ""
+        return because("names_rows")
+    return NO_REASON
 
 
 def compare(frames: Frames, **options: Any) -> DriftReport:
@@ -158,9 +171,10 @@ def compare(frames: Frames, **options: Any) -> DriftReport:
     return measure_drift(frames.reference, frames.current, schema, **labels, **options)
 
 
-def _unjudged(name: str, kind: str, why: str) -> DriftScore:
+def _unjudged(name: str, kind: str, why: Reason) -> DriftScore:
     return DriftScore(
-        name=name, kind=kind, drifted=False, statistic=None, p_value=None, effect=None, judged=False, reason=f"not judged: {why}",
+        name=name, kind=kind, drifted=False, statistic=None, p_value=None, effect=None, judged=False,
+        reason=because("not_judged", why=why),
     )  # fmt: skip
 
 
@@ -172,14 +186,14 @@ def compare_frames(
     return frames.schema, compare(frames, **options)
 
 
-def _task(reference: pd.DataFrame, target: str | None) -> tuple[Task, str]:
-    """The task that the reference's target means, and why its labels cannot be judged; "" when they can."""
+def _task(reference: pd.DataFrame, target: str | None) -> tuple[Task, Reason]:
+    """The task that the reference's target means, and why its labels cannot be judged."""
     if target is None:
-        return "regression", ""
+        return "regression", NO_REASON
     try:
-        return infer_task(reference[target], target), ""
+        return infer_task(reference[target], target), NO_REASON
     except BadInput as error:
-        return "regression", str(error)
+        return "regression", as_written(str(error))
 
 
 def _feature(
@@ -225,4 +239,7 @@ def _labels(column: pd.Series, schema: FeatureSchema) -> Any:
         return column
     import pandas as pd
 
-    return pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    try:
+        return pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    except OverflowError:  # whole numbers beyond doubles, as they are: the labels' score tells
+        return column[column.map(lambda cell: isinstance(cell, int))]

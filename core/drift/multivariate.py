@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core import words
 from core.drift.encode import encoded, one_thread, sampled
 from core.errors import BadInput, NotEnoughRows
-from core.records import FeatureSchema
+from core.records import FeatureSchema, Reason, because
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -242,7 +241,7 @@ def pca_reconstruction(
         )
     found = min(len(reference), len(current))
     if found < MIN_ROWS:
-        return _not_judged(f"{words.counted(found, 'row')}, needs {MIN_ROWS:,} in each window")
+        return _not_judged(because("too_few_rows_of_window", rows=found, needed=MIN_ROWS))
     rng = np.random.default_rng(seed)
     X, y, names = encoded(sampled(reference, rng), sampled(current, rng), schema)
     old, new = X[~y], X[y]
@@ -250,7 +249,7 @@ def pca_reconstruction(
     old, new = _as_numbers(old, old[learnt], names), _as_numbers(new, old[learnt], names)
     varied = np.ptp(old[learnt], axis=0) > LEAST_SPREAD
     if varied.sum() < 2:
-        return _not_judged(f"{words.counted(int(varied.sum()), 'feature')} with more than one value, needs 2")
+        return _not_judged(because("too_few_features_vary", features=int(varied.sum())))
     center, spread = old[learnt][:, varied].mean(axis=0), old[learnt][:, varied].std(axis=0)
     # One wild cell must not be the mean error of a window.
     old, new = (np.clip((part[:, varied] - center) / spread, -MOST_SPREADS, MOST_SPREADS) for part in (old, new))
@@ -270,19 +269,17 @@ def pca_reconstruction(
     }
 
 
-def _not_judged(why: str) -> dict[str, Any]:
+def _not_judged(why: Reason) -> dict[str, Any]:
     numbers = dict.fromkeys(("error_reference", "error_current", "low", "high", "components"))
-    return {"drifted": False, **numbers, "reason": f"not judged: {why}"}
+    return {"drifted": False, **numbers, "reason": because("not_judged", why=why)}
 
 
-def _reconstruction_reason(error: float, low: float, high: float) -> str:
-    band = f"{words.figure(low, high - low)} to {words.figure(high, high - low)}"
-    shown = words.figure(error, high - low)
+def _reconstruction_reason(error: float, low: float, high: float) -> Reason:
     if error > high:
-        return f"features no longer go together as before: reconstruction error {shown}, expected {band}"
+        return because("structure_broke", error=error, low=low, high=high)
     if error < low:
-        return f"features go together more than before: reconstruction error {shown}, expected {band}"
-    return f"features go together as before: reconstruction error {shown}, expected {band}"
+        return because("structure_tightened", error=error, low=low, high=high)
+    return because("structure_holds", error=error, low=low, high=high)
 
 
 def _as_numbers(X: np.ndarray, learnt: np.ndarray, names: list[list[str]]) -> np.ndarray:

@@ -316,7 +316,7 @@ def _checked(values: Any) -> np.ndarray:
     """Errors as numbers, shape (n,), each finite and >= 0."""
     try:
         errors = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise BadInput("The errors are not all numbers; give 0 or 1 for right or wrong, or absolute errors.") from None
     if errors.ndim != 1:
         raise BadInput(f"The errors have the shape {errors.shape}; expected one row of numbers.")

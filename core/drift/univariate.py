@@ -20,9 +20,19 @@ from core.drift.budget import Gates
 from core.drift.distances import Outcome
 from core.drift.profile import CategoryProfile, NumericProfile, Profile
 from core.drift.ranks import Pair
-from core.drift.values import MOST_CATEGORIES, Counts, Numbers, Unfit, counts_of, numbers_of, table_of
+from core.drift.values import MOST_CATEGORIES, Counts, Numbers, Unfit, counts_of, numbers_of, outcomes_of, table_of
 from core.errors import BadInput
-from core.records import DriftPart, DriftReport, DriftScore, FeatureSchema, Window
+from core.records import (
+    NO_REASON,
+    DriftPart,
+    DriftReport,
+    DriftScore,
+    FeatureSchema,
+    Reason,
+    Window,
+    because,
+)
+from core.text.reasons import why_not_judged
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +69,7 @@ class _Part:
     effect_name: str
     gate: float
     outcome: Outcome
-    change: str  # what happened, in words
+    change: Reason  # what happened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +79,7 @@ class _Compared:
     name: str
     kind: str
     parts: tuple[_Part, ...] = ()
-    why_not: str = ""  # why its values were not judged; "" when they were
+    why_not: Reason = NO_REASON  # why its values were not judged
     miss_rates: tuple[float, float] | None = None
     unmatched: tuple[float, float] | None = None  # shares in new and in vanished categories
 
@@ -137,8 +147,9 @@ def headline(report: DriftReport) -> str:
     if not report.scores:
         text = "There is no feature to judge."
     elif not judged:
-        reasons = {s.reason.removeprefix("not judged: ") for s in report.scores}
-        text = f"No feature could be judged{': ' + reasons.pop() if len(reasons) == 1 else ''}."
+        told = {why_not_judged(s.reason) for s in report.scores}
+        why = told.pop() if len(told) == 1 else ""
+        text = f"No feature could be judged{': ' + why if why else ''}."
     elif drifted:
         verb = f"of {words.counted(len(judged), 'feature')} drifted"
         text = f"{len(drifted)} {verb}: {words.listed([s.name for s in drifted])}."
@@ -178,18 +189,16 @@ def _feature(
     if kind != "numeric" and not isinstance(reference, Profile) and not isinstance(current, Profile):
         said = [_is_number(w[name]) for w in (reference, current) if name in w.columns]
         if len(set(said)) == 2:
-            found = "numbers where text was" if said[1] else "text where numbers were"
-            return _Compared(name=name, kind=kind, why_not=f"another type: {found} expected in the current window")
+            return _Compared(name=name, kind=kind, why_not=because("another_type_now", numbers=said[1]))
     columns: list[_Column] = []
     for window, word in ((reference, "reference"), (current, "current")):
         try:
             column = _column(window, name, kind)
         except Unfit as error:
-            return _Compared(name=name, kind=kind, why_not=f"{error} in the {word} window")
+            return _Compared(name=name, kind=kind, why_not=because("unfit_window", seen=error.reason, window=word))
         if column is None:
-            other = "current" if word == "reference" else "reference"
-            what = "a new column" if word == "reference" else "the column is gone"
-            return _Compared(name=name, kind=kind, why_not=f"{what}: it is in the {other} window only")
+            why_not = because("column_new") if word == "reference" else because("column_gone")
+            return _Compared(name=name, kind=kind, why_not=why_not)
         columns.append(column)
     return _compare(name, kind, columns[0], columns[1], rules)
 
@@ -207,7 +216,7 @@ def _column(window: pd.DataFrame | Profile, name: str, kind: str) -> _Column | N
     if isinstance(window, Profile):
         found = window.features.get(name)
         if found is not None and (kind == "numeric") != isinstance(found, NumericProfile):
-            raise Unfit("another type")
+            raise Unfit(because("another_type"))
         return found
     if name not in window.columns:
         return None
@@ -217,7 +226,9 @@ def _column(window: pd.DataFrame | Profile, name: str, kind: str) -> _Column | N
 def _compare(name: str, kind: str, a: _Column, b: _Column, rules: _Rules) -> _Compared:
     n, m = a.rows, b.rows
     if min(n, m) < rules.min_rows:
-        return _Compared(name=name, kind=kind, why_not=_too_few("rows", n, m, rules.min_rows))
+        return _Compared(
+            name=name, kind=kind, why_not=because("too_few_rows_in_windows", n=n, m=m, needed=rules.min_rows)
+        )
     gate, gate_missing, gate_categories = (
         of.get(name, rules.gate) for of in (rules.gates.values, rules.gates.missing, rules.gates.categories)
     )
@@ -229,11 +240,11 @@ def _compare(name: str, kind: str, a: _Column, b: _Column, rules: _Rules) -> _Co
     elif isinstance(a, (Counts, CategoryProfile)) and isinstance(b, (Counts, CategoryProfile)):
         parts, why_not, unmatched = _compare_categories(_counts(a), _counts(b), rules, gate, gate_categories)
     else:
-        return _Compared(name=name, kind=kind, why_not="its type differs between the windows")
+        return _Compared(name=name, kind=kind, why_not=because("types_differ"))
     if 0 < sum(missing) < n + m:
         parts.append(
             _Part("missing", "two proportions", "miss-rate difference", gate_missing,
-                  distances.two_proportions(missing[0], n, missing[1], m), words.share_change(*miss_rates))
+                  distances.two_proportions(missing[0], n, missing[1], m), NO_REASON)
         )  # fmt: skip
     return _Compared(
         name=name, kind=kind, parts=tuple(parts), why_not=why_not, miss_rates=miss_rates, unmatched=unmatched
@@ -246,34 +257,31 @@ def _counts(column: Counts | CategoryProfile) -> Counts:
 
 def _compare_numbers(
     a: Numbers | NumericProfile, b: Numbers | NumericProfile, rules: _Rules, gate: float
-) -> tuple[list[_Part], str]:
+) -> tuple[list[_Part], Reason]:
     """The parts for the values, or why there is none."""
     if a.known + b.known == 0:
-        return [], "every value is missing in both windows"
+        return [], because("all_missing")
     if min(a.known, b.known) < rules.min_rows:
-        return [], _too_few("values", a.known, b.known, rules.min_rows)
+        return [], because("too_few_values_in_windows", n=a.known, m=b.known, needed=rules.min_rows)
     test = rules.numeric
     pair = pair_of(a, b, by_value=test.by_value)
     if pair.constant is not None:
-        return [], f"constant: {words.figure(pair.constant)} in every row of both windows"
+        return [], because("constant_number", value=pair.constant)
     assert test.numeric is not None
     before, after = pair.medians
-    change = f"median {words.change(before, after)}" if before != after else f"median {words.figure(before)} in both"
+    change = because("median", before=before, after=after)
     parts = [_Part("values", test.label, test.effect, test.gate(gate), test.numeric(pair), change)]
     if test is UNIVARIATE_TESTS[NUMERIC]:
         parts.append(
             _Part("location", "rank sum", "Cliff's delta", _RANK_GATE * gate, distances.location(pair), change)
         )
         found = distances.spread(pair)
-        word = "more" if found.statistic > 0 else "less"
-        parts.append(_Part("spread", "Mood", "spread difference", _RANK_GATE * gate, found, f"it varies {word}"))
+        change = because("varies", more=found.statistic > 0)
+        parts.append(_Part("spread", "Mood", "spread difference", _RANK_GATE * gate, found, change))
         found = distances.tails(pair)
-        word = "more" if found.statistic > 0 else "fewer"
-        parts.append(
-            _Part("tails", "two proportions", "share of extreme values", _TAIL_GATE * gate, found,
-                  f"{word} values at the ends")
-        )  # fmt: skip
-    return parts, ""
+        change = because("values_at_ends", more=found.statistic > 0)
+        parts.append(_Part("tails", "two proportions", "share of extreme values", _TAIL_GATE * gate, found, change))
+    return parts, NO_REASON
 
 
 def pair_of(a: Numbers | NumericProfile, b: Numbers | NumericProfile, *, by_value: bool = False) -> Pair:
@@ -293,25 +301,24 @@ def pair_of(a: Numbers | NumericProfile, b: Numbers | NumericProfile, *, by_valu
 
 def _compare_categories(
     a: Counts, b: Counts, rules: _Rules, gate: float, gate_categories: float
-) -> tuple[list[_Part], str, tuple[float, float] | None]:
+) -> tuple[list[_Part], Reason, tuple[float, float] | None]:
     n, m = a.known, b.known
     if n + m == 0:
-        return [], "every value is missing in both windows", None
+        return [], because("all_missing"), None
     if min(n, m) < rules.min_rows:
-        return [], _too_few("values", n, m, rules.min_rows), None
+        return [], because("too_few_values_in_windows", n=n, m=m, needed=rules.min_rows), None
     if not a.counts or not b.counts:
-        most = max(a.distinct, b.distinct)
-        return [], f"{most:,} different values, more than {MOST_CATEGORIES:,}: an id or free text", None
+        return [], because("too_many_values", found=max(a.distinct, b.distinct), allowed=MOST_CATEGORIES), None
     names, table = table_of(a, b)
     if len(names) == 1:
-        return [], f"constant: '{names[0]}' in every row of both windows", None
+        return [], because("constant_category", value=names[0]), None
     # What the other window may have under a name of its own stands in the last column, which has none.
     change = _category_change((*names[:-1], "other") if a.other or b.other else names, table)
     parts: list[_Part] = []
     shares: tuple[float, float] | None = None
-    why_not = ""
+    why_not = NO_REASON
     if distances.pooled(table).shape[1] < 2:
-        why_not = f"none of its {len(names):,} categories has enough rows"
+        why_not = because("rare_categories", categories=len(names))
     else:
         test = rules.categories
         assert test.categories is not None
@@ -322,7 +329,7 @@ def _compare_categories(
     return parts, why_not, shares
 
 
-def _unmatched_parts(table: np.ndarray, gate: float, change: str) -> list[_Part]:
+def _unmatched_parts(table: np.ndarray, gate: float, change: Reason) -> list[_Part]:
     """Rows in categories that only one window has, against what chance alone leaves unseen.
 
     A category that occurs once in the reference could as well have occurred first in the current window: the share of
@@ -343,39 +350,46 @@ def _unmatched_parts(table: np.ndarray, gate: float, change: str) -> list[_Part]
     return parts
 
 
-def _category_change(names: Sequence[str], table: np.ndarray) -> str:
+def _category_change(names: Sequence[str], table: np.ndarray) -> Reason:
     """The new and the vanished categories with their shares, else the one whose share changed most."""
     p = table / table.sum(axis=1, keepdims=True)
-    told = []
-    for word, here, there in (("new", 1, 0), ("gone", 0, 1)):
-        only = [i for i in np.argsort(-p[here], kind="stable") if table[there, i] == 0 and table[here, i] > 0]
-        if only:
-            shown = [f"'{names[i]}' ({words.share_in_finding(float(p[here, i]))} of rows)" for i in only]
-            told.append(f"{word}: {words.listed(shown, at_most=_NAMED_CATEGORIES)}")
-    if not told:
-        moved = p[1] - p[0]
-        i = int(np.argmax(np.abs(moved).round(12) + 1e-9 * (moved > 0)))  # of two that moved alike, the one that grew
-        told.append(f"'{names[i]}' {words.share_change(float(p[0, i]), float(p[1, i]))}")
-    return "; ".join(told)
+    sides: list[list[list[str | float]]] = []
+    others: list[int] = []
+    for here, there in ((1, 0), (0, 1)):
+        only = np.argsort(-p[here], kind="stable")
+        only = only[(table[there, only] == 0) & (table[here, only] > 0)]
+        sides.append([[names[i], float(p[here, i])] for i in only[:_NAMED_CATEGORIES]])
+        others.append(max(0, len(only) - _NAMED_CATEGORIES))
+    if any(sides):
+        return because("new_and_gone", new=sides[0], more_new=others[0], gone=sides[1], more_gone=others[1])
+    moved = p[1] - p[0]
+    i = int(np.argmax(np.abs(moved).round(12) + 1e-9 * (moved > 0)))  # of two that moved alike, the one that grew
+    return because("category_moved", category=names[i], before=p[0, i], after=p[1, i])
 
 
 def _outcome_drift(name: str, kind: str, reference: Any, current: Any, rules: _Rules) -> DriftScore | None:
     """Drift of predictions or labels; None when a window has none. A label that is not there yet is no drift."""
     if reference is None or current is None:
         return None
-    import pandas as pd
-
-    if kind == "numeric":
-        before, after = (numbers_of(pd.Series(np.asarray(v, dtype=np.float64)).dropna()) for v in (reference, current))
-        compared = _compare(name, kind, before, after, rules)
-    else:
-        here, there = (
-            counts_of((v if isinstance(v, pd.Series) else pd.Series(v, dtype=None if len(v) else object)).dropna())
-            for v in (reference, current)
-        )
-        compared = _compare(name, kind, here, there, rules)
+    columns: list[_Column] = []
+    compared = None
+    for values, word in ((reference, "reference"), (current, "current")):
+        try:
+            columns.append(outcomes_of(values) if kind == "numeric" else _named(values))
+        except Unfit as error:
+            compared = _Compared(name=name, kind=kind, why_not=because("unfit_window", seen=error.reason, window=word))
+            break
+    compared = compared or _compare(name, kind, columns[0], columns[1], rules)
     (score,) = _scores([compared], rules.alpha)
     return dataclasses.replace(score, kind=name, miss_rate_reference=None, miss_rate_current=None)
+
+
+def _named(values: Any) -> Counts:
+    """Labels or predictions that are classes; missing ones are left out."""
+    import pandas as pd
+
+    column = values if isinstance(values, pd.Series) else pd.Series(values, dtype=None if len(values) else object)
+    return counts_of(column.dropna())
 
 
 # --- verdicts -----------------------------------------------------------------------------------------------------
@@ -385,23 +399,23 @@ def _scores(compared: Sequence[_Compared], alpha: float) -> list[DriftScore]:
     """Both gates over every part of every column; one score a column."""
     p_values = [part.outcome.p_value for c in compared for part in c.parts]
     adjusted = iter(distances.holm(p_values))
-    corrected = f" after Holm over {len(p_values):,} tests" if len(p_values) > 1 else ""
-    return [_score(c, [next(adjusted) for _ in c.parts], alpha, corrected) for c in compared]
+    return [_score(c, [next(adjusted) for _ in c.parts], alpha, len(p_values)) for c in compared]
 
 
-def _score(column: _Compared, adjusted: list[float], alpha: float, corrected: str) -> DriftScore:
+def _score(column: _Compared, adjusted: list[float], alpha: float, tests: int) -> DriftScore:
     """The verdict on one column. Test, p and effect are those of the part that decided: values before missing cells."""
     passed = [p < alpha and part.outcome.effect > part.gate for part, p in zip(column.parts, adjusted, strict=True)]
     drifted = any(passed)
     values = next((part for part in column.parts if part.of == "values"), None)
     shown = column.parts[passed.index(True)] if drifted else (column.parts[0] if column.parts else None)
     judged = values is not None or drifted
-    told: list[str] = []
+    told: list[Reason] = []
     for part, p, ok in zip(column.parts, adjusted, passed, strict=True):
         if part.of == "values" or (ok and (part.of == "missing" or part is shown)):
-            told.append(_part_reason(part, p, words.p_value(p) + corrected, ok, alpha))
+            told += _told(column, part, p, tests, significant=p < alpha)
     if column.why_not:
-        told.append(f"not judged: {column.why_not}" if not drifted else f"values not judged: {column.why_not}")
+        why = because("values_not_judged", why=column.why_not) if drifted else because("not_judged", why=column.why_not)
+        told.append(why)
     before, after = column.miss_rates or (None, None)
     new, vanished = column.unmatched or (None, None)
     return DriftScore(
@@ -424,30 +438,25 @@ def _score(column: _Compared, adjusted: list[float], alpha: float, corrected: st
             )
             for part, ok in zip(column.parts, passed, strict=True)
         ),
-        reason="; ".join(told),
+        reason=told[0] if len(told) == 1 else because("all_of", parts=told),
         judged=judged,
     )  # fmt: skip
 
 
-def _part_reason(part: _Part, adjusted: float, text: str, passed: bool, alpha: float) -> str:
-    """One clause of the reason. `text` is how the adjusted p-value is written."""
-    effect, gate = part.outcome.effect, part.gate
+def _told(column: _Compared, part: _Part, p: float, tests: int, *, significant: bool) -> list[Reason]:
+    """What one test found, and what happened where it is significant."""
     if part.of == "missing":
-        return f"missing in {part.change} of rows ({text})"
-    # Two decimals, more where it would read as the gate itself.
-    near = abs(effect - gate) < 0.005 and effect != gate
-    size = f"{part.effect_name} {effect:.{4 if near else 2}f}"
-    if passed:
-        return f"{size}, above the gate {gate:.3g} ({text}); {part.change}"
-    if adjusted < alpha and effect <= gate:
-        return f"{size}, a change within the gate {gate:.3g} ({text}); {part.change}"
+        before, after = column.miss_rates or (0.0, 0.0)
+        return [because("missing_moved", before=before, after=after, p=p, tests=tests)]
+    effect, gate = part.outcome.effect, part.gate
+    found = {"measure": part.effect_name, "effect": effect, "gate": gate}
+    if significant and effect > gate:
+        return [because("above_gate", **found, p=p, tests=tests), part.change]
+    if significant and effect <= gate:
+        return [because("within_gate", **found, p=p, tests=tests), part.change]
     if effect > gate:
-        return f"{size}, but it could be chance ({text})"
-    return f"{size}, gate {gate:.3g}"
-
-
-def _too_few(what: str, n: int, m: int, needed: int) -> str:
-    return f"{n:,} and {m:,} {what}, needs {needed:,} in each window"
+        return [because("by_chance", **found, p=p, tests=tests)]
+    return [because("below_gate", **found)]
 
 
 def _chosen(numeric: str, categories: str) -> tuple[UnivariateTest, UnivariateTest]:

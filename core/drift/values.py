@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.records import Reason, because
+from core.text.reasons import sentence
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -42,7 +45,14 @@ class Counts:
 
 
 class Unfit(ValueError):
-    """The column is not what the schema says; the text says what was seen."""
+    """The column is not what the schema says; the reason says what was seen."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return sentence(self.reason)
 
 
 def numbers_of(column: pd.Series) -> Numbers:
@@ -58,22 +68,37 @@ def numbers_of(column: pd.Series) -> Numbers:
     if dtype == np.float64:
         values = column.to_numpy()
     elif types.is_bool_dtype(dtype) or types.is_datetime64_any_dtype(dtype) or types.is_complex_dtype(dtype):
-        raise Unfit(f"{dtype} where numbers were expected")
+        raise Unfit(because("type_for_numbers", type=str(dtype)))
     elif types.is_numeric_dtype(dtype):
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
     else:
         try:
             parsed = pd.to_numeric(column.astype(object), errors="coerce")
         except OverflowError as error:
-            raise Unfit("whole numbers beyond the range of doubles") from error
+            raise Unfit(because("beyond_doubles")) from error
         bad = int((parsed.isna() & column.notna()).sum())
         if bad == int(column.notna().sum()) and bad:
-            raise Unfit("text where numbers were expected")
+            raise Unfit(because("text_for_numbers"))
         if bad:
-            raise Unfit(f"mixed types: {bad:,} of {len(column):,} values are no numbers")
+            raise Unfit(because("mixed_types", bad=bad, rows=len(column)))
         values = parsed.to_numpy(dtype=np.float64, na_value=np.nan)
     missing = np.isnan(values)
     return Numbers(len(column), values[~missing] if missing.any() else values)
+
+
+def outcomes_of(values: Any) -> Numbers:
+    """Labels, predictions or residuals as numbers.
+
+    Raises:
+        Unfit: some of them are beyond doubles.
+        ValueError: some of them are no numbers.
+    """
+    try:
+        found = np.asarray(values, dtype=np.float64)
+    except OverflowError as error:
+        raise Unfit(because("beyond_doubles")) from error
+    known = found[~np.isnan(found)]
+    return Numbers(len(known), known)
 
 
 def counts_of(column: pd.Series) -> Counts:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.records.data import Window
+from core.records.reasons import NO_REASON, Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,7 @@ class DriftScore:
     new_share: float | None = None  # of current rows, in categories that the reference does not have
     vanished_share: float | None = None  # of reference rows, in categories that are gone
     parts: tuple[DriftPart, ...] = ()
-    reason: str = ""  # in words, with numbers; also why it was not judged
+    reason: Reason = NO_REASON  # what was measured, or why it was not judged
     judged: bool = True
 
 

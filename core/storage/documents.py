@@ -46,8 +46,11 @@ def drift_from(document: dict[str, Any]) -> DriftReport:
         )
 
     def drift_score(d: dict[str, Any] | None) -> DriftScore | None:
-        return None if d is None else DriftScore(**{**d, "parts": tuple(DriftPart(**p) for p in d.get("parts", ()))})
+        if d is None:
+            return None
+        return _reasoned(DriftScore, {**d, "parts": tuple(DriftPart(**p) for p in d.get("parts", ()))})
 
+    structure, weights = document.get("reconstruction"), document.get("attribution")
     return DriftReport(
         reference=window(document["reference"]),
         current=window(document["current"]),
@@ -55,8 +58,9 @@ def drift_from(document: dict[str, Any]) -> DriftReport:
         prediction=drift_score(document.get("prediction")),
         label=drift_score(document.get("label")),
         residual=drift_score(document.get("residual")),
-        multivariate=document.get("multivariate"),
-        **{k: document.get(k) for k in ("explanation", "segment", "importance", "attribution", "reconstruction")},
+        reconstruction=_reasoned(dict, structure) if structure else None,
+        attribution=weights and {**weights, "scores": [_reasoned(dict, s) for s in weights["scores"]]},
+        **{k: document.get(k) for k in ("multivariate", "explanation", "segment", "importance")},
     )
 
 

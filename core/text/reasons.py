@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from core import words
 from core.records import Reason, reason_from, sides, to_document
 from core.words import duration, metric_in_reason, plain_score
 
@@ -30,6 +31,16 @@ def sentence(reason: Reason) -> str:
 def why_not_trusted(grade: Reason) -> str:
     """How far the labels lie from an estimate that they refute, where "Not trusted:" is said already."""
     return _refuted(grade.numbers) if grade.code == "labels_refute" else sentence(grade)
+
+
+def why_not_judged(reason: Reason) -> str:
+    """Why a column was not judged, where that it was not is said already; "" where only a text is known."""
+    return sentence(reason_from(reason.numbers["why"])) if reason.code == "not_judged" else ""
+
+
+def first_of(reason: Reason) -> Reason:
+    """The first of what a reason consists of."""
+    return reason_from(reason.numbers["parts"][0]) if reason.code == "all_of" else reason
 
 
 def in_words(value: Any) -> Any:
@@ -156,6 +167,63 @@ def _refuted(of: Numbers) -> str:
     return f"over {_chunks(of)} {lie}."
 
 
+# --- drift of a column -----------------------------------------------------------------------------------------------
+
+
+def _chance(of: Numbers) -> str:
+    corrected = f" after Holm over {of['tests']:,} tests" if of["tests"] > 1 else ""
+    return words.p_value(of["p"]) + corrected
+
+
+def _size(of: Numbers) -> str:
+    """The effect with two decimals, more where it would read as the gate itself."""
+    near = abs(of["effect"] - of["gate"]) < 0.005 and of["effect"] != of["gate"]
+    return f"{of['measure']} {of['effect']:.{4 if near else 2}f}"
+
+
+def _median(of: Numbers) -> str:
+    before, after = of["before"], of["after"]
+    return f"median {words.change(before, after)}" if before != after else f"median {words.figure(before)} in both"
+
+
+def _new_and_gone(of: Numbers) -> str:
+    told = []
+    for word, more in (("new", "more_new"), ("gone", "more_gone")):
+        named = [f"'{name}' ({words.share_in_finding(share)} of rows)" for name, share in of[word]]
+        beyond = f" and {of[more]:,} more" if of[more] else ""
+        if named:
+            told.append(f"{word}: {', '.join(named) + beyond if beyond else words.listed(named)}")
+    return "; ".join(told)
+
+
+def _missing_moved(of: Numbers) -> str:
+    return f"missing in {words.share_change(of['before'], of['after'])} of rows ({_chance(of)})"
+
+
+def _why(of: Numbers) -> str:
+    return sentence(reason_from(of["why"]))
+
+
+def _another_type_now(of: Numbers) -> str:
+    found = "numbers where text was" if of["numbers"] else "text where numbers were"
+    return f"another type: {found} expected in the current window"
+
+
+def _answers_compared(of: Numbers) -> str:
+    rows = f"v{of['version']} on {of['rows']:,} earlier rows that it has not learnt from"
+    return f"{sentence(reason_from(of['found'])).rstrip('.')} (reference: {rows})"
+
+
+def _structure(of: Numbers) -> str:
+    step = of["high"] - of["low"]
+    band = f"{words.figure(of['low'], step)} to {words.figure(of['high'], step)}"
+    return f"reconstruction error {words.figure(of['error'], step)}, expected {band}"
+
+
+def _importance(of: Numbers) -> str:
+    return f"importance {words.change(of['before'], of['after'])}, {abs(of['z']):.1f} standard errors"
+
+
 # A code in the table and its numbers are stored: a code may be added, and stays.
 SENTENCES: dict[str, str | Callable[[Numbers], str]] = {
     "text": lambda of: str(of["text"]),
@@ -239,6 +307,56 @@ SENTENCES: dict[str, str | Callable[[Numbers], str]] = {
     "not_graded": "No labels have come yet to grade it by.",
     "labels_agree": _labels_agree,
     "labels_refute": lambda of: f"Not trusted: {_refuted(of)}",
+    # Drift: what the tests of a column found, and what happened to it.
+    "all_of": lambda of: "; ".join(_all(of, "parts")),
+    "above_gate": lambda of: f"{_size(of)}, above the gate {of['gate']:.3g} ({_chance(of)})",
+    "within_gate": lambda of: f"{_size(of)}, a change within the gate {of['gate']:.3g} ({_chance(of)})",
+    "by_chance": lambda of: f"{_size(of)}, but it could be chance ({_chance(of)})",
+    "below_gate": lambda of: f"{_size(of)}, gate {of['gate']:.3g}",
+    "missing_moved": _missing_moved,
+    "median": _median,
+    "varies": lambda of: f"it varies {'more' if of['more'] else 'less'}",
+    "values_at_ends": lambda of: f"{'more' if of['more'] else 'fewer'} values at the ends",
+    "new_and_gone": _new_and_gone,
+    "category_moved": lambda of: f"'{of['category']}' {words.share_change(of['before'], of['after'])}",
+    "answers_compared": _answers_compared,
+    # Why a column was not judged.
+    "not_judged": lambda of: f"not judged: {_why(of)}",
+    "values_not_judged": lambda of: f"values not judged: {_why(of)}",
+    "unfit_window": lambda of: f"{sentence(reason_from(of['seen']))} in the {of['window']} window",
+    "type_for_numbers": "{type} where numbers were expected",
+    "text_for_numbers": "text where numbers were expected",
+    "mixed_types": "mixed types: {bad:,} of {rows:,} values are no numbers",
+    "beyond_doubles": "whole numbers beyond the range of doubles",
+    "another_type": "another type",
+    "another_type_now": _another_type_now,
+    "types_differ": "its type differs between the windows",
+    "column_new": "a new column: it is in the current window only",
+    "column_gone": "the column is gone: it is in the reference window only",
+    "too_few_rows_in_windows": "{n:,} and {m:,} rows, needs {needed:,} in each window",
+    "too_few_values_in_windows": "{n:,} and {m:,} values, needs {needed:,} in each window",
+    "all_missing": "every value is missing in both windows",
+    "constant_number": lambda of: f"constant: {words.figure(of['value'])} in every row of both windows",
+    "constant_category": "constant: '{value}' in every row of both windows",
+    "too_many_values": "{found:,} different values, more than {allowed:,}: an id or free text",
+    "rare_categories": "none of its {categories:,} categories has enough rows",
+    "counts_rows": "it rises from row to row in both: a counter or an instant",
+    "names_rows": "each row has a whole number of its own in both: an id",
+    "too_few_answers": (
+        "too few answers to rows that the model has not learnt from (at least {needed} before the new ones)"
+    ),
+    # Drift of all features together, and of what the champion leans on.
+    "structure_broke": lambda of: f"features no longer go together as before: {_structure(of)}",
+    "structure_tightened": lambda of: f"features go together more than before: {_structure(of)}",
+    "structure_holds": lambda of: f"features go together as before: {_structure(of)}",
+    "too_few_rows_of_window": lambda of: f"{words.counted(of['rows'], 'row')}, needs {of['needed']:,} in each window",
+    "too_few_features_vary": (
+        lambda of: f"{words.counted(of['features'], 'feature')} with more than one value, needs 2"
+    ),
+    "importance_drifted": lambda of: f"drifted: {_importance(of)}",
+    "importance_moved_little": lambda of: f"sure but small: {_importance(of)}",
+    "importance_by_chance": lambda of: f"within chance: {_importance(of)}",
+    "no_loss_changes": "shuffling it changes no prediction's loss in either window",
     # Verdicts.
     "first_model": "The first model of the project: there is nothing to beat.",
     "no_gate": "This policy lets every new model in.",

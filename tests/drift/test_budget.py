@@ -10,6 +10,7 @@ from scipy.stats import binom
 from core.drift.budget import Gates, budget_gates
 from core.drift.univariate import measure_drift
 from core.records import Feature, FeatureSchema
+from core.text.reasons import sentence
 
 SCHEMA = FeatureSchema(
     task="binary",
@@ -99,7 +100,7 @@ def test_a_column_that_wanders_and_falls_silent_is_seen(share: float) -> None:
     current = frame[-200:].reset_index(drop=True)
     silent = current.assign(wanders=current["wanders"].where(rng.random(200) > 0.25))
     score = measure_drift(frame, silent, SCHEMA, gate=0.02, gates=gates).scores[0]
-    assert score.drifted and "missing in" in score.reason
+    assert score.drifted and "missing in" in sentence(score.reason)
 
 
 def test_cells_that_are_missing_in_runs_and_categories_that_come_and_go_have_raised_gates() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from core.drift.distribution import BINS, OTHER, TOP, distribution, feature_finding
 from core.drift.univariate import measure_drift
-from core.records import DriftScore, Feature, FeatureSchema
+from core.records import DriftScore, Feature, FeatureSchema, as_written, because
 
 NUMBER = Feature(name="temperature", kind="numeric")
 WORD = Feature(name="site", kind="categorical")
@@ -120,8 +120,32 @@ def test_findings_of_categories() -> None:
     assert finding(before, texts(["east"] * 300), WORD) == "site has lost a value: west, 50 % of rows before"
 
 
+def test_one_whole_number_that_is_all_but_too_large_has_a_bin_around_it() -> None:
+    value = 4503599627370498.0
+    found = distribution(pd.Series([value]), pd.Series([value]), Feature(name="x", kind="numeric"))
+    assert found.edges[0] < value < found.edges[-1]
+
+
+def test_a_steady_feature_is_told_without_what_happened_to_it() -> None:
+    chance = {"p": 0.0001, "tests": 3}
+    within = because("within_gate", measure="KS distance", effect=0.01, gate=0.02, **chance)
+    score = DriftScore(
+        name="x", kind="numeric", drifted=False, statistic=0.01, p_value=0.0, effect=0.01,
+        reason=because("all_of", parts=[within, because("median", before=1.0, after=2.0)]),
+    )  # fmt: skip
+    said = "x is steady: KS distance 0.01, a change within the gate 0.02 (p < 0.001 after Holm over 3 tests)"
+    assert feature_finding(score) == said
+
+
 def test_a_finding_without_a_distribution_rests_on_the_reason() -> None:
     score = DriftScore(
-        name="x", kind="numeric", drifted=True, statistic=0.4, p_value=0.0, effect=0.4, test="PSI", reason="PSI 0.40"
+        name="x",
+        kind="numeric",
+        drifted=True,
+        statistic=0.4,
+        p_value=0.0,
+        effect=0.4,
+        test="PSI",
+        reason=as_written("PSI 0.40"),
     )
     assert feature_finding(score) == "x drifted: PSI 0.40"

@@ -12,9 +12,11 @@ import pandas as pd
 import pytest
 
 from core import cli
+from core.drift.encode import LARGEST, encoded
 from core.drift.frames import compare_frames
 from core.errors import BadInput
 from core.records import DriftScore, to_document
+from core.text.reasons import sentence
 
 RNG = np.random.default_rng(0)
 NUMBERS = RNG.normal(size=400)
@@ -44,6 +46,16 @@ ODD: dict[str, tuple[Any, Any, str]] = {
     "ids": (IDS, IDS[::-1], "not judged: 60,000 different values, more than 50,000: an id or free text"),
     "some ids": (IDS[:400], IDS[400:800], "not judged: none of its 800 categories has enough rows"),
     "the same rows twice": (NUMBERS, np.tile(NUMBERS, 2), "KS distance 0.00, gate 0.02"),
+    "beyond doubles": (
+        NUMBERS,
+        [10**400] * 90,
+        "not judged: whole numbers beyond the range of doubles in the current window",
+    ),
+    "once beyond doubles": (
+        [-(10**400), *NUMBERS],
+        NUMBERS,
+        "not judged: whole numbers beyond the range of doubles in the re",
+    ),
     "the empty text": ([""] * 200 + ["b"] * 200, [""] * 300 + ["b"] * 100, "'' 50 % → 75 %"),
 }
 
@@ -65,14 +77,16 @@ def test_odd_columns_have_a_named_result(case: str) -> None:
     _, report = compare_frames(frame(before), frame(after))
     json.dumps(to_document(report), allow_nan=False)
     score = verdict(report.scores)
-    assert said in score.reason
+    assert said in sentence(score.reason)
     assert score.judged == (not said.startswith("not judged"))
     assert report.drifted == (("x",) if "→" in said or "above" in said else ())
     # The column beside it is judged as always, where there are rows at all.
     assert verdict(report.scores, "steady").judged == (after is None or len(after) >= 30)
 
 
-@pytest.mark.parametrize("case", sorted(ODD.keys() - {"no row", "mixed now"}))  # files cannot hold these
+@pytest.mark.parametrize(
+    "case", sorted(ODD.keys() - {"no row", "mixed now", "beyond doubles", "once beyond doubles"})
+)  # files cannot hold these
 def test_odd_files_have_the_same_named_result(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before, after, said = ODD[case]
     paths = [tmp_path / "june.parquet", tmp_path / "july.parquet"]
@@ -133,8 +147,27 @@ def test_a_target_that_cannot_be_taken_leaves_the_features_judged(labels: list[A
     assert report.drifted == ("x",)
     assert report.label is not None
     assert not report.label.judged and not report.label.drifted
-    assert report.label.reason.startswith(said)
+    assert sentence(report.label.reason).startswith(said)
     json.dumps(to_document(report), allow_nan=False)
+
+
+def test_labels_beyond_doubles_leave_the_features_judged() -> None:
+    before = frame(NUMBERS).assign(y=NUMBERS)
+    huge = pd.Series([10**400, *NUMBERS[1:]], dtype=object)
+    _, report = compare_frames(before, before.assign(x=NUMBERS + 1, y=huge), target="y")
+    assert report.drifted == ("x",) and report.label is not None and not report.label.judged
+    assert (
+        sentence(report.label.reason) == "not judged: whole numbers beyond the range of doubles in the current window"
+    )
+
+
+def test_what_tells_windows_apart_takes_numbers_beyond_doubles_as_large_ones() -> None:
+    after = frame(pd.Series([10**400, -(10**400), *NUMBERS[2:]], dtype=object))
+    schema, _ = compare_frames(frame(NUMBERS), frame(NUMBERS))
+    matrix, is_current, _ = encoded(frame(NUMBERS), after, schema)
+    assert (
+        matrix[is_current][:2, 0].tolist() == [LARGEST, -LARGEST] and (matrix[is_current][2:, 0] == NUMBERS[2:]).all()
+    )
 
 
 def test_rows_that_are_all_of_new_categories_are_found_however_few_each_has() -> None:
@@ -142,8 +175,8 @@ def test_rows_that_are_all_of_new_categories_are_found_however_few_each_has() ->
     _, report = compare_frames(pd.DataFrame({"x": before}), pd.DataFrame({"x": after}))
     score = verdict(report.scores)
     assert score.drifted and (score.new_share, score.vanished_share) == (1.0, 1.0)
-    assert "new categories 1.00, above the gate" in score.reason
-    assert "values not judged: none of its 400 categories has enough rows" in score.reason
+    assert "new categories 1.00, above the gate" in sentence(score.reason)
+    assert "values not judged: none of its 400 categories has enough rows" in sentence(score.reason)
     _, steady = compare_frames(pd.DataFrame({"x": before}), pd.DataFrame({"x": before[::-1]}))
     assert not verdict(steady.scores).drifted
 
@@ -200,7 +233,7 @@ def test_numbers_that_name_or_count_the_rows_are_not_judged(name: str, values: C
     before, after = (pd.DataFrame({"x": rng.normal(size=400), name: values(rng, n)}) for n in (0, 400))
     _, report = compare_frames(before, after)
     told = {s.name: s for s in report.scores}
-    assert not told[name].judged and not told[name].drifted and told[name].reason.startswith("not judged: ")
+    assert not told[name].judged and not told[name].drifted and told[name].reason.code == "not_judged"
     assert told["x"].judged
 
 

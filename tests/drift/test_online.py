@@ -129,6 +129,7 @@ def test_streams_without_news_are_answered(detector: str) -> None:
         ([np.inf], "Error 0 of 1 is inf"),
         ([0.1, -1.0], "is -1.0"),
         (["a"], "not all numbers"),
+        ([10**400], "not all numbers"),
         ([[1.0]], "shape"),
         ([None], "is nan"),
     ],

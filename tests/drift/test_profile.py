@@ -12,6 +12,7 @@ from core.drift.profile import TOP, CategoryProfile, NumericProfile, Profile, fr
 from core.drift.univariate import measure_drift
 from core.errors import StorageError
 from core.records import Feature, FeatureSchema
+from core.text.reasons import sentence
 
 SCHEMA = FeatureSchema(
     task="binary",
@@ -114,7 +115,7 @@ def test_a_feature_that_changes_its_kind_is_told_by_the_newer_rows() -> None:
     newer = profile(pd.DataFrame({"x": ["a"] * 40}), words)
     assert merge([profile(frame(1), SCHEMA), newer]).features["x"] is newer.features["x"]
     (score,) = measure_drift(profile(frame(1), SCHEMA), newer, words).scores
-    assert not score.judged and "another type" in score.reason
+    assert not score.judged and "another type" in sentence(score.reason)
 
 
 def test_drift_from_profiles_is_drift_from_frames_within_the_error() -> None:
@@ -149,6 +150,6 @@ def test_columns_that_are_absent_or_unfit_are_left_out() -> None:
     assert list(found.features) == ["b"]
     report = measure_drift(profile(frame(6), SCHEMA), found, SCHEMA)
     assert [s.judged for s in report.scores] == [False, False, True]
-    assert all("in the reference window only" in s.reason for s in report.scores[:2])
+    assert all("in the reference window only" in sentence(s.reason) for s in report.scores[:2])
     huge = profile(frame(7).assign(x=1.7e308), SCHEMA).features["x"]
     assert isinstance(huge, NumericProfile) and huge.sd is None

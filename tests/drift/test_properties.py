@@ -17,6 +17,7 @@ from core.drift.profile import from_bytes, merge, profile, to_bytes
 from core.drift.univariate import headline, measure_drift
 from core.plots import distribution_chart, palette
 from core.records import Feature, FeatureSchema, to_document
+from core.text.reasons import sentence
 
 NUMBERS = st.lists(
     st.one_of(st.just(float("nan")), st.floats(-1e290, 1e290), st.just(float("inf")), st.integers(-3, 3).map(float)),
@@ -46,7 +47,7 @@ def test_any_two_windows_have_an_answer(a: list[float], b: list[Any], c: list[fl
     course([*profiles, *profiles], merge(profiles), SCHEMA)
     assert headline(report).endswith(".") and "nan" not in headline(report)
     for score, feature in zip(report.scores, SCHEMA.features, strict=True):
-        assert score.reason and score.judged >= score.drifted
+        assert sentence(score.reason) and score.judged >= score.drifted
         for value in (score.statistic, score.p_value, score.effect):
             assert value is None or np.isfinite(value)
         columns = [window[feature.name] for window in (reference, current)]

@@ -13,7 +13,20 @@ from scipy.stats import binom
 
 from core.drift.univariate import ALPHA, UNIVARIATE_TESTS, headline, measure_drift
 from core.errors import BadInput
-from core.records import DriftReport, DriftScore, Feature, FeatureKind, FeatureSchema, Window, to_document
+from core.records import (
+    NO_REASON,
+    DriftReport,
+    DriftScore,
+    Feature,
+    FeatureKind,
+    FeatureSchema,
+    Reason,
+    Window,
+    as_written,
+    because,
+    to_document,
+)
+from core.text.reasons import sentence
 
 ENTRIES = [
     (key, kind)
@@ -68,13 +81,13 @@ def test_demo_two_of_three_features_drifted() -> None:
     assert report.share_drifted == pytest.approx(2 / 3)
     assert headline(report) == "2 of 3 features drifted: temperature and site."
     by_name = {s.name: s for s in report.scores}
-    assert (
-        "above the gate 0.02 (p < 0.001 after Holm over 11 tests); median 23.8 → 29.8" in by_name["temperature"].reason
+    assert "above the gate 0.02 (p < 0.001 after Holm over 11 tests); median 23.8 → 29.8" in sentence(
+        by_name["temperature"].reason
     )
-    assert "new: 'south' (40 % of rows); gone: 'west' (29 % of rows), 'north'" in by_name["site"].reason.replace(
-        " and ", ", "
-    )
-    assert by_name["humidity"].reason.startswith("KS distance 0.0")
+    assert "new: 'south' (40 % of rows); gone: 'west' (29 % of rows), 'north'" in sentence(
+        by_name["site"].reason
+    ).replace(" and ", ", ")
+    assert sentence(by_name["humidity"].reason).startswith("KS distance 0.0")
 
 
 # --- the same checks for every entry ------------------------------------------------------------------------------
@@ -95,7 +108,7 @@ class TestEveryEntry:
         assert score.effect is not None and score.effect > 0.1
         assert score.p_value is not None and score.p_value < 1e-6
         assert score.test == UNIVARIATE_TESTS[key].label
-        assert "above the gate" in score.reason
+        assert "above the gate" in sentence(score.reason)
 
     def test_a_small_significant_change_stays_within_the_gate(self, key: str, kind: str) -> None:
         rng = np.random.default_rng(3)
@@ -104,7 +117,7 @@ class TestEveryEntry:
         after = before + 0.02 if kind == "numeric" else before.mask(rng.random(n) < 0.02, "east")
         score = one(key, kind, before, after)
         assert not score.drifted and score.p_value is not None and score.p_value < 0.05
-        assert "within the gate" in score.reason
+        assert "within the gate" in sentence(score.reason)
 
     def test_chance_alone_alarms_no_more_often_than_alpha(self, key: str, kind: str) -> None:
         seeds, alpha = 200, 0.05
@@ -120,7 +133,7 @@ class TestEveryEntry:
         value: Any = 3.5 if kind == "numeric" else "east"
         score = one(key, kind, pd.Series([value] * 50), pd.Series([value] * 60))
         assert not score.judged and not score.drifted
-        assert score.reason.startswith("not judged: constant") and str(value) in score.reason
+        assert sentence(score.reason).startswith("not judged: constant") and str(value) in sentence(score.reason)
 
     def test_another_constant_is_a_drift(self, key: str, kind: str) -> None:
         a, b = (1.0, 2.0) if kind == "numeric" else ("east", "west")
@@ -130,15 +143,15 @@ class TestEveryEntry:
     def test_too_few_rows_are_named(self, key: str, kind: str) -> None:
         rng = np.random.default_rng(5)
         score = one(key, kind, sample(kind, rng, 29), sample(kind, rng, 400))
-        assert not score.judged and score.reason == "not judged: 29 and 400 rows, needs 30 in each window"
+        assert not score.judged and sentence(score.reason) == "not judged: 29 and 400 rows, needs 30 in each window"
         empty = sample(kind, rng, 400).iloc[:0]
         score = one(key, kind, sample(kind, rng, 400), empty)
-        assert not score.judged and "400 and 0 rows" in score.reason
+        assert not score.judged and "400 and 0 rows" in sentence(score.reason)
 
     def test_all_missing_is_named(self, key: str, kind: str) -> None:
         nothing = pd.Series([np.nan] * 80) if kind == "numeric" else texts([None] * 80)
         score = one(key, kind, nothing, nothing)
-        assert not score.judged and score.reason == "not judged: every value is missing in both windows"
+        assert not score.judged and sentence(score.reason) == "not judged: every value is missing in both windows"
         assert score.miss_rate_reference == score.miss_rate_current == 1.0
 
     def test_some_missing_cells_change_nothing_by_themselves(self, key: str, kind: str) -> None:
@@ -154,14 +167,16 @@ class TestEveryEntry:
         score = one(key, kind, before, after.mask(rng.random(400) < 0.4))
         assert score.drifted and score.judged
         assert score.test == "two proportions" and score.effect == pytest.approx(0.4, abs=0.08)
-        assert "missing in 0 % → 4" in score.reason or "missing in 0 % → 3" in score.reason
+        assert "missing in 0 % → 4" in sentence(score.reason) or "missing in 0 % → 3" in sentence(score.reason)
 
     def test_a_column_that_vanishes_is_drift_although_its_values_cannot_be_judged(self, key: str, kind: str) -> None:
         before = sample(kind, np.random.default_rng(8))
         after = before.mask(np.ones(400, dtype=bool))
         score = one(key, kind, before, after)
         assert score.drifted and score.judged and score.statistic is None and score.effect == 1.0
-        assert "missing in 0 % → 100 %" in score.reason and "values not judged: 400 and 0 values" in score.reason
+        assert "missing in 0 % → 100 %" in sentence(score.reason) and "values not judged: 400 and 0 values" in sentence(
+            score.reason
+        )
 
 
 # --- categories ---------------------------------------------------------------------------------------------------
@@ -171,25 +186,25 @@ def test_unseen_categories_are_named() -> None:
     before = texts(["east"] * 200 + ["west"] * 100)
     after = texts(["east"] * 200 + ["moon"] * 90 + ["west"] * 10)
     score = one("chi_square", "categorical", before, after)
-    assert score.drifted and "new: 'moon' (30 % of rows)" in score.reason
+    assert score.drifted and "new: 'moon' (30 % of rows)" in sentence(score.reason)
 
 
 def test_a_column_of_ids_is_not_judged() -> None:
     ids = texts(f"id {i}" for i in range(600))
     score = one("chi_square", "categorical", ids[:300], ids[300:].reset_index(drop=True))
-    assert not score.judged and score.reason == "not judged: none of its 600 categories has enough rows"
+    assert not score.judged and sentence(score.reason) == "not judged: none of its 600 categories has enough rows"
 
 
 def test_a_moved_share_is_named() -> None:
     score = one("chi_square", "categorical", texts(["a"] * 150 + ["b"] * 150), texts(["a"] * 60 + ["b"] * 240))
-    assert score.drifted and score.reason.endswith("'b' 50 % → 80 %")
+    assert score.drifted and sentence(score.reason).endswith("'b' 50 % → 80 %")
     assert score.statistic == pytest.approx(0.3)
 
 
 def test_an_effect_next_to_the_gate_does_not_read_as_the_gate() -> None:
     before, after = texts(["a"] * 5_000 + ["b"] * 5_000), texts(["a"] * 3_980 + ["b"] * 6_020)
     score = one("chi_square", "categorical", before, after, gate=0.1)
-    assert score.drifted and score.reason.startswith("total variation 0.1020, above the gate 0.1")
+    assert score.drifted and sentence(score.reason).startswith("total variation 0.1020, above the gate 0.1")
 
 
 # --- over all features --------------------------------------------------------------------------------------------
@@ -237,7 +252,7 @@ def test_predictions_and_labels_are_scores_of_their_own() -> None:
 def test_labels_that_have_not_come_yet_are_not_judged() -> None:
     frame = pd.DataFrame({"x": np.arange(100.0)})
     report = measure_drift(frame, frame, schema_of(x="numeric"), y_reference=["a"] * 100, y_current=[None] * 100)
-    assert report.label is not None and not report.label.judged and "100 and 0 rows" in report.label.reason
+    assert report.label is not None and not report.label.judged and "100 and 0 rows" in sentence(report.label.reason)
     assert report.prediction is None
 
 
@@ -287,15 +302,21 @@ def judged(reference: Any, current: Any, kind: str = "numeric") -> DriftScore:
 def test_new_vanished_changed_and_mixed_columns_are_named() -> None:
     numbers, words_ = np.arange(100.0), ["a", "b"] * 50
     gone = judged({"x": numbers}, {"z": numbers})
-    assert not gone.judged and gone.reason == "not judged: the column is gone: it is in the reference window only"
+    assert (
+        not gone.judged
+        and sentence(gone.reason) == "not judged: the column is gone: it is in the reference window only"
+    )
     new = judged({"z": numbers}, {"x": numbers})
-    assert not new.judged and new.reason == "not judged: a new column: it is in the current window only"
+    assert not new.judged and sentence(new.reason) == "not judged: a new column: it is in the current window only"
     text = judged({"x": numbers}, {"x": words_})
-    assert not text.judged and text.reason == "not judged: text where numbers were expected in the current window"
+    assert (
+        not text.judged
+        and sentence(text.reason) == "not judged: text where numbers were expected in the current window"
+    )
     other = judged({"x": words_}, {"x": numbers}, "categorical")
-    assert not other.judged and "another type: numbers where text was" in other.reason
+    assert not other.judged and "another type: numbers where text was" in sentence(other.reason)
     mixed = judged({"x": numbers}, {"x": pd.Series([1.5, "two", 3] + [4.0] * 97, dtype=object)})
-    assert not mixed.judged and "mixed types: 1 of 100 values are no numbers" in mixed.reason
+    assert not mixed.judged and "mixed types: 1 of 100 values are no numbers" in sentence(mixed.reason)
 
 
 def test_infinite_values_are_values() -> None:
@@ -311,7 +332,7 @@ def test_very_many_categories_are_an_id() -> None:
     ids = [f"id {i}" for i in range(60_000)]
     score = judged({"x": texts(ids)}, {"x": texts(reversed(ids))}, "categorical")
     assert not score.judged
-    assert score.reason == "not judged: 60,000 different values, more than 50,000: an id or free text"
+    assert sentence(score.reason) == "not judged: 60,000 different values, more than 50,000: an id or free text"
 
 
 def test_duplicated_rows_are_no_drift_by_themselves() -> None:
@@ -356,7 +377,7 @@ def report_of(*scores: DriftScore) -> DriftReport:
 
 
 def score_of(
-    name: str, *, drifted: bool = False, judged: bool = True, effect: float = 0.2, reason: str = ""
+    name: str, *, drifted: bool = False, judged: bool = True, effect: float = 0.2, reason: Reason = NO_REASON
 ) -> DriftScore:
     return DriftScore(
         name=name, kind="numeric", drifted=drifted, statistic=effect, p_value=0.5, effect=effect, judged=judged, reason=reason
@@ -366,10 +387,14 @@ def score_of(
 def test_headlines() -> None:
     steady = [score_of(f"s{i}") for i in range(9)]
     assert headline(report_of(*steady)) == "All 9 features are steady."
-    off = score_of("off", judged=False, reason="not judged: constant")
+    off = score_of("off", judged=False, reason=because("not_judged", why=because("all_missing")))
     assert headline(report_of(*steady, off)) == "All 9 features that could be judged are steady. 1 feature not judged."
-    few = [score_of(n, judged=False, reason="not judged: 3 and 9 rows") for n in "ab"]
-    assert headline(report_of(*few)) == "No feature could be judged: 3 and 9 rows."
+    few_rows = because("not_judged", why=because("too_few_rows_in_windows", n=3, m=9, needed=30))
+    few = [score_of(n, judged=False, reason=few_rows) for n in "ab"]
+    assert headline(report_of(*few)) == "No feature could be judged: 3 and 9 rows, needs 30 in each window."
+    assert headline(report_of(*few, off)) == "No feature could be judged."
+    old = [score_of(n, judged=False, reason=as_written("not judged: 3 and 9 rows")) for n in "ab"]
+    assert headline(report_of(*old)) == "No feature could be judged."
     moved = [
         score_of(n, drifted=True, effect=e) for n, e in (("a", 0.2), ("b", 0.5), ("c", 0.3), ("d", 0.4), ("e", 0.11))
     ]

@@ -12,13 +12,26 @@ from typing import Any
 import pytest
 import reason_cases
 
-from core.records import NO_REASON, Firing, Reason, Score, as_written, because, reason_from, to_document
+from core.drift.distribution import feature_finding
+from core.drift.univariate import headline
+from core.records import (
+    NO_REASON,
+    DriftReport,
+    Firing,
+    Reason,
+    Score,
+    Window,
+    as_written,
+    because,
+    reason_from,
+    to_document,
+)
 from core.storage import documents
 from core.text.reasons import SENTENCES, in_words, sentence
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SAID: dict[str, str] = json.loads((Path(__file__).parent / "reasons.json").read_text("utf-8"))
-MAKERS = {"policies": reason_cases.policies, "scores": reason_cases.scores}
+MAKERS = {"policies": reason_cases.policies, "scores": reason_cases.scores, "drifts": reason_cases.drifts}
 
 # What takes a whole race to come about.
 RARE = {
@@ -41,6 +54,41 @@ RARE = {
         "rolled_back", version=3, wins=1234, losses=9, rows=5000, evidence=41.27, needed=40.0
     ): "Version 3, which was replaced, alone has 1,234 later rows right, its successor 9 (of 5,000); evidence 41.3 : 1 "
     "that it is better, 40 : 1 was needed.",
+    because("structure_broke", error=1.234, low=0.5, high=0.75): (
+        "features no longer go together as before: reconstruction error 1.23, expected 0.50 to 0.75"
+    ),
+    because("structure_tightened", error=0.3, low=0.5, high=0.75): (
+        "features go together more than before: reconstruction error 0.30, expected 0.50 to 0.75"
+    ),
+    because("structure_holds", error=0.6, low=0.5, high=0.75): (
+        "features go together as before: reconstruction error 0.60, expected 0.50 to 0.75"
+    ),
+    because("too_few_rows_of_window", rows=1, needed=1000): "1 row, needs 1,000 in each window",
+    because("too_few_features_vary", features=0): "0 features with more than one value, needs 2",
+    because("importance_drifted", before=0.2, after=0.4, z=-4.26): (
+        "drifted: importance 0.20 → 0.40, 4.3 standard errors"
+    ),
+    because("importance_moved_little", before=0.2, after=0.22, z=4.0): (
+        "sure but small: importance 0.200 → 0.220, 4.0 standard errors"
+    ),
+    because("importance_by_chance", before=0.2, after=0.22, z=1.0): (
+        "within chance: importance 0.200 → 0.220, 1.0 standard errors"
+    ),
+    because("no_loss_changes"): "shuffling it changes no prediction's loss in either window",
+    because("varies", more=True): "it varies more",
+    because("types_differ"): "its type differs between the windows",
+    because(
+        "not_judged", why=because("unfit_window", seen=because("another_type"), window="reference")
+    ): "not judged: another type in the reference window",
+    because("values_not_judged", why=because("too_few_answers", needed=200)): (
+        "values not judged: too few answers to rows that the model has not learnt from (at least 200 before the new ones)"
+    ),
+    because(
+        "answers_compared",
+        found=because("below_gate", measure="PSI", effect=0.0019, gate=0.00251),
+        version=3,
+        rows=1250,
+    ): "PSI 0.0019, gate 0.00251 (reference: v3 on 1,250 earlier rows that it has not learnt from)",
 }
 
 
@@ -136,8 +184,44 @@ def test_a_score_of_an_earlier_version_opens_and_says_what_it_said() -> None:
     )
 
 
-def test_what_is_said_of_drift_is_as_it_was() -> None:
-    """Scores of drift still hold their sentence."""
-    said = {name: score.reason for name, score in reason_cases.drifts() if name in SAID}
-    assert len(said) > 90
-    assert said == {name: SAID[name] for name in said}
+def test_a_drift_report_is_stored_with_codes_and_says_the_same_when_it_opens() -> None:
+    scores = tuple(score for _, score in reason_cases.drifts())
+    window = Window(name="reference", n_rows=1)
+    report = DriftReport(
+        reference=window, current=window, scores=scores, label=scores[0],
+        reconstruction={"drifted": False, "reason": because("not_judged", why=because("too_few_features_vary", features=0))},
+        attribution={"finding": "as before", "scores": [{"name": "a", "reason": because("no_loss_changes")}]},
+    )  # fmt: skip
+    stored = json.loads(json.dumps(to_document(report), allow_nan=False))
+    opened = documents.drift_from(stored)
+    assert [score.reason for score in opened.scores] == [score.reason for score in scores]
+    assert in_words(opened) == in_words(report)
+    assert opened.reconstruction == report.reconstruction and opened.attribution == report.attribution
+    assert opened.label is not None and opened.label.reason == scores[0].reason
+
+
+def test_a_drift_report_of_an_earlier_version_opens_and_says_what_it_said() -> None:
+    score = next(score for name, score in reason_cases.drifts() if name.endswith("c_constant"))
+    window = Window(name="reference", n_rows=1)
+    document = in_words(
+        DriftReport(
+            reference=window,
+            current=window,
+            scores=(score,),
+            prediction=score,
+            reconstruction={"reason": because("no_loss_changes")},
+            attribution=None,
+        )
+    )
+    said = "not judged: constant: 'k' in every row of both windows"
+    assert document["scores"][0]["reason"] == said
+    old = documents.drift_from(document)
+    assert old.prediction is not None and sentence(old.prediction.reason) == said
+    assert to_document(old) == in_words(old) == document
+    assert feature_finding(old.scores[0]) == f"c_constant: {said}"
+    assert feature_finding(score) == f"c_constant is {said}"
+    assert headline(old) == "No feature could be judged."
+    assert (
+        headline(replace(old, scores=(score,)))
+        == "No feature could be judged: constant: 'k' in every row of both windows."
+    )

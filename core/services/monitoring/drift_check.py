@@ -16,7 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 from core.drift.encode import one_thread
 from core.errors import BadInput, Damaged, NotEnoughRows
-from core.records import ROW_TIME, DriftReport, DriftScore, FeatureSchema, ProjectInfo, Task, row_metric
+from core.records import (
+    ROW_TIME,
+    DriftReport,
+    DriftScore,
+    FeatureSchema,
+    ProjectInfo,
+    Task,
+    because,
+    row_metric,
+    to_document,
+)
 from core.services.monitoring import monitoring, windows
 from core.services.monitoring.windows import Rows
 from core.storage import history
@@ -141,12 +151,12 @@ def _with_answers_told(report: DriftReport, answers: _Answers | None, task: Task
         if answers is None:
             told[name] = DriftScore(
                 name=name, kind=name, drifted=False, statistic=None, p_value=None, effect=None, judged=False,
-                reason=f"not judged: too few answers to rows that the model has not learnt from (at least "
-                f"{windows.LEAST_ANSWERS} before the new ones)",
+                reason=because("not_judged", why=because("too_few_answers", needed=windows.LEAST_ANSWERS)),
             )  # fmt: skip
         elif score is not None:
-            rows = f"v{answers.version} on {len(answers.earlier.frame):,} earlier rows that it has not learnt from"
-            told[name] = dataclasses.replace(score, reason=f"{score.reason.rstrip('.')} (reference: {rows})")
+            rows = len(answers.earlier.frame)
+            whose = because("answers_compared", found=score.reason, version=answers.version, rows=rows)
+            told[name] = dataclasses.replace(score, reason=whose)
     return dataclasses.replace(report, **told)
 
 
@@ -195,7 +205,10 @@ def _attribution(
                 seed=SEED,
             )
         )
-    told = dataclasses.asdict(attribution_drift(*found)) | {"weighed": len(weighed), "features": len(names)}
+    told = to_document(attribution_drift(*found), reason=lambda reason: reason) | {
+        "weighed": len(weighed),
+        "features": len(names),
+    }
     if len(weighed) < len(names):
         told["finding"] += (
             f" (of the {len(weighed)} features that drifted furthest; the other {len(names) - len(weighed):,} are not weighed)"

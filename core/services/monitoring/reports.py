@@ -12,6 +12,7 @@ from core.drift.running import NEEDED as NEEDED
 from core.drift.running import ROWS
 from core.drift.univariate import headline
 from core.records import DriftReport, DriftScore, Policy
+from core.text.reasons import sentence
 
 _STYLE = """
 :root{color-scheme:light dark;--text:#1B2733;--muted:#5B6875;--page:#fff;--card:#F4F6F8;--line:#DDE3E9;--now:#0B5CAD;--then:#7C8794;--watch:#A15C00}
@@ -101,7 +102,7 @@ def _together(report: DriftReport) -> list[str]:
         can = "can be told apart" if m["drifted"] else "cannot be told apart"
         told.append(f"The windows {can}: AUC {m['auc']:.2f} (95 % interval {m['low']:.2f}–{m['high']:.2f}){carried}.")
     for part in (
-        report.reconstruction and report.reconstruction["reason"],
+        report.reconstruction and sentence(report.reconstruction["reason"]),
         report.attribution and report.attribution["finding"],
     ):
         if part:
@@ -119,7 +120,7 @@ def _features(scores: Sequence[DriftScore]) -> str:
         state = "<span class=drifted>▲ Drifted</span>" if s.drifted else "✓ Steady" if s.judged else "? Not judged"
         rows.append(
             f"<tr><td>{escape(s.name)}</td><td>{state}</td><td class=n>{_or_dash(s.effect, words.plain_score)}</td><td class=n>{_or_dash(s.gate, words.plain_score)}</td>"
-            f"<td class=n>{_or_dash(s.miss_rate_current, words.share_in_finding)}</td><td>{escape(s.reason)}</td></tr>"
+            f"<td class=n>{_or_dash(s.miss_rate_current, words.share_in_finding)}</td><td>{escape(sentence(s.reason))}</td></tr>"
         )
     head = "<tr><th>Feature</th><th>State</th><th>Effect</th><th>Gate</th><th>Missing</th><th>Why</th></tr>"
     return f"<div class=scroll><table>{head}{''.join(rows)}</table></div>"

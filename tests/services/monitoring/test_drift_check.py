@@ -18,6 +18,7 @@ from core.services.ingestion import ingest
 from core.services.monitoring import monitoring
 from core.services.projects import projects
 from core.storage.workspace import Workspace
+from core.text.reasons import sentence
 
 ALPHA = 0.004  # of each check
 Maker = Callable[[np.random.Generator, int], pd.DataFrame]
@@ -85,7 +86,7 @@ def test_steady_rows_raise_no_alarm_on_predictions(ws: Workspace, now: datetime,
     judged = [s for s in said if s.judged]
     assert len(judged) >= len(said) - runs  # all but the first new batch, before which there is nothing to compare with
     alarms = sum(s.drifted for s in judged)
-    assert alarms <= at_most(len(judged)), [s.reason for s in judged if s.drifted]
+    assert alarms <= at_most(len(judged)), [sentence(s.reason) for s in judged if s.drifted]
 
 
 @pytest.mark.parametrize("retrains", [True, False])
@@ -105,8 +106,10 @@ def test_a_mix_of_answers_that_moves_is_found_within_two_batches(ws: Workspace, 
 def test_before_a_model_has_answered_rows_it_did_not_learn_from_the_check_says_so(ws: Workspace, now: datetime) -> None:
     rng = np.random.default_rng(5)
     said = played(ws, now, [strong(rng, n) for n in (600, 250, 250)], policy_named("never", families=("logistic",)))
-    assert not said[0].judged and "too few answers to rows that the model has not learnt from" in said[0].reason
-    assert said[1].judged and "v1 on 250 earlier rows that it has not learnt from" in said[1].reason
+    assert not said[0].judged and "too few answers to rows that the model has not learnt from" in sentence(
+        said[0].reason
+    )
+    assert said[1].judged and "v1 on 250 earlier rows that it has not learnt from" in sentence(said[1].reason)
 
 
 def test_a_model_that_is_refreshed_by_each_small_batch_is_still_judged(ws: Workspace, now: datetime) -> None:

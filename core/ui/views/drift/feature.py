@@ -16,10 +16,11 @@ def show(ctx: ui.Context, seen: Seen, score: DriftScore) -> None:
     found = compared.distribution_of(seen.project, score, seen.rows())
     finding = feature_finding(score, found)
     with ui.card(
-        words.plain(finding), "Share of rows · grey: reference · blue: current" if found else words.plain(score.reason)
+        words.plain(finding),
+        "Share of rows · grey: reference · blue: current" if found else words.plain(ui.sentence(score.reason)),
     ):
         if found is None:
             st.caption("There is no distribution to draw for it.")
             return
         ui.chart(plots.distribution_chart(found, colors=ctx.colors, height=300), key="distribution", alt=finding)
-        st.caption(words.plain(score.reason))
+        st.caption(words.plain(ui.sentence(score.reason)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from core.drift.history import Course
 from core.records import DriftScore
+from core.text.reasons import sentence
 from core.ui.views.drift.reading import Seen
 
 Line = dict[str, object]  # by column
@@ -60,7 +61,7 @@ def _tested(score: DriftScore, course: Course | None) -> Line:
         "p": score.p_value,
         "Missing before": score.miss_rate_reference,
         "Vanished": score.vanished_share,
-        "Reason": score.reason,
+        "Reason": sentence(score.reason),
     }
 
 

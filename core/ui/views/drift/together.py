@@ -17,13 +17,13 @@ def show(report: DriftReport) -> None:
         if report.multivariate is not None:
             st.markdown(_apart(report))
         if report.reconstruction is not None and report.reconstruction.get("reason"):
-            st.markdown(f"**Structure:** {words.plain(report.reconstruction['reason'])}.")
+            st.markdown(f"**Structure:** {words.plain(ui.sentence(report.reconstruction['reason']))}.")
         if report.attribution is not None:
             st.markdown(f"**What the champion leans on:** {words.plain(report.attribution['finding'])}.")
         columns = {"Predictions": report.prediction, "Labels": report.label, "Residuals": report.residual}
         for name, score in columns.items():
             if score is not None:
-                st.markdown(f"**{name}:** {state_of(score)}, {words.plain(score.reason)}")
+                st.markdown(f"**{name}:** {state_of(score)}, {words.plain(ui.sentence(score.reason))}")
         if report.multivariate is None and report.prediction is None and report.label is None:
             st.caption("The check itself tells; between picked windows only single features are compared.")
 
