@@ -26,7 +26,7 @@ from core.drift.explain import explain
 from core.drift.frames import compare_frames
 from core.drift.multivariate import domain_classifier, pca_reconstruction
 from core.errors import NotEnoughRows
-from core.learning import backtest
+from core.learning import replay as replaying
 from core.learning.policy import policy_named
 from core.records import CycleReport, Policy, ProjectInfo, metric_for, to_document
 from core.services.ingestion import ingest, label_intake
@@ -277,7 +277,7 @@ def ask(one: Loop, frame: pd.DataFrame) -> None:
 def replay(frame: pd.DataFrame, table: Table) -> None:
     """The file alone, from the warm-up on."""
     n = table.rows
-    report = backtest.replay(frame, "y", batch_rows=n // 2, warmup_rows=n, policy=cheap(table), seed=1)
+    report = replaying.replay(frame, "y", pace=replaying.Pace(batch_rows=n // 2, warmup_rows=n, seed=1), policy=cheap(table))
     assert report.rows_scored == 2 * n
 
 
