@@ -288,10 +288,10 @@ def drift_of(before: pd.DataFrame, after: pd.DataFrame, table: Table) -> None:
     assert report.label is not None
     assert not table.moved or "signal" in report.drifted
     try:
-        json.dumps(domain_classifier(before, after, schema), allow_nan=False)
+        json.dumps(to_document(domain_classifier(before, after, schema)), allow_nan=False)
     except NotEnoughRows:
         assert table.rows < 100
-    json.dumps(pca_reconstruction(before, after, schema), allow_nan=False)
+    json.dumps(to_document(pca_reconstruction(before, after, schema)), allow_nan=False)
     told = explain(before, after, schema)
     assert told is None or "of the change is" in told
 
