@@ -277,7 +277,9 @@ def ask(one: Loop, frame: pd.DataFrame) -> None:
 def replay(frame: pd.DataFrame, table: Table) -> None:
     """The file alone, from the warm-up on."""
     n = table.rows
-    report = replaying.replay(frame, "y", pace=replaying.Pace(batch_rows=n // 2, warmup_rows=n, seed=1), policy=cheap(table))
+    report = replaying.replay(
+        frame, "y", pace=replaying.Pace(batch_rows=n // 2, warmup_rows=n, seed=1), policy=cheap(table)
+    )
     assert report.rows_scored == 2 * n
 
 
