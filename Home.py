@@ -16,6 +16,7 @@ def home() -> None:
     if ctx.project is None:
         welcome.show(ctx)
     else:
+        welcome.go_and_watch()
         overview(ctx, ctx.project)
 
 

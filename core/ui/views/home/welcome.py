@@ -6,9 +6,10 @@ import streamlit as st
 
 from core import ui
 from core.errors import ContinualError
-from core.records import ProjectInfo
 from core.services.automation import live, workers
 from core.services.projects import streams
+
+WATCH = "watch the sample"  # in the session: it was made, and its page has not been opened yet
 
 
 def show(ctx: ui.Context) -> None:
@@ -32,23 +33,23 @@ def show(ctx: ui.Context) -> None:
 
 def _create_sample(ctx: ui.Context) -> None:
     """Make the sample project, start its live run, and go and watch it."""
-    project = _created(ctx)
-    if project is not None:
-        ui.choose_project(project.slug)
-        st.switch_page(ui.page_path("live"))
-
-
-def _created(ctx: ui.Context) -> ProjectInfo | None:
-    """The project, told step by step; None, and why, where it could not be made."""
     with st.status("Creating the sample project", expanded=True) as status:
         try:
+            # Nothing is drawn in between: a run that the browser starts anew meanwhile would end this one half-way.
             project = streams.create_sample_project(ctx.ws, by=ctx.actor, now=ctx.now)
-            st.caption(f"{project.rows:,} rows stored; starting the live run")
             live.start_live(ctx.ws, project, by=ctx.actor, now=ctx.now)
         except ContinualError as error:
             status.update(label="It could not be created", state="error")
             ui.error_box(error)
-            return None
+            return
         workers.see_to_worker(ctx.ws, ctx.now)
+        ui.choose_project(project.slug)
+        st.session_state[WATCH] = True
         status.update(label="Ready", state="complete")
-    return project
+    go_and_watch()
+
+
+def go_and_watch() -> None:
+    """Go to the page Live, where the sample has just been made: in this run, or in the one that took its place."""
+    if st.session_state.pop(WATCH, False):
+        st.switch_page(ui.page_path("live"))
