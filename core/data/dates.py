@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,12 +11,9 @@ from pandas.api import types
 
 from core.data import cells
 from core.data.cells import refusal, shown
+from core.data.columns import bad_cells
 from core.errors import FieldProblem
 from core.records import Problem
-
-if TYPE_CHECKING:
-    pass
-from core.data.columns import bad_cells
 
 _DAY = re.compile(r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})((?:[ T].+)?)")
 _DIGITS = r"\d{8,19}(?:\.\d+)?"

@@ -60,8 +60,8 @@ def checked_types(data: bytes) -> frozenset[str]:
     """
     try:
         return _File(data).types()
-    # What zipfile raises over a broken member: a bad checksum, an unknown method or cipher, an end too early.
-    # What zipfile raises over a damaged archive, NotImplementedError among it: for a compression that it does not know.
+    # What zipfile raises over a broken member: a bad checksum, an end too early, or (NotImplementedError) a compression
+    # or cipher that it does not know.
     except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, OSError, RuntimeError) as error:
         raise BadInput(f"The file cannot be read as skops: {type(error).__name__} in the archive. {HOW}") from error
 

@@ -11,13 +11,9 @@ import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from core.errors import BadInput, TooLarge, UnsupportedFormat
-
-if TYPE_CHECKING:
-    pass
-
 
 MAX_MEMBERS = 100_000  # of the zip; a forest of 1,000 trees has some 5,000
 

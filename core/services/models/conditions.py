@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
 from core.errors import BadInput, Busy, Conflict
 from core.records import FeatureSchema, ProjectInfo
 from core.storage import leases
-
-if TYPE_CHECKING:
-    pass
 
 
 def schema_of(project: ProjectInfo) -> FeatureSchema:

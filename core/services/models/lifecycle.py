@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from loguru import logger
 
@@ -11,13 +10,10 @@ from core.errors import Conflict
 from core.records import Change, Outcome, ProjectInfo
 from core.services.access.actors import require
 from core.services.incidents import notify
+from core.services.models.conditions import need
 from core.storage import audit, mlflow_copy, queries, registry
 from core.storage.workspace import Workspace
 from core.text import vocabulary
-
-if TYPE_CHECKING:
-    pass
-from core.services.models.conditions import need
 
 
 def promote(ws: Workspace, project: ProjectInfo, version: int, *, reason: str, by: str, now: datetime) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from loguru import logger
 from sqlalchemy import select
@@ -14,13 +14,10 @@ from core.errors import Conflict
 from core.records import Outcome, ProjectInfo
 from core.services.access.actors import require
 from core.services.incidents import notify
+from core.services.models.conditions import need, refuse_while_checked
 from core.storage import audit, queries, registry
 from core.storage.tables import AuditEntry, Cycle
 from core.storage.workspace import Workspace
-
-if TYPE_CHECKING:
-    pass
-from core.services.models.conditions import need, refuse_while_checked
 
 SHADOW_STARTED, SHADOW_ENDED = "shadow started", "shadow ended"  # in the audit
 

@@ -6,19 +6,16 @@ import itertools
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
 from core.learning.scorer_parts import Values
 from core.services.serving import blocks
-from core.services.serving.guards import tally
-from core.services.serving.prediction_log import Record
-
-if TYPE_CHECKING:
-    pass
 from core.services.serving.champion_cache import Served
+from core.services.serving.guards import tally
 from core.services.serving.predicting import Predicted
+from core.services.serving.prediction_log import Record
 
 _process, _count = secrets.token_hex(3), itertools.count()
 
