@@ -20,7 +20,7 @@ from core.learning.policy import CLAUSES, TRIGGERS, decide, verdict
 from core.performance.estimated import fit_estimator, trust_of
 from core.performance.head_to_head import paired_difference
 from core.performance.realised import measure, past_error, pooled
-from core.records import METRICS, Comparison, Evidence, Feature, FeatureSchema, Policy, Score
+from core.records import METRICS, Comparison, Evidence, Feature, FeatureSchema, Policy, Score, as_written
 
 QUIET = Evidence(
     n_rows=500, n_labelled=500, metric="accuracy", score=0.9, score_low=0.87, score_high=0.93, score_n=500,
@@ -46,8 +46,8 @@ FIRING: dict[str, dict[str, Any]] = {
     "change_found, evidence": {"change_found": True, "rise": 12345.6},
     "change_found, strong": {"change_found": True, "rise": 1e6},
     "change_found, endless": {"change_found": True, "rise": float("inf")},
-    "error_alarm": {"error_alarms": ("ADWIN: the error rose",)},
-    "error_alarm, two": {"error_alarms": ("ADWIN: the error rose", "DDM: so it did")},
+    "error_alarm": {"error_alarms": (as_written("ADWIN: the error rose"),)},
+    "error_alarm, two": {"error_alarms": (as_written("ADWIN: the error rose"), as_written("DDM: so it did"))},
     "drift_share": {"share_drifted": 0.3, "drifted": ("a",)},
     "drift_share, four": {"share_drifted": 1 / 3, "drifted": ("a", "b", "c'", "d")},
     "new_labels": {"labels_since_race": 1500},

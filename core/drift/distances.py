@@ -16,7 +16,7 @@ from core.drift.ranks import Pair
 
 TAIL = 0.01  # share of all rows that counts as extreme at each end
 _FEW = 10  # rows of the smaller sample up to which an approximate p may be smaller than any order of the rows is likely
-BINS = 10  # quantile bins of numeric columns for PSI, Jensen-Shannon and Hellinger
+BINS = 10  # quantile bins of numeric columns for PSI, Jensen-Shannon and Hellinger; fewer rows get fewer bins
 LIMIT_ROWS = 10_000  # nm/(n+m) from which the KS distance follows its limiting law
 EXACT_BELOW = 50.0  # rows that the rarer cell of two shares must expect for a normal test to do; fewer: Fisher's
 LEAST_EXPECTED = 5.0  # rows a cell of a chi-square table must expect (Cochran 1954); rarer categories are pooled
@@ -239,10 +239,14 @@ def chi_square(table: np.ndarray) -> Outcome:
 
 
 def binned(pair: Pair) -> np.ndarray:
-    """Counts of both samples in bins between the quantiles of both together, shape (2, <= BINS), no empty column."""
+    """Counts of both samples in bins between the quantiles of both together, shape (2, <= BINS), no empty column.
+
+    As many bins, from two up, as leave each of them the rows that a chi-square needs: pooled as rare they would be one bin.
+    """
+    wanted = min(BINS, max(2, int(min(pair.sizes) / LEAST_EXPECTED)))
     both = pair.counts.sum(axis=0, dtype=np.float64)
     upto = np.cumsum(both)
-    bins = np.ceil(upto / upto[-1] * BINS - 1e-9)  # a cell across a quantile goes to the bin where it ends
+    bins = np.ceil(upto / upto[-1] * wanted - 1e-9)  # a cell across a quantile goes to the bin where it ends
     starts = np.flatnonzero(np.r_[True, bins[1:] != bins[:-1]])
     return np.add.reduceat(pair.counts, starts, axis=1)
 

@@ -80,6 +80,19 @@ def dispersion(history: Sequence[tuple[int, float]], variance: float) -> float:
     return max(1.0, sum(n * (value - mean) ** 2 for n, value in history) / variance / (len(history) - 1))
 
 
+def recent_inflation(scores: Sequence[tuple[int, float]], errors: np.ndarray, *, of_rows: bool) -> float:
+    """How many rows behind a recent mean tell as much as one independent row; at least 1.
+
+    Args:
+        scores: rows and score of each batch behind it.
+        errors: of the rows since the last change, shape (n,).
+        of_rows: the score is a share of rows, so that batches which differ by more than chance are seen.
+    """
+    mean = recent_mean(scores)
+    among_rows = inflation(errors) if len(errors) else 1.0
+    return max(among_rows, dispersion(scores, mean * (1.0 - mean))) if of_rows and mean is not None else among_rows
+
+
 def appended(history: tuple[tuple[int, float], ...], entry: tuple[int, float]) -> tuple[tuple[int, float], ...]:
     """The history with one more batch; small batches are put together, old ones dropped."""
     if history and (history[-1][0] < BATCH_ROWS or entry[0] < BATCH_ROWS):

@@ -115,6 +115,7 @@ def weighted_score(
         )
     w = np.asarray(weights, dtype=np.float64)
     w = w / w.sum()
+    kish = 1 / float((w**2).sum())
     if metric in ("accuracy", "mae"):
         z = _rows(task, y_true, y_pred, metric)
         mean = float(w @ z)
@@ -123,11 +124,15 @@ def weighted_score(
             # As many independent rows as have that variance; where no mistake was drawn, Kish's number of rows (1965).
             alike = bool((z == z[0]).all())
             mean = float(z[0]) if alike else mean
-            rows = 1 / float((w**2).sum()) if alike else min(MOST_GAINED * n, mean * (1 - mean) / variance)
+            rows = kish if alike else min(MOST_GAINED * n, mean * (1 - mean) / variance)
             low, high = wilson(mean * rows, rows)
-        else:
-            low, high = max(mean - Z95 * math.sqrt(variance), 0.0), mean + Z95 * math.sqrt(variance)
-        return Score(metric=metric, value=mean, low=low, high=high, n=n, method="inverse probability 95 %")
+            return Score(
+                metric=metric, value=mean, low=low, high=high, n=n, method="inverse probability 95 %", n_effective=rows
+            )
+        low, high = max(mean - Z95 * math.sqrt(variance), 0.0), mean + Z95 * math.sqrt(variance)
+        return Score(
+            metric=metric, value=mean, low=low, high=high, n=n, method="inverse probability 95 %", n_effective=kish
+        )
     value = _weighted(task, metric, y_true, y_pred, w)
     if value is None:
         return Score(metric=metric, value=None, n=n, reason=because("untellable"))
@@ -139,11 +144,17 @@ def weighted_score(
         if again is not None:
             found.append(again)
     if len(found) < RESAMPLES // 2:
-        return Score(metric=metric, value=value, n=n)
+        return Score(metric=metric, value=value, n=n, n_effective=kish)
     low, high = np.quantile(found, (0.025, 0.975))
     return Score(
-        metric=metric, value=value, low=min(float(low), value), high=max(float(high), value), n=n, method="weighted bootstrap 95 %"
-    )  # fmt: skip
+        metric=metric,
+        value=value,
+        low=min(float(low), value),
+        high=max(float(high), value),
+        n=n,
+        method="weighted bootstrap 95 %",
+        n_effective=kish,
+    )
 
 
 def _rows(task: Task, y_true: np.ndarray, y_pred: np.ndarray, metric: str) -> np.ndarray:

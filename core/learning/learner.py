@@ -14,7 +14,7 @@ import numpy as np
 from pandas import DataFrame
 
 from core.drift.online import detect
-from core.learning.change import appended, dispersion, inflation, likeliest_split, recent_mean
+from core.learning.change import appended, likeliest_split, recent_inflation, recent_mean
 from core.learning.comparing import compare, given, merits, scored, wins_and_losses
 from core.learning.desk import weighted_score
 from core.learning.evidence import Bets, bet, prepared
@@ -35,6 +35,7 @@ from core.records import (
     Kind,
     Memory,
     Outcome,
+    Reason,
     Score,
     Verdict,
     because,
@@ -93,11 +94,12 @@ class _Turn:
         self.rng = np.random.default_rng((run.seed, self.seen, state.serial))
         self.report = run.progress or (lambda share, text: None)
         self.score: Score | None = None
+        self.score_rows: int | None = None  # see Evidence
         self.changed = False
         self.rise = state.rise
         self.change_at: int | None = None
         self.rollback_due = False
-        self.alarms: tuple[str, ...] = ()
+        self.alarms: tuple[Reason, ...] = ()
         self.fits = 0
         self.reserve = 0.0
         self.candidates: tuple[Candidate, ...] = ()
@@ -157,12 +159,12 @@ class _Turn:
         proba = proba[rows] if proba is not None and proba.shape[1] == len(classes) else None
         weights = fresh.weights[rows] if fresh.weights is not None else None
         if weights is None:
-            report = measure(
-                self.schema.task, y, served, proba, list(classes), metrics=[self.metric], seed=self.seed, ordered=True
-            )
+            task, metrics = self.schema.task, [self.metric]
+            report = measure(task, y, served, proba, list(classes), metrics=metrics, seed=self.seed, ordered=True)
             self.score = report.score(self.metric)
         else:
             self.score = weighted_score(self.schema.task, self.metric, y, served, weights, seed=self.seed)
+            self.score_rows = max(1, round(self.score.n_effective or self.score.n))
         self._find_change(self._errors(y, served), weights)
         self._remember_chances(proba, rows)
 
@@ -190,7 +192,8 @@ class _Turn:
             coin = np.random.default_rng((self.seed, self.seen))
             self.rise = looked_at(state.rise, state.history, errors, past=past, rng=coin)
             self.changed = self.rise.found
-        scored = (self.n, self.score.value) if self.score is not None and self.score.value is not None else None
+        value = self.score.value if self.score is not None else None
+        scored = None if value is None else (self.score_rows or self.n, value)
         if not self.changed:
             self.state = replace(
                 state,
@@ -220,17 +223,15 @@ class _Turn:
             regimes=self._regime_ended(max(self.seen - after, 0)),
         )
 
-    def _online_alarms(self, errors: np.ndarray, fresh: int) -> tuple[str, ...]:
-        """What the online detectors say of the fresh rows, the last ones of the errors since the last change."""
-        told = []
-        for name, label in (("adwin", "ADWIN"), ("page_hinkley", "Page-Hinkley")):
-            for alarm in detect(errors, detector=name, scale=LARGEST_ERROR if self.regression else 1.0):
-                if alarm.at >= len(errors) - fresh:
-                    row = self.fresh.first_row + self.n - len(errors) + alarm.since
-                    told.append(
-                        f"{label}: the error rose from {alarm.before:.3f} to {alarm.after:.3f} since row {row:,}"
-                    )
-        return tuple(told)
+    def _online_alarms(self, errors: np.ndarray, fresh: int) -> tuple[Reason, ...]:
+        """Alarms of the online detectors on the fresh rows, the last ones of the errors since the last change."""
+        first = self.fresh.first_row + self.n - len(errors)
+        return tuple(
+            because("error_rose", detector=name, before=a.before, after=a.after, row=first + a.since)
+            for name in ("adwin", "page_hinkley")
+            for a in detect(errors, detector=name, scale=LARGEST_ERROR if self.regression else 1.0)
+            if a.at >= len(errors) - fresh
+        )
 
     def _regime_ended(self, first: int) -> tuple[Regime, ...]:
         """The regimes with the champion's score on each as the last one ended, and the new one."""
@@ -312,9 +313,7 @@ class _Turn:
         """What the decision rests on."""
         score, before, drift, estimate = self.score, self.before, situation.drift, situation.estimate
         mean = recent_mean(before.scores)
-        inflated = inflation(np.asarray(before.tail[-before.tail_since :])) if before.tail_since else 1.0
-        if mean is not None and self.metric == "accuracy":
-            inflated = max(inflated, dispersion(before.scores, mean * (1.0 - mean)))
+        errors = np.asarray(before.tail[-before.tail_since :]) if before.tail_since else np.empty(0)
         return Evidence(
             n_rows=n_rows,
             n_labelled=self.n,
@@ -323,9 +322,10 @@ class _Turn:
             score_low=score.low if score else None,
             score_high=score.high if score else None,
             score_n=score.n if score else 0,
+            score_rows=self.score_rows,
             recent_mean=mean,
             recent_rows=sum(n for n, _ in before.scores),
-            recent_inflation=inflated,
+            recent_inflation=recent_inflation(before.scores, errors, of_rows=self.metric == "accuracy"),
             share_drifted=drift.share_drifted if drift else None,
             drifted=drift.drifted if drift else (),
             labels_since_race=self.state.labels_since_race,

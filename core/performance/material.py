@@ -113,7 +113,9 @@ class Material:
         )
 
     def _untellable(self, name: str) -> Score:
-        return Score(metric=name, value=None, n=self.n, reason=_UNTELLABLE.get(name, because("not_finite")))
+        finite = self.task != "regression" or bool(np.isfinite(self.true).all() and np.isfinite(self.pred).all())
+        reason = _OF_FINITE_ROWS.get(name) if finite else None
+        return Score(metric=name, value=None, n=self.n, reason=reason or because("not_finite"))
 
     def _ranked(self, name: str) -> Score:
         """ROC AUC: of the second class when there are two, else the mean over the classes that occur."""
@@ -216,7 +218,7 @@ def _plain(label: Any) -> Any:
     return label.item() if isinstance(label, np.generic) else label
 
 
-_UNTELLABLE = {
+_OF_FINITE_ROWS = {  # why a metric has no value although every row is a finite number
     "kappa": because("one_and_the_same_class"),
     "r2": because("equal_values"),
 }

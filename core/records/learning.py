@@ -74,6 +74,7 @@ class Evidence:
     recent_mean: float | None  # of the same metric over the last batches since the last change
     share_drifted: float | None
     recent_rows: int | None = None  # that the recent mean is over; None = stored before it was told
+    score_rows: int | None = None  # rows drawn alike that tell as much as chosen ones do; None = score_n of them
     recent_inflation: float = 1.0  # how many of those rows tell as much as one independent row
     drifted: tuple[str, ...] = ()
     labels_since_race: int = 0
@@ -86,7 +87,7 @@ class Evidence:
     estimated_low: float | None = None
     estimated_high: float | None = None
     estimate_trusted: bool | None = None  # False: labels contradicted it; None: not graded yet
-    error_alarms: tuple[str, ...] = ()  # of the online detectors inside the new rows, in words
+    error_alarms: tuple[Reason, ...] = ()  # of the online detectors inside the new rows
     races_last_day: int = 0  # in the 24 hours before
     watched: dict[str, Any] | None = None  # {version, rows, for_better, for_worse}: the version replaced last, "x : 1"
     in_shadow: bool = False  # a challenger is being tried in the champion's shadow, and not at its end

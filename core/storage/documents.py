@@ -116,5 +116,6 @@ def memory_from(document: dict[str, Any] | None) -> Memory | None:
 
 def evidence_from(document: dict[str, Any]) -> Evidence:
     """Stored evidence as a record."""
-    lists = {name: tuple(document.get(name, ())) for name in ("drifted", "error_alarms", "set_aside")}
-    return Evidence(**{**document, **lists})
+    lists = {name: tuple(document.get(name, ())) for name in ("drifted", "set_aside")}
+    alarms = tuple(reason_from(alarm) for alarm in document.get("error_alarms", ()))
+    return Evidence(**{**document, **lists, "error_alarms": alarms})

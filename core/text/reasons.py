@@ -13,6 +13,7 @@ from core.records import Reason, reason_from, sides, to_document
 from core.words import duration, metric_in_reason, plain_score
 
 Numbers = Mapping[str, Any]
+DETECTORS = {"adwin": "ADWIN", "page_hinkley": "Page-Hinkley"}
 
 
 def sentence(reason: Reason) -> str:
@@ -236,7 +237,10 @@ SENTENCES: dict[str, str | Callable[[Numbers], str]] = {
     "estimated_below": _estimated_below,
     "errors_changed": "The champion's errors changed to a higher rate inside these rows.",
     "errors_rose": _errors_rose,
-    "error_alarm": lambda of: f"{'; '.join(of['alarms'])}.",
+    "error_alarm": lambda of: f"{'; '.join(sentence(reason_from(alarm)) for alarm in of['alarms'])}.",
+    "error_rose": lambda of: (
+        f"{DETECTORS[of['detector']]}: the error rose from {of['before']:.3f} to {of['after']:.3f} since row {of['row']:,}"
+    ),
     "drift_share": _drift_share,
     "new_labels": "{rows:,} labelled rows since the last race, the policy races every {every:,}.",
     "age": _age,

@@ -183,6 +183,19 @@ def test_a_single_cell_holds_no_difference() -> None:
         assert of_table(rare).p_value == 1.0 and of_table(rare).effect == 0.0
 
 
+@pytest.mark.parametrize(("n", "m"), [(30, 30), (30, 500), (20, 40), (49, 49)])
+@pytest.mark.parametrize("test", [distances.psi, distances.jensen_shannon, distances.hellinger])
+def test_few_rows_get_as_many_bins_as_they_can_fill(test: Any, n: int, m: int) -> None:
+    alike = shifted = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        a, b = rng.normal(size=n), rng.normal(size=m)
+        alike += test(pair(a, b)).p_value < 0.05
+        shifted += test(pair(a, b + 1.5)).p_value < 0.05
+    assert alike <= 200 * 0.05 + 3.5 * np.sqrt(200 * 0.05 * 0.95)  # chi-square is a limit: about nominal
+    assert shifted >= 180
+
+
 def test_wasserstein_has_a_scale_whatever_the_reference_is() -> None:
     flat, spread = np.full(50, 2.0), np.r_[np.zeros(50), np.full(50, 4.0)]
     assert distances.wasserstein(pair(flat, spread)).effect == pytest.approx(1.0)  # two, over the deviation of two

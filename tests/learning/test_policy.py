@@ -7,9 +7,11 @@ import sys
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 
 from core.errors import BadInput
+from core.learning.desk import weighted_score
 from core.learning.policy import (
     CLAUSES,
     GATES,
@@ -23,7 +25,8 @@ from core.learning.policy import (
     policy_to_document,
     verdict,
 )
-from core.records import Comparison, Evidence, Policy, Score, metric_for, to_document
+from core.records import Comparison, Evidence, Policy, Score, as_written, metric_for, to_document
+from core.storage.documents import evidence_from
 from core.text.reasons import sentence
 
 QUIET = Evidence(
@@ -46,7 +49,7 @@ FIRES = {
         {"score": None, "recent_mean": None, "estimated": 0.75, "estimated_low": 0.7, "estimated_high": 0.8},
     ),
     "change_found": ({"change_found": True}, {"change_found": False}),
-    "error_alarm": ({"error_alarms": ("ADWIN: the error rose",)}, {"error_alarms": ()}),
+    "error_alarm": ({"error_alarms": (as_written("ADWIN: the error rose"),)}, {"error_alarms": ()}),
     "drift_share": ({"share_drifted": 0.3, "drifted": ("a",)}, {"share_drifted": 0.29}),
     "new_labels": ({"labels_since_race": 500}, {"labels_since_race": 499}),
     "age": ({"seconds_since_race": 3600.0}, {"seconds_since_race": 3599.0}),
@@ -91,6 +94,20 @@ def test_an_estimate_that_labels_contradict_or_make_needless_fires_nothing() -> 
     assert decide(replace(QUIET, **{**bad, "score": 0.9}), only).action == "nothing"
 
 
+def test_chosen_rows_count_as_what_they_tell_beside_the_recent_mean() -> None:
+    only = replace(EVERY, triggers=("below_recent_mean",))
+    by_rows = by_number = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        weights, right = np.exp(rng.normal(0, 1.5, 200)), (rng.random(200) < 0.85).astype(float)
+        score = weighted_score("binary", "accuracy", np.ones(200), right, weights)
+        plain = replace(QUIET, score=score.value, score_n=200, recent_mean=0.85, recent_rows=20_000)
+        by_number += bool(decide(plain, only).firings)
+        by_rows += bool(decide(replace(plain, score_rows=round(score.n_effective or 0)), only).firings)
+    # The level is 1 %: more than 8 of 200 would be 4.3 standard deviations of it. Counted as 200 rows it is some 17 %.
+    assert by_rows <= 8 < 20 <= by_number
+
+
 @pytest.mark.parametrize("trigger", TRIGGERS)
 def test_a_trigger_that_the_policy_does_not_name_does_not_fire(trigger: str) -> None:
     others = replace(EVERY, triggers=tuple(name for name in TRIGGERS if name != trigger))
@@ -100,9 +117,9 @@ def test_a_trigger_that_the_policy_does_not_name_does_not_fire(trigger: str) -> 
 @pytest.mark.parametrize("trigger", TRIGGERS)
 def test_stored_evidence_and_policy_give_the_stored_decision(trigger: str) -> None:
     evidence = replace(QUIET, **FIRES[trigger][0])
-    stored = to_document(evidence)
-    again = Evidence(**{**stored, "drifted": tuple(stored["drifted"]), "error_alarms": tuple(stored["error_alarms"])})
-    assert decide(again, policy_from_document(policy_to_document(EVERY))) == decide(evidence, EVERY)
+    assert decide(evidence_from(to_document(evidence)), policy_from_document(policy_to_document(EVERY))) == decide(
+        evidence, EVERY
+    )
 
 
 @pytest.mark.parametrize("metric", ["log_loss", "mae"])

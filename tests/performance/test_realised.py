@@ -173,6 +173,12 @@ def test_values_that_are_not_finite_are_told_and_not_shown() -> None:
     assert found.score("accuracy").value == 1.0
 
 
+def test_r2_of_values_that_are_not_finite_does_not_call_them_equal() -> None:
+    for true, pred in (([1.0, 2.0, 3.0], [1.0, np.inf, 3.0]), ([1.0, np.nan, 3.0], [1.0, 2.0, 3.0])):
+        assert measure("regression", true, pred, metrics=["r2"]).score("r2").reason.code == "not_finite"
+    assert measure("regression", [2.0] * 3, [1.0, 2.0, 3.0], metrics=["r2"]).score("r2").reason.code == "equal_values"
+
+
 # --- several portions of rows -------------------------------------------------------------------------------------
 
 

@@ -35,6 +35,9 @@ MAKERS = {"policies": reason_cases.policies, "scores": reason_cases.scores, "dri
 
 # What takes a whole race to come about.
 RARE = {
+    because("error_rose", detector="adwin", before=0.0949, after=0.4123, row=12_345): (
+        "ADWIN: the error rose from 0.095 to 0.412 since row 12,345"
+    ),
     because("no_row_to_learn"): "There is no labelled row to learn from.",
     because("no_row_unseen_by_both"): "No labelled row that neither has seen.",
     because("no_row_new_to_both"): "No labelled row that neither has learnt from.",

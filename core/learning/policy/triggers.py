@@ -53,7 +53,8 @@ def _below_recent_mean(evidence: Evidence, policy: Policy) -> Firing | None:
     score, mean = evidence.score, evidence.recent_mean
     if score is None or mean is None or evidence.score_n < policy.min_rows:
         return None
-    n, rows = evidence.score_n, evidence.recent_rows
+    # Chosen rows stand for others, some for many: their number is no number of independent rows.
+    n, rows = evidence.score_rows or evidence.score_n, evidence.recent_rows
     if evidence.metric == "accuracy" and rows:
         bound = 1.0 - most_by_chance(rows, 1.0 - mean, n, inflated=evidence.recent_inflation) / n
         fires = score < bound - 0.5 / n  # half a row: the shares are rounded
