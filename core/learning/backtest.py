@@ -72,6 +72,7 @@ class Turn:
     known: np.ndarray = field(
         default_factory=lambda: np.empty(0, dtype=np.int64)
     )  # labelled rows of the past that were filled in
+    gone: tuple[np.ndarray, ...] = ()  # rows of each batch that was undone since the turn before, consecutive
     at: datetime | None = None  # None = no clock: cooldown, age, schedule and daily budget do not apply
     checks_per_month: float = 30.0  # by the rows' own time: what the false-alarm budget is shared over
     forced: bool = False
@@ -170,6 +171,9 @@ class _Run:
         self.known = np.empty(0, dtype=np.int64)  # positions of the rows whose label was known before this turn
         self.fresh = self.known  # and those that became known in it
         self.learnt = self.known  # positions that the champion's race could learn from
+        self.filled = self.known  # of the known ones those that were filled in: no turn learnt them
+        self.gone = self.known  # positions of undone rows
+        self.shown: set[Any] = set()  # classes that a label has shown, of undone rows too
         self.state = LearnerState()
         self.version = 0
         self.fits = 0
@@ -187,6 +191,8 @@ class _Run:
 
     def turn(self, turn: Turn, *, warm_up: bool) -> None:
         """Predicts what arrived, then learns from the labels that became known."""
+        for rows in turn.gone:
+            self._undo(rows)
         served = self.state
         self._grow(turn)
         answers = Answers(self.X.iloc[turn.arrived], self.schema.task)
@@ -222,14 +228,27 @@ class _Run:
             }
         )
 
+    def _undo(self, rows: np.ndarray) -> None:
+        """What the live loop does about a batch that was undone after it had learnt of it."""
+        known = np.concatenate([self.known, self.fresh])
+        counted = np.intersect1d(np.setdiff1d(rows, self.filled), known)
+        if len(counted):
+            before = self.state.seen - int((known > rows[-1]).sum()) - len(counted)
+            self.state = self.state.without(counted.tolist(), before=max(before, 0))
+        self.known, self.fresh = np.setdiff1d(known, rows), np.empty(0, dtype=np.int64)
+        self.learnt = np.setdiff1d(self.learnt, rows)
+        self.gone = np.concatenate([self.gone, rows])
+
     def _grow(self, turn: Turn) -> None:
         """The schema has the classes that labels have shown so far: how models are made depends on their number."""
         if self.regression:
             return
         rows = np.concatenate([self.known, self.fresh, turn.known, turn.due])
-        shown = {label for label in plain_labels(self.y[rows]).tolist() if label is not None}
-        if len(shown) >= 2:
-            self.schema = with_classes(replace(self.schema, classes=()), [c for c in self.all_labels if c in shown])
+        self.shown |= {label for label in plain_labels(self.y[rows]).tolist() if label is not None}
+        if len(self.shown) >= 2:
+            self.schema = with_classes(
+                replace(self.schema, classes=()), [c for c in self.all_labels if c in self.shown]
+            )
 
     def _told(self, rows: np.ndarray) -> bool:
         """Whether the labels of all these rows are known in the end."""
@@ -274,6 +293,7 @@ class _Run:
         """One step of the loop on the labels that became known."""
         before, due = self.state, turn.due
         self.known, self.fresh = np.sort(np.concatenate([self.known, self.fresh, turn.known])), due
+        self.filled = np.concatenate([self.filled, turn.known])
         answered = self.by_champion[due]
         in_time = before.champion is not None and bool(answered.any())
         y_proba = None
@@ -357,9 +377,9 @@ class _Run:
         self.open = still
 
     def report(self, seconds: float) -> ReplayReport:
-        """The report after the last turn; rows whose label never came are not scored."""
+        """The report after the last turn; rows whose label never came, or whose batch was undone, are not scored."""
         rows = np.concatenate(self.scored) if self.scored else np.empty(0, dtype=np.int64)
-        rows = np.sort(rows[~isna(self.y[rows])])
+        rows = np.setdiff1d(rows[~isna(self.y[rows])], self.gone)
         truth, predicted = self.y[rows], self.predicted[rows]
         scores = measure(
             self.task, plain_labels(truth), plain_labels(predicted), metrics=self.pooled, intervals=False

@@ -142,7 +142,8 @@ def stored_turns(ws: Workspace, project: ProjectInfo, *, since: datetime | None 
         first_labels = _first_labels(ws, reader, project.id)
         watermarks = [_watermark(session, project.id, cycle) for cycle in cycles]
         chosen = label_queue.weights_of(session, project.id, list(first_labels))
-    rows = _Rows(reader, project.schema, first_labels, chosen)
+        undone = _undone_since(session, project.id, cycles)
+    rows = _Rows(reader, project.schema, first_labels, chosen, undone)
     turns = [rows.turn(cycle, watermark) for cycle, watermark in zip(cycles, watermarks, strict=True)]
     if since is not None:
         before = [turn for turn, cycle in zip(turns, cycles, strict=True) if cycle.started_at < since]
@@ -160,6 +161,22 @@ def _watermark(session: Any, project_id: int, cycle: Cycle) -> int:
     return session.scalar(newest) or 0
 
 
+def _undone_since(session: Any, project_id: int, cycles: Sequence[Cycle]) -> list[Batch]:
+    """Batches that count no more and did when a cycle ran; the others were never seen by any."""
+    statement = select(Batch).where(Batch.project_id == project_id, Batch.undone_at.is_not(None))
+    named = {batch_id for cycle in cycles for batch_id in cycle.batch_ids or ()}
+    return [
+        batch
+        for batch in session.scalars(statement)
+        if not history.is_set_aside(batch)
+        if batch.id in named or (batch.backfill and any(_is_there(batch, cycle.started_at) for cycle in cycles))
+    ]
+
+
+def _is_there(batch: Batch, at: datetime) -> bool:
+    return batch.created_at <= at and (batch.undone_at is None or batch.undone_at > at)
+
+
 def _first_labels(ws: Workspace, reader: history.History, project_id: int) -> dict[str, int]:
     """Row id -> id of the first label that came for it."""
     if not reader.has_late_labels:
@@ -173,19 +190,30 @@ class _Rows:
     """All stored rows in stream order, and when each became known."""
 
     def __init__(
-        self, reader: history.History, schema: FeatureSchema, first_labels: dict[str, int], chosen: dict[str, float]
+        self,
+        reader: history.History,
+        schema: FeatureSchema,
+        first_labels: dict[str, int],
+        chosen: dict[str, float],
+        undone: Sequence[Batch] = (),
     ) -> None:
         import numpy as np
         import pandas as pd
 
         from core.records import ROW_ID
 
-        self.batches = reader.measured[::-1]
+        self.batches = queries.in_stream_order([*reader.measured, *undone])
         frames, labels, late, weights = [], [], [], []
         self.place: dict[int, np.ndarray] = {}
         start = 0
-        for batch in self.batches:
-            frame, y = reader.frame(batch)
+        for batch in [*self.batches]:
+            read = reader.frame_or_none(batch) if batch.undone_at is not None else reader.frame(batch)
+            if (
+                read is None
+            ):  # undone, perhaps because its file was damaged: it is replayed as if it had never been there
+                self.batches.remove(batch)
+                continue
+            frame, y = read
             ids = frame[ROW_ID]
             frames.append(frame[list(schema.names)])
             labels.append(y)
@@ -203,6 +231,7 @@ class _Rows:
         self.late = np.concatenate(late)  # id of the label that made it known; 0 = came with the row, -1 = never
         self.gaps = bool((self.late < 0).any())
         self.seen: set[int] = set()  # batches that earlier cycles found
+        self.gone: set[int] = set()  # and those of them that are undone since
         self.read_until = 0  # label id
 
     def turn(self, cycle: Cycle, watermark: int) -> Turn:
@@ -212,11 +241,13 @@ class _Rows:
         from core.drift import budget
         from core.learning.backtest import Turn
 
-        named = set(cycle.batch_ids or ())
+        named, at = set(cycle.batch_ids or ()), cycle.started_at
         new = [b for b in self.batches if b.id in named and b.id not in self.seen and not b.backfill]
-        filled = [b for b in self.batches if b.backfill and b.id not in self.seen and b.created_at <= cycle.started_at]
+        filled = [b for b in self.batches if b.backfill and b.id not in self.seen and _is_there(b, at)]
+        gone = [b for b in self.batches if b.id in self.seen - self.gone and not _is_there(b, at)]
+        self.gone |= {b.id for b in gone}
         arrived = self._places(new)
-        known_before = np.concatenate([self._places([b for b in self.batches if b.id in self.seen]), arrived])
+        known_before = np.concatenate([self._places([b for b in self.batches if b.id in self._counting()]), arrived])
         came = (self.late > self.read_until) & (self.late <= watermark)
         with_row = np.zeros(len(self.late), dtype=bool)
         with_row[arrived] = (self.late[arrived] >= 0) & (self.late[arrived] <= watermark)
@@ -226,7 +257,7 @@ class _Rows:
         there = self._places(filled)
         self.seen |= {b.id for b in [*new, *filled]}
         self.read_until = max(self.read_until, watermark)
-        ends = [b.last_at for b in self.batches if b.id in self.seen and not b.backfill][-budget.NEWEST :]
+        ends = [b.last_at for b in self.batches if b.id in self._counting() and not b.backfill][-budget.NEWEST :]
         evidence = documents.evidence_from(cycle.evidence or {})
         estimate = None
         if evidence.estimated is not None:
@@ -236,9 +267,13 @@ class _Rows:
         return Turn(
             arrived=arrived, due=due, known=there[(self.late[there] >= 0) & (self.late[there] <= watermark)],
             weights=np.maximum(self.weights[due], 1.0) if self.weights[due].any() else None,
+            gone=tuple(self.place[b.id] for b in sorted(gone, key=lambda b: -b.id)),
             row=int(max(known_before, default=0)) + 1, seed=cycle.seed, at=cycle.started_at, forced=evidence.forced,
             checks_per_month=budget.checks_per_month(ends), estimate=estimate, estimate_trusted=evidence.estimate_trusted,
         )  # fmt: skip
+
+    def _counting(self) -> set[int]:
+        return self.seen - self.gone
 
     def _places(self, batches: Sequence[Batch]) -> np.ndarray:
         import numpy as np
@@ -253,13 +288,20 @@ def _merged(turns: Sequence[Turn]) -> list[Turn]:
     if not turns:
         return []
     last = turns[-1]
+    gone = np.concatenate([np.empty(0, dtype=np.int64), *(rows for turn in turns for rows in turn.gone)])
+
+    def left(parts: Sequence[np.ndarray]) -> np.ndarray:
+        rows = np.concatenate(parts)
+        return rows[~np.isin(rows, gone)]
+
     return [
         dataclasses.replace(
             last,
-            arrived=np.concatenate([turn.arrived for turn in turns]),
-            due=np.concatenate([turn.due for turn in turns]),
+            arrived=left([turn.arrived for turn in turns]),
+            due=left([turn.due for turn in turns]),
             weights=None,
-            known=np.concatenate([turn.known for turn in turns]),
+            known=left([turn.known for turn in turns]),
+            gone=(),
             forced=True,
             estimate=None,
         )

@@ -14,7 +14,7 @@ from core.learning.backtest import replay_turns
 from core.learning.policy import policy_named
 from core.records import ROW_ID, ProjectInfo, Task
 from core.services.automation import backtests
-from core.services.ingestion import ingest, label_intake
+from core.services.ingestion import ingest, label_intake, stored_batches
 from core.services.monitoring import monitoring
 from core.services.projects import projects
 from core.storage import history
@@ -59,6 +59,37 @@ def lived(ws: Workspace, now: datetime, task: Task, **changes: object) -> Projec
             label_intake.add_labels(ws, project, list(zip(ids[half], truth[half], strict=True)), by="test", now=at)
         run_cycle(ws, made.id, cause="cli", now=at, force=i == 7)
     return projects.project_by_id(ws, made.id)
+
+
+@pytest.mark.slow
+def test_a_batch_undone_after_it_was_learnt_is_there_until_then(ws: Workspace, now: datetime) -> None:
+    policy = policy_named("balanced", families=("logistic", "neighbours"), new_labels=2 * BATCH, drift_share=0.2)
+    made = projects.create_project(ws, "Undone", source="file", by="test", now=now, policy=policy)
+    ingest.ingest_frame(ws, made, stream(0, 400), origin="warm-up", by="test", now=now, target="y")
+    run_cycle(ws, made.id, cause="cli", now=now)
+    for i in range(1, 9):
+        at = now + timedelta(hours=i)
+        project = projects.project_by_id(ws, made.id)
+        ingest.ingest_frame(
+            ws, project, stream(1000 * i, flipped=i >= 5), origin=f"batch {i}", by="test", now=at, target="y"
+        )
+        run_cycle(ws, made.id, cause="cli", now=at)
+        if i in (2, 5):  # one of before the change, and the one that brought it
+            newest = history.History(ws, made.id, project.schema).batches[0]  # type: ignore[arg-type]
+            stored_batches.undo_batch(ws, project, newest.id, by="test", now=at + timedelta(minutes=1))
+    project = projects.project_by_id(ws, made.id)
+    stored = backtests.stored_turns(ws, project)
+    assert project.schema is not None
+    report = replay_turns(stored.X, stored.y, project.schema, project.policy, stored.turns)
+    live = monitoring.cycles(ws, project.id)[0][::-1][1:]
+    assert [len(turn.gone) for turn in stored.turns] == [0, 0, 0, 1, 0, 0, 1, 0, 0]
+    assert [t["decision"] for t in report.per_batch] == [c.decision for c in live]
+    assert [t["fired"] for t in report.per_batch] == [[f.trigger for f in c.firings] for c in live]
+    assert [t["outcome"] for t in report.per_batch] == [c.outcome for c in live]
+    assert [t["champion_version"] for t in report.per_batch] == [c.champion_before for c in live]
+    assert report.rows_scored == 6 * BATCH
+    later = backtests.stored_turns(ws, project, since=now + timedelta(hours=4))
+    assert not np.isin(later.turns[0].arrived, stored.turns[3].gone[0]).any()
 
 
 @pytest.mark.slow
