@@ -22,7 +22,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from core.performance.realised import measure
+from core.performance.realised import INTERVALS, Intervals, measure
 from core.records import METRICS
 
 SHARES = ((0.5, 0.5), (0.8, 0.2), (0.95, 0.05), (0.6, 0.3, 0.1), (0.25,) * 4, (0.7, 0.15, 0.1, 0.05))
@@ -102,7 +102,7 @@ def numbers(errors: str, n: int, repeats: int, seed: int = 0) -> dict[str, float
 
     def once(rows: int) -> dict[str, Any]:
         true = rng.normal(0, 1.5, rows)
-        return measure("regression", true, true + ERRORS[errors](rng, rows), seed=int(rng.integers(1 << 30)), intervals=rows < LARGE).scores  # fmt: skip
+        return measure("regression", true, true + ERRORS[errors](rng, rows), intervals=Intervals(seed=int(rng.integers(1 << 30))) if rows < LARGE else None).scores  # fmt: skip
 
     return _shares(errors, once, n, repeats)
 
@@ -110,7 +110,12 @@ def numbers(errors: str, n: int, repeats: int, seed: int = 0) -> dict[str, float
 def _of(true: np.ndarray, answers: np.ndarray, proba: np.ndarray) -> dict[str, Any]:
     k = proba.shape[1]
     return measure(
-        "binary" if k == 2 else "multiclass", true, answers, proba, list(range(k)), intervals=len(true) < LARGE
+        "binary" if k == 2 else "multiclass",
+        true,
+        answers,
+        proba,
+        list(range(k)),
+        intervals=INTERVALS if len(true) < LARGE else None,
     ).scores
 
 
@@ -147,7 +152,9 @@ def in_time(memory: float, accuracy: float, n: int, repeats: int, seed: int = 0,
         answers = np.where(right, true, 1 - true)
         proba = np.full((n, 2), unsure)
         proba[np.arange(n), answers] = sure
-        scores = measure("binary", true, answers, proba, [0, 1], metrics=list(truth), ordered=ordered).scores
+        scores = measure(
+            "binary", true, answers, proba, [0, 1], metrics=list(truth), intervals=Intervals(ordered=ordered)
+        ).scores
         for name, score in scores.items():
             assert score.low is not None and score.high is not None
             told[name].append((bool(held(score, truth[name])), score.high - score.low))

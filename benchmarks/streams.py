@@ -64,7 +64,7 @@ def forest(
         asked = until
     task: Task = "regression" if regression else "multiclass"
     metric = "r2" if regression else "kappa"
-    return measure(task, y[warm_up:], np.asarray(answers), metrics=[metric], intervals=False).score(metric).value
+    return measure(task, y[warm_up:], np.asarray(answers), metrics=[metric], intervals=None).score(metric).value
 
 
 def shuffled(frame: pd.DataFrame, *, batch: int, warm_up: int) -> pd.DataFrame:

@@ -200,7 +200,7 @@ class Loop:
     def turn(self, *, force: bool = False) -> CycleReport:
         """A cycle that has news; its record can be stored and read as JSON."""
         self.now += timedelta(minutes=5)
-        report = run_cycle(self.ws, self.project_id, cause="cli", now=self.now, force=force, seed=1)
+        report = run_cycle(self.ws, self.project_id, cause="cli", now=self.now, force=force)
         assert report is not None
         assert report.status == "done", report.error
         json.dumps(to_document(report), allow_nan=False)

@@ -19,6 +19,7 @@ from patience import limit
 
 from core.http.connection import Connection
 from core.services.access import tokens
+from core.services.access.tokens import TokenRights
 from core.storage.workspace import Workspace
 
 KEY = "k3y-of-this-installation"
@@ -44,7 +45,9 @@ def npy(values: Any) -> bytes:
 
 def token(ws: Workspace, *scopes: str, project_id: int | None = None) -> dict[str, str]:
     """Header of a new token."""
-    _, secret = tokens.create_token(ws, "test", scopes, project_id, by="test", now=datetime.now(UTC))
+    _, secret = tokens.create_token(
+        ws, "test", TokenRights(scopes=scopes, project_id=project_id), by="test", now=datetime.now(UTC)
+    )
     return {"Authorization": f"Bearer {secret}"}
 
 

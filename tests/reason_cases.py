@@ -142,7 +142,7 @@ def scores() -> Iterator[tuple[str, Any]]:
     rng = np.random.default_rng(0)
     for task, metric in ((task, name) for name, known in METRICS.items() for task in known.tasks):
         for name, (true, pred, proba, classes) in _answers(task, rng).items():
-            report = measure(task, true, pred, y_proba=proba, classes=classes, metrics=(metric,), intervals=False)
+            report = measure(task, true, pred, y_proba=proba, classes=classes, metrics=(metric,), intervals=None)
             yield f"score, {task}: {metric}, {name}", report.scores[metric]
         found = [Score(metric=metric, value=0.5, low=0.4, high=0.6, n=100)] * 3
         yield f"pooled, {task}: {metric}", pooled(found)

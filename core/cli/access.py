@@ -55,10 +55,12 @@ def _keys_create(args: argparse.Namespace) -> int:
     info, token = tokens.create_token(
         ws,
         args.name,
-        list(split_names(args.scope)),
-        project.id if project else None,
-        expires,
-        rate_limit=args.per_minute,
+        tokens.TokenRights(
+            scopes=list(split_names(args.scope)),
+            project_id=project.id if project else None,
+            expires_at=expires,
+            rate_limit=args.per_minute,
+        ),
         by=BY,
         now=utc_now(),
     )

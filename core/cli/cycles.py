@@ -49,7 +49,7 @@ def _cycle(args: argparse.Namespace) -> int:
         now=utc_now(),
         by=BY,
         force=args.force,
-        progress=None if args.json else show_progress,
+        watcher=None if args.json else cycle.Watcher(progress=show_progress),
     )
     if report is None:
         return say(

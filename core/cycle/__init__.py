@@ -8,6 +8,7 @@ as they were.
 from core.cycle.failing import cause_of
 from core.cycle.learner_state import fits_left_running
 from core.cycle.live import advance_live
+from core.cycle.records import Watcher
 from core.cycle.run import run_cycle
 
-__all__ = ["advance_live", "cause_of", "fits_left_running", "run_cycle"]
+__all__ = ["Watcher", "advance_live", "cause_of", "fits_left_running", "run_cycle"]

@@ -59,10 +59,10 @@ def _measure_performance(ws: Workspace, project: ProjectInfo, found: Found, rows
     """Realised performance of champion and first champion on each batch's newly labelled rows."""
     import numpy as np
 
-    from core.performance.realised import measure
+    from core.performance.realised import Intervals, measure
 
     assert project.schema is not None
-    task = project.schema.task
+    task, in_order = project.schema.task, Intervals(ordered=True)
     with ws.database.read() as session:
         first = queries.first_champion_of(session, project.id)
     runs: list[PerformanceRun] = []
@@ -84,7 +84,7 @@ def _measure_performance(ws: Workspace, project: ProjectInfo, found: Found, rows
             y_pred.astype(float) if task == "regression" else y_pred,
             proba,
             group.scores.classes or None,
-            ordered=True,
+            intervals=in_order,
         )
         weights = group.weights[judged] if group.weights is not None else None
         measured = _weighed(measured, y, y_pred, weights)
@@ -103,7 +103,7 @@ def _measure_performance(ws: Workspace, project: ProjectInfo, found: Found, rows
                 )
                 continue
             predicted = np.array(answered.labels, dtype=float if task == "regression" else object)
-            alone = measure(task, y, predicted, answered.probabilities, answered.classes or None, ordered=True)
+            alone = measure(task, y, predicted, answered.probabilities, answered.classes or None, intervals=in_order)
             alone = _weighed(alone, y, predicted, weights)
             runs.append(_performance_run(project, group, "never", first, alone, seen, at))
     return runs

@@ -52,9 +52,7 @@ def open_cycle(ws: Workspace, project: ProjectInfo, found: Found | None, asked: 
         )
         session.add(row)
         session.flush()
-        row.seed = (
-            asked.seed if asked.seed is not None else zlib.crc32(f"{project.slug}:{row.id}".encode()) & 0x7FFFFFFF
-        )
+        row.seed = zlib.crc32(f"{project.slug}:{row.id}".encode()) & 0x7FFFFFFF
         return row.id
 
 
@@ -142,8 +140,8 @@ def close_cycle(
         session.refresh(row)  # as it is stored: records became documents
         report = documents.cycle_from(row)
         notify.enqueue(turn.ws, session, report, turn.asked.now, shadow=shadows)
-        if turn.asked.on_close is not None:
-            turn.asked.on_close(session, report)
+        if turn.asked.watcher.on_close is not None:
+            turn.asked.watcher.on_close(session, report)
         return report
 
 

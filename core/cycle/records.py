@@ -79,6 +79,15 @@ def left_out_entry(number: int, error: Damaged) -> LeftOut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Watcher:
+    """Who follows a cycle: called as it goes on, never asked."""
+
+    progress: Progress = silent
+    on_start: Callable[[int], None] | None = None  # with the cycle's id as soon as it has one
+    on_close: OnClose | None = None  # more to write in the transaction by which the cycle counts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """How a cycle was asked for; `run_cycle` says what each means."""
 
@@ -86,10 +95,7 @@ class Asked:
     now: datetime
     by: str | None
     force: bool
-    seed: int | None
-    progress: Progress
-    on_start: Callable[[int], None] | None
-    on_close: OnClose | None
+    watcher: Watcher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from datetime import datetime
 
 from loguru import logger
@@ -15,7 +14,7 @@ from core.cycle.gather import gather
 from core.cycle.lease import hold_lease
 from core.cycle.measure import measure_rows
 from core.cycle.record import close_cycle, export_champion, mark_checked, open_cycle, register_challenger
-from core.cycle.records import Asked, OnClose, Progress, Told, Turn, silent
+from core.cycle.records import Asked, Told, Turn, Watcher
 from core.cycle.shadow import shadow_record
 from core.errors import Busy, Overtaken
 from core.records import CycleReport
@@ -35,10 +34,7 @@ def run_cycle(
     now: datetime,
     by: str | None = None,
     force: bool = False,
-    seed: int | None = None,
-    progress: Progress | None = None,
-    on_start: Callable[[int], None] | None = None,
-    on_close: OnClose | None = None,
+    watcher: Watcher | None = None,
 ) -> CycleReport | None:
     """Turn the loop of one project once.
 
@@ -46,9 +42,6 @@ def run_cycle(
         cause: schedule | button | api | cli | live.
         now: the cycle's instant; every row that it writes carries it.
         force: race whatever the policy says.
-        seed: of all randomness; by default derived from project and cycle.
-        on_start: called with the cycle's id as soon as it has one.
-        on_close: more to write in the transaction by which the cycle counts.
 
     Returns:
         The audit row, or None when there was nothing new and nothing forced (no row is written then).
@@ -56,10 +49,7 @@ def run_cycle(
     Raises:
         Busy: another process turns this project's loop.
     """
-    asked = Asked(
-        cause=cause, now=now, by=by, force=force, seed=seed, progress=progress or silent, on_start=on_start,
-        on_close=on_close,
-    )  # fmt: skip
+    asked = Asked(cause=cause, now=now, by=by, force=force, watcher=watcher or Watcher())
     with hold_lease(ws, project_id) as lease:
         close_interrupted(ws, project_id, now)
         for attempt in range(ATTEMPTS):
@@ -99,13 +89,13 @@ def _attempt(ws: Workspace, project_id: int, lease: str, asked: Asked) -> CycleR
         mark_checked(ws, project_id, now, found)
         return None
     cycle_id = open_cycle(ws, project, found, asked)
-    if asked.on_start is not None:
-        asked.on_start(cycle_id)
+    if asked.watcher.on_start is not None:
+        asked.watcher.on_start(cycle_id)
     with logger.contextualize(project=project.slug, cycle=cycle_id):
         report = _watched(
             Turn(
                 ws=ws, project=project, found=found, cycle_id=cycle_id, lease=lease, asked=asked,
-                progress=Told(asked.progress), started=time.perf_counter(),
+                progress=Told(asked.watcher.progress), started=time.perf_counter(),
             )
         )  # fmt: skip
     mlflow_copy.sync(ws, project_id)

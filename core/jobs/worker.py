@@ -122,15 +122,19 @@ class Worker:
                 jobs.finish(self._ws, job.id, result, _now())
 
     def _cycle(self, job: JobInfo) -> dict[str, Any]:
+        from core.cycle import Watcher
+
         assert job.project_id is not None
         report = self._turn(
             job.project_id,
             cause=str(job.payload.get("cause", "api")),
             force=bool(job.payload.get("force", False)),
             by=job.requested_by,
-            on_start=lambda cycle_id: jobs.note_cycle(self._ws, job.id, cycle_id),
-            on_close=lambda session, report: jobs.end(session, job.id, job_kinds.cycle_told(report), _now()),
-            progress=job_kinds.teller(self._ws, job),
+            watcher=Watcher(
+                on_start=lambda cycle_id: jobs.note_cycle(self._ws, job.id, cycle_id),
+                on_close=lambda session, report: jobs.end(session, job.id, job_kinds.cycle_told(report), _now()),
+                progress=job_kinds.teller(self._ws, job),
+            ),
         )
         return job_kinds.cycle_told(report)
 

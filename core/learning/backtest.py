@@ -209,7 +209,7 @@ class _Run:
         scores = (
             measure(
                 self.task, self.y[turn.arrived], self.predicted[turn.arrived], metrics=self.each,
-                intervals=False,
+                intervals=None,
             ).scores
             if scored and self._told(turn.arrived)
             else {}
@@ -382,7 +382,7 @@ class _Run:
         rows = np.setdiff1d(rows[~isna(self.y[rows])], self.gone)
         truth, predicted = self.y[rows], self.predicted[rows]
         scores = measure(
-            self.task, plain_labels(truth), plain_labels(predicted), metrics=self.pooled, intervals=False
+            self.task, plain_labels(truth), plain_labels(predicted), metrics=self.pooled, intervals=None
         ).scores  # fmt: skip
         return ReplayReport(
             task=self.task,

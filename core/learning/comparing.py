@@ -18,7 +18,7 @@ from core.learning.field import Answers
 from core.learning.models import Committee
 from core.performance.head_to_head import mcnemar_exact
 from core.performance.paired import Given, paired
-from core.performance.realised import measure
+from core.performance.realised import Intervals, measure
 from core.records import Comparison, FeatureSchema, Score, because
 
 SLICE_ROWS = 15  # of the shared rows that a slice needs
@@ -51,7 +51,9 @@ def scored(answers: Answers, y: np.ndarray, model: Any, metric: str, *, seed: in
     proba = None if regression else answers.of(model)
     classes = None if regression else list(model.classes_)
     task: Any = answers.task
-    return measure(task, y, answers.predict(model), proba, classes, metrics=[metric], seed=seed).score(metric)
+    return measure(
+        task, y, answers.predict(model), proba, classes, metrics=[metric], intervals=Intervals(seed=seed)
+    ).score(metric)
 
 
 def compare(

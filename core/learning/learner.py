@@ -26,7 +26,7 @@ from core.learning.rising import Rise, looked_at
 from core.learning.state import LearnerState, Regime, Shadow, Watch
 from core.learning.step import Labelled, Run, Situation, Step, Window
 from core.learning.threshold import TUNED, best_threshold
-from core.performance.realised import measure
+from core.performance.realised import Intervals, measure
 from core.records import (
     Candidate,
     Comparison,
@@ -159,8 +159,8 @@ class _Turn:
         proba = proba[rows] if proba is not None and proba.shape[1] == len(classes) else None
         weights = fresh.weights[rows] if fresh.weights is not None else None
         if weights is None:
-            task, metrics = self.schema.task, [self.metric]
-            report = measure(task, y, served, proba, list(classes), metrics=metrics, seed=self.seed, ordered=True)
+            task, intervals = self.schema.task, Intervals(seed=self.seed, ordered=True)
+            report = measure(task, y, served, proba, list(classes), metrics=[self.metric], intervals=intervals)
             self.score = report.score(self.metric)
         else:
             self.score = weighted_score(self.schema.task, self.metric, y, served, weights, seed=self.seed)

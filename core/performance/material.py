@@ -16,18 +16,23 @@ from core.records import METRICS, Metric, Score, Task
 from core.records.reasons import NO_REASON, Reason, because
 
 RESAMPLED_VALUES = 4_000_000  # rows x resamples that are drawn at the most
+RESAMPLES = 200  # bootstrap: the ends of a 95 % interval then rest on five resamples each
 LEAST_RESAMPLES = 20
 NORMAL_ROWS = 20_000  # rows from which a mean's interval is the normal one: the bootstrap gives the same, far slower
 INFLUENCE_CLASSES = 20  # up to which a row's part in a metric of classes is told; beyond, right or wrong stands for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draws:
-    """How the intervals are made."""
+class Intervals:
+    """How the intervals are made. Same rows and seed, same interval.
 
-    resamples: int  # 0 = no intervals
-    seed: int
-    ordered: bool  # the rows are in the order in which they came
+    Where rows in the order of their arrival are like their neighbours, intervals are as wide as those of fewer
+    independent rows, and a score's `n_effective` says of how many.
+    """
+
+    seed: int = 0
+    ordered: bool = False  # the rows are in the order in which they arrived
+    resamples: int = RESAMPLES
 
 
 class Material:
@@ -40,10 +45,11 @@ class Material:
         pred: np.ndarray,
         proba: Any,
         classes: Sequence[Any] | None,
-        draws: Draws,
+        intervals: Intervals | None,
     ) -> None:
         self.n = len(true)
         self.task = task
+        draws = intervals or Intervals(resamples=0)
         self.seed = draws.seed
         self.ordered = draws.ordered
         # Many rows: fewer resamples, so that memory and time stay bounded; the interval is narrow then anyway.

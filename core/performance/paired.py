@@ -16,7 +16,8 @@ import numpy as np
 from core.performance.formulas import COMPUTE, brier_losses, class_counts, log_losses, structural_components
 from core.performance.head_to_head import mcnemar_exact, paired_difference
 from core.performance.intervals import Z95
-from core.performance.realised import RESAMPLES, measure
+from core.performance.material import RESAMPLES
+from core.performance.realised import measure
 from core.records import METRICS, Score, Task, row_metric
 
 PERMUTATIONS = 1_999
@@ -146,7 +147,7 @@ def influence(metric: str, counts: np.ndarray) -> np.ndarray:
 
 
 def _told(task: Task, metric: str, y: np.ndarray, given: Given) -> bool:
-    score = measure(task, y, given.answers, given.proba, list(given.classes), metrics=[metric], intervals=False).scores[
+    score = measure(task, y, given.answers, given.proba, list(given.classes), metrics=[metric], intervals=None).scores[
         metric
     ]
     return score.value is not None

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from core.performance.material import Draws, Material
+from core.performance.material import Intervals, Material
 from core.performance.proportions import wilson
 from core.records import METRICS, EstimatePoint, PerformanceReport, Score, Task, metrics_of
 from core.records.reasons import because
 
-RESAMPLES = 200  # bootstrap: the ends of a 95 % interval then rest on five resamples each
+INTERVALS = Intervals()
 
 
 def measure(
@@ -28,10 +28,7 @@ def measure(
     classes: Sequence[Any] | None = None,
     *,
     metrics: Sequence[str] | None = None,
-    seed: int = 0,
-    model_version: int | None = None,
-    intervals: bool = True,
-    ordered: bool = False,
+    intervals: Intervals | None = INTERVALS,
 ) -> PerformanceReport:
     """Every metric of the task over the same rows, each with a 95 % interval.
 
@@ -40,10 +37,7 @@ def measure(
         y_proba: shape (n, len(classes)), rows sum to 1; without it the metrics of probabilities are None with a reason.
         classes: labels of y_proba's columns; a true class that is not among them has probability 0.
         metrics: which ones; all of the task by default. KeyError when the task has no such metric.
-        seed: of the draws. Same rows and seed, same interval.
-        intervals: False leaves them out (a quick look inside a race).
-        ordered: the rows are in the order in which they came. Where neighbours are alike the intervals are then as wide
-            as those of fewer independent rows, and `n_effective` tells of how many.
+        intervals: None leaves them out (a quick look inside a race).
 
     A value is None where it cannot be told, and `reason` says why.
     """
@@ -55,11 +49,10 @@ def measure(
     n = len(true)
     if n == 0:
         empty = {name: Score(metric=name, value=None, n=0, reason=because("no_labelled_row")) for name in names}
-        return PerformanceReport(task=task, n=0, scores=empty, model_version=model_version)
-    draws = Draws(resamples=RESAMPLES if intervals else 0, seed=seed, ordered=ordered)
-    material = Material(task, true, pred, y_proba, classes, draws)
+        return PerformanceReport(task=task, n=0, scores=empty)
+    material = Material(task, true, pred, y_proba, classes, intervals)
     scores = {name: material.score(name) for name in names}
-    return PerformanceReport(task=task, n=n, scores=scores, model_version=model_version)
+    return PerformanceReport(task=task, n=n, scores=scores)
 
 
 def past_error(points: Sequence[EstimatePoint], metric: str) -> Score:

@@ -26,6 +26,7 @@ from core.http import bodies, problems, waiting
 from core.http.bodies import depth_exceeds
 from core.http.middleware import Around
 from core.services.access import tokens
+from core.services.access.tokens import TokenRights
 from core.services.operations.metrics import Requests
 from core.services.projects import projects
 from core.storage.workspace import Workspace
@@ -124,12 +125,16 @@ def test_scopes_open_their_routes_only(client: httpx.Client, state: Workspace) -
 def test_expired_and_revoked_tokens_are_401(client: httpx.Client, state: Workspace) -> None:
     now = datetime.now(UTC)
     _, old = tokens.create_token(
-        state, "old", ["read"], None, now - timedelta(days=1), by="test", now=now - timedelta(days=2)
+        state,
+        "old",
+        TokenRights(scopes=["read"], expires_at=now - timedelta(days=1)),
+        by="test",
+        now=now - timedelta(days=2),
     )
     for method, path in CLOSED:
         detail = _is_problem(client.request(method, path, headers={"Authorization": f"Bearer {old}"}), 401)["detail"]
         assert "expired" in detail
-    info, secret = tokens.create_token(state, "new", ["read"], by="test", now=now)
+    info, secret = tokens.create_token(state, "new", TokenRights(scopes=["read"]), by="test", now=now)
     assert info.id is not None
     tokens.revoke_token(state, info.id, by="test", now=now)
     _is_problem(client.get("/predictions", headers={"Authorization": f"bearer {secret}"}), 401)

@@ -17,6 +17,7 @@ from sqlalchemy import select
 
 from core.http import storing
 from core.services.access import tokens
+from core.services.access.tokens import TokenRights
 from core.services.ingestion import sealing, stored_batches
 from core.services.projects import projects
 from core.services.serving.guards import Guards, guards_to_document
@@ -129,7 +130,9 @@ def test_rows_of_a_block_are_labelled_before_it_is_sealed(client: httpx.Client, 
 
 def test_more_than_the_limit_of_a_token_is_a_429_that_says_when(client: httpx.Client, state: Workspace) -> None:
     now = datetime.now(UTC)
-    _, secret = tokens.create_token(state, "few", ["predict", "read"], rate_limit=3, by="test", now=now)
+    _, secret = tokens.create_token(
+        state, "few", TokenRights(scopes=["predict", "read"], rate_limit=3), by="test", now=now
+    )
     headers = {"Authorization": f"Bearer {secret}"}
     assert [client.post("/predict", json=ROW, headers=headers).status_code for _ in range(3)] == [200] * 3
     for answer in (

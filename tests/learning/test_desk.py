@@ -97,7 +97,7 @@ def test_other_metrics_are_those_of_the_pool_when_all_of_it_is_drawn_often(task:
     else:
         truth = rng.integers(0, 3, 500)
         said = np.where(rng.random(500) < 0.7, truth, rng.integers(0, 3, 500))
-    exact = measure(task, truth, said, metrics=[metric], intervals=False).score(metric).value  # type: ignore[arg-type]
+    exact = measure(task, truth, said, metrics=[metric], intervals=None).score(metric).value  # type: ignore[arg-type]
     once = weighted_score(task, metric, truth, said, np.ones(500))  # type: ignore[arg-type]
     assert once.value == pytest.approx(exact, abs=1e-12)
     assert once.low is not None and once.high is not None and once.low < exact < once.high

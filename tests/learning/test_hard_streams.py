@@ -29,7 +29,7 @@ def rows(n: int, *, seed: int = 0, classes: int = 2) -> pd.DataFrame:
 def of(report: ReplayReport, frame: pd.DataFrame, part: slice) -> float:
     truth = frame["y"].to_numpy()[CUT.warmup_rows :][part]
     value = (
-        measure("multiclass", truth, report.predictions[part], metrics=["accuracy"], intervals=False)
+        measure("multiclass", truth, report.predictions[part], metrics=["accuracy"], intervals=None)
         .score("accuracy")
         .value
     )

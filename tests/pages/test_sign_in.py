@@ -25,6 +25,7 @@ from streamlit.testing.v1 import AppTest
 from core.errors import NotAllowed, ProofNeeded
 from core.services.access import accounts, audit_log, second_factor, sessions, throttle, tokens, verifying
 from core.services.access.actors import Actor
+from core.services.access.tokens import TokenRights
 from core.services.automation import jobs
 from core.services.models import importing, lifecycle
 from core.services.projects import projects
@@ -526,7 +527,7 @@ def test_what_needs_a_proof_is_open_for_ten_minutes_after_a_sign_in_and_to_that_
         lambda at: accounts.set_password(grown, "vera", NEW, by=actor, now=at),
         lambda at: accounts.set_role(grown, "vera", "operator", by=actor, now=at),
         lambda at: accounts.remove_user(grown, "vera", by=actor, now=at),
-        lambda at: tokens.create_token(grown, "x", ["read"], by=actor, now=at),
+        lambda at: tokens.create_token(grown, "x", TokenRights(scopes=["read"]), by=actor, now=at),
         lambda at: tokens.revoke_token(grown, 1, by=actor, now=at),
         lambda at: importing.import_challenger(grown, project, Path("none.skops"), by=actor, now=at),
     ]
@@ -535,7 +536,8 @@ def test_what_needs_a_proof_is_open_for_ten_minutes_after_a_sign_in_and_to_that_
             with pytest.raises(ProofNeeded):
                 act(now + late)
     projects.set_paused(grown, project, True, by=actor, now=now + timedelta(hours=1))  # the rest needs none
-    assert tokens.create_token(grown, "x", ["read"], by=actor, now=now + timedelta(minutes=9))[0].created_uid == ada.uid
+    made, _ = tokens.create_token(grown, "x", TokenRights(scopes=["read"]), by=actor, now=now + timedelta(minutes=9))
+    assert made.created_uid == ada.uid
     sessions.sign_out_everywhere(grown, "ada")
     later = accounts.get_user(grown, "ada")
     assert later is not None

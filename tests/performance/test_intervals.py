@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from core.performance.intervals import mean_interval, rows_as_one, t95, wider
-from core.performance.realised import measure, pooled
+from core.performance.realised import Intervals, measure, pooled
 from core.records import METRICS, Score, metrics_of
 
 RANGE = {"balanced_accuracy": (0, 1), "macro_f1": (0, 1), "kappa": (-1, 1), "mcc": (-1, 1), "brier": (0, 1)}
@@ -34,7 +34,7 @@ def shares_held(
     task: Any = "binary" if k == 2 else "multiclass"
     names = list(metrics_of(task))
     large = drawn(rng, 100_000, shares, apart)
-    truth = measure(task, *large, list(range(k)), metrics=names, intervals=False).scores
+    truth = measure(task, *large, list(range(k)), metrics=names, intervals=None).scores
     told: dict[str, list[bool]] = {name: [] for name in names}
     for _ in range(runs):
         for name, score in measure(task, *drawn(rng, n, shares, apart), list(range(k)), metrics=names).scores.items():
@@ -147,7 +147,11 @@ def accuracies(memory: float, n: int, runs: int, *, ordered: bool) -> list[Score
         true = np.arange(n) % 2
         right = right_in_time(rng, n, memory, 0.5244005127080407)  # 70 % are below
         answers = np.where(right, true, 1 - true)
-        found.append(measure("binary", true, answers, metrics=["accuracy"], ordered=ordered).score("accuracy"))
+        found.append(
+            measure("binary", true, answers, metrics=["accuracy"], intervals=Intervals(ordered=ordered)).score(
+                "accuracy"
+            )
+        )
     return found
 
 
@@ -184,11 +188,13 @@ def test_every_metric_grows_wider_where_rows_hang_together() -> None:
     answers = np.where(right, true, 1 - true)
     sure = rng.uniform(0.5, 1, n)
     proba = np.where(answers[:, None] == [0, 1], sure[:, None], 1 - sure[:, None])
-    plain, ordered = (measure("binary", true, answers, proba, [0, 1], ordered=o).scores for o in (False, True))
+    plain, ordered = (
+        measure("binary", true, answers, proba, [0, 1], intervals=Intervals(ordered=o)).scores for o in (False, True)
+    )
     y = rng.normal(size=n)
     off = y + np.where(right, 0.1, 1.0) * rng.normal(size=n)
     for o, scores in ((False, plain), (True, ordered)):
-        scores |= measure("regression", y, off, ordered=o).scores
+        scores |= measure("regression", y, off, intervals=Intervals(ordered=o)).scores
     assert set(plain) == set(METRICS)
     for name in METRICS:
         before, after = plain[name], ordered[name]

@@ -15,7 +15,7 @@ from core.drift.multivariate import delong
 from core.performance.formulas import macro_auc
 from core.performance.head_to_head import mcnemar_exact, paired_difference
 from core.performance.proportions import wilson
-from core.performance.realised import measure, past_error, pooled
+from core.performance.realised import Intervals, measure, past_error, pooled
 from core.records import METRICS, EstimatePoint, Score, because, higher_is_better, metrics_of
 from core.text.reasons import sentence
 
@@ -270,9 +270,11 @@ def test_a_class_that_the_model_does_not_know_has_probability_nought() -> None:
 
 def test_same_rows_and_seed_give_the_same_interval() -> None:
     true, pred, proba, classes = classified("binary")
-    first = measure("binary", true, pred, proba, classes, seed=5)
-    assert measure("binary", true, pred, proba, classes, seed=5) == first
-    assert measure("binary", true, pred, proba, classes, seed=6).score("kappa") != first.score("kappa")
+    first = measure("binary", true, pred, proba, classes, intervals=Intervals(seed=5))
+    assert measure("binary", true, pred, proba, classes, intervals=Intervals(seed=5)) == first
+    assert measure("binary", true, pred, proba, classes, intervals=Intervals(seed=6)).score("kappa") != first.score(
+        "kappa"
+    )
 
 
 def test_wilson_gives_the_published_intervals() -> None:

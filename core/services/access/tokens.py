@@ -38,6 +38,16 @@ NOTE_USE_EVERY = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRights:
+    """What a new token may do."""
+
+    scopes: Sequence[str]
+    project_id: int | None = None  # None = every project
+    expires_at: datetime | None = None  # None = never
+    rate_limit: int | None = None  # requests a minute; None = any number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TokenInfo:
     """A bearer token without its secret. `id` None = the API_KEY setting."""
 
@@ -85,54 +95,48 @@ def _token(row: ApiToken) -> TokenInfo:
 def create_token(
     ws: Workspace,
     name: str,
-    scopes: Sequence[str],
-    project_id: int | None = None,
-    expires_at: datetime | None = None,
+    rights: TokenRights,
     *,
-    rate_limit: int | None = None,
     by: str,
     now: datetime,
 ) -> tuple[TokenInfo, str]:
     """Make a token; the second value is the token itself, which nobody can read again.
-
-    Args:
-        rate_limit: requests a minute; None = any number.
 
     Raises:
         BadInput: no or unknown scopes, no name, an expiry in the past, a limit below 1.
         NotFound: no such project.
     """
     require_proof(ws, by, "admin", now)
-    wanted = tuple(dict.fromkeys(scopes))
+    wanted = tuple(dict.fromkeys(rights.scopes))
     unknown = [s for s in wanted if s not in SCOPES]
     if not wanted or unknown:
         seen = ", ".join(repr(s[:40]) for s in unknown) or "none"
         raise BadInput(f"Scopes: {seen}, expected some of {', '.join(SCOPES)}.")
     if not name.strip() or len(name) > 100:
         raise BadInput(f"The token's name has {len(name.strip())} characters, expected 1 to 100.")
-    if expires_at is not None and expires_at <= now:
-        raise BadInput(f"The token would expire at {expires_at:%Y-%m-%d %H:%M}, expected an instant after now.")
-    if rate_limit is not None and not 1 <= rate_limit <= MOST_A_MINUTE:
-        raise BadInput(f"The limit is {rate_limit} requests a minute, expected 1 to {MOST_A_MINUTE:,}, or none.")
+    if rights.expires_at is not None and rights.expires_at <= now:
+        raise BadInput(f"The token would expire at {rights.expires_at:%Y-%m-%d %H:%M}, expected an instant after now.")
+    if rights.rate_limit is not None and not 1 <= rights.rate_limit <= MOST_A_MINUTE:
+        raise BadInput(f"The limit is {rights.rate_limit} requests a minute, expected 1 to {MOST_A_MINUTE:,}, or none.")
     token = TOKEN_PREFIX + secrets.token_urlsafe(32)
     with ws.database.write() as session:
-        if project_id is not None and session.get(Project, project_id) is None:
-            raise NotFound(f"There is no project with id {project_id}.")
+        if rights.project_id is not None and session.get(Project, rights.project_id) is None:
+            raise NotFound(f"There is no project with id {rights.project_id}.")
         row = ApiToken(
             name=name.strip(),
             prefix=token[: len(TOKEN_PREFIX) + 4],
             sha256=_digest(token),
             scopes=list(wanted),
-            project_id=project_id,
+            project_id=rights.project_id,
             created_at=now,
             created_by=by,
             created_uid=by.uid if isinstance(by, Actor) else None,
-            expires_at=expires_at,
-            rate_limit=rate_limit,
+            expires_at=rights.expires_at,
+            rate_limit=rights.rate_limit,
         )
         session.add(row)
         after = {"token": row.name, "scopes": list(wanted)}
-        trail.record(session, who=by, what="token made", project_id=project_id, after=after, now=now)
+        trail.record(session, who=by, what="token made", project_id=rights.project_id, after=after, now=now)
         session.flush()
         return _token(row), token
 

@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, load_only
 
 from core.performance.arrival import ArrivalCurve, DueDay, arrival_curve, due_by_day
-from core.performance.realised import measure, pooled
+from core.performance.realised import Intervals, measure, pooled
 from core.records import ROW_ID, PerformanceReport, ProjectInfo
 from core.services.monitoring import monitoring
 from core.services.monitoring.monitoring import PerformancePoint
@@ -151,7 +151,7 @@ def _measured_again(ws: Workspace, project: ProjectInfo, batch_ids: Sequence[int
             answers.astype(float) if regression else answers,
             scores.probabilities[judged] if scores.probabilities is not None else None,
             scores.classes or None,
-            ordered=True,
+            intervals=Intervals(ordered=True),
         )
     return found
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from core.performance import segments
-from core.performance.realised import measure
+from core.performance.realised import Intervals, measure
 from core.performance.segments import Calibration, Confusion, Slice
 from core.records import PerformanceReport, ProjectInfo
 from core.services.monitoring import monitoring
@@ -43,7 +43,14 @@ def window_report(ws: Workspace, project: ProjectInfo, *, n: int) -> WindowRepor
     return WindowReport(
         first_at=judged.times.min().to_pydatetime(),
         last_at=judged.times.max().to_pydatetime(),
-        report=measure(project.task, y_true, judged.y_pred, judged.y_proba, judged.classes or None, ordered=True),
+        report=measure(
+            project.task,
+            y_true,
+            judged.y_pred,
+            judged.y_proba,
+            judged.classes or None,
+            intervals=Intervals(ordered=True),
+        ),
         sliced=len(newest),
         slices=tuple(segments.worst_slices(newest, merit[-SLICED_ROWS:], project.schema)),
         confusion=segments.confusion(y_true, judged.y_pred, project.schema.classes) if classified else None,

@@ -11,6 +11,7 @@ from sqlalchemy.event import listen
 
 from core.errors import BadInput, ConfigurationError, Conflict, NotAllowed, NotAuthenticated, NotFound
 from core.services.access import accounts, audit_log, sessions, throttle, tokens, verifying
+from core.services.access.tokens import TokenRights
 from core.settings import get_settings
 from core.storage.workspace import Workspace, open_workspace
 
@@ -270,7 +271,13 @@ class Clock:
 
 
 def test_a_token_is_shown_once_and_its_scopes_are_kept_apart(ws: Workspace, now: datetime) -> None:
-    info, token = tokens.create_token(ws, "gateway", ["predict", "read"], None, None, by="test", now=now)
+    info, token = tokens.create_token(
+        ws,
+        "gateway",
+        TokenRights(scopes=["predict", "read"]),
+        by="test",
+        now=now,
+    )
     assert token.startswith("cml_") and len(token) > 40 and token.startswith(info.prefix)
     held = tokens.Tokens(ws, None)
     assert held.check(token, "predict", None, now).name == "gateway"
@@ -283,7 +290,7 @@ def test_a_token_is_shown_once_and_its_scopes_are_kept_apart(ws: Workspace, now:
 def test_admin_includes_the_other_scopes_and_the_others_nothing(ws: Workspace, now: datetime) -> None:
     held = tokens.Tokens(ws, None)
     for scope in tokens.SCOPES:
-        _, token = tokens.create_token(ws, scope, [scope], by="test", now=now)
+        _, token = tokens.create_token(ws, scope, TokenRights(scopes=[scope]), by="test", now=now)
         allowed = set()
         for wanted in tokens.SCOPES:
             try:
@@ -306,11 +313,13 @@ def test_the_api_key_is_an_admin_token_and_nothing_like_it_is(ws: Workspace, now
 def test_an_expired_or_revoked_token_ends(ws: Workspace, now: datetime) -> None:
     clock = Clock()
     held = tokens.Tokens(ws, None, clock=clock)
-    _, token = tokens.create_token(ws, "short", ["read"], None, now + timedelta(minutes=1), by="test", now=now)
+    _, token = tokens.create_token(
+        ws, "short", TokenRights(scopes=["read"], expires_at=now + timedelta(minutes=1)), by="test", now=now
+    )
     assert held.check(token, "read", None, now).name == "short"
     with pytest.raises(NotAuthenticated, match="expired"):
         held.check(token, "read", None, now + timedelta(minutes=1))
-    info, token = tokens.create_token(ws, "long", ["read"], by="test", now=now)
+    info, token = tokens.create_token(ws, "long", TokenRights(scopes=["read"]), by="test", now=now)
     clock.at += 0.2
     assert held.check(token, "read", None, now).id == info.id
     assert info.id is not None
@@ -327,7 +336,7 @@ def test_a_known_token_needs_the_database_once_a_second_and_its_use_is_written_o
 ) -> None:
     clock = Clock()
     held = tokens.Tokens(ws, None, clock=clock)
-    info, token = tokens.create_token(ws, "gateway", ["read"], by="test", now=now)
+    info, token = tokens.create_token(ws, "gateway", TokenRights(scopes=["read"]), by="test", now=now)
     assert held.due(token, now)
     held.check(token, "read", None, now)
     assert not held.due(token, now)
@@ -344,7 +353,7 @@ def test_unknown_tokens_read_one_row_at_most_and_hold_nobody_up(
     ws: Workspace, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = tokens.Tokens(ws, None, clock=Clock())
-    _, known = tokens.create_token(ws, "gateway", ["read"], by="test", now=now)
+    _, known = tokens.create_token(ws, "gateway", TokenRights(scopes=["read"]), by="test", now=now)
     held.check(known, "read", None, now)
     statements: list[str] = []
     listen(ws.database.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
@@ -356,7 +365,7 @@ def test_unknown_tokens_read_one_row_at_most_and_hold_nobody_up(
     with pytest.raises(NotAuthenticated, match="not known"):
         held.check("cml_guess", None, None, now)
     assert [s for s in statements if "api_tokens" in s and "sha256 = ?" not in s] == []
-    _, fresh = tokens.create_token(ws, "made elsewhere", ["read"], by="test", now=now)
+    _, fresh = tokens.create_token(ws, "made elsewhere", TokenRights(scopes=["read"]), by="test", now=now)
     assert held.check(fresh, "read", None, now).name == "made elsewhere"
 
 
@@ -365,7 +374,7 @@ def test_a_token_of_one_project_is_refused_for_another(ws: Workspace, now: datet
 
     own = projects.create_project(ws, "Own", source="api", by="test", now=now)
     other = projects.create_project(ws, "Other", source="api", by="test", now=now)
-    _, token = tokens.create_token(ws, "bound", ["predict"], own.id, by="test", now=now)
+    _, token = tokens.create_token(ws, "bound", TokenRights(scopes=["predict"], project_id=own.id), by="test", now=now)
     held = tokens.Tokens(ws, None)
     assert held.check(token, "predict", own.id, now).project_id == own.id
     with pytest.raises(NotAllowed, match="another project"):
@@ -379,13 +388,15 @@ def test_tokens_that_make_no_sense_are_refused(
     ws: Workspace, now: datetime, name: str, scopes: list[str], minutes: int
 ) -> None:
     with pytest.raises(BadInput, match="expected"):
-        tokens.create_token(ws, name, scopes, None, now + timedelta(minutes=minutes), by="test", now=now)
+        tokens.create_token(
+            ws, name, TokenRights(scopes=scopes, expires_at=now + timedelta(minutes=minutes)), by="test", now=now
+        )
     assert tokens.list_tokens(ws) == []
 
 
 def test_changes_are_in_the_audit_without_any_secret(ws: Workspace, now: datetime) -> None:
     accounts.create_user(ws, "ada", GOOD, "admin", by="root", now=now)
-    info, token = tokens.create_token(ws, "gateway", ["read"], by="ada", now=now)
+    info, token = tokens.create_token(ws, "gateway", TokenRights(scopes=["read"]), by="ada", now=now)
     assert info.id is not None
     tokens.revoke_token(ws, info.id, by="ada", now=now)
     tokens.revoke_token(ws, info.id, by="ada", now=now)

@@ -15,7 +15,7 @@ from core.errors import BadInput, NotAuthenticated
 from core.services.access import accounts, sessions, verifying
 from core.services.access.passwords import refuse_weak
 from core.services.access.second_factor import _step_of, code_of
-from core.services.access.tokens import Tokens, create_token
+from core.services.access.tokens import TokenRights, Tokens, create_token
 from core.storage.workspace import Workspace
 
 ROUND = 100
@@ -79,7 +79,7 @@ def test_no_broken_credential_signs_in_or_is_a_fault_of_ours(
     ada = accounts.create_user(ws, "ada", GOOD + "-2", "viewer", by="test", now=now)
     key = sessions.cookie_key(ws)
     theirs = jwt.encode({"username": f"{ada.uid}@{ada.epoch}", "exp_date": time.time() + 3600}, key, algorithm="HS256")
-    _, secret = create_token(ws, "t", ["predict"], by="test", now=now)
+    _, secret = create_token(ws, "t", TokenRights(scopes=["predict"]), by="test", now=now)
     factor = "A" * 32
     near = {code_of(factor, step) for step in range(1439, 1442)}
     check = Tokens(ws, None)

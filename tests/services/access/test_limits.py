@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from core.errors import BadInput, TooOften
-from core.services.access.tokens import Tokens, create_token, list_tokens, revoke_token
+from core.services.access.tokens import TokenRights, Tokens, create_token, list_tokens, revoke_token
 from core.storage.workspace import Workspace
 
 
@@ -34,7 +34,7 @@ def admitted(tokens: Tokens, token: object) -> int:
 
 
 def test_so_many_at_once_and_as_many_each_minute(ws: Workspace, now: datetime) -> None:
-    info, _ = create_token(ws, "sensor", ["predict"], rate_limit=60, by="test", now=now)
+    info, _ = create_token(ws, "sensor", TokenRights(scopes=["predict"], rate_limit=60), by="test", now=now)
     clock = Clock()
     tokens = Tokens(ws, None, clock=clock)
     assert admitted(tokens, info) == 60
@@ -51,7 +51,9 @@ def test_so_many_at_once_and_as_many_each_minute(ws: Workspace, now: datetime) -
 
 def test_the_wait_that_is_told_is_enough(ws: Workspace, now: datetime) -> None:
     for limit in (1, 7, 60, 1000):
-        info, _ = create_token(ws, f"limit {limit}", ["predict"], rate_limit=limit, by="test", now=now)
+        info, _ = create_token(
+            ws, f"limit {limit}", TokenRights(scopes=["predict"], rate_limit=limit), by="test", now=now
+        )
         clock = Clock()
         tokens = Tokens(ws, None, clock=clock)
         assert admitted(tokens, info) in (limit, 1000)
@@ -63,9 +65,9 @@ def test_the_wait_that_is_told_is_enough(ws: Workspace, now: datetime) -> None:
 
 
 def test_each_token_has_its_own_measure_and_others_have_none(ws: Workspace, now: datetime) -> None:
-    slow, _ = create_token(ws, "slow", ["predict"], rate_limit=2, by="test", now=now)
-    other, _ = create_token(ws, "other", ["predict"], rate_limit=3, by="test", now=now)
-    free, _ = create_token(ws, "free", ["predict"], by="test", now=now)
+    slow, _ = create_token(ws, "slow", TokenRights(scopes=["predict"], rate_limit=2), by="test", now=now)
+    other, _ = create_token(ws, "other", TokenRights(scopes=["predict"], rate_limit=3), by="test", now=now)
+    free, _ = create_token(ws, "free", TokenRights(scopes=["predict"]), by="test", now=now)
     tokens = Tokens(ws, None, clock=Clock())
     assert (admitted(tokens, slow), admitted(tokens, other), admitted(tokens, free)) == (2, 3, 1000)
     assert {t.name: t.rate_limit for t in list_tokens(ws)} == {"slow": 2, "other": 3, "free": None}
@@ -74,11 +76,13 @@ def test_each_token_has_its_own_measure_and_others_have_none(ws: Workspace, now:
 @pytest.mark.parametrize("limit", [0, -1, 1_000_001])
 def test_a_limit_that_is_none_is_refused(ws: Workspace, now: datetime, limit: int) -> None:
     with pytest.raises(BadInput, match="requests a minute"):
-        create_token(ws, "sensor", ["predict"], rate_limit=limit, by="test", now=now)
+        create_token(ws, "sensor", TokenRights(scopes=["predict"], rate_limit=limit), by="test", now=now)
 
 
 def test_a_token_is_told_at_once_only_while_it_was_read_a_moment_ago(ws: Workspace, now: datetime) -> None:
-    info, bearer = create_token(ws, "sensor", ["predict"], expires_at=now + timedelta(hours=1), by="test", now=now)
+    info, bearer = create_token(
+        ws, "sensor", TokenRights(scopes=["predict"], expires_at=now + timedelta(hours=1)), by="test", now=now
+    )
     clock = Clock()
     tokens = Tokens(ws, "a key of the administrators", clock=clock)
     assert tokens.at_once(bearer, now) is None, "it was never read"

@@ -12,6 +12,7 @@ from core import cli
 from core.errors import Conflict
 from core.services.access import accounts, audit_log, tokens, verifying
 from core.services.access.actors import Actor
+from core.services.access.tokens import TokenRights
 from core.settings import ROOT
 from core.storage.engine import Database
 from core.storage.workspace import Workspace
@@ -31,12 +32,14 @@ def eve(ws: Workspace, now: datetime) -> Actor:
         accounts.create_user(ws, name, GOOD, "admin", by="test", now=now)
     found = verifying.verify_password(ws, "eve", GOOD, "192.0.2.7", now)
     actor = Actor(found.name, found.uid, found.epoch)
-    tokens.create_token(ws, "gateway", ["predict"], by=actor, now=now)
-    tokens.create_token(ws, "short", ["read"], expires_at=now + timedelta(minutes=1), by=actor, now=now)
-    ended, _ = tokens.create_token(ws, "ended", ["read"], by=actor, now=now)
+    tokens.create_token(ws, "gateway", TokenRights(scopes=["predict"]), by=actor, now=now)
+    tokens.create_token(
+        ws, "short", TokenRights(scopes=["read"], expires_at=now + timedelta(minutes=1)), by=actor, now=now
+    )
+    ended, _ = tokens.create_token(ws, "ended", TokenRights(scopes=["read"]), by=actor, now=now)
     assert ended.id is not None
     tokens.revoke_token(ws, ended.id, by=actor, now=now)
-    tokens.create_token(ws, "cli's", ["read"], by="cli", now=now)
+    tokens.create_token(ws, "cli's", TokenRights(scopes=["read"]), by="cli", now=now)
     return actor
 
 

@@ -11,6 +11,7 @@ from loguru import logger
 from core.errors import NotAllowed, NotAuthenticated
 from core.services.access import accounts, second_factor, sessions, tokens, trail, verifying
 from core.services.access.actors import Actor
+from core.services.access.tokens import TokenRights
 from core.storage.workspace import Workspace
 
 GOOD, OTHER, WRONG = "tall-trees-in-wind", "wet gravel, copper lid", "not this one at all"
@@ -33,7 +34,7 @@ def test_sign_ins_refusals_locks_and_changes_are_logged_with_who_and_where_and_n
     accounts.create_user(ws, "vera", GOOD, "viewer", by="cli", now=now)
     found = verifying.verify_password(ws, "ada", GOOD, "192.0.2.7", now)
     ada = Actor(found.name, found.uid, found.epoch)
-    _, token = tokens.create_token(ws, "gateway", ["read"], by=ada, now=now)
+    _, token = tokens.create_token(ws, "gateway", TokenRights(scopes=["read"]), by=ada, now=now)
     accounts.set_role(ws, "vera", "operator", by=ada, now=now)
     accounts.set_password(ws, "vera", OTHER, by=ada, now=now)
     secret, _ = second_factor.propose("ada")

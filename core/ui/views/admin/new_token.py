@@ -98,10 +98,12 @@ def _make(ctx: ui.Context, asked: Asked) -> None:
     info, secret = tokens.create_token(
         ctx.ws,
         asked.name,
-        asked.scopes,
-        project_id=asked.project_id,
-        expires_at=None if asked.until is None else tokens.end_of_day(asked.until, ctx.zone),
-        rate_limit=asked.limit,
+        tokens.TokenRights(
+            scopes=asked.scopes,
+            project_id=asked.project_id,
+            expires_at=None if asked.until is None else tokens.end_of_day(asked.until, ctx.zone),
+            rate_limit=asked.limit,
+        ),
         by=ctx.actor,
         now=ctx.now,
     )
