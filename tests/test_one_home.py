@@ -19,6 +19,7 @@ from core import plots, words
 from core.learning.policy import policy_named
 from core.performance.estimated import ESTIMATED
 from core.performance.formulas import COMPUTE
+from core.plots import ScoreHistory
 from core.records import (
     METRICS,
     SERVING,
@@ -211,7 +212,7 @@ def test_every_outcome_is_told_by_its_message_or_is_no_news(outcome: Outcome) ->
 def test_every_kind_of_event_is_drawn_and_explained(kind: EventKind) -> None:
     points = [plots.Point(at=NOW + timedelta(days=i), value=0.9, n=10) for i in range(9)]
     events = [plots.Event(at=NOW + timedelta(days=4), kind=kind, text="v2")]
-    fig = plots.performance_over_time(points, colors=plots.palette("light"), events=events)
+    fig = plots.performance_over_time(ScoreHistory(measured=points), colors=plots.palette("light"), events=events)
     mark = vocabulary.EVENTS[kind]
     signs = [a.hovertext for a in fig.layout.annotations if a.text.startswith(mark.sign)]
     ticks = [t.hovertemplate[0] for t in fig.data if t.marker.symbol == "line-ns-open"]

@@ -29,8 +29,6 @@ PARAMETER_LISTS: dict[str, int] = {
     "core/drift/attribution.py:permutation_importance": 9,
     "core/drift/univariate.py:measure_drift": 17,
     "core/learning/comparing.py:compare": 13,
-    "core/plots/frame.py:draw_line": 8,
-    "core/plots/timeline.py:performance_over_time": 10,
     "core/services/automation/jobs.py:request_file": 8,
     "core/services/projects/projects.py:create_project": 8,
 }

@@ -5,7 +5,7 @@ A function that is given nothing to draw raises ValueError: what stands there in
 
 from core.plots.answers import GUARD_NAMES, contributions, guard_hits
 from core.plots.distributions import distribution_chart
-from core.plots.frame import Event, Happened, Measured, Point, points_of
+from core.plots.frame import Axes, Event, Happened, Measured, Point, points_of
 from core.plots.performance import (
     calibration_curve,
     comparison,
@@ -21,6 +21,7 @@ from core.plots.policies import policies_over_time
 from core.plots.theme import CONFIG, Palette, palette
 from core.plots.timeline import (
     EffectSeries,
+    ScoreHistory,
     course_series,
     effect_over_time,
     evidence_over_time,
@@ -32,12 +33,14 @@ from core.plots.timeline import (
 __all__ = [
     "CONFIG",
     "GUARD_NAMES",
+    "Axes",
     "EffectSeries",
     "Event",
     "Happened",
     "Measured",
     "Palette",
     "Point",
+    "ScoreHistory",
     "calibration_curve",
     "comparison",
     "confusion_matrix",

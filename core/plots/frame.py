@@ -86,6 +86,26 @@ def points_of(history: Sequence[Measured], metric: str) -> list[Point]:
 # --- axes ---
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axes:
+    """Size and units of a chart over time."""
+
+    x: Axis = "time"  # instants, or the number of rows seen (where rows arrived faster than time shows)
+    height: int = 250  # pixels
+    zone: str | None = None  # in which instants are written; UTC when it is not known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stroke:
+    """How a line is drawn."""
+
+    name: str  # in its hover
+    color: str
+    style: Mapping[str, Any]  # plotly's: width, dash
+    band: bool = True  # with its interval
+    decimals: int = 3
+
+
 class Frame:
     """Maps instants or row counts to the x axis, and both axes to pixels for placing texts."""
 
@@ -173,26 +193,21 @@ def draw_line(
     fig: go.Figure,
     frame: Frame,
     points: Sequence[Point],
-    *,
-    name: str,
-    color: str,
-    style: Mapping[str, Any],
-    band: bool,
-    decimals: int = 3,
+    stroke: Stroke,
 ) -> Point:
     """A line, its band under it, and its hover; returns its last point with a value."""
-    kept = [points[i] for i in thin([p.value for p in points], 900 if band else 2_000)]
+    kept = [points[i] for i in thin([p.value for p in points], 900 if stroke.band else 2_000)]
     xs = [frame.value(p) for p in kept]
-    if band:
-        _band(fig, frame, kept, color)
+    if stroke.band:
+        _band(fig, frame, kept, stroke.color)
     fig.add_scatter(
         x=xs,
         y=[p.value for p in kept],
         mode="lines" if sum(p.value is not None for p in kept) > 1 else "markers",
-        line={"color": color, "shape": "linear", **style},
-        marker={"color": color, "size": 5},
+        line={"color": stroke.color, "shape": "linear", **stroke.style},
+        marker={"color": stroke.color, "size": 5},
         customdata=[[_detail(p)] for p in kept],
-        hovertemplate=f"{name} <b>%{{y:.{decimals}f}}</b>%{{customdata[0]}}<extra></extra>",
+        hovertemplate=f"{stroke.name} <b>%{{y:.{stroke.decimals}f}}</b>%{{customdata[0]}}<extra></extra>",
         connectgaps=False,
     )
     return next(p for p in reversed(points) if p.value is not None)

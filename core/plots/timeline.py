@@ -17,10 +17,12 @@ from core.plots.frame import (
     BOTTOM,
     TOP,
     WIDTH,
+    Axes,
     Axis,
     Frame,
     Happened,
     Point,
+    Stroke,
     add_events,
     add_threshold,
     cut,
@@ -78,35 +80,40 @@ def course_series(
     return found
 
 
+AXES = Axes()
+
+
 # --- performance --------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreHistory:
+    """A metric over time, each line in order."""
+
+    measured: Sequence[Point]
+    estimated: Sequence[Point] = ()  # without labels; dashed
+    never: Sequence[Point] = ()  # what the first model would score
+    metric_label: str = "Accuracy"  # of the measured line in the hover
+
+
 def performance_over_time(
-    points: Sequence[Point],
+    scores: ScoreHistory,
     *,
     colors: Palette,
     threshold: float | None = None,
     events: Sequence[Happened] = (),
-    estimated: Sequence[Point] = (),
-    never: Sequence[Point] = (),
-    metric_label: str = "Accuracy",
-    height: int = 250,
-    x: Axis = "time",
-    zone: str | None = None,
+    axes: Axes = AXES,
 ) -> go.Figure:
     """Measured score with its band, what is estimated after it, and what the first model would score.
 
     Args:
-        points, estimated, never: in order. Estimates have no labels yet and are dashed.
         threshold: of the policy; a line with its name.
-        x: instants, or the number of rows seen (where rows came faster than time tells).
-        metric_label: of the measured line in the hover.
-        zone: in which instants are written; UTC when it is not known.
 
     Raises:
         ValueError: no point has a value.
     """
-    frame = Frame([*points, *estimated, *never], x=x, zone=zone, height=height)
+    points, estimated, never, height = scores.measured, scores.estimated, scores.never, axes.height
+    frame = Frame([*points, *estimated, *never], x=axes.x, zone=axes.zone, height=height)
     values = [v for p in [*points, *estimated, *never] for v in (p.value, p.low, p.high) if v is not None]
     limits = cut(scale([*values, *([threshold] if threshold is not None else [])]), values)
     fig = figure(colors, height=height, top=TOP if events else 12, bottom=BOTTOM)
@@ -118,8 +125,9 @@ def performance_over_time(
         ("Measured", points, colors.current, {"width": 2.2}),
     ):
         if any(p.value is not None for p in line):
-            told = plain(metric_label) if name == "Measured" else name
-            last = draw_line(fig, frame, line, name=told, color=color, style=style, band=name != "Never retrained")
+            shown = plain(scores.metric_label) if name == "Measured" else name
+            stroke = Stroke(name=shown, color=color, style=style, band=name != "Never retrained")
+            last = draw_line(fig, frame, line, stroke)
             ink = colors.muted if name == "Never retrained" else color
             labels.append(
                 Label(
@@ -295,8 +303,12 @@ def _features_over_time(
         color = tint(colors.watch, 0.45) if s.drifted else tint(colors.reference, 0.55)
         quiet_line(fig, frame, lines[s.name], color, budget)
     for s, color in reversed(list(zip(named, (colors.current, colors.second, colors.text), strict=False))):
-        last = draw_line(fig, frame, lines[s.name], name=plain(s.name, at_most=30), color=color, style={"width": 2.0},
-                     band=False, decimals=2)  # fmt: skip
+        last = draw_line(
+            fig,
+            frame,
+            lines[s.name],
+            Stroke(name=plain(s.name, at_most=30), color=color, style={"width": 2.0}, band=False, decimals=2),
+        )
         labels.append(
             Label(
                 f"{plain(s.name, at_most=24)} {limit.label(last.value or 0.0)}",

@@ -11,9 +11,11 @@ import pytest
 
 from core.drift.history import Course
 from core.plots import (
+    Axes,
     EffectSeries,
     Event,
     Point,
+    ScoreHistory,
     course_series,
     effect_over_time,
     palette,
@@ -56,9 +58,11 @@ def named(fig: go.Figure, beginning: str) -> Any:
 
 def test_the_chart_draws_every_line_with_its_name_and_last_value() -> None:
     fig = performance_over_time(
-        line(0.9, 0.85, 0.887), colors=COLORS, threshold=0.8, estimated=line(None, None, 0.86), never=line(0.9, 0.7, 0.681),
+        ScoreHistory(measured=line(0.9, 0.85, 0.887), estimated=line(None, None, 0.86), never=line(0.9, 0.7, 0.681)),
+        colors=COLORS,
+        threshold=0.8,
         events=[Event(at=at(1), kind="promoted", text="v11")],
-    )  # fmt: skip
+    )
     assert {"Measured 0.887", "Estimated 0.860", "Never retrained 0.681", "Threshold 0.80", "▲ v11"} == set(texts(fig))
     measured, estimated, never = (named(fig, n) for n in ("Accuracy", "Estimated", "Never retrained"))
     assert list(measured.y) == [0.9, 0.85, 0.887] and measured.customdata[0][0] == " (0.880–0.920, n = 500)"
@@ -71,35 +75,35 @@ def test_the_chart_draws_every_line_with_its_name_and_last_value() -> None:
 
 def test_the_axis_is_cut_to_the_data_and_never_beyond_what_scores_can_be() -> None:
     low, high = performance_over_time(
-        [Point(at=at(i), value=v) for i, v in enumerate((0.97, 0.99, 1.0))], colors=COLORS
+        ScoreHistory(measured=[Point(at=at(i), value=v) for i, v in enumerate((0.97, 0.99, 1.0))]), colors=COLORS
     ).layout.yaxis.range
     assert low > 0.9 and 1.0 < high <= 1.01
-    low, high = performance_over_time(line(1200.0, 1500.0), colors=COLORS).layout.yaxis.range
+    low, high = performance_over_time(ScoreHistory(measured=line(1200.0, 1500.0)), colors=COLORS).layout.yaxis.range
     assert low < 1200 and high > 1500
 
 
 def test_gaps_stay_gaps() -> None:
-    fig = performance_over_time(line(0.9, 0.8, None, 0.85, 0.86), colors=COLORS)
+    fig = performance_over_time(ScoreHistory(measured=line(0.9, 0.8, None, 0.85, 0.86)), colors=COLORS)
     measured = named(fig, "Accuracy")
     assert measured.y[2] is None and measured.connectgaps is False
     assert sum(t.fill == "toself" for t in fig.data) == 2  # a band on each side of the gap
 
 
 def test_a_single_point_is_drawn() -> None:
-    fig = performance_over_time(line(0.75), colors=COLORS, threshold=0.7, x="rows")
+    fig = performance_over_time(ScoreHistory(measured=line(0.75)), colors=COLORS, threshold=0.7, axes=Axes(x="rows"))
     assert list(fig.layout.xaxis.tickvals) == [500] and "Measured 0.750" in texts(fig)
 
 
 @pytest.mark.parametrize("points", [[], [Point(at=START, value=None)]])
 def test_nothing_to_draw_is_an_error(points: list[Point]) -> None:
     with pytest.raises(ValueError, match="nothing to draw"):
-        performance_over_time(points, colors=COLORS)
+        performance_over_time(ScoreHistory(measured=points), colors=COLORS)
 
 
 def test_instants_are_written_in_the_readers_zone() -> None:
-    fig = performance_over_time(line(0.9, 0.8), colors=COLORS, zone="Asia/Tokyo")
+    fig = performance_over_time(ScoreHistory(measured=line(0.9, 0.8)), colors=COLORS, axes=Axes(zone="Asia/Tokyo"))
     assert named(fig, "Accuracy").x[0].isoformat() == "2026-10-13T21:00:00"
-    fig = performance_over_time(line(0.9, 0.8), colors=COLORS, zone=None)
+    fig = performance_over_time(ScoreHistory(measured=line(0.9, 0.8)), colors=COLORS, axes=Axes(zone=None))
     assert named(fig, "Accuracy").x[0].isoformat() == "2026-10-13T12:00:00"
 
 
@@ -108,14 +112,14 @@ def test_instants_are_written_in_the_readers_zone() -> None:
 )
 def test_ticks_suit_the_span(days: float, form: str) -> None:
     points = [Point(at=at(0), value=0.9), Point(at=at(days), value=0.8)]
-    assert performance_over_time(points, colors=COLORS).layout.xaxis.tickformat == form
+    assert performance_over_time(ScoreHistory(measured=points), colors=COLORS).layout.xaxis.tickformat == form
 
 
 def test_many_points_are_thinned_and_the_dip_stays() -> None:
     values = [0.9 + 0.001 * math.sin(i) for i in range(20_000)]
     values[7_777] = 0.31
     points = [Point(at=START + timedelta(minutes=i), value=v) for i, v in enumerate(values)]
-    fig = performance_over_time(points, colors=COLORS)
+    fig = performance_over_time(ScoreHistory(measured=points), colors=COLORS)
     measured = named(fig, "Accuracy")
     assert len(measured.y) <= 2_000 and min(measured.y) == 0.31
     assert len(fig.to_json()) < 400_000
@@ -137,7 +141,9 @@ def test_points_of_a_metric_and_gaps_where_it_could_not_be_told() -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind, mark in EVENTS.items() if not mark.tick])
 def test_every_kind_of_event_has_its_sign_and_line(kind: str) -> None:
-    fig = performance_over_time(line(*[0.9] * 10), colors=COLORS, events=[Event(at=at(4), kind=kind, text="v2")])
+    fig = performance_over_time(
+        ScoreHistory(measured=line(*[0.9] * 10)), colors=COLORS, events=[Event(at=at(4), kind=kind, text="v2")]
+    )
     mark = EVENTS[kind]
     (sign,) = [a for a in fig.layout.annotations if a.text.startswith(mark.sign)]
     assert sign.text == (f"{mark.sign} v2" if mark.named else mark.sign)
@@ -148,20 +154,20 @@ def test_every_kind_of_event_has_its_sign_and_line(kind: str) -> None:
 def test_crowded_events_keep_the_weightier_and_among_equals_the_later() -> None:
     events = [Event(at=at(20 + i / 10), kind="promoted", text=f"v{i}") for i in range(5)]
     events += [Event(at=at(20), kind="drift"), Event(at=at(20), kind="retrain"), Event(at=at(5), kind="drift")]
-    fig = performance_over_time(line(*[0.9] * 40), colors=COLORS, events=events)
+    fig = performance_over_time(ScoreHistory(measured=line(*[0.9] * 40)), colors=COLORS, events=events)
     assert [t for t in texts(fig) if t[0] in "▲◆↻"] == ["▲ v4", "◆"]
 
 
 def test_refreshes_are_ticks_on_the_axis() -> None:
     events = [Event(at=at(i), kind="refreshed", text=f"v{i}") for i in range(30)]
-    fig = performance_over_time(line(*[0.9] * 40), colors=COLORS, events=events)
+    fig = performance_over_time(ScoreHistory(measured=line(*[0.9] * 40)), colors=COLORS, events=events)
     ticks = next(t for t in fig.data if t.marker.symbol == "line-ns-open")
     assert len(ticks.x) == 30 and not fig.layout.shapes
 
 
 def test_events_outside_the_span_or_of_an_unknown_kind_are_left_out() -> None:
     events = [Event(at=at(-3), kind="drift"), Event(at=at(99), kind="promoted"), Event(at=at(1), kind="moon")]
-    fig = performance_over_time(line(0.9, 0.8, 0.7), colors=COLORS, events=events)
+    fig = performance_over_time(ScoreHistory(measured=line(0.9, 0.8, 0.7)), colors=COLORS, events=events)
     assert not fig.layout.shapes and texts(fig) == ["Measured 0.700"]
 
 

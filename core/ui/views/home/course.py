@@ -22,14 +22,11 @@ def show(ctx: ui.Context, project: ProjectInfo) -> None:
         f"{label} per labelled batch · band: 95 % interval · ▲ promoted · ◆ drift found · green ticks: refreshed",
     ):
         figure = plots.performance_over_time(
-            ui.line(points),
+            plots.ScoreHistory(measured=ui.line(points), never=ui.line(never), metric_label=label),
             colors=ctx.colors,
             threshold=policy.threshold,
             events=events,
-            never=ui.line(never),
-            metric_label=label,
-            zone=ctx.timezone,
-            height=250,
+            axes=plots.Axes(zone=ctx.timezone, height=250),
         )
         ui.chart(figure, key="home-chart", alt=ui.course_alt(points, policy.metric))
 

@@ -42,14 +42,10 @@ def _show_course(ctx: ui.Context, seen: Seen) -> None:
             st.caption("The chart begins with the first batch after it.")
             return
         figure = plots.performance_over_time(
-            ui.line(points),
+            plots.ScoreHistory(measured=ui.line(points), never=ui.line(seen.never), metric_label=label),
             colors=ctx.colors,
             threshold=policy.threshold,
             events=events,
-            never=ui.line(seen.never),
-            metric_label=label,
-            zone=ctx.timezone,
-            height=HEIGHT,
-            x="rows",
+            axes=plots.Axes(zone=ctx.timezone, height=HEIGHT, x="rows"),
         )
         ui.chart(figure, key="live-chart", alt=ui.course_alt(points, policy.metric))

@@ -32,15 +32,16 @@ def show(ctx: ui.Context, project: ProjectInfo, seen: Seen) -> None:
     finding = plots.performance_finding(points, events, threshold, metric=metric)
     with ui.card(finding, _caption(label, guessed, first, kinds={event.kind for event in events})):
         figure = plots.performance_over_time(
-            plots.light(ui.line(points)),
+            plots.ScoreHistory(
+                measured=plots.light(ui.line(points)),
+                estimated=plots.light(ui.line(guessed)),
+                never=plots.light(ui.line(first)),
+                metric_label=label,
+            ),
             colors=ctx.colors,
             threshold=threshold,
             events=events,
-            estimated=plots.light(ui.line(guessed)),
-            never=plots.light(ui.line(first)),
-            metric_label=label,
-            height=286,
-            zone=ctx.timezone,
+            axes=plots.Axes(height=286, zone=ctx.timezone),
         )
         ui.chart(figure, key=f"course-{metric}", alt=ui.course_alt(points, metric))
 
