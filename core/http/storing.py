@@ -1,4 +1,4 @@
-"""The routes that store something: labels, generated rows, batches. What is asked of a worker is waited for elsewhere."""
+"""The routes that store rows: generated ones, and batches. What is asked of a worker is waited for elsewhere."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import Response
 
-from core.errors import BadInput, Conflict, FieldProblem, TooLarge
+from core.errors import BadInput, Conflict, FieldProblem
 from core.http import bodies, repeats, waiting
 from core.http.access import Api, Caller, api_of
 from core.http.answers import answer_json
@@ -21,112 +20,17 @@ from core.services.incidents.status import ROOT_SLUG
 from core.services.serving.answering import Answered, document, many
 from core.services.serving.champion_cache import Served
 from core.services.serving.kept_answers import Kept
-from core.services.serving.logged_predictions import row_ids
 
 if TYPE_CHECKING:
     from core.records import ProjectInfo
     from core.services.ingestion.ingest import IngestReport
 
-MAX_LABELS = 100_000
 AT_ONCE_BYTES = 20 * 1024 * 1024  # uploads that unpack to more become a job
 TASKS = ("binary", "multiclass", "regression", "classification")
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-# --- labels -----------------------------------------------------------------------------------------------------
-
-
-async def labels(request: Request) -> Response:
-    """Store labels by row id or prediction id, all or none; others are replaced only where the body says so."""
-    api = api_of(request)
-    caller = await api.caller(request, "ingest")
-    bodies.require_kind(request.headers, "json")
-    body = await bodies.read_bytes(request)
-    given = bodies.an_object(bodies.decode(body), ("labels", "replace"))
-    asked, kept = await repeats.before(api, request, caller, "/labels", body)
-    return kept or answer_json(await asyncio.to_thread(_store_labels, api, caller, given, asked))
-
-
-def _store_labels(api: Api, caller: Caller, given: dict[str, Any], asked: Kept | None) -> dict[str, Any]:
-    from core.services.ingestion.label_intake import add_labels
-    from core.services.ingestion.label_plans import LabelResult
-    from core.services.projects.projects import project_by_id
-
-    assert caller.place is not None
-    replace = given.get("replace", False)
-    if not isinstance(replace, bool):
-        raise BadInput(
-            f"replace is {bodies.type_name(replace)}, expected true or false.",
-            (FieldProblem("replace", bodies.type_name(replace), "true or false"),),
-        )
-    pairs = _pairs(given.get("labels"))
-    project = project_by_id(api.ws, caller.place.id)
-    rows = row_ids(api.ws, project.id, [key for key, by_prediction, _ in pairs if by_prediction])
-    known = [(rows.get(key, key) if by_prediction else key, label) for key, by_prediction, label in pairs]
-
-    def _told(results: list[LabelResult]) -> dict[str, Any]:
-        return {"results": [{"row_id": r.row_id, "status": r.status} for r in results]}
-
-    def _keep(session: Session, results: list[LabelResult]) -> None:
-        repeats.keep(session, asked, _told(results))
-
-    return _told(add_labels(api.ws, project, known, by=caller.name, now=_now(), replace=replace, also=_keep))
-
-
-def _pairs(given: Any) -> list[tuple[str, bool, Any]]:
-    """Id, whether it is a prediction id, label.
-
-    Raises:
-        BadInput: every entry (the first 20) that is not of that form.
-    """
-    if not isinstance(given, list) or not given:
-        seen = "missing" if given is None else "an empty list" if given == [] else type(given).__name__
-        raise BadInput("There is no label.", (FieldProblem("labels", seen, "a list of {row_id, label}"),))
-    if len(given) > MAX_LABELS:
-        seen = f"{len(given):,} labels"
-        problem = FieldProblem("labels", seen, f"at most {MAX_LABELS:,}")
-        raise TooLarge(f"The call has {seen}, expected {problem.expected}. Send them in parts.", (problem,))
-    pairs: list[tuple[str, bool, Any]] = []
-    problems: list[FieldProblem] = []
-    for i, entry in enumerate(given):
-        place = f"labels[{i}]"
-        if not isinstance(entry, dict):
-            problems.append(FieldProblem(place, type(entry).__name__, "an object {row_id, label}"))
-        else:
-            problems += _entry_problems(entry, place)
-            by_prediction = "prediction_id" in entry
-            pairs.append(
-                (str(entry.get("prediction_id" if by_prediction else "row_id")), by_prediction, entry.get("label"))
-            )
-        if len(problems) >= 20:
-            break
-    if problems:
-        from core.data.cells import refusal
-
-        raise refusal("Not all labels can be taken, so none was", problems[:20])
-    return pairs
-
-
-def _entry_problems(entry: dict[str, Any], place: str) -> list[FieldProblem]:
-    found = []
-    ids = [key for key in ("row_id", "prediction_id") if key in entry]
-    if len(ids) != 1:
-        seen = "both ids" if ids else "no id"
-        found.append(FieldProblem(f"{place}.row_id", seen, "row_id or prediction_id"))
-    elif isinstance(entry[ids[0]], bool) or not isinstance(entry[ids[0]], (str, int)):
-        found.append(FieldProblem(f"{place}.{ids[0]}", type(entry[ids[0]]).__name__, "text"))
-    if "label" not in entry or not isinstance(entry["label"], (str, int, float, bool)):
-        seen = "missing" if "label" not in entry else bodies.type_name(entry["label"])
-        found.append(FieldProblem(f"{place}.label", seen, "a class or a number"))
-    found += [
-        FieldProblem(f"{place}.{key[:60]}", "an unknown field", "row_id, prediction_id, label")
-        for key in entry
-        if key not in ("row_id", "prediction_id", "label")
-    ]
-    return found
 
 
 # --- generated rows ---------------------------------------------------------------------------------------------
