@@ -15,7 +15,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from core.errors import ContinualError
-from core.http import docs_page, labels, predicting, problems, protocols, storing, telling, waiting
+from core.http import docs_page, generating, labels, predicting, problems, protocols, storing, telling, waiting
 from core.http.lifespan import lifespan
 from core.http.middleware import Around
 from core.http.refusals import Refusals
@@ -31,7 +31,7 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("POST", "/predict", "predict", predicting.answered_around),
     ("POST", "/explain", "explain", predicting.explain),
     ("POST", "/labels", "labels", labels.labels),
-    ("POST", "/generate", "generate", storing.generate),
+    ("POST", "/generate", "generate", generating.generate),
     ("POST", "/retrain", "retrain", waiting.retrain),
     ("POST", "/batches", "batches", storing.batches),
     ("GET", "/jobs/{job_id}", "job", waiting.job),

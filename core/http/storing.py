@@ -1,4 +1,4 @@
-"""The routes that store rows: generated ones, and batches. What is asked of a worker is waited for elsewhere."""
+"""The route that takes tables: stored as batches, or each row predicted. What is asked of a worker is waited for elsewhere."""
 
 from __future__ import annotations
 
@@ -11,18 +11,16 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from core.errors import BadInput, Conflict, FieldProblem
+from core.errors import BadInput, FieldProblem
 from core.http import bodies, repeats, waiting
 from core.http.access import Api, Caller, api_of
 from core.http.answers import answer_json
 from core.http.predicting import count
-from core.services.incidents.status import ROOT_SLUG
 from core.services.serving.answering import Answered, document, many
 from core.services.serving.champion_cache import Served
 from core.services.serving.kept_answers import Kept
 
 if TYPE_CHECKING:
-    from core.records import ProjectInfo
     from core.services.ingestion.ingest import IngestReport
 
 AT_ONCE_BYTES = 20 * 1024 * 1024  # uploads that unpack to more become a job
@@ -32,97 +30,6 @@ TASKS = ("binary", "multiclass", "regression", "classification")
 def _now() -> datetime:
     return datetime.now(UTC)
 
-
-# --- generated rows ---------------------------------------------------------------------------------------------
-
-GENERATE_FIELDS = ("rows", "features", "seed", "noise", "balance", "drift")
-
-
-async def generate(request: Request) -> Response:
-    """Store new generated rows; at the root, make `default` where there is no project."""
-    api = api_of(request)
-    slug = request.path_params.get("slug")
-    token = await api.token(request, "ingest")
-    bodies.require_kind(request.headers, "json")
-    if slug is None and token.project_id is None and not await api.places(fresh=True):
-        caller = Caller(token, None)
-    else:
-        caller = await api.placed(token, slug)
-    body = await bodies.read_bytes(request)
-    given = bodies.an_object(bodies.decode(body) if body.strip() else {}, GENERATE_FIELDS)
-    options = {key: value for key, value in given.items() if value is not None}
-    _check_generator(options)
-    made = None
-    if caller.place is None:
-        made = await asyncio.to_thread(_make_default, api, caller)
-        await api.places(fresh=True)
-        caller = await api.placed(token, slug)
-    asked, kept = await repeats.before(api, request, caller, "/generate", body)
-    try:
-        return kept or answer_json(await asyncio.to_thread(_generate, api, caller, options, asked, made))
-    finally:
-        if made is not None:  # it may be gone again
-            await api.places(fresh=True)
-
-
-def _check_generator(options: dict[str, Any]) -> None:
-    """What is not even of the right type; ranges are the generator's."""
-    whole, real = ("rows", "features", "seed"), ("noise", "balance")
-    problems = [
-        FieldProblem(key, bodies.type_name(value), "a whole number" if key in whole else "a number")
-        for key, value in options.items()
-        if (key in whole and type(value) is not int) or (key in real and type(value) not in (int, float))
-    ]
-    if not isinstance(options.get("drift", {}), dict):
-        problems.append(FieldProblem("drift", bodies.type_name(options["drift"]), "an object"))
-    if problems:
-        from core.data.cells import refusal
-
-        raise refusal("These rows cannot be generated", problems)
-
-
-def _make_default(api: Api, caller: Caller) -> ProjectInfo | None:
-    """The project `default`; None when another call was quicker."""
-    from core.services.projects import projects
-
-    try:
-        return projects.create_project(
-            api.ws, ROOT_SLUG, source="generator", by=caller.name, now=_now(), policy="original"
-        )
-    except Conflict:
-        return None
-
-
-def _generate(
-    api: Api, caller: Caller, options: dict[str, Any], asked: Kept | None, made: ProjectInfo | None
-) -> dict[str, Any]:
-    """The batch, as it is answered. A project that was made for it goes again when there is none."""
-    from core.services.ingestion import generated
-    from core.services.projects import projects
-
-    assert caller.place is not None
-    project = projects.project_by_id(api.ws, caller.place.id)
-
-    def _told(report: IngestReport) -> dict[str, Any]:
-        return {"batch": report.batch.id, "rows": report.rows, "project": project.slug}
-
-    try:
-        report = generated.generate(
-            api.ws,
-            project,
-            **options,
-            by=caller.name,
-            now=_now(),
-            also=lambda session, stored: repeats.keep(session, asked, _told(stored)),
-        )
-    except BaseException:
-        if made is not None:
-            projects.delete_project(api.ws, made, by=caller.name, now=_now())
-        raise
-    return _told(report)
-
-
-# --- batches ----------------------------------------------------------------------------------------------------
 
 _OPTIONS = {
     "target": "target", "id": "id_column", "time": "time_column", "task": "task", "exclude": "exclude",

@@ -58,3 +58,20 @@ def test_more_labels_than_a_call_may_hold_are_too_large(shared: httpx.Client) ->
 def test_who_asks_is_known_before_the_body_is_read(shared: httpx.Client) -> None:
     for path in ("/labels", "/generate", "/retrain"):
         assert shared.post(path, content=b"{" * 100).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ({"rows": 0}, ("rows", "0", "a whole number from 1 to 1,000,000")),
+        ({"seed": -1}, ("seed", "-1", "a whole number at least 0")),
+        ({"noise": "x"}, ("noise", "'x'", "a number from 0 to 1")),
+        ({"balance": 1}, ("balance", "1", "a number above 0 and below 1")),
+        ({"drift": [1]}, ("drift", "a list", "an object")),
+        ({"rows": True, "features": 1.5}, ("features", "1.5", "a whole number from 1 to 1,000")),
+    ],
+)
+def test_limits_are_told_as_they_are_declared(
+    shared: httpx.Client, body: dict[str, Any], problem: tuple[str, str, str]
+) -> None:
+    assert problem in _problems(shared, "/generate", body)
