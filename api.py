@@ -13,17 +13,16 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 
 from core.errors import ContinualError
-from core.http import docs_page, predicting, problems, protocols, storing, telling, waiting
+from core.http import docs_page, generating, labels, predicting, problems, protocols, storing, telling, waiting
 from core.http.lifespan import lifespan
 from core.http.middleware import Around
 from core.http.refusals import Refusals
 from core.services.operations.metrics import Requests
 from core.settings import get_settings
 
-Handler = Callable[[Request], Awaitable[Response]]
+Handler = Callable[..., Awaitable[Response]]
 ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", "/health", "health", telling.health),
     ("GET", "/health/live", "live", telling.live),
@@ -31,8 +30,8 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", "/model-status", "model_status", telling.model_status),
     ("POST", "/predict", "predict", predicting.answered_around),
     ("POST", "/explain", "explain", predicting.explain),
-    ("POST", "/labels", "labels", storing.labels),
-    ("POST", "/generate", "generate", storing.generate),
+    ("POST", "/labels", "labels", labels.labels),
+    ("POST", "/generate", "generate", generating.generate),
     ("POST", "/retrain", "retrain", waiting.retrain),
     ("POST", "/batches", "batches", storing.batches),
     ("GET", "/jobs/{job_id}", "job", waiting.job),
@@ -77,12 +76,12 @@ def create_app() -> FastAPI:
     app.add_middleware(Refusals, trusted=get_settings().trusted_proxies)
 
     def _openapi() -> dict[str, Any]:
-        from core.http import documents  # a tenth of the time to start, for those who ask
+        from core.http.documents import describing  # a tenth of the time to start, for those who ask
 
         if app.openapi_schema is None:
-            documents.describe(app.routes)
+            describing.describe(app.routes)
             document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-            document["components"] = documents.components()
+            document["components"] = describing.components(app.routes)
             app.openapi_schema = document
         return app.openapi_schema
 

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from core.errors import BadInput, FieldProblem
-from core.http.access import Api, Caller
+from core.http.access import Api, Caller, api_of
 from core.http.answers import answer_json
 from core.services.serving.kept_answers import Kept, keep_answer, kept_answer
 
@@ -69,6 +69,23 @@ async def before(
         return None, None
     kept = await asyncio.to_thread(kept_answer, api.ws, asked.project_id, asked.key)
     return asked, None if kept is None else again(kept, asked)
+
+
+class Repeat:
+    """Dependency of routes that take an Idempotency-Key."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+
+    async def before(self, caller: Caller, content: bytes | None = None) -> tuple[Kept | None, Response | None]:
+        """As the function of this name, of the route that was asked.
+
+        Args:
+            content: left out, the JSON body as it came.
+        """
+        request = self._request
+        content = request.state.body if content is None else content
+        return await before(api_of(request), request, caller, f"/{request.scope['route'].name}", content)
 
 
 def keep(session: Session, asked: Kept | None, document: Mapping[str, Any], *, status: int = 200) -> None:

@@ -1,4 +1,4 @@
-"""The routes that store something: labels, generated rows, batches. What is asked of a worker is waited for elsewhere."""
+"""The route that takes tables: stored as batches, or each row predicted. What is asked of a worker is waited for elsewhere."""
 
 from __future__ import annotations
 
@@ -8,26 +8,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import Response
 
-from core.errors import BadInput, Conflict, FieldProblem, TooLarge
+from core.errors import BadInput, FieldProblem
 from core.http import bodies, repeats, waiting
 from core.http.access import Api, Caller, api_of
 from core.http.answers import answer_json
 from core.http.predicting import count
-from core.services.incidents.status import ROOT_SLUG
 from core.services.serving.answering import Answered, document, many
 from core.services.serving.champion_cache import Served
 from core.services.serving.kept_answers import Kept
-from core.services.serving.logged_predictions import row_ids
 
 if TYPE_CHECKING:
-    from core.records import ProjectInfo
     from core.services.ingestion.ingest import IngestReport
 
-MAX_LABELS = 100_000
 AT_ONCE_BYTES = 20 * 1024 * 1024  # uploads that unpack to more become a job
 TASKS = ("binary", "multiclass", "regression", "classification")
 
@@ -35,190 +30,6 @@ TASKS = ("binary", "multiclass", "regression", "classification")
 def _now() -> datetime:
     return datetime.now(UTC)
 
-
-# --- labels -----------------------------------------------------------------------------------------------------
-
-
-async def labels(request: Request) -> Response:
-    """Store labels by row id or prediction id, all or none; others are replaced only where the body says so."""
-    api = api_of(request)
-    caller = await api.caller(request, "ingest")
-    bodies.require_kind(request.headers, "json")
-    body = await bodies.read_bytes(request)
-    given = bodies.an_object(bodies.decode(body), ("labels", "replace"))
-    asked, kept = await repeats.before(api, request, caller, "/labels", body)
-    return kept or answer_json(await asyncio.to_thread(_store_labels, api, caller, given, asked))
-
-
-def _store_labels(api: Api, caller: Caller, given: dict[str, Any], asked: Kept | None) -> dict[str, Any]:
-    from core.services.ingestion.label_intake import add_labels
-    from core.services.ingestion.label_plans import LabelResult
-    from core.services.projects.projects import project_by_id
-
-    assert caller.place is not None
-    replace = given.get("replace", False)
-    if not isinstance(replace, bool):
-        raise BadInput(
-            f"replace is {bodies.type_name(replace)}, expected true or false.",
-            (FieldProblem("replace", bodies.type_name(replace), "true or false"),),
-        )
-    pairs = _pairs(given.get("labels"))
-    project = project_by_id(api.ws, caller.place.id)
-    rows = row_ids(api.ws, project.id, [key for key, by_prediction, _ in pairs if by_prediction])
-    known = [(rows.get(key, key) if by_prediction else key, label) for key, by_prediction, label in pairs]
-
-    def _told(results: list[LabelResult]) -> dict[str, Any]:
-        return {"results": [{"row_id": r.row_id, "status": r.status} for r in results]}
-
-    def _keep(session: Session, results: list[LabelResult]) -> None:
-        repeats.keep(session, asked, _told(results))
-
-    return _told(add_labels(api.ws, project, known, by=caller.name, now=_now(), replace=replace, also=_keep))
-
-
-def _pairs(given: Any) -> list[tuple[str, bool, Any]]:
-    """Id, whether it is a prediction id, label.
-
-    Raises:
-        BadInput: every entry (the first 20) that is not of that form.
-    """
-    if not isinstance(given, list) or not given:
-        seen = "missing" if given is None else "an empty list" if given == [] else type(given).__name__
-        raise BadInput("There is no label.", (FieldProblem("labels", seen, "a list of {row_id, label}"),))
-    if len(given) > MAX_LABELS:
-        seen = f"{len(given):,} labels"
-        problem = FieldProblem("labels", seen, f"at most {MAX_LABELS:,}")
-        raise TooLarge(f"The call has {seen}, expected {problem.expected}. Send them in parts.", (problem,))
-    pairs: list[tuple[str, bool, Any]] = []
-    problems: list[FieldProblem] = []
-    for i, entry in enumerate(given):
-        place = f"labels[{i}]"
-        if not isinstance(entry, dict):
-            problems.append(FieldProblem(place, type(entry).__name__, "an object {row_id, label}"))
-        else:
-            problems += _entry_problems(entry, place)
-            by_prediction = "prediction_id" in entry
-            pairs.append(
-                (str(entry.get("prediction_id" if by_prediction else "row_id")), by_prediction, entry.get("label"))
-            )
-        if len(problems) >= 20:
-            break
-    if problems:
-        from core.data.cells import refusal
-
-        raise refusal("Not all labels can be taken, so none was", problems[:20])
-    return pairs
-
-
-def _entry_problems(entry: dict[str, Any], place: str) -> list[FieldProblem]:
-    found = []
-    ids = [key for key in ("row_id", "prediction_id") if key in entry]
-    if len(ids) != 1:
-        seen = "both ids" if ids else "no id"
-        found.append(FieldProblem(f"{place}.row_id", seen, "row_id or prediction_id"))
-    elif isinstance(entry[ids[0]], bool) or not isinstance(entry[ids[0]], (str, int)):
-        found.append(FieldProblem(f"{place}.{ids[0]}", type(entry[ids[0]]).__name__, "text"))
-    if "label" not in entry or not isinstance(entry["label"], (str, int, float, bool)):
-        seen = "missing" if "label" not in entry else bodies.type_name(entry["label"])
-        found.append(FieldProblem(f"{place}.label", seen, "a class or a number"))
-    found += [
-        FieldProblem(f"{place}.{key[:60]}", "an unknown field", "row_id, prediction_id, label")
-        for key in entry
-        if key not in ("row_id", "prediction_id", "label")
-    ]
-    return found
-
-
-# --- generated rows ---------------------------------------------------------------------------------------------
-
-GENERATE_FIELDS = ("rows", "features", "seed", "noise", "balance", "drift")
-
-
-async def generate(request: Request) -> Response:
-    """Store new generated rows; at the root, make `default` where there is no project."""
-    api = api_of(request)
-    slug = request.path_params.get("slug")
-    token = await api.token(request, "ingest")
-    bodies.require_kind(request.headers, "json")
-    if slug is None and token.project_id is None and not await api.places(fresh=True):
-        caller = Caller(token, None)
-    else:
-        caller = await api.placed(token, slug)
-    body = await bodies.read_bytes(request)
-    given = bodies.an_object(bodies.decode(body) if body.strip() else {}, GENERATE_FIELDS)
-    options = {key: value for key, value in given.items() if value is not None}
-    _check_generator(options)
-    made = None
-    if caller.place is None:
-        made = await asyncio.to_thread(_make_default, api, caller)
-        await api.places(fresh=True)
-        caller = await api.placed(token, slug)
-    asked, kept = await repeats.before(api, request, caller, "/generate", body)
-    try:
-        return kept or answer_json(await asyncio.to_thread(_generate, api, caller, options, asked, made))
-    finally:
-        if made is not None:  # it may be gone again
-            await api.places(fresh=True)
-
-
-def _check_generator(options: dict[str, Any]) -> None:
-    """What is not even of the right type; ranges are the generator's."""
-    whole, real = ("rows", "features", "seed"), ("noise", "balance")
-    problems = [
-        FieldProblem(key, bodies.type_name(value), "a whole number" if key in whole else "a number")
-        for key, value in options.items()
-        if (key in whole and type(value) is not int) or (key in real and type(value) not in (int, float))
-    ]
-    if not isinstance(options.get("drift", {}), dict):
-        problems.append(FieldProblem("drift", bodies.type_name(options["drift"]), "an object"))
-    if problems:
-        from core.data.cells import refusal
-
-        raise refusal("These rows cannot be generated", problems)
-
-
-def _make_default(api: Api, caller: Caller) -> ProjectInfo | None:
-    """The project `default`; None when another call was quicker."""
-    from core.services.projects import projects
-
-    try:
-        return projects.create_project(
-            api.ws, ROOT_SLUG, source="generator", by=caller.name, now=_now(), policy="original"
-        )
-    except Conflict:
-        return None
-
-
-def _generate(
-    api: Api, caller: Caller, options: dict[str, Any], asked: Kept | None, made: ProjectInfo | None
-) -> dict[str, Any]:
-    """The batch, as it is answered. A project that was made for it goes again when there is none."""
-    from core.services.ingestion import generated
-    from core.services.projects import projects
-
-    assert caller.place is not None
-    project = projects.project_by_id(api.ws, caller.place.id)
-
-    def _told(report: IngestReport) -> dict[str, Any]:
-        return {"batch": report.batch.id, "rows": report.rows, "project": project.slug}
-
-    try:
-        report = generated.generate(
-            api.ws,
-            project,
-            **options,
-            by=caller.name,
-            now=_now(),
-            also=lambda session, stored: repeats.keep(session, asked, _told(stored)),
-        )
-    except BaseException:
-        if made is not None:
-            projects.delete_project(api.ws, made, by=caller.name, now=_now())
-        raise
-    return _told(report)
-
-
-# --- batches ----------------------------------------------------------------------------------------------------
 
 _OPTIONS = {
     "target": "target", "id": "id_column", "time": "time_column", "task": "task", "exclude": "exclude",

@@ -401,7 +401,7 @@ UNFIT: list[tuple[str, str, Any, list[str]]] = [
     ("/labels", "application/json", {"labels": [{"row_id": "a", "label": "x"}]}, ["labels[0].label is 'x'"]),
     ("/labels", "application/json", {"label": []}, ["expected 'labels'"]),
     ("/generate", "application/json", {"row": 5}, ["expected 'rows'"]),
-    ("/generate", "application/json", {"rows": "5"}, ["rows is str", "a whole number"]),
+    ("/generate", "application/json", {"rows": "5"}, ["rows is '5'", "a whole number"]),
     ("/generate", "application/json", {"rows": 10**12}, ["from 1 to 1,000,000"]),
     ("/retrain", "application/json", {"forc": True}, ["expected 'force'"]),
     ("/retrain", "application/json", {"force": 1}, ["not a boolean"]),

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 from api import create_app
+
+WRITTEN = Path(__file__).with_name("openapi.txt")
 
 # Method, path, operation id, statuses. Each stands below /projects/{slug} too, but for the probes of the process.
 OPERATIONS = """
@@ -47,3 +53,40 @@ def test_paths_operation_ids_and_statuses_are_those_that_clients_know() -> None:
         for method, route in methods.items()
     }
     assert told == expected
+
+
+def _lines(document: dict[str, Any]) -> list[str]:
+    """A line for each route of the root, which those of a project differ from by their address alone, and for each schema."""
+    told = {
+        f"{method.upper()} {path}": route
+        for path, methods in document["paths"].items()
+        if not path.startswith("/projects/")
+        for method, route in methods.items()
+    }
+    told |= document["components"]["schemas"]
+    return [f"{name} {json.dumps(told[name], sort_keys=True)}" for name in sorted(told)]
+
+
+def test_what_is_told_of_routes_and_schemas_is_as_it_was_written_down() -> None:
+    """Where a change is meant: `python tests/api/test_operations.py` writes it down, and the commit shows the lines."""
+    assert _lines(create_app().openapi()) == WRITTEN.read_text("utf-8").splitlines()
+
+
+def test_a_route_of_a_project_is_told_as_that_of_the_root() -> None:
+    paths = create_app().openapi()["paths"]
+    for path, methods in paths.items():
+        for method, route in methods.items():
+            below = paths.get(f"/projects/{{slug}}{path}", {}).get(method)
+            if below is not None:
+                parameters = below.pop("parameters")
+                assert parameters[0]["name"] == "slug"
+                assert parameters[1:] == route.get("parameters", [])
+                assert (below.pop("tags"), below.pop("operationId")) == (
+                    ["any project"],
+                    f"{route['operationId']}_of_project",
+                )
+                assert below == {k: v for k, v in route.items() if k not in ("parameters", "tags", "operationId")}
+
+
+if __name__ == "__main__":
+    WRITTEN.write_text("\n".join(_lines(create_app().openapi())) + "\n", "utf-8")

@@ -1,30 +1,12 @@
-"""Rows to store: generated ones and tables."""
+"""Tables to store, or to have predicted."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel
 
-from core.http.documents.common import ARROW, BINARY, JSON, PARQUET, REPEAT, Document, parameter, reference
+from core.http.documents.common import ARROW, BINARY, PARQUET, REPEAT, Document, parameter
 from core.http.documents.predictions import Noticed
 from core.http.storing import TASKS
-
-
-class Generate(BaseModel):
-    """Each may be left out or null."""
-
-    model_config = ConfigDict(extra="forbid")
-    rows: int | None = Field(1000, ge=1, le=1_000_000)
-    features: int | None = Field(None, ge=1, le=1000, description="Left out: as before, at first 2.")
-    seed: int | None = Field(None, ge=0, description="Left out: new rows each time.")
-    noise: float | None = Field(None, ge=0, le=1)
-    balance: float | None = Field(None, gt=0, lt=1, description="Share of the class 1.")
-    drift: dict[str, JsonValue] | None = Field(None, description="Controlled drift; docs/data.md lists its kinds.")
-
-
-class Generated(BaseModel):
-    batch: int
-    rows: int
-    project: str
 
 
 class BatchAnswer(BaseModel):
@@ -40,19 +22,9 @@ class QueuedJob(BaseModel):
     status: str
 
 
-SCHEMAS: tuple[type[BaseModel], ...] = (Generate, Generated, BatchAnswer, QueuedJob)
+SCHEMAS: tuple[type[BaseModel], ...] = (BatchAnswer, QueuedJob)
 
 DOCUMENTS: dict[str, Document] = {
-    "generate": Document(
-        summary="Store generated rows",
-        text="Into a project that the generator made (else 409). At the root it makes `default` where there is no project.",
-        scope="ingest",
-        parameters=[REPEAT],
-        body={JSON: (reference(Generate), {"usual": {"value": {"rows": 1000}}, "nothing": {"value": {}}})},
-        optional_body=True,
-        answers={200: (Generated, {"batch": 4, "rows": 1000, "project": "default"})},
-        errors=(400, 401, 403, 404, 409, 413, 415, 422, 503),
-    ),
     "batches": Document(
         summary="Store a table, or have its rows predicted",
         text="CSV (or CSV.gz), Parquet or Arrow, as its Content-Type says. `mode=ingest` stores it as a batch; the first "

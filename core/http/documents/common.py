@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
@@ -34,17 +34,30 @@ class Problem(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """What is told about one route."""
+    """What is told about one route; what its handler's dependencies tell is not repeated here."""
 
     summary: str
     text: str
-    scope: str | None  # None = open
-    answers: dict[int, tuple[type[BaseModel] | str, Any]]  # status -> schema or media type ("": no body), example
+    answers: dict[int, tuple[Any, Any]]  # status -> schema (a model or TypedDict) or media type ("": no body), example
+    scope: str | None = None  # None = open
     body: dict[str, tuple[Any, Any]] = field(default_factory=dict)  # media type -> schema, example
     optional_body: bool = False
     parameters: Sequence[dict[str, Any]] = ()
     errors: tuple[int, ...] = ()
     also: tuple[str, ...] = ()  # media types of other forms of the answer
+
+
+H = TypeVar("H", bound=Callable[..., Any])
+
+
+def described(**told: Any) -> Callable[[H], H]:
+    """Decorator that keeps a `Document` with its handler, made of these fields."""
+
+    def _keep(handler: H) -> H:
+        vars(handler)["document"] = Document(**told)
+        return handler
+
+    return _keep
 
 
 ERRORS = {
@@ -76,7 +89,7 @@ ROW_ERRORS = (400, 401, 403, 404, 409, 413, 415, 422, 503)
 MODEL_ERRORS = (401, 403, 404, 409, 503)
 
 
-def reference(model: type[BaseModel]) -> dict[str, str]:
+def reference(model: Any) -> dict[str, str]:
     """What stands for a schema of the components."""
     return {"$ref": REF.format(model=model.__name__)}
 

@@ -2,34 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Literal
 
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from fastapi.dependencies.models import Dependant
+from pydantic import TypeAdapter
 
-from core.http.documents import batches, health, inference, jobs, labels, mlflow_forms, predictions
-from core.http.documents.common import BINARY, ERRORS, HEADERS, JSON, REF, SLUG, Document, Problem, reference
+from core.http.dependencies import Bearer
+from core.http.documents import batches, health, inference, jobs, mlflow_forms, predictions
+from core.http.documents.common import (
+    BINARY,
+    ERRORS,
+    HEADERS,
+    JSON,
+    REF,
+    REPEAT,
+    SLUG,
+    Document,
+    Problem,
+    reference,
+)
 from core.http.documents.inference import InferenceError
 from core.http.documents.jobs import CycleAnswer
 from core.http.documents.predictions import Prediction, Predictions
+from core.http.json_body import JsonBody
+from core.http.repeats import Repeat
 
-NOUNS = (health, predictions, labels, batches, jobs, mlflow_forms, inference)
+NOUNS = (health, predictions, batches, jobs, mlflow_forms, inference)
 DOCUMENTS: dict[str, Document] = {name: document for noun in NOUNS for name, document in noun.DOCUMENTS.items()}
-SCHEMAS: tuple[type[BaseModel], ...] = (Problem, *(schema for noun in NOUNS for schema in noun.SCHEMAS))
+OF_TOKENS = (401, 403, 404, 503)  # errors of every route that needs a token,
+OF_BODIES = (400, 413, 415, 422)  # and of those that read JSON
+VALIDATION: Literal["validation"] = "validation"
 
 
 def describe(routes: Sequence[Any]) -> None:
     """Write what is told about each route into it, where FastAPI looks for it."""
     for route in routes:
-        if getattr(route, "name", None) in DOCUMENTS:
-            for key, value in _told(route.name, by_project=route.path.startswith("/projects/")).items():
+        document = _document_of(route)
+        if document is not None:
+            for key, value in _told(route.name, document, by_project=route.path.startswith("/projects/")).items():
                 setattr(route, key, value)
 
 
-def _told(name: str, *, by_project: bool) -> dict[str, Any]:
+def _document_of(route: Any) -> Document | None:
+    """The words beside the handler and what its dependencies tell, or the document of the route's name."""
+    written: Document | None = getattr(getattr(route, "endpoint", None), "document", None)
+    if written is None:
+        return DOCUMENTS.get(getattr(route, "name", ""))
+    document = written
+    for dependency in _dependencies(route.dependant):
+        if isinstance(dependency, Bearer):
+            document = replace(document, scope=dependency.scope, errors=(*document.errors, *OF_TOKENS))
+        elif isinstance(dependency, JsonBody):
+            examples = {name: {"value": example} for name, example in dependency.examples.items()}
+            body = {JSON: (reference(dependency.model), examples)}
+            errors = (*document.errors, *OF_BODIES)
+            document = replace(document, body=body, optional_body=dependency.optional, errors=errors)
+        elif dependency is Repeat:
+            document = replace(document, parameters=[*document.parameters, REPEAT])
+    return document
+
+
+def _dependencies(dependant: Dependant) -> Iterator[Any]:
+    for below in dependant.dependencies:
+        yield below.call
+        yield from _dependencies(below)
+
+
+def _told(name: str, document: Document, *, by_project: bool) -> dict[str, Any]:
     """FastAPI's attributes of a route that document it."""
-    document = DOCUMENTS[name]
     scope = "Open." if document.scope is None else f"Scope: {document.scope}."
     form = {"application/problem+json": {"schema": reference(Problem)}}
     if name in inference.DOCUMENTS:
@@ -37,7 +79,7 @@ def _told(name: str, *, by_project: bool) -> dict[str, Any]:
     errors = (*document.errors, *((429,) if document.scope else ()), *((408,) if document.body else ()))
     responses: dict[int | str, dict[str, Any]] = {
         code: {"description": ERRORS[code], "content": form, "headers": HEADERS.get(code, {})}
-        for code in sorted(errors)
+        for code in sorted(set(errors))
     }
     for code, (schema, example) in document.answers.items():
         media = schema if isinstance(schema, str) else JSON
@@ -72,9 +114,16 @@ def _told(name: str, *, by_project: bool) -> dict[str, Any]:
     }
 
 
-def components() -> dict[str, Any]:
+def components(routes: Sequence[Any]) -> dict[str, Any]:
     """Schemas and the bearer scheme."""
-    _, definitions = models_json_schema([(model, "validation") for model in SCHEMAS], ref_template=REF)
+    schemas: list[Any] = [Problem, *(schema for noun in NOUNS for schema in noun.SCHEMAS)]
+    for route in routes:
+        written = getattr(getattr(route, "endpoint", None), "document", None)
+        if written is not None:
+            schemas += [schema for schema, _ in written.answers.values() if not isinstance(schema, str)]
+            schemas += [below.model for below in _dependencies(route.dependant) if isinstance(below, JsonBody)]
+    adapters = [(schema.__name__, VALIDATION, TypeAdapter(schema)) for schema in dict.fromkeys(schemas)]
+    _, definitions = TypeAdapter.json_schemas(adapters, ref_template=REF)
     return {
         "schemas": definitions["$defs"],
         "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": "`cml_...` or the API_KEY."}},
