@@ -221,7 +221,7 @@ def wall(at: datetime | None, zone: tzinfo) -> datetime | None:
 def set_aside(evidence: Evidence | None) -> tuple[str, ...]:
     """A sentence for each batch that a check could not score or read."""
     return tuple(
-        f"Batch {entry['batch']} is set aside, its rows are not measured: {entry['cause']}"
-        + (" Undo it, correct its rows and store them again." if entry["code"] == "batch_not_scored" else "")
+        f"Batch {entry.batch} is set aside, its rows are not measured: {entry.cause}"
+        + (" Undo it, correct its rows and store them again." if entry.code == "batch_not_scored" else "")
         for entry in (evidence.set_aside if evidence else ())
     )

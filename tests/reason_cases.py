@@ -20,7 +20,19 @@ from core.learning.policy import CLAUSES, TRIGGERS, decide, verdict
 from core.performance.estimated import fit_estimator, trust_of
 from core.performance.head_to_head import paired_difference
 from core.performance.realised import measure, past_error, pooled
-from core.records import METRICS, Comparison, Evidence, Feature, FeatureSchema, Policy, Score, as_written
+from core.records import (
+    METRICS,
+    CalibrationGap,
+    Comparison,
+    Evidence,
+    Feature,
+    FeatureSchema,
+    PastComparison,
+    Policy,
+    Score,
+    WorstSlice,
+    as_written,
+)
 
 QUIET = Evidence(
     n_rows=500, n_labelled=500, metric="accuracy", score=0.9, score_low=0.87, score_high=0.93, score_n=500,
@@ -56,10 +68,10 @@ FIRING: dict[str, dict[str, Any]] = {
     "schedule": {"schedule_due": True},
 }  # fmt: skip
 
-SLICE = {"rule": "a = x", "n": 4000, "wins": 1, "losses": 1200, "p": 0.0034, "tried": 4}
-PAST = {"n": 1100, "regimes": 2, "challenger": 0.7, "champion": 0.81, "difference": -0.11, "answers_change": False}
+SLICE = WorstSlice(rule="a = x", n=4000, wins=1, losses=1200, p=0.0034, tried=4)
+PAST = PastComparison(n=1100, regimes=2, challenger=0.7, champion=0.81, difference=-0.11)
 DIFFERENCE = Score(metric="accuracy", value=-0.1, low=-0.19, high=-0.01)
-CALIBRATION = {"challenger": 0.1, "champion": 0.02, "error": 0.04}
+CALIBRATION = CalibrationGap(challenger=0.1, champion=0.02, error=0.04)
 COMPARED: dict[str, dict[str, Any]] = {
     "a clear win": {},
     "no row": {"n": 0},
@@ -77,14 +89,14 @@ COMPARED: dict[str, dict[str, Any]] = {
     "no better by error": {"metric": "mae", "difference": Score(metric="mae", value=0.0, low=-0.1, high=0.2)},
     "no interval": {"difference": Score(metric="kappa", value=0.2)},
     "a slice": {"worst_slice": SLICE},
-    "many slices": {"worst_slice": {**SLICE, "tried": 20}},
+    "many slices": {"worst_slice": replace(SLICE, tried=20)},
     "forgets": {"past": PAST},
-    "forgets one": {"past": {**PAST, "regimes": 1}},
-    "forgets for a change": {"past": {**PAST, "answers_change": True}},
-    "too sure": {"calibration": {**CALIBRATION, "challenger": 0.31}},
+    "forgets one": {"past": replace(PAST, regimes=1)},
+    "forgets for a change": {"past": replace(PAST, answers_change=True)},
+    "too sure": {"calibration": replace(CALIBRATION, challenger=0.31)},
     "sure enough": {"calibration": CALIBRATION},
-    "sure by itself": {"calibration": {**CALIBRATION, "champion": None}},
-    "biased": {"metric": "rmse", "calibration": {**CALIBRATION, "challenger": -0.31}},
+    "sure by itself": {"calibration": replace(CALIBRATION, champion=None)},
+    "biased": {"metric": "rmse", "calibration": replace(CALIBRATION, challenger=-0.31)},
     "slow": {"seconds": {"challenger": 0.0512}},
     "quick": {"seconds": {"challenger": 0.0012}},
 }  # fmt: skip

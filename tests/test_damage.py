@@ -96,8 +96,8 @@ def test_a_batch_that_was_learnt_from_and_is_damaged_is_left_out_and_told(
     HARMS[harm](ws.batches.root / batch(ws, 2).path)
     report = turn()
     assert report.evidence is not None and report.evidence.n_labelled == 120
-    (aside,) = [entry for entry in report.evidence.set_aside if entry["batch"] == 2]
-    assert aside["code"] == "batch_damaged" and batch(ws, 2).path in aside["cause"]
+    (aside,) = [entry for entry in report.evidence.set_aside if entry.batch == 2]
+    assert aside.code == "batch_damaged" and batch(ws, 2).path in aside.cause
     assert "repair --dry-run" in words.set_aside(report.evidence)[0]
 
 
@@ -110,7 +110,7 @@ def test_a_new_batch_that_is_damaged_waits_and_is_read_once_it_is_restored(
     path.unlink()
     report = turn(store=False)
     assert report.evidence is not None and report.evidence.n_labelled == 0
-    assert [(e["code"], e["batch"]) for e in report.evidence.set_aside] == [("batch_damaged", 4)]
+    assert [(e.code, e.batch) for e in report.evidence.set_aside] == [("batch_damaged", 4)]
     assert run_cycle(ws, project.id, cause="cli", now=now + 5 * HOUR) is None  # told once
     path.write_bytes(kept)
     report = turn(store=False)

@@ -19,7 +19,7 @@ from core.cycle.lease import hold_lease
 from core.errors import BadInput, Busy, ContinualError
 from core.learning.policy import policy_named
 from core.learning.state import LearnerState
-from core.records import ProjectInfo
+from core.records import BatchSetAside, DriftReport, ProjectInfo, from_document
 from core.services.automation import due_work
 from core.services.incidents import notify
 from core.services.ingestion import ingest, label_intake, stored_batches
@@ -28,7 +28,7 @@ from core.services.monitoring import monitoring
 from core.services.projects import projects
 from core.services.serving import champion_cache, file_answers, predicting
 from core.settings import Settings
-from core.storage import documents, queries, registry
+from core.storage import queries, registry
 from core.storage.tables import Batch, Cycle, DriftRun, Lease, ModelEvent, Notice, PerformanceRun, Project
 from core.storage.workspace import Workspace, open_workspace
 from core.text.reasons import sentence
@@ -361,7 +361,7 @@ def test_the_drift_of_residuals_tells_a_changed_concept_where_features_do_not(ws
         stored = session.scalars(
             select(DriftRun.report).where(DriftRun.project_id == made.id).order_by(DriftRun.id)
         ).all()
-    calm, moved = (documents.drift_from(document) for document in stored[-2:])
+    calm, moved = (from_document(DriftReport, document) for document in stored[-2:])
     assert calm.residual is not None and not calm.residual.drifted
     assert moved.residual is not None and moved.residual.drifted and moved.residual.kind == "residual"
     assert moved.drifted == ()
@@ -442,7 +442,9 @@ def test_a_batch_that_cannot_be_scored_is_set_aside_and_the_loop_goes_on(
     assert report.evidence is not None
     assert report.evidence.n_labelled == BATCH
     assert report.evidence.set_aside == (
-        {"code": "batch_not_scored", "batch": odd.batch.number, "cause": "The model has no answer: a is too great."},
+        BatchSetAside(
+            code="batch_not_scored", batch=odd.batch.number, cause="The model has no answer: a is too great."
+        ),
     )
     with ws.database.read() as session:
         notices = [n.payload["embeds"][0]["description"] for n in session.scalars(select(Notice))]
@@ -475,7 +477,7 @@ def test_a_batch_set_aside_alone_has_an_audit_row_of_its_own(
     odd = send(poisoned(9000).drop(columns="y"))
     report = run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=1))
     assert report is not None and report.evidence is not None
-    assert [entry["batch"] for entry in report.evidence.set_aside] == [odd.batch.number]
+    assert [entry.batch for entry in report.evidence.set_aside] == [odd.batch.number]
     assert run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=2)) is None
     # Labels that come for its rows are kept, and are no evidence.
     info = projects.project_by_id(ws, project.id)

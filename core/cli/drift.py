@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from core import words
 from core.cli.common import problem_documents, problem_sentences, read_rows, say
@@ -85,17 +85,30 @@ def _drift(args: argparse.Namespace) -> int:
     return 3 if args.fail_on_drift and found else 0
 
 
-def _told_apart(reference: pd.DataFrame, current: pd.DataFrame, schema: FeatureSchema) -> dict[str, Any]:
+class ToldApart(TypedDict):
+    """How well a classifier tells the files apart, as it is printed."""
+
+    drifted: bool
+    auc: float | None
+    low: float | None
+    high: float | None
+    features: dict[str, float]
+    reason: str
+
+
+def _told_apart(reference: pd.DataFrame, current: pd.DataFrame, schema: FeatureSchema) -> ToldApart:
     """The domain classifier's result with its reason in words; where it cannot judge, no numbers and why."""
     from core.drift.multivariate import domain_classifier
 
     try:
         found = domain_classifier(reference, current, schema)
     except NotEnoughRows as error:
-        numbers = dict.fromkeys(("auc", "low", "high"))
-        return {"drifted": False, **numbers, "features": {}, "reason": f"not judged: {error}"}
-    size = f"AUC {found['auc']:.3f}, 95 % interval {found['low']:.3f} to {found['high']:.3f}"
-    if not found["drifted"]:
-        return {**found, "reason": f"the windows cannot be told apart for sure ({size})"}
-    by = f", by {words.listed(list(found['features']))}" if found["features"] else ""
-    return {**found, "reason": f"the windows can be told apart{by} ({size})"}
+        return ToldApart(drifted=False, auc=None, low=None, high=None, features={}, reason=f"not judged: {error}")
+    size = f"AUC {found.auc:.3f}, 95 % interval {found.low:.3f} to {found.high:.3f}"
+    reason = f"the windows cannot be told apart for sure ({size})"
+    if found.drifted:
+        by = f", by {words.listed(list(found.features))}" if found.features else ""
+        reason = f"the windows can be told apart{by} ({size})"
+    return ToldApart(
+        drifted=found.drifted, auc=found.auc, low=found.low, high=found.high, features=found.features, reason=reason
+    )

@@ -14,9 +14,9 @@ from sqlalchemy import update
 
 from core.cycle.answers import score_batch
 from core.cycle.failing import cause_of
-from core.cycle.records import Found, Group, LeftOut, left_out_entry
+from core.cycle.records import Found, Group, left_out_entry
 from core.errors import Damaged, StorageError
-from core.records import ROW_ID, ProjectInfo
+from core.records import ROW_ID, BatchSetAside, ProjectInfo
 from core.services.ingestion import label_queue
 from core.storage import history, queries, registry
 from core.storage.tables import Batch
@@ -64,9 +64,11 @@ def gather(ws: Workspace, project_id: int) -> tuple[ProjectInfo, Found | None]:
     return project, found
 
 
-def _score_new(ws: Workspace, project: ProjectInfo, reader: history.History, new: Sequence[Batch]) -> list[LeftOut]:
+def _score_new(
+    ws: Workspace, project: ProjectInfo, reader: history.History, new: Sequence[Batch]
+) -> list[BatchSetAside]:
     """Have the champion score the new batches; those that it cannot answer are returned."""
-    set_aside: list[LeftOut] = []
+    set_aside: list[BatchSetAside] = []
     if project.champion is None:
         return set_aside
     for batch in [b for b in new if b.scores_path is None]:
@@ -78,7 +80,7 @@ def _score_new(ws: Workspace, project: ProjectInfo, reader: history.History, new
             reader.note(batch, damage)
             continue
         if error is not None:
-            set_aside.append({"code": "batch_not_scored", "batch": batch.number, "cause": cause_of(error)})
+            set_aside.append(BatchSetAside(code="batch_not_scored", batch=batch.number, cause=cause_of(error)))
     return set_aside
 
 

@@ -10,7 +10,7 @@ import hashlib
 import zlib
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select, update
 
@@ -19,7 +19,16 @@ from core.cycle.measure import Measured
 from core.cycle.records import Asked, Found, Turn, Window
 from core.errors import Overtaken
 from core.learning.policy import policy_from_document
-from core.records import SERVING, Change, CycleReport, ProjectInfo, to_document
+from core.records import (
+    SERVING,
+    Change,
+    CommitteeMember,
+    CycleReport,
+    ProjectInfo,
+    ShadowRecord,
+    from_document,
+    to_document,
+)
 from core.services.automation import attempts
 from core.services.incidents import notify
 from core.storage import documents, history, leases, queries, registry
@@ -75,9 +84,12 @@ def register_challenger(turn: Turn, step: Step, window: Window, batch_ids: list[
     assert project.schema is not None
     challenger = step.challenger
     assert challenger is not None
-    members = [{**known, "weight": weight} for known, weight in zip(challenger.info, challenger.weights, strict=True)]
+    members = [
+        from_document(CommitteeMember, {**known, "weight": weight})
+        for known, weight in zip(challenger.info, challenger.weights, strict=True)
+    ]
     score = step.comparison.challenger if step.comparison else None
-    n_rows = max((m.get("n_rows") or 0 for m in members), default=0)
+    n_rows = max((m.n_rows or 0 for m in members), default=0)
     with ws.database.read() as session:
         spans = session.execute(
             select(Batch.first_at, Batch.last_at, Batch.sha256).where(Batch.id.in_(batch_ids)).order_by(Batch.id)
@@ -105,11 +117,11 @@ def register_challenger(turn: Turn, step: Step, window: Window, batch_ids: list[
     )
 
 
-def family_of(members: Sequence[dict[str, Any]]) -> str:
+def family_of(members: Sequence[CommitteeMember]) -> str:
     """A model in a word: its family, or "committee of ..." by falling weight."""
     shares: dict[str, float] = {}
     for member in members:
-        shares[member["family"]] = shares.get(member["family"], 0.0) + member["weight"]
+        shares[member.family] = shares.get(member.family, 0.0) + (member.weight or 0.0)
     names = sorted(shares, key=lambda name: -shares[name])
     return names[0] if len(members) == 1 else "committee of " + ", ".join(names)
 
@@ -118,7 +130,7 @@ def close_cycle(
     turn: Turn,
     step: Step,
     measured: Measured,
-    shadow: dict[str, Any] | None,
+    shadow: ShadowRecord | None,
     *,
     learner_path: str,
     seconds: float,
@@ -134,7 +146,7 @@ def close_cycle(
         _fill_row(row, turn, step, shadow, seconds)
         _add_measured(session, turn, measured)
         _add_serving_event(session, turn, step)
-        shadows = _move_on(session, turn, learner_path, shadow["version"] if shadow else None)
+        shadows = _move_on(session, turn, learner_path, shadow.version if shadow else None)
         attempts.works_again(session, turn.project.id)
         session.flush()
         session.refresh(row)  # as it is stored: records became documents
@@ -145,7 +157,7 @@ def close_cycle(
         return report
 
 
-def _fill_row(row: Cycle, turn: Turn, step: Step, shadow: dict[str, Any] | None, seconds: float) -> None:
+def _fill_row(row: Cycle, turn: Turn, step: Step, shadow: ShadowRecord | None, seconds: float) -> None:
     """The audit row: the evidence, what was decided of it and why, and what came of that."""
     found = turn.found
     row.status, row.finished_at, row.seconds = "done", turn.asked.now + timedelta(seconds=seconds), seconds
@@ -157,7 +169,7 @@ def _fill_row(row: Cycle, turn: Turn, step: Step, shadow: dict[str, Any] | None,
     row.verdict = to_document(step.verdict)
     row.outcome, row.challenger, row.champion_after = step.outcome, step.challenger_version, step.champion_version
     row.memory = dataclasses.asdict(step.memory) if step.memory else None
-    row.shadow, row.label_watermark = shadow, found.label_watermark
+    row.shadow, row.label_watermark = to_document(shadow), found.label_watermark
 
 
 def _add_measured(session: Session, turn: Turn, measured: Measured) -> None:

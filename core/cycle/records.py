@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core.errors import Damaged
-from core.records import CycleReport, ProjectInfo
+from core.records import BatchSetAside, CycleReport, ProjectInfo
 from core.storage import history
 from core.storage.tables import Batch
 from core.storage.workspace import Workspace
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 Progress = Callable[[float, str], None]
 OnClose = Callable[["Session", CycleReport], None]
 Window = Callable[[int | None], tuple["pd.DataFrame", "np.ndarray"]]  # the newest n labelled rows, None = all
-LeftOut = dict[str, Any]  # {code, batch, cause}
 
 
 def silent(share: float, text: str) -> None:
@@ -61,21 +60,21 @@ class Found:
     batch_watermark: int
     label_watermark: int
     news: int
-    set_aside: tuple[LeftOut, ...] = ()  # {code, batch, cause} of new batches that could not be scored or read
+    set_aside: tuple[BatchSetAside, ...] = ()  # new batches that could not be scored or read
     damaged: dict[int, Damaged] = field(default_factory=dict)  # by batch number: what else is left out, told with them
     serves: int | None = None  # the champion, also where its artefact is damaged and the project goes on without one
     notes: list[str] = field(default_factory=list)  # sentences on what was lost, for the audit row
 
-    def left_out(self) -> tuple[LeftOut, ...]:
+    def left_out(self) -> tuple[BatchSetAside, ...]:
         """Every batch that this cycle does without, and why."""
-        told = {entry["batch"] for entry in self.set_aside}
+        told = {entry.batch for entry in self.set_aside}
         more = [left_out_entry(number, error) for number, error in sorted(self.damaged.items()) if number not in told]
         return (*self.set_aside, *more)
 
 
-def left_out_entry(number: int, error: Damaged) -> LeftOut:
+def left_out_entry(number: int, error: Damaged) -> BatchSetAside:
     code = "batch_damaged" if error.what == f"batch {number}" else "scores_damaged"
-    return {"code": code, "batch": number, "cause": str(error)}
+    return BatchSetAside(code=code, batch=number, cause=str(error))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

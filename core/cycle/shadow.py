@@ -6,14 +6,14 @@ It answers beside the champion and serves nobody; whether it is let in is the le
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
 from core.cycle.answers import predict
 from core.cycle.records import Found
 from core.errors import BadInput
-from core.records import ProjectInfo
+from core.records import ProjectInfo, ShadowRecord, from_document
 from core.storage import history
 from core.storage.tables import Batch, Cycle
 from core.storage.workspace import Workspace
@@ -27,7 +27,7 @@ SAME_VALUE = 0.01  # two values this near to each other (as a share) count as ag
 
 def shadow_record(
     ws: Workspace, project: ProjectInfo, found: Found, before: LearnerState, step: Step
-) -> dict[str, Any] | None:
+) -> ShadowRecord | None:
     """The version in the shadow after this cycle: its record, and how often it answered as the champion did."""
     shadow = step.state.shadow
     if shadow is None:
@@ -41,16 +41,23 @@ def shadow_record(
             .limit(1)
         )
     same_champion = step.state.champion_version == before.champion_version
-    if last is not None and last["version"] == shadow.version and same_champion:
-        answered, agreed = last["answered"], last["agreed"]
+    kept = from_document(ShadowRecord, last) if last else None
+    if kept is not None and kept.version == shadow.version and same_champion:
+        answered, agreed = kept.answered, kept.agreed
     if before.shadow is not None and before.shadow.version == shadow.version and project.champion is not None:
         answers, same = _side_by_side(ws, project, found.batches, shadow.version)
         answered, agreed = answered + answers, agreed + same
-    return {
-        "version": shadow.version, "rows": shadow.rows, "wins": shadow.wins, "losses": shadow.losses,
-        "for_better": shadow.bets.for_better, "for_worse": shadow.bets.for_worse,
-        "answered": answered, "agreed": agreed, "wanted": project.policy.shadow_rows or None,
-    }  # fmt: skip
+    return ShadowRecord(
+        version=shadow.version,
+        rows=shadow.rows,
+        wins=shadow.wins,
+        losses=shadow.losses,
+        for_better=shadow.bets.for_better,
+        for_worse=shadow.bets.for_worse,
+        answered=answered,
+        agreed=agreed,
+        wanted=project.policy.shadow_rows or None,
+    )
 
 
 def _side_by_side(ws: Workspace, project: ProjectInfo, batches: Sequence[Batch], version: int) -> tuple[int, int]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from core.drift.encode import encoded, one_thread, sampled
 from core.errors import BadInput, NotEnoughRows
-from core.records import FeatureSchema, Reason, because
+from core.records import DomainClassification, FeatureSchema, Reason, Reconstruction, because
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,8 +36,8 @@ SIGMAS = 3.0
 @one_thread()
 def domain_classifier(
     reference: pd.DataFrame, current: pd.DataFrame, schema: FeatureSchema, *, seed: int = 0, gate: float = GATE
-) -> dict[str, Any]:
-    """`{drifted, auc, low, high, features}`: how well the windows can be told apart, and by which features.
+) -> DomainClassification:
+    """How well the windows can be told apart, and by which features.
 
     The AUC is cross-fitted: each row is scored by a model that has not seen it. 0.5 = not at all, 1 = perfectly; low and
     high are a 95 % interval from DeLong's standard errors of the folds. Drifted when low is above 0.5 and the AUC above the gate. `features` maps the
@@ -52,7 +52,7 @@ def domain_classifier(
     rng = np.random.default_rng(seed)
     X, y, names = encoded(sampled(reference, rng), sampled(current, rng), schema)
     if not X.shape[1]:
-        return {"drifted": False, "auc": 0.5, "low": 0.5, "high": 0.5, "features": {}}
+        return DomainClassification(drifted=False, auc=0.5, low=0.5, high=0.5, features={})
     fold = _folds(y, rng)
     auc, spread = 0.0, 0.0
     lost = np.zeros(X.shape[1])
@@ -70,13 +70,13 @@ def domain_classifier(
         lost += _importance(model, products, filled[test], y[test], part, rng) / FOLDS
     low, high = max(0.0, auc - Z95 * spread), min(1.0, auc + Z95 * spread)
     order = [int(j) for j in np.argsort(-lost, kind="stable") if lost[j] > 0.002][:NAMED]
-    return {
-        "drifted": bool(low > 0.5 and auc > gate),
-        "auc": auc,
-        "low": low,
-        "high": high,
-        "features": {schema.names[j]: round(float(lost[j]), 4) for j in order},
-    }
+    return DomainClassification(
+        drifted=bool(low > 0.5 and auc > gate),
+        auc=auc,
+        low=low,
+        high=high,
+        features={schema.names[j]: round(float(lost[j]), 4) for j in order},
+    )
 
 
 def delong(positive: np.ndarray, negative: np.ndarray) -> tuple[float, float]:
@@ -217,8 +217,8 @@ def pca_reconstruction(
     seed: int = 0,
     chunks: int = CHUNKS,
     variance: float = VARIANCE,
-) -> dict[str, Any]:
-    """`{drifted, error_reference, error_current, low, high, components, reason}`: does the old structure fit the new rows?
+) -> Reconstruction:
+    """Does the old structure fit the new rows?
 
     Principal components learnt on one half of the reference rows keep so much of their variance; the error of a row is
     the Euclidean distance to its reconstruction from them (the measure of NannyML's `DataReconstructionDriftCalculator`).
@@ -258,20 +258,19 @@ def pca_reconstruction(
     low, high = _band(before, len(after), chunks)
     error = float(after.mean())
     drifted = not low <= error <= high
-    return {
-        "drifted": drifted,
-        "error_reference": float(before.mean()),
-        "error_current": error,
-        "low": low,
-        "high": high,
-        "components": len(axes),
-        "reason": _reconstruction_reason(error, low, high),
-    }
+    return Reconstruction(
+        drifted=drifted,
+        error_reference=float(before.mean()),
+        error_current=error,
+        low=low,
+        high=high,
+        components=len(axes),
+        reason=_reconstruction_reason(error, low, high),
+    )
 
 
-def _not_judged(why: Reason) -> dict[str, Any]:
-    numbers = dict.fromkeys(("error_reference", "error_current", "low", "high", "components"))
-    return {"drifted": False, **numbers, "reason": because("not_judged", why=why)}
+def _not_judged(why: Reason) -> Reconstruction:
+    return Reconstruction(drifted=False, reason=because("not_judged", why=why))
 
 
 def _reconstruction_reason(error: float, low: float, high: float) -> Reason:

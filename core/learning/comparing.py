@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from core.learning.models import Committee
 from core.performance.head_to_head import mcnemar_exact
 from core.performance.paired import Given, paired
 from core.performance.realised import Intervals, measure
-from core.records import Comparison, FeatureSchema, Score, because
+from core.records import CalibrationGap, Comparison, FeatureSchema, PastComparison, Score, WorstSlice, because
 
 SLICE_ROWS = 15  # of the shared rows that a slice needs
 MOST_CATEGORIES = 8  # of a feature that are looked at
@@ -86,19 +87,26 @@ def compare(
     if len(y) == 0:
         nothing = Score(metric=metric, value=None, n=0, reason=because("no_row_unseen_by_both"))
         return Comparison(n=0, metric=metric, champion=None, challenger=nothing, difference=None, rows_from=rows_from)
-    found: dict[str, Any] = {
-        "n": len(y), "metric": metric, "challenger": scored(answers, y, challenger, metric, seed=seed), "rows_from": rows_from,
-        "problem": _problem(answers, challenger, schema), "calibration": _calibration(answers, y, challenger, rival, scale),
-        "seconds": _seconds(answers.X, challenger, rival) if timed else None,
-    }  # fmt: skip
+    alone = Comparison(
+        n=len(y),
+        metric=metric,
+        champion=None,
+        challenger=scored(answers, y, challenger, metric, seed=seed),
+        difference=None,
+        rows_from=rows_from,
+        problem=_problem(answers, challenger, schema),
+        calibration=_calibration(answers, y, challenger, rival, scale),
+        seconds=_seconds(answers.X, challenger, rival) if timed else None,
+    )
     if rival is None:
-        return Comparison(champion=None, difference=None, **found)
+        return alone
     new, old = merits(answers, y, challenger), merits(answers, y, rival)
     wins, losses = wins_and_losses(new, old)
     judged = paired(
         schema.task, metric, y, given(answers, challenger), given(answers, rival), weights=weights, seed=seed
     )
-    return Comparison(
+    return replace(
+        alone,
         champion=scored(answers, y, rival, metric, seed=seed),
         difference=judged.difference,
         wins=wins,
@@ -107,7 +115,6 @@ def compare(
         test=judged.test,
         worst_slice=_worst_slice(answers.X, new, old, schema),
         past=_on_the_past(past, challenger, rival, scale, answers_change),
-        **found,
     )
 
 
@@ -126,7 +133,7 @@ def _problem(answers: Answers, model: Committee, schema: FeatureSchema) -> str:
 
 def _calibration(
     answers: Answers, y: np.ndarray, challenger: Committee, rival: Committee | None, scale: float
-) -> dict[str, Any]:
+) -> CalibrationGap:
     """Mean confidence minus accuracy, or the mean error with its sign in units of the spread; and its standard error."""
 
     def gaps(model: Committee) -> np.ndarray:
@@ -136,11 +143,11 @@ def _calibration(
         return given.max(axis=1) - (model.classes_[given.argmax(axis=1)] == y)
 
     new = gaps(challenger)
-    return {
-        "challenger": float(new.mean()),
-        "champion": None if rival is None else float(gaps(rival).mean()),
-        "error": float(new.std() / math.sqrt(len(new))),
-    }
+    return CalibrationGap(
+        challenger=float(new.mean()),
+        champion=None if rival is None else float(gaps(rival).mean()),
+        error=float(new.std() / math.sqrt(len(new))),
+    )
 
 
 def _seconds(X: DataFrame, challenger: Committee, rival: Committee | None) -> dict[str, float]:
@@ -155,12 +162,12 @@ def _seconds(X: DataFrame, challenger: Committee, rival: Committee | None) -> di
     return told if rival is None else {**told, "champion": spent(rival)}
 
 
-def _worst_slice(X: DataFrame, new: np.ndarray, old: np.ndarray, schema: FeatureSchema) -> dict[str, Any] | None:
+def _worst_slice(X: DataFrame, new: np.ndarray, old: np.ndarray, schema: FeatureSchema) -> WorstSlice | None:
     """The slice on which the challenger's losses are least likely to be chance; None when no slice has enough rows.
 
     Of two such, and where it loses on none, the one where it loses most of the rows beyond those it wins.
     """
-    worst: dict[str, Any] | None = None
+    worst: WorstSlice | None = None
     least = (math.inf, math.inf)
     tried = 0
     for rule, inside in _slices(X, schema):
@@ -172,8 +179,8 @@ def _worst_slice(X: DataFrame, new: np.ndarray, old: np.ndarray, schema: Feature
         p = mcnemar_exact(wins, losses)
         rank = (p if losses > wins else 1.0, (wins - losses) / n)
         if rank < least:
-            least, worst = rank, {"rule": rule, "n": n, "wins": wins, "losses": losses, "p": p}
-    return None if worst is None else {**worst, "tried": tried}
+            least, worst = rank, WorstSlice(rule=rule, n=n, wins=wins, losses=losses, p=p, tried=tried)
+    return None if worst is None else replace(worst, tried=tried)
 
 
 def _slices(X: DataFrame, schema: FeatureSchema) -> Iterator[tuple[str, np.ndarray]]:
@@ -209,17 +216,17 @@ def _on_the_past(
     rival: Committee,
     scale: float,
     answers_change: bool,
-) -> dict[str, Any] | None:
+) -> PastComparison | None:
     if past is None or len(past[1]) == 0:
         return None
     answers, y, regimes = past
     unit = scale if answers.task == "regression" else 1.0
     new, old = (float(merits(answers, y, model).mean()) / unit for model in (challenger, rival))
-    return {
-        "n": len(y),
-        "regimes": regimes,
-        "challenger": new,
-        "champion": old,
-        "difference": new - old,
-        "answers_change": answers_change,
-    }
+    return PastComparison(
+        n=len(y),
+        regimes=regimes,
+        challenger=new,
+        champion=old,
+        difference=new - old,
+        answers_change=answers_change,
+    )

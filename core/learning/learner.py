@@ -8,7 +8,7 @@ The committee is a softmax vote of a few families on a few windows, by their rec
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from pandas import DataFrame
@@ -38,6 +38,7 @@ from core.records import (
     Reason,
     Score,
     Verdict,
+    WatchedVersion,
     because,
     metric_for,
     outcome_of,
@@ -345,18 +346,15 @@ class _Turn:
             estimate_trusted=situation.estimate_trusted if estimate else None,
         )
 
-    def _watched(self) -> dict[str, Any] | None:
+    def _watched(self) -> WatchedVersion | None:
         """How the version that was replaced last does beside the champion, after the fresh rows."""
         watch = self.state.watch
         if watch is None or not self.n:
             return None
         bets = watch.bets
-        return {
-            "version": watch.version,
-            "rows": watch.rows,
-            "for_better": bets.for_better,
-            "for_worse": bets.for_worse,
-        }
+        return WatchedVersion(
+            version=watch.version, rows=watch.rows, for_better=bets.for_better, for_worse=bets.for_worse
+        )
 
     # --- learning -------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from pandas import DataFrame
 from core.learning.comparing import merits
 from core.learning.field import Answers
 from core.learning.state import Regime
-from core.records import Memory, Task, row_metric
+from core.records import FrozenRegime, Memory, Task, row_metric
 
 FROZEN_ROWS = 50  # of a regime
 FROZEN_PER_BATCH = 25
@@ -82,7 +82,7 @@ def memory_of(regimes: Sequence[Regime], now: tuple[tuple[int, float], ...], *, 
     transfer = [sign * (last[n] - before) for n, before in then.items() if before is not None and n in last]
     return Memory(
         metric=row_metric(task),
-        regimes=tuple({"number": r.number, "row": r.row, "n": len(r.rows)} for r in told),
+        regimes=tuple(FrozenRegime(number=r.number, row=r.row, n=len(r.rows)) for r in told),
         matrix=tuple(tuple(line.get(n) for n in numbers) for line in [*ended, last]),
         bwt=float(np.mean(transfer)) if transfer else None,
     )

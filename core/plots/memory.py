@@ -28,7 +28,7 @@ def memory_matrix(found: Memory, *, colors: Palette, height: int | None = None) 
     scored = [value for line in found.matrix for value in line if value is not None]
     if not scored:
         raise ValueError("No regime was scored: there is nothing to draw.")
-    numbers = [int(r["number"]) for r in found.regimes]
+    numbers = [r.number for r in found.regimes]
     ends = [_ended(line) for line in found.matrix[:-1]]
     then = {j: found.matrix[i][j] for i, j in enumerate(ends) if j is not None}
     low, high = min(scored), max(scored)
@@ -67,7 +67,7 @@ def memory_matrix(found: Memory, *, colors: Palette, height: int | None = None) 
                 type="rect", x0=at - 0.5, x1=at + 0.5, y0=i - 0.5, y1=i + 0.5, line={"color": colors.text, "width": 1.4}
             )
     fig.update_xaxes(
-        tickvals=list(range(k)), ticktext=[f"{r['number']}<br>{r['row']:,}" for r in found.regimes], tickangle=0, ticks="",
+        tickvals=list(range(k)), ticktext=[f"{r.number}<br>{r.row:,}" for r in found.regimes], tickangle=0, ticks="",
         showline=False, range=[-0.52, k - 0.48],
         title={"text": "regime and its first row", "font": {"size": SMALL, "color": colors.muted}, "standoff": 4},
     )  # fmt: skip
@@ -87,7 +87,7 @@ def memory_finding(found: Memory) -> str:
     if found.bwt is None or not past:
         return "One regime so far: there is nothing to forget yet"
     transfer = f"Backward transfer {words.signed(found.bwt)}"
-    before = f"what was before row {found.regimes[-1]['row']:,}"
+    before = f"what was before row {found.regimes[-1].row:,}"
     doubt = _doubt(found)
     if found.bwt < -doubt:
         return f"{transfer}: it forgets {before}"
@@ -102,7 +102,7 @@ def memory_alt(found: Memory) -> str:
     told = []
     for j, (regime, now) in enumerate(zip(found.regimes, found.matrix[-1], strict=True)):
         before, after = then.get(j), "not scored" if now is None else f"{now:.2f} now"
-        told.append(f"regime {regime['number']}: {f'{before:.2f} at its end, ' if before is not None else ''}{after}")
+        told.append(f"regime {regime.number}: {f'{before:.2f} at its end, ' if before is not None else ''}{after}")
     return f"{words.listed(told, at_most=len(told))}"
 
 
@@ -118,7 +118,7 @@ def _doubt(found: Memory) -> float:
     """
     then = {j: line[j] for line in found.matrix[:-1] if (j := _ended(line)) is not None}
     now = found.matrix[-1]
-    pairs = [(a, now[j], int(found.regimes[j]["n"])) for j, a in then.items()]
+    pairs = [(a, now[j], found.regimes[j].n) for j, a in then.items()]
     known = [(a, b, n) for a, b, n in pairs if a is not None and b is not None and n]
     if found.metric == "mae" or not known:
         return 0.05
@@ -132,7 +132,9 @@ def _hover(found: Memory, line: str, j: int, value: float | None, then: float | 
         return ""
     name = "mean absolute error in spreads of the target" if found.metric == "mae" else "accuracy"
     since = f", {words.signed(value - then)} since its end" if then is not None else ""
-    return f"<b>{value:.3f}</b> {name}{since}<br>{words.counted(int(regime['n']), 'frozen row')} of regime {regime['number']}, {line}"
+    return (
+        f"<b>{value:.3f}</b> {name}{since}<br>{words.counted(regime.n, 'frozen row')} of regime {regime.number}, {line}"
+    )
 
 
 def _ink(ground: str, colors: Palette) -> str:

@@ -21,19 +21,35 @@ from core.records.data import (
     Window,
     Written,
 )
-from core.records.documents import to_document
-from core.records.drift import DriftPart, DriftReport, DriftScore
+from core.records.documents import JsonObject, from_document, to_document
+from core.records.drift import (
+    AttributionDrift,
+    ChangedSegment,
+    DomainClassification,
+    DriftPart,
+    DriftReport,
+    DriftScore,
+    ImportanceChange,
+    Reconstruction,
+)
 from core.records.learning import (
+    BatchSetAside,
+    CalibrationGap,
     Candidate,
     Clause,
+    CommitteeMember,
     Comparison,
     Decision,
     Evidence,
     Firing,
+    FrozenRegime,
     Memory,
     ModelVersion,
+    PastComparison,
     Policy,
     Verdict,
+    WatchedVersion,
+    WorstSlice,
 )
 from core.records.metrics import (
     METRICS,
@@ -49,8 +65,8 @@ from core.records.metrics import (
     sides,
 )
 from core.records.outcomes import LET_IN, RACED, SERVING, EventKind, Kind, Outcome, outcome_of
-from core.records.performance import EstimatePoint, PerformanceReport, Score
-from core.records.project import Change, CycleReport, ProjectInfo
+from core.records.performance import EstimateGrade, EstimatePoint, PerformanceReport, Score
+from core.records.project import Change, CycleReport, ProjectInfo, ShadowRecord
 from core.records.reasons import NO_REASON, Reason, as_written, because, reason_from
 
 __all__ = [
@@ -62,16 +78,23 @@ __all__ = [
     "ROW_ID",
     "ROW_TIME",
     "SERVING",
+    "AttributionDrift",
     "BatchInfo",
+    "BatchSetAside",
+    "CalibrationGap",
     "Candidate",
     "Change",
+    "ChangedSegment",
     "Clause",
+    "CommitteeMember",
     "Comparison",
     "CycleReport",
     "Decision",
+    "DomainClassification",
     "DriftPart",
     "DriftReport",
     "DriftScore",
+    "EstimateGrade",
     "EstimatePoint",
     "EventKind",
     "Evidence",
@@ -79,6 +102,9 @@ __all__ = [
     "FeatureKind",
     "FeatureSchema",
     "Firing",
+    "FrozenRegime",
+    "ImportanceChange",
+    "JsonObject",
     "Kind",
     "Label",
     "LabelPlan",
@@ -87,21 +113,27 @@ __all__ = [
     "ModelVersion",
     "NewClass",
     "Outcome",
+    "PastComparison",
     "PerformanceReport",
     "Policy",
     "Problem",
     "ProjectInfo",
     "Reason",
+    "Reconstruction",
     "Replacement",
     "Score",
+    "ShadowRecord",
     "Task",
     "Verdict",
+    "WatchedVersion",
     "Window",
+    "WorstSlice",
     "Written",
     "as_written",
     "because",
     "default_metric",
     "estimated_metrics",
+    "from_document",
     "higher_is_better",
     "is_worse",
     "metric_for",

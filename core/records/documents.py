@@ -1,15 +1,23 @@
-"""Any record as plain JSON values."""
+"""Any record as plain JSON values, and read back from them."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-from collections.abc import Callable
+import types
+import typing
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
-from core.records.reasons import Reason, reason_document
+from core.records.reasons import Reason, reason_document, reason_from
+
+T = TypeVar("T")
+Read = Callable[[Any], Any]
+
+JsonObject = dict[str, Any]  # an object of any keys: what a column, a job or a stranger's file holds
 
 
 def to_document(value: Any, *, reason: Callable[[Reason], Any] = reason_document) -> Any:
@@ -36,3 +44,54 @@ def to_document(value: Any, *, reason: Callable[[Reason], Any] = reason_document
     if hasattr(value, "tolist"):  # numpy's arrays and scalars
         return to_document(value.tolist(), reason=reason)
     return value
+
+
+def from_document(kind: type[T], document: Mapping[str, Any]) -> T:
+    """The record that was stored, with those within it, by the types of its fields.
+
+    A document of an earlier version may lack keys, which take their defaults, hold reasons as sentences, and keys that are
+    fields no longer, which are left out. What is None stays None; values of plain types are taken as they are.
+
+    Raises:
+        TypeError: a field without a default is missing, or the document is none.
+    """
+    readers: dict[str, Read] = _readers(kind)  # type: ignore[arg-type]  # mypy: a class is hashable
+    return kind(**{name: read(document[name]) for name, read in readers.items() if name in document})
+
+
+@functools.cache
+def _readers(kind: type[Any]) -> dict[str, Read]:
+    """How each field of a record is read; the types of a record's fields are looked up once a process."""
+    types_of = typing.get_type_hints(kind)
+    return {field.name: _reader(types_of[field.name]) for field in dataclasses.fields(kind)}
+
+
+def _reader(wanted: Any) -> Read:
+    origin, parts = typing.get_origin(wanted), typing.get_args(wanted)
+    if wanted is Reason:
+        return reason_from
+    if wanted is datetime:
+        return _instant
+    if isinstance(wanted, type) and dataclasses.is_dataclass(wanted):
+        # None, and where a record may be left out also an empty object, is no record.
+        return lambda document: from_document(wanted, document) if document else None
+    if origin in (typing.Union, types.UnionType):
+        kinds = [part for part in parts if part is not type(None)]
+        return _reader(kinds[0]) if len(kinds) == 1 else _as_it_is
+    if origin is tuple:
+        of = _reader(parts[0]) if parts[-1] is Ellipsis else _as_it_is
+        return lambda values: tuple(of(value) for value in values or ())
+    if origin is dict:
+        held = _reader(parts[1])
+        return lambda values: values if values is None else {key: held(value) for key, value in values.items()}
+    return _as_it_is
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _instant(value: Any) -> datetime | None:
+    if not value or isinstance(value, datetime):
+        return value or None
+    return datetime.fromisoformat(value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from core.records.data import Window
 from core.records.reasons import NO_REASON, Reason
@@ -44,6 +43,74 @@ class DriftScore:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DomainClassification:
+    """How well a classifier tells the rows of the windows apart."""
+
+    drifted: bool
+    auc: float  # in [0, 1]; 0.5 = not at all
+    low: float  # 95 % interval of it
+    high: float
+    features: dict[str, float]  # that it goes by, largest first -> AUC that is lost when they are shuffled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconstruction:
+    """Whether the structure of the reference still fits the rows: error of rebuilding them from its principal components.
+
+    Errors are in standard deviations of a feature; every number is None where nothing could be judged.
+    """
+
+    drifted: bool = False
+    error_reference: float | None = None  # mean, of reference rows that the components were not learnt on
+    error_current: float | None = None  # mean
+    low: float | None = None  # where the mean of so many current rows lies by chance
+    high: float | None = None
+    components: int | None = None  # that were kept
+    reason: Reason = NO_REASON  # what was found, or why it was not judged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedSegment:
+    """The rows that hold most of the change, since when they do, and what it costs."""
+
+    rule: str  # "temperature > 31", "site = east and wind is missing"
+    conditions: tuple[tuple[str, str, float | str | None], ...] = ()  # feature, comparison, value; all must hold
+    part: float | None = None  # share of the change, in (0, 1]
+    before: float  # share of reference rows in it
+    after: float  # share of current rows
+    since: str | None = None  # instant of the first batch that has more of them, ISO; None = cannot be told
+    n: int = 0  # newest judged rows that are inside
+    inside: float | None = None  # the metric on those
+    outside: float | None = None  # and on the other judged rows
+    metric: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportanceChange:
+    """What a feature is worth to the champion's answers in either window: loss when its values are shuffled."""
+
+    name: str
+    before: float | None = None
+    after: float | None = None
+    difference: float | None = None  # after minus before
+    z: float | None = None  # difference in standard errors; None = shuffling it changed nothing in either window
+    drifted: bool = False
+    reason: Reason = NO_REASON
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttributionDrift:
+    """Whether the champion leans on other features than before."""
+
+    drifted: bool = False
+    scores: tuple[ImportanceChange, ...] = ()  # the drifted ones first, then by |z|
+    rank_correlation: float | None = None  # Spearman's, of the features above chance; None = too few of them
+    finding: str  # the sentence
+    weighed: int | None = None  # features that were shuffled; None = stored before it was counted
+    features: int | None = None  # of the project
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DriftReport:
     """Drift of every feature, reference against current."""
 
@@ -53,14 +120,12 @@ class DriftReport:
     prediction: DriftScore | None = None
     label: DriftScore | None = None
     residual: DriftScore | None = None  # regression: label minus what was predicted before it was known
-    multivariate: dict[str, Any] | None = None  # {drifted, auc, low, high, features}
-    reconstruction: dict[str, Any] | None = (
-        None  # {drifted, error_reference, error_current, low, high, components, reason}
-    )
+    multivariate: DomainClassification | None = None
+    reconstruction: Reconstruction | None = None
     explanation: str | None = None  # the sentence: what most of the change is, since when, what it costs
-    segment: dict[str, Any] | None = None  # {rule, part, before, after, since, n, inside, outside, metric}
+    segment: ChangedSegment | None = None
     importance: dict[str, float] | None = None  # of each feature to the champion: loss when it is shuffled
-    attribution: dict[str, Any] | None = None  # {drifted, finding, rank_correlation, scores}: importance then and now
+    attribution: AttributionDrift | None = None  # importance then and now
 
     @property
     def drifted(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from core.records.outcomes import Kind
 from core.records.performance import Score
@@ -61,6 +61,25 @@ class Firing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WatchedVersion:
+    """How the version that was replaced last would have done since, beside the champion."""
+
+    version: int
+    rows: int  # labelled, since it was replaced
+    for_better: float  # evidence that it is the better one, "x : 1"
+    for_worse: float  # that it is the worse one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchSetAside:
+    """A batch that a cycle did without."""
+
+    code: str  # batch_not_scored | batch_damaged | scores_damaged
+    batch: int  # its number
+    cause: str  # a sentence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """Everything that a decision rests on. Stored with the cycle; replayed, it gives the same decision."""
 
@@ -89,10 +108,10 @@ class Evidence:
     estimate_trusted: bool | None = None  # False: labels contradicted it; None: not graded yet
     error_alarms: tuple[Reason, ...] = ()  # of the online detectors inside the new rows
     races_last_day: int = 0  # in the 24 hours before
-    watched: dict[str, Any] | None = None  # {version, rows, for_better, for_worse}: the version replaced last, "x : 1"
+    watched: WatchedVersion | None = None  # the version that was replaced last
     in_shadow: bool = False  # a challenger is being tried in the champion's shadow, and not at its end
     schedule_due: bool = False  # an instant of the policy's schedule has passed since the last race
-    set_aside: tuple[dict[str, Any], ...] = ()  # {code, batch, cause}: new batches that the champion could not answer
+    set_aside: tuple[BatchSetAside, ...] = ()  # new batches that the cycle did without
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +152,39 @@ class Clause:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorstSlice:
+    """The slice of the shared rows on which the challenger's losses are least likely to be chance."""
+
+    rule: str  # "site = east"
+    n: int  # rows in it
+    wins: int  # of them, that only the challenger has right (regression: is nearer)
+    losses: int
+    p: float  # two-sided: so uneven by chance if both were equal
+    tried: int  # slices that were looked at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastComparison:
+    """Both on the frozen rows of past regimes; scores are shares that are right, or minus the mean error in spreads."""
+
+    n: int  # rows
+    regimes: int
+    challenger: float
+    champion: float
+    difference: float  # challenger minus champion; below 0 it knows less of the past
+    answers_change: bool = False  # the challenger answers a detected change: what was before may be forgotten
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationGap:
+    """Mean confidence minus accuracy; for regression the mean error with its sign, in spreads of the target."""
+
+    challenger: float
+    champion: float | None = None  # None when there is no champion yet
+    error: float  # standard error of the challenger's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """Challenger against champion on the same rows that neither has seen."""
 
@@ -146,13 +198,20 @@ class Comparison:
     p: float | None = None  # two-sided: so uneven by chance if both were equal
     test: str = "exact McNemar"  # that gave p
     rows_from: str = ""  # in words: which rows
-    worst_slice: dict[str, Any] | None = None  # {rule, n, wins, losses, p, tried}: where the challenger loses most
-    past: dict[str, Any] | None = None  # frozen sets of past regimes: {n, regimes, champion, challenger, difference}
-    calibration: dict[str, Any] | None = (
-        None  # confidence minus accuracy (regression: bias): {champion, challenger, error}
-    )
+    worst_slice: WorstSlice | None = None  # None = no slice has enough rows
+    past: PastComparison | None = None  # None = there are no frozen rows of past regimes
+    calibration: CalibrationGap | None = None
     seconds: dict[str, float] | None = None  # measured for 1,000 rows: {champion, challenger}; None = not timed
     problem: str = ""  # why the challenger's answers do not fit the schema
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrozenRegime:
+    """A regime, and how many of its rows nothing learns from."""
+
+    number: int  # 1 is the first
+    row: int  # stream position of its first row
+    n: int  # rows in its frozen set
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +219,7 @@ class Memory:
     """What the champion still knows of past regimes, on rows of each that nothing ever learns from."""
 
     metric: str  # "accuracy", or "mae" in units of the target's spread
-    regimes: tuple[dict[str, Any], ...]  # {number, row, n}: stream position of its first row, rows in its frozen set
+    regimes: tuple[FrozenRegime, ...]  # the present one last
     matrix: tuple[
         tuple[float | None, ...], ...
     ]  # a line for the end of each regime, the last one for now; None = not met yet
@@ -178,6 +237,18 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CommitteeMember:
+    """A model that votes in a version."""
+
+    key: str = ""  # its estimator's name in the learner's store
+    name: str = ""  # in words: "gradient boosting, last 1,000 rows"
+    family: str = ""  # key of MODEL_FAMILIES
+    window: str = ""  # "change", "all" or a number of rows
+    n_rows: int | None = None  # it learnt from
+    weight: float | None = None  # of its vote, in [0, 1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelVersion:
     """One registered model of a project."""
 
@@ -191,7 +262,7 @@ class ModelVersion:
     path: str | None = None  # artefact, relative to the model folder
     sha256: str | None = None
     n_rows: int | None = None
-    members: tuple[dict[str, Any], ...] = ()  # {name, family, window, n_rows, weight}
+    members: tuple[CommitteeMember, ...] = ()
     metrics: dict[str, float | None] = field(default_factory=dict)
     data_digest: str | None = None
     first_at: datetime | None = None  # instants of the rows it learnt from

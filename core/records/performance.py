@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from core.records.data import Task
 from core.records.reasons import NO_REASON, Reason
@@ -25,6 +24,17 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EstimateGrade:
+    """Whether labels that came later bore the estimates of a metric out."""
+
+    trusted: bool | None = None  # None = no labels came yet
+    z: float | None = None  # mean of (realised - estimated) / its sd over the newest graded chunks
+    n_chunks: int = 0  # that were graded
+    reason: Reason = NO_REASON
+    width: float = 1.0  # by which bands are widened, so that they hold what the labels said
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EstimatePoint:
     """What the serving model's scores on one batch were estimated to be, without its labels; never a realised score."""
 
@@ -36,7 +46,7 @@ class EstimatePoint:
     model_version: int | None
     estimates: dict[str, Score]  # metric -> value with its 95 % band; None = cannot tell, with the reason
     realised: dict[str, float]  # what the labels said later, as far as they came
-    trust: dict[str, dict[str, Any]]  # metric -> {trusted: bool | None, z, n_chunks, reason}, as known at that batch
+    trust: dict[str, EstimateGrade]  # metric -> as known at that batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

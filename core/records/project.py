@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from core.records.data import FeatureSchema, Task
+from core.records.documents import JsonObject
 from core.records.learning import Candidate, Comparison, Evidence, Firing, Memory, Policy, Verdict
 
 
@@ -37,8 +38,23 @@ class ProjectInfo:
     champion: int | None
     clock_at: datetime | None  # newest row's instant, backfill aside
     checked_at: datetime | None  # when a check last looked at it
-    generator: dict[str, Any] | None = None
+    generator: JsonObject | None = None  # the stream or the recipe that its rows come from
     shadow: int | None = None  # version that answers beside the champion without serving
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowRecord:
+    """How the version in the champion's shadow has done beside it so far."""
+
+    version: int
+    rows: int = 0  # labelled, that both answered
+    wins: int = 0  # of them, that only the version in the shadow has right (regression: is nearer)
+    losses: int = 0
+    for_better: float | None = None  # evidence that it is the better one, "x : 1"; None = stored before there was any
+    for_worse: float | None = None
+    answered: int = 0  # rows, labelled or not
+    agreed: int = 0  # of them, to which both gave the same answer
+    wanted: int | None = None  # labelled rows after which it is decided; None = a person decides
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,4 +84,4 @@ class CycleReport:
     batch_ids: tuple[int, ...] = ()
     seed: int = 0
     memory: Memory | None = None
-    shadow: dict[str, Any] | None = None  # {version, rows, wins, losses, answered, agreed, wanted}: after this cycle
+    shadow: ShadowRecord | None = None  # after this cycle

@@ -23,7 +23,16 @@ from sqlalchemy.orm import Session
 
 from core.data.contract import schema_from_document, schema_to_document
 from core.errors import Conflict, NotFound, StorageError
-from core.records import Candidate, Change, FeatureSchema, ModelVersion, ProjectInfo
+from core.records import (
+    Candidate,
+    Change,
+    CommitteeMember,
+    FeatureSchema,
+    ModelVersion,
+    ProjectInfo,
+    from_document,
+    to_document,
+)
 from core.storage import queries
 from core.storage.artefacts import dumps, loads, read_bytes
 from core.storage.artefacts import loads_file as loads_file
@@ -55,7 +64,7 @@ class NewVersion:
     family: str
     schema: FeatureSchema
     X_learnt: pd.DataFrame  # rows in schema order that it learnt from; guards take their ranges from them
-    members: Sequence[Mapping[str, Any]] = ()
+    members: Sequence[CommitteeMember] = ()
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     n_rows: int | None = None
     data_digest: str | None = None
@@ -128,7 +137,7 @@ def _new_row(session: Session, project_id: int, new: NewVersion, change: Change)
         created_by=change.by,
         cycle_id=change.cycle_id,
         n_rows=new.n_rows,
-        members=[dict(member) for member in new.members],
+        members=to_document(new.members),
         metrics=dict(new.metrics),
         schema=schema_to_document(new.schema),
         data_digest=new.data_digest,
@@ -222,7 +231,7 @@ def _record(row: ModelRow, promoted: dict[int, datetime], aliases: dict[str, int
         path=row.path,
         sha256=row.sha256,
         n_rows=row.n_rows,
-        members=tuple(row.members or ()),
+        members=tuple(from_document(CommitteeMember, member) for member in row.members or ()),
         metrics=dict(row.metrics or {}),
         data_digest=row.data_digest,
         first_at=row.first_at,

@@ -57,8 +57,8 @@ def test_auc_is_sklearns_ties_included() -> None:
 def test_a_moved_feature_is_found_and_named() -> None:
     rng = np.random.default_rng(1)
     found = domain_classifier(rows(rng), hot(rng), SCHEMA)
-    assert found["drifted"] and found["low"] > 0.6 and found["low"] < found["auc"] < found["high"]
-    assert next(iter(found["features"])) == "temperature"
+    assert found.drifted and found.low > 0.6 and found.low < found.auc < found.high
+    assert next(iter(found.features)) == "temperature"
 
 
 def test_the_same_seed_gives_the_same_answer() -> None:
@@ -73,14 +73,14 @@ def test_what_no_single_feature_shows_is_found() -> None:
     a["noise"] = (a["temperature"] - 24) / 3 + rng.normal(0, 0.2, 1_500)
     b["noise"] = -(b["temperature"] - 24) / 3 + rng.normal(0, 0.2, 1_500)
     assert measure_drift(a, b, SCHEMA).drifted == ()
-    assert domain_classifier(a, b, SCHEMA)["auc"] > 0.9
+    assert domain_classifier(a, b, SCHEMA).auc > 0.9
 
 
 @pytest.mark.slow
 def test_equal_windows_are_told_apart_no_more_often_than_alpha() -> None:
     rng = np.random.default_rng(7)
     seeds = 25
-    alarms = sum(domain_classifier(rows(rng, 150), rows(rng, 150), SCHEMA)["drifted"] for _ in range(seeds))
+    alarms = sum(domain_classifier(rows(rng, 150), rows(rng, 150), SCHEMA).drifted for _ in range(seeds))
     # One-sided: the lower end of a 95 % interval is above 0.5 in at most 2.5 % of all cases.
     assert alarms <= binom.ppf(1 - 1e-4, seeds, 0.025)
 
@@ -89,13 +89,13 @@ def test_missing_cells_and_new_categories_are_seen() -> None:
     rng = np.random.default_rng(8)
     a, b = rows(rng), rows(rng)
     b["temperature"] = b["temperature"].mask(rng.random(600) < 0.5)
-    assert "temperature" in domain_classifier(a, b, SCHEMA)["features"]
+    assert "temperature" in domain_classifier(a, b, SCHEMA).features
     assert re.fullmatch(
         r"100 % of the change is temperature is missing: 0 % → \d+ % of rows", explain(a, b, SCHEMA) or ""
     )
     c = rows(rng)
     c["site"] = c["site"].mask(rng.random(600) < 0.4, "moon")
-    assert "site" in domain_classifier(a, c, SCHEMA)["features"]
+    assert "site" in domain_classifier(a, c, SCHEMA).features
     assert re.fullmatch(r"100 % of the change is site = moon: 0 % → \d+ % of rows", explain(a, c, SCHEMA) or "")
 
 
@@ -129,12 +129,12 @@ def test_columns_without_values_or_without_variety_do_no_harm() -> None:
     for frame in (a, b):
         frame["noise"] = np.nan
         frame["site"] = pd.Series([None] * 200, dtype="str")
-    assert not domain_classifier(a, b, SCHEMA)["drifted"] and explain(a, b, SCHEMA) is None
+    assert not domain_classifier(a, b, SCHEMA).drifted and explain(a, b, SCHEMA) is None
     for frame in (a, b):
         frame["temperature"] = 3.0
-    assert domain_classifier(a, b, SCHEMA)["auc"] == 0.5 and explain(a, b, SCHEMA) is None
+    assert domain_classifier(a, b, SCHEMA).auc == 0.5 and explain(a, b, SCHEMA) is None
     b["temperature"] = 4.0
-    assert domain_classifier(a, b, SCHEMA)["auc"] == 1.0
+    assert domain_classifier(a, b, SCHEMA).auc == 1.0
     assert explain(a, b, SCHEMA) == "100 % of the change is temperature > 3.50: 0 % → 100 % of rows"
 
 
@@ -159,7 +159,7 @@ def test_a_new_correlation_is_found_among_5000_rows(features: int, seeds: int) -
         a, b = normal(rng, 5_000, features), normal(rng, 5_000, features, 0.6)
         found = domain_classifier(a, b, numeric(features), seed=seed)
         # The best possible AUC is 0.66; the gate is 0.55 and its standard error 0.007.
-        assert found["drifted"] and found["auc"] > 0.6 and set(list(found["features"])[:2]) == {"x0", "x1"}
+        assert found.drifted and found.auc > 0.6 and set(list(found.features)[:2]) == {"x0", "x1"}
 
 
 @pytest.mark.slow
@@ -167,7 +167,7 @@ def test_equal_windows_of_5000_rows_are_not_told_apart() -> None:
     rng = np.random.default_rng(13)
     # The gate is 7 standard errors away.
     assert not any(
-        domain_classifier(normal(rng, 5_000, 3, 0.6), normal(rng, 5_000, 3, 0.6), numeric(3), seed=s)["drifted"]
+        domain_classifier(normal(rng, 5_000, 3, 0.6), normal(rng, 5_000, 3, 0.6), numeric(3), seed=s).drifted
         for s in range(12)
     )
 
@@ -191,20 +191,20 @@ def test_rows_that_the_old_structure_does_not_fit_are_found() -> None:
     rng = np.random.default_rng(14)
     a = structured(rng, 2_000)
     found = pca_reconstruction(a, structured(rng, 1_000, -1.0), STRUCTURE, seed=0)
-    assert found["drifted"] and found["error_current"] > found["high"] > found["error_reference"] > found["low"]
-    assert 1 <= found["components"] < 7
-    assert sentence(found["reason"]).startswith("features no longer go together as before: reconstruction error")
+    assert found.drifted and found.error_current > found.high > found.error_reference > found.low
+    assert 1 <= found.components < 7
+    assert sentence(found.reason).startswith("features no longer go together as before: reconstruction error")
     calm = pca_reconstruction(a, structured(rng, 1_000), STRUCTURE, seed=0)
-    assert not calm["drifted"] and calm["low"] <= calm["error_current"] <= calm["high"]
+    assert not calm.drifted and calm.low <= calm.error_current <= calm.high
     tight = structured(rng, 1_000)
     tight[[f"x{j}" for j in range(6)]] *= 0.3
-    assert "more than before" in sentence(pca_reconstruction(a, tight, STRUCTURE, seed=0)["reason"])
+    assert "more than before" in sentence(pca_reconstruction(a, tight, STRUCTURE, seed=0).reason)
 
 
 def test_equal_structure_is_seldom_called_drift() -> None:
     rng = np.random.default_rng(15)
     alarms = sum(
-        pca_reconstruction(structured(rng, 600), structured(rng, 400), STRUCTURE, seed=s)["drifted"] for s in range(150)
+        pca_reconstruction(structured(rng, 600), structured(rng, 400), STRUCTURE, seed=s).drifted for s in range(150)
     )
     # Three standard errors: 0.27 % of normal means; the chunks' deviation is uncertain, so 1 % is granted.
     assert alarms <= binom.ppf(1 - 1e-4, 150, 0.01)
@@ -214,11 +214,11 @@ def test_what_the_reconstruction_cannot_judge_it_says() -> None:
     rng = np.random.default_rng(16)
     a = structured(rng, 200)
     few = pca_reconstruction(a, a.head(37), STRUCTURE, seed=0)
-    assert sentence(few["reason"]) == "not judged: 37 rows, needs 100 in each window" and not few["drifted"]
+    assert sentence(few.reason) == "not judged: 37 rows, needs 100 in each window" and not few.drifted
     assert [few[k] for k in ("error_reference", "error_current", "low", "high", "components")] == [None] * 5
     flat = a.assign(**{name: 1.0 for name in a if name != "x0"}).assign(site="east")
     assert (
-        sentence(pca_reconstruction(flat, a, STRUCTURE)["reason"])
+        sentence(pca_reconstruction(flat, a, STRUCTURE).reason)
         == "not judged: 1 feature with more than one value, needs 2"
     )
     with pytest.raises(BadInput, match="chunks is 2"):
@@ -242,9 +242,9 @@ def test_columns_of_any_content_are_answered(change: dict) -> None:
     a, b = rows(rng, 200), rows(rng, 200).assign(**change)
     for pair in ((a, b), (b, a), (b, b)):
         told, fits = domain_classifier(*pair, SCHEMA), pca_reconstruction(*pair, SCHEMA)
-        assert 0 <= told["low"] <= told["auc"] <= told["high"] <= 1
-        assert fits["reason"] and (fits["low"] is None or fits["low"] <= fits["high"] < np.inf)
-    assert not told["drifted"] and not fits["drifted"]
+        assert 0 <= told.low <= told.auc <= told.high <= 1
+        assert fits.reason and (fits.low is None or fits.low <= fits.high < np.inf)
+    assert not told.drifted and not fits.drifted
 
 
 def test_wild_cells_are_answered() -> None:
@@ -252,10 +252,10 @@ def test_wild_cells_are_answered() -> None:
     cells = np.array([1, "1", True, 2.5, None, "x", (1, 2), [3], np.inf], dtype=object)
     a = rows(rng, 300).assign(site=cells[rng.integers(0, 9, 300)], noise=cells[rng.integers(0, 9, 300)])
     b = rows(rng, 300).assign(site=cells[rng.integers(0, 9, 300)], noise=cells[rng.integers(0, 9, 300)])
-    assert not domain_classifier(a, b, SCHEMA)["drifted"] and not pca_reconstruction(a, b, SCHEMA)["drifted"]
+    assert not domain_classifier(a, b, SCHEMA).drifted and not pca_reconstruction(a, b, SCHEMA).drifted
     b.loc[0, "temperature"] = 1e308
-    assert not pca_reconstruction(a, b, SCHEMA)["drifted"]
-    assert not domain_classifier(a, b.drop(columns="site"), SCHEMA)["drifted"]
+    assert not pca_reconstruction(a, b, SCHEMA).drifted
+    assert not domain_classifier(a, b.drop(columns="site"), SCHEMA).drifted
 
 
 def test_ids_with_100000_values_do_no_harm() -> None:
@@ -265,7 +265,7 @@ def test_ids_with_100000_values_do_no_harm() -> None:
         a, b = a.head(n), b.head(n)
         a["site"] = [f"a{i}" for i in range(n)]
         b["site"] = a["site"] if same else [f"b{i}" for i in range(n)]
-        assert not domain_classifier(a, b, SCHEMA)["drifted"] and not pca_reconstruction(a, b, SCHEMA)["drifted"]
+        assert not domain_classifier(a, b, SCHEMA).drifted and not pca_reconstruction(a, b, SCHEMA).drifted
         assert explain(a, b, SCHEMA) is None
 
 
@@ -275,7 +275,7 @@ def test_a_feature_of_many_categories_is_used() -> None:
     a = rows(rng, 4_000).assign(site=many[rng.integers(0, 200, 4_000)])
     b = rows(rng, 4_000).assign(site=many[rng.integers(100, 300, 4_000)])
     found = domain_classifier(a, b, SCHEMA)
-    assert found["drifted"] and found["auc"] > 0.7 and list(found["features"]) == ["site"]
+    assert found.drifted and found.auc > 0.7 and list(found.features) == ["site"]
 
 
 def test_one_row_is_too_few() -> None:
@@ -310,4 +310,4 @@ def test_columns_that_no_tree_cuts_at_are_left_out_and_would_have_lost_nothing(m
     assert len(cut) == 2 and all(0 < n <= 60 for n in cut)
     monkeypatch.setattr(multivariate, "_columns_cut_at", lambda model, products, columns: set(range(columns)))
     assert domain_classifier(before, after, known) == quick
-    assert "x2" in quick["features"]
+    assert "x2" in quick.features

@@ -61,7 +61,7 @@ def test_a_challenger_that_loses_where_a_value_is_missing_is_told_so() -> None:
     )
     worst = comparing._worst_slice(X, np.where(gone, 0.0, 1.0), np.ones(60), schema)
     assert worst is not None
-    assert (worst["rule"], worst["n"], worst["losses"], worst["wins"]) == ("c is missing", 20, 20, 0)
+    assert (worst.rule, worst.n, worst.losses, worst.wins) == ("c is missing", 20, 20, 0)
 
 
 def test_the_worst_slice_is_the_one_that_chance_explains_least() -> None:
@@ -75,5 +75,5 @@ def test_the_worst_slice_is_the_one_that_chance_explains_least() -> None:
     lost = (x < 9) | ((x >= 50) & (x < 54))
     worst = comparing._worst_slice(X, np.where(lost, 0.0, 1.0), np.ones(100), schema)
     assert worst is not None
-    assert (worst["rule"], worst["losses"], worst["tried"]) == ("x at most 49.5", 9, 4)
-    assert worst["p"] == pytest.approx(2 / 2**9)
+    assert (worst.rule, worst.losses, worst.tried) == ("x at most 49.5", 9, 4)
+    assert worst.p == pytest.approx(2 / 2**9)

@@ -84,12 +84,12 @@ def test_a_comparison_tells_what_the_clauses_ask_for(driver, rows_of) -> None:
         loop.feed(*rows_of("multiclass", 300, seed=i, flip=i >= 5))
     compared = [s.comparison for s in loop.steps[1:] if s.comparison]
     last = compared[-1]
-    assert last.worst_slice is not None and 0 < last.worst_slice["n"] < last.n
-    assert last.past is not None and last.past["n"] >= FROZEN_ROWS
-    assert last.past["difference"] == pytest.approx(last.past["challenger"] - last.past["champion"])
-    assert last.calibration is not None and -1 <= last.calibration["challenger"] <= 1
+    assert last.worst_slice is not None and 0 < last.worst_slice.n < last.n
+    assert last.past is not None and last.past.n >= FROZEN_ROWS
+    assert last.past.difference == pytest.approx(last.past.challenger - last.past.champion)
+    assert last.calibration is not None and -1 <= last.calibration.challenger <= 1
     assert last.seconds is None and last.problem == "", "no clock in a replay"
-    assert any(c.past["answers_change"] for c in compared if c.past)
+    assert any(c.past.answers_change for c in compared if c.past)
 
 
 # --- kept models --------------------------------------------------------------------------------------------------

@@ -25,8 +25,19 @@ from core.learning.policy import (
     policy_to_document,
     verdict,
 )
-from core.records import Comparison, Evidence, Policy, Score, as_written, metric_for, to_document
-from core.storage.documents import evidence_from
+from core.records import (
+    CalibrationGap,
+    Comparison,
+    Evidence,
+    PastComparison,
+    Policy,
+    Score,
+    WorstSlice,
+    as_written,
+    from_document,
+    metric_for,
+    to_document,
+)
 from core.text.reasons import sentence
 
 QUIET = Evidence(
@@ -117,9 +128,9 @@ def test_a_trigger_that_the_policy_does_not_name_does_not_fire(trigger: str) -> 
 @pytest.mark.parametrize("trigger", TRIGGERS)
 def test_stored_evidence_and_policy_give_the_stored_decision(trigger: str) -> None:
     evidence = replace(QUIET, **FIRES[trigger][0])
-    assert decide(evidence_from(to_document(evidence)), policy_from_document(policy_to_document(EVERY))) == decide(
-        evidence, EVERY
-    )
+    assert decide(
+        from_document(Evidence, to_document(evidence)), policy_from_document(policy_to_document(EVERY))
+    ) == decide(evidence, EVERY)
 
 
 @pytest.mark.parametrize("metric", ["log_loss", "mae"])
@@ -154,8 +165,8 @@ def told(**found: object) -> Comparison:
     return replace(compared(40, 10, p=0.00002), **found)
 
 
-SLICE = {"rule": "a = x", "n": 40, "wins": 1, "losses": 12, "p": 0.0034, "tried": 4}
-PAST = {"n": 100, "regimes": 2, "challenger": 0.7, "champion": 0.81, "difference": -0.11, "answers_change": False}
+SLICE = WorstSlice(rule="a = x", n=40, wins=1, losses=12, p=0.0034, tried=4)
+PAST = PastComparison(n=100, regimes=2, challenger=0.7, champion=0.81, difference=-0.11)
 DIFFERENCE = Score(metric="accuracy", value=-0.1, low=-0.19, high=-0.01)
 # What passes each clause, and what fails it, as changes to a clear win.
 JUDGED: dict[str, tuple[dict, dict]] = {
@@ -164,11 +175,11 @@ JUDGED: dict[str, tuple[dict, dict]] = {
     "right_more_often": ({"wins": 11, "losses": 10}, {"wins": 10, "losses": 10}),
     "significantly_better": ({"p": 0.05}, {"p": 0.051}),
     "not_worse": ({"difference": replace(DIFFERENCE, high=0.0)}, {"difference": DIFFERENCE}),
-    "worst_slice": ({"worst_slice": {**SLICE, "tried": 20}}, {"worst_slice": SLICE}),
-    "forgetting": ({"past": {**PAST, "difference": -0.1}}, {"past": PAST}),
+    "worst_slice": ({"worst_slice": replace(SLICE, tried=20)}, {"worst_slice": SLICE}),
+    "forgetting": ({"past": replace(PAST, difference=-0.1)}, {"past": PAST}),
     "calibration": (
-        {"calibration": {"challenger": 0.1, "champion": 0.02, "error": 0.04}},
-        {"calibration": {"challenger": 0.11, "champion": 0.02, "error": 0.04}},
+        {"calibration": CalibrationGap(challenger=0.1, champion=0.02, error=0.04)},
+        {"calibration": CalibrationGap(challenger=0.11, champion=0.02, error=0.04)},
     ),
     "prediction_time": ({"seconds": {"challenger": 0.005}}, {"seconds": {"challenger": 0.0051}}),
 }
@@ -191,7 +202,7 @@ def test_a_clause_that_the_gate_does_not_ask_for_is_told_and_decides_nothing() -
 
 
 def test_an_answer_to_a_change_may_forget_what_was_before_it() -> None:
-    forgotten = told(past={**PAST, "difference": -0.6, "answers_change": True})
+    forgotten = told(past=replace(PAST, difference=-0.6, answers_change=True))
     assert CLAUSES["forgetting"](forgotten, replace(EVERY, max_forgetting=0.1)).passed
     assert CLAUSES["forgetting"](told(past=PAST), EVERY).passed, "without a limit it is told, and decides nothing"
 

@@ -126,7 +126,7 @@ def test_the_shadow_is_filled_by_the_next_check(grown: Workspace) -> None:
     report = run_cycle(grown, flies(grown).id, cause="schedule", now=later)
     assert report is not None
     assert report.shadow is not None
-    assert (report.shadow["version"], report.shadow["answered"]) == (version, 200)
+    assert (report.shadow.version, report.shadow.answered) == (version, 200)
     at = open_page("models")
     assert not at.exception
     assert "Rows answered" in [m.label for m in at.metric]

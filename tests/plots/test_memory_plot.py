@@ -8,14 +8,14 @@ import pytest
 
 from core.plots import palette
 from core.plots.memory import _contrast, memory_alt, memory_finding, memory_matrix
-from core.records import Memory
+from core.records import FrozenRegime, Memory
 
 LIGHT = palette("light")
 
 
 def memory(*lines: tuple[float | None, ...], metric: str = "accuracy", bwt: float | None = None) -> Memory:
     k = len(lines[-1])
-    regimes = tuple({"number": i + 1, "row": 1000 * (i + 1), "n": 50} for i in range(k))
+    regimes = tuple(FrozenRegime(number=i + 1, row=1000 * (i + 1), n=50) for i in range(k))
     return Memory(metric=metric, regimes=regimes, matrix=lines, bwt=bwt)
 
 
@@ -93,7 +93,7 @@ def test_those_who_do_not_see_it_are_told_the_figures() -> None:
 def test_a_line_is_named_by_the_newest_regime_in_it_even_where_an_older_one_was_let_go() -> None:
     found = dataclasses.replace(
         memory((0.9, None), (0.5, 0.8)),
-        regimes=({"number": 7, "row": 70, "n": 50}, {"number": 8, "row": 80, "n": 25}),
+        regimes=(FrozenRegime(number=7, row=70, n=50), FrozenRegime(number=8, row=80, n=25)),
     )
     assert list(memory_matrix(found, colors=LIGHT).layout.yaxis.ticktext) == ["end of 7", "<b>now</b>"]
 

@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from core.errors import Conflict, NotFound, StorageError
 from core.learning.models import Committee, fit_family
-from core.records import Change, Feature, FeatureSchema, ModelVersion, ProjectInfo
+from core.records import Change, CommitteeMember, Feature, FeatureSchema, ModelVersion, ProjectInfo
 from core.services.projects import projects
 from core.storage import artefacts, mlflow_copy, registry
 from core.storage.tables import Cycle, ModelRow
@@ -67,7 +67,7 @@ def register(ws: Workspace, project: ProjectInfo, line: Any, now: datetime) -> C
     def _register(model: Any = line, **changes: Any) -> ModelVersion:
         values: dict[str, Any] = {
             "family": "logistic",
-            "members": [{"name": "line", "weight": 1.0}],
+            "members": [CommitteeMember(name="line", weight=1.0)],
             "metrics": {"accuracy": 0.9, "kappa": None},
             "schema": SCHEMA,
             "X_learnt": rows()[0].head(),

@@ -16,17 +16,20 @@ from core.drift.distribution import feature_finding
 from core.drift.univariate import headline
 from core.records import (
     NO_REASON,
+    AttributionDrift,
     DriftReport,
     Firing,
+    ImportanceChange,
     Reason,
+    Reconstruction,
     Score,
     Window,
     as_written,
     because,
+    from_document,
     reason_from,
     to_document,
 )
-from core.storage import documents
 from core.text.reasons import SENTENCES, in_words, sentence
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -177,10 +180,10 @@ def test_what_is_not_finite_survives_json() -> None:
 
 def test_a_score_of_an_earlier_version_opens_and_says_what_it_said() -> None:
     document = {"metric": "r2", "value": None, "n": 1, "reason": "Needs 2 rows, found 1."}
-    old = documents.score_from(document)
+    old = from_document(Score, document)
     assert sentence(old.reason) == "Needs 2 rows, found 1."
     assert in_words(old)["reason"] == "Needs 2 rows, found 1."
-    new = documents.score_from(to_document(replace(old, reason=because("too_few_rows", needed=2, found=1))))
+    new = from_document(Score, to_document(replace(old, reason=because("too_few_rows", needed=2, found=1))))
     assert new.reason.numbers == {"needed": 2, "found": 1} and in_words(new) == in_words(old)
     assert (
         in_words(Score(metric="r2", value=0.5))["reason"] == to_document(Score(metric="r2", value=0.5))["reason"] == ""
@@ -192,11 +195,13 @@ def test_a_drift_report_is_stored_with_codes_and_says_the_same_when_it_opens() -
     window = Window(name="reference", n_rows=1)
     report = DriftReport(
         reference=window, current=window, scores=scores, label=scores[0],
-        reconstruction={"drifted": False, "reason": because("not_judged", why=because("too_few_features_vary", features=0))},
-        attribution={"finding": "as before", "scores": [{"name": "a", "reason": because("no_loss_changes")}]},
+        reconstruction=Reconstruction(reason=because("not_judged", why=because("too_few_features_vary", features=0))),
+        attribution=AttributionDrift(
+            finding="as before", scores=(ImportanceChange(name="a", reason=because("no_loss_changes")),)
+        ),
     )  # fmt: skip
     stored = json.loads(json.dumps(to_document(report), allow_nan=False))
-    opened = documents.drift_from(stored)
+    opened = from_document(DriftReport, stored)
     assert [score.reason for score in opened.scores] == [score.reason for score in scores]
     assert in_words(opened) == in_words(report)
     assert opened.reconstruction == report.reconstruction and opened.attribution == report.attribution
@@ -212,13 +217,13 @@ def test_a_drift_report_of_an_earlier_version_opens_and_says_what_it_said() -> N
             current=window,
             scores=(score,),
             prediction=score,
-            reconstruction={"reason": because("no_loss_changes")},
+            reconstruction=Reconstruction(reason=because("no_loss_changes")),
             attribution=None,
         )
     )
     said = "not judged: constant: 'k' in every row of both windows"
     assert document["scores"][0]["reason"] == said
-    old = documents.drift_from(document)
+    old = from_document(DriftReport, document)
     assert old.prediction is not None and sentence(old.prediction.reason) == said
     assert to_document(old) == in_words(old) == document
     assert feature_finding(old.scores[0]) == f"c_constant: {said}"

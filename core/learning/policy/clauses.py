@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Literal
 
 from core.records import Clause, Comparison, Policy, Verdict, as_written, because, metrics_of
@@ -64,10 +64,10 @@ def _worst_slice(comparison: Comparison, policy: Policy) -> Clause:
     found = comparison.worst_slice
     if found is None:
         return Clause(name="worst_slice", passed=True, reason=because("no_slice"))
-    allowed = MCNEMAR_ALPHA / found["tried"]
-    passed = found["losses"] <= found["wins"] or found["p"] > allowed
-    reason = because("worst_slice", **found, allowed=allowed)
-    return Clause(name="worst_slice", passed=passed, reason=reason, observed=found["p"], required=allowed)
+    allowed = MCNEMAR_ALPHA / found.tried
+    passed = found.losses <= found.wins or found.p > allowed
+    reason = because("worst_slice", **asdict(found), allowed=allowed)
+    return Clause(name="worst_slice", passed=passed, reason=reason, observed=found.p, required=allowed)
 
 
 def _forgets(comparison: Comparison, policy: Policy) -> Clause:
@@ -75,13 +75,13 @@ def _forgets(comparison: Comparison, policy: Policy) -> Clause:
     if found is None:
         return Clause(name="forgetting", passed=True, reason=because("no_past"))
     limit = policy.max_forgetting
-    passed = limit <= 0 or found["difference"] >= -limit or found["answers_change"]
-    reason = because("forgetting", **found, limit=limit)
+    passed = limit <= 0 or found.difference >= -limit or found.answers_change
+    reason = because("forgetting", **asdict(found), limit=limit)
     return Clause(
         name="forgetting",
         passed=passed,
         reason=reason,
-        observed=found["difference"],
+        observed=found.difference,
         required=-limit if limit > 0 else None,
     )
 
@@ -90,11 +90,11 @@ def _calibrated(comparison: Comparison, policy: Policy) -> Clause:
     found = comparison.calibration
     if found is None:
         return Clause(name="calibration", passed=True, reason=because("no_calibration"))
-    allowed = abs(found["champion"] or 0.0) + 2 * found["error"]
-    passed = abs(found["challenger"]) <= allowed
+    allowed = abs(found.champion or 0.0) + 2 * found.error
+    passed = abs(found.challenger) <= allowed
     regression = comparison.metric in metrics_of("regression")
-    reason = because("calibration", **found, allowed=allowed, regression=regression)
-    return Clause(name="calibration", passed=passed, reason=reason, observed=found["challenger"], required=allowed)
+    reason = because("calibration", **asdict(found), allowed=allowed, regression=regression)
+    return Clause(name="calibration", passed=passed, reason=reason, observed=found.challenger, required=allowed)
 
 
 def _quick_enough(comparison: Comparison, policy: Policy) -> Clause:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from core.errors import BadInput, NotEnoughRows
-from core.records import FeatureSchema, Policy, ProjectInfo, Score, metric_for, to_document
+from core.records import Evidence, FeatureSchema, Policy, ProjectInfo, Score, from_document, metric_for, to_document
 from core.services.ingestion import label_queue
-from core.storage import documents, history, queries
+from core.storage import history, queries
 from core.storage.tables import Batch, Cycle, Label
 from core.storage.workspace import Workspace
 
@@ -258,7 +258,7 @@ class _Rows:
         self.seen |= {b.id for b in [*new, *filled]}
         self.read_until = max(self.read_until, watermark)
         ends = [b.last_at for b in self.batches if b.id in self._counting() and not b.backfill][-budget.NEWEST :]
-        evidence = documents.evidence_from(cycle.evidence or {})
+        evidence = from_document(Evidence, cycle.evidence or {})
         estimate = None
         if evidence.estimated is not None:
             estimate = Score(

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import defer
 
 from core.errors import NotFound
-from core.records import BatchInfo, Clause, Memory, ProjectInfo, Verdict
+from core.records import BatchInfo, Clause, Memory, ProjectInfo, Verdict, from_document
 from core.storage import documents, queries, registry
 from core.storage.tables import Batch, Cycle, ModelEvent, ModelRow
 from core.storage.workspace import Workspace
@@ -56,7 +56,7 @@ class Remembered:
     @property
     def rows(self) -> int:
         """Rows of all regimes on which it was looked at."""
-        return sum(int(regime["n"]) for regime in self.memory.regimes)
+        return sum(regime.n for regime in self.memory.regimes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +161,7 @@ def newest_memory(ws: Workspace, project: ProjectInfo) -> Remembered | None:
             .order_by(Cycle.id.desc())
             .limit(1)
         ).first()
-        memory = documents.memory_from(cycle.memory) if cycle is not None else None
+        memory = from_document(Memory, cycle.memory) if cycle is not None and cycle.memory else None
         if cycle is None or memory is None:
             return None
         return Remembered(memory=memory, cycle_id=cycle.id, at=cycle.started_at, version=cycle.champion_after)

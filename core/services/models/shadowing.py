@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.errors import Conflict
-from core.records import Outcome, ProjectInfo
+from core.records import Outcome, ProjectInfo, ShadowRecord, from_document
 from core.services.access.actors import require
 from core.services.incidents import notify
 from core.services.models.conditions import need, refuse_while_checked
@@ -123,24 +123,24 @@ def shadow_standing(ws: Workspace, project: ProjectInfo) -> ShadowStanding | Non
             .limit(1)
         )
         since, by, reason = _shadow_began(session, project.id, version)
-    counts = told if told is not None and told["version"] == version else {}
-    wins, losses = counts.get("wins", 0), counts.get("losses", 0)
-    bets = counted(wins, losses)  # of a record stored before the evidence was
-    better, worse = counts.get("for_better", bets.for_better), counts.get("for_worse", bets.for_worse)
+    counts = from_document(ShadowRecord, told) if told and told["version"] == version else ShadowRecord(version=version)
+    bets = counted(counts.wins, counts.losses)  # of a record stored before the evidence was
+    better = counts.for_better if counts.for_better is not None else bets.for_better
+    worse = counts.for_worse if counts.for_worse is not None else bets.for_worse
     said: Literal["better", "worse", "unknown"] = "unknown"
     if max(better, worse) >= EVIDENCE_NEEDED:
         said = "better" if better > worse else "worse"
     return ShadowStanding(
         version=version,
         state=said,
-        rows=counts.get("rows", 0),
-        wins=wins,
-        losses=losses,
+        rows=counts.rows,
+        wins=counts.wins,
+        losses=counts.losses,
         for_better=better,
         for_worse=worse,
         needed=EVIDENCE_NEEDED,
-        answered=counts.get("answered", 0),
-        agreed=counts.get("agreed", 0),
+        answered=counts.answered,
+        agreed=counts.agreed,
         wanted=project.policy.shadow_rows or None,
         since=since,
         by=by,

@@ -18,14 +18,16 @@ from core.drift.encode import one_thread
 from core.errors import BadInput, Damaged, NotEnoughRows
 from core.records import (
     ROW_TIME,
+    AttributionDrift,
+    ChangedSegment,
     DriftReport,
     DriftScore,
     FeatureSchema,
+    ImportanceChange,
     ProjectInfo,
     Task,
     because,
     row_metric,
-    to_document,
 )
 from core.services.monitoring import monitoring, windows
 from core.services.monitoring.windows import Rows
@@ -85,8 +87,8 @@ def check(ws: Workspace, project: ProjectInfo, current_ids: set[int], answer_of:
         **({} if answers is None else answers.compared(project.task)),
     )
     report = _with_answers_told(report, answers, project.task)
-    report = dataclasses.replace(report, **_together(reference, current, schema))
-    moved = report.drifted or any(d and d["drifted"] for d in (report.multivariate, report.reconstruction))
+    report = _with_all_together(report, reference, current, schema)
+    moved = report.drifted or any(d is not None and d.drifted for d in (report.multivariate, report.reconstruction))
     if not moved:
         return report
     importance, attribution = None, None
@@ -160,24 +162,23 @@ def _with_answers_told(report: DriftReport, answers: _Answers | None, task: Task
     return dataclasses.replace(report, **told)
 
 
-def _together(reference: Rows, current: Rows, schema: FeatureSchema) -> dict[str, Any]:
-    """All features at once: can the windows be told apart, and does the old structure still fit?"""
+def _with_all_together(report: DriftReport, reference: Rows, current: Rows, schema: FeatureSchema) -> DriftReport:
+    """The report with all features at once: can the windows be told apart, and does the old structure still fit?"""
     from core.drift.multivariate import domain_classifier, pca_reconstruction
 
     before = reference.frame
     if len(before) > TOGETHER_ROWS:
         before = before.sample(TOGETHER_ROWS, random_state=SEED).sort_index()
-    found: dict[str, Any] = {"reconstruction": pca_reconstruction(reference.frame, current.frame, schema, seed=SEED)}
-    try:
-        found["multivariate"] = domain_classifier(before, current.frame, schema, seed=SEED)
-    except NotEnoughRows:
-        found["multivariate"] = None
-    return found
+    structure = pca_reconstruction(reference.frame, current.frame, schema, seed=SEED)
+    apart = None
+    with contextlib.suppress(NotEnoughRows):
+        apart = domain_classifier(before, current.frame, schema, seed=SEED)
+    return dataclasses.replace(report, multivariate=apart, reconstruction=structure)
 
 
 def _attribution(
     reference: Rows, current: Rows, schema: FeatureSchema, answer: Answer, report: DriftReport
-) -> tuple[dict[str, float], dict[str, Any]]:
+) -> tuple[dict[str, float], AttributionDrift]:
     """What each feature is worth to the champion's answers in both windows; of many, those that drifted furthest.
 
     Held against its own answers, not against labels: it learnt from the reference, whose labels it would flatter.
@@ -205,20 +206,35 @@ def _attribution(
                 seed=SEED,
             )
         )
-    told = to_document(attribution_drift(*found), reason=lambda reason: reason) | {
-        "weighed": len(weighed),
-        "features": len(names),
-    }
+    moved = attribution_drift(*found)
+    finding = moved.finding
     if len(weighed) < len(names):
-        told["finding"] += (
-            f" (of the {len(weighed)} features that drifted furthest; the other {len(names) - len(weighed):,} are not weighed)"
-        )
+        finding += f" (of the {len(weighed)} features that drifted furthest; the other {len(names) - len(weighed):,} are not weighed)"
+    told = AttributionDrift(
+        drifted=moved.drifted,
+        scores=tuple(
+            ImportanceChange(
+                name=s.name,
+                before=s.before,
+                after=s.after,
+                difference=s.difference,
+                z=s.z,
+                drifted=s.drifted,
+                reason=s.reason,
+            )
+            for s in moved.scores
+        ),
+        rank_correlation=moved.rank_correlation,
+        finding=finding,
+        weighed=len(weighed),
+        features=len(names),
+    )
     return {name: value.mean for name, value in found[1].items()}, told
 
 
 def _explained(
     ws: Workspace, project: ProjectInfo, reader: history.History, reference: Rows, current: Rows
-) -> tuple[str | None, dict[str, Any] | None]:
+) -> tuple[str | None, ChangedSegment | None]:
     """The sentence and its figures; None when no segment holds most of the change."""
     from core.drift.explain import find_segment, tell
 
@@ -233,14 +249,18 @@ def _explained(
         segment, since=_day(began) if began is not None else None, score_inside=inside, score_outside=outside,
         n_inside=n, metric=metric,
     )  # fmt: skip
-    return sentence, {
-        **dataclasses.asdict(segment),
-        "since": began.isoformat() if began is not None else None,
-        "n": n,
-        "inside": inside,
-        "outside": outside,
-        "metric": metric,
-    }
+    return sentence, ChangedSegment(
+        rule=segment.rule,
+        conditions=segment.conditions,
+        part=segment.part,
+        before=segment.before,
+        after=segment.after,
+        since=began.isoformat() if began is not None else None,
+        n=n,
+        inside=inside,
+        outside=outside,
+        metric=metric,
+    )
 
 
 def _since(reader: history.History, segment: Segment) -> datetime | None:

@@ -23,12 +23,15 @@ from core.records import (
     CycleReport,
     Decision,
     DriftReport,
+    EstimateGrade,
     EstimatePoint,
     EventKind,
+    JsonObject,
     Outcome,
     ProjectInfo,
     Score,
     as_written,
+    from_document,
 )
 from core.services.automation import jobs
 from core.storage import documents, history
@@ -69,7 +72,7 @@ class LoopEvent:
 
 
 def _point(row: PerformanceRun) -> PerformancePoint:
-    scores = {metric: documents.score_from(d) for metric, d in row.scores.items()}
+    scores = {metric: from_document(Score, d) for metric, d in row.scores.items()}
     return PerformancePoint(
         cycle_id=row.cycle_id,
         batch_id=row.batch_id,
@@ -120,7 +123,7 @@ def estimates(ws: Workspace, project_id: int, *, limit: int = 2_000) -> list[Est
                     batch_id=row.batch_id,
                     cycle_id=row.cycle_id,
                     model_version=row.model_version,
-                    estimates={metric: documents.score_from(document) for metric, document in row.scores.items()},
+                    estimates={metric: from_document(Score, document) for metric, document in row.scores.items()},
                     realised={},
                     trust={},
                 )
@@ -130,7 +133,7 @@ def estimates(ws: Workspace, project_id: int, *, limit: int = 2_000) -> list[Est
         )
 
 
-def graded(points: Sequence[EstimatePoint], measured: Mapping[int, tuple[int, dict[str, Any]]]) -> list[EstimatePoint]:
+def graded(points: Sequence[EstimatePoint], measured: Mapping[int, tuple[int, JsonObject]]) -> list[EstimatePoint]:
     """The points with what the labels said of each, and the trust that this gives, in the order of the labels.
 
     Bands are as wide as the points before them show they should be; grades are by the bands as they were stored.
@@ -155,15 +158,15 @@ def graded(points: Sequence[EstimatePoint], measured: Mapping[int, tuple[int, di
             spread = (estimate.high - estimate.low) / (2 * Z95) * math.sqrt(max(1.0, point.n / max(n, 1)))
             z_scores.setdefault(metric, []).append((found - estimate.value) / max(spread, 1e-9))
         trust = {
-            metric: {**_fields(trust_of(z)), "width": width_of(z)}
+            metric: _grade(trust_of(z), width_of(z))
             for metric, z in ((metric, z_scores.get(metric, [])) for metric in point.estimates)
         }
         told.append(dataclasses.replace(point, estimates=bands, realised=realised, trust=trust))
     return told
 
 
-def _fields(trust: Trust) -> dict[str, object]:
-    return {field.name: getattr(trust, field.name) for field in dataclasses.fields(trust)}
+def _grade(trust: Trust, width: float) -> EstimateGrade:
+    return EstimateGrade(trusted=trust.trusted, z=trust.z, n_chunks=trust.n_chunks, reason=trust.reason, width=width)
 
 
 def drift_history(
@@ -174,7 +177,7 @@ def drift_history(
         rows = session.scalars(
             select(DriftRun).where(DriftRun.project_id == project_id).order_by(DriftRun.id.desc()).limit(limit)
         )
-        return [(row.at, row.cycle_id, documents.drift_from(row.report)) for row in rows][::-1]
+        return [(row.at, row.cycle_id, from_document(DriftReport, row.report)) for row in rows][::-1]
 
 
 def latest_drift(ws: Workspace, project_id: int) -> tuple[datetime, DriftReport] | None:

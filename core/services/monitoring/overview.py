@@ -114,7 +114,7 @@ def _of_rows(due: int, last: CycleReport | None) -> Iterator[Need]:
     if last is not None and last.status == "failed":
         yield Need(kind="failed", text="The last check failed", detail=last.error or "", page="automation")
     if last is not None and last.evidence is not None and last.evidence.set_aside:
-        numbers = ", ".join(str(entry["batch"]) for entry in last.evidence.set_aside)
+        numbers = ", ".join(str(entry.batch) for entry in last.evidence.set_aside)
         detail = " ".join(words.set_aside(last.evidence))
         yield Need(kind="set_aside", text=f"Set aside: batch {numbers}", detail=detail, page="data")
 

@@ -97,13 +97,13 @@ def _together(report: DriftReport) -> list[str]:
     told = []
     if report.multivariate is not None:
         m = report.multivariate
-        names = words.listed(list(m["features"])) if m["features"] else ""
-        carried = f", mostly by {names}" if m["drifted"] and names else ""
-        can = "can be told apart" if m["drifted"] else "cannot be told apart"
-        told.append(f"The windows {can}: AUC {m['auc']:.2f} (95 % interval {m['low']:.2f}–{m['high']:.2f}){carried}.")
+        names = words.listed(list(m.features)) if m.features else ""
+        carried = f", mostly by {names}" if m.drifted and names else ""
+        can = "can be told apart" if m.drifted else "cannot be told apart"
+        told.append(f"The windows {can}: AUC {m.auc:.2f} (95 % interval {m.low:.2f}–{m.high:.2f}){carried}.")
     for part in (
-        report.reconstruction and sentence(report.reconstruction["reason"]),
-        report.attribution and report.attribution["finding"],
+        report.reconstruction and sentence(report.reconstruction.reason),
+        report.attribution and report.attribution.finding,
     ):
         if part:
             told.append(f"{part[:1].upper()}{part[1:]}.")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from core.records import ROW_TIME, FeatureSchema, ProjectInfo, Score, Task, estimated_metrics
+from core.records import ROW_TIME, EstimateGrade, FeatureSchema, ProjectInfo, Score, Task, estimated_metrics
 from core.services.monitoring import monitoring
 from core.storage import history
 from core.storage.tables import Batch, EstimateRun
@@ -103,8 +103,8 @@ def newest_estimate(
     if found is None or found.value is None:
         return None, None
     past = monitoring.estimates(ws, project.id, limit=50)
-    grade = past[-1].trust.get(metric, {}) if past else {}
-    return widened(found, grade.get("width", 1.0)), grade.get("trusted")
+    grade = past[-1].trust.get(metric, EstimateGrade()) if past else EstimateGrade()
+    return widened(found, grade.width), grade.trusted
 
 
 def _score(metric: str, estimate: Any, n: int) -> Score:

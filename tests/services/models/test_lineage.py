@@ -127,10 +127,10 @@ def test_what_does_not_exist_is_not_found(ws: Workspace, project: ProjectInfo) -
 def test_the_newest_look_at_the_past_is_found(ws: Workspace, project: ProjectInfo) -> None:
     found = lineage.newest_memory(ws, project)
     assert found is not None
-    assert [r["number"] for r in found.memory.regimes][:1] == [1]
+    assert [r.number for r in found.memory.regimes][:1] == [1]
     assert all(len(line) == len(found.memory.regimes) for line in found.memory.matrix)
     assert found.version == project.champion
-    assert found.rows == sum(r["n"] for r in found.memory.regimes) > 0
+    assert found.rows == sum(r.n for r in found.memory.regimes) > 0
     with ws.database.write() as session:
         row = session.get_one(Cycle, found.cycle_id)
         row.memory = None

@@ -17,7 +17,7 @@ from core.cycle import run_cycle
 from core.errors import BadInput, Busy, Conflict, NotFound, StorageError
 from core.learning.evidence import counted
 from core.learning.policy import policy_named
-from core.records import CycleReport, ProjectInfo
+from core.records import CycleReport, ProjectInfo, to_document
 from core.services.ingestion import ingest
 from core.services.models import lifecycle, shadowing
 from core.services.projects import projects
@@ -107,7 +107,7 @@ def test_a_rejected_challenger_answers_beside_the_champion_and_is_counted(
     mine, theirs = np.asarray(v2.predict(X)), np.asarray(v1.predict(X))
     wins, losses = int(((mine == y) & (theirs != y)).sum()), int(((mine != y) & (theirs == y)).sum())
     bets = counted(wins, losses)
-    assert told == {
+    assert to_document(told) == {
         "for_better": pytest.approx(bets.for_better), "for_worse": pytest.approx(bets.for_worse), "version": 2, "rows": 2 * BATCH, "wins": wins, "losses": losses, "answered": 2 * BATCH,
         "agreed": int((mine == theirs).sum()), "wanted": None,
     }  # fmt: skip
@@ -124,7 +124,7 @@ def test_rows_without_labels_are_answered_and_compared_but_not_counted_as_labell
     put(ws, project, 2, now)
     told = turn(labelled=False).shadow
     assert told is not None
-    assert (told["rows"], told["answered"]) == (0, BATCH)
+    assert (told.rows, told.answered) == (0, BATCH)
 
 
 def test_an_ended_shadow_answers_no_more(

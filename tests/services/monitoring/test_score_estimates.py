@@ -73,7 +73,7 @@ def test_every_task_is_estimated_and_graded(ws: Workspace, now: datetime, task: 
     assert found.value is not None and found.low is not None and found.high is not None
     assert found.low <= found.value <= found.high and found.high - found.low < 0.4
     assert newest.realised[name] == measured.scores[name].value
-    assert newest.trust[name]["n_chunks"] == 2 and newest.trust[name]["trusted"] is not False
+    assert newest.trust[name].n_chunks == 2 and newest.trust[name].trusted is not False
     assert newest.rows_seen == 4 * N
 
 
@@ -150,7 +150,7 @@ def test_an_estimate_that_labels_contradict_is_no_longer_trusted(now: datetime) 
         )  # fmt: skip
 
     truth = {i: (500, {"accuracy": {"value": 0.91 if i < 4 else 0.6}}) for i in range(1, 7)}
-    trusted = [p.trust["accuracy"]["trusted"] for p in monitoring.graded([point(i) for i in range(1, 7)], truth)]
+    trusted = [p.trust["accuracy"].trusted for p in monitoring.graded([point(i) for i in range(1, 7)], truth)]
     assert trusted[:3] == [True, True, True]
     assert trusted[3] is False and trusted[5] is False
     bands = [p.estimates["accuracy"] for p in monitoring.graded([point(i) for i in range(1, 7)], truth)]
@@ -158,7 +158,7 @@ def test_an_estimate_that_labels_contradict_is_no_longer_trusted(now: datetime) 
     assert bands[5].value == 0.9 and bands[5].low < bands[4].low < 0.86  # type: ignore[operator]
     assert 0.94 < bands[5].high < 1.0  # type: ignore[operator]
     unlabelled = monitoring.graded([point(1)], {})
-    assert unlabelled[0].trust["accuracy"]["trusted"] is None and unlabelled[0].realised == {}
+    assert unlabelled[0].trust["accuracy"].trusted is None and unlabelled[0].realised == {}
 
 
 def test_few_labels_leave_more_to_chance(now: datetime) -> None:
@@ -168,7 +168,7 @@ def test_few_labels_leave_more_to_chance(now: datetime) -> None:
         realised={}, trust={},
     )  # fmt: skip
     z = [
-        abs(monitoring.graded([point], {1: (n, {"accuracy": {"value": 0.8}})})[0].trust["accuracy"]["z"])
+        abs(monitoring.graded([point], {1: (n, {"accuracy": {"value": 0.8}})})[0].trust["accuracy"].z)
         for n in (500, 20)
     ]
     assert z[0] == pytest.approx(5 * z[1], rel=1e-6)

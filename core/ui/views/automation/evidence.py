@@ -22,11 +22,11 @@ def lines(evidence: Evidence) -> list[tuple[str, str]]:
     if evidence.estimated is not None:
         found.append(("Estimated without labels", words.number(evidence.estimated)))
     if (watched := evidence.watched) is not None:
-        better = f"evidence {words.odds(watched['for_better'])} that it is better, after {watched['rows']:,} rows"
-        found.append((f"v{watched['version']}, which was replaced", better))
+        better = f"evidence {words.odds(watched.for_better)} that it is better, after {watched.rows:,} rows"
+        found.append((f"v{watched.version}, which was replaced", better))
     if evidence.in_shadow:
         found.append(("In the shadow", "a challenger is being tried"))
-    found += [(f"Batch {entry['batch']} set aside", words.plain(entry["cause"])) for entry in evidence.set_aside]
+    found += [(f"Batch {entry.batch} set aside", words.plain(entry.cause)) for entry in evidence.set_aside]
     if evidence.forced:
         found.append(("Asked by hand", "yes"))
     return found

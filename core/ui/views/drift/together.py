@@ -16,10 +16,10 @@ def show(report: DriftReport) -> None:
     with ui.card("All features together", "What no single feature shows"):
         if report.multivariate is not None:
             st.markdown(_apart(report))
-        if report.reconstruction is not None and report.reconstruction.get("reason"):
-            st.markdown(f"**Structure:** {words.plain(ui.sentence(report.reconstruction['reason']))}.")
+        if report.reconstruction is not None and report.reconstruction.reason:
+            st.markdown(f"**Structure:** {words.plain(ui.sentence(report.reconstruction.reason))}.")
         if report.attribution is not None:
-            st.markdown(f"**What the champion leans on:** {words.plain(report.attribution['finding'])}.")
+            st.markdown(f"**What the champion leans on:** {words.plain(report.attribution.finding)}.")
         columns = {"Predictions": report.prediction, "Labels": report.label, "Residuals": report.residual}
         for name, score in columns.items():
             if score is not None:
@@ -32,7 +32,7 @@ def _apart(report: DriftReport) -> str:
     """Whether a model can tell the windows apart, and by which features."""
     found = report.multivariate
     assert found is not None
-    can = "can be told apart" if found["drifted"] else "cannot be told apart"
-    names = list(found["features"])[:NAMED] if found["drifted"] and found["features"] else []
+    can = "can be told apart" if found.drifted else "cannot be told apart"
+    names = list(found.features)[:NAMED] if found.drifted and found.features else []
     carried = f"; carried by {words.plain(', '.join(names))}" if names else ""
-    return f"**The windows {can}:** AUC {found['auc']:.2f} (95 % interval {found['low']:.2f}–{found['high']:.2f}){carried}."
+    return f"**The windows {can}:** AUC {found.auc:.2f} (95 % interval {found.low:.2f}–{found.high:.2f}){carried}."

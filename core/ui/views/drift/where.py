@@ -30,9 +30,9 @@ def show(ctx: ui.Context, project: ProjectInfo, report: DriftReport) -> None:
 
 def _finding(report: DriftReport) -> str:
     segment = report.segment
-    if not segment:
+    if segment is None:
         return "Where it hurts"
-    return f"{segment['rule']}: {words.share(segment['before'])} → {words.share(segment['after'])} of rows"
+    return f"{segment.rule}: {words.share(segment.before)} → {words.share(segment.after)} of rows"
 
 
 def _show_table(found: Sequence[Slice], *, points: bool) -> None:

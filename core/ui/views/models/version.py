@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import streamlit as st
 
 from core import ui
-from core.records import ModelVersion, ProjectInfo
+from core.records import CommitteeMember, ModelVersion, ProjectInfo
 from core.services.models import versions
 from core.services.models.versions import Registered
 from core.ui.views.models import dialogs, origin
@@ -56,13 +53,12 @@ def _show_members(version: ModelVersion) -> None:
     )
 
 
-def _line(member: Mapping[str, Any]) -> dict[str, object]:
+def _line(member: CommitteeMember) -> dict[str, object]:
     """One member as a line of the table."""
-    weight = member.get("weight")
     return {
-        "Member": member.get("name") or member.get("family"),
-        "Vote": None if weight is None else round(100 * weight),
-        "Rows": member.get("n_rows"),
+        "Member": member.name or member.family,
+        "Vote": None if member.weight is None else round(100 * member.weight),
+        "Rows": member.n_rows,
     }
 
 

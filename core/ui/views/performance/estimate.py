@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from core import words
 from core.performance.realised import past_error
-from core.records import EstimatePoint, Score
+from core.records import EstimateGrade, EstimatePoint, Score
 from core.text import reasons
 
 
@@ -24,11 +24,11 @@ def sentence(guesses: Sequence[EstimatePoint], metric: str) -> str:
     error = past_error(guesses, metric)
     if error.value is not None:
         told += f" Such estimates were off by {words.score(error)} on average over {words.counted(error.n, 'batch', 'batches')}."
-    grade = newest.trust.get(metric) or {}
-    if grade.get("trusted") is False:
-        why = reasons.why_not_trusted(grade["reason"]).rstrip(".")
+    grade = newest.trust.get(metric, EstimateGrade())
+    if grade.trusted is False:
+        why = reasons.why_not_trusted(grade.reason).rstrip(".")
         return f"{told} **Not trusted:** {words.plain(why)}."
-    return told if grade.get("trusted") else f"{told} Labels have not graded it yet."
+    return told if grade.trusted else f"{told} Labels have not graded it yet."
 
 
 def _newest(newest: EstimatePoint, guess: Score, metric: str) -> str:

@@ -74,7 +74,7 @@ def csv_rows(ctx: ui.Context, project: ProjectInfo) -> list[dict[str, object]]:
     ]
     found = [(point.at, _csv_row(kind, point, point.scores)) for kind, point in points]
     for guess in monitoring.estimates(ctx.ws, project.id):
-        trust = {f"{name}_trusted": grade.get("trusted") for name, grade in guess.trust.items()}
+        trust = {f"{name}_trusted": grade.trusted for name, grade in guess.trust.items()}
         found.append((guess.at, _csv_row("estimated", guess, guess.estimates) | trust))
     return [row for _, row in sorted(found, key=lambda one: one[0])]
 
