@@ -16,7 +16,7 @@ from core import words
 from core.drift import distances
 from core.drift.encode import sampled
 from core.errors import BadInput, NotEnoughRows
-from core.records import FeatureSchema, Reason, Task, because
+from core.records import AttributionDrift, FeatureSchema, ImportanceChange, Reason, because
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,26 +41,12 @@ class Importance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AttributionScore:
-    """One feature's importance before and after."""
+class Shuffles:
+    """Which features are shuffled, and how often."""
 
-    name: str
-    before: float
-    after: float
-    difference: float  # after minus before
-    z: float | None  # difference in standard errors; None when shuffling it changed nothing in either window
-    drifted: bool
-    reason: Reason
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttributionReport:
-    """Whether the model leans on other features than before."""
-
-    drifted: bool
-    scores: tuple[AttributionScore, ...]  # the drifted ones first, then by |z|
-    rank_correlation: float | None  # Spearman's, of the features above chance: 1 same order, 0 unrelated, -1 reversed
-    finding: str
+    seed: int
+    repeats: int = REPEATS
+    only: Sequence[str] | None = None  # None = every feature of the schema; the model gets all of them
 
 
 def permutation_importance(
@@ -68,12 +54,9 @@ def permutation_importance(
     X: pd.DataFrame,
     y: Any,
     schema: FeatureSchema,
+    shuffling: Shuffles,
     *,
-    task: Task | None = None,
     predict_proba: Callable[[pd.DataFrame], Any] | None = None,
-    repeats: int = REPEATS,
-    only: Sequence[str] | None = None,
-    seed: int,
 ) -> dict[str, Importance]:
     """The importance of each feature, in the schema's order.
 
@@ -83,10 +66,7 @@ def permutation_importance(
         predict: labels or numbers, shape (k,), for a frame of k rows with the schema's features.
         X: features, one row a label; rows without a label are left out, at most MAX_ROWS are used.
         y: shape (n,).
-        task: the schema's unless given.
         predict_proba: shape (k, classes), columns as `schema.classes`; used for classes instead of `predict`.
-        repeats: shuffles of each feature.
-        only: the features to shuffle; the model gets all of them.
 
     Raises:
         NotEnoughRows: fewer than MIN_ROWS labelled rows.
@@ -94,7 +74,7 @@ def permutation_importance(
     """
     import pandas as pd
 
-    task = task or schema.task
+    repeats, only = shuffling.repeats, shuffling.only
     missing = [name for name in schema.names if name not in X.columns]
     if missing:
         raise BadInput(f"The rows have no column {words.listed(missing)}; expected every feature of the schema.")
@@ -106,13 +86,13 @@ def permutation_importance(
     known = ~np.asarray(pd.isna(labels), dtype=bool)
     if known.sum() < MIN_ROWS:
         raise NotEnoughRows("Permutation importance in each window", needed=MIN_ROWS, found=int(known.sum()))
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(shuffling.seed)
     used = sampled(pd.DataFrame({"at": np.flatnonzero(known)}), rng, MAX_ROWS)["at"].to_numpy()
     rows, labels = X[list(schema.names)].iloc[used].reset_index(drop=True), labels[used]
 
     def loss_of(frame: pd.DataFrame, times: int) -> np.ndarray:
         true = np.tile(labels, times)
-        if task == "regression":
+        if schema.task == "regression":
             return _absolute_error(predict(frame), true)
         if predict_proba is not None:
             return _log_loss(predict_proba(frame), true, schema)
@@ -134,7 +114,7 @@ def permutation_importance(
 
 def attribution_drift(
     reference: Mapping[str, Importance], current: Mapping[str, Importance], *, alpha: float = ALPHA, gate: float = GATE
-) -> AttributionReport:
+) -> AttributionDrift:
     """What changed between the importances of one model in two windows.
 
     A feature drifts when both hold: its difference is sure (two-sided z, p below alpha after Holm's correction over all
@@ -155,7 +135,7 @@ def attribution_drift(
     scores = [_score(name, reference[name], current[name], z[name], name in sure, least) for name in names]
     scores.sort(key=lambda s: (not s.drifted, -abs(s.z or 0.0)))
     correlation = _rank_correlation(reference, current)
-    return AttributionReport(
+    return AttributionDrift(
         drifted=any(s.drifted for s in scores),
         scores=tuple(scores),
         rank_correlation=correlation,
@@ -245,7 +225,7 @@ def _z(before: Importance, after: Importance) -> float | None:
 
 def _score(
     name: str, before: Importance, after: Importance, z: float | None, sure: bool, least: float
-) -> AttributionScore:
+) -> ImportanceChange:
     difference = after.mean - before.mean
     drifted = sure and abs(difference) >= least
     if z is None:
@@ -256,7 +236,7 @@ def _score(
             reason = because("importance_drifted", **moved)
         else:
             reason = because("importance_moved_little", **moved) if sure else because("importance_by_chance", **moved)
-    return AttributionScore(
+    return ImportanceChange(
         name=name, before=before.mean, after=after.mean, difference=difference, z=z, drifted=drifted, reason=reason
     )
 
@@ -281,26 +261,8 @@ def _rank_correlation(reference: Mapping[str, Importance], current: Mapping[str,
     return float(np.corrcoef(a, b)[0, 1])
 
 
-def _finding(scores: list[AttributionScore], correlation: float | None) -> str:
-    drifted = [s for s in scores if s.drifted]
-    if drifted:
-        first = drifted[0]
-        way = "more" if first.difference > 0 else "less"
-        also = f"; also moved: {words.listed([s.name for s in drifted[1:]])}" if len(drifted) > 1 else ""
-        told = f"The model leans {way} on {first.name}: importance {words.change(first.before, first.after)}{also}"
-    else:
-        judged = sum(s.z is not None for s in scores)
-        told = f"The model leans on its features as before ({words.counted(judged, 'feature')} compared)"
-    if correlation is None:
-        return f"{told}; order not compared: fewer than {LEAST_RANKED} features matter more than chance"
-    return f"{told}; {_order(correlation)} (rank correlation {correlation:.2f})"
-
-
-def _order(correlation: float) -> str:
-    if correlation >= 0.9:
-        return "the order of the features is nearly the same"
-    if correlation >= 0.6:
-        return "the order of the features changed in part"
-    if correlation >= 0.2:
-        return "the order of the features changed much"
-    return "the order of the features has little to do with the old one"
+def _finding(scores: list[ImportanceChange], correlation: float | None) -> Reason:
+    moved = [s for s in scores if s.drifted]
+    first = {"before": moved[0].before, "after": moved[0].after} if moved else {}
+    names, judged = [s.name for s in moved], sum(s.z is not None for s in scores)
+    return because("leans_on", moved=names, **first, judged=judged, correlation=correlation, least=LEAST_RANKED)

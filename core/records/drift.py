@@ -105,9 +105,10 @@ class AttributionDrift:
     drifted: bool = False
     scores: tuple[ImportanceChange, ...] = ()  # the drifted ones first, then by |z|
     rank_correlation: float | None = None  # Spearman's, of the features above chance; None = too few of them
-    finding: str  # the sentence
+    finding: Reason = NO_REASON
     weighed: int | None = None  # features that were shuffled; None = stored before it was counted
     features: int | None = None  # of the project
+    version: int | None = None  # whose answers; None = stored before it was
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -221,6 +221,35 @@ def _structure(of: Numbers) -> str:
     return f"reconstruction error {words.figure(of['error'], step)}, expected {band}"
 
 
+def _leans_on(of: Numbers) -> str:
+    if moved := of["moved"]:
+        way = "more" if of["after"] > of["before"] else "less"
+        also = f"; also moved: {words.listed(moved[1:])}" if len(moved) > 1 else ""
+        text = f"The model leans {way} on {moved[0]}: importance {words.change(of['before'], of['after'])}{also}"
+    else:
+        text = f"The model leans on its features as before ({words.counted(of['judged'], 'feature')} compared)"
+    if of["correlation"] is None:
+        text += f"; order not compared: fewer than {of['least']} features matter more than chance"
+    else:
+        text += f"; {_order(of['correlation'])} (rank correlation {of['correlation']:.2f})"
+    if of.get("weighed", 0) < of.get("features", 0):
+        text += (
+            f" (of the {of['weighed']} features that drifted furthest; the other {of['features'] - of['weighed']:,} are "
+            "not weighed)"
+        )
+    return text
+
+
+def _order(correlation: float) -> str:
+    if correlation >= 0.9:
+        return "the order of the features is nearly the same"
+    if correlation >= 0.6:
+        return "the order of the features changed in part"
+    if correlation >= 0.2:
+        return "the order of the features changed much"
+    return "the order of the features has little to do with the old one"
+
+
 def _importance(of: Numbers) -> str:
     return f"importance {words.change(of['before'], of['after'])}, {abs(of['z']):.1f} standard errors"
 
@@ -357,6 +386,7 @@ SENTENCES: dict[str, str | Callable[[Numbers], str]] = {
     "too_few_features_vary": (
         lambda of: f"{words.counted(of['features'], 'feature')} with more than one value, needs 2"
     ),
+    "leans_on": _leans_on,
     "importance_drifted": lambda of: f"drifted: {_importance(of)}",
     "importance_moved_little": lambda of: f"sure but small: {_importance(of)}",
     "importance_by_chance": lambda of: f"within chance: {_importance(of)}",

@@ -60,7 +60,7 @@ DRIFT = {
     "attribution": {
         "drifted": True,
         "scores": [{"name": "a", "before": 0.1, "after": 0.2, "difference": 0.1, "z": None, "drifted": True, "reason": REASON}],
-        "rank_correlation": None, "finding": "The model leans more on a", "weighed": 1, "features": 2,
+        "rank_correlation": None, "finding": "The model leans more on a", "weighed": 1, "features": 2, "version": 4,
     },
 }  # fmt: skip
 EVIDENCE = to_document(

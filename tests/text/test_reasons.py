@@ -41,6 +41,16 @@ RARE = {
     because("error_rose", detector="adwin", before=0.0949, after=0.4123, row=12_345): (
         "ADWIN: the error rose from 0.095 to 0.412 since row 12,345"
     ),
+    because("leans_on", moved=[], judged=4, correlation=None, least=3): (
+        "The model leans on its features as before (4 features compared); order not compared: fewer than 3 features matter "
+        "more than chance"
+    ),
+    because(
+        "leans_on", moved=["a", "b"], before=0.1, after=0.3, judged=4, correlation=0.5, least=3, weighed=50, features=60
+    ): (
+        "The model leans more on a: importance 0.10 → 0.30; also moved: b; the order of the features changed much "
+        "(rank correlation 0.50) (of the 50 features that drifted furthest; the other 10 are not weighed)"
+    ),
     because("no_row_to_learn"): "There is no labelled row to learn from.",
     because("no_row_unseen_by_both"): "No labelled row that neither has seen.",
     because("no_row_new_to_both"): "No labelled row that neither has learnt from.",
@@ -197,7 +207,7 @@ def test_a_drift_report_is_stored_with_codes_and_says_the_same_when_it_opens() -
         reference=window, current=window, scores=scores, label=scores[0],
         reconstruction=Reconstruction(reason=because("not_judged", why=because("too_few_features_vary", features=0))),
         attribution=AttributionDrift(
-            finding="as before", scores=(ImportanceChange(name="a", reason=because("no_loss_changes")),)
+            finding=as_written("as before"), scores=(ImportanceChange(name="a", reason=because("no_loss_changes")),)
         ),
     )  # fmt: skip
     stored = json.loads(json.dumps(to_document(report), allow_nan=False))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +23,8 @@ from core.records import (
     DriftReport,
     DriftScore,
     FeatureSchema,
-    ImportanceChange,
     ProjectInfo,
+    Reason,
     Task,
     because,
     row_metric,
@@ -37,6 +37,7 @@ from core.storage.workspace import Workspace
 if TYPE_CHECKING:
     import pandas as pd
 
+    from core.drift.attribution import Importance
     from core.drift.explain import Segment
     from core.services.serving.predicting import Predicted
 
@@ -93,9 +94,13 @@ def check(ws: Workspace, project: ProjectInfo, current_ids: set[int], answer_of:
         return report
     importance, attribution = None, None
     with contextlib.suppress(NotEnoughRows):  # a window too small for shuffling still has its drift report
-        importance, attribution = _attribution(
-            reference, current, schema, lambda frame: answer_of(champion, frame), report
-        )
+        weighed = _furthest(report)
+        worth = _importances(current, schema, lambda frame: answer_of(champion, frame), weighed)
+        importance = {name: value.mean for name, value in worth.items()}
+        if answers is not None:
+            attribution = _attribution(
+                answers, worth if answers.version == champion else None, schema, answer_of, weighed
+            )
     sentence, segment = _explained(ws, project, reader, reference, current)
     return dataclasses.replace(
         report, importance=importance, attribution=attribution, explanation=sentence, segment=segment
@@ -176,60 +181,47 @@ def _with_all_together(report: DriftReport, reference: Rows, current: Rows, sche
     return dataclasses.replace(report, multivariate=apart, reconstruction=structure)
 
 
-def _attribution(
-    reference: Rows, current: Rows, schema: FeatureSchema, answer: Answer, report: DriftReport
-) -> tuple[dict[str, float], AttributionDrift]:
-    """What each feature is worth to the champion's answers in both windows; of many, those that drifted furthest.
+def _furthest(report: DriftReport) -> list[str]:
+    """The features that are shuffled: those that drifted furthest, where there are many."""
+    order = sorted(report.scores, key=lambda s: (not s.drifted, -(s.effect or 0.0)))
+    return [s.name for s in order[:IMPORTANCE_FEATURES]]
 
-    Held against its own answers, not against labels: it learnt from the reference, whose labels it would flatter.
-    """
-    from core.drift.attribution import attribution_drift, permutation_importance
 
-    names = list(schema.names)
-    furthest = sorted(report.scores, key=lambda s: (not s.drifted, -(s.effect or 0.0)))
-    weighed = [s.name for s in furthest[:IMPORTANCE_FEATURES]]
-    found = []
-    for side in (reference, current):
-        rows = side.frame[names].tail(IMPORTANCE_ROWS).reset_index(drop=True)
-        given = answer(rows)
-        classes = tuple(given.classes or ())
-        chances = (lambda X: answer(X).probabilities) if given.probabilities is not None else None
-        found.append(
-            permutation_importance(
-                lambda X: answer(X).labels,
-                rows,
-                given.labels,
-                dataclasses.replace(schema, classes=classes or schema.classes),
-                predict_proba=chances,
-                repeats=REPEATS,
-                only=weighed,
-                seed=SEED,
-            )
-        )
-    moved = attribution_drift(*found)
-    finding = moved.finding
-    if len(weighed) < len(names):
-        finding += f" (of the {len(weighed)} features that drifted furthest; the other {len(names) - len(weighed):,} are not weighed)"
-    told = AttributionDrift(
-        drifted=moved.drifted,
-        scores=tuple(
-            ImportanceChange(
-                name=s.name,
-                before=s.before,
-                after=s.after,
-                difference=s.difference,
-                z=s.z,
-                drifted=s.drifted,
-                reason=s.reason,
-            )
-            for s in moved.scores
-        ),
-        rank_correlation=moved.rank_correlation,
-        finding=finding,
-        weighed=len(weighed),
-        features=len(names),
+def _importances(rows: Rows, schema: FeatureSchema, answer: Answer, weighed: Sequence[str]) -> dict[str, Importance]:
+    """What each of these features is worth to a version's own answers over the newest rows of a window."""
+    from core.drift.attribution import Shuffles, permutation_importance
+
+    X = rows.frame[list(schema.names)].tail(IMPORTANCE_ROWS).reset_index(drop=True)
+    given = answer(X)
+    chances = (lambda frame: answer(frame).probabilities) if given.probabilities is not None else None
+    known = dataclasses.replace(schema, classes=tuple(given.classes or ()) or schema.classes)
+    shuffling = Shuffles(seed=SEED, repeats=REPEATS, only=weighed)
+    return permutation_importance(
+        lambda frame: answer(frame).labels, X, given.labels, known, shuffling, predict_proba=chances
     )
-    return {name: value.mean for name, value in found[1].items()}, told
+
+
+def _attribution(
+    answers: _Answers,
+    now: dict[str, Importance] | None,
+    schema: FeatureSchema,
+    answer_of: AnswerOf,
+    weighed: Sequence[str],
+) -> AttributionDrift:
+    """What each feature is worth to one version's answers then and now, on rows that it learnt from in neither window.
+
+    Held against its own answers, so that rows without labels count too.
+    """
+    from core.drift.attribution import attribution_drift
+
+    def answer(frame: pd.DataFrame) -> Predicted:
+        return answer_of(answers.version, frame)
+
+    before = _importances(answers.earlier, schema, answer, weighed)
+    moved = attribution_drift(before, now or _importances(answers.current, schema, answer, weighed))
+    of, features = len(weighed), len(schema.names)
+    finding = Reason(moved.finding.code, {**moved.finding.numbers, "weighed": of, "features": features})
+    return dataclasses.replace(moved, finding=finding, version=answers.version, weighed=of, features=features)
 
 
 def _explained(

@@ -103,7 +103,7 @@ def _together(report: DriftReport) -> list[str]:
         told.append(f"The windows {can}: AUC {m.auc:.2f} (95 % interval {m.low:.2f}–{m.high:.2f}){carried}.")
     for part in (
         report.reconstruction and sentence(report.reconstruction.reason),
-        report.attribution and report.attribution.finding,
+        report.attribution and sentence(report.attribution.finding),
     ):
         if part:
             told.append(f"{part[:1].upper()}{part[1:]}.")

@@ -12,11 +12,13 @@ import pytest
 from scipy.stats import binom
 
 from core.cycle import run_cycle
+from core.cycle.answers import predict
 from core.learning.policy import policy_named
 from core.records import DriftScore, Policy, ProjectInfo
 from core.services.ingestion import ingest
 from core.services.monitoring import monitoring
 from core.services.projects import projects
+from core.services.serving.predicting import Predicted
 from core.storage.workspace import Workspace
 from core.text.reasons import sentence
 
@@ -101,6 +103,28 @@ def test_a_mix_of_answers_that_moves_is_found_within_two_batches(ws: Workspace, 
         found.append(any(s.drifted for s in said[3:]))
     # Ten points of 500 rows against 1,000 are 3.8 standard errors, 2.9 are asked for: found at once in five of six.
     assert sum(found) >= 4
+
+
+def test_what_a_model_leans_on_is_compared_on_rows_that_it_has_not_learnt_from(
+    ws: Workspace, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(3)
+    frames = [three(rng, n) for n in (1000, 500, 500, 500)]
+    frames[-1]["e"] += 1.0
+    asked: set[float] = set()
+
+    def spied(ws: Workspace, project: ProjectInfo, version: int, frame: pd.DataFrame) -> Predicted:
+        asked.update(frame["a"])
+        return predict(ws, project, version, frame)
+
+    monkeypatch.setattr("core.cycle.measure.predict", spied)
+    played(ws, now, frames, policy_named("never", families=("neighbours",), windows=("all",)))
+    newest = monitoring.latest_drift(ws, projects.get_project(ws, "demo").id)
+    assert newest is not None and newest[1].drifted == ("e",)
+    found = newest[1].attribution
+    assert found is not None and (found.version, found.weighed, found.features) == (1, 5, 5)
+    assert sentence(found.finding).startswith("The model leans")
+    assert asked >= set(frames[-1]["a"]) and not asked & set(frames[0]["a"])
 
 
 def test_before_a_model_has_answered_rows_it_did_not_learn_from_the_check_says_so(ws: Workspace, now: datetime) -> None:

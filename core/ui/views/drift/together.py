@@ -19,7 +19,7 @@ def show(report: DriftReport) -> None:
         if report.reconstruction is not None and report.reconstruction.reason:
             st.markdown(f"**Structure:** {words.plain(ui.sentence(report.reconstruction.reason))}.")
         if report.attribution is not None:
-            st.markdown(f"**What the champion leans on:** {words.plain(report.attribution.finding)}.")
+            st.markdown(f"**What the champion leans on:** {words.plain(ui.sentence(report.attribution.finding))}.")
         columns = {"Predictions": report.prediction, "Labels": report.label, "Residuals": report.residual}
         for name, score in columns.items():
             if score is not None:
