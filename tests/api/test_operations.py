@@ -68,7 +68,7 @@ def _lines(document: dict[str, Any]) -> list[str]:
 
 
 def test_what_is_told_of_routes_and_schemas_is_as_it_was_written_down() -> None:
-    """Where a change is meant: `python tests/api/test_operations.py` writes it down, and the commit shows the lines."""
+    """Where a change is meant: `PYTHONPATH=. python tests/api/test_operations.py` writes it down, and the commit shows the lines."""
     assert _lines(create_app().openapi()) == WRITTEN.read_text("utf-8").splitlines()
 
 
