@@ -8,14 +8,19 @@ import binascii
 import re
 import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
+from fastapi import Query
+from pydantic import JsonValue
 from starlette.requests import Request
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
 from core.errors import BadInput, FieldProblem, NotAllowed, NotFound
 from core.http.access import Api, api_of
-from core.http.answers import answer_json
+from core.http.answers import Instant, answer_json
+from core.http.dependencies import ApiDep, ReadCaller
+from core.http.documents.common import described
 from core.records import is_worse, metric_for
 from core.services.incidents import status
 from core.services.incidents.status import Place
@@ -23,7 +28,6 @@ from core.services.operations import metrics as prometheus
 from core.services.serving.logged_predictions import logged
 
 DATABASE_ANSWERS_S = 3.0
-DEFAULT_LIMIT, MOST_PREDICTIONS = 1_000, 10_000
 _CURSOR = re.compile(r"p(\d{1,18})(?:\.(\d{1,6}))?")
 
 
@@ -125,25 +129,56 @@ def _model_status(api: Api, place: Place) -> dict[str, Any]:
 # --- the prediction log -----------------------------------------------------------------------------------------
 
 
-async def predictions(request: Request) -> Response:
+class LoggedPrediction(TypedDict):
+    prediction_id: str
+    row_id: str
+    model_version: int
+    prediction: JsonValue
+    created_at: Instant
+
+
+class PredictionsPage(TypedDict):
+    predictions: list[LoggedPrediction]
+    next_cursor: str | None
+
+
+@described(
+    summary="Read the prediction log",
+    text="Oldest first. Follow `next_cursor` until it is null: no row is missed or doubled, sealed meanwhile or not.",
+    answers={
+        200: (
+            PredictionsPage,
+            {
+                "predictions": [
+                    {
+                        "prediction_id": "bHq0x3vT7Yk2wZpA",
+                        "row_id": "a7",
+                        "model_version": 3,
+                        "prediction": 1,
+                        "created_at": "2026-05-03T10:00:00+00:00",
+                    }
+                ],
+                "next_cursor": "cDEwMDA",
+            },
+        )
+    },
+)
+async def predictions(
+    caller: ReadCaller,
+    api: ApiDep,
+    limit: Annotated[int, Query(description="Rows of a page.", ge=1, le=10_000)] = 1_000,
+    # The form is for the documentation: what is none is told as that below, not as a pattern.
+    cursor: Annotated[
+        str,
+        Query(description="`next_cursor` of the page before.", json_schema_extra={"pattern": "^[A-Za-z0-9_-]*$"}),
+    ] = "",
+) -> Response:
     """One page of the log, oldest first."""
-    api = api_of(request)
-    caller = await api.caller(request, "read")
-    limit, after = _limit(request.query_params.get("limit")), _after(request.query_params.get("cursor"))
     assert caller.place is not None
-    return answer_json(await asyncio.to_thread(_page, api, caller.place.id, limit, after))
+    return answer_json(await asyncio.to_thread(_page, api, caller.place.id, limit, _after(cursor)))
 
 
-def _limit(given: str | None) -> int:
-    if given is None:
-        return DEFAULT_LIMIT
-    if not given.isascii() or not given.isdigit() or not 1 <= int(given[:9]) <= MOST_PREDICTIONS or len(given) > 9:
-        problem = FieldProblem("limit", repr(given[:40]), f"a whole number from 1 to {MOST_PREDICTIONS:,}")
-        raise BadInput(f"limit is {problem.seen}, expected {problem.expected}.", (problem,))
-    return int(given)
-
-
-def _after(cursor: str | None) -> tuple[int, int]:
+def _after(cursor: str) -> tuple[int, int]:
     """The place in the log after which a page begins."""
     if not cursor:
         return 0, 0
@@ -162,7 +197,7 @@ def _cursor(last: tuple[int, int]) -> str:
     return base64.urlsafe_b64encode(f"p{last[0]}.{last[1]}".encode()).decode().rstrip("=")
 
 
-def _page(api: Api, project_id: int, limit: int, after: tuple[int, int]) -> dict[str, Any]:
+def _page(api: Api, project_id: int, limit: int, after: tuple[int, int]) -> PredictionsPage:
     shown, more = logged(api.ws, project_id, limit=limit, after=after)
     return {
         "predictions": [

@@ -31,6 +31,7 @@ NOUNS = (health, predictions, batches, mlflow_forms, inference)
 DOCUMENTS: dict[str, Document] = {name: document for noun in NOUNS for name, document in noun.DOCUMENTS.items()}
 OF_TOKENS = (401, 403, 404, 503)  # errors of every route that needs a token,
 OF_BODIES = (400, 413, 415, 422)  # and of those that read JSON
+OF_PARAMETERS = (422,)
 VALIDATION: Literal["validation"] = "validation"
 
 
@@ -59,6 +60,8 @@ def _document_of(route: Any) -> Document | None:
             document = replace(document, body=body, optional_body=dependency.optional, errors=errors)
         elif dependency is Repeat:
             document = replace(document, parameters=[*document.parameters, REPEAT])
+    if route.dependant.query_params:
+        document = replace(document, errors=(*document.errors, *OF_PARAMETERS))
     return document
 
 
@@ -106,6 +109,16 @@ def _told(name: str, document: Document, *, by_project: bool) -> dict[str, Any]:
         "responses": responses,
         "openapi_extra": extra,
     }
+
+
+def without_repetition(document: dict[str, Any]) -> dict[str, Any]:
+    """The document, its parameters' schemas without the name and description that stand beside them."""
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            for parameter in operation.get("parameters", ()):
+                for key in ("title", "description"):
+                    parameter["schema"].pop(key, None)
+    return document
 
 
 def _shape(schema: Any) -> dict[str, Any]:

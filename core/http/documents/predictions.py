@@ -1,4 +1,4 @@
-"""Predictions: asking for them, why a row gets its answer, and the log."""
+"""Predictions: asking for them, and why a row gets its answer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from core.http.answers import Prediction, Predictions
 from core.http.bodies import MAX_ROWS
-from core.http.documents.common import ARROW, BINARY, JSON, NPY, REPEAT, ROW_ERRORS, Document, parameter, reference
+from core.http.documents.common import ARROW, BINARY, JSON, NPY, REPEAT, ROW_ERRORS, Document, reference
 
 
 class Row(BaseModel):
@@ -24,19 +24,6 @@ class Rows(BaseModel):
         min_length=1,
         max_length=MAX_ROWS,
     )
-
-
-class LoggedPrediction(BaseModel):
-    prediction_id: str
-    row_id: str
-    model_version: int
-    prediction: JsonValue
-    created_at: str
-
-
-class PredictionsPage(BaseModel):
-    predictions: list[LoggedPrediction]
-    next_cursor: str | None
 
 
 class Contribution(BaseModel):
@@ -67,7 +54,7 @@ _ONE = {
 }
 
 
-SCHEMAS: tuple[Any, ...] = (Row, Rows, Prediction, Predictions, PredictionsPage, Explanation)
+SCHEMAS: tuple[Any, ...] = (Row, Rows, Prediction, Predictions, Explanation)
 
 DOCUMENTS: dict[str, Document] = {
     "predict": Document(
@@ -114,37 +101,5 @@ DOCUMENTS: dict[str, Document] = {
             )
         },
         errors=ROW_ERRORS,
-    ),
-    "predictions": Document(
-        summary="Read the prediction log",
-        text="Oldest first. Follow `next_cursor` until it is null: no row is missed or doubled, sealed meanwhile or not.",
-        scope="read",
-        parameters=[
-            parameter("limit", "query", "Rows of a page.", {"type": "integer", "minimum": 1, "maximum": 10_000}, 1000),
-            parameter(
-                "cursor",
-                "query",
-                "`next_cursor` of the page before.",
-                {"type": "string", "pattern": "^[A-Za-z0-9_-]*$"},
-            ),
-        ],
-        answers={
-            200: (
-                PredictionsPage,
-                {
-                    "predictions": [
-                        {
-                            "prediction_id": "bHq0x3vT7Yk2wZpA",
-                            "row_id": "a7",
-                            "model_version": 3,
-                            "prediction": 1,
-                            "created_at": "2026-05-03T10:00:00+00:00",
-                        }
-                    ],
-                    "next_cursor": "cDEwMDA",
-                },
-            )
-        },
-        errors=(401, 403, 404, 422, 503),
     ),
 }
