@@ -10,7 +10,7 @@ from fastapi.dependencies.models import Dependant
 from pydantic import TypeAdapter
 
 from core.http.dependencies import Scoped
-from core.http.documents import batches, health, inference, mlflow_forms, predictions
+from core.http.documents import batches, inference, mlflow_forms, predictions
 from core.http.documents.common import (
     BINARY,
     ERRORS,
@@ -27,7 +27,7 @@ from core.http.documents.inference import InferenceError
 from core.http.json_body import JsonBody
 from core.http.repeats import Repeat
 
-NOUNS = (health, predictions, batches, mlflow_forms, inference)
+NOUNS = (predictions, batches, mlflow_forms, inference)
 DOCUMENTS: dict[str, Document] = {name: document for noun in NOUNS for name, document in noun.DOCUMENTS.items()}
 OF_TOKENS = (401, 403, 404, 503)  # errors of every route that needs a token,
 OF_BODIES = (400, 413, 415, 422)  # and of those that read JSON
