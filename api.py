@@ -10,12 +10,24 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from core.errors import ContinualError
-from core.http import docs_page, generating, labels, predicting, problems, protocols, storing, telling, waiting
+from core.http import (
+    docs_page,
+    generating,
+    labels,
+    parameters,
+    predicting,
+    problems,
+    protocols,
+    storing,
+    telling,
+    waiting,
+)
 from core.http.lifespan import lifespan
 from core.http.middleware import Around
 from core.http.refusals import Refusals
@@ -72,6 +84,7 @@ def create_app() -> FastAPI:
     app.add_api_route("/docs/{asset}", docs_page.docs_asset, include_in_schema=False)
     for kind in (ContinualError, HTTPException):
         app.add_exception_handler(kind, problems.handle)
+    app.add_exception_handler(RequestValidationError, parameters.refuse)
     app.add_middleware(Around, requests=app.state.requests)
     app.add_middleware(Refusals, trusted=get_settings().trusted_proxies)
 
@@ -82,7 +95,7 @@ def create_app() -> FastAPI:
             describing.describe(app.routes)
             document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
             document["components"] = describing.components(app.routes)
-            app.openapi_schema = document
+            app.openapi_schema = describing.without_repetition(document)
         return app.openapi_schema
 
     app.openapi = _openapi  # type: ignore[method-assign]

@@ -122,7 +122,7 @@ async def server_ready(request: Request) -> Response:
     """This process answers and its database does."""
     from core.http.telling import ready
 
-    found = await ready(request)
+    found = await ready(api_of(request))
     return answer_json({"ready": found.status_code == 200}, found.status_code)
 
 

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,7 +14,7 @@ from starlette.responses import Response
 from core.errors import BadInput, FieldProblem
 from core.http import bodies, repeats, waiting
 from core.http.access import Api, Caller, api_of
-from core.http.answers import answer_json
+from core.http.answers import BatchAnswer, Noticed, QueuedJob, answer_json
 from core.http.predicting import count
 from core.services.serving.answering import Answered, document, many
 from core.services.serving.champion_cache import Served
@@ -106,7 +106,7 @@ def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _store_batch(api: Api, caller: Caller, path: Path, options: dict[str, Any], asked: Kept | None) -> dict[str, Any]:
+def _store_batch(api: Api, caller: Caller, path: Path, options: dict[str, Any], asked: Kept | None) -> BatchAnswer:
     from core.data.problems import document_of
     from core.services.ingestion import ingest
     from core.services.projects import projects
@@ -114,12 +114,12 @@ def _store_batch(api: Api, caller: Caller, path: Path, options: dict[str, Any], 
     assert caller.place is not None
     project = projects.project_by_id(api.ws, caller.place.id)
 
-    def _told(report: IngestReport) -> dict[str, Any]:
+    def _told(report: IngestReport) -> BatchAnswer:
         return {
             "batch": report.batch.id,
             "rows": report.rows,
             "labelled": report.labelled,
-            "problems": [document_of(p) for p in report.problems],
+            "problems": [cast("Noticed", document_of(p)) for p in report.problems],
             "backfill": report.backfill,
         }
 
@@ -156,12 +156,12 @@ def _is_large(path: Path) -> bool:
 
 def _queue_batch(
     api: Api, caller: Caller, path: Path, mode: str, options: dict[str, Any], asked: Kept | None
-) -> dict[str, Any]:
+) -> QueuedJob:
     from core.services.automation import jobs
 
     assert caller.place is not None
 
-    def _told(job: str) -> dict[str, Any]:
+    def _told(job: str) -> QueuedJob:
         return {"job": job, "status": "queued"}
 
     job = jobs.request_file(

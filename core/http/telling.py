@@ -8,14 +8,19 @@ import binascii
 import re
 import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Literal, NotRequired
 
+from fastapi import Query
+from pydantic import Field, JsonValue
 from starlette.requests import Request
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
 from core.errors import BadInput, FieldProblem, NotAllowed, NotFound
 from core.http.access import Api, api_of
-from core.http.answers import answer_json
+from core.http.answers import Instant, answer_json
+from core.http.dependencies import ApiDep, ReadCaller
+from core.http.documents.common import described
 from core.records import is_worse, metric_for
 from core.services.incidents import status
 from core.services.incidents.status import Place
@@ -23,18 +28,53 @@ from core.services.operations import metrics as prometheus
 from core.services.serving.logged_predictions import logged
 
 DATABASE_ANSWERS_S = 3.0
-DEFAULT_LIMIT, MOST_PREDICTIONS = 1_000, 10_000
 _CURSOR = re.compile(r"p(\d{1,18})(?:\.(\d{1,6}))?")
 
 
 # --- health -----------------------------------------------------------------------------------------------------
 
 
-async def health(request: Request) -> Response:
+class HealthAnswer(TypedDict):
+    status: Literal["ok", "degraded", "down"]
+    reason: str | None
+    database: Literal["ok", "down"]
+    model_version: int | None
+    scheduler_age_seconds: float | None
+    uptime_seconds: float
+
+
+@described(
+    summary="Whether all is well",
+    text="Flat JSON for probes. No model yet, or a scheduler that never ran here, is `ok` with nulls.",
+    answers={
+        200: (
+            HealthAnswer,
+            {
+                "status": "ok",
+                "reason": None,
+                "database": "ok",
+                "model_version": 3,
+                "scheduler_age_seconds": 4.2,
+                "uptime_seconds": 86400.0,
+            },
+        ),
+        503: (
+            HealthAnswer,
+            {
+                "status": "down",
+                "reason": "The database is out of reach.",
+                "database": "down",
+                "model_version": None,
+                "scheduler_age_seconds": None,
+                "uptime_seconds": 12.0,
+            },
+        ),
+    },
+)
+async def health(request: Request, api: ApiDep) -> Response:
     """Whether all is well, flat; 503 only when the database is out of reach."""
-    api = api_of(request)
     found = await _health(api, request.path_params.get("slug"))
-    document = {
+    document: HealthAnswer = {
         "status": found.status,
         "reason": found.reason,
         "database": found.database,
@@ -54,14 +94,32 @@ async def _health(api: Api, slug: str | None) -> status.Health:
         return status.down()
 
 
-async def live(_request: Request) -> Response:
+class ProbeAnswer(TypedDict):
+    status: Literal["ok", "loading", "down"]
+    reason: NotRequired[str | None]
+
+
+@described(
+    summary="This process answers",
+    text="For a supervisor that restarts what hangs.",
+    answers={200: (ProbeAnswer, {"status": "ok"})},
+)
+async def live() -> Response:
     """This process answers."""
     return answer_json({"status": "ok"})
 
 
-async def ready(request: Request) -> Response:
+@described(
+    summary="This process and its database answer, and the model is loaded",
+    text="For a load balancer. The model of the root, or of each project where the root stands for none, has answered its check "
+    "rows by then; a project without a model is ready.",
+    answers={
+        200: (ProbeAnswer, {"status": "ok", "reason": None}),
+        503: (ProbeAnswer, {"status": "down", "reason": "The database is out of reach."}),
+    },
+)
+async def ready(api: ApiDep) -> Response:
     """This process and its database answer, and the model that answers is loaded and has answered its check rows."""
-    api = api_of(request)
     found = await _health(api, None)
     if found.status == "down":
         return answer_json({"status": "down", "reason": found.reason}, 503)
@@ -73,7 +131,21 @@ async def ready(request: Request) -> Response:
 
 # --- the model --------------------------------------------------------------------------------------------------
 
-_NO_MODEL: dict[str, Any] = {
+
+class ModelStatus(TypedDict):
+    model_trained: Annotated[bool, Field(description="This process can answer with it now.")]
+    performance: Annotated[
+        float | None, Field(description="Newest measured score, on rows predicted before their label came.")
+    ]
+    threshold: float | None
+    needs_retraining: bool | None
+    model_version: int | None
+    metric: str | None
+    rows_measured: int | None
+    measured_at: Instant | None
+
+
+_NO_MODEL: ModelStatus = {
     "model_trained": False,
     "performance": None,
     "threshold": None,
@@ -85,9 +157,28 @@ _NO_MODEL: dict[str, Any] = {
 }
 
 
-async def model_status(request: Request) -> Response:
+@described(
+    summary="What serves, and how well it does",
+    text="`performance` is measured on rows predicted before their label was known; null while nothing was.",
+    answers={
+        200: (
+            ModelStatus,
+            {
+                "model_trained": True,
+                "performance": 0.86,
+                "threshold": 0.8,
+                "needs_retraining": False,
+                "model_version": 3,
+                "metric": "accuracy",
+                "rows_measured": 1000,
+                "measured_at": "2026-05-03T10:00:00+00:00",
+            },
+        )
+    },
+    errors=(404, 503),
+)
+async def model_status(request: Request, api: ApiDep) -> Response:
     """What serves, and how well it was measured to do."""
-    api = api_of(request)
     try:
         place = await api.place(request)
     except NotFound:
@@ -97,12 +188,12 @@ async def model_status(request: Request) -> Response:
     return answer_json(await asyncio.to_thread(_model_status, api, place))
 
 
-def _model_status(api: Api, place: Place) -> dict[str, Any]:
+def _model_status(api: Api, place: Place) -> ModelStatus:
     from core.services.monitoring import monitoring
     from core.services.projects import projects
 
     project = projects.project_by_id(api.ws, place.id)
-    threshold, document = project.policy.threshold, dict(_NO_MODEL)
+    threshold, document = project.policy.threshold, _NO_MODEL.copy()
     document["threshold"] = threshold
     if project.task is None:
         return document
@@ -116,34 +207,64 @@ def _model_status(api: Api, place: Place) -> dict[str, Any]:
     if score is not None and score.value is not None:
         worse = is_worse(score.value, threshold, metric)
         told = worse if score.n >= project.policy.min_rows else None  # a handful of rows tells nothing yet
-        document.update(
-            performance=score.value, needs_retraining=told, rows_measured=score.n, measured_at=points[-1].at
-        )
+        document["performance"], document["rows_measured"] = score.value, score.n
+        document["needs_retraining"], document["measured_at"] = told, points[-1].at
     return document
 
 
 # --- the prediction log -----------------------------------------------------------------------------------------
 
 
-async def predictions(request: Request) -> Response:
+class LoggedPrediction(TypedDict):
+    prediction_id: str
+    row_id: str
+    model_version: int
+    prediction: JsonValue
+    created_at: Instant
+
+
+class PredictionsPage(TypedDict):
+    predictions: list[LoggedPrediction]
+    next_cursor: str | None
+
+
+@described(
+    summary="Read the prediction log",
+    text="Oldest first. Follow `next_cursor` until it is null: no row is missed or doubled, sealed meanwhile or not.",
+    answers={
+        200: (
+            PredictionsPage,
+            {
+                "predictions": [
+                    {
+                        "prediction_id": "bHq0x3vT7Yk2wZpA",
+                        "row_id": "a7",
+                        "model_version": 3,
+                        "prediction": 1,
+                        "created_at": "2026-05-03T10:00:00+00:00",
+                    }
+                ],
+                "next_cursor": "cDEwMDA",
+            },
+        )
+    },
+)
+async def predictions(
+    caller: ReadCaller,
+    api: ApiDep,
+    limit: Annotated[int, Query(description="Rows of a page.", ge=1, le=10_000)] = 1_000,
+    # The form is for the documentation: what is none is told as that below, not as a pattern.
+    cursor: Annotated[
+        str,
+        Query(description="`next_cursor` of the page before.", json_schema_extra={"pattern": "^[A-Za-z0-9_-]*$"}),
+    ] = "",
+) -> Response:
     """One page of the log, oldest first."""
-    api = api_of(request)
-    caller = await api.caller(request, "read")
-    limit, after = _limit(request.query_params.get("limit")), _after(request.query_params.get("cursor"))
     assert caller.place is not None
-    return answer_json(await asyncio.to_thread(_page, api, caller.place.id, limit, after))
+    return answer_json(await asyncio.to_thread(_page, api, caller.place.id, limit, _after(cursor)))
 
 
-def _limit(given: str | None) -> int:
-    if given is None:
-        return DEFAULT_LIMIT
-    if not given.isascii() or not given.isdigit() or not 1 <= int(given[:9]) <= MOST_PREDICTIONS or len(given) > 9:
-        problem = FieldProblem("limit", repr(given[:40]), f"a whole number from 1 to {MOST_PREDICTIONS:,}")
-        raise BadInput(f"limit is {problem.seen}, expected {problem.expected}.", (problem,))
-    return int(given)
-
-
-def _after(cursor: str | None) -> tuple[int, int]:
+def _after(cursor: str) -> tuple[int, int]:
     """The place in the log after which a page begins."""
     if not cursor:
         return 0, 0
@@ -162,7 +283,7 @@ def _cursor(last: tuple[int, int]) -> str:
     return base64.urlsafe_b64encode(f"p{last[0]}.{last[1]}".encode()).decode().rstrip("=")
 
 
-def _page(api: Api, project_id: int, limit: int, after: tuple[int, int]) -> dict[str, Any]:
+def _page(api: Api, project_id: int, limit: int, after: tuple[int, int]) -> PredictionsPage:
     shown, more = logged(api.ws, project_id, limit=limit, after=after)
     return {
         "predictions": [
@@ -182,6 +303,13 @@ def _page(api: Api, project_id: int, limit: int, after: tuple[int, int]) -> dict
 # --- metrics ----------------------------------------------------------------------------------------------------
 
 
+@described(
+    summary="Prometheus metrics",
+    text="Open where CONTINUAL_OPEN_METRICS is true. A value that is absent has no series.",
+    scope="read",
+    answers={200: ("text/plain", 'continual_model_version{project="default"} 3\n')},
+    errors=(401, 403, 404, 503),
+)
 async def metrics(request: Request) -> Response:
     """Prometheus text of all projects, or of the one that the address or the token names."""
     api = api_of(request)

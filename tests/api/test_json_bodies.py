@@ -75,3 +75,13 @@ def test_limits_are_told_as_they_are_declared(
     shared: httpx.Client, body: dict[str, Any], problem: tuple[str, str, str]
 ) -> None:
     assert problem in _problems(shared, "/generate", body)
+
+
+@pytest.mark.parametrize("limit", ["0", "10001", "x", "1e3", ""])
+def test_a_parameter_is_refused_like_a_field(shared: httpx.Client, limit: str) -> None:
+    answer = shared.get("/predictions", params={"limit": limit}, headers=ADMIN)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = {"field": "limit", "seen": repr(limit), "expected": "a whole number from 1 to 10,000"}
+    assert answer.json()["errors"] == [problem]
+    assert shared.get("/predictions", params={"limit": limit}).status_code == 401

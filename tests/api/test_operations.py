@@ -68,7 +68,7 @@ def _lines(document: dict[str, Any]) -> list[str]:
 
 
 def test_what_is_told_of_routes_and_schemas_is_as_it_was_written_down() -> None:
-    """Where a change is meant: `python tests/api/test_operations.py` writes it down, and the commit shows the lines."""
+    """Where a change is meant: `PYTHONPATH=. python tests/api/test_operations.py` writes it down, and the commit shows the lines."""
     assert _lines(create_app().openapi()) == WRITTEN.read_text("utf-8").splitlines()
 
 
@@ -78,9 +78,10 @@ def test_a_route_of_a_project_is_told_as_that_of_the_root() -> None:
         for method, route in methods.items():
             below = paths.get(f"/projects/{{slug}}{path}", {}).get(method)
             if below is not None:
-                parameters = below.pop("parameters")
-                assert parameters[0]["name"] == "slug"
-                assert parameters[1:] == route.get("parameters", [])
+                more = [
+                    parameter for parameter in below.pop("parameters") if parameter not in route.get("parameters", [])
+                ]
+                assert [parameter["name"] for parameter in more] == ["slug"]
                 assert (below.pop("tags"), below.pop("operationId")) == (
                     ["any project"],
                     f"{route['operationId']}_of_project",

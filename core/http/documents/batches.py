@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
+from typing import Any
 
+from core.http.answers import BatchAnswer, Predictions, QueuedJob
 from core.http.documents.common import ARROW, BINARY, PARQUET, REPEAT, Document, parameter
-from core.http.documents.predictions import Noticed
 from core.http.storing import TASKS
 
-
-class BatchAnswer(BaseModel):
-    batch: int
-    rows: int
-    labelled: int
-    problems: list[Noticed]
-    backfill: bool
-
-
-class QueuedJob(BaseModel):
-    job: str
-    status: str
-
-
-SCHEMAS: tuple[type[BaseModel], ...] = (BatchAnswer, QueuedJob)
+SCHEMAS: tuple[Any, ...] = (BatchAnswer, QueuedJob)
 
 DOCUMENTS: dict[str, Document] = {
     "batches": Document(
@@ -56,7 +42,10 @@ DOCUMENTS: dict[str, Document] = {
             ARROW: (BINARY, None),
         },
         answers={
-            200: (BatchAnswer, {"batch": 5, "rows": 1, "labelled": 1, "problems": [], "backfill": False}),
+            200: (
+                (BatchAnswer, Predictions),
+                {"batch": 5, "rows": 1, "labelled": 1, "problems": [], "backfill": False},
+            ),
             202: (QueuedJob, {"job": "5f0c2a9b1d3e4f60", "status": "queued"}),
         },
         errors=(401, 403, 404, 409, 413, 415, 422, 503),

@@ -38,7 +38,7 @@ class Document:
 
     summary: str
     text: str
-    answers: dict[int, tuple[Any, Any]]  # status -> schema (a model or TypedDict) or media type ("": no body), example
+    answers: dict[int, tuple[Any, Any]]  # status -> schema (or several) or media type ("": no body), example
     scope: str | None = None  # None = open
     body: dict[str, tuple[Any, Any]] = field(default_factory=dict)  # media type -> schema, example
     optional_body: bool = False

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from fastapi.dependencies.models import Dependant
 from pydantic import TypeAdapter
 
-from core.http.dependencies import Bearer
-from core.http.documents import batches, health, inference, jobs, mlflow_forms, predictions
+from core.http.dependencies import Scoped
+from core.http.documents import batches, inference, mlflow_forms, predictions
 from core.http.documents.common import (
     BINARY,
     ERRORS,
@@ -24,15 +24,14 @@ from core.http.documents.common import (
     reference,
 )
 from core.http.documents.inference import InferenceError
-from core.http.documents.jobs import CycleAnswer
-from core.http.documents.predictions import Prediction, Predictions
 from core.http.json_body import JsonBody
 from core.http.repeats import Repeat
 
-NOUNS = (health, predictions, batches, jobs, mlflow_forms, inference)
+NOUNS = (predictions, batches, mlflow_forms, inference)
 DOCUMENTS: dict[str, Document] = {name: document for noun in NOUNS for name, document in noun.DOCUMENTS.items()}
 OF_TOKENS = (401, 403, 404, 503)  # errors of every route that needs a token,
 OF_BODIES = (400, 413, 415, 422)  # and of those that read JSON
+OF_PARAMETERS = (422,)
 VALIDATION: Literal["validation"] = "validation"
 
 
@@ -52,8 +51,8 @@ def _document_of(route: Any) -> Document | None:
         return DOCUMENTS.get(getattr(route, "name", ""))
     document = written
     for dependency in _dependencies(route.dependant):
-        if isinstance(dependency, Bearer):
-            document = replace(document, scope=dependency.scope, errors=(*document.errors, *OF_TOKENS))
+        if isinstance(dependency, Scoped):
+            document = replace(document, scope=dependency.scope or "any", errors=(*document.errors, *OF_TOKENS))
         elif isinstance(dependency, JsonBody):
             examples = {name: {"value": example} for name, example in dependency.examples.items()}
             body = {JSON: (reference(dependency.model), examples)}
@@ -61,6 +60,8 @@ def _document_of(route: Any) -> Document | None:
             document = replace(document, body=body, optional_body=dependency.optional, errors=errors)
         elif dependency is Repeat:
             document = replace(document, parameters=[*document.parameters, REPEAT])
+    if route.dependant.query_params:
+        document = replace(document, errors=(*document.errors, *OF_PARAMETERS))
     return document
 
 
@@ -83,11 +84,7 @@ def _told(name: str, document: Document, *, by_project: bool) -> dict[str, Any]:
     }
     for code, (schema, example) in document.answers.items():
         media = schema if isinstance(schema, str) else JSON
-        shape: dict[str, Any] = {"type": "string"} if isinstance(schema, str) else dict(reference(schema))
-        if name == "predict":
-            shape = {"anyOf": [reference(Prediction), reference(Predictions)]}
-        elif name in ("batches", "job_result") and code == 200:
-            shape = {"anyOf": [shape, reference(CycleAnswer), reference(Predictions)]}
+        shape = _shape(schema)
         words = {200: "Done", 202: "Accepted: it goes on"}.get(code, ERRORS.get(code, ""))
         responses[code] = {"description": words}
         if media:
@@ -114,13 +111,31 @@ def _told(name: str, document: Document, *, by_project: bool) -> dict[str, Any]:
     }
 
 
+def without_repetition(document: dict[str, Any]) -> dict[str, Any]:
+    """The document, its parameters' schemas without the name and description that stand beside them."""
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            for parameter in operation.get("parameters", ()):
+                for key in ("title", "description"):
+                    parameter["schema"].pop(key, None)
+    return document
+
+
+def _shape(schema: Any) -> dict[str, Any]:
+    """What stands for an answer's schema: a media type's text, one model, or one of several."""
+    if isinstance(schema, tuple):
+        return {"anyOf": [reference(one) for one in schema]}
+    return {"type": "string"} if isinstance(schema, str) else dict(reference(schema))
+
+
 def components(routes: Sequence[Any]) -> dict[str, Any]:
     """Schemas and the bearer scheme."""
     schemas: list[Any] = [Problem, *(schema for noun in NOUNS for schema in noun.SCHEMAS)]
     for route in routes:
         written = getattr(getattr(route, "endpoint", None), "document", None)
         if written is not None:
-            schemas += [schema for schema, _ in written.answers.values() if not isinstance(schema, str)]
+            for schema, _ in written.answers.values():
+                schemas += schema if isinstance(schema, tuple) else [] if isinstance(schema, str) else [schema]
             schemas += [below.model for below in _dependencies(route.dependant) if isinstance(below, JsonBody)]
     adapters = [(schema.__name__, VALIDATION, TypeAdapter(schema)) for schema in dict.fromkeys(schemas)]
     _, definitions = TypeAdapter.json_schemas(adapters, ref_template=REF)

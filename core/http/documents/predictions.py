@@ -1,13 +1,14 @@
-"""Predictions: asking for them, why a row gets its answer, and the log."""
+"""Predictions: asking for them, and why a row gets its answer."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from core.http.answers import Prediction, Predictions
 from core.http.bodies import MAX_ROWS
-from core.http.documents.common import ARROW, BINARY, JSON, NPY, REPEAT, ROW_ERRORS, Document, parameter, reference
+from core.http.documents.common import ARROW, BINARY, JSON, NPY, REPEAT, ROW_ERRORS, Document, reference
 
 
 class Row(BaseModel):
@@ -23,47 +24,6 @@ class Rows(BaseModel):
         min_length=1,
         max_length=MAX_ROWS,
     )
-
-
-class Prediction(BaseModel):
-    prediction: JsonValue = Field(description="The class as in the data, or a number.")
-    probability: float | None = Field(description="Of the predicted class; null in regression.")
-    probabilities: dict[str, float] | None
-    prediction_id: str
-    row_id: str = Field(description="The `_id` of the row, else the prediction id: send labels with it.")
-    model_version: int
-    guards: list[dict[str, JsonValue]] | None = Field(
-        None, description="Only where a guard spoke: what it saw, what it did."
-    )
-
-
-class Noticed(BaseModel):
-    """What was assumed of a table, or taken otherwise than it came."""
-
-    code: str
-    column: str | None
-    count: int = Field(description="Of rows or cells.")
-    example: str | None
-    text: str = Field(description="The same as a sentence.")
-
-
-class Predictions(BaseModel):
-    predictions: list[Prediction]
-    model_version: int
-    problems: list[Noticed] | None = Field(None, description="What was taken otherwise than it came; tables only.")
-
-
-class LoggedPrediction(BaseModel):
-    prediction_id: str
-    row_id: str
-    model_version: int
-    prediction: JsonValue
-    created_at: str
-
-
-class PredictionsPage(BaseModel):
-    predictions: list[LoggedPrediction]
-    next_cursor: str | None
 
 
 class Contribution(BaseModel):
@@ -94,7 +54,7 @@ _ONE = {
 }
 
 
-SCHEMAS: tuple[type[BaseModel], ...] = (Row, Rows, Prediction, Predictions, PredictionsPage, Explanation)
+SCHEMAS: tuple[Any, ...] = (Row, Rows, Prediction, Predictions, Explanation)
 
 DOCUMENTS: dict[str, Document] = {
     "predict": Document(
@@ -114,7 +74,7 @@ DOCUMENTS: dict[str, Document] = {
             ARROW: (BINARY, None),
             NPY: (BINARY, None),
         },
-        answers={200: (Prediction, _ONE)},
+        answers={200: ((Prediction, Predictions), _ONE)},
         errors=(400, 401, 403, 404, 409, 413, 415, 422, 503),
     ),
     "explain": Document(
@@ -141,37 +101,5 @@ DOCUMENTS: dict[str, Document] = {
             )
         },
         errors=ROW_ERRORS,
-    ),
-    "predictions": Document(
-        summary="Read the prediction log",
-        text="Oldest first. Follow `next_cursor` until it is null: no row is missed or doubled, sealed meanwhile or not.",
-        scope="read",
-        parameters=[
-            parameter("limit", "query", "Rows of a page.", {"type": "integer", "minimum": 1, "maximum": 10_000}, 1000),
-            parameter(
-                "cursor",
-                "query",
-                "`next_cursor` of the page before.",
-                {"type": "string", "pattern": "^[A-Za-z0-9_-]*$"},
-            ),
-        ],
-        answers={
-            200: (
-                PredictionsPage,
-                {
-                    "predictions": [
-                        {
-                            "prediction_id": "bHq0x3vT7Yk2wZpA",
-                            "row_id": "a7",
-                            "model_version": 3,
-                            "prediction": 1,
-                            "created_at": "2026-05-03T10:00:00+00:00",
-                        }
-                    ],
-                    "next_cursor": "cDEwMDA",
-                },
-            )
-        },
-        errors=(401, 403, 404, 422, 503),
     ),
 }

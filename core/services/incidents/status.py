@@ -45,9 +45,9 @@ class Place:
 class Health:
     """Whether the installation is well, as probes see it."""
 
-    status: str  # ok | degraded | down
+    status: Literal["ok", "degraded", "down"]
     reason: str | None  # one of the sentences above
-    database: str  # ok | down
+    database: Literal["ok", "down"]
     model_version: int | None
     scheduler_age_seconds: float | None
 

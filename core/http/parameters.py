@@ -1,0 +1,31 @@
+"""Parameters of the address that a handler declares and pydantic refuses, as problem JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import TypeAdapter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from core.http import problems
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+
+async def refuse(request: Request, error: Exception) -> Response:
+    """Exception handler of the application; parameters are all that FastAPI itself checks, bodies are `json_body`'s."""
+    from core.data.cells import refusal
+    from core.http.expectations import problems_of
+
+    assert isinstance(error, RequestValidationError)
+    schema = {"properties": {p.alias: _schema(p.field_info) for p in request.scope["route"].dependant.query_params}}
+    errors = [cast("ErrorDetails", {**e, "loc": e["loc"][1:]}) for e in error.errors()]  # without the word "query"
+    found = problems_of(errors, schema)
+    return problems.answer(refusal("The query cannot be understood", found), request.url.path)
+
+
+def _schema(declared: Any) -> dict[str, Any]:
+    return TypeAdapter(Annotated[declared.annotation, declared]).json_schema()
