@@ -97,8 +97,8 @@ def compare_policies(
 
 def _document(policy: Policy, report: ReplayReport, metric: str) -> dict[str, Any]:
     turns = [
-        {name: turn[name] for name in ("at", "rows", "decision", "fired", "outcome", "fits", metric) if name in turn}
-        for turn in report.per_batch
+        {name: told[name] for name in ("at", "rows", "decision", "fired", "outcome", "fits", metric) if name in told}
+        for told in (turn.to_document() for turn in report.per_batch)
     ]
     return to_document(
         {
@@ -106,8 +106,8 @@ def _document(policy: Policy, report: ReplayReport, metric: str) -> dict[str, An
             "scores": report.scores,
             "score": report.scores.get(metric),
             "rows_scored": report.rows_scored,
-            "races": sum(turn["decision"] == "retrain" for turn in report.per_batch),
-            "alerts": sum(turn["decision"] == "alert" for turn in report.per_batch),
+            "races": sum(turn.decision == "retrain" for turn in report.per_batch),
+            "alerts": sum(turn.decision == "alert" for turn in report.per_batch),
             "fits": report.fits,
             "promotions": report.promotions,
             "refreshes": report.refreshes,
