@@ -15,6 +15,7 @@ from core.text.reasons import in_words
 
 if TYPE_CHECKING:
     from core.data.files import TableRead
+    from core.data.problems import ProblemDocument
     from core.storage.workspace import Workspace
 
 BY = "cli"  # who did it, in the audit
@@ -64,7 +65,7 @@ def show_progress(share: float, text: str) -> None:
     print(f"  {share:>4.0%}  {text}", file=sys.stderr)
 
 
-def problem_documents(problems: Sequence[Problem]) -> list[dict[str, Any]]:
+def problem_documents(problems: Sequence[Problem]) -> list[ProblemDocument]:
     from core.data.problems import document_of
 
     return [document_of(p) for p in problems]

@@ -8,7 +8,7 @@ from typing import Any
 
 from core.cli.common import BY, as_table, open_state, say, utc_now
 from core.cli.options import add_command, add_group, count
-from core.records import ProjectInfo
+from core.records import JsonObject, ProjectInfo
 
 
 def add(commands: Any) -> None:
@@ -154,7 +154,7 @@ def _export(args: argparse.Namespace) -> int:
     return say(args, {"file": str(path)}, str(path))
 
 
-def _project_line(p: ProjectInfo) -> dict[str, Any]:
+def _project_line(p: ProjectInfo) -> JsonObject:
     target = p.schema.target if p.schema else None
     return {
         "slug": p.slug,

@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.records import PLAINLY, Feature, FeatureSchema, Label, Written
+from core.records import PLAINLY, Feature, FeatureSchema, JsonObject, Label, Written
 
 _CLASS_TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
 
 
-def schema_to_document(schema: FeatureSchema) -> dict[str, Any]:
+def schema_to_document(schema: FeatureSchema) -> JsonObject:
     """The schema as plain JSON values; `schema_from_document` gives back the very same one."""
     return {
         "task": schema.task,
@@ -31,7 +31,7 @@ def schema_to_document(schema: FeatureSchema) -> dict[str, Any]:
     }
 
 
-def _written_document(key: str, written: Written) -> dict[str, Any]:
+def _written_document(key: str, written: Written) -> JsonObject:
     """Only what is unusual: most numbers are written plainly, and what older schemas lack means so."""
     return {} if written == PLAINLY else {key: {"decimal": written.decimal, "unit": written.unit}}
 

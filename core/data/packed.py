@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from core.errors import StorageError
+from core.records import JsonObject
 
 PLAIN, SQUEEZED = b"CML1", b"CML2"
 SIZES = {"d": 8, "i": 4, "b": 1}  # float64, int32, int8
@@ -31,7 +32,7 @@ def pack(document: Mapping[str, Any], arrays: Mapping[str, tuple[str, bytes]], *
     return b"".join([magic, _LENGTH.pack(len(header)), header, content])
 
 
-def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, memoryview]]:
+def unpack(data: bytes) -> tuple[JsonObject, dict[str, memoryview]]:
     """The document, and each array as a view of plain bytes.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from core.records import Problem
 from core.words import counted
@@ -15,7 +15,17 @@ def text_of(problem: Problem) -> str:
     return sentence(problem) if sentence is not None else problem.example or problem.code
 
 
-def document_of(problem: Problem) -> dict[str, Any]:
+class ProblemDocument(TypedDict):
+    """A problem as it is stored and answered; `Problem` says what its facts mean."""
+
+    code: str
+    column: str | None
+    count: int
+    example: str | None
+    text: str  # the sentence
+
+
+def document_of(problem: Problem) -> ProblemDocument:
     """As stored and answered: the facts, and the sentence for those who read it elsewhere."""
     return {
         "code": problem.code,

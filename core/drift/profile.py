@@ -23,7 +23,7 @@ from core.drift import sketch
 from core.drift.sketch import Sketch
 from core.drift.values import Counts, Numbers, Unfit, counts_of, numbers_of
 from core.errors import StorageError
-from core.records import FeatureSchema
+from core.records import FeatureSchema, JsonObject
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -153,7 +153,7 @@ def to_bytes(whole: Profile) -> bytes:
     sketches = [p.sketch for p in whole.features.values() if isinstance(p, NumericProfile)]
     counts = np.concatenate([np.empty(0), *(x for s in sketches for x in (s.left, s.right))])
     kind = "<u4" if bool((counts == np.floor(counts)).all() and counts.max(initial=0) < 2**32) else "<f8"
-    head: dict[str, Any] = {"rows": whole.rows, "counts": kind, "features": {}}
+    head: JsonObject = {"rows": whole.rows, "counts": kind, "features": {}}
     for name, p in whole.features.items():
         if isinstance(p, NumericProfile):
             k = p.sketch

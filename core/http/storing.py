@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,7 +14,7 @@ from starlette.responses import Response
 from core.errors import BadInput, FieldProblem
 from core.http import bodies, repeats, waiting
 from core.http.access import Api, Caller, api_of
-from core.http.answers import BatchAnswer, Noticed, QueuedJob, answer_json
+from core.http.answers import BatchAnswer, QueuedJob, answer_json
 from core.http.predicting import count
 from core.services.serving.answering import Answered, document, many
 from core.services.serving.champion_cache import Served
@@ -119,7 +119,7 @@ def _store_batch(api: Api, caller: Caller, path: Path, options: dict[str, Any], 
             "batch": report.batch.id,
             "rows": report.rows,
             "labelled": report.labelled,
-            "problems": [cast("Noticed", document_of(p)) for p in report.problems],
+            "problems": [document_of(p) for p in report.problems],
             "backfill": report.backfill,
         }
 

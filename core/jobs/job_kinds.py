@@ -6,21 +6,24 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from core.errors import ContinualError
 from core.jobs.failures import quietly
-from core.records import CycleReport
+from core.records import CycleReport, JsonObject
 from core.services.automation import jobs
 from core.services.automation.jobs import JobInfo
 from core.services.ingestion import ingest
 from core.services.projects import projects
 from core.storage.workspace import Workspace
 
+if TYPE_CHECKING:
+    from core.data.problems import ProblemDocument
+
 TELL_S = 0.5  # between two words on how far a job is
 
 
-def ingest_file(ws: Workspace, job: JobInfo) -> dict[str, Any]:
+def ingest_file(ws: Workspace, job: JobInfo) -> IngestResult:
     """A file becomes a batch. The batch and the job's end are one transaction: done again, nothing is stored twice."""
     assert job.project_id is not None
     options = dict(job.payload)
@@ -37,7 +40,7 @@ def ingest_file(ws: Workspace, job: JobInfo) -> dict[str, Any]:
     return ingest_told(report)
 
 
-def score_file(ws: Workspace, job: JobInfo) -> dict[str, Any]:
+def score_file(ws: Workspace, job: JobInfo) -> ScoreResult:
     """Predictions of a file. The log and the job's end are one transaction: done again, nothing is logged twice."""
     from core.data.conforming import table_of
     from core.data.files import read_table
@@ -53,7 +56,7 @@ def score_file(ws: Workspace, job: JobInfo) -> dict[str, Any]:
         read = read_table(path, name=name, max_bytes=ws.settings.max_upload_bytes, target=target)
         table, notes, _ = table_of(read.frame, served.schema)
         answered = answering.many(served, table, datetime.now(UTC), token_id=None)
-        result = {"rows": answered.rows, "model_version": served.version}
+        result = ScoreResult(rows=answered.rows, model_version=served.version)
         write_durably(ws.results_path / f"{job.id}.json", answering.document(answered, (*read.problems, *notes)))
         store(ws, answered.records, also=lambda session: jobs.end(session, job.id, result, datetime.now(UTC)))
         path.unlink(missing_ok=True)
@@ -63,7 +66,7 @@ def score_file(ws: Workspace, job: JobInfo) -> dict[str, Any]:
     return result
 
 
-def compare_policies(ws: Workspace, job: JobInfo) -> dict[str, Any]:
+def compare_policies(ws: Workspace, job: JobInfo) -> JsonObject:
     """Policies side by side over the rows that are stored."""
     from core.learning.policy import policy_from_document
     from core.services.automation import backtests
@@ -91,7 +94,33 @@ def teller(ws: Workspace, job: JobInfo) -> Callable[[float, str], None]:
     return tell
 
 
-def cycle_told(report: CycleReport | None) -> dict[str, Any]:
+class CycleResult(TypedDict):
+    """What a check came to, as the result of its job."""
+
+    cycle: int | None  # None = nothing was new
+    decision: str
+    reason: str
+    outcome: str
+
+
+class IngestResult(TypedDict):
+    """A stored file, as the result of its job."""
+
+    batch: int  # its id
+    rows: int
+    labelled: int
+    problems: list[ProblemDocument]
+    backfill: bool
+
+
+class ScoreResult(TypedDict):
+    """An answered file, as the result of its job; the answers are in a file beside it."""
+
+    rows: int
+    model_version: int
+
+
+def cycle_told(report: CycleReport | None) -> CycleResult:
     """A cycle as the job's result."""
     if report is None:
         reason = "Nothing new since the last check: no rows, no labels."
@@ -99,7 +128,7 @@ def cycle_told(report: CycleReport | None) -> dict[str, Any]:
     return {"cycle": report.id, "decision": report.decision, "reason": report.reason, "outcome": report.outcome}
 
 
-def ingest_told(report: ingest.IngestReport) -> dict[str, Any]:
+def ingest_told(report: ingest.IngestReport) -> IngestResult:
     """A stored file as the job's result."""
     from core.data.problems import document_of
 

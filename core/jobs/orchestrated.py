@@ -15,9 +15,9 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from core.jobs import MAY_PASS
+from core.records import JsonObject
 from core.settings import ROOT, Settings
 
 PYTHON = "CONTINUAL_PYTHON"  # the program's own interpreter, for whoever runs in another environment
@@ -68,7 +68,7 @@ def outcome_of(code: int, output: str) -> Checked:
         CheckFailed: it would fail again, or its process was ended: it took too long, or memory ran out.
     """
     try:
-        document: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
+        document: JsonObject = json.loads(output.strip().splitlines()[-1])
     except (IndexError, ValueError):
         document = {}
     text = str(document.get("reason") or "")

@@ -16,6 +16,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
@@ -29,7 +30,7 @@ from core.jobs.failures import brief, tell_failed
 from core.jobs.stop import Stop
 from core.jobs.time_limits import limited
 from core.logs import set_up_logs
-from core.records import CycleReport
+from core.records import CycleReport, JsonObject
 from core.services.automation import attempts, due_work, jobs, live, workers
 from core.services.automation.jobs import JobInfo
 from core.services.incidents import delivery
@@ -102,6 +103,7 @@ class Worker:
         forgive = functools.partial(jobs.forgive, self._ws, job.id, self._owner)
         with logger.contextualize(job=job.id), limited(self._ws, self._owner, job, forgive=forgive):
             try:
+                result: Mapping[str, Any]
                 if job.kind == "ingest":
                     result = job_kinds.ingest_file(self._ws, job)
                 elif job.kind == "score":
@@ -121,7 +123,7 @@ class Worker:
             else:
                 jobs.finish(self._ws, job.id, result, _now())
 
-    def _cycle(self, job: JobInfo) -> dict[str, Any]:
+    def _cycle(self, job: JobInfo) -> job_kinds.CycleResult:
         from core.cycle import Watcher
 
         assert job.project_id is not None
@@ -236,7 +238,7 @@ def _tidy(ws: Workspace) -> None:
         logger.warning("{text}", text=refused)
 
 
-def check_once(ws: Workspace, slug: str, *, again: bool, stop: Stop | threading.Event) -> tuple[int, dict[str, Any]]:
+def check_once(ws: Workspace, slug: str, *, again: bool, stop: Stop | threading.Event) -> tuple[int, JsonObject]:
     """Check one project as the scheduler would, without the worker's lock: the project's lease keeps both from one loop.
 
     Args:

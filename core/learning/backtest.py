@@ -28,7 +28,18 @@ from core.learning.state import LearnerState
 from core.learning.step import Labelled, Run, Situation, Step
 from core.performance.head_to_head import mcnemar_exact
 from core.performance.realised import measure
-from core.records import METRICS, DriftReport, FeatureSchema, Policy, Problem, Score, Task, replay_metrics, to_document
+from core.records import (
+    METRICS,
+    DriftReport,
+    FeatureSchema,
+    JsonObject,
+    Policy,
+    Problem,
+    Score,
+    Task,
+    replay_metrics,
+    to_document,
+)
 
 JUDGED_ROWS = 1_000  # labelled rows over which an admitted model is compared with the one it replaced
 REFERENCE_ROWS = 5_000  # newest rows that the champion learnt from, that new ones are compared with
@@ -49,7 +60,7 @@ class Admission:
     ended_by: str | None = None  # rollback | replaced; None = it served to the end
     ended_row: int | None = None
 
-    def to_document(self) -> dict[str, Any]:
+    def to_document(self) -> JsonObject:
         """As in the report, with the two-sided exact McNemar p."""
         names = ("row", "kind", "version", "replaced", "judged", "wins", "losses")
         return {
@@ -80,6 +91,35 @@ class Turn:
     estimate_trusted: bool | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnResult:
+    """What one turn of a replay came to."""
+
+    rows: int  # that came
+    scores: dict[str, float | None]  # metric -> on those rows; None = not all of their labels are known
+    decision: str  # nothing | alert | retrain
+    fired: tuple[str, ...]  # keys in TRIGGERS
+    outcome: str  # of Outcome
+    champion_version: int | None  # that answered the rows
+    fits: int
+    change_at: int | None  # stream position of the change that was found; None = none
+    at: datetime | None  # None = no clock
+
+    def to_document(self) -> JsonObject:
+        """As in the report: each metric by its name."""
+        return {
+            "rows": self.rows,
+            **self.scores,
+            "decision": self.decision,
+            "fired": self.fired,
+            "outcome": self.outcome,
+            "champion_version": self.champion_version,
+            "fits": self.fits,
+            "change_at": self.change_at,
+            "at": self.at,
+        }
+
+
 @dataclass(slots=True, kw_only=True)
 class ReplayReport:
     """What a replay came to. Scores are pooled over every row after the warm-up."""
@@ -95,12 +135,12 @@ class ReplayReport:
     rollbacks: int
     seconds: float
     scores: dict[str, float | None]
-    per_batch: list[dict[str, Any]]
+    per_batch: list[TurnResult]
     admissions: list[Admission]
     predictions: np.ndarray = field(repr=False)  # one a scored row, in stream order
     problems: tuple[Problem, ...] = ()  # what was assumed of the file's columns, or taken otherwise than it came
 
-    def to_document(self) -> dict[str, Any]:
+    def to_document(self) -> JsonObject:
         """Plain JSON values, as `replay --json` prints them."""
         return to_document(
             {
@@ -115,7 +155,7 @@ class ReplayReport:
                 "refreshes": self.refreshes,
                 "rollbacks": self.rollbacks,
                 "seconds": round(self.seconds, 3),
-                "per_batch": self.per_batch,
+                "per_batch": [turn.to_document() for turn in self.per_batch],
                 "admissions": [admission.to_document() for admission in self.admissions],
             }
         )
@@ -181,7 +221,7 @@ class _Run:
         self.counts = {"promotion": 0, "refresh": 0, "rollback": 0}
         self.admissions: list[Admission] = []
         self.open: list[tuple[Admission, Committee, Committee]] = []  # still judged: (record, new, replaced)
-        self.per_batch: list[dict[str, Any]] = []
+        self.per_batch: list[TurnResult] = []
 
     def window(self, n: int | None) -> tuple[DataFrame, np.ndarray]:
         """The newest n rows whose labels are known: in stream order, the fresh ones at the end."""
@@ -215,17 +255,17 @@ class _Run:
             else {}
         )  # fmt: skip
         self.per_batch.append(
-            {
-                "rows": len(turn.arrived),
-                **{name: scores[name].value if name in scores else None for name in self.each},
-                "decision": step.decision.action,
-                "fired": [firing.trigger for firing in step.decision.firings],
-                "outcome": step.outcome,
-                "champion_version": served.champion_version,
-                "fits": step.fits,
-                "change_at": step.change_at,
-                "at": turn.at,
-            }
+            TurnResult(
+                rows=len(turn.arrived),
+                scores={name: scores[name].value if name in scores else None for name in self.each},
+                decision=step.decision.action,
+                fired=tuple(firing.trigger for firing in step.decision.firings),
+                outcome=step.outcome,
+                champion_version=served.champion_version,
+                fits=step.fits,
+                change_at=step.change_at,
+                at=turn.at,
+            )
         )
 
     def _undo(self, rows: np.ndarray) -> None:

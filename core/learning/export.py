@@ -30,7 +30,7 @@ from core.learning.export_preparation import UNSEEN, NotExportable, Prepared, pl
 from core.learning.export_trees import Nodes, hist_nodes, tree_nodes
 from core.learning.models import Committee, Converted, ResidualBoosting, RowNumbered, predict_quietly
 from core.learning.scorer import TOLERANCE, largest_difference, part_of
-from core.records import FeatureSchema
+from core.records import FeatureSchema, JsonObject
 
 FORMAT = 1  # of the document
 
@@ -74,7 +74,7 @@ def export(model: Any, schema: FeatureSchema, X: DataFrame) -> bytes:
         checks = X.dropna().head(CHECKED).reset_index(drop=True)
         expected = _answers(model, checks, schema)
     book = _Book()
-    part: dict[str, Any] | None
+    part: JsonObject | None
     if isinstance(model, Converted):  # it is numbers already
         return repacked(
             model.packed.tobytes(),
@@ -91,13 +91,13 @@ def export(model: Any, schema: FeatureSchema, X: DataFrame) -> bytes:
 
 
 def _document(
-    part: dict[str, Any] | None,
+    part: JsonObject | None,
     model: Any,
     schema: FeatureSchema,
     X: DataFrame,
     checks: DataFrame,
     expected: np.ndarray,
-) -> dict[str, Any]:
+) -> JsonObject:
     kept = np.linspace(0, len(checks) - 1, min(CHECK_ROWS, len(checks))).astype(int)
     return {
         "part": part,
@@ -117,9 +117,9 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def _ranges(schema: FeatureSchema, X: DataFrame) -> dict[str, Any]:
+def _ranges(schema: FeatureSchema, X: DataFrame) -> JsonObject:
     """What the model's rows held: the lowest and highest number, or the categories, of each feature."""
-    found: dict[str, Any] = {}
+    found: JsonObject = {}
     for f in schema.features:
         column = X[f.name].dropna()
         if f.kind != "numeric":
@@ -155,7 +155,7 @@ def _rows(X: DataFrame, schema: FeatureSchema) -> list[list[Any]]:
 
 
 def _same(
-    part: dict[str, Any],
+    part: JsonObject,
     arrays: dict[str, tuple[str, bytes]],
     X: DataFrame,
     expected: np.ndarray,
@@ -192,7 +192,7 @@ class _Book:
         kind = "<i4" if whole else "<f8"
         self.arrays[name] = ("i" if whole else "d", np.ascontiguousarray(values, dtype=kind).tobytes())
 
-    def part(self, model: Any, schema: FeatureSchema) -> dict[str, Any]:
+    def part(self, model: Any, schema: FeatureSchema) -> JsonObject:
         """The document of an estimator.
 
         Raises:
@@ -219,7 +219,7 @@ class _Book:
             return self._neighbours(last, prepared)
         raise NotExportable(type(last).__name__)
 
-    def _committee(self, model: Committee, schema: FeatureSchema) -> dict[str, Any]:
+    def _committee(self, model: Committee, schema: FeatureSchema) -> JsonObject:
         regression = model.task == "regression"
         if len(model.members) == 1 and (regression or len(model.members[0].classes_) == len(model.classes_)):
             return self.part(model.members[0], schema)
@@ -234,7 +234,7 @@ class _Book:
         width = 1 if regression else len(model.classes_)
         return {"kind": "vote", "width": width, "shared": not regression, "members": members}
 
-    def _linear(self, model: Any, prepared: Prepared) -> dict[str, Any]:
+    def _linear(self, model: Any, prepared: Prepared) -> JsonObject:
         weights = np.atleast_2d(np.asarray(model.coef_, dtype=np.float64))
         bias = np.atleast_1d(np.asarray(model.intercept_, dtype=np.float64)).copy()
         if weights.shape[1] != prepared.width or len(bias) not in (1, len(weights)):
@@ -270,7 +270,7 @@ class _Book:
             "tables": tables,
         }
 
-    def _boosted(self, model: Any, prepared: Prepared, *, fixed: float | None = None) -> dict[str, Any]:
+    def _boosted(self, model: Any, prepared: Prepared, *, fixed: float | None = None) -> JsonObject:
         """Boosted trees; the last column may be one `fixed` number, whose tests are then answered here and now."""
         if model.is_categorical_ is not None and np.any(model.is_categorical_):
             raise NotExportable("splits on sets of categories")
@@ -286,7 +286,7 @@ class _Book:
             raise NotExportable("another link")
         return {**self._trees(nodes, prepared, of), "link": link, "mean": False, "single": False, "base": base.tolist()}
 
-    def _forest(self, model: Any, prepared: Prepared) -> dict[str, Any]:
+    def _forest(self, model: Any, prepared: Prepared) -> JsonObject:
         trees = [model] if isinstance(model, (DecisionTreeClassifier, DecisionTreeRegressor)) else model.estimators_
         outputs = 1 if is_regressor(model) else len(model.classes_)
         places, nodes = places_of(prepared), Nodes(outputs)
@@ -300,7 +300,7 @@ class _Book:
             "base": [0.0] * outputs,
         }
 
-    def _trees(self, nodes: Nodes, prepared: Prepared, of: Sequence[int]) -> dict[str, Any]:
+    def _trees(self, nodes: Nodes, prepared: Prepared, of: Sequence[int]) -> JsonObject:
         name = f"t{len(self.arrays)}-"
         for part in ("feature", "left", "right", "roots"):
             self.put(name + part, getattr(nodes, part), whole=True)
@@ -325,7 +325,7 @@ class _Book:
             "fill": [{"feature": f, "value": fill} for f, fill, _, _ in prepared.numeric if fill is not None],
         }
 
-    def _neighbours(self, model: Any, prepared: Prepared) -> dict[str, Any]:
+    def _neighbours(self, model: Any, prepared: Prepared) -> JsonObject:
         known = model.metric == "minkowski" and model.p == 2 and model.weights == "distance"
         if not known or any(fill is None for _, fill, _, _ in prepared.numeric) or np.ndim(model._y) != 1:
             raise NotExportable("another kind of neighbours")

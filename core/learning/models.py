@@ -8,7 +8,7 @@ learner's business.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -336,7 +336,7 @@ class Committee(BaseEstimator):
         self,
         members: Sequence[Any] = (),
         weights: Sequence[float] = (),
-        info: Sequence[dict[str, Any]] = (),
+        info: Sequence[Mapping[str, Any]] = (),
         task: str = "binary",
         threshold: float | None = None,
     ) -> None:

@@ -8,16 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, TypedDict
 
 from core.errors import StorageError
 from core.learning.evidence import Bets, counted
 from core.learning.models import Committee
 from core.learning.policy import FAMILY_LABELS
 from core.learning.rising import Rise
+from core.records import JsonObject
 
 FORMAT = 2  # of the document; an older one is refused by name
 ARCHIVED = "until "  # begins the window of a model that is kept from an earlier regime
+
+
+class MemberInfo(TypedDict):
+    """What a committee tells about a member, as the learner's state and the versions hold it."""
+
+    key: str  # its estimator's name in store
+    name: str  # in words
+    family: str
+    window: str
+    n_rows: int | None  # it learnt from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +51,7 @@ class Member:
         return self.window.startswith(ARCHIVED)
 
     @property
-    def info(self) -> dict[str, Any]:
+    def info(self) -> MemberInfo:
         """What a committee tells about this member."""
         return {"key": self.key, "name": self.name, "family": self.family, "window": self.window, "n_rows": self.n_rows}
 
@@ -200,15 +211,15 @@ class LearnerState:
             scores=lessened(self.scores),
         )
 
-    def to_parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    def to_parts(self) -> tuple[JsonObject, dict[str, object]]:
         """A JSON document and the estimators that it names."""
-        estimators: dict[str, Any] = {}
+        estimators: dict[str, object] = {}
         members = []
         for member in self.members:
             if member.model is not None:
                 estimators[member.key] = member.model
             members.append({name: getattr(member, name) for name in _MEMBER_FIELDS})
-        document: dict[str, Any] = {"format": FORMAT, "members": members}
+        document: JsonObject = {"format": FORMAT, "members": members}
         document |= {name: getattr(self, name) for name in _PLAIN_FIELDS}
         document |= {name: list(getattr(self, name)) for name in _LIST_FIELDS}
         document |= {name: [list(pair) for pair in getattr(self, name)] for name in _PAIR_FIELDS}
@@ -292,7 +303,7 @@ def _as_committee(model: Any, version: int) -> Committee:
     return Committee([model], [1.0], info, task)
 
 
-def _committee_to_document(committee: Committee | None, estimators: dict[str, Any]) -> dict[str, Any] | None:
+def _committee_to_document(committee: Committee | None, estimators: dict[str, object]) -> JsonObject | None:
     if committee is None:
         return None
     estimators |= {info["key"]: model for info, model in zip(committee.info, committee.members, strict=True)}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy.orm import Session
 
+from core.records import JsonObject
 from core.storage.tables import AuditEntry
 
 
@@ -17,8 +17,8 @@ def record(
     what: str,
     now: datetime,
     project_id: int | None = None,
-    before: dict[str, Any] | None = None,
-    after: dict[str, Any] | None = None,
+    before: JsonObject | None = None,
+    after: JsonObject | None = None,
 ) -> None:
     """Add one entry. `before` and `after` hold no secret."""
     session.add(AuditEntry(at=now, who=who, what=what, project_id=project_id, before=before, after=after))

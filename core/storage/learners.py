@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import Damaged, StorageError
+from core.records import JsonObject
 from core.storage import artefacts
 from core.storage.batches import CHANGED, MISSING, verify, write_durably
 from core.storage.workspace import Workspace
@@ -46,7 +47,7 @@ def save(ws: Workspace, project_id: int, cycle_id: int, state: LearnerState) -> 
     return path
 
 
-def _digest(parts: dict[str, Any]) -> str:
+def _digest(parts: JsonObject) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -91,7 +92,7 @@ def load(ws: Workspace, path: str) -> LearnerState:
         raise Damaged(STATE, path, f"cannot be taken up ({type(error).__name__})") from error
 
 
-def check(ws: Workspace, path: str, *, anew: bool = False) -> dict[str, Any]:
+def check(ws: Workspace, path: str, *, anew: bool = False) -> JsonObject:
     """The document of a stored state, verified together with the estimators that it names; errors as in `load`."""
     place = ws.models_path / path
     try:

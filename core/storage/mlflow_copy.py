@@ -21,7 +21,7 @@ from loguru import logger
 from sqlalchemy import select, update
 
 from core.data.contract import schema_from_document
-from core.records import reason_from
+from core.records import JsonObject, reason_from
 from core.settings import ROOT
 from core.storage.artefacts import read_bytes, untrusted_types
 from core.storage.engine import file_lock, one_upgrade
@@ -182,7 +182,7 @@ def _copy_version(ws: Workspace, client: MlflowClient, project: Project, row: Mo
     )
     run = begun[0] if begun else client.create_run(experiment_id, start_time=at, tags=tags, run_name=f"v{row.version}")
     run_id = str(run.info.run_id)
-    params: dict[str, Any] = {
+    params: JsonObject = {
         "family": row.family,
         "source": row.source,
         "n_rows": row.n_rows,
@@ -226,7 +226,7 @@ def _copy_version(ws: Workspace, client: MlflowClient, project: Project, row: Mo
 
 
 def _copy_candidates(
-    client: MlflowClient, experiment_id: str, run_id: str, candidates: Sequence[dict[str, Any]], at: int
+    client: MlflowClient, experiment_id: str, run_id: str, candidates: Sequence[JsonObject], at: int
 ) -> None:
     """One nested run for each entrant of the race, those that a copy broken off has left included."""
     from mlflow.entities import Metric, Param

@@ -20,6 +20,7 @@ import numpy as np
 
 from core.errors import BadInput
 from core.learning.soundness import refuse_bad_tree
+from core.records import JsonObject
 from core.storage.modelfile_allowed import ALLOWED, KEYS
 
 PROTOCOLS = (1, 2)
@@ -128,13 +129,13 @@ class _File:
 
     # --- the forms ------------------------------------------------------------------------------------------------
 
-    def _keys(self, node: dict[str, Any], *names: str) -> None:
+    def _keys(self, node: JsonObject, *names: str) -> None:
         if node.keys() - _HEAD != set(names):
             extra = sorted(node.keys() - _HEAD - set(names))
             said = f"the unknown entry {_short(extra[0])!r}" if extra else "an entry too few"
             raise BadInput(f"The file's schema has a {node['__loader__']} with {said}. {HOW}")
 
-    def _expect(self, node: Any, loader: str) -> dict[str, Any]:
+    def _expect(self, node: Any, loader: str) -> JsonObject:
         if not isinstance(node, dict) or node.get("__loader__") != loader:
             raise BadInput(f"The file's schema has another part where a {loader} belongs. {HOW}")
         return node
@@ -144,11 +145,11 @@ class _File:
             raise BadInput(f"The file's schema has a {type(content).__name__} where a list belongs. {HOW}")
         return hash(tuple([self._node(child, depth) for child in content]))
 
-    def _sequence(self, node: dict[str, Any], depth: int) -> int:
+    def _sequence(self, node: JsonObject, depth: int) -> int:
         self._keys(node, "content")
         return self._listed(node["content"], depth)
 
-    def _json(self, node: dict[str, Any], depth: int) -> int:
+    def _json(self, node: JsonObject, depth: int) -> int:
         self._keys(node, "content", "is_json")
         self._literal(node)
         return hash(node["content"])
@@ -163,7 +164,7 @@ class _File:
             pass  # refused below, as content that is no text is
         raise BadInput(f"The file's schema has a value that is no JSON. {HOW}")
 
-    def _dict(self, node: dict[str, Any], depth: int) -> int:
+    def _dict(self, node: JsonObject, depth: int) -> int:
         self._keys(node, "content", "key_types")
         content, types = node["content"], self._expect(node["key_types"], "ListNode")
         if not isinstance(content, dict) or not isinstance(types.get("content"), list):
@@ -175,11 +176,11 @@ class _File:
         first = self._node(types, depth)
         return hash((first, tuple((key, self._node(value, depth)) for key, value in content.items())))
 
-    def _bare(self, node: dict[str, Any], depth: int) -> int:
+    def _bare(self, node: JsonObject, depth: int) -> int:
         self._keys(node)
         return 0
 
-    def _slice(self, node: dict[str, Any], depth: int) -> int:
+    def _slice(self, node: JsonObject, depth: int) -> int:
         self._keys(node, "content")
         ends = node["content"]
         if not isinstance(ends, dict) or ends.keys() != {"start", "stop", "step"}:
@@ -188,7 +189,7 @@ class _File:
             raise BadInput(f"The file's schema has a slice whose ends are no numbers. {HOW}")
         return hash((ends["start"], ends["stop"], ends["step"]))
 
-    def _object(self, node: dict[str, Any], depth: int) -> int:
+    def _object(self, node: JsonObject, depth: int) -> int:
         if node.keys() == _HEAD:
             return 0
         self._keys(node, "content")
@@ -197,11 +198,11 @@ class _File:
             return self._node(state, depth)
         return self._node(self._expect(state, "DictNode"), depth)
 
-    def _dtype(self, node: dict[str, Any], depth: int) -> int:
+    def _dtype(self, node: JsonObject, depth: int) -> int:
         self._keys(node, "content")
         return self._node(self._expect(node["content"], "NdArrayNode"), depth)
 
-    def _array(self, node: dict[str, Any], depth: int) -> int:
+    def _array(self, node: JsonObject, depth: int) -> int:
         if node.get("type") == "json" and node["__class__"] == "ndarray":
             self._keys(node, "type", "content", "shape")
             shape = self._node(self._expect(node["shape"], "TupleNode"), depth)
@@ -211,7 +212,7 @@ class _File:
             raise BadInput(f"The file's schema has an array of an unknown form. {HOW}")
         return self._array_file(node["file"])
 
-    def _state(self, node: dict[str, Any], depth: int) -> int:
+    def _state(self, node: JsonObject, depth: int) -> int:
         self._keys(node, "content")
         outer = self._expect(node["content"], "DictNode")
         digest = self._node(outer, depth)
@@ -220,7 +221,7 @@ class _File:
             raise BadInput(f"The file's schema has a random state of another form. {HOW}")
         return digest
 
-    def _generator(self, node: dict[str, Any], depth: int) -> int:
+    def _generator(self, node: JsonObject, depth: int) -> int:
         self._keys(node, "content")
         content = node["content"]
         if not isinstance(content, dict) or content.keys() != {"bit_generator", "seed_seq"}:
@@ -233,7 +234,7 @@ class _File:
             raise BadInput(f"The file's schema has a random generator of another kind. {HOW}")
         return digest
 
-    def _reduced(self, node: dict[str, Any], depth: int) -> tuple[int, dict[str, Any], dict[str, Any]]:
+    def _reduced(self, node: JsonObject, depth: int) -> tuple[int, JsonObject, JsonObject]:
         """A node that calls its type: its arguments and its state, checked."""
         self._keys(node, "__reduce__", "content")
         reduced = node["__reduce__"]
@@ -242,14 +243,14 @@ class _File:
         args = self._expect(reduced["args"], "TupleNode")
         return hash((self._node(args, depth), self._node(node["content"], depth))), args, node["content"]
 
-    def _loss(self, node: dict[str, Any], depth: int) -> int:
+    def _loss(self, node: JsonObject, depth: int) -> int:
         digest, args, _ = self._reduced(node, depth)
         for argument in args["content"]:
             if type(self._literal(argument)) not in (int, float):
                 raise BadInput(f"The file's schema has a loss whose argument is no number. {HOW}")
         return digest
 
-    def _tree(self, node: dict[str, Any], depth: int) -> int:
+    def _tree(self, node: JsonObject, depth: int) -> int:
         digest, args, content = self._reduced(node, depth)
         state = self._expect(content, "DictNode")["content"]
         if len(args["content"]) != 3 or not {"max_depth", "node_count", "nodes", "values"} <= state.keys():
@@ -313,7 +314,7 @@ class _File:
         return self._files[name]
 
 
-_FORMS: dict[str, Callable[[_File, dict[str, Any], int], int]] = {
+_FORMS: dict[str, Callable[[_File, JsonObject, int], int]] = {
     "DTypeNode": _File._dtype,
     "DictNode": _File._dict,
     "FunctionNode": _File._bare,

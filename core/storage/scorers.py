@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.data.packed import unpack
 from core.errors import StorageError
+from core.records import JsonObject
 from core.storage.artefacts import MEND, read_bytes
 from core.storage.tables import ModelEvent, ModelRow, Project
 from core.storage.workspace import Workspace
@@ -23,10 +23,10 @@ class Serving:
 
     version: int
     sha256: str  # of the artefact
-    schema: dict[str, Any]
+    schema: JsonObject
     scorer_path: str | None
     scorer_sha256: str | None
-    guards: dict[str, Any] | None  # of the project
+    guards: JsonObject | None  # of the project
 
 
 def serving(session: Session, project_id: int) -> Serving | None:
@@ -51,7 +51,7 @@ def serving(session: Session, project_id: int) -> Serving | None:
     return Serving(**found._mapping) if found else None
 
 
-def read(ws: Workspace, path: str, sha256: str) -> tuple[dict[str, Any], dict[str, memoryview]]:
+def read(ws: Workspace, path: str, sha256: str) -> tuple[JsonObject, dict[str, memoryview]]:
     """The scorer's document and arrays, verified.
 
     Raises:

@@ -215,7 +215,7 @@ def test_what_the_reconstruction_cannot_judge_it_says() -> None:
     a = structured(rng, 200)
     few = pca_reconstruction(a, a.head(37), STRUCTURE, seed=0)
     assert sentence(few.reason) == "not judged: 37 rows, needs 100 in each window" and not few.drifted
-    assert [few[k] for k in ("error_reference", "error_current", "low", "high", "components")] == [None] * 5
+    assert [getattr(few, k) for k in ("error_reference", "error_current", "low", "high", "components")] == [None] * 5
     flat = a.assign(**{name: 1.0 for name in a if name != "x0"}).assign(site="east")
     assert (
         sentence(pca_reconstruction(flat, a, STRUCTURE).reason)

@@ -45,7 +45,7 @@ def test_the_loop_recovers_from_a_reversal_that_breaks_a_fixed_model(task: str) 
     assert adaptive.scores[name] is not None and fixed.scores[name] is not None
     assert adaptive.scores[name] > fixed.scores[name] + 0.4
     assert (fixed.fits, fixed.promotions, fixed.refreshes, fixed.rollbacks) == (0, 0, 0, 0)
-    changes = [b["change_at"] for b in adaptive.per_batch if b["change_at"] is not None]
+    changes = [b.change_at for b in adaptive.per_batch if b.change_at is not None]
     assert any(abs(row - 450) <= 30 for row in changes)
 
 
@@ -135,11 +135,11 @@ def test_the_report_can_be_recomputed_from_its_predictions() -> None:
     truth = frame["y"].to_numpy()[200:]
     assert report.rows_scored == 450
     assert report.batches == len(report.per_batch) == 5
-    assert [b["rows"] for b in report.per_batch] == [100, 100, 100, 100, 50]
+    assert [b.rows for b in report.per_batch] == [100, 100, 100, 100, 50]
     assert report.scores["kappa"] == pytest.approx(cohen_kappa_score(truth, report.predictions), abs=1e-12)
     assert report.scores["macro_f1"] == pytest.approx(f1_score(truth, report.predictions, average="macro"), abs=1e-12)
-    assert report.fits == sum(b["fits"] for b in report.per_batch)
-    outcomes = [b["outcome"] for b in report.per_batch]
+    assert report.fits == sum(b.fits for b in report.per_batch)
+    outcomes = [b.outcome for b in report.per_batch]
     counted = (outcomes.count("promoted"), outcomes.count("refreshed"), outcomes.count("rolled_back"))
     assert counted == (report.promotions, report.refreshes, report.rollbacks)
 
@@ -176,7 +176,7 @@ def test_delayed_and_partial_labels_reach_the_loop_later_and_in_part() -> None:
     none = replay(frame, "y", **{**options, "pace": replace(PACE, label_fraction=0.0)})
     assert late.rows_scored == prompt.rows_scored == none.rows_scored == 600
     assert (none.fits, none.promotions + none.refreshes) == (0, 0)
-    first = [next(b for b, x in enumerate(r.per_batch) if x["change_at"] is not None) for r in (prompt, late)]
+    first = [next(b for b, x in enumerate(r.per_batch) if x.change_at is not None) for r in (prompt, late)]
     assert first[1] == first[0] + 2
     assert prompt.scores["kappa"] > late.scores["kappa"] > none.scores["kappa"]
 

@@ -87,7 +87,7 @@ def test_batches_of_one_row_and_a_last_one_of_three(policy: str) -> None:
     report = replay(rows(243), "y", policy=light, pace=Pace(batch_rows=1, warmup_rows=200))
     assert report.batches == report.rows_scored == 43
     report = replay(rows(243), "y", policy=light, pace=Pace(batch_rows=40, warmup_rows=200))
-    assert [b["rows"] for b in report.per_batch] == [40, 3]
+    assert [b.rows for b in report.per_batch] == [40, 3]
 
 
 def test_careful_lets_a_clearly_better_regression_in() -> None:
@@ -102,8 +102,8 @@ def test_careful_lets_a_clearly_better_regression_in() -> None:
 
 def test_a_stream_without_labels_after_the_warm_up_keeps_its_model_and_says_so() -> None:
     report = replay(rows(800), "y", policy=LIGHT, pace=replace(CUT, label_fraction=0.0))
-    assert report.fits == 0 and {b["outcome"] for b in report.per_batch} == {"none"}
-    assert {b["decision"] for b in report.per_batch} == {"nothing"}
+    assert report.fits == 0 and {b.outcome for b in report.per_batch} == {"none"}
+    assert {b.decision for b in report.per_batch} == {"nothing"}
     assert report.scores["accuracy"] is not None and report.scores["accuracy"] > 0.8
 
 

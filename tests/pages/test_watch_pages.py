@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from core.cycle import run_cycle
 from core.learning.policy import policy_named
-from core.records import EstimatePoint, Score, as_written
+from core.records import EstimateGrade, EstimatePoint, Score, as_written
 from core.services.automation import live, workers
 from core.services.incidents import status
 from core.services.ingestion import ingest, label_intake
@@ -246,7 +246,7 @@ def guess(history: list[monitoring.PerformancePoint], **changes: object) -> Esti
         "at": history[-1].at, "rows_seen": 700, "n": 200, "batch_id": history[-1].batch_id, "cycle_id": 3,
         "model_version": 1, "realised": {"accuracy": 0.03},
         "estimates": {"accuracy": Score(metric="accuracy", value=0.9, low=0.85, high=0.95, n=200)},
-        "trust": {"accuracy": {"trusted": True, "z": 0.1, "n_chunks": 2, "reason": as_written("Agrees.")}},
+        "trust": {"accuracy": EstimateGrade(trusted=True, z=0.1, n_chunks=2, reason=as_written("Agrees."))},
     }  # fmt: skip
     return EstimatePoint(**{**known, **changes})  # type: ignore[arg-type]
 
@@ -272,7 +272,7 @@ def test_an_estimate_is_called_one_and_told_with_its_past_error(
     assert "Before its labels came, the newest batch was :violet[**estimated 0.900**] (95" in told
     assert "they said 0.030. Such estimates were off by 0.870 on average over 1 batch." in told
     assert ":violet[dashed: estimated without labels]" in told and "Not trusted" not in told
-    bad = {"accuracy": {"trusted": False, "z": -9.0, "n_chunks": 2, "reason": as_written("labels lie far below.")}}
+    bad = {"accuracy": EstimateGrade(trusted=False, z=-9.0, n_chunks=2, reason=as_written("labels lie far below."))}
     shown.append(guess(history, realised={}, trust=bad, batch_id=None))
     told = said()
     assert "Without labels so far, the newest 200 rows are :violet[**estimated 0.900**]" in told

@@ -12,10 +12,10 @@ from core.learning.policy.common import AND, FAMILY_LABELS
 from core.learning.policy.rules import NumberIn, OneOf, Rule, Whole
 from core.learning.policy.schedule import crontab
 from core.learning.policy.triggers import TRIGGERS
-from core.records import METRICS, Policy, to_document
+from core.records import METRICS, JsonObject, Policy, to_document
 
 
-def policy_to_document(policy: Policy) -> dict[str, Any]:
+def policy_to_document(policy: Policy) -> JsonObject:
     """The policy as plain JSON values."""
     return to_document(policy)
 
@@ -29,7 +29,7 @@ def policy_from_document(document: Mapping[str, Any]) -> Policy:
     if not isinstance(document, Mapping):
         raise BadInput(f"A policy is an object of fields, found {type(document).__name__}.")
     problems: list[FieldProblem] = []
-    values: dict[str, Any] = {}
+    values: JsonObject = {}
     for name, value in document.items():
         rule = FIELDS.get(name)
         if rule is None:

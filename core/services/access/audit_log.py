@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import func, select
 
+from core.records import JsonObject
 from core.storage import audit as audit_log
 from core.storage.tables import AuditEntry
 from core.storage.workspace import Workspace
@@ -22,8 +22,8 @@ class AuditInfo:
     who: str
     what: str
     project_id: int | None
-    before: dict[str, Any] | None
-    after: dict[str, Any] | None
+    before: JsonObject | None
+    after: JsonObject | None
 
 
 def audit(
@@ -31,8 +31,8 @@ def audit(
     who: str,
     what: str,
     project_id: int | None,
-    before: dict[str, Any] | None,
-    after: dict[str, Any] | None,
+    before: JsonObject | None,
+    after: JsonObject | None,
     now: datetime,
 ) -> None:
     """Add an entry that belongs to no other change of ours, such as a download."""

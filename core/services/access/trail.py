@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from datetime import datetime
-from typing import Any
 
 from loguru import logger
 from sqlalchemy.orm import Session
 
+from core.records import JsonObject
 from core.storage import audit
 
 # Of the visitor whose click this thread handles; the command line has none.
@@ -22,8 +22,8 @@ def record(
     what: str,
     now: datetime,
     project_id: int | None = None,
-    before: dict[str, Any] | None = None,
-    after: dict[str, Any] | None = None,
+    before: JsonObject | None = None,
+    after: JsonObject | None = None,
 ) -> None:
     """Add an entry to the audit and say the same in the log; `before` and `after` hold no secret."""
     audit.record(session, who=who, what=what, now=now, project_id=project_id, before=before, after=after)

@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from core.errors import BadInput, NotEnoughRows
-from core.records import Evidence, FeatureSchema, Policy, ProjectInfo, Score, from_document, metric_for, to_document
+from core.records import (
+    Evidence,
+    FeatureSchema,
+    JsonObject,
+    Policy,
+    ProjectInfo,
+    Score,
+    from_document,
+    metric_for,
+    to_document,
+)
 from core.services.ingestion import label_queue
 from core.storage import history, queries
 from core.storage.tables import Batch, Cycle, Label
@@ -47,7 +57,7 @@ def compare_policies(
     *,
     since: datetime | None = None,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Several policies over the stored history, side by side, and never retraining beside them.
 
     Args:
@@ -95,10 +105,10 @@ def compare_policies(
     }
 
 
-def _document(policy: Policy, report: ReplayReport, metric: str) -> dict[str, Any]:
+def _document(policy: Policy, report: ReplayReport, metric: str) -> JsonObject:
     turns = [
-        {name: turn[name] for name in ("at", "rows", "decision", "fired", "outcome", "fits", metric) if name in turn}
-        for turn in report.per_batch
+        {name: told[name] for name in ("at", "rows", "decision", "fired", "outcome", "fits", metric) if name in told}
+        for told in (turn.to_document() for turn in report.per_batch)
     ]
     return to_document(
         {
@@ -106,8 +116,8 @@ def _document(policy: Policy, report: ReplayReport, metric: str) -> dict[str, An
             "scores": report.scores,
             "score": report.scores.get(metric),
             "rows_scored": report.rows_scored,
-            "races": sum(turn["decision"] == "retrain" for turn in report.per_batch),
-            "alerts": sum(turn["decision"] == "alert" for turn in report.per_batch),
+            "races": sum(turn.decision == "retrain" for turn in report.per_batch),
+            "alerts": sum(turn.decision == "alert" for turn in report.per_batch),
             "fits": report.fits,
             "promotions": report.promotions,
             "refreshes": report.refreshes,

@@ -6,7 +6,7 @@ A job is claimed for a time and the claim renewed while it runs: when its proces
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from core.errors import NotFound
 from core.learning.policy import policy_to_document
-from core.records import Policy
+from core.records import JsonObject, Policy
 from core.services.access.actors import require
 from core.services.incidents import notify
 from core.storage import audit, queries
@@ -41,8 +41,8 @@ class JobInfo:
     kind: str
     project_id: int | None
     status: str  # queued | running | done | failed
-    payload: dict[str, Any]
-    result: dict[str, Any] | None
+    payload: JsonObject
+    result: JsonObject | None
     error: str | None
     cycle_id: int | None
     attempts: int
@@ -103,7 +103,7 @@ def request_file(
     project_id: int,
     kind: Literal["ingest", "score"],
     path: Path,
-    options: dict[str, Any],
+    options: JsonObject,
     *,
     by: str,
     now: datetime,
@@ -166,7 +166,7 @@ def tell(ws: Workspace, job_id: str, share: float, stage: str) -> None:
             row.stage, row.share = stage, share
 
 
-def _add(session: Session, kind: str, project_id: int, payload: dict[str, Any], by: str, now: datetime) -> str:
+def _add(session: Session, kind: str, project_id: int, payload: JsonObject, by: str, now: datetime) -> str:
     row = Job(
         id=secrets.token_hex(8),
         kind=kind,
@@ -247,18 +247,18 @@ def note_cycle(ws: Workspace, job_id: str, cycle_id: int) -> None:
             row.cycle_id = cycle_id
 
 
-def finish(ws: Workspace, job_id: str, result: dict[str, Any], now: datetime) -> None:
+def finish(ws: Workspace, job_id: str, result: Mapping[str, Any], now: datetime) -> None:
     """The job is done."""
     with ws.database.write() as session:
         end(session, job_id, result, now)
 
 
-def end(session: Session, job_id: str, result: dict[str, Any], now: datetime) -> None:
+def end(session: Session, job_id: str, result: Mapping[str, Any], now: datetime) -> None:
     """The same in the transaction that stores what the job brought."""
     row = session.get(Job, job_id)
     if row is None:  # it went with its project
         return
-    row.status, row.result, row.finished_at, row.lease_until = "done", result, now, None
+    row.status, row.result, row.finished_at, row.lease_until = "done", dict(result), now, None
     row.cycle_id = result.get("cycle") or row.cycle_id
 
 

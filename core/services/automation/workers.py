@@ -7,15 +7,15 @@ import subprocess
 import sys
 import threading
 from datetime import datetime
-from typing import Any
 
+from core.records import JsonObject
 from core.services.incidents import status
 from core.settings import ROOT
 from core.storage.tables import Heartbeat
 from core.storage.workspace import Workspace
 
 
-def beat(ws: Workspace, name: str, *, owner: str, now: datetime, detail: dict[str, Any] | None = None) -> None:
+def beat(ws: Workspace, name: str, *, owner: str, now: datetime, detail: JsonObject | None = None) -> None:
     """Say that a process lives."""
     with ws.database.write() as session:
         row = session.get(Heartbeat, name)

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from core.records import JsonObject
 from core.services.access.actors import require
 from core.services.incidents.messages import Facts, Message, payload
 from core.storage import audit
@@ -28,7 +29,7 @@ STILL_NEWS = timedelta(days=1)  # what waited for a channel for longer is not se
 class Notifier(Protocol):
     """A channel."""
 
-    def send(self, payload: dict[str, Any]) -> float | None:
+    def send(self, payload: JsonObject) -> float | None:
         """Deliver; returns seconds to wait when the channel says "later". Raises DeadChannel, Refused or any network error."""
 
 
@@ -46,7 +47,7 @@ class Discord:
     def __init__(self, url: str) -> None:
         self._url = url
 
-    def send(self, payload: dict[str, Any]) -> float | None:
+    def send(self, payload: JsonObject) -> float | None:
         """POST the message; honours 429's retry_after; 401, 403 and 404 mean that the webhook is gone."""
         import httpx
 

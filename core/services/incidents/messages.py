@@ -15,7 +15,7 @@ from urllib.parse import urlencode, urlsplit
 
 from core import words
 from core.errors import BadInput, FieldProblem
-from core.records import Score
+from core.records import JsonObject, Score
 
 GREEN, AMBER, RED, BLUE, GREY = 0x0E7C66, 0xA15C00, 0xB3261E, 0x0B5CAD, 0x5F6B76
 # Discord's limits of one embed; its sum counts title, description, fields and footer together.
@@ -114,7 +114,7 @@ def changed(document: Mapping[str, Any] | None, changes: Mapping[str, bool]) -> 
 # --- the embed --------------------------------------------------------------------------------------------------
 
 
-def payload(message: Message, public_url: str | None, at: datetime) -> dict[str, Any]:
+def payload(message: Message, public_url: str | None, at: datetime) -> JsonObject:
     """The body of a webhook call: one embed within Discord's limits, which mentions nobody."""
     kind, facts = KINDS[message.kind], message.facts
     known = kind.title.replace("{v}", str(facts.version) if facts.version is not None else "?")
@@ -207,10 +207,10 @@ def clip(text: str, most: int) -> str:
     return kept + "…"
 
 
-def clipped(title: str, text: str, fields: list[tuple[str, str]], footer: str) -> dict[str, Any]:
+def clipped(title: str, text: str, fields: list[tuple[str, str]], footer: str) -> JsonObject:
     """An embed within every limit; where the sum is too much, the title comes first, then text, footer and fields."""
     left = MAX_SUM
-    embed: dict[str, Any] = {"title": clip(title, MAX_TITLE)}
+    embed: JsonObject = {"title": clip(title, MAX_TITLE)}
     left -= size(embed["title"])
     if text:
         embed["description"] = clip(text, MAX_TEXT)
@@ -218,7 +218,7 @@ def clipped(title: str, text: str, fields: list[tuple[str, str]], footer: str) -
     if footer:
         embed["footer"] = {"text": clip(footer, min(MAX_FOOTER, left))}
         left -= size(embed["footer"]["text"])
-    kept: list[dict[str, Any]] = []
+    kept: list[JsonObject] = []
     for name, value in fields[:MAX_FIELDS]:
         name, value = clip(name, MAX_NAME), clip(value, MAX_VALUE)
         if not name.strip() or not value.strip():

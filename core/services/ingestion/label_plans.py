@@ -26,15 +26,7 @@ from core.data.cells import (
 )
 from core.data.limits import MAX_CLASSES
 from core.errors import BadInput, Damaged, FieldProblem, NeedsConsent
-from core.records import (
-    ROW_ID,
-    FeatureSchema,
-    Label,
-    LabelPlan,
-    NewClass,
-    ProjectInfo,
-    Replacement,
-)
+from core.records import ROW_ID, FeatureSchema, JsonObject, Label, LabelPlan, NewClass, ProjectInfo, Replacement
 from core.services.serving.logged_predictions import waiting_rows
 from core.storage import history, queries
 from core.storage.tables import AuditEntry, Batch
@@ -61,7 +53,7 @@ class Mark:
     newest_label: int
     newest_undo: int
     batches: tuple[int, int, int]  # how many, the newest, how many undone
-    schema: dict[str, Any] | None
+    schema: JsonObject | None
     champion: int | None
 
 

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from core.errors import BadInput, Conflict
 from core.learning import desk as arithmetic
-from core.records import ROW_ID, ROW_TIME, FeatureSchema, Label, ProjectInfo, Score, metric_for
+from core.records import ROW_ID, ROW_TIME, FeatureSchema, JsonObject, Label, ProjectInfo, Score, metric_for
 from core.services.access.actors import require
 from core.services.ingestion.label_intake import add_labels
 from core.services.ingestion.label_plans import LabelResult
@@ -40,7 +40,7 @@ class DeskRow:
     prediction: Label
     probability: float | None  # of the predicted class
     chance: float  # that it had to be drawn
-    features: dict[str, Any]
+    features: JsonObject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

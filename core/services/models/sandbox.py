@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.data.contract import schema_from_document, schema_to_document
 from core.errors import BadInput, StorageError
-from core.records import Feature, FeatureSchema
+from core.records import Feature, FeatureSchema, JsonObject
 from core.settings import ROOT
 from core.storage.artefacts import loads
 from core.storage.modelfile import checked_types
@@ -111,8 +111,8 @@ def check_score(data: bytes, X: pd.DataFrame, y: Sequence[Any], *, schema: Featu
 
 
 def _ask(
-    what: str, data: bytes, request: dict[str, Any], X: pd.DataFrame | None = None, packed: list[bytes] | None = None
-) -> dict[str, Any]:
+    what: str, data: bytes, request: JsonObject, X: pd.DataFrame | None = None, packed: list[bytes] | None = None
+) -> JsonObject:
     """Run this module as a child on a folder of its own; its answer, and the scorer that it made."""
     with tempfile.TemporaryDirectory(prefix="continual-import-") as folder:
         place = Path(folder)
@@ -264,7 +264,7 @@ def _rehearse() -> None:
             _answer("score", place)
 
 
-def _answer(what: str, folder: Path) -> dict[str, Any]:
+def _answer(what: str, folder: Path) -> JsonObject:
     data = (folder / "model.skops").read_bytes()
     request = json.loads((folder / "request.json").read_text())
     try:
@@ -278,7 +278,7 @@ def _answer(what: str, folder: Path) -> dict[str, Any]:
         return {"error": f"The file cannot be read as skops ({type(error).__name__}: {str(error)[:300]}). {HOW}"}
 
 
-def _inspect(data: bytes) -> dict[str, Any]:
+def _inspect(data: bytes) -> JsonObject:
     types = checked_types(data)
     schema = json.loads(zipfile.ZipFile(io.BytesIO(data)).read("schema.json"))
     root = f"{schema['__module__']}.{schema['__class__']}"
@@ -292,7 +292,7 @@ def _no_estimator(root: str) -> list[str]:
     return []
 
 
-def _score(data: bytes, request: dict[str, Any], rows: Path) -> dict[str, Any]:
+def _score(data: bytes, request: JsonObject, rows: Path) -> JsonObject:
     import numpy as np
     import pandas as pd
 

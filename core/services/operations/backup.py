@@ -22,7 +22,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TypedDict
 
 from sqlalchemy import make_url
 
@@ -53,6 +53,13 @@ _NAMED = (
 )
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _DRIVE = re.compile(r"[A-Za-z]:")
+
+
+class Kept(TypedDict):
+    """A file of the archive, as the manifest holds it."""
+
+    sha256: str
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +95,7 @@ def backup(ws: Workspace, target: Path, *, now: datetime, damaged: bool = False)
             "DATABASE_URL names another database than the state folder's: back it up with its own tools (pg_dump), and copy the folders batches and models."
         )
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    files: dict[str, dict[str, Any]] = {}
+    files: dict[str, Kept] = {}
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary.unlink(missing_ok=True)
@@ -140,7 +147,7 @@ def _copy_sqlite(source: Path, target: Path) -> None:
         there.execute("PRAGMA journal_mode=DELETE")
 
 
-def _add(archive: zipfile.ZipFile, path: Path, name: str) -> dict[str, Any]:
+def _add(archive: zipfile.ZipFile, path: Path, name: str) -> Kept:
     digest, size = hashlib.sha256(), 0
     with (
         path.open("rb") as source,
@@ -152,7 +159,7 @@ def _add(archive: zipfile.ZipFile, path: Path, name: str) -> dict[str, Any]:
     return {"sha256": digest.hexdigest(), "bytes": size}
 
 
-def _damaged(database: Path, files: dict[str, dict[str, Any]]) -> list[str]:
+def _damaged(database: Path, files: dict[str, Kept]) -> list[str]:
     """The files that a row of the copied database names, but that were not copied with its digest."""
     with closing(sqlite3.connect(database)) as copied:
         named = [row for statement in _NAMED for row in copied.execute(statement)]

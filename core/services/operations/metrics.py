@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -18,6 +17,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Row, func, or_, select
 from sqlalchemy.orm import Session
 
+from core.records import JsonObject
 from core.services.incidents import status
 from core.storage.tables import (
     Batch,
@@ -91,7 +91,7 @@ def metrics_text(ws: Workspace, now: datetime, *, project_id: int | None = None)
     return _text(families)
 
 
-_Projects = Sequence[Row[int, str, int, int, dict[str, Any], datetime | None, bool]]
+_Projects = Sequence[Row[int, str, int, int, JsonObject, datetime | None, bool]]
 
 
 def _of_projects(session: Session, found: _Projects) -> Iterator[Metric]:
@@ -192,7 +192,7 @@ def _estimates(session: Session, slugs: Mapping[int, str]) -> Samples:
     return _by_metric(session.execute(statement).all(), slugs)
 
 
-def _by_metric(found: Iterable[Row[int, dict[str, Any]]], slugs: Mapping[int, str]) -> Samples:
+def _by_metric(found: Iterable[Row[int, JsonObject]], slugs: Mapping[int, str]) -> Samples:
     return [
         ((slugs[key], metric), score.get("value"))
         for key, scores in found

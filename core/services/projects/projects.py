@@ -9,13 +9,12 @@ import shutil
 import zipfile
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import select
 
 from core.errors import BadInput, Conflict, NotFound
 from core.learning.policy import policy_named, policy_to_document
-from core.records import Policy, ProjectInfo, Task, metric_for
+from core.records import JsonObject, Policy, ProjectInfo, Task, metric_for
 from core.services.access.actors import require
 from core.storage import audit, documents, queries
 from core.storage.layout import folder_of
@@ -96,7 +95,7 @@ def create_project(
     by: str,
     now: datetime,
     policy: str | Policy = "balanced",
-    generator: dict[str, Any] | None = None,
+    generator: JsonObject | None = None,
     task: Task | None = None,
 ) -> ProjectInfo:
     """Make an empty project.

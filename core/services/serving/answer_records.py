@@ -13,7 +13,7 @@ import orjson
 from core.learning.scorer_parts import Values
 from core.services.serving import blocks
 from core.services.serving.champion_cache import Served
-from core.services.serving.guards import tally
+from core.services.serving.guards import Guarded, tally
 from core.services.serving.predicting import Predicted
 from core.services.serving.prediction_log import Record
 
@@ -41,7 +41,7 @@ def record_one(
     *,
     row_id: str | None = None,
     at: datetime | None = None,
-    guarded: dict[str, Any] | None = None,
+    guarded: Guarded | None = None,
 ) -> Record:
     """One answer as a record of the prediction log, under a new `prediction_id`.
 
@@ -80,7 +80,7 @@ def records(
     *,
     ids: Sequence[str | None] | None = None,
     times: Sequence[datetime | None] | None = None,
-    guarded: Mapping[int, dict[str, Any]] | None = None,
+    guarded: Mapping[int, Guarded] | None = None,
 ) -> list[Record]:
     """The answers to many rows as records of the log: one a row, or one block where no row has an id or instant of its own."""
     n, spoken = len(predicted.labels), dict(guarded or {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import orjson
 
@@ -16,8 +16,21 @@ from core.errors import BadInput, FieldProblem
 from core.records import Problem
 from core.services.serving import answer_records, predicting
 from core.services.serving.champion_cache import Served
+from core.services.serving.guards import Guarded, GuardHit
 from core.services.serving.predicting import Predicted
 from core.services.serving.prediction_log import Record
+
+
+class AnswerDocument(TypedDict):
+    """The answer to one row as it is sent."""
+
+    prediction: Any  # the class, or the value; None where a guard withholds it
+    probability: float | None  # of that class
+    probabilities: dict[str, float] | None
+    prediction_id: str
+    row_id: str
+    model_version: int
+    guards: NotRequired[list[GuardHit]]  # that spoke
 
 
 @dataclasses.dataclass(slots=True)
@@ -28,7 +41,7 @@ class Answered:
     records: Sequence[Record]
     body: bytes
     rows: int
-    guarded: Mapping[int, dict[str, Any]]  # by place: the guards that spoke
+    guarded: Mapping[int, Guarded]  # by place: the guards that spoke
     predicted: Predicted | None = None  # of many rows
 
     def labels(self) -> list[Any]:
@@ -56,7 +69,7 @@ def one(served: Served, row: Any, now: datetime, *, token_id: int | None) -> Ans
     record = answer_records.record_one(
         served, values, answer, answer_records.Asker(now, token_id), row_id=row_id, at=at, guarded=spoken
     )
-    document: dict[str, Any] = {
+    document: AnswerDocument = {
         "prediction": label,
         "probability": probability,
         "probabilities": None if chances is None else dict(zip(served.keys, chances, strict=True)),
@@ -110,10 +123,11 @@ def _refuse_future(times: Sequence[datetime | None], now: datetime, field: str) 
 # --- as text ----------------------------------------------------------------------------------------------------
 
 
-def _tell(document: dict[str, Any], spoken: Mapping[str, Any]) -> None:
+def _tell(document: AnswerDocument, spoken: Guarded) -> None:
     """What the guards made of an answer."""
     if spoken["action"] != "warn":
-        document.update(prediction=spoken["answer"], probability=None, probabilities=None)
+        document["prediction"] = spoken["answer"]
+        document["probability"] = document["probabilities"] = None
     document["guards"] = spoken["hits"]
 
 

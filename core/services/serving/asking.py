@@ -11,6 +11,7 @@ from core.records import Label, ProjectInfo
 from core.services.access.actors import require
 from core.services.serving import answer_records, explaining, file_answers, predicting
 from core.services.serving.champion_cache import Served
+from core.services.serving.guards import Guarded
 from core.services.serving.prediction_log import store
 from core.storage.workspace import Workspace
 
@@ -31,7 +32,7 @@ class RowAnswer:
     label: Any  # the class, or the value
     classes: tuple[Label, ...]
     chances: tuple[float, ...]  # of the classes; empty for regression
-    spoken: Mapping[str, Any] | None  # by the guards; None = they are silent
+    spoken: Guarded | None  # by the guards; None = they are silent
     why: Explanation
 
     @property

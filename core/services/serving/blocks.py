@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from core.data.packed import pack, unpack
 from core.errors import StorageError
-from core.records import FeatureSchema, Label
+from core.records import FeatureSchema, JsonObject, Label
+from core.services.serving.guards import Guarded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +41,7 @@ class Block:
     classes: tuple[Label, ...]  # empty for regression
     answers: np.ndarray  # place of the class, or the value
     probabilities: np.ndarray | None  # (rows, classes)
-    guarded: dict[int, dict[str, Any]]  # by place: the guards that spoke
+    guarded: dict[int, Guarded]  # by place: the guards that spoke
 
     def labels(self) -> list[Any]:
         """What the model says of each row."""
@@ -54,7 +55,7 @@ class Block:
                 labels[place] = spoken["answer"]
         return labels
 
-    def features(self) -> list[dict[str, Any]]:
+    def features(self) -> list[JsonObject]:
         """Each row as an object; missing values are None."""
         plain = [
             [None if v != v else v for v in column.tolist()] if hasattr(column, "tolist") else column
@@ -69,7 +70,7 @@ def write(
     classes: Sequence[Label],
     answers: np.ndarray,
     probabilities: np.ndarray | None,
-    guarded: dict[int, dict[str, Any]],
+    guarded: dict[int, Guarded],
 ) -> bytes:
     """A block's bytes."""
     import numpy as np
@@ -102,7 +103,7 @@ def read(data: bytes) -> Block:
         raise StorageError(f"A block of predictions is damaged: {type(error).__name__}.") from error
 
 
-def _block(document: dict[str, Any], views: dict[str, memoryview]) -> Block:
+def _block(document: JsonObject, views: dict[str, memoryview]) -> Block:
     import numpy as np
 
     classes = tuple(document["classes"])

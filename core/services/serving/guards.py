@@ -10,15 +10,34 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 from core.data.cells import refusal, shown
 from core.errors import FieldProblem
-from core.records import FeatureSchema, Label
+from core.records import FeatureSchema, JsonObject, Label, to_document
 
 Action = Literal["off", "warn", "abstain", "override"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
+STRICTEST: tuple[Action, ...] = ("abstain", "override", "warn")  # first, of the actions of one answer
 KINDS = ("unseen_category", "out_of_range", "low_confidence")
+
+
+class GuardHit(TypedDict):
+    """A guard that spoke of an answer, as it is sent and logged."""
+
+    guard: str  # of KINDS
+    action: Action
+    feature: str | None  # None: it is of the answer as a whole
+    seen: float | str
+    expected: str  # in words
+
+
+class Guarded(TypedDict):
+    """What the guards made of an answer, as it is logged."""
+
+    action: Action  # the strictest of the hits'
+    answer: Label | None  # that is given: the model's own, the fixed one, or none
+    hits: list[GuardHit]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,16 +52,10 @@ class Guards:
     override: Label | None = None  # the answer instead
 
 
-def guards_to_document(guards: Guards) -> dict[str, Any]:
+def guards_to_document(guards: Guards) -> JsonObject:
     """Plain values."""
-    return {
-        "unseen_category": guards.unseen_category,
-        "out_of_range": guards.out_of_range,
-        "low_confidence": guards.low_confidence,
-        "range_margin": guards.range_margin,
-        "least_confidence": guards.least_confidence,
-        "override": guards.override,
-    }
+    found: JsonObject = to_document(guards)
+    return found
 
 
 def guards_from_document(document: Mapping[str, Any] | None) -> Guards:
@@ -90,9 +103,9 @@ class Watch:
     texts: list[tuple[int, str, frozenset[str]]] = field(default_factory=list)
     least: float = 0.0  # 0: confidence is not looked at
 
-    def one(self, values: Sequence[Any], label: Label, probability: float | None) -> dict[str, Any] | None:
-        """What the guards say of one row: `{action, answer, hits}`; None when they are silent."""
-        hits: list[dict[str, Any]] = []
+    def one(self, values: Sequence[Any], label: Label, probability: float | None) -> Guarded | None:
+        """What the guards say of one row; None when they are silent."""
+        hits: list[GuardHit] = []
         for j, name, low, high in self.numbers:
             v = values[j]
             if not low <= v <= high and v == v:
@@ -105,7 +118,7 @@ class Watch:
             hits.append(self._hit("low_confidence", None, probability, f"at least {self.least:g}"))
         return self._spoken(hits, label) if hits else None
 
-    def many(self, columns: Sequence[Any], labels: Sequence[Label], highest: Any | None) -> dict[int, dict[str, Any]]:
+    def many(self, columns: Sequence[Any], labels: Sequence[Label], highest: Any | None) -> dict[int, Guarded]:
         """The same for many rows, by place; only rows of which something is said.
 
         Args:
@@ -113,7 +126,7 @@ class Watch:
         """
         import numpy as np
 
-        found: dict[int, list[dict[str, Any]]] = {}
+        found: dict[int, list[GuardHit]] = {}
         for j, name, low, high in self.numbers:
             column = columns[j]
             for i in np.flatnonzero((column < low) | (column > high)).tolist():
@@ -130,19 +143,19 @@ class Watch:
                 found.setdefault(i, []).append(hit)
         return {i: self._spoken(hits, labels[i]) for i, hits in sorted(found.items())}
 
-    def _hit(self, kind: str, feature: str | None, seen: Any, expected: str) -> dict[str, Any]:
+    def _hit(self, kind: str, feature: str | None, seen: float | str, expected: str) -> GuardHit:
         action = getattr(self.guards, kind)
         return {"guard": kind, "action": action, "feature": feature, "seen": seen, "expected": expected}
 
-    def _spoken(self, hits: list[dict[str, Any]], label: Label) -> dict[str, Any]:
+    def _spoken(self, hits: list[GuardHit], label: Label) -> Guarded:
         """The strictest action counts: to abstain goes before to override, and that before to warn."""
         actions = {hit["action"] for hit in hits}
-        action = next(a for a in ("abstain", "override", "warn") if a in actions)
+        action: Action = next(a for a in STRICTEST if a in actions)
         answer = {"abstain": None, "override": self.guards.override, "warn": label}[action]
         return {"action": action, "answer": answer, "hits": hits}
 
 
-def tally(spoken: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, int]]:
+def tally(spoken: Iterable[Guarded]) -> list[tuple[str, str, int]]:
     """How many answers each guard spoke about: guard, action, number; an answer counts once for each."""
     counts: Counter[tuple[str, str]] = Counter()
     for said in spoken:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 from core.services.serving.champion_cache import Served
+from core.services.serving.guards import Guarded
 
 USUAL = 1e15  # greater numbers may be why a model overflows
 
@@ -112,7 +113,7 @@ def _unanswered(columns: Sequence[Any], schema: FeatureSchema, row: int | None, 
     return refusal("The model has no answer", problems[:MAX_PROBLEMS])
 
 
-def guarded(served: Served, columns: Sequence[Any], predicted: Predicted) -> dict[int, dict[str, Any]]:
+def guarded(served: Served, columns: Sequence[Any], predicted: Predicted) -> dict[int, Guarded]:
     """What the project's guards say of these answers, by place."""
     highest = None
     if predicted.probabilities is not None:

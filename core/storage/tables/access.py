@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
+from core.records import JsonObject
 from core.storage.tables.base import Base
 
 
@@ -74,5 +75,5 @@ class AuditEntry(Base):
     who: Mapped[str] = mapped_column(String(200))
     what: Mapped[str] = mapped_column(String(200))
     project_id: Mapped[int | None] = mapped_column(ForeignKey("projects.id", ondelete="SET NULL"))
-    before: Mapped[dict[str, Any] | None]
-    after: Mapped[dict[str, Any] | None]
+    before: Mapped[JsonObject | None]
+    after: Mapped[JsonObject | None]

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, and_, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from core.records import Task
+from core.records import JsonObject, Task
 from core.storage.tables.base import Base
 
 
@@ -22,9 +22,9 @@ class Project(Base):
     name: Mapped[str] = mapped_column(String(200))
     source: Mapped[str] = mapped_column(String(16))  # sample | file | generator | api
     task: Mapped[Task | None] = mapped_column(String(16))  # as said when it was made; the first batch is held to it
-    schema: Mapped[dict[str, Any] | None]
-    policy: Mapped[dict[str, Any]]
-    generator: Mapped[dict[str, Any] | None]
+    schema: Mapped[JsonObject | None]
+    policy: Mapped[JsonObject]
+    generator: Mapped[JsonObject | None]
     created_at: Mapped[datetime]
     paused: Mapped[bool] = mapped_column(default=False)
     clock_at: Mapped[datetime | None]  # newest row's instant; a backfill never moves it
@@ -41,11 +41,11 @@ class Project(Base):
     label_watermark: Mapped[int] = mapped_column(default=0)  # newest label id likewise
     learner_path: Mapped[str | None] = mapped_column(Text)  # the learner's state after the last finished cycle
     shadow_version: Mapped[int | None]  # answers beside the champion without serving
-    guards: Mapped[dict[str, Any] | None]  # what is done about answers that cannot be trusted
+    guards: Mapped[JsonObject | None]  # what is done about answers that cannot be trusted
     next_race_at: Mapped[datetime | None]  # when the policy's age or schedule asks again, news or not
     turn_at: Mapped[datetime | None]  # when a check by the clock last began
     check_attempts: Mapped[int] = mapped_column(default=0, server_default="0")  # of them begun in a row and not ended
-    messages: Mapped[dict[str, Any] | None]  # kinds that are sent, or not, other than by default
+    messages: Mapped[JsonObject | None]  # kinds that are sent, or not, other than by default
     checks_stopped_at: Mapped[datetime | None]  # they ended their worker too often: set aside since
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from core.records import JsonObject
 from core.storage.tables.base import Base, PackedDocument
 
 
@@ -25,21 +26,21 @@ class Cycle(Base):
     seconds: Mapped[float | None]
     seed: Mapped[int]
     batch_ids: Mapped[list[Any] | None]
-    evidence: Mapped[dict[str, Any] | None]
-    policy: Mapped[dict[str, Any] | None]
+    evidence: Mapped[JsonObject | None]
+    policy: Mapped[JsonObject | None]
     decision: Mapped[str | None] = mapped_column(String(16))
     reason: Mapped[str | None] = mapped_column(Text)
     firings: Mapped[list[Any] | None]
     candidates: Mapped[list[Any] | None]
-    comparison: Mapped[dict[str, Any] | None]
-    verdict: Mapped[dict[str, Any] | None]
+    comparison: Mapped[JsonObject | None]
+    verdict: Mapped[JsonObject | None]
     outcome: Mapped[str | None] = mapped_column(String(16))
     champion_before: Mapped[int | None]
     champion_after: Mapped[int | None]
     challenger: Mapped[int | None]
     error: Mapped[str | None] = mapped_column(Text)
-    memory: Mapped[dict[str, Any] | None]  # what the champion knows of past regimes, where it was looked at
-    shadow: Mapped[dict[str, Any] | None]  # the version in the champion's shadow, after this cycle
+    memory: Mapped[JsonObject | None]  # what the champion knows of past regimes, where it was looked at
+    shadow: Mapped[JsonObject | None]  # the version in the champion's shadow, after this cycle
     label_watermark: Mapped[int | None]  # newest label that this cycle has read
 
 
@@ -54,7 +55,7 @@ class DriftRun(Base):
     created_at: Mapped[datetime]
     at: Mapped[datetime]  # instant of the newest row
     share_drifted: Mapped[float | None]
-    report: Mapped[dict[str, Any]] = mapped_column(PackedDocument)
+    report: Mapped[JsonObject] = mapped_column(PackedDocument)
 
 
 class PerformanceRun(Base):
@@ -72,7 +73,7 @@ class PerformanceRun(Base):
     rows_seen: Mapped[int]  # labelled rows of the project up to and with these
     at: Mapped[datetime]  # instant of the newest row
     created_at: Mapped[datetime]
-    scores: Mapped[dict[str, Any]]  # metric -> Score document
+    scores: Mapped[JsonObject]  # metric -> Score document
 
 
 class EstimateRun(Base):
@@ -88,7 +89,7 @@ class EstimateRun(Base):
     rows_seen: Mapped[int]  # rows of the project up to and with these
     at: Mapped[datetime]  # instant of the newest row
     created_at: Mapped[datetime]
-    scores: Mapped[dict[str, Any]]  # metric -> Score document: value and 95 % band
+    scores: Mapped[JsonObject]  # metric -> Score document: value and 95 % band
 
 
 class ModelRow(Base):
@@ -110,8 +111,8 @@ class ModelRow(Base):
     cycle_id: Mapped[int | None] = mapped_column(ForeignKey("cycles.id", ondelete="SET NULL"))
     n_rows: Mapped[int | None]
     members: Mapped[list[Any] | None]
-    metrics: Mapped[dict[str, Any] | None]
-    schema: Mapped[dict[str, Any]]
+    metrics: Mapped[JsonObject | None]
+    schema: Mapped[JsonObject]
     scorer_path: Mapped[str | None] = mapped_column(Text)  # what the API loads; None: not exported yet
     scorer_sha256: Mapped[str | None] = mapped_column(String(64))
     removed_at: Mapped[datetime | None]  # when artefact and scorer were moved to the trash, to save disk

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from core.records import JsonObject
 from core.storage.tables.base import Base
 
 
@@ -29,8 +29,8 @@ class Job(Base):
     project_id: Mapped[int | None] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
     kind: Mapped[str] = mapped_column(String(16))  # cycle | ingest | score | backtest
     status: Mapped[str] = mapped_column(String(16))  # queued | running | done | failed
-    payload: Mapped[dict[str, Any]]
-    result: Mapped[dict[str, Any] | None]
+    payload: Mapped[JsonObject]
+    result: Mapped[JsonObject | None]
     error: Mapped[str | None] = mapped_column(Text)
     attempts: Mapped[int] = mapped_column(default=0)
     requested_by: Mapped[str | None] = mapped_column(String(200))
@@ -87,7 +87,7 @@ class Notice(Base):
     project_id: Mapped[int | None] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
     cycle_id: Mapped[int | None] = mapped_column(ForeignKey("cycles.id", ondelete="SET NULL"))
     channel: Mapped[str] = mapped_column(String(32))
-    payload: Mapped[dict[str, Any]]
+    payload: Mapped[JsonObject]
     created_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
     attempts: Mapped[int] = mapped_column(default=0)
@@ -112,7 +112,7 @@ class Heartbeat(Base):
     name: Mapped[str] = mapped_column(String(32), primary_key=True)
     at: Mapped[datetime]
     owner: Mapped[str | None] = mapped_column(String(200))
-    detail: Mapped[dict[str, Any] | None]
+    detail: Mapped[JsonObject | None]
 
 
 class Installation(Base):

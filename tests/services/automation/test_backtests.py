@@ -104,10 +104,10 @@ def test_the_same_policy_over_a_lived_history_decides_as_the_live_cycles_did(
     assert project.schema is not None
     report = replay_turns(stored.X, stored.y, project.schema, project.policy, stored.turns)
     live = cycles[::-1][1:]
-    assert [t["decision"] for t in report.per_batch] == [c.decision for c in live]
-    assert [t["fired"] for t in report.per_batch] == [[f.trigger for f in c.firings] for c in live]
-    assert [t["outcome"] for t in report.per_batch] == [c.outcome for c in live]
-    assert [t["champion_version"] for t in report.per_batch] == [c.champion_before for c in live]
+    assert [t.decision for t in report.per_batch] == [c.decision for c in live]
+    assert [t.fired for t in report.per_batch] == [tuple(f.trigger for f in c.firings) for c in live]
+    assert [t.outcome for t in report.per_batch] == [c.outcome for c in live]
+    assert [t.champion_version for t in report.per_batch] == [c.champion_before for c in live]
     assert {c.outcome for c in live} >= {"promoted", "refreshed"}, "the history holds what could differ"
     assert report.rows_scored == 8 * BATCH
 
