@@ -1,7 +1,7 @@
 """How numbers, shares, durations, instants and names are written for people: every format has its one place here. Pure.
 
 Two formats of one kind differ on purpose, and have names of their own: what is shown takes typographic signs and a dash where
-nothing is; what is said of a finding or a decision takes plain signs, as it did when such sentences were stored.
+there is no value; what findings and decisions say takes plain signs, as it did when such sentences were stored.
 """
 
 from __future__ import annotations
@@ -71,16 +71,16 @@ def odds(evidence: float) -> str:
     return f"{evidence:,.0f} : 1" if evidence >= 10 else f"{evidence:.2g} : 1"
 
 
-def score(found: Score | None) -> str:
+def score(measured: Score | None) -> str:
     """A score's value."""
-    return number(found.value if found else None)
+    return number(measured.value if measured else None)
 
 
-def interval(found: Score | None) -> str | None:
+def interval(measured: Score | None) -> str | None:
     """0.860-0.915; None when there is none."""
-    if found is None or found.low is None or found.high is None:
+    if measured is None or measured.low is None or measured.high is None:
         return None
-    return f"{number(found.low)}{DASH}{number(found.high)}"
+    return f"{number(measured.low)}{DASH}{number(measured.high)}"
 
 
 def points(value: float | None, metric: str) -> str:
@@ -156,7 +156,7 @@ def ago(at: datetime, now: datetime, zone: tzinfo) -> str:
     return f"{local.day} {local:%b}{year}, {local:%H:%M}"
 
 
-# --- findings, which are stored with what was found: plain signs, and no rounding to none or all ---------------------
+# --- findings, which are stored with the results: plain signs, and no rounding to 0 or 100 % ---------------------
 
 
 def share_in_finding(value: float) -> str:
@@ -221,7 +221,7 @@ def wall(at: datetime | None, zone: tzinfo) -> datetime | None:
 def set_aside(evidence: Evidence | None) -> tuple[str, ...]:
     """A sentence for each batch that a check could not score or read."""
     return tuple(
-        f"Batch {entry.batch} is set aside, its rows are not measured: {entry.cause}"
+        f"Batch {entry.batch} is skipped and its rows are not measured: {entry.cause}"
         + (" Undo it, correct its rows and store them again." if entry.code == "batch_not_scored" else "")
         for entry in (evidence.set_aside if evidence else ())
     )

@@ -14,6 +14,7 @@ import pandas as pd
 
 from core.drift.frames import compare_frames
 from core.drift.profile import profile
+from core.drift.rules import DriftRules, Targets
 from core.drift.univariate import UNIVARIATE_TESTS, measure_drift
 from core.learning.desk import weighted_score
 from core.learning.policy import CLAUSES, TRIGGERS, decide, verdict
@@ -225,22 +226,22 @@ def drifts() -> Iterator[tuple[str, Any]]:
         ),
         classes=("a", "b"),
     )  # fmt: skip
-    labels = {"y_reference": np.array(["a", "b"] * 200, dtype=object), "y_current": np.array(["a"] * 500, dtype=object)}
-    outcomes = {
-        **labels, "pred_reference": np.array([], dtype=object), "pred_current": np.array(["a"] * 5, dtype=object),
-        "residual_reference": np.arange(100.0), "residual_current": np.arange(100.0) / 3,
-    }  # fmt: skip
+    targets = Targets(
+        labels=(np.array(["a", "b"] * 200, dtype=object), np.array(["a"] * 500, dtype=object)),
+        predictions=(np.array([], dtype=object), np.array(["a"] * 5, dtype=object)),
+        residuals=(np.arange(100.0), np.arange(100.0) / 3),
+    )
     for key, test in UNIVARIATE_TESTS.items():
         chosen = {
             **({"numeric_test": key} if test.numeric else {}),
             **({"category_test": key} if test.categories else {}),
         }
-        report = measure_drift(before, after, schema, **chosen, **outcomes)  # type: ignore[arg-type]
+        report = measure_drift(before, after, schema, rules=DriftRules(**chosen), targets=targets)  # type: ignore[arg-type]
         others = [report.prediction, report.label, report.residual]
         yield from ((f"drift, {key}: {s.name}", s) for s in [*report.scores, *others] if s is not None)
-    few = measure_drift(before.head(20), after, schema, gate=0.2)
+    few = measure_drift(before.head(20), after, schema, rules=DriftRules(gate=0.2))
     yield from ((f"drift, few rows: {s.name}", s) for s in few.scores)
-    within = measure_drift(before, after, schema, gate=0.5)
+    within = measure_drift(before, after, schema, rules=DriftRules(gate=0.5))
     yield from ((f"drift, wide gate: {s.name}", s) for s in within.scores)
     many = [pd.DataFrame({"c": [f"{word}{i}" for i in range(60_000)]}) for word in "ab"]
     ids = FeatureSchema(task="regression", target="", features=(Feature(name="c", kind="categorical"),))

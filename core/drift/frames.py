@@ -14,6 +14,7 @@ from core.data import columns, looking
 from core.data.cells import listed
 from core.data.inferring import infer_task
 from core.data.roles import guess_roles, is_id_name
+from core.drift.rules import NO_TARGETS, RULES, DriftRules, Targets
 from core.drift.univariate import measure_drift
 from core.errors import BadInput, FieldProblem
 from core.records import (
@@ -140,35 +141,30 @@ def _numbering(reference: pd.DataFrame, current: pd.DataFrame, feature: Feature)
     return NO_REASON
 
 
-def compare(frames: Frames, **options: Any) -> DriftReport:
+def compare(frames: Frames, rules: DriftRules = RULES) -> DriftReport:
     """The drift of each feature; of the target's labels too where both frames have it.
 
     A column that only one of the frames has, or that changed its type, is not judged, and says so. A target that cannot
     be taken (no value, one class only) leaves the labels alone unjudged, and its score says why.
-
-    Args:
-        options: of `measure_drift`.
     """
     schema, target = frames.schema, frames.schema.target
-    labels: dict[str, Any] = {}
+    targets = NO_TARGETS
     if target and target in frames.current.columns:
-        labels = {
-            "y_reference": _labels(frames.reference[target], schema),
-            "y_current": _labels(frames.current[target], schema),
-        }
+        sides = (_labels(frame[target], schema) for frame in (frames.reference, frames.current))
+        targets = Targets(labels=tuple(sides))
     if frames.numbering:
         kept = tuple(f for f in schema.features if f.name not in frames.numbering)
         rest = compare(
-            dataclasses.replace(frames, schema=dataclasses.replace(schema, features=kept), numbering={}), **options
+            dataclasses.replace(frames, schema=dataclasses.replace(schema, features=kept), numbering={}), rules
         )
         scores = {s.name: s for s in rest.scores}
         scores |= {name: _unjudged(name, "numeric", why) for name, why in frames.numbering.items()}
         return dataclasses.replace(rest, scores=tuple(scores[f.name] for f in schema.features))
     if frames.why_not:
         unjudged = _unjudged("label", "label", frames.why_not)
-        report = measure_drift(frames.reference, frames.current, schema, **options)
+        report = measure_drift(frames.reference, frames.current, schema, rules=rules)
         return dataclasses.replace(report, label=unjudged)
-    return measure_drift(frames.reference, frames.current, schema, **labels, **options)
+    return measure_drift(frames.reference, frames.current, schema, rules=rules, targets=targets)
 
 
 def _unjudged(name: str, kind: str, why: Reason) -> DriftScore:
@@ -179,11 +175,11 @@ def _unjudged(name: str, kind: str, why: Reason) -> DriftScore:
 
 
 def compare_frames(
-    reference: pd.DataFrame, current: pd.DataFrame, *, target: str | None = None, **options: Any
+    reference: pd.DataFrame, current: pd.DataFrame, *, target: str | None = None, rules: DriftRules = RULES
 ) -> tuple[FeatureSchema, DriftReport]:
     """`read_alike`, then `compare`."""
     frames = read_alike(reference, current, target=target)
-    return frames.schema, compare(frames, **options)
+    return frames.schema, compare(frames, rules)
 
 
 def _task(reference: pd.DataFrame, target: str | None) -> tuple[Task, Reason]:

@@ -14,9 +14,9 @@ import numpy as np
 
 from core.drift.distances import LEAST_EXPECTED, fisher, together
 from core.drift.profile import CategoryProfile, NumericProfile, Profile
+from core.drift.rules import ALPHA, GATE, MIN_ROWS
 from core.drift.running import NEEDED, Running, running
 from core.drift.sketch import Sketch
-from core.drift.univariate import ALPHA, GATE, MIN_ROWS
 from core.drift.values import Counts
 from core.records import FeatureSchema
 

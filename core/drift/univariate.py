@@ -8,7 +8,7 @@ are frames, or profiles of them. Which rows make the windows is the caller's bus
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from core.drift.budget import Gates
 from core.drift.distances import Outcome
 from core.drift.profile import CategoryProfile, NumericProfile, Profile
 from core.drift.ranks import Pair
+from core.drift.rules import NO_TARGETS, NUMERIC, RULES, DriftRules, Targets
 from core.drift.values import MOST_CATEGORIES, Counts, Numbers, Unfit, counts_of, numbers_of, outcomes_of, table_of
 from core.errors import BadInput
 from core.records import (
@@ -37,10 +38,6 @@ from core.text.reasons import why_not_judged
 if TYPE_CHECKING:
     import pandas as pd
 
-MIN_ROWS = 30  # values that each window needs before a column is judged
-ALPHA = 0.004  # chance of any false alarm in a report
-GATE = 0.02  # KS distance and total variation from which a change is material: a shift of a normal column by 0.05 sd
-NUMERIC, CATEGORIES = "kolmogorov_smirnov", "chi_square"  # the tests that are used unless others are named
 _NAMED_CATEGORIES = 3  # new or vanished categories that a reason names
 # Location and spread: the gate of a normal column whose KS distance is at its gate, with a little room below.
 _RANK_GATE = 1.25
@@ -92,50 +89,32 @@ def measure_drift(
     current: pd.DataFrame | Profile,
     schema: FeatureSchema,
     *,
-    alpha: float = ALPHA,
-    gate: float = GATE,
-    gates: Gates | Mapping[str, float] | None = None,
-    min_rows: int = MIN_ROWS,
-    numeric_test: str = NUMERIC,
-    category_test: str = CATEGORIES,
-    reference_window: Window | None = None,
-    current_window: Window | None = None,
-    y_reference: Any = None,
-    y_current: Any = None,
-    pred_reference: Any = None,
-    pred_current: Any = None,
-    residual_reference: Any = None,
-    residual_current: Any = None,
+    rules: DriftRules = RULES,
+    targets: Targets = NO_TARGETS,
+    windows: tuple[Window | None, Window | None] = (None, None),
 ) -> DriftReport:
-    """Drift of every feature, and of predictions, labels and residuals where both windows carry them.
+    """Drift of every feature, and of predictions, labels and residuals where both windows have them.
 
     Args:
         reference, current: frames, as they were read or conformed, or profiles. A column that is missing, or is not
             what the schema says, is not judged, and the reason says so.
-        alpha: chance of any false alarm over all features together (predictions and labels are each tested at alpha).
-        gate: effect that a significant change must exceed, strictly: KS distance, total variation, miss-rate
-            difference; the other tests' gates follow from it.
-        gates: a gate for some features by name, where the common one would alarm too often; by name alone it is that of
-            the values.
-        min_rows: values that a column needs in each window; fewer are not judged.
-        numeric_test, category_test: keys of UNIVARIATE_TESTS.
-        y_reference, y_current, pred_reference, pred_current: one value a row; missing ones are left out.
-        residual_reference, residual_current: of regression, label minus prediction; likewise.
+        windows: how the report describes reference and current; by their rows alone where it is None.
 
     Raises:
         BadInput: a test is unknown or cannot compare such columns.
     """
-    own = gates if isinstance(gates, Gates) else Gates(dict(gates or {}))
-    rules = _Rules(*_chosen(numeric_test, category_test), alpha, gate, own, max(1, min_rows))
-    compared = [_feature(f.name, f.kind, reference, current, rules) for f in schema.features]
+    own = rules.gates if isinstance(rules.gates, Gates) else Gates(dict(rules.gates))
+    tests = _chosen(rules.numeric_test, rules.category_test)
+    held = _Rules(*tests, rules.alpha, rules.gate, own, max(1, rules.min_rows))
+    compared = [_feature(f.name, f.kind, reference, current, held) for f in schema.features]
     kind = "numeric" if schema.task == "regression" else "categorical"
     return DriftReport(
-        reference=reference_window or Window(name="reference", n_rows=_rows(reference)),
-        current=current_window or Window(name="current", n_rows=_rows(current)),
-        scores=tuple(_scores(compared, alpha)),
-        prediction=_outcome_drift("prediction", kind, pred_reference, pred_current, rules),
-        label=_outcome_drift("label", kind, y_reference, y_current, rules),
-        residual=_outcome_drift("residual", "numeric", residual_reference, residual_current, rules),
+        reference=windows[0] or Window(name="reference", n_rows=_rows(reference)),
+        current=windows[1] or Window(name="current", n_rows=_rows(current)),
+        scores=tuple(_scores(compared, rules.alpha)),
+        prediction=_outcome_drift("prediction", kind, *targets.predictions, held),
+        label=_outcome_drift("label", kind, *targets.labels, held),
+        residual=_outcome_drift("residual", "numeric", *targets.residuals, held),
     )
 
 

@@ -18,6 +18,7 @@ from pandas import DataFrame, isna
 
 from core.data.contract import with_classes
 from core.drift.budget import Gates, budget_gates
+from core.drift.rules import DriftRules
 from core.drift.univariate import measure_drift
 from core.learning.comparing import merits, wins_and_losses
 from core.learning.field import Answers, plain_labels
@@ -327,7 +328,9 @@ class _Run:
                 before, self.schema, current_rows=len(now), checks_per_month=turn.checks_per_month,
                 alarms_per_month=budget, gate=gate,
             )  # fmt: skip
-        return measure_drift(before, now, self.schema, alpha=self.policy.drift_alpha, gate=gate, gates=gates)
+        return measure_drift(
+            before, now, self.schema, rules=DriftRules(alpha=self.policy.drift_alpha, gate=gate, gates=gates)
+        )
 
     def _learn(self, turn: Turn, answers: Answers, drift: DriftReport | None) -> Step:
         """One step of the loop on the labels that became known."""

@@ -1,1 +1,1 @@
-"""What is said to people. Pure: from records and keys to words."""
+"""Texts for people. Pure: from records and keys to words."""

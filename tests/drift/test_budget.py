@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import binom
 
 from core.drift.budget import Gates, budget_gates
+from core.drift.rules import DriftRules
 from core.drift.univariate import measure_drift
 from core.records import Feature, FeatureSchema
 from core.text.reasons import sentence
@@ -53,8 +54,8 @@ def test_the_budget_is_kept_where_the_plain_gate_breaks_it() -> None:
         gates = budget_gates(reference, SCHEMA, **ASKED)
         for _ in range(checks):
             current = rows(rng, 200)
-            alarms += bool(measure_drift(reference, current, SCHEMA, gate=0.02, gates=gates).drifted)
-            plain += bool(measure_drift(reference, current, SCHEMA, gate=0.02).drifted)
+            alarms += bool(measure_drift(reference, current, SCHEMA, rules=DriftRules(gate=0.02, gates=gates)).drifted)
+            plain += bool(measure_drift(reference, current, SCHEMA, rules=DriftRules(gate=0.02)).drifted)
     assert plain > 0.3 * months * checks
     # One a month on average; more than this has a chance of 1 in 1,000.
     assert alarms <= binom.ppf(0.999, months * checks, 1 / checks)
@@ -65,7 +66,7 @@ def test_a_real_change_still_passes_the_raised_gate() -> None:
     reference = rows(rng, 4_000)
     gates = budget_gates(reference, SCHEMA, **ASKED)
     moved = rows(rng, 200).assign(steady=rng.normal(2, 1, 200))
-    report = measure_drift(reference, moved, SCHEMA, gate=0.02, gates=gates)
+    report = measure_drift(reference, moved, SCHEMA, rules=DriftRules(gate=0.02, gates=gates))
     assert "steady" in report.drifted
     (score,) = [s for s in report.scores if s.name == "steady"]
     assert score.gate == pytest.approx(gates.values["steady"])
@@ -99,7 +100,7 @@ def test_a_column_that_wanders_and_falls_silent_is_seen(share: float) -> None:
     assert gates.values["wanders"] > 0.3 and gates.missing.get("wanders", 0.02) < 0.11
     current = frame[-200:].reset_index(drop=True)
     silent = current.assign(wanders=current["wanders"].where(rng.random(200) > 0.25))
-    score = measure_drift(frame, silent, SCHEMA, gate=0.02, gates=gates).scores[0]
+    score = measure_drift(frame, silent, SCHEMA, rules=DriftRules(gate=0.02, gates=gates)).scores[0]
     assert score.drifted and "missing in" in sentence(score.reason)
 
 

@@ -10,7 +10,8 @@ import pytest
 from scipy.stats import binom
 
 from core.drift.profile import merge, profile
-from core.drift.univariate import ALPHA, measure_drift
+from core.drift.rules import ALPHA
+from core.drift.univariate import measure_drift
 from core.records import Feature, FeatureSchema
 
 Make = Callable[[np.random.Generator, int], np.ndarray]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from core.drift.distribution import distribution, feature_finding
 from core.drift.history import course
 from core.drift.profile import from_bytes, merge, profile, to_bytes
+from core.drift.rules import DriftRules, Targets
 from core.drift.univariate import headline, measure_drift
 from core.plots import distribution_chart, palette
 from core.records import Feature, FeatureSchema, to_document
@@ -39,11 +40,13 @@ def frame(numbers: list[float], words: list[Any]) -> pd.DataFrame:
 @given(NUMBERS, WORDS, NUMBERS, WORDS)
 def test_any_two_windows_have_an_answer(a: list[float], b: list[Any], c: list[float], d: list[Any]) -> None:
     reference, current = frame(a, b), frame(c, d)
-    report = measure_drift(reference, current, SCHEMA, min_rows=2, pred_reference=b, pred_current=d)
+    report = measure_drift(
+        reference, current, SCHEMA, targets=Targets(predictions=(b, d)), rules=DriftRules(min_rows=2)
+    )
     json.dumps(to_document(report), allow_nan=False)
     profiles = [from_bytes(to_bytes(profile(f, SCHEMA))) for f in (reference, current)]
     for one, other in ((profiles[0], profiles[1]), (profiles[0], current), (reference, profiles[1])):
-        json.dumps(to_document(measure_drift(one, other, SCHEMA, min_rows=2)), allow_nan=False)
+        json.dumps(to_document(measure_drift(one, other, SCHEMA, rules=DriftRules(min_rows=2))), allow_nan=False)
     course([*profiles, *profiles], merge(profiles), SCHEMA)
     assert headline(report).endswith(".") and "nan" not in headline(report)
     for score, feature in zip(report.scores, SCHEMA.features, strict=True):

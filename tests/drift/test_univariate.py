@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from scipy.stats import binom
 
-from core.drift.univariate import ALPHA, UNIVARIATE_TESTS, headline, measure_drift
+from core.drift.rules import ALPHA, DriftRules, Targets
+from core.drift.univariate import UNIVARIATE_TESTS, headline, measure_drift
 from core.errors import BadInput
 from core.records import (
     NO_REASON,
@@ -57,7 +58,7 @@ def one(key: str, kind: str, reference: Any, current: Any, **options: Any) -> Dr
     which = {"numeric_test": key} if kind == "numeric" else {"category_test": key}
     schema = schema_of(x=kind)  # type: ignore[arg-type]
     frames = [pd.DataFrame({"x": pd.Series(v)}) for v in (reference, current)]
-    (score,) = measure_drift(*frames, schema, **which, **options).scores  # type: ignore[arg-type]
+    (score,) = measure_drift(*frames, schema, rules=DriftRules(**which, **options)).scores  # type: ignore[arg-type]
     json.dumps(to_document(score), allow_nan=False)
     for figure in (score.statistic, score.p_value, score.effect, score.miss_rate_reference, score.miss_rate_current):
         assert figure is None or math.isfinite(figure)
@@ -220,7 +221,9 @@ def test_a_family_of_features_alarms_no_more_often_than_alpha() -> None:
         return pd.DataFrame({n: sample(k, rng, 120).mask(rng.random(120) < 0.1) for n, k in kinds.items()})
 
     seeds = 200
-    alarms = sum(bool(measure_drift(frame(), frame(), schema, gate=0.0).drifted) for _ in range(seeds))
+    alarms = sum(
+        bool(measure_drift(frame(), frame(), schema, rules=DriftRules(gate=0.0)).drifted) for _ in range(seeds)
+    )
     assert alarms <= binom.ppf(1 - 1e-4, seeds, ALPHA)
 
 
@@ -238,10 +241,12 @@ def test_predictions_and_labels_are_scores_of_their_own() -> None:
     report = measure_drift(
         *frames,
         schema_of(x="numeric"),
-        pred_reference=["a"] * 150 + ["b"] * 150,
-        pred_current=("a",) * 60 + ("b",) * 240,
-        y_reference=np.array(["a", "b"] * 150, dtype=object),
-        y_current=np.array(["a", "b"] * 100 + [None] * 100, dtype=object),
+        targets=Targets(
+            predictions=(["a"] * 150 + ["b"] * 150, ("a",) * 60 + ("b",) * 240),
+            labels=tuple(
+                np.array(labels, dtype=object) for labels in (["a", "b"] * 150, ["a", "b"] * 100 + [None] * 100)
+            ),
+        ),
     )
     assert report.prediction is not None and report.prediction.drifted and report.prediction.kind == "prediction"
     assert report.prediction.effect == pytest.approx(0.3)
@@ -251,7 +256,7 @@ def test_predictions_and_labels_are_scores_of_their_own() -> None:
 
 def test_labels_that_have_not_come_yet_are_not_judged() -> None:
     frame = pd.DataFrame({"x": np.arange(100.0)})
-    report = measure_drift(frame, frame, schema_of(x="numeric"), y_reference=["a"] * 100, y_current=[None] * 100)
+    report = measure_drift(frame, frame, schema_of(x="numeric"), targets=Targets(labels=(["a"] * 100, [None] * 100)))
     assert report.label is not None and not report.label.judged and "100 and 0 rows" in sentence(report.label.reason)
     assert report.prediction is None
 
@@ -261,7 +266,7 @@ def test_predictions_of_a_regression_are_numbers() -> None:
     frame = pd.DataFrame({"x": rng.normal(size=200)})
     schema = FeatureSchema(task="regression", target="y", features=(Feature(name="x", kind="numeric"),))
     report = measure_drift(
-        frame, frame, schema, pred_reference=rng.normal(0, 1, 200), pred_current=rng.normal(2, 1, 200)
+        frame, frame, schema, targets=Targets(predictions=(rng.normal(0, 1, 200), rng.normal(2, 1, 200)))
     )
     assert report.prediction is not None and report.prediction.drifted
     assert report.prediction.test == "Kolmogorov-Smirnov"
@@ -276,7 +281,7 @@ def test_values_at_the_ends_of_double_precision_are_compared() -> None:
 def test_windows_are_kept_or_counted() -> None:
     frame = pd.DataFrame({"x": np.arange(50.0)})
     mine = Window(name="reference", n_rows=50, description="the rows v3 learnt from")
-    report = measure_drift(frame, frame[:40], schema_of(x="numeric"), reference_window=mine)
+    report = measure_drift(frame, frame[:40], schema_of(x="numeric"), windows=(mine, None))
     assert report.reference is mine and report.current.n_rows == 40
 
 
@@ -285,9 +290,9 @@ def test_an_unknown_test_is_refused_by_name() -> None:
     with pytest.raises(
         BadInput, match=r"no drift test 'ks' for numeric columns. Choose one of kolmogorov_smirnov, psi"
     ):
-        measure_drift(frame, frame, schema_of(x="numeric"), numeric_test="ks")
+        measure_drift(frame, frame, schema_of(x="numeric"), rules=DriftRules(numeric_test="ks"))
     with pytest.raises(BadInput, match="for categories"):
-        measure_drift(frame, frame, schema_of(x="numeric"), category_test="kolmogorov_smirnov")
+        measure_drift(frame, frame, schema_of(x="numeric"), rules=DriftRules(category_test="kolmogorov_smirnov"))
 
 
 # --- what is not as it should be ----------------------------------------------------------------------------------
@@ -364,7 +369,7 @@ def test_rare_categories_that_come_and_go_by_chance_are_no_drift() -> None:
 def test_a_gate_of_its_own_counts_for_a_feature() -> None:
     rng = np.random.default_rng(3)
     frames = [pd.DataFrame({"x": rng.normal(m, 1, 5_000), "z": rng.normal(m, 1, 5_000)}) for m in (0, 0.2)]
-    report = measure_drift(*frames, schema_of(x="numeric", z="numeric"), gates={"x": 0.5})
+    report = measure_drift(*frames, schema_of(x="numeric", z="numeric"), rules=DriftRules(gates={"x": 0.5}))
     assert report.drifted == ("z",)
 
 

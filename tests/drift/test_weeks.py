@@ -8,6 +8,7 @@ from pandas import DataFrame
 from scipy.signal import lfilter
 
 from core.drift.budget import budget_gates
+from core.drift.rules import DriftRules
 from core.drift.univariate import measure_drift
 from core.learning.policy import policy_named
 from core.records import DriftReport, Feature, FeatureSchema
@@ -43,7 +44,9 @@ def check(rows: np.ndarray, day: int) -> DriftReport:
         before, SCHEMA, current_rows=ROWS, checks_per_month=30, alarms_per_month=POLICY.false_alarms_per_month,
         gate=POLICY.drift_gate,
     )  # fmt: skip
-    return measure_drift(before, now, SCHEMA, alpha=POLICY.drift_alpha, gate=POLICY.drift_gate, gates=gates)
+    return measure_drift(
+        before, now, SCHEMA, rules=DriftRules(alpha=POLICY.drift_alpha, gate=POLICY.drift_gate, gates=gates)
+    )
 
 
 @pytest.mark.slow

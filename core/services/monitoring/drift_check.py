@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from core.drift.encode import one_thread
+from core.drift.rules import DriftRules, Targets
 from core.errors import BadInput, Damaged, NotEnoughRows
 from core.records import (
     ROW_TIME,
@@ -74,18 +75,14 @@ def check(ws: Workspace, project: ProjectInfo, current_ids: set[int], answer_of:
         return None
     reference, current = sides
     answers = _answers(ws, project, reader, current, current_ids, answer_of)
+    gates = windows.gates_of(ws, project, reference, len(current.frame))
     report = measure_drift(
         reference.frame,
         current.frame,
         schema,
-        alpha=project.policy.drift_alpha,
-        gate=project.policy.drift_gate,
-        gates=windows.gates_of(ws, project, reference, len(current.frame)),
-        reference_window=reference.window,
-        current_window=current.window,
-        y_reference=reference.y,
-        y_current=current.y,
-        **({} if answers is None else answers.compared(project.task)),
+        rules=DriftRules(alpha=project.policy.drift_alpha, gate=project.policy.drift_gate, gates=gates),
+        targets=_targets(reference, current, answers, project.task),
+        windows=(reference.window, current.window),
     )
     report = _with_answers_told(report, answers, project.task)
     report = _with_all_together(report, reference, current, schema)
@@ -117,18 +114,21 @@ class _Answers:
     before: Any
     now: Any
 
-    def compared(self, task: Task | None) -> dict[str, Any]:
-        """What `measure_drift` takes of them; of numbers also label minus answer."""
-        import numpy as np
 
-        given = {"pred_reference": self.before, "pred_current": self.now}
-        if task == "regression":
-            pairs = (("reference", self.earlier, self.before), ("current", self.current, self.now))
-            given |= {
-                f"residual_{name}": np.asarray(rows.y, dtype=np.float64) - np.asarray(answers, dtype=np.float64)
-                for name, rows, answers in pairs
-            }
-        return given
+def _targets(reference: Rows, current: Rows, answers: _Answers | None, task: Task | None) -> Targets:
+    """Labels and answers of both windows; of numbers also label minus answer."""
+    import numpy as np
+
+    labels = (reference.y, current.y)
+    if answers is None:
+        return Targets(labels=labels)
+    residuals: tuple[Any, ...] = (None, None)
+    if task == "regression":
+        pairs = ((answers.earlier, answers.before), (answers.current, answers.now))
+        residuals = tuple(
+            np.asarray(rows.y, dtype=np.float64) - np.asarray(given, dtype=np.float64) for rows, given in pairs
+        )
+    return Targets(labels=labels, predictions=(answers.before, answers.now), residuals=(residuals[0], residuals[1]))
 
 
 def _answers(

@@ -16,6 +16,7 @@ from core.drift import profile as profiles
 from core.drift.budget import Gates, budget_gates
 from core.drift.history import Course
 from core.drift.profile import Profile
+from core.drift.rules import DriftRules
 from core.drift.univariate import measure_drift
 from core.errors import StorageError
 from core.records import ROW_TIME, DriftReport, ProjectInfo, Window
@@ -344,9 +345,12 @@ def drift_between(
         for name, side, merged in zip(("reference", "current"), (reference, current), sides, strict=True)
     ]
     return measure_drift(
-        sides[0], sides[1], project.schema, alpha=project.policy.drift_alpha, gate=project.policy.drift_gate,
-        reference_window=named[0], current_window=named[1],
-    )  # fmt: skip
+        sides[0],
+        sides[1],
+        project.schema,
+        windows=(named[0], named[1]),
+        rules=DriftRules(alpha=project.policy.drift_alpha, gate=project.policy.drift_gate),
+    )
 
 
 def _named(side: Sequence[BatchProfile], rows: int) -> str:

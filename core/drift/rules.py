@@ -1,0 +1,44 @@
+"""What makes a column drift, and what the rows of two windows have beside their features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.drift.budget import Gates
+
+MIN_ROWS = 30  # values that each window needs before a column is judged
+ALPHA = 0.004  # chance of any false alarm in a report
+GATE = 0.02  # KS distance and total variation from which a change is material: a shift of a normal column by 0.05 sd
+NUMERIC, CATEGORIES = "kolmogorov_smirnov", "chi_square"  # the tests that are used unless others are named
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftRules:
+    """What makes a column drift."""
+
+    alpha: float = ALPHA  # chance of any false alarm over all features together; predictions and labels: each
+    # Effect that a significant change must exceed, strictly: KS distance, total variation, miss-rate difference. The
+    # other tests' gates follow from it.
+    gate: float = GATE
+    # A gate for some features by name, where the common one would alarm too often; by name alone it is that of the values.
+    gates: Gates | Mapping[str, float] = field(default_factory=Gates)
+    min_rows: int = MIN_ROWS  # values that a column needs in each window; fewer are not judged
+    numeric_test: str = NUMERIC  # keys of UNIVARIATE_TESTS
+    category_test: str = CATEGORIES
+
+
+Sides = tuple[Any, Any]  # one value a row of the reference, and of the current window; missing ones are left out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Targets:
+    """What the rows of both windows have beside their features, where it is known."""
+
+    labels: Sides = (None, None)
+    predictions: Sides = (None, None)
+    residuals: Sides = (None, None)  # of regression: label minus prediction
+
+
+RULES, NO_TARGETS = DriftRules(), Targets()
