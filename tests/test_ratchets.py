@@ -26,7 +26,6 @@ MODULES: dict[str, int] = {
 FUNCTIONS: dict[str, int] = {}
 
 PARAMETER_LISTS: dict[str, int] = {
-    "core/learning/comparing.py:compare": 13,
     "core/services/automation/jobs.py:request_file": 8,
     "core/services/projects/projects.py:create_project": 8,
 }
