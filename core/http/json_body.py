@@ -63,7 +63,7 @@ class JsonBody(Generic[M]):
             return self.model.model_validate(document, context={"problems": 0})
         except ValidationError as error:
             from core.data.cells import refusal
-            from core.http.expectations import field_problems
+            from core.http.validation_errors import field_problems
 
             problems = field_problems(error, self._schema)
             if any(e["type"] == "too_long" for e in error.errors(include_url=False, include_input=False)):

@@ -40,7 +40,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class InferRequest:
+class InferenceRequest:
     """A request whose form is in order.
 
     `columns` holds each feature in the schema's order as `rows` plain values: float or int for numeric features, str
@@ -92,7 +92,7 @@ def label_datatype(classes: Sequence[Label]) -> str:
 # --- requests ---------------------------------------------------------------------------------------------------
 
 
-def read_infer(body: bytes, header_length: int | None, schema: FeatureSchema) -> InferRequest:
+def read_infer(body: bytes, header_length: int | None, schema: FeatureSchema) -> InferenceRequest:
     """The tensors of an inference request as columns, or as one matrix.
 
     Either there is one input per feature, in any order, of shape [n] or [n, 1]; or, where all features are numeric,
@@ -120,12 +120,12 @@ def read_infer(body: bytes, header_length: int | None, schema: FeatureSchema) ->
     tail = memoryview(body)[head:]
     if [entry["name"] for entry in entries] == [MATRIX] and MATRIX not in schema.names:
         (tensor,) = read_tensors(entries, {MATRIX: _columns_of_matrix(schema)}, {MATRIX: "numeric"}, tail)
-        return InferRequest(request_id, tensor.rows, {}, outputs, binary_default, matrix_of(tensor))
+        return InferenceRequest(request_id, tensor.rows, {}, outputs, binary_default, matrix_of(tensor))
     _check_names([entry["name"] for entry in entries], schema)
     kinds = {f.name: f.kind for f in schema.features}
     tensors = {t.features[0]: t for t in read_tensors(entries, {name: (name,) for name in kinds}, kinds, tail)}
     columns = {f.name: column_of(tensors[f.name], f) for f in schema.features}
-    return InferRequest(request_id, tensors[schema.names[0]].rows, columns, outputs, binary_default)
+    return InferenceRequest(request_id, tensors[schema.names[0]].rows, columns, outputs, binary_default)
 
 
 def _decoded(header: bytes) -> Any:
@@ -207,7 +207,7 @@ def _columns_of_matrix(schema: FeatureSchema) -> tuple[str, ...]:
 
 
 def answer_infer(
-    request: InferRequest,
+    request: InferenceRequest,
     *,
     name: str,
     version: int,

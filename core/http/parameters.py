@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 async def refuse(request: Request, error: Exception) -> Response:
     """Exception handler of the application; parameters are all that FastAPI itself checks, bodies are `json_body`'s."""
     from core.data.cells import refusal
-    from core.http.expectations import problems_of
+    from core.http.validation_errors import problems_of
 
     assert isinstance(error, RequestValidationError)
     schema = {"properties": {p.alias: _schema(p.field_info) for p in request.scope["route"].dependant.query_params}}

@@ -12,10 +12,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from core.errors import BadInput, FieldProblem
-from core.http import bodies, repeats, waiting
+from core.http import bodies, idempotency, jobs
 from core.http.access import Api, Caller, api_of
-from core.http.answers import BatchAnswer, QueuedJob, answer_json
-from core.http.predicting import count
+from core.http.answers import BatchAnswer, Predictions, QueuedJob, answer_json
+from core.http.documentation import ARROW, BINARY, PARQUET, REPEAT, described, parameter
+from core.http.predict import committed
 from core.services.serving.answering import Answered, document, many
 from core.services.serving.champion_cache import Served
 from core.services.serving.kept_answers import Kept
@@ -38,6 +39,43 @@ _OPTIONS = {
 _LISTS = ("exclude", "categorical")  # names with commas between them
 
 
+@described(
+    summary="Store a table, or have its rows predicted",
+    text="CSV (or CSV.gz), Parquet or Arrow, as its Content-Type says. `mode=ingest` stores it as a batch; the first "
+    "one of a project fixes its schema. `mode=backfill` stores rows of the past, which are neither measured nor news. "
+    "`mode=score` answers every row as /predict does and takes no other parameter. "
+    "More than 20 MB become a job.",
+    scope="ingest, or predict to score",
+    parameters=[
+        REPEAT,
+        parameter(
+            "mode",
+            "query",
+            "What is done with the rows.",
+            {"type": "string", "enum": ["ingest", "backfill", "score"]},
+            "ingest",
+        ),
+        parameter("target", "query", "Column of the labels, for a first batch.", {"type": "string"}, "target"),
+        parameter("id", "query", "Column of row ids.", {"type": "string"}),
+        parameter("time", "query", "Column of instants.", {"type": "string"}),
+        parameter("task", "query", "For a first batch; left out, the labels tell.", {"type": "string", "enum": TASKS}),
+        parameter("exclude", "query", "Columns to leave out, with commas; a first batch.", {"type": "string"}),
+        parameter("categorical", "query", "Columns of categories, with commas; likewise.", {"type": "string"}),
+    ],
+    body={
+        "text/csv": ({"type": "string"}, {"table": {"value": "feature1,feature2,target\n0.1,2.0,1\n"}}),
+        PARQUET: (BINARY, None),
+        ARROW: (BINARY, None),
+    },
+    answers={
+        200: (
+            (BatchAnswer, Predictions),
+            {"batch": 5, "rows": 1, "labelled": 1, "problems": [], "backfill": False},
+        ),
+        202: (QueuedJob, {"job": "5f0c2a9b1d3e4f60", "status": "queued"}),
+    },
+    errors=(401, 403, 404, 409, 413, 415, 422, 503),
+)
 async def batches(request: Request) -> Response:
     """Store a table as one batch, or have each of its rows predicted: at once, or as a job when it is large."""
     api = api_of(request)
@@ -54,25 +92,20 @@ async def batches(request: Request) -> Response:
         if size == 0:
             raise BadInput("The body is empty, expected rows.", (FieldProblem("body", "0 bytes", "a table"),))
         content = f"{digest} {mode} {sorted(options.items())}".encode()
-        asked, kept = await repeats.before(api, request, caller, "/batches", content)
+        asked, kept = await idempotency.before(api, request, caller, "/batches", content)
         if kept is not None:
             return kept
         if await asyncio.to_thread(_is_large, path):
             told = await asyncio.to_thread(_queue_batch, api, caller, path, mode, options, asked)
             queued = True
-            return answer_json(told, 202, headers=waiting.job_address(request, told["job"]))
+            return answer_json(told, 202, headers=jobs.job_address(request, told["job"]))
         if served is None:
             return answer_json(await asyncio.to_thread(_store_batch, api, caller, path, options, asked))
         answered = await api.infer(_score_batch, api, caller, served, path)
     finally:
         if not queued:
             path.unlink(missing_ok=True)
-    keep = None if asked is None else dataclasses.replace(asked, body=answered.body)
-    kept_before = await api.writer.write(answered.records, keep)
-    if kept_before is not None and keep is not None:
-        return repeats.again(kept_before, keep)
-    count(api, caller, answered)
-    return Response(answered.body, 200, media_type="application/json")
+    return await committed(api, caller, answered, asked)
 
 
 def _batch_options(request: Request) -> dict[str, Any]:
@@ -130,7 +163,7 @@ def _store_batch(api: Api, caller: Caller, path: Path, options: dict[str, Any], 
         name=_name(path),
         by=caller.name,
         now=_now(),
-        also=lambda session, stored: repeats.keep(session, asked, _told(stored)),
+        also=lambda session, stored: idempotency.keep(session, asked, _told(stored)),
         **options,
     )
     return _told(report)
@@ -157,14 +190,14 @@ def _is_large(path: Path) -> bool:
 def _queue_batch(
     api: Api, caller: Caller, path: Path, mode: str, options: dict[str, Any], asked: Kept | None
 ) -> QueuedJob:
-    from core.services.automation import jobs
+    from core.services.automation.jobs import request_file
 
     assert caller.place is not None
 
     def _told(job: str) -> QueuedJob:
         return {"job": job, "status": "queued"}
 
-    job = jobs.request_file(
+    job = request_file(
         api.ws,
         caller.place.id,
         "score" if mode == "score" else "ingest",
@@ -172,9 +205,9 @@ def _queue_batch(
         {"name": _name(path), **options},
         by=caller.name,
         now=_now(),
-        also=lambda session, made: repeats.keep(session, asked, _told(made), status=202),
+        also=lambda session, made: idempotency.keep(session, asked, _told(made), status=202),
     )
-    waiting.start_if_alone(api)
+    jobs.start_if_alone(api)
     return _told(job)
 
 
