@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,21 +23,17 @@ from core.services.serving.champion_cache import Served
 from core.services.serving.kept_answers import Kept
 
 if TYPE_CHECKING:
-    from core.services.ingestion.ingest import IngestReport
+    from core.records import Task
+    from core.services.ingestion.ingest import IngestReport, Options
 
 AT_ONCE_BYTES = 20 * 1024 * 1024  # uploads that unpack to more become a job
+MODES = ("ingest", "score", "backfill")
 TASKS = ("binary", "multiclass", "regression", "classification")
+PARAMETERS = ("target", "id", "time", "task", "exclude", "categorical")  # besides `mode`
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-_OPTIONS = {
-    "target": "target", "id": "id_column", "time": "time_column", "task": "task", "exclude": "exclude",
-    "categorical": "categorical",
-}  # fmt: skip
-_LISTS = ("exclude", "categorical")  # names with commas between them
 
 
 @described(
@@ -82,8 +79,7 @@ async def batches(request: Request) -> Response:
     score = request.query_params.get("mode") == "score"
     caller = await api.caller(request, "predict" if score else "ingest")
     assert caller.place is not None
-    options = _batch_options(request)
-    mode = options.pop("mode")
+    mode, options = _mode_and_options(request)
     kind = bodies.require_kind(request.headers, "csv", "parquet", "arrow")
     served = await api.champion(caller.place) if score else None  # said before a long upload
     path, size, digest = await bodies.spool(request, api.ws.spool_path, kind, api.settings.max_upload_bytes)
@@ -108,12 +104,13 @@ async def batches(request: Request) -> Response:
     return await committed(api, caller, answered, asked)
 
 
-def _batch_options(request: Request) -> dict[str, Any]:
+def _mode_and_options(request: Request) -> tuple[str, Options]:
+    """What is done with the rows, and the other query parameters as options of `ingest_file`."""
     given = dict(request.query_params)
     mode = given.pop("mode", "ingest")
-    known = {} if mode == "score" else _OPTIONS
+    known = () if mode == "score" else PARAMETERS
     problems = []
-    if mode not in ("ingest", "score", "backfill"):
+    if mode not in MODES:
         problems.append(FieldProblem("mode", repr(mode[:40]), "ingest, backfill or score"))
     if mode != "score" and given.get("task", "classification") not in TASKS:
         problems.append(FieldProblem("task", repr(given["task"][:40]), "binary, multiclass or regression"))
@@ -124,22 +121,34 @@ def _batch_options(request: Request) -> dict[str, Any]:
         from core.data.cells import refusal
 
         raise refusal("The query cannot be understood", problems)
-    options: dict[str, Any] = {
-        _OPTIONS[key]: _listed(value) if key in _LISTS else value for key, value in given.items()
-    }
-    if mode == "backfill":
+    return mode, _options(given, backfill=mode == "backfill")
+
+
+def _options(given: Mapping[str, str], *, backfill: bool) -> Options:
+    """Empty parameters are left out; but an empty `id` or `time` says that there is no such column."""
+    options: Options = {}
+    if given.get("target"):
+        options["target"] = given["target"]
+    if "id" in given:
+        options["id_column"] = given["id"]
+    if "time" in given:
+        options["time_column"] = given["time"]
+    if given.get("task"):
+        options["task"] = cast("Task", given["task"])  # one of TASKS
+    if excluded := _listed(given.get("exclude", "")):
+        options["exclude"] = excluded
+    if categorical := _listed(given.get("categorical", "")):
+        options["categorical"] = categorical
+    if backfill:
         options["backfill"] = True
-    return {
-        "mode": mode,
-        **{key: value for key, value in options.items() if value or key in ("id_column", "time_column")},
-    }
+    return options
 
 
 def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _store_batch(api: Api, caller: Caller, path: Path, options: dict[str, Any], asked: Kept | None) -> BatchAnswer:
+def _store_batch(api: Api, caller: Caller, path: Path, options: Options, asked: Kept | None) -> BatchAnswer:
     from core.data.problems import document_of
     from core.services.ingestion import ingest
     from core.services.projects import projects
@@ -147,7 +156,7 @@ def _store_batch(api: Api, caller: Caller, path: Path, options: dict[str, Any], 
     assert caller.place is not None
     project = projects.project_by_id(api.ws, caller.place.id)
 
-    def _told(report: IngestReport) -> BatchAnswer:
+    def _answer(report: IngestReport) -> BatchAnswer:
         return {
             "batch": report.batch.id,
             "rows": report.rows,
@@ -156,17 +165,8 @@ def _store_batch(api: Api, caller: Caller, path: Path, options: dict[str, Any], 
             "backfill": report.backfill,
         }
 
-    report = ingest.ingest_file(
-        api.ws,
-        project,
-        path,
-        name=_name(path),
-        by=caller.name,
-        now=_now(),
-        also=lambda session, stored: idempotency.keep(session, asked, _told(stored)),
-        **options,
-    )
-    return _told(report)
+    options["also"] = lambda session, report: idempotency.keep(session, asked, _answer(report))
+    return _answer(ingest.ingest_file(api.ws, project, path, name=_name(path), by=caller.name, now=_now(), **options))
 
 
 def _score_batch(api: Api, caller: Caller, served: Served, path: Path) -> Answered:
@@ -187,9 +187,7 @@ def _is_large(path: Path) -> bool:
     return unpacks_beyond(path, AT_ONCE_BYTES)
 
 
-def _queue_batch(
-    api: Api, caller: Caller, path: Path, mode: str, options: dict[str, Any], asked: Kept | None
-) -> QueuedJob:
+def _queue_batch(api: Api, caller: Caller, path: Path, mode: str, options: Options, asked: Kept | None) -> QueuedJob:
     from core.services.automation.jobs import request_file
 
     assert caller.place is not None

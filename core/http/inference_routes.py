@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 from datetime import UTC, datetime
-from typing import Annotated, Any, NotRequired
 
 import orjson
-from pydantic import ConfigDict, Field, JsonValue, with_config
+from pydantic import JsonValue
 from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict
@@ -20,7 +19,7 @@ from core.http import bodies, open_inference
 from core.http.access import Caller, api_of
 from core.http.answers import answer_json
 from core.http.documentation import BINARY, JSON, MODEL_ERRORS, REPEAT, ROW_ERRORS, described, parameter
-from core.http.open_inference import InferenceRequest
+from core.http.open_inference import InferAnswer, InferenceRequest, InferRequest, ModelMetadata, ServerMetadata
 from core.http.predict import committed, kept_under
 from core.http.status import ready
 from core.services.serving.answering import Answered, many
@@ -36,12 +35,6 @@ class InferenceError(TypedDict):
     error: str
 
 
-class ServerMetadata(TypedDict):
-    name: str
-    version: str
-    extensions: list[str]
-
-
 class Live(TypedDict):
     live: bool
 
@@ -50,59 +43,9 @@ class Ready(TypedDict):
     ready: bool
 
 
-class TensorMetadata(TypedDict):
-    name: str
-    datatype: str
-    shape: list[int]
-
-
-class ModelMetadata(TypedDict):
-    name: str
-    versions: list[str]
-    platform: str
-    inputs: list[TensorMetadata]
-    outputs: list[TensorMetadata]
-
-
 class ModelReady(TypedDict):
     name: str
     ready: bool
-
-
-Absent = Field(None)  # of a member that may be left out
-
-
-@with_config(ConfigDict(extra="ignore"))
-class Tensor(TypedDict):
-    name: str
-    shape: list[int]
-    datatype: str
-    parameters: NotRequired[Annotated[dict[str, JsonValue] | None, Absent]]
-    data: NotRequired[Annotated[list[JsonValue] | None, Absent]]
-
-
-@with_config(ConfigDict(extra="ignore"))
-class WantedTensor(TypedDict):
-    name: str
-    parameters: NotRequired[Annotated[dict[str, JsonValue] | None, Absent]]
-
-
-@with_config(ConfigDict(extra="forbid"))
-class InferRequest(TypedDict):
-    id: NotRequired[Annotated[str | None, Absent]]
-    model_name: NotRequired[Annotated[JsonValue, Absent]]
-    model_version: NotRequired[Annotated[JsonValue, Absent]]
-    parameters: NotRequired[Annotated[dict[str, JsonValue] | None, Absent]]
-    inputs: Annotated[list[Tensor], Field(min_length=1)]
-    outputs: NotRequired[Annotated[list[WantedTensor] | None, Absent]]
-
-
-class InferAnswer(TypedDict):
-    model_name: str
-    model_version: str
-    id: NotRequired[Annotated[str | None, Absent]]
-    parameters: NotRequired[Annotated[dict[str, JsonValue] | None, Absent]]
-    outputs: list[Tensor]
 
 
 MODEL = parameter("model", "path", "The model's name, which is its project's.", {"type": "string"}, "default")
@@ -282,9 +225,9 @@ def _tensors(asked: InferenceRequest, name: str, answered: Answered) -> bytes:
     if withheld and probabilities is not None:
         probabilities = probabilities.copy()
         probabilities[withheld] = float("nan")
-    told: dict[str, Any] = {}
+    parameters: dict[str, JsonValue] = {}
     if answered.guarded:  # parameters are plain values in the protocol
-        told["guards"] = orjson.dumps({str(i): spoken["hits"] for i, spoken in answered.guarded.items()}).decode()
+        parameters["guards"] = orjson.dumps({str(i): spoken["hits"] for i, spoken in answered.guarded.items()}).decode()
     content, _ = open_inference.answer_infer(
         asked,
         name=name,
@@ -292,7 +235,7 @@ def _tensors(asked: InferenceRequest, name: str, answered: Answered) -> bytes:
         labels=answered.labels(),
         probabilities=probabilities,
         classes=served.classes,
-        parameters=told or None,
+        parameters=parameters,
     )
     return content
 

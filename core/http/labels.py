@@ -18,6 +18,7 @@ from core.http.answers import answer_json
 from core.http.dependencies import ApiDep, IngestCaller, RepeatDep
 from core.http.documentation import described
 from core.http.json_body import UNTIL_ENOUGH, Body, JsonBody
+from core.records import JsonObject
 from core.services.serving.kept_answers import Kept
 from core.services.serving.logged_predictions import row_ids
 
@@ -39,7 +40,7 @@ def _which(entry: Any) -> str:
     return "LabelOfPrediction" if by_prediction else "LabelOfRow"
 
 
-def _plain_choice(schema: dict[str, Any]) -> None:
+def _plain_choice(schema: JsonObject) -> None:
     schema["anyOf"] = schema.pop("oneOf")
 
 

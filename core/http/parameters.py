@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from core.http import problems
+from core.records import JsonObject
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -27,5 +28,5 @@ async def refuse(request: Request, error: Exception) -> Response:
     return problems.answer(refusal("The query cannot be understood", found), request.url.path)
 
 
-def _schema(declared: Any) -> dict[str, Any]:
+def _schema(declared: Any) -> JsonObject:
     return TypeAdapter(Annotated[declared.annotation, declared]).json_schema()
