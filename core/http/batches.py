@@ -188,7 +188,7 @@ def _is_large(path: Path) -> bool:
 
 
 def _queue_batch(api: Api, caller: Caller, path: Path, mode: str, options: Options, asked: Kept | None) -> QueuedJob:
-    from core.services.automation.jobs import request_file
+    from core.services.automation.jobs import Spooled, request_file
 
     assert caller.place is not None
 
@@ -198,9 +198,7 @@ def _queue_batch(api: Api, caller: Caller, path: Path, mode: str, options: Optio
     job = request_file(
         api.ws,
         caller.place.id,
-        "score" if mode == "score" else "ingest",
-        path,
-        {"name": _name(path), **options},
+        Spooled(kind="score" if mode == "score" else "ingest", path=path, options={"name": _name(path), **options}),
         by=caller.name,
         now=_now(),
         also=lambda session, made: idempotency.keep(session, asked, _told(made), status=202),

@@ -98,7 +98,12 @@ def _make_default(api: Api, caller: Caller) -> ProjectInfo | None:
 
     try:
         return projects.create_project(
-            api.ws, ROOT_SLUG, source="generator", by=caller.name, now=datetime.now(UTC), policy="original"
+            api.ws,
+            ROOT_SLUG,
+            projects.Origin(source="generator"),
+            by=caller.name,
+            now=datetime.now(UTC),
+            policy="original",
         )
     except Conflict:
         return None

@@ -29,6 +29,7 @@ from core.services.access import tokens
 from core.services.access.tokens import TokenRights
 from core.services.operations.metrics import Requests
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.storage.workspace import Workspace
 
 ARROW = {**ADMIN, "Content-Type": "application/vnd.apache.arrow.stream"}
@@ -141,7 +142,7 @@ def test_expired_and_revoked_tokens_are_401(client: httpx.Client, state: Workspa
 
 
 def test_a_token_of_one_project_neither_reaches_nor_names_another(client: httpx.Client, state: Workspace) -> None:
-    other = projects.create_project(state, "Hidden thing", source="api", by="test", now=datetime.now(UTC))
+    other = projects.create_project(state, "Hidden thing", Origin(source="api"), by="test", now=datetime.now(UTC))
     bound = token(state, "admin", project_id=projects.get_project(state, "default").id)
     assert client.post("/predict", json=ROW, headers=bound).status_code == 200
     routes = ("predict", "explain", "invocations", "labels", "generate", "retrain", "batches")
@@ -158,9 +159,9 @@ def test_without_default_several_projects_have_no_root(empty_client: httpx.Clien
 
     ws = open_workspace()
     now = datetime.now(UTC)
-    projects.create_project(ws, "One", source="generator", by="test", now=now)
+    projects.create_project(ws, "One", Origin(source="generator"), by="test", now=now)
     assert empty_client.post("/predict", json=ROW, headers=ADMIN).status_code == 409  # the only one is the root
-    projects.create_project(ws, "Two", source="generator", by="test", now=now)
+    projects.create_project(ws, "Two", Origin(source="generator"), by="test", now=now)
     bound = token(ws, "admin", project_id=projects.get_project(ws, "one").id)
     for path in ("/projects/three/model-status", "/model-status"):
         detail = _is_problem(empty_client.get(path, headers=ADMIN), 404)["detail"]
@@ -171,7 +172,7 @@ def test_without_default_several_projects_have_no_root(empty_client: httpx.Clien
     assert "one, two" in _is_problem(empty_client.post("/predict", json=ROW, headers=ADMIN), 404)["detail"]
     assert empty_client.post("/generate", headers=ADMIN).status_code == 404
     assert empty_client.get("/health").json()["model_version"] is None
-    projects.create_project(ws, "default", source="generator", by="test", now=now)
+    projects.create_project(ws, "default", Origin(source="generator"), by="test", now=now)
     assert empty_client.post("/generate", json={"rows": 10}, headers=ADMIN).json()["project"] == "default"
     ws.database.dispose()
 
