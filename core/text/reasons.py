@@ -280,7 +280,9 @@ SENTENCES: dict[str, str | Callable[[Numbers], str]] = {
     "in_shadow": "A challenger is running in shadow mode.",
     "budget_spent": "The budget is used up: {races} of {budget} races in 24 hours.",
     "too_few_for_the_first": "No champion yet: {rows:,} of the {needed} labelled rows that the first race needs.",
-    "nothing_measured": lambda of: f"No trigger fired; there are no labelled rows to measure {metric_in_reason(of['metric'])} on.",
+    "nothing_measured": lambda of: (
+        f"No trigger fired; there are no labelled rows to measure {metric_in_reason(of['metric'])} on."
+    ),
     "nothing_fired": _nothing_fired,
     # Clauses.
     "comparable": "Compared on {rows:,} labelled rows that neither model has seen.",
@@ -326,7 +328,7 @@ SENTENCES: dict[str, str | Callable[[Numbers], str]] = {
     "no_unseen_row": "No rows that it has not seen.",
     "counted_in_shadow": "Counted row by row in shadow mode.",
     # Estimates, and whether labels confirm them.
-    "short_reference": "The reference has {rows:,} labelled rows and needs {needed:,}.",
+    "short_reference": "The reference has {rows:,} labelled rows; needs {needed:,}.",
     "one_class_in_reference": "All labels of the reference are of one class.",
     "no_row_in_chunk": "The chunk has no rows.",
     "rows_without_prediction": "{missing:,} of {rows:,} rows have no prediction.",
@@ -343,7 +345,9 @@ SENTENCES: dict[str, str | Callable[[Numbers], str]] = {
     # Drift: what the tests of a column found, and what happened to it.
     "all_of": lambda of: "; ".join(_all(of, "parts")),
     "above_gate": lambda of: f"{_size(of)}, above the minimum effect {of['gate']:.3g} ({_chance(of)})",
-    "within_gate": lambda of: f"{_size(of)}, significant but not above the minimum effect {of['gate']:.3g} ({_chance(of)})",
+    "within_gate": lambda of: (
+        f"{_size(of)}, significant but not above the minimum effect {of['gate']:.3g} ({_chance(of)})"
+    ),
     "by_chance": lambda of: f"{_size(of)}, not significant ({_chance(of)})",
     "below_gate": lambda of: f"{_size(of)}, minimum effect {of['gate']:.3g}",
     "missing_moved": _missing_moved,

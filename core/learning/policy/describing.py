@@ -31,7 +31,9 @@ def describe(policy: Policy) -> tuple[str, ...]:
     )
     lines.append(_GATE_SENTENCES[policy.gate])
     if policy.gate != "none":
-        lines.append(f"It is tested on {HOLD_OUTS[policy.hold_out]}, at most 100, which are held out of training until then.")
+        lines.append(
+            f"It is tested on {HOLD_OUTS[policy.hold_out]}, at most 100, which are held out of training until then."
+        )
     if policy.gate != "none":
         lines.append(
             f"A new champion is monitored: when the evidence on later rows that its predecessor is better reaches {EVIDENCE_NEEDED:g} : 1, it is rolled back."
@@ -62,7 +64,9 @@ def _budget(policy: Policy) -> str:
     n = policy.false_alarms_per_month
     if n <= 0:
         return ""
-    return f", or above what normal variation of the reference would exceed {n:g} {'time' if n == 1 else 'times'} a month"
+    return (
+        f", or above what normal variation of the reference would exceed {n:g} {'time' if n == 1 else 'times'} a month"
+    )
 
 
 _GATE_SENTENCES = {
@@ -88,9 +92,11 @@ _SENTENCES: dict[str, Callable[[Policy], str]] = {
         "with its whole band; disabled while labels contradict the estimate."
     ),
     "change_found": lambda p: "Retrains when the champion's error rate rises.",
-    "error_alarm": lambda p: "Retrains when ADWIN or Page-Hinkley detects a rise of the error rate in the prediction stream.",
+    "error_alarm": lambda p: (
+        "Retrains when ADWIN or Page-Hinkley detects a rise of the error rate in the prediction stream."
+    ),
     "drift_share": lambda p: (
-        f"Retrains when {p.drift_share:.0%} or more of the features drifted: a change counts when it is significant (at most {p.drift_alpha:.2%} of checks with any false alarm) "
+        f"Retrains when {p.drift_share:.0%} or more of the features drifted: a change counts when it is significant (false alarms in at most {p.drift_alpha:.2%} of checks) "
         f"and its size is above {p.drift_gate:g}{_budget(p)}."
     ),
     "new_labels": lambda p: f"Retrains every {p.new_labels:,} newly labelled rows.",
