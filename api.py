@@ -17,51 +17,53 @@ from starlette.exceptions import HTTPException
 
 from core.errors import ContinualError
 from core.http import (
+    batches,
     docs_page,
-    generating,
+    generate,
+    inference_routes,
+    jobs,
     labels,
+    mlflow_routes,
     parameters,
-    predicting,
+    predict,
+    prediction_log,
     problems,
-    protocols,
-    storing,
-    telling,
-    waiting,
+    status,
 )
+from core.http.denied_requests import DeniedRequestLog
 from core.http.lifespan import lifespan
-from core.http.middleware import Around
-from core.http.refusals import Refusals
+from core.http.middleware import RequestMiddleware
 from core.services.operations.metrics import Requests
 from core.settings import get_settings
 
 Handler = Callable[..., Awaitable[Response]]
 ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
-    ("GET", "/health", "health", telling.health),
-    ("GET", "/health/live", "live", telling.live),
-    ("GET", "/health/ready", "ready", telling.ready),
-    ("GET", "/model-status", "model_status", telling.model_status),
-    ("POST", "/predict", "predict", predicting.answered_around),
-    ("POST", "/explain", "explain", predicting.explain),
+    ("GET", "/health", "health", status.health),
+    ("GET", "/health/live", "live", status.live),
+    ("GET", "/health/ready", "ready", status.ready),
+    ("GET", "/model-status", "model_status", status.model_status),
+    ("POST", "/predict", "predict", predict.answered_around),
+    ("POST", "/explain", "explain", predict.explain),
     ("POST", "/labels", "labels", labels.labels),
-    ("POST", "/generate", "generate", generating.generate),
-    ("POST", "/retrain", "retrain", waiting.retrain),
-    ("POST", "/batches", "batches", storing.batches),
-    ("GET", "/jobs/{job_id}", "job", waiting.job),
-    ("GET", "/jobs/{job_id}/result", "job_result", waiting.job_result),
-    ("GET", "/predictions", "predictions", telling.predictions),
-    ("GET", "/metrics", "metrics", telling.metrics),
-    ("POST", "/invocations", "invocations", protocols.invocations),
-    ("GET", "/ping", "ping", protocols.ping),
-    ("GET", "/version", "version", protocols.version),
-    ("GET", "/v2", "server_metadata", protocols.server_metadata),
-    ("GET", "/v2/health/live", "server_live", protocols.server_live),
-    ("GET", "/v2/health/ready", "server_ready", protocols.server_ready),
-    ("GET", "/v2/models/{model}", "model_metadata", protocols.model_metadata),
-    ("GET", "/v2/models/{model}/versions/{version}", "model_version_metadata", protocols.model_metadata),
-    ("GET", "/v2/models/{model}/ready", "model_ready", protocols.model_ready),
-    ("GET", "/v2/models/{model}/versions/{version}/ready", "model_version_ready", protocols.model_ready),
-    ("POST", "/v2/models/{model}/infer", "infer", protocols.infer),
-    ("POST", "/v2/models/{model}/versions/{version}/infer", "infer_version", protocols.infer),
+    ("POST", "/generate", "generate", generate.generate),
+    ("POST", "/retrain", "retrain", jobs.retrain),
+    ("POST", "/batches", "batches", batches.batches),
+    ("GET", "/jobs/{job_id}", "job", jobs.job),
+    ("GET", "/jobs/{job_id}/result", "job_result", jobs.job_result),
+    ("GET", "/predictions", "predictions", prediction_log.predictions),
+    ("GET", "/metrics", "metrics", status.metrics),
+    ("POST", "/invocations", "invocations", mlflow_routes.invocations),
+    ("GET", "/ping", "ping", mlflow_routes.ping),
+    ("GET", "/version", "version", mlflow_routes.version),
+    ("GET", "/v2", "server_metadata", inference_routes.server_metadata),
+    ("GET", "/v2/health/live", "server_live", inference_routes.server_live),
+    ("GET", "/v2/health/ready", "server_ready", inference_routes.server_ready),
+    ("GET", "/v2/models/{model}", "model_metadata", inference_routes.model_metadata),
+    ("GET", "/v2/models/{model}/versions/{version}", "model_version_metadata", inference_routes.model_metadata),
+    ("GET", "/v2/models/{model}/ready", "model_ready", inference_routes.model_ready),
+    ("GET", "/v2/models/{model}/versions/{version}/ready", "model_version_ready", inference_routes.model_ready),
+    ("POST", "/v2/models/{model}/infer", "infer", inference_routes.infer),
+    ("POST", "/v2/models/{model}/versions/{version}/infer", "infer_version", inference_routes.infer),
 )
 
 
@@ -85,17 +87,17 @@ def create_app() -> FastAPI:
     for kind in (ContinualError, HTTPException):
         app.add_exception_handler(kind, problems.handle)
     app.add_exception_handler(RequestValidationError, parameters.refuse)
-    app.add_middleware(Around, requests=app.state.requests)
-    app.add_middleware(Refusals, trusted=get_settings().trusted_proxies)
+    app.add_middleware(RequestMiddleware, requests=app.state.requests)
+    app.add_middleware(DeniedRequestLog, trusted=get_settings().trusted_proxies)
 
     def _openapi() -> dict[str, Any]:
-        from core.http.documents import describing  # a tenth of the time to start, for those who ask
+        from core.http import openapi  # a tenth of the time to start, for those who ask
 
         if app.openapi_schema is None:
-            describing.describe(app.routes)
+            openapi.describe(app.routes)
             document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-            document["components"] = describing.components(app.routes)
-            app.openapi_schema = describing.without_repetition(document)
+            document["components"] = openapi.components(app.routes)
+            app.openapi_schema = openapi.without_repetition(document)
         return app.openapi_schema
 
     app.openapi = _openapi  # type: ignore[method-assign]

@@ -15,13 +15,16 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from streamlit import App
 
-from core.http.front import Front
+from core.http.app_gate import AppGate
 from core.ui import workspace
 
 os.environ.setdefault("CONTINUAL_SCHEDULER_IN_APP", "off")
 app = App(
     "Home.py",
-    middleware=[Middleware(Front, workspace=workspace), Middleware(GZipMiddleware, minimum_size=1000, compresslevel=4)],
+    middleware=[
+        Middleware(AppGate, workspace=workspace),
+        Middleware(GZipMiddleware, minimum_size=1000, compresslevel=4),
+    ],
 )
 
 

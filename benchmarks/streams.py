@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -107,10 +108,11 @@ def main() -> None:
         metric = "kappa"
         for policy in options.policies:
             pace = Pace(batch_rows=options.batch, warmup_rows=options.warm_up, **late)
+            began = time.perf_counter()
             report = replay(frame, options.target, policy=policy, categorical=categorical, pace=pace)
             metric = "r2" if report.task == "regression" else "kappa"
             values[policy] = report.scores[metric]
-            told.setdefault(policy, []).append((name, report))
+            told.setdefault(policy, []).append((name, report, time.perf_counter() - began))
         if with_forest:
             values["river ARF"] = forest(
                 frame, options.target, batch=options.batch, warm_up=options.warm_up, categorical=categorical, **late
@@ -126,10 +128,10 @@ def main() -> None:
         print(
             f"\n{policy:20s}{'fits/batch':>12s}{'s/batch':>9s}{'promoted':>10s}{'refreshed':>10s}{'rolled back':>12s}{'worse/let in':>14s}"
         )
-        for name, report in told[policy]:
+        for name, report, seconds in told[policy]:
             worse, let_in = worse_admissions(report)
             print(
-                f"{name:20s}{report.fits / report.batches:12.2f}{report.seconds / report.batches:9.2f}{report.promotions:10d}"
+                f"{name:20s}{report.fits / report.batches:12.2f}{seconds / report.batches:9.2f}{report.promotions:10d}"
                 f"{report.refreshes:10d}{report.rollbacks:12d}{f'{worse}/{let_in}':>14s}"
             )
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,7 @@ def _replay(args: argparse.Namespace) -> int:
         label_fraction=args.label_fraction,
         seed=args.seed,
     )
+    began = time.perf_counter()
     report = replay(
         read.frame,
         args.target,
@@ -98,7 +100,7 @@ def _replay(args: argparse.Namespace) -> int:
         time_column=args.time,
         exclude=split_names(args.exclude),
     )
-    document = report.to_document()
+    document = report.to_document() | {"seconds": round(time.perf_counter() - began, 3)}
     scores = ", ".join(
         f"{k} {words.plain_score(document[k])}"
         for k, metric in METRICS.items()

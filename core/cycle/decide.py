@@ -5,6 +5,7 @@ The decisions themselves are `core.learning.learner.advance`, the same function 
 
 from __future__ import annotations
 
+import time
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,7 @@ def next_look(project: ProjectInfo, now: datetime) -> datetime | None:
 
 def advance_learner(turn: Turn, state: LearnerState, fresh: Labelled, window: Window, measured: Measured) -> Step:
     """The learner's step: what it decided, and the candidates and the challenger where it raced."""
+    from core.cycle.fitting import in_time
     from core.learning.learner import advance
     from core.learning.policy import next_scheduled
     from core.learning.step import Run, Situation
@@ -80,7 +82,8 @@ def advance_learner(turn: Turn, state: LearnerState, fresh: Labelled, window: Wi
         policy=project.policy,
         seed=seed,
         next_version=next_version,
-        timed=True,
+        clock=time.perf_counter,
+        fit_within=in_time,
         progress=lambda share, text: turn.progress(0.15 + 0.7 * share, text),
     )
     return advance(state, fresh, window, situation, run)

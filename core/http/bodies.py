@@ -23,6 +23,7 @@ from core.data.limits import MAX_COLUMNS
 from core.data.rows import Table
 from core.errors import BadInput, FieldProblem, StorageError, TooLarge, UnsupportedFormat
 from core.http.problems import NotJson, TooSlow
+from core.records import JsonObject
 from core.storage import private
 
 if TYPE_CHECKING:
@@ -218,7 +219,7 @@ def _opens_in_string(left: bytes) -> bool:
     return b'"' in left.replace(b'""', b"")
 
 
-def an_object(document: Any, known: tuple[str, ...]) -> dict[str, Any]:
+def an_object(document: Any, known: tuple[str, ...]) -> JsonObject:
     """The document, if it is an object without unknown fields.
 
     Raises:

@@ -11,7 +11,7 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from core.http.access import Api, Caller, api_of
-from core.http.repeats import Repeat
+from core.http.idempotency import Repeat
 from core.services.access.tokens import Scope, TokenInfo
 
 

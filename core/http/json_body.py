@@ -7,6 +7,7 @@ does it in its turn. Size, nesting and number of values are checked before anyth
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -16,6 +17,7 @@ from starlette.requests import Request
 
 from core.errors import FieldProblem, TooLarge
 from core.http import bodies
+from core.records import JsonObject
 
 M = TypeVar("M", bound="Body")
 ENOUGH = 20  # problems of entries that are looked for in one body
@@ -39,7 +41,13 @@ class JsonBody(Generic[M]):
     """
 
     def __init__(
-        self, model: type[M], *, refused: str, advice: str = "", examples: dict[str, Any], optional: bool = False
+        self,
+        model: type[M],
+        *,
+        refused: str,
+        advice: str = "",
+        examples: Mapping[str, JsonObject],
+        optional: bool = False,
     ) -> None:
         self.model, self.examples, self.optional = model, examples, optional
         self._refused, self._advice = refused, advice
@@ -63,7 +71,7 @@ class JsonBody(Generic[M]):
             return self.model.model_validate(document, context={"problems": 0})
         except ValidationError as error:
             from core.data.cells import refusal
-            from core.http.expectations import field_problems
+            from core.http.validation_errors import field_problems
 
             problems = field_problems(error, self._schema)
             if any(e["type"] == "too_long" for e in error.errors(include_url=False, include_input=False)):
@@ -71,7 +79,7 @@ class JsonBody(Generic[M]):
             raise refusal(self._refused, problems, self._advice) from None
 
     @cached_property
-    def _schema(self) -> dict[str, Any]:
+    def _schema(self) -> JsonObject:
         return self.model.model_json_schema()
 
 

@@ -12,12 +12,13 @@ from sqlalchemy.orm import Session
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
-from core.http import repeats
+from core.http import idempotency
 from core.http.access import Api, Caller
 from core.http.answers import answer_json
 from core.http.dependencies import ApiDep, IngestCaller, RepeatDep
-from core.http.documents.common import described
+from core.http.documentation import described
 from core.http.json_body import UNTIL_ENOUGH, Body, JsonBody
+from core.records import JsonObject
 from core.services.serving.kept_answers import Kept
 from core.services.serving.logged_predictions import row_ids
 
@@ -39,7 +40,7 @@ def _which(entry: Any) -> str:
     return "LabelOfPrediction" if by_prediction else "LabelOfRow"
 
 
-def _plain_choice(schema: dict[str, Any]) -> None:
+def _plain_choice(schema: JsonObject) -> None:
     schema["anyOf"] = schema.pop("oneOf")
 
 
@@ -109,7 +110,7 @@ def _store(api: Api, caller: Caller, body: Labels, asked: Kept | None) -> LabelR
         return {"results": [{"row_id": r.row_id, "status": r.status} for r in results]}
 
     def _keep(session: Session, results: list[Stored]) -> None:
-        repeats.keep(session, asked, _answer(results))
+        idempotency.keep(session, asked, _answer(results))
 
     return _answer(
         add_labels(api.ws, project, known, by=caller.name, now=datetime.now(UTC), replace=body.replace, also=_keep)

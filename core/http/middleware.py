@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.http.connection import MAX_HEADER_BYTES
-from core.http.predicting import predict
+from core.http.predict import predict
 from core.http.problems import answer, problem
 from core.services.operations.metrics import Requests
 
@@ -27,7 +27,7 @@ _KEEPABLE = ("/docs", "/openapi.json")  # the same for everybody; all else is da
 _process, _count = secrets.token_hex(4).encode(), itertools.count()
 
 
-class Around:
+class RequestMiddleware:
     """ASGI middleware; the outermost layer of ours."""
 
     def __init__(self, app: ASGIApp, requests: Requests) -> None:

@@ -6,11 +6,13 @@ Only the form is dealt with here, that of a single tensor in `core.http.tensors`
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired
 
 import orjson
+from pydantic import ConfigDict, Field, JsonValue, with_config
+from typing_extensions import TypedDict
 
 from core import __version__
 from core.data.cells import MAX_PROBLEMS, as_text, listed, nearest, refusal, shown
@@ -18,7 +20,7 @@ from core.errors import FieldProblem
 from core.http import bodies
 from core.http.problems import NotJson
 from core.http.tensors import ACCEPTED, column_of, matrix_of, packed, parameters_of, read_tensors, refused, seen
-from core.records import FeatureSchema, Label
+from core.records import FeatureSchema, JsonObject, Label
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +42,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class InferRequest:
+class InferenceRequest:
     """A request whose form is in order.
 
     `columns` holds each feature in the schema's order as `rows` plain values: float or int for numeric features, str
@@ -57,17 +59,76 @@ class InferRequest:
     matrix: np.ndarray | None = None
 
 
+# --- documents -------------------------------------------------------------------------------------------------
+
+
+class ServerMetadata(TypedDict):
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class TensorMetadata(TypedDict):
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class ModelMetadata(TypedDict):
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+Absent = Field(None)  # of a member that may be left out
+
+
+@with_config(ConfigDict(extra="ignore"))
+class Tensor(TypedDict):
+    name: str
+    shape: list[int]
+    datatype: str
+    parameters: NotRequired[Annotated[dict[str, JsonValue] | None, Absent]]
+    data: NotRequired[Annotated[list[JsonValue] | None, Absent]]
+
+
+@with_config(ConfigDict(extra="ignore"))
+class WantedTensor(TypedDict):
+    name: str
+    parameters: NotRequired[Annotated[dict[str, JsonValue] | None, Absent]]
+
+
+@with_config(ConfigDict(extra="forbid"))
+class InferRequest(TypedDict):
+    id: NotRequired[Annotated[str | None, Absent]]
+    model_name: NotRequired[Annotated[JsonValue, Absent]]
+    model_version: NotRequired[Annotated[JsonValue, Absent]]
+    parameters: NotRequired[Annotated[dict[str, JsonValue] | None, Absent]]
+    inputs: Annotated[list[Tensor], Field(min_length=1)]
+    outputs: NotRequired[Annotated[list[WantedTensor] | None, Absent]]
+
+
+class InferAnswer(TypedDict):
+    model_name: str
+    model_version: str
+    id: NotRequired[Annotated[str | None, Absent]]
+    parameters: NotRequired[Annotated[dict[str, JsonValue] | None, Absent]]
+    outputs: list[Tensor]
+
+
 # --- metadata ---------------------------------------------------------------------------------------------------
 
 
-def server_metadata() -> dict[str, Any]:
+def server_metadata() -> ServerMetadata:
     """Name, version and extensions of this server."""
     return {"name": SERVER, "version": __version__, "extensions": ["binary_tensor_data"]}
 
 
-def model_metadata(name: str, version: int, schema: FeatureSchema) -> dict[str, Any]:
+def model_metadata(name: str, version: int, schema: FeatureSchema) -> ModelMetadata:
     """Inputs and outputs of a model; -1 in a shape stands for the number of rows."""
-    outputs = [{"name": PREDICTION, "datatype": label_datatype(schema.classes), "shape": [-1]}]
+    outputs: list[TensorMetadata] = [{"name": PREDICTION, "datatype": label_datatype(schema.classes), "shape": [-1]}]
     if schema.task != "regression":
         outputs.append({"name": PROBABILITIES, "datatype": "FP64", "shape": [-1, len(schema.classes) or -1]})
     return {
@@ -92,7 +153,7 @@ def label_datatype(classes: Sequence[Label]) -> str:
 # --- requests ---------------------------------------------------------------------------------------------------
 
 
-def read_infer(body: bytes, header_length: int | None, schema: FeatureSchema) -> InferRequest:
+def read_infer(body: bytes, header_length: int | None, schema: FeatureSchema) -> InferenceRequest:
     """The tensors of an inference request as columns, or as one matrix.
 
     Either there is one input per feature, in any order, of shape [n] or [n, 1]; or, where all features are numeric,
@@ -120,12 +181,12 @@ def read_infer(body: bytes, header_length: int | None, schema: FeatureSchema) ->
     tail = memoryview(body)[head:]
     if [entry["name"] for entry in entries] == [MATRIX] and MATRIX not in schema.names:
         (tensor,) = read_tensors(entries, {MATRIX: _columns_of_matrix(schema)}, {MATRIX: "numeric"}, tail)
-        return InferRequest(request_id, tensor.rows, {}, outputs, binary_default, matrix_of(tensor))
+        return InferenceRequest(request_id, tensor.rows, {}, outputs, binary_default, matrix_of(tensor))
     _check_names([entry["name"] for entry in entries], schema)
     kinds = {f.name: f.kind for f in schema.features}
     tensors = {t.features[0]: t for t in read_tensors(entries, {name: (name,) for name in kinds}, kinds, tail)}
     columns = {f.name: column_of(tensors[f.name], f) for f in schema.features}
-    return InferRequest(request_id, tensors[schema.names[0]].rows, columns, outputs, binary_default)
+    return InferenceRequest(request_id, tensors[schema.names[0]].rows, columns, outputs, binary_default)
 
 
 def _decoded(header: bytes) -> Any:
@@ -136,7 +197,7 @@ def _decoded(header: bytes) -> Any:
         raise NotJson(f"{error} {advice}") from None
 
 
-def _named_objects(found: Any, field: str) -> list[dict[str, Any]]:
+def _named_objects(found: Any, field: str) -> list[JsonObject]:
     """The entries of `inputs` or `outputs`, each an object with a name."""
     if not isinstance(found, list):
         raise refused(field, "missing" if found is None else seen(found), "a list of objects")
@@ -148,14 +209,14 @@ def _named_objects(found: Any, field: str) -> list[dict[str, Any]]:
     return found
 
 
-def _flag(entry: dict[str, Any], field: str, key: str, *, default: bool) -> bool:
+def _flag(entry: JsonObject, field: str, key: str, *, default: bool) -> bool:
     value = parameters_of(entry, field).get(key, default)
     if not isinstance(value, bool):
         raise refused(f"{key} of {field}", seen(value), "true or false")
     return value
 
 
-def _wanted(document: dict[str, Any], schema: FeatureSchema, binary_default: bool) -> tuple[Wanted, ...]:
+def _wanted(document: JsonObject, schema: FeatureSchema, binary_default: bool) -> tuple[Wanted, ...]:
     if document.get("outputs") is None:
         return ()
     known = (PREDICTION,) if schema.task == "regression" else (PREDICTION, PROBABILITIES)
@@ -207,14 +268,14 @@ def _columns_of_matrix(schema: FeatureSchema) -> tuple[str, ...]:
 
 
 def answer_infer(
-    request: InferRequest,
+    request: InferenceRequest,
     *,
     name: str,
     version: int,
     labels: Sequence[Label | None],
     probabilities: np.ndarray | Sequence[Sequence[float]] | None,
     classes: Sequence[Label],
-    parameters: dict[str, Any] | None = None,
+    parameters: Mapping[str, JsonValue] | None = None,
 ) -> tuple[bytes, int | None]:
     """The answer's body, and the bytes of its JSON where binary tensors follow it (None: all is JSON).
 
@@ -228,7 +289,7 @@ def answer_infer(
         parameters: plain values that the answer carries beside its outputs.
     """
     wanted = request.outputs or [Wanted(output, request.binary_default) for output in (PREDICTION, PROBABILITIES)]
-    outputs: list[dict[str, Any]] = []
+    outputs: list[Tensor] = []
     tail: list[bytes] = []
     for output in wanted:
         if output.name == PREDICTION:
@@ -237,12 +298,13 @@ def answer_infer(
             datatype, shape, values = "FP64", [len(labels), len(classes)], _flat(probabilities)
         else:
             continue
-        told: dict[str, Any] = {"name": output.name, "datatype": datatype, "shape": shape}
+        tensor: Tensor = {"name": output.name, "datatype": datatype, "shape": shape}
         if output.binary and (datatype == "FP64" or None not in values):
             tail.append(packed(values, datatype))
-            outputs.append({**told, "parameters": {"binary_data_size": len(tail[-1])}})
+            tensor["parameters"] = {"binary_data_size": len(tail[-1])}
         else:
-            outputs.append({**told, "data": [_plain(value, datatype) for value in values]})
+            tensor["data"] = [_plain(value, datatype) for value in values]
+        outputs.append(tensor)
     header = orjson.dumps(
         {
             "model_name": name,

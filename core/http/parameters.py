@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from core.http import problems
+from core.records import JsonObject
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 async def refuse(request: Request, error: Exception) -> Response:
     """Exception handler of the application; parameters are all that FastAPI itself checks, bodies are `json_body`'s."""
     from core.data.cells import refusal
-    from core.http.expectations import problems_of
+    from core.http.validation_errors import problems_of
 
     assert isinstance(error, RequestValidationError)
     schema = {"properties": {p.alias: _schema(p.field_info) for p in request.scope["route"].dependant.query_params}}
@@ -27,5 +28,5 @@ async def refuse(request: Request, error: Exception) -> Response:
     return problems.answer(refusal("The query cannot be understood", found), request.url.path)
 
 
-def _schema(declared: Any) -> dict[str, Any]:
+def _schema(declared: Any) -> JsonObject:
     return TypeAdapter(Annotated[declared.annotation, declared]).json_schema()

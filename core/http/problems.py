@@ -6,7 +6,6 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
 
 import orjson
 from loguru import logger
@@ -14,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
 from core import errors
 from core.errors import ContinualError, FieldProblem
@@ -22,6 +22,22 @@ from core.storage.troubles import trouble_of, what_failed
 MEDIA_TYPE = "application/problem+json"
 _INFERENCE = re.compile(r"(/projects/[^/]+)?/v2(/|$)")
 MAX_SHOWN = 300  # characters of one field of an error: what a client sent is not sent back whole
+
+
+class FieldError(TypedDict):
+    field: str
+    seen: str
+    expected: str
+
+
+class Problem(TypedDict):
+    """Every error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldError]
 
 
 class NotJson(ContinualError):
@@ -68,7 +84,7 @@ def problem(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """An answer of problem JSON."""
-    document: dict[str, Any] = {
+    document: Problem = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,

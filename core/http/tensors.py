@@ -15,7 +15,7 @@ import orjson
 from core.data.cells import as_text, refusal, shown
 from core.errors import BadInput, FieldProblem
 from core.http import bodies
-from core.records import Feature, FeatureKind
+from core.records import Feature, FeatureKind, JsonObject
 from core.words import counted
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def seen(value: Any) -> str:
     return shown(value) if isinstance(value, str) else str(orjson.dumps(value), "utf-8")
 
 
-def parameters_of(entry: dict[str, Any], field: str) -> dict[str, Any]:
+def parameters_of(entry: JsonObject, field: str) -> JsonObject:
     """What an entry or the request carries as `parameters`; shared memory is refused."""
     parameters = entry.get("parameters")
     if parameters is None:
@@ -84,7 +84,7 @@ def parameters_of(entry: dict[str, Any], field: str) -> dict[str, Any]:
 
 
 def read_tensors(
-    entries: list[dict[str, Any]],
+    entries: list[JsonObject],
     columns: dict[str, tuple[str, ...]],
     kinds: dict[str, FeatureKind],
     tail: memoryview,
@@ -122,7 +122,7 @@ def _shape(shape: Any, field: str, width: int, *, matrix: bool) -> tuple[int, bo
     return shape[0], len(shape) == 2
 
 
-def _content(entry: dict[str, Any], field: str, tail: memoryview) -> tuple[list[Any] | None, memoryview]:
+def _content(entry: JsonObject, field: str, tail: memoryview) -> tuple[list[Any] | None, memoryview]:
     """The JSON data, or the part of the tail that the input claims."""
     size = parameters_of(entry, field).get("binary_data_size")
     data = entry.get("data")

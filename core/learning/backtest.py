@@ -7,7 +7,6 @@ Prequential: every row is predicted by the model that served when it came, befor
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -134,7 +133,6 @@ class ReplayReport:
     promotions: int
     refreshes: int
     rollbacks: int
-    seconds: float
     scores: dict[str, float | None]
     per_batch: list[TurnResult]
     admissions: list[Admission]
@@ -155,7 +153,6 @@ class ReplayReport:
                 "promotions": self.promotions,
                 "refreshes": self.refreshes,
                 "rollbacks": self.rollbacks,
-                "seconds": round(self.seconds, 3),
                 "per_batch": [turn.to_document() for turn in self.per_batch],
                 "admissions": [admission.to_document() for admission in self.admissions],
             }
@@ -179,7 +176,6 @@ def replay_turns(
         y: labels as they were known in the end, of X's length; None or NaN where none came.
         metric: told beside the usual ones, where it asks for answers and no probabilities.
     """
-    began = time.perf_counter()
     run = _Run(X.reset_index(drop=True), y, schema, policy, turns[0].seed, metric)
     for done, turn in enumerate(turns):
         if progress is not None and done:
@@ -187,7 +183,7 @@ def replay_turns(
         run.turn(turn, warm_up=done == 0)
     if progress is not None:
         progress(1.0, "done")
-    return run.report(time.perf_counter() - began)
+    return run.report()
 
 
 class _Run:
@@ -419,7 +415,7 @@ class _Run:
                 still.append((admission, new, replaced))
         self.open = still
 
-    def report(self, seconds: float) -> ReplayReport:
+    def report(self) -> ReplayReport:
         """The report after the last turn; rows whose label never came, or whose batch was undone, are not scored."""
         rows = np.concatenate(self.scored) if self.scored else np.empty(0, dtype=np.int64)
         rows = np.setdiff1d(rows[~isna(self.y[rows])], self.gone)
@@ -437,7 +433,6 @@ class _Run:
             promotions=self.counts["promotion"],
             refreshes=self.counts["refresh"],
             rollbacks=self.counts["rollback"],
-            seconds=seconds,
             scores={name: score.value for name, score in scores.items()},
             per_batch=self.per_batch,
             admissions=self.admissions,

@@ -7,9 +7,8 @@ business.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from pandas import DataFrame
 
 from core.learning.field import Answers
 from core.learning.models import Committee
+from core.learning.step import Clock, no_clock
 from core.performance.head_to_head import mcnemar_exact
 from core.performance.paired import Given, paired
 from core.performance.realised import Intervals, measure
@@ -57,54 +57,71 @@ def scored(answers: Answers, y: np.ndarray, model: Any, metric: str, *, seed: in
     ).score(metric)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """Labelled rows on which models are compared."""
+
+    answers: Answers
+    y: np.ndarray
+    weights: np.ndarray | None = (
+        None  # rows that each stands for, where some were chosen for their labels; None = all alike
+    )
+    origin: str = ""  # which rows they are, in words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """Frozen rows of past regimes."""
+
+    answers: Answers
+    y: np.ndarray
+    regimes: int  # of how many
+    forgettable: bool  # the challenger is the answer to a detected change: what was before it may be forgotten
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Yardstick:
+    """How models are compared."""
+
+    metric: str
+    schema: FeatureSchema
+    seed: int
+    scale: float = 1.0  # spread of the target (regression): the unit of past errors and biases
+    clock: Clock = no_clock  # by which predictions are timed
+
+
 def compare(
-    answers: Answers,
-    y: np.ndarray,
-    challenger: Committee,
-    rival: Committee | None,
-    *,
-    metric: str,
-    schema: FeatureSchema,
-    scale: float,
-    past: tuple[Answers, np.ndarray, int] | None,
-    answers_change: bool,
-    rows_from: str,
-    seed: int,
-    timed: bool,
-    weights: np.ndarray | None = None,
+    shared: Shared, challenger: Committee, rival: Committee | None, yardstick: Yardstick, *, past: Past | None = None
 ) -> Comparison:
     """Everything that the clauses look at.
 
     Args:
-        answers, y: of rows that neither has learnt from; may be none.
+        shared: rows that neither has learnt from; may be none.
         rival: None when there is no champion yet.
-        scale: spread of the target (regression): the unit of past errors and biases.
-        past: frozen rows of past regimes, their labels, and of how many regimes they are.
-        answers_change: the challenger is the answer to a detected change: what was before it may be forgotten.
-        timed: measure prediction time. A replay does not: same rows, same evidence, bit for bit.
-        weights: rows that each stands for, where some were chosen for their labels; None = all alike.
     """
+    answers, y, metric, seed = shared.answers, shared.y, yardstick.metric, yardstick.seed
     if len(y) == 0:
         nothing = Score(metric=metric, value=None, n=0, reason=because("no_row_unseen_by_both"))
-        return Comparison(n=0, metric=metric, champion=None, challenger=nothing, difference=None, rows_from=rows_from)
+        return Comparison(
+            n=0, metric=metric, champion=None, challenger=nothing, difference=None, rows_from=shared.origin
+        )
     alone = Comparison(
         n=len(y),
         metric=metric,
         champion=None,
         challenger=scored(answers, y, challenger, metric, seed=seed),
         difference=None,
-        rows_from=rows_from,
-        problem=_problem(answers, challenger, schema),
-        calibration=_calibration(answers, y, challenger, rival, scale),
-        seconds=_seconds(answers.X, challenger, rival) if timed else None,
+        rows_from=shared.origin,
+        problem=_problem(answers, challenger, yardstick.schema),
+        calibration=_calibration(answers, y, challenger, rival, yardstick.scale),
+        seconds=_seconds(answers.X, challenger, rival, yardstick.clock),
     )
     if rival is None:
         return alone
     new, old = merits(answers, y, challenger), merits(answers, y, rival)
     wins, losses = wins_and_losses(new, old)
-    judged = paired(
-        schema.task, metric, y, given(answers, challenger), given(answers, rival), weights=weights, seed=seed
-    )
+    sides = given(answers, challenger), given(answers, rival)
+    judged = paired(yardstick.schema.task, metric, y, *sides, weights=shared.weights, seed=seed)
     return replace(
         alone,
         champion=scored(answers, y, rival, metric, seed=seed),
@@ -113,8 +130,8 @@ def compare(
         losses=losses,
         p=judged.p,
         test=judged.test,
-        worst_slice=_worst_slice(answers.X, new, old, schema),
-        past=_on_the_past(past, challenger, rival, scale, answers_change),
+        worst_slice=_worst_slice(answers.X, new, old, yardstick.schema),
+        past=_on_the_past(past, challenger, rival, yardstick.scale) if past is not None else None,
     )
 
 
@@ -150,16 +167,17 @@ def _calibration(
     )
 
 
-def _seconds(X: DataFrame, challenger: Committee, rival: Committee | None) -> dict[str, float]:
-    """Seconds for 1,000 rows of each, asked as it would serve."""
-
-    def spent(model: Committee) -> float:
-        began = time.perf_counter()
+def _seconds(X: DataFrame, challenger: Committee, rival: Committee | None, clock: Clock) -> dict[str, float] | None:
+    """Seconds for 1,000 rows of each, asked as it would serve; None without a clock."""
+    sides = {"challenger": challenger} | ({} if rival is None else {"champion": rival})
+    spent = {}
+    for name, model in sides.items():
+        began = clock()
+        if began is None:
+            return None
         model.predict(X)
-        return (time.perf_counter() - began) * 1_000 / len(X)
-
-    told = {"challenger": spent(challenger)}
-    return told if rival is None else {**told, "champion": spent(rival)}
+        spent[name] = ((clock() or began) - began) * 1_000 / len(X)
+    return spent
 
 
 def _worst_slice(X: DataFrame, new: np.ndarray, old: np.ndarray, schema: FeatureSchema) -> WorstSlice | None:
@@ -210,23 +228,16 @@ def _slices(X: DataFrame, schema: FeatureSchema) -> Iterator[tuple[str, np.ndarr
                 yield f"{feature.name} = {name}", text == name
 
 
-def _on_the_past(
-    past: tuple[Answers, np.ndarray, int] | None,
-    challenger: Committee,
-    rival: Committee,
-    scale: float,
-    answers_change: bool,
-) -> PastComparison | None:
-    if past is None or len(past[1]) == 0:
+def _on_the_past(past: Past, challenger: Committee, rival: Committee, scale: float) -> PastComparison | None:
+    if len(past.y) == 0:
         return None
-    answers, y, regimes = past
-    unit = scale if answers.task == "regression" else 1.0
-    new, old = (float(merits(answers, y, model).mean()) / unit for model in (challenger, rival))
+    unit = scale if past.answers.task == "regression" else 1.0
+    new, old = (float(merits(past.answers, past.y, model).mean()) / unit for model in (challenger, rival))
     return PastComparison(
-        n=len(y),
-        regimes=regimes,
+        n=len(past.y),
+        regimes=past.regimes,
         challenger=new,
         champion=old,
         difference=new - old,
-        answers_change=answers_change,
+        answers_change=past.forgettable,
     )

@@ -5,13 +5,10 @@ Owns the members of the committee; when a race starts and who is let in is the l
 
 from __future__ import annotations
 
-import ctypes
-import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pandas import DataFrame
@@ -20,7 +17,9 @@ from core.errors import FitTimeout
 from core.learning.models import DEFAULT_FAMILIES, MODEL_FAMILIES, Committee, chosen, fit_family, predict_quietly
 from core.learning.state import ARCHIVED, LearnerState, Member
 from core.performance.formulas import log_losses
-from core.records import FeatureSchema, Policy
+
+if TYPE_CHECKING:
+    from core.learning.step import Run
 
 HALF_LIFE_ROWS = 500  # a member's loss forgets half of what it was over so many rows
 SHARPNESS = {False: 12.0, True: 40.0}  # weight of a member = exp(-sharpness * loss); True = regression
@@ -65,7 +64,7 @@ class Fitted:
 
     members: list[Member]
     errors: dict[int, str]  # by place in members: why it dropped out
-    seconds: dict[int, float]  # by place: what was tried, and how long it took
+    seconds: dict[int, float | None]  # by place: what was tried, and how long it took; None = not timed
     fits: int
     tokens: float
     serial: int
@@ -79,19 +78,17 @@ class Field:
         self,
         before: LearnerState,
         state: LearnerState,
-        schema: FeatureSchema,
-        policy: Policy,
+        run: Run,
         *,
-        seed: int,
         changed: bool,
         reserve: float = 0.0,
     ) -> None:
         self.before, self.state = before, state  # when the turn began, and now that it has been measured
-        self.schema, self.policy = schema, policy
-        self.seed, self.changed = seed, changed
+        self.run, self.schema, self.policy = run, run.schema, run.policy
+        self.seed, self.changed = run.seed, changed
         self.reserve = reserve  # saved fits that only the answer to a change may spend
         self.seen = state.seen
-        self.regression = schema.task == "regression"
+        self.regression = run.schema.task == "regression"
 
     def roster(self, first: bool) -> list[Member]:
         """The members that the policy asks for; those whose window is another's are asleep (no model)."""
@@ -209,7 +206,7 @@ class Field:
         urgent = [self.changed and member.window == "change" for member in members]
         due.sort(key=lambda i: (not urgent[i], -(weights[i] + 0.02) * shares[i], i))
         errors: dict[int, str] = {}
-        seconds: dict[int, float] = {}
+        seconds: dict[int, float | None] = {}
         serial, fits, unfinished = self.state.serial, 0, False
         for done, i in enumerate(due):
             member = members[i]
@@ -218,10 +215,10 @@ class Field:
             if costs > tokens - kept and costs and not first:
                 continue
             report(done / len(due), f"fitting {member.name}")
-            began = time.perf_counter()
+            began = self.run.clock()
             try:
                 fit = partial(self.fitted, member, X, y, train, serial)
-                members[i] = in_time(fit, seconds=self.policy.fit_timeout_s)
+                members[i] = self.run.fit_within(fit, self.policy.fit_timeout_s)
             except FitTimeout as error:  # the process carries it along; it is left alone for a while
                 errors[i], unfinished = str(error), True
                 members[i] = replace(member, model=None, key="", barred_until=self.seen + BARRED_ROWS)
@@ -230,7 +227,7 @@ class Field:
                 errors[i] = str(error) or type(error).__name__
                 continue
             finally:
-                seconds[i] = time.perf_counter() - began
+                seconds[i] = None if began is None else (self.run.clock() or began) - began
             serial += 1
             fits += costs
             tokens -= costs
@@ -315,35 +312,6 @@ class Field:
         """A constant model where nothing else can be fitted (one class only): the loop goes on."""
         constant = self.fitted(Member(family="constant", window="all"), X, y, train, serial)
         return [*members, constant], serial + 1
-
-
-def in_time(work: Callable[[], Member], *, seconds: float) -> Member:
-    """What the work returns; 0 seconds = without a limit.
-
-    Raises:
-        FitTimeout: it has not ended in time. Its thread is asked to stop, and left alone if it does not.
-        Exception: what the work raised.
-    """
-    if seconds <= 0:
-        return work()
-    done: list[Member] = []
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            done.append(work())
-        except BaseException as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=run, name="fit", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if thread.is_alive() and thread.ident is not None:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
-        raise FitTimeout(f"Its fit had not ended after {seconds:g} seconds and was given up.")
-    if failed:
-        raise failed[0]
-    return done[0]
 
 
 def plain_labels(y: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from pandas import DataFrame
 
 from core.drift.online import detect
 from core.learning.change import appended, likeliest_split, recent_inflation, recent_mean
-from core.learning.comparing import compare, given, merits, scored, wins_and_losses
+from core.learning.comparing import Past, Shared, Yardstick, compare, given, merits, scored, wins_and_losses
 from core.learning.desk import weighted_score
 from core.learning.evidence import Bets, bet, prepared
 from core.learning.field import LARGEST_ERROR, SHARPNESS, Answers, Field, Fitted, plain_labels, shares_of, weights_of
@@ -83,7 +83,7 @@ class _Turn:
         schema, policy = run.schema, run.policy
         self.before, self.state = state, state
         self.fresh, self.schema, self.policy = replace(fresh, y=plain_labels(fresh.y)), schema, policy
-        self.window, self.timed = window, run.timed
+        self.window, self.run = window, run
         self.keys = fresh.X.index.to_numpy()
         self.n = len(fresh.y)
         self.gated = bool(GATES[policy.gate])
@@ -364,15 +364,7 @@ class _Turn:
         self.state = replace(self.state, members=tuple(members))
 
     def _field(self) -> Field:
-        return Field(
-            self.before,
-            self.state,
-            self.schema,
-            self.policy,
-            seed=self.seed,
-            changed=self.changed,
-            reserve=self.reserve,
-        )
+        return Field(self.before, self.state, self.run, changed=self.changed, reserve=self.reserve)
 
     def race(self, version: int) -> None:
         """Fits what is due, forms the challenger, and lets it in or not."""
@@ -477,11 +469,18 @@ class _Turn:
         if first or self.gated:
             past = [regime for regime in state.regimes if regime.scores]
             old = np.isin(X_frozen.index.to_numpy(), frozen_keys(past))
+            rows_from = (
+                f"{len(y):,} labelled rows that neither has learnt from{' (after the change)' if self.changed else ''}"
+            )
             self.comparison = compare(
-                answers, y, challenger, rival, metric=self.metric, schema=self.schema, scale=state.scale or 1.0,
-                past=(Answers(X_frozen[old], self.schema.task), y_frozen[old], len(past)), answers_change=state.change_pending,
-                rows_from=f"{len(y):,} labelled rows that neither has learnt from{' (after the change)' if self.changed else ''}",
-                seed=self.seed, timed=self.timed, weights=weights,
+                Shared(answers=answers, y=y, weights=weights, origin=rows_from), challenger, rival,
+                Yardstick(
+                    metric=self.metric, schema=self.schema, seed=self.seed, scale=state.scale or 1.0, clock=self.run.clock
+                ),
+                past=Past(
+                    answers=Answers(X_frozen[old], self.schema.task), y=y_frozen[old], regimes=len(past),
+                    forgettable=state.change_pending,
+                ),
             )  # fmt: skip
         kind: Literal["promotion", "refresh"] = "promotion" if self._is_news(challenger, state.champion) else "refresh"
         to_shadow = bool(self.policy.shadow_rows) and rival is not None

@@ -10,7 +10,7 @@ from pandas import DataFrame
 
 from core.learning.field import Answers
 from core.learning.models import Committee
-from core.learning.state import LearnerState
+from core.learning.state import LearnerState, Member
 from core.records import (
     Candidate,
     Comparison,
@@ -29,6 +29,19 @@ from core.records import (
 # The newest n labelled rows (None = all that may be used), the fresh ones included at the end, with the same keys.
 Window = Callable[[int | None], tuple[DataFrame, np.ndarray]]
 Progress = Callable[[float, str], None]
+Clock = Callable[[], float | None]  # seconds of any beginning; None = nothing is timed
+FitWithin = Callable[
+    [Callable[[], Member], float], Member
+]  # fits within so many seconds (0 = any), or raises FitTimeout
+
+
+def no_clock() -> None:
+    """Nothing is timed."""
+
+
+def at_any_length(fit: Callable[[], Member], _seconds: float) -> Member:
+    """The fit, however long it takes."""
+    return fit()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +78,17 @@ class Situation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """By which rules a step is taken. The same rows, situation and run give the same step, bit for bit, unless timed."""
+    """By which rules a step is taken. The same rows, situation and run give the same step, bit for bit, unless timed.
+
+    Who takes steps beside people who wait hands in a clock and a limit on fits; a replay neither times nor gives up.
+    """
 
     schema: FeatureSchema
     policy: Policy
     seed: int
     next_version: int  # number of the model that is made, if one is
-    timed: bool = False  # measure prediction times
+    clock: Clock = no_clock  # by which fits and predictions are timed
+    fit_within: FitWithin = at_any_length
     progress: Progress | None = None  # called with the share that is done and what is being done
 
 

@@ -15,7 +15,7 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import Status, events, from_schema
 
 from core.data.rows import TOO_GREAT
-from core.http import waiting
+from core.http import jobs
 
 CASES_A_ROUND = 300
 MOST_ROWS = 200  # generated ones a request
@@ -99,7 +99,7 @@ def _tested(document: dict[str, Any], address: str, config: SchemathesisConfig) 
 
 @pytest.mark.campaign
 def test_every_answer_is_as_the_document_says(trained: Path, monkeypatch: pytest.MonkeyPatch, campaign: Any) -> None:
-    monkeypatch.setattr(waiting, "WAIT_S", 0.0)  # cycles are asked for, and nobody is here to run them
+    monkeypatch.setattr(jobs, "WAIT_S", 0.0)  # cycles are asked for, and nobody is here to run them
     monkeypatch.setattr("core.data.synthetic.MAX_ROWS", MOST_ROWS)
     monkeypatch.setattr("core.services.automation.workers.start_worker", lambda ws: None)
     done: Counter[str] = Counter()

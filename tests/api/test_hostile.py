@@ -22,9 +22,9 @@ from api_helpers import ADMIN, ROW, arrow, npy, token
 from patience import limit
 
 from core.errors import StorageError, TooLarge
-from core.http import bodies, problems, waiting
+from core.http import bodies, jobs, problems
 from core.http.bodies import depth_exceeds
-from core.http.middleware import Around
+from core.http.middleware import RequestMiddleware
 from core.services.access import tokens
 from core.services.access.tokens import TokenRights
 from core.services.operations.metrics import Requests
@@ -535,7 +535,7 @@ def test_a_large_head_that_came_in_one_piece_is_refused(
 
     scope = {"type": "http", "http_version": "1.1", "method": "POST", "path": path, "raw_path": path.encode()}
     scope |= {"query_string": query, "headers": [(b"host", b"a"), *headers]}
-    asyncio.run(Around(None, Requests())(scope, None, _send))  # type: ignore[arg-type]
+    asyncio.run(RequestMiddleware(None, Requests())(scope, None, _send))  # type: ignore[arg-type]
     assert said[0]["status"] == 431
 
 
@@ -691,7 +691,7 @@ def _valid_bodies() -> list[tuple[int, str, dict[str, str], bytes]]:
 def test_no_mutation_of_a_valid_body_is_a_fault_of_ours_or_takes_long(
     shared: httpx.Client, campaign: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "WAIT_S", 0.0)  # cycles are asked for, and nobody is here to run them
+    monkeypatch.setattr(jobs, "WAIT_S", 0.0)  # cycles are asked for, and nobody is here to run them
     monkeypatch.setattr("core.services.automation.workers.start_worker", lambda ws: None)
     monkeypatch.setattr("core.data.synthetic.MAX_ROWS", 100)
     valid = [given for often, *given in _valid_bodies() for _ in range(often)]

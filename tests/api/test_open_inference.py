@@ -16,7 +16,7 @@ from tritonclient.utils import np_to_triton_dtype
 
 from core.errors import BadInput, ContinualError, TooLarge
 from core.http.open_inference import (
-    InferRequest,
+    InferenceRequest,
     Wanted,
     answer_infer,
     label_datatype,
@@ -42,7 +42,7 @@ NUMBERS = FeatureSchema(
     target="y",
     features=tuple(Feature(name=name, kind="numeric") for name in ("a", "b", "c")),
 )
-ASKED = InferRequest("7", 2, {}, (), binary_default=True)
+ASKED = InferenceRequest("7", 2, {}, (), binary_default=True)
 
 
 def tensor(name: str, values: np.ndarray, *, binary: bool = True) -> InferInput:
@@ -62,7 +62,7 @@ def inputs(*, binary: bool = True) -> list[InferInput]:
 
 def asked(
     tensors: list[InferInput], schema: FeatureSchema = SCHEMA, outputs: list[InferRequestedOutput] | None = None
-) -> InferRequest:
+) -> InferenceRequest:
     """What is read of a client's request."""
     return read_infer(*InferenceServerClient.generate_request_body(tensors, outputs, request_id="7"), schema)
 
@@ -378,7 +378,7 @@ def test_an_infinite_number_of_a_matrix_is_named_by_row_and_feature() -> None:
 # --- answers ----------------------------------------------------------------------------------------------------
 
 
-def answered(request: InferRequest, **changes: Any) -> InferResult:
+def answered(request: InferenceRequest, **changes: Any) -> InferResult:
     """What a client reads of an answer."""
     given: dict[str, Any] = {"labels": ["no", "jä"], "probabilities": [[0.9, 0.1], [0.2, 0.8]], "classes": ("no", "jä")}
     body, length = answer_infer(request, name="pumps", version=3, **{**given, **changes})
@@ -387,7 +387,7 @@ def answered(request: InferRequest, **changes: Any) -> InferResult:
 
 @pytest.mark.parametrize("binary_", [True, False])
 def test_a_client_reads_the_answer(binary_: bool) -> None:
-    request = InferRequest("7", 2, {}, (), binary_default=binary_)
+    request = InferenceRequest("7", 2, {}, (), binary_default=binary_)
     result = answered(request, parameters={"prediction_ids": "a,b"})
     told = result.get_response()
     assert (told["model_name"], told["model_version"], told["id"]) == ("pumps", "3", "7")
@@ -403,7 +403,7 @@ def test_a_client_reads_the_answer(binary_: bool) -> None:
     [([2, -1], (-1, 2)), ([True, False], (False, True)), ([0.5, 2.0], ()), ([0.5, 2], (0.5, 2))],
 )
 def test_labels_keep_their_type(labels: list[Any], classes: tuple[Any, ...], binary_: bool) -> None:
-    request = InferRequest(None, 2, {}, (Wanted("prediction", binary_),), binary_default=False)
+    request = InferenceRequest(None, 2, {}, (Wanted("prediction", binary_),), binary_default=False)
     result = answered(request, labels=labels, classes=classes, probabilities=None)
     assert result.as_numpy("prediction").tolist() == labels
     assert result.get_output("prediction")["datatype"] == label_datatype(classes)
@@ -412,14 +412,14 @@ def test_labels_keep_their_type(labels: list[Any], classes: tuple[Any, ...], bin
 
 def test_outputs_come_in_the_order_and_form_asked_for() -> None:
     wanted = (Wanted("probabilities", True), Wanted("prediction", False))
-    result = answered(InferRequest("7", 2, {}, wanted, binary_default=False), probabilities=np.eye(2))
+    result = answered(InferenceRequest("7", 2, {}, wanted, binary_default=False), probabilities=np.eye(2))
     assert [output["name"] for output in result.get_response()["outputs"]] == ["probabilities", "prediction"]
     assert result.get_output("prediction")["data"] == ["no", "jä"]
     assert result.as_numpy("probabilities").tolist() == [[1.0, 0.0], [0.0, 1.0]]
 
 
 def test_an_answer_without_binary_tensors_is_json_alone() -> None:
-    plain = InferRequest(None, 1, {}, (), binary_default=False)
+    plain = InferenceRequest(None, 1, {}, (), binary_default=False)
     body, length = answer_infer(plain, name="m", version=1, labels=[1.5], probabilities=None, classes=())
     assert length is None
     assert json.loads(body)["outputs"] == [{"name": "prediction", "datatype": "FP64", "shape": [1], "data": [1.5]}]
@@ -432,7 +432,7 @@ def test_withheld_answers_are_nan_in_binary_numbers_and_null_elsewhere() -> None
     texts = answered(ASKED, labels=[None, "jä"], probabilities=nan)
     assert texts.get_output("prediction")["data"] == [None, "jä"]
     assert np.array_equal(texts.as_numpy("probabilities"), nan, equal_nan=True)
-    plain = InferRequest(None, 2, {}, (), binary_default=False)
+    plain = InferenceRequest(None, 2, {}, (), binary_default=False)
     assert answered(plain, probabilities=nan).get_output("probabilities")["data"] == [None, None, 0.2, 0.8]
     assert answered(plain, labels=[None, 1], classes=(1,)).get_output("prediction")["data"] == [None, 1]
 

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
-from core.http import protocols
+from core.http import mlflow_routes
 from core.services.ingestion import sealing
 from core.services.projects.projects import get_project
 from core.settings import get_settings
@@ -106,7 +106,7 @@ def test_open_it_takes_json_from_near_networks_only(opened: httpx.Client, monkey
     assert opened.post("/predict", json=ROW).status_code == 401
     wrong = {"Authorization": "Bearer cml_wrong"}
     assert opened.post("/invocations", json=body, headers=wrong).status_code == 401
-    monkeypatch.setattr(protocols, "_is_near", lambda request, networks: False)
+    monkeypatch.setattr(mlflow_routes, "_is_near", lambda request, networks: False)
     assert "from here" in opened.post("/invocations", json=body).json()["detail"]
 
 
@@ -123,9 +123,9 @@ def test_open_it_takes_json_from_near_networks_only(opened: httpx.Client, monkey
     ],
 )
 def test_near_is_this_machine_and_the_networks_that_are_named(host: str, networks: tuple[str, ...], near: bool) -> None:
-    request = protocols.Request({"type": "http", "client": (host, 1), "headers": []})
+    request = mlflow_routes.Request({"type": "http", "client": (host, 1), "headers": []})
     settings = get_settings().model_copy(update={"open_from": networks})
-    assert protocols._is_near(request, settings) is near
+    assert mlflow_routes._is_near(request, settings) is near
 
 
 @pytest.mark.parametrize(
@@ -141,9 +141,9 @@ def test_behind_a_proxy_nobody_is_near_by_its_address(
     peer: str, forwarded: str, trusted: tuple[str, ...], near: bool
 ) -> None:
     headers = [(b"x-forwarded-for", forwarded.encode())]
-    request = protocols.Request({"type": "http", "client": (peer, 1), "headers": headers})
+    request = mlflow_routes.Request({"type": "http", "client": (peer, 1), "headers": headers})
     settings = get_settings().model_copy(update={"trusted_proxies": trusted})
-    assert protocols._is_near(request, settings) is near
+    assert mlflow_routes._is_near(request, settings) is near
 
 
 def test_rows_of_nobody_are_logged_and_never_sealed(opened: httpx.Client) -> None:

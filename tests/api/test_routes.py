@@ -355,9 +355,9 @@ def test_the_first_batch_of_a_project_names_its_columns(client: httpx.Client, st
 def test_a_large_batch_becomes_a_job(
     client: httpx.Client, state: Workspace, monkeypatch: pytest.MonkeyPatch, trained: Path
 ) -> None:
-    from core.http import storing
+    from core.http import batches
 
-    monkeypatch.setattr(storing, "AT_ONCE_BYTES", 10)
+    monkeypatch.setattr(batches, "AT_ONCE_BYTES", 10)
     started: list[int] = []
     monkeypatch.setattr(workers, "start_worker", lambda ws: started.append(1))
     csv_type = {**ADMIN, "Content-Type": "text/csv"}
@@ -389,11 +389,11 @@ def test_a_large_batch_becomes_a_job(
 def test_a_small_file_that_unpacks_to_much_becomes_a_job(
     client: httpx.Client, monkeypatch: pytest.MonkeyPatch, mode: str, body: bytes
 ) -> None:
-    from core.http import storing
+    from core.http import batches
 
     monkeypatch.setattr(workers, "start_worker", lambda ws: None)
     line = b"0.25,0.5,1\n" if mode == "ingest" else b"0.25,0.5\n"
-    packed = gzip.compress(body + line * (storing.AT_ONCE_BYTES // len(line) + 1))
+    packed = gzip.compress(body + line * (batches.AT_ONCE_BYTES // len(line) + 1))
     assert len(packed) < 100_000
     answer = client.post(f"/batches?mode={mode}", content=packed, headers={**ADMIN, "Content-Type": "text/csv"})
     assert (answer.status_code, answer.json()["status"]) == (202, "queued")
@@ -426,9 +426,7 @@ def test_bad_batches_are_refused(shared: httpx.Client, query: str, body: str, ki
 def test_a_cycle_that_takes_long_is_a_job(
     client: httpx.Client, state: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from core.http import waiting
-
-    monkeypatch.setattr(waiting, "WAIT_S", 0.2)
+    monkeypatch.setattr("core.http.jobs.WAIT_S", 0.2)
     monkeypatch.setattr(workers, "start_worker", lambda ws: None)
     answer = client.post("/retrain", json={"force": True}, headers=ADMIN)
     assert answer.status_code == 202

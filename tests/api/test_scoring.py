@@ -15,7 +15,7 @@ from api_helpers import ADMIN, ROW, arrow, npy, serving, token
 from patience import Patience
 from sqlalchemy import select
 
-from core.http import storing
+from core.http import batches
 from core.services.access import tokens
 from core.services.access.tokens import TokenRights
 from core.services.ingestion import sealing, stored_batches
@@ -50,7 +50,7 @@ def test_a_table_is_scored_as_predict_scores_its_rows(shared: httpx.Client, kind
 def test_a_large_table_is_scored_by_a_worker_and_its_rows_are_in_the_log_once(
     client: httpx.Client, state: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storing, "AT_ONCE_BYTES", 100)
+    monkeypatch.setattr(batches, "AT_ONCE_BYTES", 100)
     frame = FRAME.assign(_id=[f"s{i}" for i in range(60)], target=1)
     asked = score(client, frame.to_csv(index=False).encode())
     assert asked.status_code == 202

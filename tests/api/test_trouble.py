@@ -76,7 +76,7 @@ def is_unavailable(answer: httpx.Response, word: str = "") -> bool:
 @pytest.fixture
 def quiet_home(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The trained project; cycles are asked for, and nobody runs them."""
-    monkeypatch.setattr("core.http.waiting.WAIT_S", 0.0)
+    monkeypatch.setattr("core.http.jobs.WAIT_S", 0.0)
     monkeypatch.setattr("core.services.automation.workers.start_worker", lambda ws: None)
     return trained
 

@@ -73,7 +73,7 @@ class Driver:
 
             self.X = pd.concat([self.X, X], ignore_index=True)
             self.y = np.concatenate([self.y, y])
-        named = {name: arguments.pop(name) for name in ("timed", "progress") if name in arguments}
+        named = {name: arguments.pop(name) for name in ("clock", "fit_within", "progress") if name in arguments}
         run = Run(schema=self.schema, policy=self.policy, seed=self.seed, next_version=self.version + 1, **named)
         fresh = Labelled(X=X, y=np.asarray(y), first_row=first_row)
         step = advance(self.state, fresh, self.window, Situation(**arguments), run)

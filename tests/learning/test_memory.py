@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from patience import Patience, until
 
+from core.cycle.fitting import in_time
 from core.errors import FitTimeout
 from core.learning import models
-from core.learning.field import BARRED_ROWS, in_time, weights_of
+from core.learning.field import BARRED_ROWS, weights_of
 from core.learning.learner import advance
 from core.learning.memory import FROZEN_PER_BATCH, FROZEN_ROWS, MOST_REGIMES, begun, frozen_keys, memory_of, with_frozen
 from core.learning.state import LearnerState, Member, Regime
@@ -134,11 +135,11 @@ def test_work_that_does_not_end_in_time_is_given_up_and_its_thread_stopped() -> 
 
     patience = Patience(2)
     with pytest.raises(FitTimeout, match=r"had not ended after 0\.2 seconds"):
-        in_time(endless, seconds=0.2)
+        in_time(endless, 0.2)
     patience.check("the end of the work")
     until("its thread to stop", lambda: not state["running"])
     with pytest.raises(ZeroDivisionError):
-        in_time(lambda: 1 / 0, seconds=5.0)  # type: ignore[arg-type, return-value]
+        in_time(lambda: 1 / 0, 5.0)  # type: ignore[arg-type, return-value]
 
 
 def test_a_candidate_whose_fit_never_ends_drops_out_and_is_left_alone_for_a_while(driver, rows_of, monkeypatch) -> None:
@@ -154,7 +155,7 @@ def test_a_candidate_whose_fit_never_ends_drops_out_and_is_left_alone_for_a_whil
     monkeypatch.setattr("core.learning.field.fit_family", stuck)
     loop = driver("binary", **{**LIGHT, "families": ("logistic", "extra_trees"), "fit_timeout_s": 0.3})
     for i in range(4):
-        loop.feed(*rows_of("binary", 200, seed=i))
+        loop.feed(*rows_of("binary", 200, seed=i), fit_within=in_time)
     first = loop.steps[0]
     assert first.outcome == "promoted" and first.unfinished
     told = next(c for c in first.candidates if c.family == "extra_trees")

@@ -83,10 +83,10 @@ def test_a_batch_undone_after_it_was_learnt_is_there_until_then(ws: Workspace, n
     report = replay_turns(stored.X, stored.y, project.schema, project.policy, stored.turns)
     live = monitoring.cycles(ws, project.id)[0][::-1][1:]
     assert [len(turn.gone) for turn in stored.turns] == [0, 0, 0, 1, 0, 0, 1, 0, 0]
-    assert [t["decision"] for t in report.per_batch] == [c.decision for c in live]
-    assert [t["fired"] for t in report.per_batch] == [[f.trigger for f in c.firings] for c in live]
-    assert [t["outcome"] for t in report.per_batch] == [c.outcome for c in live]
-    assert [t["champion_version"] for t in report.per_batch] == [c.champion_before for c in live]
+    assert [t.decision for t in report.per_batch] == [c.decision for c in live]
+    assert [t.fired for t in report.per_batch] == [tuple(f.trigger for f in c.firings) for c in live]
+    assert [t.outcome for t in report.per_batch] == [c.outcome for c in live]
+    assert [t.champion_version for t in report.per_batch] == [c.champion_before for c in live]
     assert report.rows_scored == 6 * BATCH
     later = backtests.stored_turns(ws, project, since=now + timedelta(hours=4))
     assert not np.isin(later.turns[0].arrived, stored.turns[3].gone[0]).any()

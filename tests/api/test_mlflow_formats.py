@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from core.errors import BadInput, ContinualError, TooLarge
-from core.http.mlflow_forms import rows_of, rows_of_csv
+from core.http.mlflow_formats import rows_of, rows_of_csv
 
 NAMES = ("temperature", "site")
 ROWS = [{"temperature": 1.5, "site": "north"}, {"temperature": -2.0, "site": "süd"}]

@@ -13,7 +13,7 @@ import pytest
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-from core.http.front import Front
+from core.http.app_gate import AppGate
 from core.services.access import accounts, sessions
 from core.settings import Settings
 from core.storage.workspace import Workspace, open_workspace
@@ -61,7 +61,7 @@ def ask(
         sent.append(message)
 
     scope = {"type": kind, "path": path, "method": "GET", "headers": list(headers), "client": (peer, 1)}
-    asyncio.run(Front(behind, lambda: ws)(scope, receive, send))
+    asyncio.run(AppGate(behind, lambda: ws)(scope, receive, send))
     return behind, sent
 
 

@@ -4,48 +4,82 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from core.errors import BadInput, FieldProblem
-from core.http import bodies, repeats, waiting
+from core.http import bodies, idempotency, jobs
 from core.http.access import Api, Caller, api_of
-from core.http.answers import BatchAnswer, QueuedJob, answer_json
-from core.http.predicting import count
+from core.http.answers import BatchAnswer, Predictions, QueuedJob, answer_json
+from core.http.documentation import ARROW, BINARY, PARQUET, REPEAT, described, parameter
+from core.http.predict import committed
 from core.services.serving.answering import Answered, document, many
 from core.services.serving.champion_cache import Served
 from core.services.serving.kept_answers import Kept
 
 if TYPE_CHECKING:
-    from core.services.ingestion.ingest import IngestReport
+    from core.records import Task
+    from core.services.ingestion.ingest import IngestReport, Options
 
 AT_ONCE_BYTES = 20 * 1024 * 1024  # uploads that unpack to more become a job
+MODES = ("ingest", "score", "backfill")
 TASKS = ("binary", "multiclass", "regression", "classification")
+PARAMETERS = ("target", "id", "time", "task", "exclude", "categorical")  # besides `mode`
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
 
 
-_OPTIONS = {
-    "target": "target", "id": "id_column", "time": "time_column", "task": "task", "exclude": "exclude",
-    "categorical": "categorical",
-}  # fmt: skip
-_LISTS = ("exclude", "categorical")  # names with commas between them
-
-
+@described(
+    summary="Store a table, or have its rows predicted",
+    text="CSV (or CSV.gz), Parquet or Arrow, as its Content-Type says. `mode=ingest` stores it as a batch; the first "
+    "one of a project fixes its schema. `mode=backfill` stores rows of the past, which are neither measured nor news. "
+    "`mode=score` answers every row as /predict does and takes no other parameter. "
+    "More than 20 MB become a job.",
+    scope="ingest, or predict to score",
+    parameters=[
+        REPEAT,
+        parameter(
+            "mode",
+            "query",
+            "What is done with the rows.",
+            {"type": "string", "enum": ["ingest", "backfill", "score"]},
+            "ingest",
+        ),
+        parameter("target", "query", "Column of the labels, for a first batch.", {"type": "string"}, "target"),
+        parameter("id", "query", "Column of row ids.", {"type": "string"}),
+        parameter("time", "query", "Column of instants.", {"type": "string"}),
+        parameter("task", "query", "For a first batch; left out, the labels tell.", {"type": "string", "enum": TASKS}),
+        parameter("exclude", "query", "Columns to leave out, with commas; a first batch.", {"type": "string"}),
+        parameter("categorical", "query", "Columns of categories, with commas; likewise.", {"type": "string"}),
+    ],
+    body={
+        "text/csv": ({"type": "string"}, {"table": {"value": "feature1,feature2,target\n0.1,2.0,1\n"}}),
+        PARQUET: (BINARY, None),
+        ARROW: (BINARY, None),
+    },
+    answers={
+        200: (
+            (BatchAnswer, Predictions),
+            {"batch": 5, "rows": 1, "labelled": 1, "problems": [], "backfill": False},
+        ),
+        202: (QueuedJob, {"job": "5f0c2a9b1d3e4f60", "status": "queued"}),
+    },
+    errors=(401, 403, 404, 409, 413, 415, 422, 503),
+)
 async def batches(request: Request) -> Response:
     """Store a table as one batch, or have each of its rows predicted: at once, or as a job when it is large."""
     api = api_of(request)
     score = request.query_params.get("mode") == "score"
     caller = await api.caller(request, "predict" if score else "ingest")
     assert caller.place is not None
-    options = _batch_options(request)
-    mode = options.pop("mode")
+    mode, options = _mode_and_options(request)
     kind = bodies.require_kind(request.headers, "csv", "parquet", "arrow")
     served = await api.champion(caller.place) if score else None  # said before a long upload
     path, size, digest = await bodies.spool(request, api.ws.spool_path, kind, api.settings.max_upload_bytes)
@@ -54,33 +88,29 @@ async def batches(request: Request) -> Response:
         if size == 0:
             raise BadInput("The body is empty, expected rows.", (FieldProblem("body", "0 bytes", "a table"),))
         content = f"{digest} {mode} {sorted(options.items())}".encode()
-        asked, kept = await repeats.before(api, request, caller, "/batches", content)
+        asked, kept = await idempotency.before(api, request, caller, "/batches", content)
         if kept is not None:
             return kept
         if await asyncio.to_thread(_is_large, path):
             told = await asyncio.to_thread(_queue_batch, api, caller, path, mode, options, asked)
             queued = True
-            return answer_json(told, 202, headers=waiting.job_address(request, told["job"]))
+            return answer_json(told, 202, headers=jobs.job_address(request, told["job"]))
         if served is None:
             return answer_json(await asyncio.to_thread(_store_batch, api, caller, path, options, asked))
         answered = await api.infer(_score_batch, api, caller, served, path)
     finally:
         if not queued:
             path.unlink(missing_ok=True)
-    keep = None if asked is None else dataclasses.replace(asked, body=answered.body)
-    kept_before = await api.writer.write(answered.records, keep)
-    if kept_before is not None and keep is not None:
-        return repeats.again(kept_before, keep)
-    count(api, caller, answered)
-    return Response(answered.body, 200, media_type="application/json")
+    return await committed(api, caller, answered, asked)
 
 
-def _batch_options(request: Request) -> dict[str, Any]:
+def _mode_and_options(request: Request) -> tuple[str, Options]:
+    """What is done with the rows, and the other query parameters as options of `ingest_file`."""
     given = dict(request.query_params)
     mode = given.pop("mode", "ingest")
-    known = {} if mode == "score" else _OPTIONS
+    known = () if mode == "score" else PARAMETERS
     problems = []
-    if mode not in ("ingest", "score", "backfill"):
+    if mode not in MODES:
         problems.append(FieldProblem("mode", repr(mode[:40]), "ingest, backfill or score"))
     if mode != "score" and given.get("task", "classification") not in TASKS:
         problems.append(FieldProblem("task", repr(given["task"][:40]), "binary, multiclass or regression"))
@@ -91,22 +121,34 @@ def _batch_options(request: Request) -> dict[str, Any]:
         from core.data.cells import refusal
 
         raise refusal("The query cannot be understood", problems)
-    options: dict[str, Any] = {
-        _OPTIONS[key]: _listed(value) if key in _LISTS else value for key, value in given.items()
-    }
-    if mode == "backfill":
+    return mode, _options(given, backfill=mode == "backfill")
+
+
+def _options(given: Mapping[str, str], *, backfill: bool) -> Options:
+    """Empty parameters are left out; but an empty `id` or `time` says that there is no such column."""
+    options: Options = {}
+    if given.get("target"):
+        options["target"] = given["target"]
+    if "id" in given:
+        options["id_column"] = given["id"]
+    if "time" in given:
+        options["time_column"] = given["time"]
+    if given.get("task"):
+        options["task"] = cast("Task", given["task"])  # one of TASKS
+    if excluded := _listed(given.get("exclude", "")):
+        options["exclude"] = excluded
+    if categorical := _listed(given.get("categorical", "")):
+        options["categorical"] = categorical
+    if backfill:
         options["backfill"] = True
-    return {
-        "mode": mode,
-        **{key: value for key, value in options.items() if value or key in ("id_column", "time_column")},
-    }
+    return options
 
 
 def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _store_batch(api: Api, caller: Caller, path: Path, options: dict[str, Any], asked: Kept | None) -> BatchAnswer:
+def _store_batch(api: Api, caller: Caller, path: Path, options: Options, asked: Kept | None) -> BatchAnswer:
     from core.data.problems import document_of
     from core.services.ingestion import ingest
     from core.services.projects import projects
@@ -114,7 +156,7 @@ def _store_batch(api: Api, caller: Caller, path: Path, options: dict[str, Any], 
     assert caller.place is not None
     project = projects.project_by_id(api.ws, caller.place.id)
 
-    def _told(report: IngestReport) -> BatchAnswer:
+    def _answer(report: IngestReport) -> BatchAnswer:
         return {
             "batch": report.batch.id,
             "rows": report.rows,
@@ -123,17 +165,8 @@ def _store_batch(api: Api, caller: Caller, path: Path, options: dict[str, Any], 
             "backfill": report.backfill,
         }
 
-    report = ingest.ingest_file(
-        api.ws,
-        project,
-        path,
-        name=_name(path),
-        by=caller.name,
-        now=_now(),
-        also=lambda session, stored: repeats.keep(session, asked, _told(stored)),
-        **options,
-    )
-    return _told(report)
+    options["also"] = lambda session, report: idempotency.keep(session, asked, _answer(report))
+    return _answer(ingest.ingest_file(api.ws, project, path, name=_name(path), by=caller.name, now=_now(), **options))
 
 
 def _score_batch(api: Api, caller: Caller, served: Served, path: Path) -> Answered:
@@ -154,17 +187,15 @@ def _is_large(path: Path) -> bool:
     return unpacks_beyond(path, AT_ONCE_BYTES)
 
 
-def _queue_batch(
-    api: Api, caller: Caller, path: Path, mode: str, options: dict[str, Any], asked: Kept | None
-) -> QueuedJob:
-    from core.services.automation import jobs
+def _queue_batch(api: Api, caller: Caller, path: Path, mode: str, options: Options, asked: Kept | None) -> QueuedJob:
+    from core.services.automation.jobs import request_file
 
     assert caller.place is not None
 
     def _told(job: str) -> QueuedJob:
         return {"job": job, "status": "queued"}
 
-    job = jobs.request_file(
+    job = request_file(
         api.ws,
         caller.place.id,
         "score" if mode == "score" else "ingest",
@@ -172,9 +203,9 @@ def _queue_batch(
         {"name": _name(path), **options},
         by=caller.name,
         now=_now(),
-        also=lambda session, made: repeats.keep(session, asked, _told(made), status=202),
+        also=lambda session, made: idempotency.keep(session, asked, _told(made), status=202),
     )
-    waiting.start_if_alone(api)
+    jobs.start_if_alone(api)
     return _told(job)
 
 

@@ -13,11 +13,11 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from core.errors import Conflict
-from core.http import repeats
+from core.http import idempotency
 from core.http.access import Api, Caller, api_of
 from core.http.answers import answer_json
 from core.http.dependencies import ApiDep, Bearer, RepeatDep
-from core.http.documents.common import described
+from core.http.documentation import described
 from core.http.json_body import Body, JsonBody
 from core.services.incidents.status import ROOT_SLUG
 from core.services.serving.kept_answers import Kept
@@ -122,7 +122,7 @@ def _generate(api: Api, caller: Caller, body: Generate, asked: Kept | None, made
             **body.model_dump(exclude_none=True, exclude_unset=True),
             by=caller.name,
             now=datetime.now(UTC),
-            also=lambda session, stored: repeats.keep(session, asked, _answer(stored)),
+            also=lambda session, stored: idempotency.keep(session, asked, _answer(stored)),
         )
     except BaseException:
         if made is not None:

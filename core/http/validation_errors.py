@@ -12,8 +12,9 @@ from pydantic_core import ErrorDetails
 from core.data.cells import nearest, shown
 from core.errors import FieldProblem
 from core.http.bodies import type_name
+from core.records import JsonObject
 
-Schema = dict[str, Any]  # a JSON schema
+Schema = JsonObject  # a JSON schema
 _WORDS = {
     "string": "text",
     "integer": "a whole number",

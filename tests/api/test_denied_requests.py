@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from loguru import logger
 
-from core.http.refusals import AGAIN_S, Refusals
+from core.http.denied_requests import AGAIN_S, DeniedRequestLog
 
 TOKEN = "cml_" + "AbCdEfGhIjKlMnOpQrStUvWxYz0123456789"
 
@@ -22,7 +22,7 @@ def lines() -> Iterator[list[str]]:
 
 
 def ask(
-    refusals: Refusals, *, peer: str = "198.51.100.1", bearer: str | None = TOKEN, forwarded: str | None = None
+    refusals: DeniedRequestLog, *, peer: str = "198.51.100.1", bearer: str | None = TOKEN, forwarded: str | None = None
 ) -> None:
     headers = [] if bearer is None else [(b"authorization", f"Bearer {bearer}".encode())]
     headers += [] if forwarded is None else [(b"x-forwarded-for", forwarded.encode())]
@@ -43,8 +43,8 @@ class Answering:
     async def __call__(self, scope: object, receive: object, send: object) -> None:
         await send({"type": "http.response.start", "status": self.status})  # type: ignore[operator]
 
-    def over(self, *trusted: str) -> Refusals:
-        return Refusals(self, trusted, clock=lambda: self.at)
+    def over(self, *trusted: str) -> DeniedRequestLog:
+        return DeniedRequestLog(self, trusted, clock=lambda: self.at)
 
 
 @pytest.mark.parametrize("status", [401, 403])

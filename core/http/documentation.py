@@ -1,12 +1,12 @@
-"""What the documents of all routes share: their form, media types, errors, parameters and references to schemas."""
+"""How a handler is documented: `described` keeps its text, schemas and examples beside it; `openapi` reads them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from pydantic import BaseModel
+from core.records.documents import JsonObject
 
 REF = "#/components/schemas/{model}"
 BINARY = {"type": "string", "format": "binary"}
@@ -16,48 +16,36 @@ NPY = "application/x-npy"
 JSON = "application/json"
 
 
-class FieldError(BaseModel):
-    field: str
-    seen: str
-    expected: str
-
-
-class Problem(BaseModel):
-    """Every error (RFC 9457)."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    errors: list[FieldError]
+# A model or several, a JSON schema, or the media type of a text ("" for no content).
+Schema = type[Any] | tuple[type[Any], ...] | JsonObject | str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """What is told about one route; what its handler's dependencies tell is not repeated here."""
+    """The documentation of one route, without what follows from its handler's dependencies."""
 
     summary: str
     text: str
-    answers: dict[int, tuple[Any, Any]]  # status -> schema (or several) or media type ("": no body), example
+    answers: Mapping[int, tuple[Schema, Any]]  # status -> schema, example
     scope: str | None = None  # None = open
-    body: dict[str, tuple[Any, Any]] = field(default_factory=dict)  # media type -> schema, example
+    body: Mapping[str, tuple[Schema, JsonObject | None]] = field(default_factory=dict)  # media type -> schema, examples
     optional_body: bool = False
-    parameters: Sequence[dict[str, Any]] = ()
+    parameters: Sequence[JsonObject] = ()
     errors: tuple[int, ...] = ()
-    also: tuple[str, ...] = ()  # media types of other forms of the answer
+    also: tuple[str, ...] = ()  # media types of binary forms of the answer
 
 
 H = TypeVar("H", bound=Callable[..., Any])
 
 
-def described(**told: Any) -> Callable[[H], H]:
-    """Decorator that keeps a `Document` with its handler, made of these fields."""
+def described(**fields: Any) -> Callable[[H], H]:
+    """Decorator that attaches a `Document` with these fields to a handler."""
 
-    def _keep(handler: H) -> H:
-        vars(handler)["document"] = Document(**told)
+    def _attach(handler: H) -> H:
+        vars(handler)["document"] = Document(**fields)
         return handler
 
-    return _keep
+    return _attach
 
 
 ERRORS = {
@@ -75,12 +63,12 @@ ERRORS = {
 }
 
 
-def _header(text: str, kind: str) -> dict[str, Any]:
+def _header(text: str, kind: str) -> JsonObject:
     return {"description": text, "required": True, "schema": {"type": kind}}
 
 
 _WAIT = {"Retry-After": _header("Seconds until it may be tried again.", "integer")}
-HEADERS: dict[int, dict[str, Any]] = {
+HEADERS: dict[int, JsonObject] = {
     401: {"WWW-Authenticate": _header("The scheme to use.", "string")},
     429: _WAIT,
     503: _WAIT,
@@ -90,16 +78,17 @@ MODEL_ERRORS = (401, 403, 404, 409, 503)
 
 
 def reference(model: Any) -> dict[str, str]:
-    """What stands for a schema of the components."""
+    """A reference to a schema of the components."""
     return {"$ref": REF.format(model=model.__name__)}
 
 
-def parameter(name: str, where: str, text: str, schema: dict[str, Any], example: Any = None) -> dict[str, Any]:
+def parameter(name: str, where: str, text: str, schema: JsonObject, example: Any = None) -> JsonObject:
     """A parameter of a route; one of the path is required, others are not."""
-    told = {"name": name, "in": where, "required": where == "path", "description": text, "schema": schema}
-    return told if example is None else {**told, "example": example}
+    declared = {"name": name, "in": where, "required": where == "path", "description": text, "schema": schema}
+    return declared if example is None else {**declared, "example": example}
 
 
+VERSION = parameter("version", "path", "The version that serves.", {"type": "string"}, "3")
 SLUG = parameter("slug", "path", "The project's address.", {"type": "string"}, "default")
 REPEAT = parameter(
     "Idempotency-Key",

@@ -17,7 +17,7 @@ AGAIN_S = 10.0  # that further refusals of one address are counted, not told one
 MOST_ADDRESSES = 1_000
 
 
-class Refusals:
+class DeniedRequestLog:
     """ASGI middleware that logs every 401 and 403; floods from one address fill no disk."""
 
     def __init__(self, app: ASGIApp, trusted: tuple[str, ...], *, clock: Callable[[], float] = time.monotonic) -> None:

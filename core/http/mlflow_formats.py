@@ -14,12 +14,13 @@ from typing import Any
 from core.data.cells import NO_NUMBER_MARKERS, as_written, is_missing, listed, number_written, refusal, shown
 from core.errors import BadInput, FieldProblem
 from core.http import bodies
+from core.records import JsonObject
 from core.words import counted
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _SPLIT = ("columns", "data", "index")
 
-Rows = list[dict[str, Any]]
+Rows = list[JsonObject]
 
 
 def rows_of(document: Any, names: tuple[str, ...]) -> Rows:
@@ -119,7 +120,7 @@ def _split(content: Any, names: tuple[str, ...]) -> Rows:
     return _lists(data, names, "dataframe_split.data")
 
 
-def _columns(content: dict[str, Any]) -> Rows:
+def _columns(content: JsonObject) -> Rows:
     """Columns as rows; a single value is a column of one."""
     columns = {name: values if isinstance(values, list) else [values] for name, values in content.items()}
     lengths = {name: len(values) for name, values in columns.items()}

@@ -16,11 +16,11 @@ from starlette.responses import FileResponse, Response
 from typing_extensions import TypedDict
 
 from core.errors import ContinualError, NotAllowed, NotFound
-from core.http import repeats
+from core.http import idempotency
 from core.http.access import Api, Caller
 from core.http.answers import BatchAnswer, Instant, Predictions, QueuedJob, answer_json
 from core.http.dependencies import AdminCaller, AnyToken, ApiDep, RepeatDep
-from core.http.documents.common import described, parameter
+from core.http.documentation import described, parameter
 from core.http.json_body import Body, JsonBody
 from core.http.problems import JobFailed
 from core.records import LET_IN, Outcome
@@ -119,7 +119,7 @@ def _ask(api: Api, caller: Caller, force: bool, asked: Kept | None) -> str:
         force=force,
         by=caller.name,
         now=_now(),
-        also=lambda session, made: repeats.keep(session, asked, {"job": made}),
+        also=lambda session, made: idempotency.keep(session, asked, {"job": made}),
     )
     start_if_alone(api)
     return job

@@ -41,7 +41,7 @@ HEADERS = (
 )
 
 
-class Front:
+class AppGate:
     """ASGI middleware around the app.
 
     Args:

@@ -8,22 +8,53 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import ConfigDict, Field, JsonValue, with_config
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+from typing_extensions import TypedDict
 
-from core.errors import BadInput, FieldProblem
-from core.http import bodies, repeats
-from core.http.access import Api, Caller, api_of
-from core.http.answers import answer_json
+from core.errors import BadInput, FieldProblem, NotAllowed
+from core.http import bodies, idempotency
+from core.http.access import ANONYMOUS, Api, Caller, api_of
+from core.http.answers import Prediction, Predictions, answer_json
+from core.http.documentation import ARROW, BINARY, JSON, NPY, REPEAT, ROW_ERRORS, described
 from core.records import Problem
 from core.services.serving.answering import Answered, document, many, one
 from core.services.serving.champion_cache import Estimator, Served
+from core.services.serving.kept_answers import Kept
 
 _JSON_HEADERS = [(b"content-type", b"application/json")]
+
+
+@with_config(ConfigDict(extra="allow"))
+class Row(TypedDict):
+    """One value for each feature of the project; null is a missing one."""
+
+
+@with_config(ConfigDict(extra="forbid"))
+class Rows(TypedDict):
+    rows: Annotated[
+        list[Row],
+        Field(
+            description="Besides the features `_id` (your row id) and `_time` (ISO 8601).",
+            min_length=1,
+            max_length=bodies.MAX_ROWS,
+        ),
+    ]
+
+
+_ONE = {
+    "prediction": 1,
+    "probability": 0.7,
+    "probabilities": {"0": 0.3, "1": 0.7},
+    "prediction_id": "bHq0x3vT7Yk2wZpA",
+    "row_id": "bHq0x3vT7Yk2wZpA",
+    "model_version": 3,
+}
 
 
 async def predict(scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,12 +76,12 @@ async def predict(scope: Scope, receive: Receive, send: Send) -> None:
         answered = one(served, told, now, token_id=caller.token.id)
     else:
         answered = await api.infer(_in_thread, api, caller, served, kind, body, told, now)
-    keep = repeats.wanted(headers.get(repeats.HEADER), caller, "/predict", body)
+    keep = idempotency.wanted(headers.get(idempotency.HEADER), caller, "/predict", body)
     if keep is not None:
         keep = dataclasses.replace(keep, body=answered.body)
     kept = await api.writer.write(answered.records, keep)
     if kept is not None and keep is not None:
-        await repeats.again(kept, keep)(scope, receive, send)
+        await idempotency.again(kept, keep)(scope, receive, send)
         return
     count(api, caller, answered)
     length = (b"content-length", b"%d" % len(answered.body))
@@ -58,6 +89,26 @@ async def predict(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": answered.body})
 
 
+@described(
+    summary="Ask for predictions",
+    text="One row, `rows`, an Arrow stream or an npy array (features in the project's order). An answer leaves only "
+    "after it is in the log. At most 100,000 rows and 32 MB; one bad row refuses the call.",
+    scope="predict",
+    parameters=[REPEAT],
+    body={
+        JSON: (
+            (Row, Rows),
+            {
+                "one row": {"value": {"feature1": 0.1, "feature2": 2.0}},
+                "rows": {"value": {"rows": [{"feature1": 0.1, "feature2": 2.0, "_id": "a7"}]}},
+            },
+        ),
+        ARROW: (BINARY, None),
+        NPY: (BINARY, None),
+    },
+    answers={200: ((Prediction, Predictions), _ONE)},
+    errors=(400, 401, 403, 404, 409, 413, 415, 422, 503),
+)
 async def answered_around(_request: Request) -> Response:
     """The route as the documentation lists it; requests to it are answered before they come here."""
     raise RuntimeError("POST /predict is answered by the middleware")
@@ -70,6 +121,25 @@ def count(api: Api, caller: Caller, answered: Answered) -> None:
     for spoken in answered.guarded.values():
         for hit in spoken["hits"]:
             api.requests.guarded(caller.place.slug, hit["guard"], hit["action"])
+
+
+def kept_under(request: Request, caller: Caller, route: str, body: bytes) -> Kept | None:
+    """What is to be kept for this request, if it came with a key."""
+    given = request.headers.get(idempotency.HEADER.decode())
+    if given is not None and caller.token is ANONYMOUS:
+        raise NotAllowed("An Idempotency-Key needs a token: without one, nobody knows whose it is.")
+    return idempotency.wanted(None if given is None else given.encode("latin-1"), caller, route, body)
+
+
+async def committed(api: Api, caller: Caller, answered: Answered, keep: Kept | None) -> Response:
+    """The answer, once it is in the log."""
+    if keep is not None:
+        keep = dataclasses.replace(keep, body=answered.body)
+    kept = await api.writer.write(answered.records, keep)
+    if kept is not None and keep is not None:
+        return idempotency.again(kept, keep)
+    count(api, caller, answered)
+    return Response(answered.body, 200, media_type="application/json")
 
 
 # --- many rows --------------------------------------------------------------------------------------------------
@@ -106,6 +176,49 @@ def _rows(told: Any, features: tuple[str, ...]) -> tuple[list[Any], bool]:
 # --- why --------------------------------------------------------------------------------------------------------
 
 
+class Contribution(TypedDict):
+    feature: str
+    value: JsonValue
+    contribution: float
+
+
+class Explanation(TypedDict):
+    contributions: Annotated[
+        list[Contribution], Field(description="In the order of the features; with `base` they sum to `answer`.")
+    ]
+    base: Annotated[float, Field(description="The answer's mean over the rows that the model is compared with.")]
+    answer: float
+    of: Annotated[JsonValue, Field(description="The class whose answer is explained; null in regression.")]
+    unit: Literal["log-odds", "probability", "value"]
+    method: Literal["linear", "trees", "permutation"]
+    model_version: int
+
+
+@described(
+    summary="Why a row gets its answer",
+    text="What each feature adds to the answer, against rows that the model learnt from: exact for linear and tree "
+    "models, by permutation otherwise. Nothing is logged.",
+    scope="predict",
+    body={JSON: (Row, {"one row": {"value": {"feature1": 0.1, "feature2": 2.0}}})},
+    answers={
+        200: (
+            Explanation,
+            {
+                "contributions": [
+                    {"feature": "feature1", "value": 0.1, "contribution": -0.2},
+                    {"feature": "feature2", "value": 2.0, "contribution": 1.1},
+                ],
+                "base": 0.05,
+                "answer": 0.95,
+                "of": 1,
+                "unit": "log-odds",
+                "method": "linear",
+                "model_version": 3,
+            },
+        )
+    },
+    errors=ROW_ERRORS,
+)
 async def explain(request: Request) -> Response:
     """What each feature adds to the answer to one row. The question is not logged: nothing is predicted for anybody."""
     api = api_of(request)
@@ -117,7 +230,7 @@ async def explain(request: Request) -> Response:
     return answer_json(await api.infer(_explained, served, told))
 
 
-def _explained(served: Served, told: Any) -> dict[str, Any]:
+def _explained(served: Served, told: Any) -> Explanation:
     from core.services.serving.explaining import explain_row
 
     values, _, _ = served.reader.one(told)

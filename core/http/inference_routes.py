@@ -1,0 +1,260 @@
+"""The routes below /v2: the Open Inference Protocol v2, whose tensors `open_inference` reads and writes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from datetime import UTC, datetime
+
+import orjson
+from pydantic import JsonValue
+from starlette.requests import Request
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from core.data.cells import shown
+from core.data.rows import Table
+from core.errors import NotFound
+from core.http import bodies, open_inference
+from core.http.access import Caller, api_of
+from core.http.answers import answer_json
+from core.http.documentation import BINARY, JSON, MODEL_ERRORS, REPEAT, ROW_ERRORS, described, parameter
+from core.http.open_inference import InferAnswer, InferenceRequest, InferRequest, ModelMetadata, ServerMetadata
+from core.http.predict import committed, kept_under
+from core.http.status import ready
+from core.services.serving.answering import Answered, many
+from core.services.serving.champion_cache import Served
+
+_LENGTH = "inference-header-content-length"
+
+
+# --- bodies and answers -----------------------------------------------------------------------------------------
+
+
+class InferenceError(TypedDict):
+    error: str
+
+
+class Live(TypedDict):
+    live: bool
+
+
+class Ready(TypedDict):
+    ready: bool
+
+
+class ModelReady(TypedDict):
+    name: str
+    ready: bool
+
+
+MODEL = parameter("model", "path", "The model's name, which is its project's.", {"type": "string"}, "default")
+LENGTH = parameter(
+    "Inference-Header-Content-Length",
+    "header",
+    "Bytes of the JSON before binary tensors.",
+    {"type": "integer", "minimum": 1},
+)
+_TENSORS = {
+    "id": "7",
+    "inputs": [
+        {"name": "feature1", "shape": [1], "datatype": "FP64", "data": [0.1]},
+        {"name": "feature2", "shape": [1], "datatype": "FP64", "data": [2.0]},
+    ],
+}
+
+
+# --- routes -----------------------------------------------------------------------------------------------------
+
+
+@described(
+    summary="This process answers (v2)",
+    text="Open Inference Protocol v2.",
+    scope=None,
+    answers={200: (Live, {"live": True})},
+)
+async def server_live(_request: Request) -> Response:
+    """This process answers."""
+    return answer_json({"live": True})
+
+
+@described(
+    summary="This process and its database answer (v2)",
+    text="Open Inference Protocol v2.",
+    scope=None,
+    answers={200: (Ready, {"ready": True}), 503: (Ready, {"ready": False})},
+)
+async def server_ready(request: Request) -> Response:
+    """This process answers and its database does."""
+    found = await ready(api_of(request))
+    return answer_json({"ready": found.status_code == 200}, found.status_code)
+
+
+@described(
+    summary="What this server is",
+    text="Open Inference Protocol v2.",
+    scope="predict",
+    answers={
+        200: (
+            ServerMetadata,
+            {"name": "continual-ml", "version": "0.1.0", "extensions": ["binary_tensor_data"]},
+        )
+    },
+    errors=(401, 403, 503),
+)
+async def server_metadata(request: Request) -> Response:
+    """Name, version and extensions of this server."""
+    api = api_of(request)
+    await api.token(request, "predict")
+    return answer_json(open_inference.server_metadata())
+
+
+@described(
+    summary="Inputs and outputs of a model",
+    text="Open Inference Protocol v2.",
+    scope="predict",
+    parameters=[MODEL],
+    answers={
+        200: (
+            ModelMetadata,
+            {
+                "name": "default",
+                "versions": ["3"],
+                "platform": "continual-ml",
+                "inputs": [{"name": "feature1", "datatype": "FP64", "shape": [-1]}],
+                "outputs": [{"name": "prediction", "datatype": "INT64", "shape": [-1]}],
+            },
+        )
+    },
+    errors=MODEL_ERRORS,
+)
+async def model_metadata(request: Request) -> Response:
+    """Inputs and outputs of a project's champion."""
+    _, place, served = await _model(request)
+    return answer_json(open_inference.model_metadata(place, served.version, served.schema))
+
+
+@described(
+    summary="A model is loaded",
+    text="Open Inference Protocol v2.",
+    scope="predict",
+    parameters=[MODEL],
+    answers={200: (ModelReady, {"name": "default", "ready": True})},
+    errors=MODEL_ERRORS,
+)
+async def model_ready(request: Request) -> Response:
+    """The champion is loaded."""
+    _, place, _ = await _model(request)
+    return answer_json({"name": place, "ready": True})
+
+
+@described(
+    summary="Tensors in, tensors out",
+    text="One input a feature, named as it, of shape [n] or [n, 1]; or one `input` of shape [n, features] where all are "
+    "numbers. JSON, or the binary tensor extension, which stock clients use.",
+    scope="predict",
+    parameters=[MODEL, LENGTH, REPEAT],
+    body={
+        JSON: (InferRequest, {"one row": {"value": _TENSORS}}),
+        "application/octet-stream": (BINARY, None),
+    },
+    answers={
+        200: (
+            InferAnswer,
+            {
+                "model_name": "default",
+                "model_version": "3",
+                "id": "7",
+                "outputs": [
+                    {"name": "prediction", "datatype": "INT64", "shape": [1], "data": [1]},
+                    {"name": "probabilities", "datatype": "FP64", "shape": [1, 2], "data": [0.3, 0.7]},
+                ],
+            },
+        )
+    },
+    also=("application/octet-stream",),
+    errors=ROW_ERRORS,
+)
+async def infer(request: Request) -> Response:
+    """Tensors in, tensors out, JSON or binary."""
+    api = api_of(request)
+    caller, name, served = await _model(request)
+    body = await bodies.read_bytes(request)
+    keep = kept_under(request, caller, request.url.path, body)
+    answered, asked = await api.infer(_inferred, caller, served, body, _header_length(request))
+    answered = dataclasses.replace(answered, body=_tensors(asked, name, answered))
+    response = await committed(api, caller, answered, keep)
+    # Of the body as it is sent: it may be one that was kept.
+    _, length = json.JSONDecoder().raw_decode(bytes(response.body).decode("latin-1"))
+    if length < len(response.body):
+        response.headers["content-type"] = "application/octet-stream"
+        response.headers[_LENGTH] = str(length)
+    return response
+
+
+def _header_length(request: Request) -> int | None:
+    given = request.headers.get(_LENGTH)
+    if given is None:
+        return None
+    if not given.isascii() or not given.isdigit() or len(given) > 12:
+        from core.errors import BadInput, FieldProblem
+
+        problem = FieldProblem(_LENGTH, shown(given), "bytes of the JSON part")
+        raise BadInput(f"{_LENGTH} is {problem.seen}, expected the {problem.expected}.", (problem,))
+    return int(given)
+
+
+def _inferred(caller: Caller, served: Served, body: bytes, length: int | None) -> tuple[Answered, InferenceRequest]:
+    import numpy as np
+
+    asked = open_inference.read_infer(body, length, served.schema)
+    if asked.matrix is not None:
+        table = Table(list(np.ascontiguousarray(asked.matrix.T)), asked.rows)
+    else:
+        names = served.schema.names
+        cells = zip(*(asked.columns[name] for name in names), strict=True)
+        table = served.reader.many([dict(zip(names, row, strict=True)) for row in cells])
+    return many(served, table, datetime.now(UTC), token_id=caller.token.id), asked
+
+
+def _tensors(asked: InferenceRequest, name: str, answered: Answered) -> bytes:
+    served, predicted = answered.served, answered.predicted
+    assert predicted is not None
+    probabilities = predicted.probabilities
+    withheld = [i for i, spoken in answered.guarded.items() if spoken["action"] != "warn"]
+    if withheld and probabilities is not None:
+        probabilities = probabilities.copy()
+        probabilities[withheld] = float("nan")
+    parameters: dict[str, JsonValue] = {}
+    if answered.guarded:  # parameters are plain values in the protocol
+        parameters["guards"] = orjson.dumps({str(i): spoken["hits"] for i, spoken in answered.guarded.items()}).decode()
+    content, _ = open_inference.answer_infer(
+        asked,
+        name=name,
+        version=served.version,
+        labels=answered.labels(),
+        probabilities=probabilities,
+        classes=served.classes,
+        parameters=parameters,
+    )
+    return content
+
+
+async def _model(request: Request) -> tuple[Caller, str, Served]:
+    """The caller, the model's name, which is the project's, and what serves.
+
+    Raises:
+        NotFound: no such model, or another version serves.
+    """
+    api = api_of(request)
+    name = request.path_params["model"]
+    token = await api.token(request, "predict")
+    if request.path_params.get("slug", name) != name:
+        raise NotFound(f"The model of project '{request.path_params['slug'][:80]}' is not called '{name[:80]}'.")
+    caller = await api.placed(token, name)
+    assert caller.place is not None
+    served = await api.champion(caller.place)
+    wanted = request.path_params.get("version")
+    if wanted is not None and wanted != str(served.version):
+        raise NotFound(f"Version {wanted[:20]} of '{name}' does not serve, expected {served.version} or none.")
+    return caller, name, served

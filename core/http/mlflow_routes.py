@@ -1,0 +1,183 @@
+"""POST /invocations, GET /ping and /version: the routes of MLflow's scoring server."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime
+from typing import Annotated, Any, NotRequired
+
+import orjson
+from pydantic import ConfigDict, Field, JsonValue, with_config
+from starlette.requests import Request
+from starlette.responses import Response
+from typing_extensions import TypeAliasType, TypedDict
+
+from core import __version__
+from core.errors import NotAuthenticated
+from core.http import bodies, mlflow_formats
+from core.http.access import ANONYMOUS, Api, Caller, api_of
+from core.http.answers import answer_json
+from core.http.documentation import JSON, MODEL_ERRORS, REPEAT, ROW_ERRORS, described
+from core.http.predict import committed, kept_under
+from core.services.access.addresses import FORWARDED, client_of, lies_in, parsed
+from core.services.serving.answering import Answered, many
+from core.services.serving.champion_cache import Served
+from core.settings import Settings
+
+_OPEN = "Where CONTINUAL_OPEN_INVOCATIONS=true, this machine and CONTINUAL_OPEN_FROM may ask without one, in application/json."
+
+
+# --- bodies -----------------------------------------------------------------------------------------------------
+
+
+@with_config(ConfigDict(extra="forbid"))
+class SplitFrame(TypedDict):
+    """Without `columns` the features stand in the project's order."""
+
+    columns: NotRequired[Annotated[list[str] | None, Field(None)]]
+    data: list[list[JsonValue]]
+    index: NotRequired[Annotated[JsonValue, Field(None)]]
+
+
+@with_config(ConfigDict(extra="forbid"))
+class InvocationOfSplit(TypedDict):
+    dataframe_split: SplitFrame
+
+
+@with_config(ConfigDict(extra="forbid"))
+class InvocationOfRecords(TypedDict):
+    dataframe_records: list[dict[str, JsonValue]]
+
+
+@with_config(ConfigDict(extra="forbid"))
+class InvocationOfInstances(TypedDict):
+    instances: list[JsonValue]
+
+
+@with_config(ConfigDict(extra="forbid"))
+class InvocationOfInputs(TypedDict):
+    inputs: list[JsonValue] | dict[str, JsonValue]
+
+
+Invocation = TypeAliasType(
+    "Invocation",
+    Annotated[
+        InvocationOfSplit | InvocationOfRecords | InvocationOfInstances | InvocationOfInputs,
+        Field(title="Invocation", description="Exactly one of MLflow's forms."),
+    ],
+)
+
+
+class Invoked(TypedDict):
+    predictions: list[JsonValue]
+
+
+# --- routes -----------------------------------------------------------------------------------------------------
+
+
+@described(
+    summary="Ask as MLflow's clients do",
+    text="Exactly one of `dataframe_split`, `dataframe_records`, `instances`, `inputs`, or CSV with a header. Without a "
+    "token only where CONTINUAL_OPEN_INVOCATIONS is true, from this machine and CONTINUAL_OPEN_FROM, in JSON; such "
+    "rows are kept out of the loop.",
+    scope="predict",
+    parameters=[REPEAT],
+    body={
+        JSON: (
+            Invocation,
+            {"records": {"value": {"dataframe_records": [{"feature1": 0.1, "feature2": 2.0}]}}},
+        ),
+        "text/csv": ({"type": "string"}, {"table": {"value": "feature1,feature2\n0.1,2.0\n"}}),
+    },
+    answers={200: (Invoked, {"predictions": [1]})},
+    errors=ROW_ERRORS,
+)
+async def invocations(request: Request) -> Response:
+    """Rows in one of MLflow's forms, or CSV with a header."""
+    api = api_of(request)
+    caller = await _mlflow_caller(api, request)
+    assert caller.place is not None
+    kind = bodies.require_kind(request.headers, "json", "csv")
+    body = await bodies.read_bytes(request)
+    told = bodies.decode(body) if kind == "json" else None
+    keep = kept_under(request, caller, "/invocations", body)
+    served = await api.champion(caller.place)
+    answered = await api.infer(_invoked, caller, served, told, body)
+    if answered is None:
+        return answer_json({"predictions": []})
+    return await committed(api, caller, answered, keep)
+
+
+def _invoked(caller: Caller, served: Served, told: Any, body: bytes) -> Answered | None:
+    names = served.schema.names
+    if told is None:
+        numeric = frozenset(f.name for f in served.schema.features if f.kind == "numeric")
+        rows = mlflow_formats.rows_of_csv(body, names, numeric=numeric)
+    else:
+        rows = mlflow_formats.rows_of(told, names)
+    if not rows:
+        return None
+    anonymous = caller.token is ANONYMOUS
+    answered = many(served, served.reader.many(rows), datetime.now(UTC), token_id=caller.token.id, anonymous=anonymous)
+    return dataclasses.replace(answered, body=orjson.dumps({"predictions": answered.labels()}))
+
+
+@described(
+    summary="A model answers",
+    text="As MLflow's scoring server; the body is empty.",
+    scope="predict",
+    answers={200: ("", None)},
+    errors=MODEL_ERRORS,
+)
+async def ping(request: Request) -> Response:
+    """A model is there and answers."""
+    api = api_of(request)
+    caller = await _mlflow_caller(api, request)
+    assert caller.place is not None
+    await api.champion(caller.place)
+    return Response(b"", 200)
+
+
+@described(
+    summary="Version of this program",
+    text="As MLflow's scoring server.",
+    scope="predict",
+    answers={200: ("text/plain", "0.1.0")},
+    errors=(401, 403, 404, 503),
+)
+async def version(request: Request) -> Response:
+    """The version of this program."""
+    await _mlflow_caller(api_of(request), request)
+    return Response(__version__, 200, media_type="text/plain")
+
+
+async def _mlflow_caller(api: Api, request: Request) -> Caller:
+    """Who asks; nobody in particular where that is allowed, as MLflow's clients send no token.
+
+    Raises:
+        NotAuthenticated: no token, and why none is needed or not enough.
+    """
+    if request.headers.get("authorization"):
+        return await api.caller(request, "predict")
+    if not api.settings.open_invocations:
+        raise NotAuthenticated(f"This needs a token: send `Authorization: Bearer <token>`. {_OPEN}")
+    if not _is_near(request, api.settings):
+        raise NotAuthenticated(f"Callers from here need a token: send `Authorization: Bearer <token>`. {_OPEN}")
+    # A page of somebody else's can make a browser send anything but this type.
+    if request.method == "POST" and not _is_plain_json(request):
+        raise NotAuthenticated(f"Without a token the Content-Type must be application/json. {_OPEN}")
+    return Caller(ANONYMOUS, await api.place(request))
+
+
+def _is_plain_json(request: Request) -> bool:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
+
+
+def _is_near(request: Request, settings: Settings) -> bool:
+    """Whether the caller is on this machine or in one of the networks; one behind a proxy that is not trusted is neither."""
+    peer = parsed(request.client.host if request.client else None)
+    if any(request.headers.get(name) for name in FORWARDED) and not lies_in(peer, settings.trusted_proxies):
+        return False
+    client = client_of(str(peer), request.headers.getlist("x-forwarded-for"), settings.trusted_proxies)
+    address = parsed(client)
+    return address is not None and (address.is_loopback or lies_in(address, settings.open_from))
