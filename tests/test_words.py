@@ -33,7 +33,7 @@ def test_a_score_is_told_with_its_doubt() -> None:
     assert words.interval(GOOD) == "0.860\u20130.915"
     assert scores.interval_text(GOOD).endswith("n = 500")
     alike = scores.interval_text(replace(GOOD, n_effective=90.4))
-    assert alike.endswith("n = 500, as much as 90 independent rows")
+    assert alike.endswith("n = 500, equivalent to 90 independent rows")
     assert (
         scores.interval_text(Score(metric="r2", value=None, reason=as_written("One row only.")))
         == "not measured: One row only."
@@ -86,7 +86,7 @@ def test_a_standing_names_side_and_threshold() -> None:
 def test_a_handful_of_rows_is_shown_and_not_judged() -> None:
     state, sentence = scores.standing(Score(metric="accuracy", value=0.0, n=1), 0.8, "accuracy", least=100)
     assert state == "unknown"
-    assert "judged from 100 rows on" in sentence
+    assert "At least 100 rows are needed" in sentence
 
 
 @pytest.mark.parametrize(

@@ -124,20 +124,20 @@ def headline(report: DriftReport) -> str:
     drifted = sorted((s for s in judged if s.drifted), key=lambda s: -(s.effect or 0.0))
     left = len(report.scores) - len(judged)
     if not report.scores:
-        text = "There is no feature to judge."
+        text = "There are no features to test."
     elif not judged:
         told = {why_not_judged(s.reason) for s in report.scores}
         why = told.pop() if len(told) == 1 else ""
-        text = f"No feature could be judged{': ' + why if why else ''}."
+        text = f"No feature could be tested{': ' + why if why else ''}."
     elif drifted:
         verb = f"of {words.counted(len(judged), 'feature')} drifted"
         text = f"{len(drifted)} {verb}: {words.listed([s.name for s in drifted])}."
     elif len(judged) == 1:
         text = f"{judged[0].name} is steady."
     else:
-        text = f"All {words.counted(len(judged), 'feature')} {'that could be judged ' if left else ''}are steady."
+        text = f"All {words.counted(len(judged), 'feature')} {'that could be tested ' if left else ''}are steady."
     if left and judged:
-        text += f" {words.counted(left, 'feature')} not judged."
+        text += f" {words.counted(left, 'feature')} not tested."
     moved = [f"{s.name}s" for s in (report.prediction, report.label) if s is not None and s.drifted]
     return text + (f" The {' and the '.join(moved)} moved{' too' if drifted else ''}." if moved else "")
 

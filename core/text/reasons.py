@@ -328,7 +328,7 @@ SENTENCES: dict[str, str | Callable[[Numbers], str]] = {
     "no_unseen_row": "No rows that it has not seen.",
     "counted_in_shadow": "Counted row by row in shadow mode.",
     # Estimates, and whether labels confirm them.
-    "short_reference": "The reference has {rows:,} labelled rows and needs {needed:,}.",
+    "short_reference": "The reference has {rows:,} labelled rows; needs {needed:,}.",
     "one_class_in_reference": "All labels of the reference are of one class.",
     "no_row_in_chunk": "The chunk has no rows.",
     "rows_without_prediction": "{missing:,} of {rows:,} rows have no prediction.",

@@ -48,7 +48,7 @@ def test_a_model_that_lost_its_leading_feature_is_found() -> None:
     report = attribution_drift(before, after)
     assert report.drifted and report.scores[0].name == "x0" and report.scores[0].drifted
     assert (report.scores[0].difference or 0) < 0 and abs(report.scores[0].z or 0) > 5
-    assert sentence(report.finding).startswith("The model leans less on x0: importance 0.")
+    assert sentence(report.finding).startswith("The model relies less on x0: importance 0.")
 
 
 @pytest.mark.parametrize("proba", [None, probabilities])
@@ -202,7 +202,7 @@ def test_a_sure_but_small_difference_is_no_drift() -> None:
         {"a": importance(0.5, 0.001), "b": importance(0.22, 0.001)},
     )
     assert not report.drifted and sentence(report.scores[0].reason).startswith(
-        "sure but small: importance 0.200 → 0.220"
+        "significant but small: importance 0.200 → 0.220"
     )
 
 
@@ -212,11 +212,11 @@ def test_an_order_that_turned_round_has_a_negative_rank_correlation() -> None:
     report = attribution_drift(before, after)
     assert report.rank_correlation == pytest.approx(-1) and report.drifted
     assert sentence(report.finding).endswith(
-        "the order of the features has little to do with the old one (rank correlation -1.00)"
+        "the order of the features is largely unrelated to the earlier one (rank correlation -1.00)"
     )
     same = attribution_drift(before, before)
     assert same.rank_correlation == pytest.approx(1) and not same.drifted
-    assert sentence(same.finding).startswith("The model leans on its features as before (4 features compared)")
+    assert sentence(same.finding).startswith("The model relies on its features as before (4 features compared)")
 
 
 def test_what_cannot_be_compared_is_said() -> None:

@@ -97,11 +97,11 @@ def test_findings_of_numbers() -> None:
     wide = pd.Series(24 + 3 * (base - 24))
     assert finding(base, wide, NUMBER).startswith("temperature varies more: middle half spans ")
     assert finding(wide, base, NUMBER).startswith("temperature varies less: middle half spans ")
-    assert finding(base, base, NUMBER) == "temperature is steady: KS distance 0.00, gate 0.02"
+    assert finding(base, base, NUMBER) == "temperature is steady: KS distance 0.00, minimum effect 0.02"
     assert finding(base, base.mask(rng.random(1_000) < 0.5), NUMBER).startswith(
         "temperature is missing more often: 0 % → "
     )
-    assert finding(base[:20], base, NUMBER).startswith("temperature is not judged: 20 and 1,000 rows")
+    assert finding(base[:20], base, NUMBER).startswith("temperature is not tested: 20 and 1,000 rows")
 
 
 def test_another_shape_with_the_same_median_and_spread() -> None:
@@ -133,7 +133,7 @@ def test_a_steady_feature_is_told_without_what_happened_to_it() -> None:
         name="x", kind="numeric", drifted=False, statistic=0.01, p_value=0.0, effect=0.01,
         reason=because("all_of", parts=[within, because("median", before=1.0, after=2.0)]),
     )  # fmt: skip
-    said = "x is steady: KS distance 0.01, a change within the gate 0.02 (p < 0.001 after Holm over 3 tests)"
+    said = "x is steady: KS distance 0.01, significant but not above the minimum effect 0.02 (p < 0.001 after Holm over 3 tests)"
     assert feature_finding(score) == said
 
 

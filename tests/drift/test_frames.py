@@ -25,36 +25,36 @@ IDS = [f"id {i}" for i in range(60_000)]
 
 # What the reference's column holds, what the current one does (None = no such column), and what is said.
 ODD: dict[str, tuple[Any, Any, str]] = {
-    "no row": (NUMBERS, NUMBERS[:0], "not judged: 400 and 0 rows, needs 30 in each window"),
-    "one row": (NUMBERS, NUMBERS[:1], "not judged: 400 and 1 rows, needs 30 in each window"),
-    "few rows": (WORDS, WORDS[:29], "not judged: 400 and 29 rows, needs 30 in each window"),
-    "all missing twice": (NUMBERS * np.nan, NUMBERS * np.nan, "not judged: every value is missing in both windows"),
+    "no row": (NUMBERS, NUMBERS[:0], "not tested: 400 and 0 rows; needs 30 in each window"),
+    "one row": (NUMBERS, NUMBERS[:1], "not tested: 400 and 1 rows; needs 30 in each window"),
+    "few rows": (WORDS, WORDS[:29], "not tested: 400 and 29 rows; needs 30 in each window"),
+    "all missing twice": (NUMBERS * np.nan, NUMBERS * np.nan, "not tested: every value is missing in both windows"),
     "all missing now": (NUMBERS, NUMBERS * np.nan, "missing in 0 % → 100 % of rows"),
     "nothing but None": (WORDS, [None] * 400, "missing in 0 % → 100 % of rows"),
     "filled now": (NUMBERS * np.nan, NUMBERS, "missing in 100 % → 0 % of rows"),
-    "a constant": (np.ones(400), np.ones(90), "not judged: constant: 1.00 in every row of both windows"),
-    "a constant word": (["a"] * 400, ["a"] * 90, "not judged: constant: 'a' in every row of both windows"),
-    "another constant": (np.ones(400), np.zeros(90), "KS distance 1.00, above the gate 0.02"),
-    "infinite": (NUMBERS, np.where(NUMBERS > 0, np.inf, NUMBERS), "above the gate"),
-    "infinite throughout": (NUMBERS + np.inf, NUMBERS + np.inf, "not judged: constant: inf in every row"),
-    "new": (None, NUMBERS, "not judged: a new column: it is in the current window only"),
-    "vanished": (WORDS, None, "not judged: the column is gone: it is in the reference window only"),
-    "text now": (NUMBERS, WORDS, "not judged: text where numbers were expected in the current window"),
-    "numbers now": (WORDS, NUMBERS, "not judged: another type: numbers where text was expected in the current window"),
-    "booleans now": (NUMBERS, WORDS == "a", "not judged: bool where numbers were expected in the current window"),
-    "mixed now": (NUMBERS, [1.5, "x"] * 50, "not judged: mixed types: 50 of 100 values are no numbers"),
-    "ids": (IDS, IDS[::-1], "not judged: 60,000 different values, more than 50,000: an id or free text"),
-    "some ids": (IDS[:400], IDS[400:800], "not judged: none of its 800 categories has enough rows"),
-    "the same rows twice": (NUMBERS, np.tile(NUMBERS, 2), "KS distance 0.00, gate 0.02"),
+    "a constant": (np.ones(400), np.ones(90), "not tested: constant: 1.00 in every row of both windows"),
+    "a constant word": (["a"] * 400, ["a"] * 90, "not tested: constant: 'a' in every row of both windows"),
+    "another constant": (np.ones(400), np.zeros(90), "KS distance 1.00, above the minimum effect 0.02"),
+    "infinite": (NUMBERS, np.where(NUMBERS > 0, np.inf, NUMBERS), "above the minimum effect"),
+    "infinite throughout": (NUMBERS + np.inf, NUMBERS + np.inf, "not tested: constant: inf in every row"),
+    "new": (None, NUMBERS, "not tested: a new column: it is only in the current window"),
+    "vanished": (WORDS, None, "not tested: the column is gone: it is only in the reference window"),
+    "text now": (NUMBERS, WORDS, "not tested: text where numbers were expected in the current window"),
+    "numbers now": (WORDS, NUMBERS, "not tested: another type: numbers where text was expected in the current window"),
+    "booleans now": (NUMBERS, WORDS == "a", "not tested: bool where numbers were expected in the current window"),
+    "mixed now": (NUMBERS, [1.5, "x"] * 50, "not tested: mixed types: 50 of 100 values are not numbers"),
+    "ids": (IDS, IDS[::-1], "not tested: 60,000 different values, more than 50,000: an id or free text"),
+    "some ids": (IDS[:400], IDS[400:800], "not tested: none of its 800 categories has enough rows"),
+    "the same rows twice": (NUMBERS, np.tile(NUMBERS, 2), "KS distance 0.00, minimum effect 0.02"),
     "beyond doubles": (
         NUMBERS,
         [10**400] * 90,
-        "not judged: whole numbers beyond the range of doubles in the current window",
+        "not tested: whole numbers outside the range of doubles in the current window",
     ),
     "once beyond doubles": (
         [-(10**400), *NUMBERS],
         NUMBERS,
-        "not judged: whole numbers beyond the range of doubles in the re",
+        "not tested: whole numbers outside the range of doubles in the re",
     ),
     "the empty text": ([""] * 200 + ["b"] * 200, [""] * 300 + ["b"] * 100, "'' 50 % → 75 %"),
 }
@@ -78,7 +78,7 @@ def test_odd_columns_have_a_named_result(case: str) -> None:
     json.dumps(to_document(report), allow_nan=False)
     score = verdict(report.scores)
     assert said in sentence(score.reason)
-    assert score.judged == (not said.startswith("not judged"))
+    assert score.judged == (not said.startswith("not tested"))
     assert report.drifted == (("x",) if "→" in said or "above" in said else ())
     # The column beside it is judged as always, where there are rows at all.
     assert verdict(report.scores, "steady").judged == (after is None or len(after) >= 30)
@@ -137,8 +137,8 @@ def test_names_that_do_not_fit_are_refused() -> None:
 @pytest.mark.parametrize(
     ("labels", "said"),
     [
-        (["yes"] * 400, "not judged: Target 'y' has one class only ('yes'), expected at least two"),
-        ([np.nan] * 400, "not judged: Target 'y' has no value in any row"),
+        (["yes"] * 400, "not tested: Target 'y' has one class only ('yes'), expected at least two"),
+        ([np.nan] * 400, "not tested: Target 'y' has no value in any row"),
     ],
 )
 def test_a_target_that_cannot_be_taken_leaves_the_features_judged(labels: list[Any], said: str) -> None:
@@ -157,7 +157,7 @@ def test_labels_beyond_doubles_leave_the_features_judged() -> None:
     _, report = compare_frames(before, before.assign(x=NUMBERS + 1, y=huge), target="y")
     assert report.drifted == ("x",) and report.label is not None and not report.label.judged
     assert (
-        sentence(report.label.reason) == "not judged: whole numbers beyond the range of doubles in the current window"
+        sentence(report.label.reason) == "not tested: whole numbers outside the range of doubles in the current window"
     )
 
 
@@ -175,8 +175,8 @@ def test_rows_that_are_all_of_new_categories_are_found_however_few_each_has() ->
     _, report = compare_frames(pd.DataFrame({"x": before}), pd.DataFrame({"x": after}))
     score = verdict(report.scores)
     assert score.drifted and (score.new_share, score.vanished_share) == (1.0, 1.0)
-    assert "new categories 1.00, above the gate" in sentence(score.reason)
-    assert "values not judged: none of its 400 categories has enough rows" in sentence(score.reason)
+    assert "new categories 1.00, above the minimum effect" in sentence(score.reason)
+    assert "values not tested: none of its 400 categories has enough rows" in sentence(score.reason)
     _, steady = compare_frames(pd.DataFrame({"x": before}), pd.DataFrame({"x": before[::-1]}))
     assert not verdict(steady.scores).drifted
 
@@ -210,7 +210,7 @@ def test_the_classifier_and_the_labels_are_told_without_json(
     assert drift_command(tmp_path, before, after, "--multivariate", "--target", "y") == 0
     said = capsys.readouterr().out
     assert "All features together: the windows can be told apart, by x (AUC 0.9" in said
-    assert "Labels: total variation" in said and "above the gate" in said
+    assert "Labels: total variation" in said and "above the minimum effect" in said
     assert drift_command(tmp_path, before, before, "--multivariate", "--target", "y") == 0
     said = capsys.readouterr().out
     assert "All features together: the windows cannot be told apart for sure (AUC" in said

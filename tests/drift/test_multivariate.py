@@ -193,12 +193,12 @@ def test_rows_that_the_old_structure_does_not_fit_are_found() -> None:
     found = pca_reconstruction(a, structured(rng, 1_000, -1.0), STRUCTURE, seed=0)
     assert found.drifted and found.error_current > found.high > found.error_reference > found.low
     assert 1 <= found.components < 7
-    assert sentence(found.reason).startswith("features no longer go together as before: reconstruction error")
+    assert sentence(found.reason).startswith("the relations between the features changed: reconstruction error")
     calm = pca_reconstruction(a, structured(rng, 1_000), STRUCTURE, seed=0)
     assert not calm.drifted and calm.low <= calm.error_current <= calm.high
     tight = structured(rng, 1_000)
     tight[[f"x{j}" for j in range(6)]] *= 0.3
-    assert "more than before" in sentence(pca_reconstruction(a, tight, STRUCTURE, seed=0).reason)
+    assert "more strongly related" in sentence(pca_reconstruction(a, tight, STRUCTURE, seed=0).reason)
 
 
 def test_equal_structure_is_seldom_called_drift() -> None:
@@ -214,12 +214,12 @@ def test_what_the_reconstruction_cannot_judge_it_says() -> None:
     rng = np.random.default_rng(16)
     a = structured(rng, 200)
     few = pca_reconstruction(a, a.head(37), STRUCTURE, seed=0)
-    assert sentence(few.reason) == "not judged: 37 rows, needs 100 in each window" and not few.drifted
+    assert sentence(few.reason) == "not tested: 37 rows; needs 100 in each window" and not few.drifted
     assert [getattr(few, k) for k in ("error_reference", "error_current", "low", "high", "components")] == [None] * 5
     flat = a.assign(**{name: 1.0 for name in a if name != "x0"}).assign(site="east")
     assert (
         sentence(pca_reconstruction(flat, a, STRUCTURE).reason)
-        == "not judged: 1 feature with more than one value, needs 2"
+        == "not tested: 1 feature with more than one value; needs 2"
     )
     with pytest.raises(BadInput, match="chunks is 2"):
         pca_reconstruction(a, a, STRUCTURE, chunks=2)

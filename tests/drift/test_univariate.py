@@ -82,7 +82,7 @@ def test_demo_two_of_three_features_drifted() -> None:
     assert report.share_drifted == pytest.approx(2 / 3)
     assert headline(report) == "2 of 3 features drifted: temperature and site."
     by_name = {s.name: s for s in report.scores}
-    assert "above the gate 0.02 (p < 0.001 after Holm over 11 tests); median 23.8 → 29.8" in sentence(
+    assert "above the minimum effect 0.02 (p < 0.001 after Holm over 11 tests); median 23.8 → 29.8" in sentence(
         by_name["temperature"].reason
     )
     assert "new: 'south' (40 % of rows); gone: 'west' (29 % of rows), 'north'" in sentence(
@@ -109,7 +109,7 @@ class TestEveryEntry:
         assert score.effect is not None and score.effect > 0.1
         assert score.p_value is not None and score.p_value < 1e-6
         assert score.test == UNIVARIATE_TESTS[key].label
-        assert "above the gate" in sentence(score.reason)
+        assert "above the minimum effect" in sentence(score.reason)
 
     def test_a_small_significant_change_stays_within_the_gate(self, key: str, kind: str) -> None:
         rng = np.random.default_rng(3)
@@ -118,7 +118,7 @@ class TestEveryEntry:
         after = before + 0.02 if kind == "numeric" else before.mask(rng.random(n) < 0.02, "east")
         score = one(key, kind, before, after)
         assert not score.drifted and score.p_value is not None and score.p_value < 0.05
-        assert "within the gate" in sentence(score.reason)
+        assert "not above the minimum effect" in sentence(score.reason)
 
     def test_chance_alone_alarms_no_more_often_than_alpha(self, key: str, kind: str) -> None:
         seeds, alpha = 200, 0.05
@@ -134,7 +134,7 @@ class TestEveryEntry:
         value: Any = 3.5 if kind == "numeric" else "east"
         score = one(key, kind, pd.Series([value] * 50), pd.Series([value] * 60))
         assert not score.judged and not score.drifted
-        assert sentence(score.reason).startswith("not judged: constant") and str(value) in sentence(score.reason)
+        assert sentence(score.reason).startswith("not tested: constant") and str(value) in sentence(score.reason)
 
     def test_another_constant_is_a_drift(self, key: str, kind: str) -> None:
         a, b = (1.0, 2.0) if kind == "numeric" else ("east", "west")
@@ -144,7 +144,7 @@ class TestEveryEntry:
     def test_too_few_rows_are_named(self, key: str, kind: str) -> None:
         rng = np.random.default_rng(5)
         score = one(key, kind, sample(kind, rng, 29), sample(kind, rng, 400))
-        assert not score.judged and sentence(score.reason) == "not judged: 29 and 400 rows, needs 30 in each window"
+        assert not score.judged and sentence(score.reason) == "not tested: 29 and 400 rows; needs 30 in each window"
         empty = sample(kind, rng, 400).iloc[:0]
         score = one(key, kind, sample(kind, rng, 400), empty)
         assert not score.judged and "400 and 0 rows" in sentence(score.reason)
@@ -152,7 +152,7 @@ class TestEveryEntry:
     def test_all_missing_is_named(self, key: str, kind: str) -> None:
         nothing = pd.Series([np.nan] * 80) if kind == "numeric" else texts([None] * 80)
         score = one(key, kind, nothing, nothing)
-        assert not score.judged and sentence(score.reason) == "not judged: every value is missing in both windows"
+        assert not score.judged and sentence(score.reason) == "not tested: every value is missing in both windows"
         assert score.miss_rate_reference == score.miss_rate_current == 1.0
 
     def test_some_missing_cells_change_nothing_by_themselves(self, key: str, kind: str) -> None:
@@ -175,7 +175,7 @@ class TestEveryEntry:
         after = before.mask(np.ones(400, dtype=bool))
         score = one(key, kind, before, after)
         assert score.drifted and score.judged and score.statistic is None and score.effect == 1.0
-        assert "missing in 0 % → 100 %" in sentence(score.reason) and "values not judged: 400 and 0 values" in sentence(
+        assert "missing in 0 % → 100 %" in sentence(score.reason) and "values not tested: 400 and 0 values" in sentence(
             score.reason
         )
 
@@ -193,7 +193,7 @@ def test_unseen_categories_are_named() -> None:
 def test_a_column_of_ids_is_not_judged() -> None:
     ids = texts(f"id {i}" for i in range(600))
     score = one("chi_square", "categorical", ids[:300], ids[300:].reset_index(drop=True))
-    assert not score.judged and sentence(score.reason) == "not judged: none of its 600 categories has enough rows"
+    assert not score.judged and sentence(score.reason) == "not tested: none of its 600 categories has enough rows"
 
 
 def test_a_moved_share_is_named() -> None:
@@ -205,7 +205,7 @@ def test_a_moved_share_is_named() -> None:
 def test_an_effect_next_to_the_gate_does_not_read_as_the_gate() -> None:
     before, after = texts(["a"] * 5_000 + ["b"] * 5_000), texts(["a"] * 3_980 + ["b"] * 6_020)
     score = one("chi_square", "categorical", before, after, gate=0.1)
-    assert score.drifted and sentence(score.reason).startswith("total variation 0.1020, above the gate 0.1")
+    assert score.drifted and sentence(score.reason).startswith("total variation 0.1020, above the minimum effect 0.1")
 
 
 # --- over all features --------------------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ def test_columns_that_were_not_judged_do_not_count_in_the_share() -> None:
     frames = [pd.DataFrame({"x": rng.normal(m, 1, 200), "flat": np.ones(200)}) for m in (0, 2)]
     report = measure_drift(*frames, schema_of(x="numeric", flat="numeric"))
     assert report.share_drifted == 1.0
-    assert headline(report) == "1 of 1 feature drifted: x. 1 feature not judged."
+    assert headline(report) == "1 of 1 feature drifted: x. 1 feature not tested."
 
 
 def test_predictions_and_labels_are_scores_of_their_own() -> None:
@@ -309,19 +309,19 @@ def test_new_vanished_changed_and_mixed_columns_are_named() -> None:
     gone = judged({"x": numbers}, {"z": numbers})
     assert (
         not gone.judged
-        and sentence(gone.reason) == "not judged: the column is gone: it is in the reference window only"
+        and sentence(gone.reason) == "not tested: the column is gone: it is only in the reference window"
     )
     new = judged({"z": numbers}, {"x": numbers})
-    assert not new.judged and sentence(new.reason) == "not judged: a new column: it is in the current window only"
+    assert not new.judged and sentence(new.reason) == "not tested: a new column: it is only in the current window"
     text = judged({"x": numbers}, {"x": words_})
     assert (
         not text.judged
-        and sentence(text.reason) == "not judged: text where numbers were expected in the current window"
+        and sentence(text.reason) == "not tested: text where numbers were expected in the current window"
     )
     other = judged({"x": words_}, {"x": numbers}, "categorical")
     assert not other.judged and "another type: numbers where text was" in sentence(other.reason)
     mixed = judged({"x": numbers}, {"x": pd.Series([1.5, "two", 3] + [4.0] * 97, dtype=object)})
-    assert not mixed.judged and "mixed types: 1 of 100 values are no numbers" in sentence(mixed.reason)
+    assert not mixed.judged and "mixed types: 1 of 100 values are not numbers" in sentence(mixed.reason)
 
 
 def test_infinite_values_are_values() -> None:
@@ -337,7 +337,7 @@ def test_very_many_categories_are_an_id() -> None:
     ids = [f"id {i}" for i in range(60_000)]
     score = judged({"x": texts(ids)}, {"x": texts(reversed(ids))}, "categorical")
     assert not score.judged
-    assert sentence(score.reason) == "not judged: 60,000 different values, more than 50,000: an id or free text"
+    assert sentence(score.reason) == "not tested: 60,000 different values, more than 50,000: an id or free text"
 
 
 def test_duplicated_rows_are_no_drift_by_themselves() -> None:
@@ -393,15 +393,15 @@ def test_headlines() -> None:
     steady = [score_of(f"s{i}") for i in range(9)]
     assert headline(report_of(*steady)) == "All 9 features are steady."
     off = score_of("off", judged=False, reason=because("not_judged", why=because("all_missing")))
-    assert headline(report_of(*steady, off)) == "All 9 features that could be judged are steady. 1 feature not judged."
+    assert headline(report_of(*steady, off)) == "All 9 features that could be tested are steady. 1 feature not tested."
     few_rows = because("not_judged", why=because("too_few_rows_in_windows", n=3, m=9, needed=30))
     few = [score_of(n, judged=False, reason=few_rows) for n in "ab"]
-    assert headline(report_of(*few)) == "No feature could be judged: 3 and 9 rows, needs 30 in each window."
-    assert headline(report_of(*few, off)) == "No feature could be judged."
-    old = [score_of(n, judged=False, reason=as_written("not judged: 3 and 9 rows")) for n in "ab"]
-    assert headline(report_of(*old)) == "No feature could be judged."
+    assert headline(report_of(*few)) == "No feature could be tested: 3 and 9 rows; needs 30 in each window."
+    assert headline(report_of(*few, off)) == "No feature could be tested."
+    old = [score_of(n, judged=False, reason=as_written("not tested: 3 and 9 rows")) for n in "ab"]
+    assert headline(report_of(*old)) == "No feature could be tested."
     moved = [
         score_of(n, drifted=True, effect=e) for n, e in (("a", 0.2), ("b", 0.5), ("c", 0.3), ("d", 0.4), ("e", 0.11))
     ]
     assert headline(report_of(*moved, *steady)) == "5 of 14 features drifted: b, d, c and 2 more."
-    assert headline(report_of()) == "There is no feature to judge."
+    assert headline(report_of()) == "There are no features to test."

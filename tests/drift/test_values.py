@@ -45,13 +45,13 @@ def test_numbers_of_any_type_become_doubles_without_the_missing_ones(column: pd.
     ("column", "said"),
     [
         (pd.Series(["east", "west"], dtype="str"), "text where numbers were expected"),
-        (objects(1.5, "two", 3), "mixed types: 1 of 3 values are no numbers"),
+        (objects(1.5, "two", 3), "mixed types: 1 of 3 values are not numbers"),
         (pd.Series([True, False]), "bool where numbers were expected"),
         (pd.Series([True, None], dtype="boolean"), "boolean where numbers were expected"),
         (pd.Series([1 + 2j]), "complex128 where numbers were expected"),
         (pd.Series(pd.date_range("2026-01-01", periods=2)), "where numbers were expected"),
         (objects([1], {"a": 2}), "text where numbers were expected"),
-        (objects(10**400, 1), "beyond the range of doubles"),
+        (objects(10**400, 1), "outside the range of doubles"),
     ],
     ids=lambda value: str(getattr(value, "dtype", "")),
 )

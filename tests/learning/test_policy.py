@@ -149,7 +149,7 @@ def test_drift_without_new_labels_is_an_alert_and_by_hand_is_a_race() -> None:
     drifted = replace(QUIET, share_drifted=0.5, drifted=("a", "b"), labels_since_race=0)
     decision = decide(drifted, EVERY)
     assert decision.action == "alert"
-    assert "0 of 100" in sentence(decision.reason)
+    assert "0 of the 100" in sentence(decision.reason)
     assert decide(replace(drifted, forced=True), EVERY).action == "retrain"
 
 
@@ -217,7 +217,7 @@ def test_triggers_joined_fire_only_together() -> None:
     assert policy_from_document({"name": "own", "triggers": [" drift_share + new_labels "]}).triggers == policy.triggers
     with pytest.raises(BadInput, match="triggers"):
         policy_from_document({"name": "own", "triggers": ["drift_share+luck"]})
-    assert "Only when all of this is so" in describe(policy)[0]
+    assert "Only when all of these hold" in describe(policy)[0]
 
 
 def test_the_days_budget_holds_back_all_but_what_is_done_by_hand() -> None:

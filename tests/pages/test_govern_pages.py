@@ -349,7 +349,7 @@ def test_the_budget_and_the_next_scheduled_race_are_told(grown: Workspace) -> No
     assert inventory.races_left(grown, projects.get_project(grown, "flies"), BEGAN + timedelta(days=30)) == 4
     said = text_of(at)
     assert "**4 of 4 races left** in these 24 hours; the schedule asks next at" in said
-    assert "Only when all of this is so" in said and "'0 3 \\* \\* \\*'" in said
+    assert "Only when all of these hold" in said and "'0 3 \\* \\* \\*'" in said
     at.button(key="edit").click()
     assert not at.run().exception
     assert at.text_input(key="p-schedule-balanced-as it is").value == "0 3 * * *"

@@ -231,11 +231,11 @@ def binary(n: int, seed: int = 0, **columns: Any) -> pd.DataFrame:
 def test_a_small_reference_an_empty_chunk_and_one_class_are_named() -> None:
     chunk = binary(50)
     few = fit_estimator(binary(60), task="binary").estimate(chunk, "accuracy")
-    assert few.value is None and sentence(few.reason) == "The reference has 60 labelled rows, needs 100."
+    assert few.value is None and sentence(few.reason) == "The reference has 60 labelled rows; needs 100."
     one = fit_estimator(binary(300, y_true=1), task="binary").estimate(chunk, "accuracy")
     assert one.value is None and "one class" in sentence(one.reason)
     estimator = fit_estimator(binary(300), task="binary")
-    assert sentence(estimator.estimate(chunk.head(0), "f1").reason) == "The chunk has no row."
+    assert sentence(estimator.estimate(chunk.head(0), "f1").reason) == "The chunk has no rows."
     holes = estimator.estimate(chunk.assign(p=np.nan), "f1")
     assert holes.value is None and "50 of 50 rows have no prediction" in sentence(holes.reason)
     assert estimator.grade(chunk.head(0), "f1", 0.5).trusted is None

@@ -154,8 +154,11 @@ def test_an_auc_that_cannot_be_told_says_why() -> None:
         assert score.value is None
         return sentence(score.reason)
 
-    assert why("multiclass", ["a", "a"], np.full((2, 3), 1 / 3), ["a", "b", "c"]) == "Only one class among these rows."
-    assert why("binary", ["a", "z"], np.full((2, 2), 0.5), ["a", "b"]) == "A class occurs that the model does not know."
+    assert why("multiclass", ["a", "a"], np.full((2, 3), 1 / 3), ["a", "b", "c"]) == "These rows have only one class."
+    assert (
+        why("binary", ["a", "z"], np.full((2, 2), 0.5), ["a", "b"])
+        == "Some rows have a class that the model does not know."
+    )
     assert why("binary", ["a", "b"], np.ones((2, 1)), ["a"]) == "Needs two classes, the model knows 1."
     assert "not a finite number" in why("binary", ["a", "b"], np.full((2, 2), np.nan), ["a", "b"])
 
@@ -208,7 +211,7 @@ def test_portions_put_together_give_the_score_of_all_rows(metric: str) -> None:
 def test_a_metric_that_needs_all_rows_at_once_is_not_put_together() -> None:
     parts = [Score(metric="kappa", value=v, low=v - 0.1, high=v + 0.1, n=50) for v in (0.4, 0.6)]
     found = pooled(parts)
-    assert found.value is None and found.n == 100 and "2 portions" in sentence(found.reason)
+    assert found.value is None and found.n == 100 and "2 parts" in sentence(found.reason)
     assert pooled(parts[:1]) == parts[0]
     untold = Score(metric="mae", value=None, n=0, reason=because("no_labelled_row"))
     assert pooled([untold, untold]) == untold
@@ -227,7 +230,7 @@ def test_past_error_is_the_mean_distance_of_estimates_from_labels() -> None:
     found = past_error([point(0.8, 0.7), point(0.6, 0.9), point(0.5, None), point(None, 0.4)], "accuracy")
     assert found.value == pytest.approx(0.2) and found.n == 2
     never = past_error([point(0.5, None)], "accuracy")
-    assert never.value is None and sentence(never.reason) == "No estimate has met its labels yet."
+    assert never.value is None and sentence(never.reason) == "No estimate has been checked against labels yet."
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])

@@ -42,69 +42,71 @@ RARE = {
         "ADWIN: the error rose from 0.095 to 0.412 since row 12,345"
     ),
     because("leans_on", moved=[], judged=4, correlation=None, least=3): (
-        "The model leans on its features as before (4 features compared); order not compared: fewer than 3 features matter "
-        "more than chance"
+        "The model relies on its features as before (4 features compared); order not compared: fewer than 3 "
+        "features have a significant importance"
     ),
     because(
         "leans_on", moved=["a", "b"], before=0.1, after=0.3, judged=4, correlation=0.5, least=3, weighed=50, features=60
     ): (
-        "The model leans more on a: importance 0.10 → 0.30; also moved: b; the order of the features changed much "
-        "(rank correlation 0.50) (of the 50 features that drifted furthest; the other 10 are not weighed)"
+        "The model relies more on a: importance 0.10 → 0.30; also changed: b; the order of the features "
+        "changed considerably (rank correlation 0.50) (only for the 50 features that drifted most; the other "
+        "10 were not evaluated)"
     ),
-    because("no_row_to_learn"): "There is no labelled row to learn from.",
-    because("no_row_unseen_by_both"): "No labelled row that neither has seen.",
-    because("no_row_new_to_both"): "No labelled row that neither has learnt from.",
-    because("untellable"): "It cannot be told from these rows.",
+    because("no_row_to_learn"): "There are no labelled rows to train on.",
+    because("no_row_unseen_by_both"): "No labelled rows that neither model has seen.",
+    because("no_row_new_to_both"): "No labelled rows that neither model was trained on.",
+    because("untellable"): "It cannot be determined from these rows.",
     because("not_fitted"): "Not fitted.",
-    because("no_unseen_row"): "No row that it has not seen.",
-    because("counted_in_shadow"): "Counted row by row in the shadow.",
-    because("figures_not_finite"): "The rows do not say: the figures behind it are not finite.",
-    because("rows_do_not_say"): "The rows do not say.",
-    because("no_pair_to_rank"): "Every label would be one class: there is no pair of rows to rank.",
+    because("no_unseen_row"): "No rows that it has not seen.",
+    because("counted_in_shadow"): "Counted row by row in shadow mode.",
+    because("figures_not_finite"): "It cannot be determined: the values behind it are not finite.",
+    because("rows_do_not_say"): "It cannot be determined from these rows.",
+    because("no_pair_to_rank"): "All labels would be of one class: there is no pair of rows to rank.",
     because(
         "one_and_the_same_class_expected"
-    ): "Labels and predictions would be one and the same class: chance alone agrees on every row.",
+    ): "Labels and predictions would all be of one class: agreement by chance would be complete.",
     because("nothing_fitted", errors=[]): "No candidate could be fitted: nothing was due",
     because("nothing_fitted", errors=["a: late", "b"]): "No candidate could be fitted: a: late; b",
-    because(
-        "rolled_back", version=3, wins=1234, losses=9, rows=5000, evidence=41.27, needed=40.0
-    ): "Version 3, which was replaced, alone has 1,234 later rows right, its successor 9 (of 5,000); evidence 41.3 : 1 "
-    "that it is better, 40 : 1 was needed.",
+    because("rolled_back", version=3, wins=1234, losses=9, rows=5000, evidence=41.27, needed=40.0): (
+        "On 5,000 later rows, only version 3, which was replaced, is right on 1,234, only its successor on "
+        "9. Evidence that it is better: 41.3 : 1 (40 : 1 needed)."
+    ),
     because("structure_broke", error=1.234, low=0.5, high=0.75): (
-        "features no longer go together as before: reconstruction error 1.23, expected 0.50 to 0.75"
+        "the relations between the features changed: reconstruction error 1.23, expected 0.50 to 0.75"
     ),
     because("structure_tightened", error=0.3, low=0.5, high=0.75): (
-        "features go together more than before: reconstruction error 0.30, expected 0.50 to 0.75"
+        "the features are more strongly related than before: reconstruction error 0.30, expected 0.50 to 0.75"
     ),
     because("structure_holds", error=0.6, low=0.5, high=0.75): (
-        "features go together as before: reconstruction error 0.60, expected 0.50 to 0.75"
+        "the relations between the features are unchanged: reconstruction error 0.60, expected 0.50 to 0.75"
     ),
-    because("too_few_rows_of_window", rows=1, needed=1000): "1 row, needs 1,000 in each window",
-    because("too_few_features_vary", features=0): "0 features with more than one value, needs 2",
+    because("too_few_rows_of_window", rows=1, needed=1000): "1 row; needs 1,000 in each window",
+    because("too_few_features_vary", features=0): "0 features with more than one value; needs 2",
     because("importance_drifted", before=0.2, after=0.4, z=-4.26): (
         "drifted: importance 0.20 → 0.40, 4.3 standard errors"
     ),
     because("importance_moved_little", before=0.2, after=0.22, z=4.0): (
-        "sure but small: importance 0.200 → 0.220, 4.0 standard errors"
+        "significant but small: importance 0.200 → 0.220, 4.0 standard errors"
     ),
     because("importance_by_chance", before=0.2, after=0.22, z=1.0): (
-        "within chance: importance 0.200 → 0.220, 1.0 standard errors"
+        "not significant: importance 0.200 → 0.220, 1.0 standard errors"
     ),
-    because("no_loss_changes"): "shuffling it changes no prediction's loss in either window",
+    because("no_loss_changes"): "shuffling it does not change the loss of any prediction in either window",
     because("varies", more=True): "it varies more",
     because("types_differ"): "its type differs between the windows",
     because(
         "not_judged", why=because("unfit_window", seen=because("another_type"), window="reference")
-    ): "not judged: another type in the reference window",
+    ): "not tested: another type in the reference window",
     because("values_not_judged", why=because("too_few_answers", needed=200)): (
-        "values not judged: too few answers to rows that the model has not learnt from (at least 200 before the new ones)"
+        "values not tested: too few predictions for rows that the model was not trained on (at least 200 "
+        "before the new ones)"
     ),
     because(
         "answers_compared",
         found=because("below_gate", measure="PSI", effect=0.0019, gate=0.00251),
         version=3,
         rows=1250,
-    ): "PSI 0.0019, gate 0.00251 (reference: v3 on 1,250 earlier rows that it has not learnt from)",
+    ): "PSI 0.0019, minimum effect 0.00251 (reference: v3 on 1,250 earlier rows that it was not trained on)",
 }
 
 
@@ -176,7 +178,7 @@ def test_a_text_of_an_earlier_version_says_what_it_said() -> None:
 
 def test_people_and_programs_outside_are_given_the_sentence() -> None:
     firing = Firing(trigger="by_hand", observed=1.0, threshold=1.0, reason=because("by_hand"))
-    outside = {"trigger": "by_hand", "observed": 1.0, "threshold": 1.0, "reason": "Somebody asked for it."}
+    outside = {"trigger": "by_hand", "observed": 1.0, "threshold": 1.0, "reason": "Requested manually."}
     assert in_words({"fired": [firing]}) == {"fired": [outside]}
     assert to_document(firing)["reason"] == {"code": "by_hand", "numbers": {}}
 
@@ -184,7 +186,7 @@ def test_people_and_programs_outside_are_given_the_sentence() -> None:
 def test_what_is_not_finite_survives_json() -> None:
     rose = because("errors_rose", evidence=float("inf"), needed=20.0)
     assert sentence(reason_from(json.loads(json.dumps(to_document(rose), allow_nan=False)))) == (
-        "The champion's errors rose: evidence over 1,000,000, a change is found from 20 on."
+        "The champion's errors rose: evidence over 1,000,000 (alarm at 20)."
     )
 
 
@@ -231,15 +233,15 @@ def test_a_drift_report_of_an_earlier_version_opens_and_says_what_it_said() -> N
             attribution=None,
         )
     )
-    said = "not judged: constant: 'k' in every row of both windows"
+    said = "not tested: constant: 'k' in every row of both windows"
     assert document["scores"][0]["reason"] == said
     old = from_document(DriftReport, document)
     assert old.prediction is not None and sentence(old.prediction.reason) == said
     assert to_document(old) == in_words(old) == document
     assert feature_finding(old.scores[0]) == f"c_constant: {said}"
     assert feature_finding(score) == f"c_constant is {said}"
-    assert headline(old) == "No feature could be judged."
+    assert headline(old) == "No feature could be tested."
     assert (
         headline(replace(old, scores=(score,)))
-        == "No feature could be judged: constant: 'k' in every row of both windows."
+        == "No feature could be tested: constant: 'k' in every row of both windows."
     )

@@ -96,7 +96,7 @@ _SENTENCES: dict[str, Callable[[Policy], str]] = {
         "Retrains when ADWIN or Page-Hinkley detects a rise of the error rate in the prediction stream."
     ),
     "drift_share": lambda p: (
-        f"Retrains when {p.drift_share:.0%} or more of the features drifted: a change counts when it is significant (at most {p.drift_alpha:.2%} of checks with any false alarm) "
+        f"Retrains when {p.drift_share:.0%} or more of the features drifted: a change counts when it is significant (false alarms in at most {p.drift_alpha:.2%} of checks) "
         f"and its size is above {p.drift_gate:g}{_budget(p)}."
     ),
     "new_labels": lambda p: f"Retrains every {p.new_labels:,} newly labelled rows.",

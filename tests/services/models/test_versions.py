@@ -123,4 +123,4 @@ def test_a_comparison_is_judged_by_the_projects_own_policy(ws: Workspace, now: d
     )
     score = Score(metric="accuracy", value=0.9, n=50)
     found = Comparison(n=50, metric="accuracy", champion=score, challenger=score, difference=None)
-    assert "lets every new model in" in sentence(versions.judge(project, found).reason)
+    assert "promotes every new model" in sentence(versions.judge(project, found).reason)

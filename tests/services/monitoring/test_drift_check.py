@@ -124,17 +124,17 @@ def test_what_a_model_leans_on_is_compared_on_rows_that_it_has_not_learnt_from(
     assert newest is not None and newest[1].drifted == ("e",)
     found = newest[1].attribution
     assert found is not None and (found.version, found.weighed, found.features) == (1, 5, 5)
-    assert sentence(found.finding).startswith("The model leans")
+    assert sentence(found.finding).startswith("The model relies")
     assert asked >= set(frames[-1]["a"]) and not asked & set(frames[0]["a"])
 
 
 def test_before_a_model_has_answered_rows_it_did_not_learn_from_the_check_says_so(ws: Workspace, now: datetime) -> None:
     rng = np.random.default_rng(5)
     said = played(ws, now, [strong(rng, n) for n in (600, 250, 250)], policy_named("never", families=("logistic",)))
-    assert not said[0].judged and "too few answers to rows that the model has not learnt from" in sentence(
+    assert not said[0].judged and "too few predictions for rows that the model was not trained on" in sentence(
         said[0].reason
     )
-    assert said[1].judged and "v1 on 250 earlier rows that it has not learnt from" in sentence(said[1].reason)
+    assert said[1].judged and "v1 on 250 earlier rows that it was not trained on" in sentence(said[1].reason)
 
 
 def test_a_model_that_is_refreshed_by_each_small_batch_is_still_judged(ws: Workspace, now: datetime) -> None:
