@@ -22,6 +22,7 @@ UNSEEN = 10.0  # over the rows: the chance that a class without a row occurs all
 WORSE_ROW = 0.25  # rows that a mean of losses counts besides those seen
 WORSE_ERROR = 1.5  # of the largest error seen: the error of that row
 WORSE_OF_R2 = (0.5, 2.0)  # the same two for R2
+WORSE_OF_AUC = 0.5  # the first of them for an AUC: a row ranked as badly as the worst one seen
 TOGETHER = 2.5  # standard errors of autocorrelation from which rows count as hanging together
 LAGS = (1, 2, 4, 8, 16, 32, 64)
 
@@ -74,20 +75,22 @@ def wider(n: int, together: float) -> float:
     return 1.0 if together <= 1.0 else math.sqrt(together) * t95(n / together - 1.0) / Z95
 
 
-def mean_interval(losses: np.ndarray, worse: float, *, together: float = 1.0) -> tuple[float, float]:
-    """95 % interval of the mean of losses that are at least 0: Student's t with its skewness taken out (Hall 1992).
+def mean_interval(
+    losses: np.ndarray, worse: float, *, mass: float = WORSE_ROW, together: float = 1.0
+) -> tuple[float, float]:
+    """95 % interval of the mean of losses whose mean is at least 0: Student's t with its skewness taken out (Hall 1992).
 
     Args:
         losses: shape (n,), n >= 2.
-        worse: a quarter of a row with this loss is added: the sample holds hardly ever the worst that can come.
+        worse: a part of a row (`mass` of one) with this loss is added: a sample hardly ever holds the worst that can be.
         together: of `rows_as_one`.
     """
     n, mean = len(losses), float(losses.mean())
-    size = n + WORSE_ROW
-    middle = mean + WORSE_ROW * (worse - mean) / size
+    size = n + mass
+    middle = mean + mass * (worse - mean) / size
     deviation = np.append(losses - middle, worse - middle)
     weight = np.ones(n + 1)
-    weight[-1] = WORSE_ROW
+    weight[-1] = mass
     spread = math.sqrt(float(weight @ deviation**2) / (size - 1))
     if not spread > 0:
         return mean, mean
