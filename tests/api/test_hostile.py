@@ -428,7 +428,7 @@ def test_two_gigabytes_announced_are_413_before_anything_is_read(shared: httpx.C
         raw.sendall(f"{head}Content-Length: {2 * 1024**3}\r\n\r\n".encode())
         said = raw.recv(4000)
     assert said.startswith(b"HTTP/1.1 413 ")
-    assert b"Send it in parts" in said
+    assert b"Split it into several requests" in said
 
 
 NEEDS_A_CHAMPION = [("POST", p) for p in ("/predict", "/explain", "/invocations", INFER, "/batches?mode=score")] + [
@@ -556,8 +556,8 @@ def test_a_token_whose_project_is_gone_reads_no_metrics(
 ) -> None:
     bound = token(state, "read", project_id=projects.get_project(state, "default").id)
     assert client.get("/metrics", headers=bound).status_code == 200
-    monkeypatch.setattr("core.services.incidents.status.places", lambda ws: [])
-    assert "no longer there" in _is_problem(client.get("/metrics", headers=bound), 403)["detail"]
+    monkeypatch.setattr("core.services.incidents.status.project_refs", lambda ws: [])
+    assert "no longer exists" in _is_problem(client.get("/metrics", headers=bound), 403)["detail"]
 
 
 def test_request_ids_are_echoed_or_made(shared: httpx.Client) -> None:

@@ -251,7 +251,7 @@ def test_labels_that_replace_others_or_add_a_class_are_a_409_until_the_body_agre
     [
         ([{"row_id": "a", "label": None}], "labels[0].label"),
         ([{"row_id": "a", "label": 1}, {"label": 1}], "labels[1].row_id"),
-        ([{"row_id": "a", "prediction_id": "b", "label": 1}], "labels[0].row_id"),
+        ([{"row_id": "a", "prediction_id": "b", "label": 1}], "labels[0]"),
         ([{"row_id": "a", "label": [1]}], "labels[0].label"),
         ([{"row_id": {"x": 1}, "label": 1}], "labels[0].row_id"),
         ([{"row_id": "", "label": 1}], "labels[0].row_id"),

@@ -279,10 +279,10 @@ def test_what_guards_say_stands_beside_the_answer_and_a_withheld_one_is_said_to_
 
     assert "out of range: warmth is 900, expected" in asked()
     guarding.set_guards(grown, project, Guards(out_of_range="abstain"), by="test", now=BEGAN)
-    ui.champions()._seats.clear()
+    ui.champions()._slots.clear()
     assert "The answer is withheld" in asked()
     guarding.set_guards(grown, project, Guards(out_of_range="override", override="aedes"), by="test", now=BEGAN)
-    ui.champions()._seats.clear()
+    ui.champions()._slots.clear()
     assert "Replaced:" in asked()
     hits = guarding.guard_hits(grown, project.id, since=BEGAN)
     assert {h.action for h in hits} == {"warn", "abstain", "override"} and sum(h.n for h in hits) == 3
