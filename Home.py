@@ -1,4 +1,4 @@
-"""The app's entry: sign-in, navigation, and the overview. Is it well? What happened? What needs me?"""
+"""The app's entry: sign-in, navigation, and the overview. Is all well? What happened? What needs attention?"""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import streamlit as st
 
 from core import ui
 from core.records import ProjectInfo
-from core.ui.views.home import course, head, needs, tiles, verdict, visit, welcome
+from core.ui.views.home import head, history, needs, summary, tiles, visit, welcome
 
 
 def home() -> None:
@@ -26,9 +26,9 @@ def overview(ctx: ui.Context, project: ProjectInfo) -> None:
     above = st.container()
     left, right = st.columns((2.1, 1))
     with left:
-        course.show(ctx, project)
+        history.show(ctx, project)
     with above:
-        verdict.show(project, seen)
+        summary.show(project, seen)
         tiles.show(project, seen)
     with right:
         needs.show(seen)

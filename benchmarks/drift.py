@@ -30,7 +30,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from core.drift.history import course
+from core.drift.history import drift_trends
 from core.drift.profile import from_bytes, merge, profile, to_bytes
 from core.drift.univariate import measure_drift
 from core.records import Feature, FeatureSchema
@@ -140,7 +140,7 @@ def history() -> None:
     started = time.perf_counter()
     profiles = [from_bytes(s) for s in stored]
     reading = time.perf_counter() - started
-    found = course(profiles, merge(profiles[:5]), SCHEMA)
+    found = drift_trends(profiles, merge(profiles[:5]), SCHEMA)
     whole = time.perf_counter() - started
     points = sum(v is not None for c in found for v in c.against_reference)
     print(

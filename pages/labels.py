@@ -5,14 +5,14 @@ from __future__ import annotations
 from core import ui
 from core.records import ProjectInfo
 from core.services.ingestion import label_queue
-from core.ui.views.labels import asking, desk, head, verdict
+from core.ui.views.labels import asking, desk, head, summary
 
 
 def show(ctx: ui.Context, project: ProjectInfo) -> None:
     """The parts of the page, from what the answers say to asking for more."""
     rows, found = label_queue.open_asks(ctx.ws, project), label_queue.measured(ctx.ws, project)
     head.show(len(rows))
-    verdict.show(project, rows, found)
+    summary.show(project, rows, found)
     if rows:
         desk.show(ctx, project, rows)
     elif not found.asked:

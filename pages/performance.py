@@ -6,30 +6,30 @@ import streamlit as st
 
 from core import ui
 from core.records import ProjectInfo
-from core.ui.views.performance import course, details, head, labels, measurements, reading, verdict
+from core.ui.views.performance import details, head, history, labels, measurements, reading, summary
 
 
 def show(ctx: ui.Context, project: ProjectInfo) -> None:
-    """The parts of the page, from the sentence to the figures."""
-    told = reading.course(ctx, project)
-    choice = head.show(project, measured=bool(told.history))
-    arrival = reading.arrival(ctx, project, told.due)
-    if not told.history:
+    """The parts of the page, from the summary to the figures."""
+    measured = reading.history(ctx, project)
+    choice = head.show(project, measured=bool(measured.points))
+    arrival = reading.arrival(ctx, project, measured.due)
+    if not measured.points:
         head.nothing_yet(project, choice.metric)
         if arrival.due:
-            labels.show(ctx, arrival, told.due)
+            labels.show(ctx, arrival, measured.due)
         return
-    seen = reading.window(ctx, project, told, choice)
-    verdict.show(project, seen)
-    course.show(ctx, project, seen)
-    if seen.found is not None:
-        details.show(ctx, project, seen.found)
+    seen = reading.window(ctx, project, measured, choice)
+    summary.show(project, seen)
+    history.show(ctx, project, seen)
+    if seen.window_report is not None:
+        details.show(ctx, project, seen.window_report)
     if not arrival.takes_time:
         measurements.show(ctx, project, seen)
         return
     left, right = st.columns((1, 1.6))
     with left:
-        labels.show(ctx, arrival, told.due)
+        labels.show(ctx, arrival, measured.due)
     with right:
         measurements.show(ctx, project, seen)
 

@@ -191,9 +191,9 @@ def test_every_outcome_has_a_sign_a_state_and_words_for_every_place(outcome: Out
     assert said.state in STATES
     assert said.line == f"{said.sign} {said.happened}"  # Home
     assert said.short == (f"{said.sign} {said.word}" if outcome != Outcome.NONE else "")  # Automation
-    assert said.race.format(v=7) and said.spoken == said.spoken.lower()  # Train, Live
+    assert said.race.format(v=7) and said.inline == said.inline.lower()  # Train, Live
     assert "{" not in said.live.format(v=7)
-    assert bool(said.came) == all(said.changes) == (outcome in SERVING)  # Models
+    assert bool(said.origin) == all(said.changes) == (outcome in SERVING)  # Models
     assert said.message is None or said.message in KINDS
 
 
@@ -229,7 +229,7 @@ def test_every_change_of_the_champion_is_told_over_its_span(outcome: Outcome) ->
 
 def test_signs_mean_one_thing() -> None:
     assert [o for o in Outcome if vocabulary.OUTCOMES[o].sign == vocabulary.CROSS] == [Outcome.FAILED]
-    assert vocabulary.outcome("shadowed").line == "◐ Challenger in the shadow"
+    assert vocabulary.outcome("shadowed").line == "◐ Challenger in shadow mode"
     assert vocabulary.outcome("rejected").short == "– Rejected"
 
 

@@ -22,7 +22,7 @@ from core.records import FeatureSchema
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
+class DriftTrend:
     """One feature over the batches; None where a batch, or what it is compared with, cannot be judged."""
 
     name: str
@@ -47,7 +47,7 @@ class Course:
         return run if run < len(self.alarms) else None
 
 
-def course(
+def drift_trends(
     batches: Sequence[Profile],
     reference: Profile,
     schema: FeatureSchema,
@@ -56,17 +56,17 @@ def course(
     gate: float = GATE,
     gates: Mapping[str, float] | None = None,
     first: int = 0,
-) -> list[Course]:
-    """The course of every feature.
+) -> list[DriftTrend]:
+    """The trend of every feature.
 
     Args:
         batches: in the order of time.
-        first: index of the first batch after the reference: from there on evidence is gathered.
+        first: index of the first batch after the reference: from there on evidence is collected.
         alpha: chance of any false alarm in one batch, shared out over the features (Bonferroni).
         gate, gates: as in `measure_drift`.
     """
     level = alpha / max(1, len(schema.features))
-    found = []
+    trends = []
     gathered = running(batches[first:], reference, schema, gate=gate, gates=gates)
     for feature in schema.features:
         limit = (gates or {}).get(feature.name, gate)
@@ -80,14 +80,14 @@ def course(
             counts = [p.counts if isinstance(p, CategoryProfile) else None for p in parts]
             start = base.counts if isinstance(base, CategoryProfile) else None
             far, alarms, near = _categories(counts, start, limit, level)
-        found.append(
-            Course(
+        trends.append(
+            DriftTrend(
                 name=feature.name, kind=feature.kind, against_reference=far, against_previous=near, alarms=alarms,
                 miss_rates=tuple(p.missing / p.rows if p is not None and p.rows else None for p in parts),
                 evidence=(*[None] * first, *_evidence(gathered.get(feature.name), len(batches) - first)),
             )
         )  # fmt: skip
-    return found
+    return trends
 
 
 def _evidence(found: Running | None, n: int) -> tuple[float | None, ...]:
@@ -239,7 +239,7 @@ def _rare_apart(pooled: list[np.ndarray], total: np.ndarray, n: np.ndarray, m: n
     return found
 
 
-# The page draws with these: importing scipy would take longer than all of the course.
+# The page draws with these: importing scipy would take longer than all the rest of it.
 
 
 def _smirnov(x: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The profile of a batch: a mergeable summary of every feature, stored with the batch.
 
 Profiles of consecutive batches merge into the profile of a window, and two profiles give the drift between their
-windows (`univariate.measure_drift` takes them in the place of frames), so a course over a thousand batches reads no row.
+windows (`univariate.measure_drift` takes them in the place of frames), so the trend over a thousand batches reads no row.
 What a profile cannot tell exactly it bounds: `Sketch.error` for numbers, the uncounted rows for categories.
 """
 

@@ -21,7 +21,8 @@ MORE, LESS = (
 UNSEEN = 10.0  # over the rows: the chance that a class without a row occurs all the same
 WORSE_ROW = 0.25  # rows that a mean of losses counts besides those seen
 WORSE_ERROR = 1.5  # of the largest error seen: the error of that row
-WORSE_OF_R2 = (0.5, 2.0)  # the same two for R2
+WORSE_OF_R2 = (0.5, 2.25)  # the same two for R2 of up to MANY_ROWS rows
+MANY_ROWS = 30  # of more rows the further one counts for less: they hold more of what can be
 WORSE_OF_AUC = 0.5  # the first of them for an AUC: a row ranked as badly as the worst one seen
 TOGETHER = 2.5  # standard errors of autocorrelation from which rows count as hanging together
 LAGS = (1, 2, 4, 8, 16, 32, 64)
@@ -130,10 +131,10 @@ def r2_interval(
 ) -> tuple[float, float, float]:
     """95 % interval of R2 and `together_of` the rows' influence on it: Student's t on ln(1 - R2), delta method.
 
-    Half a row whose error is twice the largest one is added; where no error is seen, one as large as the target's spread.
+    Half a row whose error is 2.25 times the largest one is added, less of it to more than MANY_ROWS; where no error is seen, one as large as the target's spread.
     """
     n = len(y_true)
-    mass, factor = WORSE_OF_R2
+    mass, factor = WORSE_OF_R2[0] * min(1.0, MANY_ROWS / n), WORSE_OF_R2[1]
     squared = (y_true - y_pred) ** 2
     target = (y_true - y_true.mean()) ** 2
     variance = float(target.mean())

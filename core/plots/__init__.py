@@ -22,11 +22,11 @@ from core.plots.theme import CONFIG, Palette, palette
 from core.plots.timeline import (
     EffectSeries,
     ScoreHistory,
-    course_series,
     effect_over_time,
     evidence_over_time,
     performance_finding,
     performance_over_time,
+    trend_series,
     versions,
 )
 
@@ -45,7 +45,6 @@ __all__ = [
     "comparison",
     "confusion_matrix",
     "contributions",
-    "course_series",
     "distribution_chart",
     "effect_over_time",
     "estimated_points",
@@ -61,5 +60,6 @@ __all__ = [
     "probabilities",
     "race",
     "slices",
+    "trend_series",
     "versions",
 ]

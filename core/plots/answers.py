@@ -1,4 +1,4 @@
-"""Charts about answers: what each feature adds to one of them, and how often guards spoke."""
+"""Charts about answers: what each feature adds to one of them, and how often guards were triggered."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ GUARD_NAMES = {
 
 
 def contributions(
-    found: Sequence[tuple[str, Any, float]], *, colors: Palette, height: int | None = None, most: int = 10
+    items: Sequence[tuple[str, Any, float]], *, colors: Palette, height: int | None = None, most: int = 10
 ) -> go.Figure:
     """What each feature adds to an answer or takes from it, greatest first; beyond `most` the rest together.
 
     Args:
-        found: feature, its value (None = missing), contribution.
+        items: feature, its value (None = missing), contribution.
 
     Raises:
         ValueError: no feature.
     """
-    if not found:
+    if not items:
         raise ValueError("There is no feature to draw.")
-    ordered = sorted(found, key=lambda f: -abs(f[2]))
+    ordered = sorted(items, key=lambda f: -abs(f[2]))
     shown = [(f"{feature} = {_value(value)}", amount) for feature, value, amount in ordered[:most]]
     if len(ordered) > most:
         shown.append((f"{len(ordered) - most:,} others", sum(amount for *_, amount in ordered[most:])))
@@ -68,31 +68,31 @@ def _value(value: Any) -> str:
 
 
 def guard_hits(
-    found: Sequence[tuple[date, str, int]], *, colors: Palette, until: date, days: int = 30, height: int = 170
+    items: Sequence[tuple[date, str, int]], *, colors: Palette, until: date, days: int = 30, height: int = 170
 ) -> go.Figure:
-    """Answers that each guard spoke about, day by day, stacked; the days until `until`.
+    """Predictions that triggered each guard, day by day, stacked; the days until `until`.
 
     Args:
-        found: day, guard, number; several lines of a day and guard add up.
+        items: day, guard, number; several lines of a day and guard add up.
 
     Raises:
         ValueError: nothing in those days.
     """
     span = [until - timedelta(days=back) for back in range(days - 1, -1, -1)]
     inks = dict(zip(GUARD_NAMES, (colors.current, colors.second, colors.estimated), strict=True))
-    totals = {g: sum(n for day, guard, n in found if guard == g and day in span) for g in GUARD_NAMES}
+    totals = {g: sum(n for day, guard, n in items if guard == g and day in span) for g in GUARD_NAMES}
     if not any(totals.values()):
-        raise ValueError("No guard spoke in these days: there is nothing to draw.")
+        raise ValueError("No guard was triggered in these days: there is nothing to draw.")
     fig = figure(colors, height=height, top=24, hover="x unified")
     at = 0.0
     for guard, name in GUARD_NAMES.items():
         if not totals[guard]:
             continue
         fig.add_bar(
-            x=span, y=[sum(n for day, g, n in found if g == guard and day == d) for d in span], name=name,
+            x=span, y=[sum(n for day, g, n in items if g == guard and day == d) for d in span], name=name,
             marker={"color": inks[guard]}, hovertemplate=f"{name}: <b>%{{y:,}}</b><extra></extra>",
         )  # fmt: skip
-        text = f"<b>{name}</b> {words.counted(totals[guard], 'answer')}"
+        text = f"<b>{name}</b> {words.counted(totals[guard], 'prediction')}"
         write(
             fig, colors, text, at, 1.0, xref="paper", yref="paper", xanchor="left", yanchor="bottom", color=inks[guard]
         )

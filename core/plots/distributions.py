@@ -13,7 +13,7 @@ from core.plots.theme import CHARACTER_PX, SMALL, Palette, figure, plain, scale,
 WIDTH = 300  # pixels that the plot is taken to have when its names are placed
 
 
-def distribution_chart(found: Distribution, *, colors: Palette, unit: str = "", height: int = 310) -> go.Figure:
+def distribution_chart(pair: Distribution, *, colors: Palette, unit: str = "", height: int = 310) -> go.Figure:
     """Reference against current, with the region that gained rows.
 
     Args:
@@ -22,19 +22,19 @@ def distribution_chart(found: Distribution, *, colors: Palette, unit: str = "", 
     Raises:
         ValueError: neither bins nor categories.
     """
-    if not found.reference:
-        raise ValueError(f"The distribution of {found.feature} is empty: there is nothing to draw.")
-    return _steps(found, colors, unit, height) if found.edges else _dots(found, colors, height)
+    if not pair.reference:
+        raise ValueError(f"The distribution of {pair.feature} is empty: there is nothing to draw.")
+    return _steps(pair, colors, unit, height) if pair.edges else _dots(pair, colors, height)
 
 
-def _steps(found: Distribution, colors: Palette, unit: str, height: int) -> go.Figure:
-    edges, p, q = found.edges, found.reference, found.current
+def _steps(pair: Distribution, colors: Palette, unit: str, height: int) -> go.Figure:
+    edges, p, q = pair.edges, pair.reference, pair.current
     top = scale([0.0, *p, *q], floor=0.0, pad=0.2)
     fig = figure(colors, height=height)
     fig.update_yaxes(**top.axis(percent=True))
     fig.update_xaxes(range=[edges[0], edges[-1]], nticks=6, ticksuffix=f" {plain(unit)}" if unit else "")
     centres = [(a + b) / 2 for a, b in itertools.pairwise(edges)]
-    region = found.region
+    region = pair.region
     if region is not None:
         low, high = (
             (edges[0] if region.low is None else region.low),
@@ -63,8 +63,8 @@ def _steps(found: Distribution, colors: Palette, unit: str, height: int) -> go.F
             customdata=[*_bins(edges, first=True), *_bins(edges)[-1:]],
             hovertemplate=f"{name} <b>%{{y:.1%}}</b> of rows, %{{customdata}}<extra></extra>", **style,
         )  # fmt: skip
-    fig.update_xaxes(unifiedhovertitle={"text": plain(found.feature)})
-    _names_at_peaks(fig, found, centres, top.high, height, colors)
+    fig.update_xaxes(unifiedhovertitle={"text": plain(pair.feature)})
+    _names_at_peaks(fig, pair, centres, top.high, height, colors)
     return fig
 
 
@@ -78,16 +78,16 @@ def _bins(edges: tuple[float, ...], *, first: bool = False) -> list[str]:
 
 
 def _names_at_peaks(
-    fig: go.Figure, found: Distribution, centres: list[float], top: float, height: int, colors: Palette
+    fig: go.Figure, pair: Distribution, centres: list[float], top: float, height: int, colors: Palette
 ) -> None:
     """Each line's name above its peak, moved aside where the two would overlap."""
-    span, plot = found.edges[-1] - found.edges[0], height - 40
+    span, plot = pair.edges[-1] - pair.edges[0], height - 40
     names = ("Reference", "Current")
     halves = [CHARACTER_PX * len(name) / 2 + 3 for name in names]
     xs, ys = [], []
-    for shares, half in zip((found.reference, found.current), halves, strict=True):
+    for shares, half in zip((pair.reference, pair.current), halves, strict=True):
         i = max(range(len(shares)), key=lambda j: shares[j])
-        xs.append(min(max((centres[i] - found.edges[0]) / span * WIDTH, half), WIDTH - half))
+        xs.append(min(max((centres[i] - pair.edges[0]) / span * WIDTH, half), WIDTH - half))
         ys.append(shares[i] / top * plot)
     if abs(xs[0] - xs[1]) < sum(halves) and abs(ys[0] - ys[1]) < 17:
         # The name over the higher peak goes up a line.
@@ -96,36 +96,36 @@ def _names_at_peaks(
         write(fig, colors, name, x / WIDTH, y / plot * top, xref="paper", yanchor="bottom", yshift=2, color=color)
 
 
-def _dots(found: Distribution, colors: Palette, height: int) -> go.Figure:
-    names = [plain(c, at_most=16) for c in found.categories]
+def _dots(pair: Distribution, colors: Palette, height: int) -> go.Figure:
+    names = [plain(c, at_most=16) for c in pair.categories]
     rows = list(range(len(names)))[::-1]
-    top = scale([0.0, *found.reference, *found.current], floor=0.0, pad=0.14)
+    top = scale([0.0, *pair.reference, *pair.current], floor=0.0, pad=0.14)
     fig = figure(colors, height=max(height, 60 + 24 * len(names)), top=22, hover="closest")
     fig.update_xaxes({**top.axis(percent=True), "range": [-0.03 * top.high, top.high]}, showgrid=True, showline=False)
     fig.update_yaxes(
         tickvals=rows, ticktext=names, range=[-0.6, len(rows) - 0.4], showgrid=False, tickfont={"color": colors.text}
     )
     fig.add_scatter(
-        x=[v for a, b in zip(found.reference, found.current, strict=True) for v in (a, b, None)],
+        x=[v for a, b in zip(pair.reference, pair.current, strict=True) for v in (a, b, None)],
         y=[v for r in rows for v in (r, r, None)], mode="lines", line={"color": colors.border, "width": 4},
         hoverinfo="skip",
     )  # fmt: skip
     for name, shares, color in (
-        ("Reference", found.reference, colors.reference), ("Current", found.current, colors.current),
+        ("Reference", pair.reference, colors.reference), ("Current", pair.current, colors.current),
     ):  # fmt: skip
         fig.add_scatter(
             x=shares, y=rows, mode="markers", marker={"color": color, "size": 10}, customdata=names,
             hovertemplate=f"%{{customdata}}, {name.lower()}: <b>%{{x:.1%}}</b> of rows<extra></extra>", cliponaxis=False,
         )  # fmt: skip
-    for category, row, a, b in zip(found.categories, rows, found.reference, found.current, strict=True):
-        word = "new" if category in found.new else "gone" if category in found.gone else ""
+    for category, row, a, b in zip(pair.categories, rows, pair.reference, pair.current, strict=True):
+        word = "new" if category in pair.new else "gone" if category in pair.gone else ""
         if word and category != OTHER:
             write(fig, colors, f"<b>{word}</b>", max(a, b), row, xanchor="left", xshift=8, color=colors.watch)
     # Named once, over the row where they are farthest apart, away from each other.
-    i = max(range(len(rows)), key=lambda j: abs(found.current[j] - found.reference[j]))
-    right = found.current[i] >= found.reference[i]
+    i = max(range(len(rows)), key=lambda j: abs(pair.current[j] - pair.reference[j]))
+    right = pair.current[i] >= pair.reference[i]
     for name, share, color, at_right in (
-        ("Reference", found.reference[i], colors.muted, not right), ("Current", found.current[i], colors.current, right),
+        ("Reference", pair.reference[i], colors.muted, not right), ("Current", pair.current[i], colors.current, right),
     ):  # fmt: skip
         near_left = share / top.high * WIDTH < CHARACTER_PX * len(name)
         fig.add_annotation(

@@ -74,7 +74,7 @@ class Event:
 
 
 def points_of(history: Sequence[Measured], metric: str) -> list[Point]:
-    """The points of one metric; measurements that lack it, or could not tell it, are gaps."""
+    """The points of one metric; measurements that lack it, or could not determine it, are gaps."""
     empty = Score(metric=metric, value=None)
     return [
         Point(at=m.at, value=s.value, low=s.low, high=s.high, n=m.n, version=m.model_version, rows_seen=m.rows_seen)
@@ -244,14 +244,14 @@ def quiet_line(fig: go.Figure, frame: Frame, points: Sequence[Point], color: str
 
 def _detail(p: Point) -> str:
     """Interval, rows and version in the hover."""
-    told = (
+    parts = (
         [f"{words.number_on_chart(p.low)}–{words.number_on_chart(p.high)}"]
         if p.low is not None and p.high is not None
         else []
     )
-    told += [f"n = {p.n:,}"] if p.n else []
-    told += [f"v{p.version}"] if p.version is not None else []
-    return f" ({', '.join(told)})" if told else ""
+    parts += [f"n = {p.n:,}"] if p.n else []
+    parts += [f"v{p.version}"] if p.version is not None else []
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def mark_last(fig: go.Figure, frame: Frame, points: Sequence[Point], colors: Palette) -> None:

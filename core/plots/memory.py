@@ -17,7 +17,7 @@ ROW = 44  # pixels a line takes
 Z_95 = 1.96
 
 
-def memory_matrix(found: Memory, *, colors: Palette, height: int | None = None) -> go.Figure:
+def memory_matrix(memory: Memory, *, colors: Palette, height: int | None = None) -> go.Figure:
     """A line for the end of each regime and one for now, a column a regime; the deeper, the better it is known.
 
     Cells on the regime's own end are framed; the last line adds how far its score is from there. What was not met yet is blank.
@@ -25,18 +25,18 @@ def memory_matrix(found: Memory, *, colors: Palette, height: int | None = None) 
     Raises:
         ValueError: nothing was scored.
     """
-    scored = [value for line in found.matrix for value in line if value is not None]
+    scored = [value for line in memory.matrix for value in line if value is not None]
     if not scored:
         raise ValueError("No regime was scored: there is nothing to draw.")
-    numbers = [r.number for r in found.regimes]
-    ends = [_ended(line) for line in found.matrix[:-1]]
-    then = {j: found.matrix[i][j] for i, j in enumerate(ends) if j is not None}
+    numbers = [r.number for r in memory.regimes]
+    ends = [_ended(line) for line in memory.matrix[:-1]]
+    then = {j: memory.matrix[i][j] for i, j in enumerate(ends) if j is not None}
     low, high = min(scored), max(scored)
     middle, span = (low + high) / 2, max(high - low, LEAST_SPAN)
     lines = [f"end of {numbers[j]}" if j is not None else "earlier" for j in ends] + ["<b>now</b>"]
     k, n = len(numbers), len(lines)
-    sign = 1.0 if higher_is_better(found.metric) else -1.0
-    depth = [[None if v is None else 0.5 + sign * (v - middle) / span for v in line] for line in found.matrix]
+    sign = 1.0 if higher_is_better(memory.metric) else -1.0
+    depth = [[None if v is None else 0.5 + sign * (v - middle) / span for v in line] for line in memory.matrix]
     light, deep = (
         mixed(colors.current, colors.page, s) for s in ((0.06, 0.6) if colors.mode == "light" else (0.1, 0.5))
     )
@@ -44,12 +44,12 @@ def memory_matrix(found: Memory, *, colors: Palette, height: int | None = None) 
     fig.add_heatmap(
         z=depth, x=list(range(k)), y=list(range(n)), zmin=0, zmax=1, xgap=2, ygap=2, showscale=False, hoverongaps=False,
         colorscale=[[0, light], [1, deep]],
-        customdata=[[_hover(found, lines[i], j, value, then.get(j) if i == n - 1 else None)
-                     for j, value in enumerate(line)] for i, line in enumerate(found.matrix)],
+        customdata=[[_hover(memory, lines[i], j, value, then.get(j) if i == n - 1 else None)
+                     for j, value in enumerate(line)] for i, line in enumerate(memory.matrix)],
         hovertemplate="%{customdata}<extra></extra>",
     )  # fmt: skip
     written = []
-    for i, line in enumerate(found.matrix):
+    for i, line in enumerate(memory.matrix):
         for j, value in enumerate(line):
             if value is None:
                 continue
@@ -67,7 +67,7 @@ def memory_matrix(found: Memory, *, colors: Palette, height: int | None = None) 
                 type="rect", x0=at - 0.5, x1=at + 0.5, y0=i - 0.5, y1=i + 0.5, line={"color": colors.text, "width": 1.4}
             )
     fig.update_xaxes(
-        tickvals=list(range(k)), ticktext=[f"{r.number}<br>{r.row:,}" for r in found.regimes], tickangle=0, ticks="",
+        tickvals=list(range(k)), ticktext=[f"{r.number}<br>{r.row:,}" for r in memory.regimes], tickangle=0, ticks="",
         showline=False, range=[-0.52, k - 0.48],
         title={"text": "regime and its first row", "font": {"size": SMALL, "color": colors.muted}, "standoff": 4},
     )  # fmt: skip
@@ -81,29 +81,29 @@ def memory_matrix(found: Memory, *, colors: Palette, height: int | None = None) 
     return fig
 
 
-def memory_finding(found: Memory) -> str:
+def memory_finding(memory: Memory) -> str:
     """What the matrix says in a sentence, with backward transfer."""
-    past = [r for r in found.regimes if r is not found.regimes[-1]]
-    if found.bwt is None or not past:
+    past = [r for r in memory.regimes if r is not memory.regimes[-1]]
+    if memory.bwt is None or not past:
         return "One regime so far: there is nothing to forget yet"
-    transfer = f"Backward transfer {words.signed(found.bwt)}"
-    before = f"what was before row {found.regimes[-1].row:,}"
-    doubt = _doubt(found)
-    if found.bwt < -doubt:
+    transfer = f"Backward transfer {words.signed(memory.bwt)}"
+    before = f"the regimes before row {memory.regimes[-1].row:,}"
+    doubt = _doubt(memory)
+    if memory.bwt < -doubt:
         return f"{transfer}: it forgets {before}"
-    if found.bwt > doubt:
-        return f"{transfer}: it knows {before} better than it did then"
+    if memory.bwt > doubt:
+        return f"{transfer}: it knows {before} better than at their end"
     return f"{transfer}: it still knows {before}"
 
 
-def memory_alt(found: Memory) -> str:
+def memory_alt(memory: Memory) -> str:
     """The figures for those who do not see the chart: each regime then and now."""
-    then = {j: line[j] for line in found.matrix[:-1] if (j := _ended(line)) is not None}
-    told = []
-    for j, (regime, now) in enumerate(zip(found.regimes, found.matrix[-1], strict=True)):
+    then = {j: line[j] for line in memory.matrix[:-1] if (j := _ended(line)) is not None}
+    parts = []
+    for j, (regime, now) in enumerate(zip(memory.regimes, memory.matrix[-1], strict=True)):
         before, after = then.get(j), "not scored" if now is None else f"{now:.2f} now"
-        told.append(f"regime {regime.number}: {f'{before:.2f} at its end, ' if before is not None else ''}{after}")
-    return f"{words.listed(told, at_most=len(told))}"
+        parts.append(f"regime {regime.number}: {f'{before:.2f} at its end, ' if before is not None else ''}{after}")
+    return f"{words.listed(parts, at_most=len(parts))}"
 
 
 def _ended(line: Sequence[float | None]) -> int | None:
@@ -111,26 +111,26 @@ def _ended(line: Sequence[float | None]) -> int | None:
     return max((j for j, value in enumerate(line) if value is not None), default=None)
 
 
-def _doubt(found: Memory) -> float:
+def _doubt(memory: Memory) -> float:
     """How far from 0 backward transfer may lie by chance (95 %); for errors, whose spread is not kept, a twentieth.
 
     Two shares of the same rows, taken as independent: they go together, so this is rather too wide.
     """
-    then = {j: line[j] for line in found.matrix[:-1] if (j := _ended(line)) is not None}
-    now = found.matrix[-1]
-    pairs = [(a, now[j], found.regimes[j].n) for j, a in then.items()]
+    then = {j: line[j] for line in memory.matrix[:-1] if (j := _ended(line)) is not None}
+    now = memory.matrix[-1]
+    pairs = [(a, now[j], memory.regimes[j].n) for j, a in then.items()]
     known = [(a, b, n) for a, b, n in pairs if a is not None and b is not None and n]
-    if found.metric == "mae" or not known:
+    if memory.metric == "mae" or not known:
         return 0.05
     spread = math.fsum((a * (1 - a) + b * (1 - b)) / n for a, b, n in known)
     return Z_95 * math.sqrt(spread) / len(known)
 
 
-def _hover(found: Memory, line: str, j: int, value: float | None, then: float | None) -> str:
-    regime = found.regimes[j]
+def _hover(memory: Memory, line: str, j: int, value: float | None, then: float | None) -> str:
+    regime = memory.regimes[j]
     if value is None:
         return ""
-    name = "mean absolute error in spreads of the target" if found.metric == "mae" else "accuracy"
+    name = "mean absolute error in units of the target's spread" if memory.metric == "mae" else "accuracy"
     since = f", {words.signed(value - then)} since its end" if then is not None else ""
     return (
         f"<b>{value:.3f}</b> {name}{since}<br>{words.counted(regime.n, 'frozen row')} of regime {regime.number}, {line}"

@@ -22,21 +22,21 @@ MOST_STEPS = 200  # of the arrival curve that are drawn
 UNITS = ((172_800.0, 86_400.0, "days"), (7_200.0, 3_600.0, "h"), (120.0, 60.0, "min"), (0.0, 1.0, "s"))  # from, in s
 
 
-def slices(found: Sequence[Slice], *, colors: Palette, height: int = 240, lower_is_better: bool = False) -> go.Figure:
+def slices(weakest: Sequence[Slice], *, colors: Palette, height: int = 240, lower_is_better: bool = False) -> go.Figure:
     """Score of each slice with its interval against all rows; red where the slice stands out as worse.
 
     Raises:
         ValueError: no slice.
     """
-    if not found:
+    if not weakest:
         raise ValueError("There is no slice to draw.")
-    overall = found[0].overall
+    overall = weakest[0].overall
     rows = [
         _Row(s.name, s.score, s.low, s.high, colors.bad if s.stands_out else colors.current,
              f"{words.counted(s.n, 'row')}, {words.share_in_finding(s.share)} of all")
-        for s in found
+        for s in weakest
     ]  # fmt: skip
-    ends = [v for s in found for v in (s.low, s.high)]
+    ends = [v for s in weakest for v in (s.low, s.high)]
     limits = scale([*ends, overall], pad=0.04, ticks=3)
     if not lower_is_better:
         limits = Scale(limits.low, min(limits.high, 1.0 if max(ends) <= 1 else limits.high), limits.step)
@@ -68,13 +68,13 @@ def race(candidates: Sequence[Candidate], *, colors: Palette, height: int | None
     return _rows(rows, limits, colors, height or 40 + ROW * len(rows))
 
 
-def comparison(found: Comparison, *, colors: Palette, height: int = 120) -> go.Figure:
+def comparison(result: Comparison, *, colors: Palette, height: int = 120) -> go.Figure:
     """Challenger minus champion on the same rows, with the interval and the line of no difference.
 
     Raises:
         ValueError: there is no difference to draw (no champion to compare with).
     """
-    difference = found.difference
+    difference = result.difference
     if difference is None or difference.value is None:
         raise ValueError("There is no difference to draw: no champion to compare with.")
     value = difference.value
@@ -88,7 +88,7 @@ def comparison(found: Comparison, *, colors: Palette, height: int = 120) -> go.F
     fig.update_yaxes(visible=False, range=[-1, 1])
     fig.add_shape(type="line", x0=0, x1=0, yref="paper", y0=0, y1=1, line={"color": colors.muted, "width": 1.2})
     _interval(fig, low, high, 0.0, color)
-    detail = f"{low:+.3f} to {high:+.3f}, {words.counted(found.n, 'row')}"
+    detail = f"{low:+.3f} to {high:+.3f}, {words.counted(result.n, 'row')}"
     _dot(fig, value, 0.0, color, f"challenger minus champion <b>{value:+.3f}</b><br>{detail}", size=12)
     write(fig, colors, f"<b>{value:+.3f}</b>", value, 0, yshift=16, color=color)
     for text, x, anchor in (("challenger better →", 1, "right"), ("← champion better", 0, "left")):
@@ -96,18 +96,18 @@ def comparison(found: Comparison, *, colors: Palette, height: int = 120) -> go.F
     return fig
 
 
-def confusion_matrix(found: Confusion, *, colors: Palette, height: int = 240) -> go.Figure:
-    """Share of each actual class that is taken for which, with the counts below; one hue."""
-    k = len(found.classes)
-    names = [plain(c, at_most=12) for c in found.classes]
-    z = [[0.0 if s is None else s for s in row] for row in found.shares]
+def confusion_matrix(table: Confusion, *, colors: Palette, height: int = 240) -> go.Figure:
+    """Share of each actual class by predicted class, with the counts below; one hue."""
+    k = len(table.classes)
+    names = [plain(c, at_most=12) for c in table.classes]
+    z = [[0.0 if s is None else s for s in row] for row in table.shares]
     deep = mixed(colors.current, colors.page, 0.72)
     fig = figure(colors, height=max(height, 64 + 34 * k), top=6, bottom=44, hover="closest")
     fig.add_heatmap(
         z=z, x=list(range(k)), y=list(range(k)), zmin=0, zmax=1, xgap=2, ygap=2, showscale=False,
         colorscale=[[0, mixed(colors.current, colors.page, 0.05)], [1, deep]],
-        customdata=[[f"{words.counted(n, 'row')} of {names[i]} taken for {names[j]}" for j, n in enumerate(row)]
-                    for i, row in enumerate(found.counts)],
+        customdata=[[f"{words.counted(n, 'row')} of {names[i]} predicted as {names[j]}" for j, n in enumerate(row)]
+                    for i, row in enumerate(table.counts)],
         hovertemplate="<b>%{z:.1%}</b>, %{customdata}<extra></extra>",
     )  # fmt: skip
     # The numbers of many classes only fit in the hover. All at once: plotly copies what is there for each one added.
@@ -115,9 +115,9 @@ def confusion_matrix(found: Confusion, *, colors: Palette, height: int = 240) ->
         {
             "x": j, "y": i, "showarrow": False,
             "font": {"size": SMALL, "color": colors.text if share < 0.6 or colors.mode == "dark" else "#FFFFFF"},
-            "text": f"{words.share_in_finding(share)}<br><span style='font-size:11px'>{found.counts[i][j]:,}</span>",
+            "text": f"{words.share_in_finding(share)}<br><span style='font-size:11px'>{table.counts[i][j]:,}</span>",
         }
-        for i, row in enumerate(found.shares) if k <= MOST_WRITTEN
+        for i, row in enumerate(table.shares) if k <= MOST_WRITTEN
         for j, share in enumerate(row) if share is not None
     ]  # fmt: skip
     fig.update_xaxes(
@@ -133,50 +133,53 @@ def confusion_matrix(found: Confusion, *, colors: Palette, height: int = 240) ->
     return fig
 
 
-def calibration_curve(found: Calibration, *, colors: Palette, height: int = 240) -> go.Figure:
-    """Observed against predicted probability with intervals; on the diagonal they mean what they say."""
-    if not found.points:
+def calibration_curve(curve: Calibration, *, colors: Palette, height: int = 240) -> go.Figure:
+    """Observed against predicted probability with intervals; on the diagonal they are equal."""
+    if not curve.points:
         raise ValueError("There is no calibration point to draw.")
-    xs = [p.predicted for p in found.points]
-    ends = [v for p in found.points for v in (p.predicted, p.low, p.high)]
+    xs = [p.predicted for p in curve.points]
+    ends = [v for p in curve.points for v in (p.predicted, p.low, p.high)]
     low, high = max(0.0, min(ends) - 0.04), min(1.02, max(ends) + 0.04)
     step = 0.2 if high - low > 0.5 else 0.1
     axis = Scale(low, high, step).axis(percent=True)
     fig = figure(colors, height=height, bottom=44, hover="closest")
     fig.update_xaxes(**axis, title=_title("predicted probability", colors))
-    fig.update_yaxes(**axis, title=_title("share that was right", colors))
+    fig.update_yaxes(**axis, title=_title("observed frequency", colors))
     fig.add_shape(
         type="line", x0=low, y0=low, x1=high, y1=high, line={"color": colors.muted, "width": 1.3, "dash": "dot"}
     )
     fig.add_scatter(
-        x=xs, y=[p.observed for p in found.points], mode="lines+markers", line={"color": colors.current, "width": 2},
+        x=xs, y=[p.observed for p in curve.points], mode="lines+markers", line={"color": colors.current, "width": 2},
         marker={"size": 7, "color": colors.current},
-        error_y={"type": "data", "symmetric": False, "array": [p.high - p.observed for p in found.points],
-                 "arrayminus": [p.observed - p.low for p in found.points], "color": tint(colors.current, 0.45),
+        error_y={"type": "data", "symmetric": False, "array": [p.high - p.observed for p in curve.points],
+                 "arrayminus": [p.observed - p.low for p in curve.points], "color": tint(colors.current, 0.45),
                  "thickness": 1.5, "width": 0},
-        customdata=[f"{p.low:.0%}–{p.high:.0%}, n = {p.n:,}" for p in found.points],
-        hovertemplate="says %{x:.0%}, <b>%{y:.0%}</b> right (%{customdata})<extra></extra>",
+        customdata=[f"{p.low:.0%}–{p.high:.0%}, n = {p.n:,}" for p in curve.points],
+        hovertemplate="predicted %{x:.0%}, observed <b>%{y:.0%}</b> (%{customdata})<extra></extra>",
     )  # fmt: skip
-    for text, x, y, xa, ya in (("above: too timid", 0, 1, "left", "top"), ("below: too sure", 1, 0, "right", "bottom")):
+    for text, x, y, xa, ya in (
+        ("above: underconfident", 0, 1, "left", "top"),
+        ("below: overconfident", 1, 0, "right", "bottom"),
+    ):
         write(fig, colors, text, x, y, xref="paper", yref="paper", xanchor=xa, yanchor=ya, xshift=4 if x == 0 else -4)
     return fig
 
 
 def label_arrival(curve: ArrivalCurve, *, colors: Palette, height: int = 240) -> go.Figure:
-    """Share of the labels that came within how long, with its interval; flat to the end where rows still wait.
+    """Share of the labels that arrived within a time, with its interval; flat to the end where rows still wait.
 
     Raises:
-        ValueError: no label has come.
+        ValueError: no label has arrived.
     """
     if not curve.delays_s:
-        raise ValueError("No label has come yet: there is nothing to draw.")
+        raise ValueError("No label has arrived yet: there is nothing to draw.")
     last = curve.delays_s[-1]
     end = max(last, min(curve.followed_s, 1.5 * last) if last else curve.followed_s) or 1.0
     size, unit = next((size, unit) for least, size, unit in UNITS if end >= least)
-    kept = thin(curve.share_arrived, MOST_STEPS)
-    xs = [_short(s) for s in (0.0, *(curve.delays_s[i] / size for i in kept), end / size)]
+    steps = thin(curve.share_arrived, MOST_STEPS)
+    xs = [_short(s) for s in (0.0, *(curve.delays_s[i] / size for i in steps), end / size)]
     shares, low, high = (
-        [0.0, *(_short(side[i]) for i in kept), _short(side[-1])]
+        [0.0, *(_short(side[i]) for i in steps), _short(side[-1])]
         for side in (curve.share_arrived, curve.low, curve.high)
     )
     fig = figure(colors, height=height, bottom=44, hover="closest")
@@ -199,11 +202,11 @@ def label_arrival(curve: ArrivalCurve, *, colors: Palette, height: int = 240) ->
             type="line", x0=curve.median_s / size, x1=curve.median_s / size, y0=0, y1=0.5,
             line={"color": colors.muted, "width": 1.2, "dash": "dot"},
         )  # fmt: skip
-        write(fig, colors, "half", curve.median_s / size, 0, xanchor="left", yanchor="bottom", xshift=4)
-    told = words.share_in_finding(curve.share_arrived[-1])
+        write(fig, colors, "median", curve.median_s / size, 0, xanchor="left", yanchor="bottom", xshift=4)
+    arrived = words.share_in_finding(curve.share_arrived[-1])
     above = curve.share_arrived[-1] < 0.8
     write(
-        fig, colors, f"<b>{told}</b> arrived", 1, curve.share_arrived[-1], xref="paper", xanchor="right",
+        fig, colors, f"<b>{arrived}</b> arrived", 1, curve.share_arrived[-1], xref="paper", xanchor="right",
         yanchor="bottom" if above else "top", yshift=4 if above else -6, color=colors.current,
     )  # fmt: skip
     return fig

@@ -11,12 +11,12 @@ from core.plots.theme import LINE_PX, Palette, figure, plain, scale, write
 
 
 def policies_over_time(
-    told: Sequence[Mapping[str, Any]], metric: str, *, colors: Palette, height: int = 260
+    policies: Sequence[Mapping[str, Any]], metric: str, *, colors: Palette, height: int = 260
 ) -> go.Figure:
     """Score of each policy on every batch, the last point named; "never" in grey and dotted.
 
     Args:
-        told: documents of `services.automation.backtests.compare_policies`, with `name` and `turns`.
+        policies: documents of `services.automation.backtests.compare_policies`, with `name` and `turns`.
         metric: the key of the score in a turn.
 
     Raises:
@@ -24,7 +24,7 @@ def policies_over_time(
     """
     hues = [colors.current, colors.second, colors.well, colors.estimated, colors.watch, colors.bad]
     lines: list[tuple[str, list[tuple[int, float]], str]] = []
-    for policy in told:
+    for policy in policies:
         values = [(i + 1, turn.get(metric)) for i, turn in enumerate(policy["turns"])]
         known = [(x, y) for x, y in values if y is not None]
         if known:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import plotly.graph_objects as go
 
 from core import words
-from core.drift.history import Course
+from core.drift.history import DriftTrend
 from core.plots.frame import (
     BOTTOM,
     TOP,
@@ -39,7 +39,7 @@ from core.records import SERVING, EventKind, Outcome, is_worse, sides
 from core.text.vocabulary import EVENTS
 
 MOST_DROPS = 3  # more of them are a score that hovers around the threshold, and are not counted one by one
-COURSE_POINTS = 250  # of a feature's line: more are sent and drawn, but not seen
+TREND_POINTS = 250  # of a feature's line: more are sent and drawn, but not seen
 LEAST_EVIDENCE, MOST_EVIDENCE = -2, 6  # powers of ten that are drawn; what lies beyond is drawn at the edge
 NAMED = 3  # drifted features that get a colour and a name of their own
 
@@ -58,8 +58,8 @@ class EffectSeries:
 Shown = Literal["against_reference", "against_previous", "evidence"]
 
 
-def course_series(
-    times: Sequence[datetime], courses: Sequence[Course], shown: Shown = "against_reference"
+def trend_series(
+    times: Sequence[datetime], trends: Sequence[DriftTrend], shown: Shown = "against_reference"
 ) -> list[EffectSeries]:
     """One series a feature over the batches; of many batches the largest value of each stretch is kept.
 
@@ -67,17 +67,17 @@ def course_series(
         times: of the batches.
         shown: the effect against the reference, or against the batch before each one; or the evidence so far.
     """
-    step = -(-len(times) // COURSE_POINTS) or 1
+    step = -(-len(times) // TREND_POINTS) or 1
     starts = range(0, len(times), step)
     ends = tuple(times[min(i + step, len(times)) - 1] for i in starts)
-    found = []
-    for c in courses:
-        values = getattr(c, shown)
-        kept = tuple(max((v for v in values[i : i + step] if v is not None), default=None) for i in starts)
-        newest = bool(c.alarms and c.alarms[-1])
-        drifted = {"against_reference": newest, "against_previous": False, "evidence": c.moved}[shown]
-        found.append(EffectSeries(name=c.name, at=ends, effects=kept, drifted=drifted))
-    return found
+    series = []
+    for trend in trends:
+        values = getattr(trend, shown)
+        effects = tuple(max((v for v in values[i : i + step] if v is not None), default=None) for i in starts)
+        newest = bool(trend.alarms and trend.alarms[-1])
+        drifted = {"against_reference": newest, "against_previous": False, "evidence": trend.moved}[shown]
+        series.append(EffectSeries(name=trend.name, at=ends, effects=effects, drifted=drifted))
+    return series
 
 
 AXES = Axes()
@@ -156,9 +156,9 @@ def performance_finding(
     *,
     metric: str = "accuracy",
 ) -> str:
-    """The heading of the performance chart: how often the score was on the wrong side of the threshold, and what helped.
+    """The heading of the performance chart: how often the score was on the wrong side of the threshold, and whether a new model helped.
 
-    `Accuracy fell below 0.70 twice and came back with a new model both times`.
+    `Accuracy fell below 0.70 twice and recovered with a new model both times`.
     """
     label = words.metric_label(metric)
     known = [p for p in points if p.value is not None]
@@ -171,24 +171,24 @@ def performance_finding(
     side, good = sides(metric)
     limit = f"{threshold:.2f}"
     if not any(bad):
-        return f"{label} stayed {good} {limit} all along, now {words.number_on_chart(last)}"
+        return f"{label} has always been {good} {limit}, now {words.number_on_chart(last)}"
     if all(bad):
-        return f"{label} has been {side} {limit} all along, now {words.number_on_chart(last)}"
+        return f"{label} has always been {side} {limit}, now {words.number_on_chart(last)}"
     starts, ends = _drops(bad)
     if len(starts) > MOST_DROPS:
         return f"{label} was {side} {limit} in {sum(bad)} of {len(bad)} measurements, now {words.number_on_chart(last)}"
     verb = "fell below" if side == "below" else "rose above"
     text = f"{label} {verb} {limit} {_times(len(starts))}"
-    back = [e for e in ends if e is not None]
+    recovered = [e for e in ends if e is not None]
     helped = sum(_new_model_between(known, s, e, events) for s, e in zip(starts, ends, strict=True) if e is not None)
     if ends[-1] is None:
-        return f"{text} and is there now: {words.number_on_chart(last)}"
+        return f"{text} and is still {side} it: {words.number_on_chart(last)}"
     if not helped:
-        return f"{text} and came back with the same model"
-    if helped < len(back):
-        return f"{text} and came back, {_times(helped)} with a new model"
+        return f"{text} and recovered with the same model"
+    if helped < len(recovered):
+        return f"{text} and recovered, {_times(helped)} with a new model"
     each = {1: "", 2: " both times"}.get(helped, " each time")
-    return f"{text} and came back with a new model{each}"
+    return f"{text} and recovered with a new model{each}"
 
 
 def _drops(bad: Sequence[bool]) -> tuple[list[int], list[int | None]]:
@@ -228,7 +228,7 @@ def effect_over_time(
     """
     values = [e for s in series for e in s.effects if e is not None]
     top = scale([0.0, gate * 1.3, *values], floor=0.0, pad=0.16)
-    limit = _Limit(value=gate, text=f"Material above {gate:.2f}", scale=Scale(0.0, top.high, top.step))
+    limit = _Limit(value=gate, text=f"Minimum effect {gate:.2f}", scale=Scale(0.0, top.high, top.step))
     frame = Frame([p for s in series for p in _effect_points(s)], x=x, zone=zone, height=height)
     return _features_over_time(series, limit, frame, events, colors=colors)
 
@@ -259,7 +259,7 @@ def evidence_over_time(
     frame = Frame([p for s in logs for p in _effect_points(s)], x="time", zone=zone, height=height)
     limit = _Limit(
         value=math.log10(needed),
-        text=f"Found from {needed:g} on",
+        text=f"Alarm at {needed:g}",
         scale=limits,
         label=lambda value: words.number_on_chart(10.0**value),
     )
@@ -268,9 +268,9 @@ def evidence_over_time(
     fig.update_yaxes(tickmode="array", tickvals=list(steps), ticktext=[f"{10.0**n:,.10g}" for n in steps])
     for trace in fig.data:
         if trace.hovertemplate:
-            told = [["" if y is None else words.number_on_chart(10.0**y)] for y in trace.y]
+            hovers = [["" if y is None else words.number_on_chart(10.0**y)] for y in trace.y]
             name = trace.hovertemplate.split(" <b>")[0]
-            trace.update(customdata=told, hovertemplate=f"{name} <b>%{{customdata[0]}}</b><extra></extra>")
+            trace.update(customdata=hovers, hovertemplate=f"{name} <b>%{{customdata[0]}}</b><extra></extra>")
     return fig
 
 

@@ -1,6 +1,6 @@
-"""What is said and drawn of each outcome of a cycle and each kind of event: the one table of it for every page, chart and message.
+"""The texts and signs of each outcome of a cycle and each kind of event: the one table for every page, chart and message.
 
-Signs mean the same everywhere: \u2713 all is well, \u2715 something is bad, \u2013 a challenger stayed outside.
+Signs mean the same everywhere: \u2713 all is well, \u2715 something is bad, \u2013 a challenger was not promoted.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ UNKNOWN = "\u00b7"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
-    """What is said of an outcome. In texts, {v} is the version that serves afterwards."""
+class OutcomeText:
+    """The texts of an outcome. In them, {v} is the version that serves afterwards."""
 
     sign: str
     state: str  # of a verdict: well | watch | bad | failed | unknown
-    word: str  # in a column of outcomes; "" = there is nothing to say
-    happened: str  # in a list of whatever happened
-    spoken: str  # within a sentence, in small letters
+    word: str  # in a column of outcomes; "" = nothing to show
+    happened: str  # in a list of events
+    inline: str  # within a sentence, in lower case
     race: str  # of a race in a list of races
-    live: str = ""  # the sentence behind the score on Live
-    champion: str = ""  # where it is news who serves: what the version has done, behind its name
-    message: str | None = None  # kind of message that tells it; None = no news
-    came: str = ""  # of a version that serves: how it came to
+    live: str = ""  # the sentence after the score on Live
+    champion: str = ""  # where the serving version changed: the predicate of a sentence about it
+    message: str | None = None  # kind of message that reports it; None = none
+    origin: str = ""  # of the serving version: how it came to serve
     changes: tuple[str, str] = ("", "")  # one such change of the champion, and several
 
     @property
     def short(self) -> str:
-        """Sign and word; nothing where there is nothing to say."""
+        """Sign and word; nothing where there is no word."""
         return f"{self.sign} {self.word}" if self.word else ""
 
     @property
@@ -43,80 +43,80 @@ class Said:
         return f"{self.sign} {self.happened}" if self.happened else ""
 
 
-OUTCOMES: dict[Outcome, Said] = {
-    Outcome.NONE: Said(
-        sign=TICK, state="unknown", word="", happened="Nothing to do", spoken="nothing to do", race="none"
+OUTCOMES: dict[Outcome, OutcomeText] = {
+    Outcome.NONE: OutcomeText(
+        sign=TICK, state="unknown", word="", happened="Nothing to do", inline="nothing to do", race="none"
     ),
-    Outcome.PROMOTED: Said(
+    Outcome.PROMOTED: OutcomeText(
         sign=UP,
         state="well",
         word="Promoted",
         happened="Promoted",
-        spoken="promoted",
+        inline="promoted",
         race="v{v} promoted",
-        live="v{v} was raced and **promoted**.",
+        live="v{v} won its race and was **promoted**.",
         champion="was promoted",
         message="promotion",
-        came="promoted",
+        origin="promoted",
         changes=("promotion", "promotions"),
     ),
-    Outcome.REFRESHED: Said(
+    Outcome.REFRESHED: OutcomeText(
         sign=ROUND,
         state="well",
         word="Refreshed",
         happened="Refreshed",
-        spoken="refreshed",
+        inline="refreshed",
         race="v{v} refreshed",
-        live="v{v} takes over: the same members on newer rows.",
-        came="a refresh",
+        live="v{v} takes over: the same members, trained on newer rows.",
+        origin="a refresh",
         changes=("refresh", "refreshes"),
     ),
-    Outcome.REJECTED: Said(
+    Outcome.REJECTED: OutcomeText(
         sign=STROKE,
         state="unknown",
         word="Rejected",
         happened="Challenger rejected",
-        spoken="rejected",
+        inline="rejected",
         race="challenger rejected",
-        live="A challenger was raced and **rejected**; v{v} stays.",
+        live="A challenger was trained and **rejected**; v{v} stays champion.",
         message="refused",
     ),
-    # Its message is sent where the shadow changes, for a person may change it too.
-    Outcome.SHADOWED: Said(
+    # Its message is sent where the shadow changes, since a person may change it too.
+    Outcome.SHADOWED: OutcomeText(
         sign=HALF,
         state="unknown",
-        word="In the shadow",
-        happened="Challenger in the shadow",
-        spoken="shadowed",
-        race="challenger in the shadow",
-        live="A challenger was raced and tries itself **in the shadow** of v{v}.",
+        word="In shadow mode",
+        happened="Challenger in shadow mode",
+        inline="in shadow mode",
+        race="challenger in shadow mode",
+        live="A challenger was trained and runs **in shadow mode** next to v{v}.",
     ),
-    Outcome.ROLLED_BACK: Said(
+    Outcome.ROLLED_BACK: OutcomeText(
         sign=DOWN,
         state="watch",
         word="Rolled back",
         happened="Rolled back",
-        spoken="rolled back",
+        inline="rolled back",
         race="rolled back",
-        live="**Rolled back** to v{v}: it proved better.",
+        live="**Rolled back** to v{v}: it performed better.",
         champion="serves again after a rollback",
         message="rollback",
-        came="brought back by a rollback",
+        origin="restored by a rollback",
         changes=("rollback", "rollbacks"),
     ),
-    # A check that failed is told by its status: this is also what a race without a usable candidate ends with.
-    Outcome.FAILED: Said(
-        sign=CROSS, state="failed", word="Failed", happened="Check failed", spoken="failed", race="failed"
+    # A failed check is recognised by its status; a race without a usable candidate also ends with this.
+    Outcome.FAILED: OutcomeText(
+        sign=CROSS, state="failed", word="Failed", happened="Check failed", inline="failed", race="failed"
     ),
 }
 
 
-def outcome(key: str) -> Said:
-    """What is said of an outcome: nothing where there is none yet, and the key itself of one that is not known."""
+def outcome(key: str) -> OutcomeText:
+    """The texts of an outcome: empty where there is none yet, and the key itself for an unknown one."""
     if key in OUTCOMES:
         return OUTCOMES[Outcome(key)]
-    spoken = key.replace("_", " ")
-    return Said(sign=UNKNOWN, state="unknown", word=key, happened=key, spoken=spoken or "nothing to do", race=spoken)
+    text = key.replace("_", " ")
+    return OutcomeText(sign=UNKNOWN, state="unknown", word=key, happened=key, inline=text or "nothing to do", race=text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +144,7 @@ EVENTS: dict[EventKind, EventMark] = {
         sign=ROUND, role="well", rank=5, tick=True, words="refreshed", legend="green ticks: refreshed"
     ),
     EventKind.REJECTED: EventMark(sign=ROUND, role="current", rank=4, words="retrained, challenger rejected"),
-    EventKind.SHADOWED: EventMark(sign=HALF, role="current", rank=4, words="retrained, challenger put into the shadow"),
+    EventKind.SHADOWED: EventMark(sign=HALF, role="current", rank=4, words="retrained, challenger in shadow mode"),
     EventKind.INCIDENT: EventMark(sign=CROSS, role="bad", rank=0, named=True, words="incident"),
 }
 

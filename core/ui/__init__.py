@@ -8,8 +8,8 @@ from core.text.reasons import sentence
 from core.text.scores import interval_text, standing
 from core.ui.account import ask_proof
 from core.ui.components.actions import button, change, confirm, confirm_with_reason, submit
-from core.ui.components.cards import card, empty, grid, head_row, no_project, tile, tiles, verdict
-from core.ui.components.charts import chart, charted, course, course_alt, line, measured
+from core.ui.components.cards import card, empty, grid, head_row, no_project, summary, tile, tiles
+from core.ui.components.charts import chart, charted, line, measured, score_alt, score_finding
 from core.ui.components.choices import choose_project, chosen
 from core.ui.components.downloads import download_json, download_later, download_table, for_who_may
 from core.ui.components.facts import clauses, pairs
@@ -17,7 +17,7 @@ from core.ui.components.feedback import attempt, error_box, note_storage, toast_
 from core.ui.components.forms import Field, fields
 from core.ui.components.jobs import follow_job, request_backtest, request_cycle
 from core.ui.components.tables import Start, moment, page_of, pick, table, whole
-from core.ui.components.uploads import ROWS_FILE, kept, on_disk, upload
+from core.ui.components.uploads import ROWS_FILE, computed_once, on_disk, upload
 from core.ui.context import Context, when
 from core.ui.navigation import page_path
 from core.ui.page import gate_again, run_app, start_page
@@ -40,12 +40,11 @@ __all__ = [
     "choose_project",
     "chosen",
     "clauses",
+    "computed_once",
     "confirm",
     "confirm_with_reason",
     "count",
     "counted",
-    "course",
-    "course_alt",
     "download_json",
     "download_later",
     "download_table",
@@ -59,7 +58,6 @@ __all__ = [
     "head_row",
     "interval",
     "interval_text",
-    "kept",
     "line",
     "measured",
     "metric_label",
@@ -77,6 +75,8 @@ __all__ = [
     "request_cycle",
     "run_app",
     "score",
+    "score_alt",
+    "score_finding",
     "seconds",
     "sentence",
     "served",
@@ -84,12 +84,12 @@ __all__ = [
     "standing",
     "start_page",
     "submit",
+    "summary",
     "table",
     "tile",
     "tiles",
     "toast_next",
     "upload",
-    "verdict",
     "when",
     "whole",
     "workspace",

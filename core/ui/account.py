@@ -1,4 +1,4 @@
-"""The person's own affairs: name, password, second factor, signing out, and the proof that some changes ask for.
+"""The person's own account: name, password, second factor, signing out, and the proof that some changes require.
 
 A dialog lives across runs: `_ask` writes its name down, and every page opens it from `DIALOGS` until it is closed.
 """
@@ -34,24 +34,24 @@ def show_account(ws: Workspace, user: UserInfo) -> None:
             on_click=session.sign_out,
             args=(ws, user.name),
             width="stretch",
-            help="Ends every session of yours, in all browsers.",
+            help="Ends all your sessions, in all browsers.",
         )
 
 
 def note_password(ctx: Context) -> None:
-    """Say that somebody else set the password, or that it would not be taken today."""
+    """Warn that somebody else set the password, or that it is too weak."""
     user = ctx.user
     if user.password_set_by is not None and user.password_set_at is not None:
         at = user.password_set_at.astimezone(ctx.zone)
         st.warning(
             f"Your password was changed on {at:%Y-%m-%d at %H:%M} by {plain(user.password_set_by)}, who knows it. "
-            "Change it (your name at the left, Change password). If you did not ask for that, tell an admin.",
+            "Change it (your name on the left, Change password). If you did not request this, tell an admin.",
             icon=":material/password:",
         )
-        st.button("I know", key="know-password", on_click=verifying.know_of_password, args=(ctx.ws, ctx.actor))
+        st.button("Dismiss", key="know-password", on_click=verifying.know_of_password, args=(ctx.ws, ctx.actor))
     elif user.weak_password:
         st.warning(
-            "Your password is shorter than is safe, or a common one. Change it: your name at the left, Change password.",
+            "Your password is too short or too common. Change it: your name on the left, Change password.",
             icon=":material/password:",
         )
 
@@ -68,22 +68,22 @@ def show_dialog(ctx: Context) -> None:
 
 
 def ask_proof() -> None:
-    """Start anew with the question for the password; the person then repeats what asked for it."""
+    """Rerun with the question for the password; the person then repeats the action."""
     _ask("proof")
     st.rerun()
 
 
-@st.dialog("Your password once more", icon=":material/lock:", on_dismiss=_ask)
+@st.dialog("Confirm your password", icon=":material/lock:", on_dismiss=_ask)
 def _proof_dialog(ctx: Context) -> None:
     st.markdown(
-        "People, roles, tokens and models from elsewhere are changed only by who has just given the own password. "
-        "It counts for ten minutes. Nothing was done yet."
+        "Changes of people, roles, tokens and imported models require your password. It stays confirmed for ten "
+        "minutes. Nothing has been changed yet."
     )
     with st.form("proof", border=False):
         password = st.text_input(
             "Your password", type="password", key="proof-password", autocomplete="current-password"
         )
-        sent = st.form_submit_button("Go on", type="primary")
+        sent = st.form_submit_button("Continue", type="primary")
     if not sent:
         return
     try:
@@ -92,13 +92,13 @@ def _proof_dialog(ctx: Context) -> None:
         error_box(error)
         return
     _ask(None)
-    toast_next("Thank you. Press the button again now.", icon=":material/lock_open:")
+    toast_next("Password confirmed. Press the button again.", icon=":material/lock_open:")
     st.rerun()
 
 
 @st.dialog("Change your password", icon=":material/password:", on_dismiss=_ask)
 def _password_dialog(ctx: Context) -> None:
-    st.markdown("You stay signed in here; every other session of yours ends.")
+    st.markdown("You stay signed in here; all your other sessions end.")
     with st.form("own-password", border=False):
         old = st.text_input("Old password", type="password", key="own-old", autocomplete="current-password")
         new = st.text_input("New password", type="password", key="own-new", autocomplete="new-password", help=HELP)
@@ -107,7 +107,7 @@ def _password_dialog(ctx: Context) -> None:
     if not sent:
         return
     if new != again:
-        st.error("The two new passwords differ. Type the same one twice.", icon=":material/error:")
+        st.error("The two new passwords differ. Enter the same one twice.", icon=":material/error:")
         return
     try:
         changed = verifying.change_own_password(ctx.ws, ctx.actor, old, new, client_address(ctx.ws), ctx.now)
@@ -143,33 +143,33 @@ def _factor_dialog(ctx: Context) -> None:
     state = st.session_state
     if (codes := state.get("recovery codes")) is not None:
         st.markdown(
-            "**Your second factor is set up.** These recovery codes are shown this once; each signs you in one time when "
-            "the app is lost. Keep them where the telephone is not."
+            "**Your second factor is set up.** These recovery codes are shown only once; each signs you in once if you "
+            "lose the app. Store them away from your phone."
         )
         st.code("\n".join(codes), language=None)
-        if st.button("I have kept them", type="primary"):
+        if st.button("I have saved them", type="primary"):
             _close_factor()
             st.rerun()
         return
     try:
         if ctx.user.second_factor:
-            st.markdown("At each sign-in you are asked for a code after the password.")
-            if st.button("Take it off", icon=":material/lock_open:"):
+            st.markdown("Each sign-in asks for a code after the password.")
+            if st.button("Turn it off", icon=":material/lock_open:"):
                 second_factor.disable(ctx.ws, ctx.user.name, by=ctx.actor, now=ctx.now)
                 _close_factor()
-                toast_next("The password alone signs you in again.", icon=":material/lock_open:")
+                toast_next("The second factor is off: the password alone signs you in.", icon=":material/lock_open:")
                 st.rerun()
             return
         if "proposed factor" not in state:
             state["proposed factor"] = second_factor.propose(ctx.user.name)
         secret, address = state["proposed factor"]
         st.markdown(
-            "Add this secret to an authenticator app (by hand, or by the address), then type the code it shows."
+            "Add this secret to an authenticator app (manually, or with the address), then enter the code it shows."
         )
         st.code(secret, language=None)
         st.code(address, language=None, wrap_lines=True)
         with st.form("factor", border=False):
-            code = st.text_input("Code of the app", key="factor-code", autocomplete="one-time-code")
+            code = st.text_input("Code from the app", key="factor-code", autocomplete="one-time-code")
             sent = st.form_submit_button("Turn it on", type="primary")
         if sent:
             state["recovery codes"] = second_factor.enable(ctx.ws, secret, code, by=ctx.actor, now=ctx.now)

@@ -1,4 +1,4 @@
-"""What a page and its parts know: the run, the person, the project, and what the browser tells. Draws nothing."""
+"""What a page and its parts know: the run, the person, the project, and what the browser reports. Draws nothing."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Context:
 
     @property
     def actor(self) -> Actor:
-        """Who acts, for the services, which ask anew whether they may; the log then tells from where."""
+        """Who acts, for the services, which check the permission again; the log then has the address."""
         trail.address.set(client_address(self.ws))
         return Actor(self.user.name, self.user.uid, self.user.epoch)
 
@@ -54,7 +54,7 @@ class Context:
         return includes(self.user.role, role)
 
     def why_not(self, role: str) -> str | None:
-        """What to say beside a control that the person may not use; None when they may."""
+        """Why the person may not use a control; None when they may."""
         return None if self.may(role) else f"Your role is {self.user.role}; this needs {role}. An admin can change it."
 
     def refreshed(self) -> ProjectInfo:
@@ -71,7 +71,7 @@ def client_address(ws: Workspace) -> str:
 
 
 def visitor_zone() -> tzinfo:
-    """The browser's time zone; UTC where it tells none that is known here."""
+    """The browser's time zone; UTC where it reports none that is known here."""
     try:
         return ZoneInfo(st.context.timezone or "UTC")
     except (ZoneInfoNotFoundError, ValueError):

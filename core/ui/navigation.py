@@ -49,7 +49,7 @@ def navigation(home: Any, user: UserInfo | None) -> Any:
     hidden = user is None
 
     def nothing() -> None:
-        """The sign-in stands in its place."""
+        """The sign-in is drawn instead."""
 
     sections: dict[str, list[Any]] = {}
     registered: dict[str, Any] = {}

@@ -82,7 +82,7 @@ def start_page(title: str, *, choose_project: bool = False, role: str = "viewer"
 
 
 def gate_again(ctx: Context) -> None:
-    """The gate of a fragment that draws itself anew: the page around it, and so `start_page`, does not run then."""
+    """The gate of a fragment that reruns by itself: the page around it, and so `start_page`, does not run then."""
     if session.user_of_connection(ctx.ws) is None:
         st.rerun(scope="app")
 
@@ -90,7 +90,7 @@ def gate_again(ctx: Context) -> None:
 def _hand_over(user: UserInfo) -> None:
     """Let Home.py drive, where the page's file was asked for before Home.py ever ran: once the pages are registered, it does.
 
-    Asked once a session: where Home.py does not take over, the page goes on alone instead of starting anew for ever.
+    Asked once a session: where Home.py does not take over, the page goes on alone instead of restarting for ever.
     """
     state = st.session_state
     if state.get("write cookie") or not _in_browser() or "handed over" in state:

@@ -50,7 +50,7 @@ def _from_cookie(ws: Workspace) -> tuple[UserInfo, float] | None:
 
 
 def _connection() -> str | None:
-    """What tells this browser connection from every other; None outside a browser."""
+    """Identifies this browser connection; None outside a browser."""
     return st.context.headers.get("Sec-Websocket-Key")
 
 
@@ -70,9 +70,9 @@ def current_user(ws: Workspace) -> UserInfo | None:
     state = st.session_state
     user = user_of_connection(ws)
     if user is None:
-        found = _from_cookie(ws)
-        if found is not None:
-            user, state["sign-in ends"] = found
+        signed_in = _from_cookie(ws)
+        if signed_in is not None:
+            user, state["sign-in ends"] = signed_in
     if user is None or sessions.is_idle(ws, user, datetime.now(UTC)):
         state["username"] = state["authentication_status"] = None
         return None

@@ -22,7 +22,7 @@ def show_sign_in(ws: Workspace) -> None:
         if not accounts.list_users(ws):
             st.info(
                 "Nobody can sign in yet. Set STREAMLIT_PASSWORD (in the environment, `.env` or secrets.toml) and start "
-                "again: it becomes the password of the user `admin`. Or run `make run`, which makes one for you.",
+                "again: it becomes the password of the user `admin`. Or run `make run`, which creates one for you.",
                 icon=":material/key:",
             )
             return
@@ -39,7 +39,7 @@ def show_sign_in(ws: Workspace) -> None:
             st.form_submit_button("Sign in", type="primary", width="stretch", on_click=_submit, args=(ws,))
         if error := st.session_state.pop("sign-in error", None):
             st.error(error, icon=":material/error:")
-        st.caption("Password forgotten? An admin sets another one: `python -m core.cli users set-password NAME`.")
+        st.caption("Forgot your password? An admin can set a new one: `python -m core.cli users set-password NAME`.")
 
 
 def _submit(ws: Workspace) -> None:

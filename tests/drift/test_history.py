@@ -1,4 +1,4 @@
-"""A course over many batches says what each comparison by itself would say."""
+"""The trend over many batches holds what each comparison by itself would say."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from scipy import special
 
 from core.drift import distances, history
-from core.drift.history import Course, course
+from core.drift.history import DriftTrend, drift_trends
 from core.drift.profile import Profile, from_bytes, merge, profile, to_bytes
 from core.drift.univariate import measure_drift
 from core.records import Feature, FeatureSchema
@@ -44,12 +44,12 @@ def profiles() -> list[Profile]:
     return [profile(batch(i), SCHEMA) for i in range(20)]
 
 
-def by_name(found: list[Course]) -> dict[str, Course]:
+def by_name(found: list[DriftTrend]) -> dict[str, DriftTrend]:
     return {c.name: c for c in found}
 
 
-def test_demo_the_course_tells_which_feature_moved_and_since_when(profiles: list[Profile]) -> None:
-    found = by_name(course(profiles, merge(profiles[:5]), SCHEMA))
+def test_demo_the_trend_shows_which_feature_moved_and_since_when(profiles: list[Profile]) -> None:
+    found = by_name(drift_trends(profiles, merge(profiles[:5]), SCHEMA))
     assert found["x"].since == found["c"].since == 12
     assert found["whole"].since is None and not any(found["whole"].alarms)
     steps = found["x"].against_previous
@@ -59,7 +59,7 @@ def test_demo_the_course_tells_which_feature_moved_and_since_when(profiles: list
 
 def test_each_point_is_the_comparison_of_its_profiles(profiles: list[Profile]) -> None:
     reference = merge(profiles[:5])
-    found = by_name(course(profiles, reference, SCHEMA))
+    found = by_name(drift_trends(profiles, reference, SCHEMA))
     for i in (6, 11, 13, 19):
         for other, points in ((reference, "against_reference"), (profiles[i - 1], "against_previous")):
             report = measure_drift(other, profiles[i], SCHEMA)
@@ -74,14 +74,14 @@ def test_what_cannot_be_compared_is_a_gap(profiles: list[Profile]) -> None:
     few = profile(batch(3, n=10), SCHEMA)
     no_x = profile(batch(4).drop(columns="x"), SCHEMA)
     holes = [profiles[0], few, no_x, Profile(rows=0, features={}), profiles[1]]
-    found = by_name(course(holes, merge(profiles[:5]), SCHEMA))
+    found = by_name(drift_trends(holes, merge(profiles[:5]), SCHEMA))
     assert [v is None for v in found["x"].against_reference] == [False, True, True, True, False]
     assert [v is None for v in found["c"].against_reference] == [False, True, False, True, False]
     assert found["x"].against_previous[4] is not None  # the last batch that could be judged is the one before
     assert found["x"].miss_rates[2] is None
-    nothing = by_name(course(holes, Profile(rows=0, features={}), SCHEMA))
+    nothing = by_name(drift_trends(holes, Profile(rows=0, features={}), SCHEMA))
     assert set(nothing["x"].against_reference) == {None} and not any(nothing["x"].alarms)
-    assert course([], merge(profiles[:5]), SCHEMA)[0].against_reference == ()
+    assert drift_trends([], merge(profiles[:5]), SCHEMA)[0].against_reference == ()
 
 
 def test_a_column_of_very_many_categories_is_compared_by_what_is_counted_by_name() -> None:
@@ -92,7 +92,7 @@ def test_a_column_of_very_many_categories_is_compared_by_what_is_counted_by_name
         values = np.where(rng.random(5_000) < often, "often", [f"id {i}" for i in rng.integers(0, 9_000, 5_000)])
         return profile(pd.DataFrame({"c": pd.Series(values, dtype="str")}), schema)
 
-    found = course([ids(0.2), ids(0.2), ids(0.6)], ids(0.2), schema)[0]
+    found = drift_trends([ids(0.2), ids(0.2), ids(0.6)], ids(0.2), schema)[0]
     assert found.alarms == (False, False, True)
     assert found.against_reference[2] == pytest.approx(0.4, abs=0.05)
 
@@ -129,6 +129,6 @@ def test_a_thousand_batches_take_far_less_than_a_second() -> None:
     stored = [some[i % 20] for i in range(1_000)]
     started = time.process_time()
     read = [from_bytes(s) for s in stored]
-    found = course(read, merge(read[:5]), schema)
+    found = drift_trends(read, merge(read[:5]), schema)
     assert len(found[0].against_reference) == 1_000
     assert time.process_time() - started < 2.0  # 0.5 s on a quiet machine

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.drift.distribution import distribution, feature_finding
-from core.drift.history import course
+from core.drift.history import drift_trends
 from core.drift.profile import from_bytes, merge, profile, to_bytes
 from core.drift.rules import DriftRules, Targets
 from core.drift.univariate import headline, measure_drift
@@ -47,7 +47,7 @@ def test_any_two_windows_have_an_answer(a: list[float], b: list[Any], c: list[fl
     profiles = [from_bytes(to_bytes(profile(f, SCHEMA))) for f in (reference, current)]
     for one, other in ((profiles[0], profiles[1]), (profiles[0], current), (reference, profiles[1])):
         json.dumps(to_document(measure_drift(one, other, SCHEMA, rules=DriftRules(min_rows=2))), allow_nan=False)
-    course([*profiles, *profiles], merge(profiles), SCHEMA)
+    drift_trends([*profiles, *profiles], merge(profiles), SCHEMA)
     assert headline(report).endswith(".") and "nan" not in headline(report)
     for score, feature in zip(report.scores, SCHEMA.features, strict=True):
         assert sentence(score.reason) and score.judged >= score.drifted

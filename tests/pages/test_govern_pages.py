@@ -97,7 +97,7 @@ def test_a_rollback_needs_a_reason_and_is_undone_by_a_promotion(grown: Workspace
     at.button(key="rollback").click()
     at.button(key="rollback-yes").click()
     at.run()
-    assert "A reason is expected" in at.error[0].value
+    assert "A reason is required" in at.error[0].value
     at.text_input(key="rollback-reason").set_value("wrong on the night shift")
     at.button(key="rollback").click()
     at.button(key="rollback-yes").click()
@@ -105,7 +105,7 @@ def test_a_rollback_needs_a_reason_and_is_undone_by_a_promotion(grown: Workspace
     assert not at.exception
     back = projects.get_project(grown, "flies").champion
     assert back != serving
-    assert "brought back by a rollback" in text_of(at)
+    assert "restored by a rollback" in text_of(at)
     at = click(at, f"Promote v{serving}")
     at.text_input(key="promote-reason").set_value("it was right after all")
     at.button(key="promote").click()

@@ -74,7 +74,7 @@ def test_a_version_is_put_into_the_shadow_with_a_reason_and_taken_out_again(grow
     at.button(key="shadow").click()
     at.button(key="shadow-yes").click()
     at.run()
-    assert "A reason is expected" in at.error[0].value
+    assert "A reason is required" in at.error[0].value
     at.text_input(key="shadow-reason").set_value("rejected on few rows")
     at.button(key="shadow").click()
     at.button(key="shadow-yes").click()
@@ -255,7 +255,7 @@ def test_what_it_remembers_is_drawn_with_the_rows_it_rests_on(grown: Workspace) 
     at = open_page("models")
     assert not at.exception
     said = text_of(at)
-    assert "Backward transfer −0.88: it forgets what was before row 200" in said
+    assert "Backward transfer −0.88: it forgets the regimes before row 200" in said
     assert "Accuracy on 100 frozen rows of 2 regimes, from which nothing ever learns" in said
     assert "below 0 something was forgotten" in said
 

@@ -471,7 +471,7 @@ def test_a_person_is_told_that_somebody_else_set_the_password_until_they_say_tha
     at = sign_in(visit(), "vera", NEW)
     assert "Your password was changed on 2026-03-02 at" in at.warning[0].value and "by ada" in at.warning[0].value
     assert "changed on" in visit_as("vera").warning[0].value
-    click(at, "I know")
+    click(at, "Dismiss")
     assert not at.warning
     assert not visit_as("vera").warning
     accounts.set_password(grown, "vera", PASSWORD, by="ada", now=now)
@@ -487,8 +487,8 @@ def test_a_password_from_before_the_rules_still_signs_in_and_asks_to_be_changed(
         session.execute(update(User).where(User.name == "vera").values(password_hash=accounts.hashed("short-12")))
     at = sign_in(visit(), "vera", "short-12")
     assert not is_closed(at)
-    assert "shorter than is safe" in at.warning[0].value
-    assert "shorter than is safe" in visit_as("vera").warning[0].value
+    assert "too short or too common" in at.warning[0].value
+    assert "too short or too common" in visit_as("vera").warning[0].value
     assert not change_password(at, "short-12", NEW).warning
 
 
@@ -504,12 +504,12 @@ def test_without_a_fresh_proof_a_page_asks_for_the_password_and_the_click_is_rep
     at.text_input(key="add-password").set_value(NEW)
     click(at, "Add")
     assert accounts.get_user(grown, "bea") is None
-    assert "who has just given the own password" in text_of(at)
+    assert "require your password" in text_of(at)
     at.text_input(key="proof-password").set_value("not this one")
-    click(at, "Go on")
+    click(at, "Continue")
     assert at.error[0].value == "Your password is wrong, so nothing was done."
     at.text_input(key="proof-password").set_value(PASSWORD)
-    click(at, "Go on")
+    click(at, "Continue")
     assert accounts.get_user(grown, "bea") is None
     assert not [i for i in at.text_input if i.key == "proof-password"]
     click(at, "Add")
@@ -551,7 +551,7 @@ def test_what_needs_a_proof_is_open_for_ten_minutes_after_a_sign_in_and_to_that_
 def test_a_second_factor_is_set_up_at_the_name_and_asked_for_at_the_next_sign_in(grown: Workspace) -> None:
     at = click(visit_as("ada"), "Second factor")
     at.text_input(key="proof-password").set_value(PASSWORD)
-    click(at, "Go on")
+    click(at, "Continue")
     click(at, "Second factor")
     secret, address = (code.value for code in at.code)
     assert secret in address
@@ -563,7 +563,7 @@ def test_a_second_factor_is_set_up_at_the_name_and_asked_for_at_the_next_sign_in
     assert not at.exception
     codes = at.code[0].value.split()
     assert len(codes) == 8
-    click(at, "I have kept them")
+    click(at, "I have saved them")
     assert not at.code
     there = sign_in(visit(), "ada", PASSWORD)
     assert [i.label for i in there.text_input] == ["Username", "Password", "Code"] and not there.metric
@@ -571,7 +571,7 @@ def test_a_second_factor_is_set_up_at_the_name_and_asked_for_at_the_next_sign_in
     assert "code is wrong" in sign_in(there, "ada", PASSWORD).error[0].value
     there.text_input(key="sign-in code").set_value(codes[0])
     assert "role admin" in text_of(sign_in(there, "ada", PASSWORD))
-    click(click(at, "Second factor"), "Take it off")
+    click(click(at, "Second factor"), "Turn it off")
     assert not is_closed(sign_in(visit(), "ada", PASSWORD))
 
 

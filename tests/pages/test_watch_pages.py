@@ -52,9 +52,9 @@ def test_the_watch_pages_say_what_to_do_when_there_is_nothing(empty: Workspace) 
     assert "Nothing to play yet." in text_of(open_page("live"))
     projects.create_project(empty, "Void", Origin(source="file"), by="test", now=BEGAN)
     assert "No drift check yet." in text_of(open_page("drift"))
-    assert "No measurement yet." in text_of(open_page("performance"))
+    assert "No measurements yet." in text_of(open_page("performance"))
     assert "was not made from a stream" in text_of(open_page("live"))
-    assert "**No model serves yet.** Store labelled rows first." in text_of(visit_as("ada"))
+    assert "**No model is serving yet.** Store labelled rows first." in text_of(visit_as("ada"))
 
 
 # --- Home ---------------------------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def test_home_lists_what_the_loop_did_with_a_link_to_each_cycle(grown: Workspace
     assert all(f"/automation?project=flies&cycle={r.id}" in shown for r in reports)
 
 
-def test_a_long_course_is_told_whole_and_drawn_thinned(grown: Workspace) -> None:
+def test_a_long_history_is_summarised_whole_and_drawn_thinned(grown: Workspace) -> None:
     project = projects.get_project(grown, "flies")
     with grown.database.write() as session:
         row = session.scalars(select(PerformanceRun).where(PerformanceRun.role == "champion")).first()
@@ -163,7 +163,7 @@ def test_check_now_runs_a_cycle_and_says_how_it_ended(grown: Workspace) -> None:
 def test_a_silent_scheduler_is_told(grown: Workspace) -> None:
     assert "no scheduler has run here yet" in text_of(visit_as("ada"))
     workers.beat(grown, status.SCHEDULER, owner="test", now=datetime.now(UTC) - timedelta(hours=1))
-    assert "the scheduler is silent for 60" in text_of(visit_as("ada"))
+    assert "the scheduler has been silent for 60" in text_of(visit_as("ada"))
 
 
 def test_the_project_of_a_link_is_the_one_that_is_shown(grown: Workspace) -> None:
@@ -202,7 +202,7 @@ def test_any_two_windows_are_compared(grown: Workspace, window: str, against: st
 # --- Performance --------------------------------------------------------------------------------------------------
 
 
-def test_performance_tells_course_slices_confusion_and_calibration(grown: Workspace) -> None:
+def test_performance_shows_history_slices_confusion_and_calibration(grown: Workspace) -> None:
     at = open_page("performance")
     assert not at.exception
     assert len(drawn(at)) == 4
@@ -211,7 +211,7 @@ def test_performance_tells_course_slices_confusion_and_calibration(grown: Worksp
     assert table["Accuracy"].tolist() == [f"{p.scores['accuracy'].value:.3f}" for p in reversed(history)]
     assert table["Rows"].tolist() == [p.n for p in reversed(history)]
     said = text_of(at)
-    assert "calibration error 0." in said and "Found without being told" in said
+    assert "calibration error 0." in said and "Found automatically" in said
     assert len(at.get("download_button")) == 2  # the window as JSON, every measurement as CSV
 
 
@@ -270,17 +270,17 @@ def test_an_estimate_is_called_one_and_told_with_its_past_error(
     assert "estimated" not in said()
     shown.append(guess(history))
     told = said()
-    assert "Before its labels came, the newest batch was :violet[**estimated 0.900**] (95" in told
-    assert "they said 0.030. Such estimates were off by 0.870 on average over 1 batch." in told
+    assert "Before its labels arrived, the newest batch was :violet[**estimated at 0.900**] (95" in told
+    assert "the labels gave 0.030. Past estimates were off by 0.870 on average over 1 batch." in told
     assert ":violet[dashed: estimated without labels]" in told and "Not trusted" not in told
     bad = {"accuracy": EstimateGrade(trusted=False, z=-9.0, n_chunks=2, reason=as_written("labels lie far below."))}
     shown.append(guess(history, realised={}, trust=bad, batch_id=None))
     told = said()
-    assert "Without labels so far, the newest 200 rows are :violet[**estimated 0.900**]" in told
+    assert "The newest 200 rows have no labels yet and are :violet[**estimated at 0.900**]" in told
     assert "**Not trusted:** labels lie far below." in told
     shown.append(guess(history, realised={"log_loss": 0.4}, trust={}))
     told = said()
-    assert "those labels alone cannot tell it" in told and "Labels have not graded it yet." in told
+    assert "those labels alone are not enough" in told and "It has not been checked against labels yet." in told
     lost = {"accuracy": Score(metric="accuracy", value=None, reason=as_written("Too few rows."))}
     shown.append(guess(history, estimates=lost, realised={}, trust={}))
     assert "Not estimated without labels: Too few rows." in said()
@@ -311,7 +311,7 @@ def test_labels_due_before_the_first_measurement_are_shown_too(empty: Workspace)
     ingest.ingest_frame(empty, project, rows(1, 20).drop(columns="species"), origin="b", by="t", now=BEGAN)
     at = open_page("performance")
     assert not at.exception
-    assert "No measurement yet." in text_of(at)
+    assert "No measurements yet." in text_of(at)
     assert "20 labels due" in text_of(at)
 
 

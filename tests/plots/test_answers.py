@@ -59,7 +59,7 @@ def test_guard_hits_are_stacked_by_day_and_named_with_their_number() -> None:
     assert [bars.name for bars in fig.data] == ["out of range", "unseen category"]
     assert list(fig.data[0].y) == [0] * 9 + [5] and list(fig.data[1].y) == [0] * 8 + [1, 0]
     assert [a.text for a in fig.layout.annotations] == [
-        "<b>out of range</b> 5 answers", "<b>unseen category</b> 1 answer",
+        "<b>out of range</b> 5 predictions", "<b>unseen category</b> 1 prediction",
     ]  # fmt: skip
-    with pytest.raises(ValueError, match="No guard spoke"):
+    with pytest.raises(ValueError, match="No guard was triggered"):
         plots.guard_hits(found[3:], colors=palette("light"), until=TODAY)

@@ -178,7 +178,7 @@ def test_calibration_has_its_diagonal_and_intervals() -> None:
     assert (diagonal.x0, diagonal.x1) == (diagonal.y0, diagonal.y1)
 
 
-def test_the_arrival_of_labels_is_a_step_line_with_its_interval_and_its_half() -> None:
+def test_the_arrival_of_labels_is_a_step_line_with_its_interval_and_its_median() -> None:
     curve = arrived()
     fig = plots.label_arrival(curve, colors=LIGHT)
     low, high, line = fig.data
@@ -187,9 +187,9 @@ def test_the_arrival_of_labels_is_a_step_line_with_its_interval_and_its_half() -
     assert all(a <= y <= b for a, y, b in zip(low.y, line.y, high.y, strict=True))
     assert len(line.x) <= 205
     assert fig.layout.xaxis.title.text == "h after the row"
-    (half,) = fig.layout.shapes
-    assert half.x0 == pytest.approx((curve.median_s or 0.0) / 3600) and half.y1 == 0.5
-    assert {"half", "<b>90 %</b> arrived"} == set(texts(fig))
+    (median,) = fig.layout.shapes
+    assert median.x0 == pytest.approx((curve.median_s or 0.0) / 3600) and median.y1 == 0.5
+    assert {"median", "<b>90 %</b> arrived"} == set(texts(fig))
 
 
 @pytest.mark.parametrize(("hours", "unit"), [(300.0, "days"), (1.0, "min"), (0.02, "s")])

@@ -59,15 +59,15 @@ def test_of_errors_the_lower_is_deeper() -> None:
     found = memory((0.2, None), (0.9, 0.3), metric="mae", bwt=-0.7)
     z = memory_matrix(found, colors=LIGHT).data[0].z
     assert z[0][0] > z[1][1] > z[1][0]
-    assert "it forgets what was before row 2,000" in memory_finding(found)
+    assert "it forgets the regimes before row 2,000" in memory_finding(found)
 
 
 @pytest.mark.parametrize(
     ("bwt", "now", "said"),
     [
-        (-0.9, 0.08, "Backward transfer −0.90: it forgets what was before row 2,000"),
-        (-0.02, 0.96, "Backward transfer −0.02: it still knows what was before row 2,000"),
-        (0.0, 0.98, "Backward transfer 0.00: it still knows what was before row 2,000"),
+        (-0.9, 0.08, "Backward transfer −0.90: it forgets the regimes before row 2,000"),
+        (-0.02, 0.96, "Backward transfer −0.02: it still knows the regimes before row 2,000"),
+        (0.0, 0.98, "Backward transfer 0.00: it still knows the regimes before row 2,000"),
     ],
 )
 def test_the_sentence_follows_from_backward_transfer_and_its_doubt(bwt: float, now: float, said: str) -> None:
@@ -75,7 +75,7 @@ def test_the_sentence_follows_from_backward_transfer_and_its_doubt(bwt: float, n
 
 
 def test_a_past_that_is_known_better_than_then_is_told() -> None:
-    assert "better than it did then" in memory_finding(memory((0.5, None), (0.9, 0.9), bwt=0.4))
+    assert "better than at their end" in memory_finding(memory((0.5, None), (0.9, 0.9), bwt=0.4))
 
 
 def test_one_regime_has_nothing_to_forget() -> None:

@@ -9,19 +9,19 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
-from core.drift.history import Course
+from core.drift.history import DriftTrend
 from core.plots import (
     Axes,
     EffectSeries,
     Event,
     Point,
     ScoreHistory,
-    course_series,
     effect_over_time,
     palette,
     performance_finding,
     performance_over_time,
     points_of,
+    trend_series,
     versions,
 )
 from core.records import Score
@@ -183,18 +183,18 @@ def switched(*parts: tuple[int, list[float]]) -> list[Point]:
     ("points", "expected"),
     [
         ([], "Accuracy has not been measured yet"),
-        (line(0.9, 0.88), "Accuracy stayed above 0.80 all along, now 0.880"),
-        (line(0.7, 0.75), "Accuracy has been below 0.80 all along, now 0.750"),
-        (line(0.9, 0.7, 0.75), "Accuracy fell below 0.80 once and is there now: 0.750"),
-        (line(0.9, 0.7, 0.9, version=1), "Accuracy fell below 0.80 once and came back with the same model"),
-        (switched((1, [0.9, 0.7]), (2, [0.9])), "Accuracy fell below 0.80 once and came back with a new model"),
+        (line(0.9, 0.88), "Accuracy has always been above 0.80, now 0.880"),
+        (line(0.7, 0.75), "Accuracy has always been below 0.80, now 0.750"),
+        (line(0.9, 0.7, 0.75), "Accuracy fell below 0.80 once and is still below it: 0.750"),
+        (line(0.9, 0.7, 0.9, version=1), "Accuracy fell below 0.80 once and recovered with the same model"),
+        (switched((1, [0.9, 0.7]), (2, [0.9])), "Accuracy fell below 0.80 once and recovered with a new model"),
         (
             switched((1, [0.9, 0.7]), (2, [0.9, 0.7]), (3, [0.9])),
-            "Accuracy fell below 0.80 twice and came back with a new model both times",
+            "Accuracy fell below 0.80 twice and recovered with a new model both times",
         ),
         (
             switched((1, [0.9, 0.7]), (2, [0.9, 0.7, 0.9])),
-            "Accuracy fell below 0.80 twice and came back, once with a new model",
+            "Accuracy fell below 0.80 twice and recovered, once with a new model",
         ),
         (line(*[0.9, 0.7] * 4), "Accuracy was below 0.80 in 4 of 8 measurements, now 0.700"),
     ],
@@ -205,12 +205,12 @@ def test_performance_findings(points: list[Point], expected: str) -> None:
 
 def test_a_promotion_event_counts_as_a_new_model() -> None:
     events = [Event(at=at(1.5), kind="promoted", text="v2")]
-    assert performance_finding(line(0.9, 0.7, 0.9), events, 0.8).endswith("came back with a new model")
+    assert performance_finding(line(0.9, 0.7, 0.9), events, 0.8).endswith("recovered with a new model")
 
 
 def test_findings_of_errors_turn_around() -> None:
     found = performance_finding(line(1.0, 3.0), threshold=2.0, metric="mae")
-    assert found == "Mean absolute error rose above 2.00 once and is there now: 3.000"
+    assert found == "Mean absolute error rose above 2.00 once and is still above it: 3.000"
     assert performance_finding(line(0.5), threshold=None) == "Accuracy is 0.500"
 
 
@@ -229,29 +229,29 @@ def test_drifted_features_are_named_and_the_others_counted() -> None:
     ]
     fig = effect_over_time(series, 0.1, colors=COLORS)
     assert set(texts(fig)) == {
-        "temperature 0.34", "more2 0.14", "more1 0.13", "Material above 0.10", "1 more drifted · 5 steady",
+        "temperature 0.34", "more2 0.14", "more1 0.13", "Minimum effect 0.10", "1 more drifted · 5 steady",
     }  # fmt: skip
     assert fig.layout.yaxis.range[0] == 0.0 and len(fig.data) == 9
     with pytest.raises(ValueError, match="nothing to draw"):
         effect_over_time([], 0.1, colors=COLORS)
 
 
-def test_courses_are_thinned_by_their_largest_effects_and_keep_their_gaps() -> None:
+def test_trends_are_thinned_by_their_largest_effects_and_keep_their_gaps() -> None:
     n = 1_000
     effects = tuple(0.5 if i == 777 else None if i < 8 else 0.1 for i in range(n))
-    course = Course(
+    trend = DriftTrend(
         name="a", kind="numeric", against_reference=effects, against_previous=(None,) * n,
         alarms=(False,) * (n - 1) + (True,), miss_rates=(0.0,) * n, evidence=(*(None,) * 8, *(0.5,) * (n - 9), 300.0),
     )  # fmt: skip
-    (found,) = course_series([at(i) for i in range(n)], [course])
+    (found,) = trend_series([at(i) for i in range(n)], [trend])
     assert len(found.effects) == len(found.at) <= 250 and found.drifted
     assert max(e for e in found.effects if e is not None) == 0.5
     assert found.effects[0] is None and found.at[-1] == at(n - 1)
-    (steps,) = course_series([at(i) for i in range(n)], [course], "against_previous")
+    (steps,) = trend_series([at(i) for i in range(n)], [trend], "against_previous")
     assert not steps.drifted and set(steps.effects) == {None}
-    (evidence,) = course_series([at(i) for i in range(n)], [course], "evidence")
+    (evidence,) = trend_series([at(i) for i in range(n)], [trend], "evidence")
     assert evidence.drifted and evidence.effects[-1] == 300.0
-    assert course_series([], []) == []
+    assert trend_series([], []) == []
 
 
 def test_versions_show_who_served_when() -> None:

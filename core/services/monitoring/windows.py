@@ -11,10 +11,9 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from core.drift import budget as budgets
-from core.drift import history as courses
 from core.drift import profile as profiles
 from core.drift.budget import Gates, budget_gates
-from core.drift.history import Course
+from core.drift.history import DriftTrend, drift_trends
 from core.drift.profile import Profile
 from core.drift.rules import DriftRules
 from core.drift.univariate import measure_drift
@@ -54,11 +53,11 @@ class BatchProfile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DriftCourse:
+class DriftHistory:
     """Drift of every feature over the stored batches."""
 
     batches: tuple[BatchProfile, ...]
-    courses: tuple[Course, ...]
+    trends: tuple[DriftTrend, ...]
     reference: Window
     gates: dict[str, float]  # by feature, where the false-alarm budget raised it
 
@@ -267,7 +266,7 @@ def profiled(ws: Workspace, project: ProjectInfo, batch_id: int) -> Profile:
     return summary
 
 
-def drift_course(ws: Workspace, project: ProjectInfo, *, limit: int = 1_000) -> DriftCourse | None:
+def drift_history(ws: Workspace, project: ProjectInfo, *, limit: int = 1_000) -> DriftHistory | None:
     """Every feature over the newest batches, against what the champion learnt from and against the batch before.
 
     None without a champion. Nothing but profiles is read, unless a false-alarm budget asks for the reference rows.
@@ -287,10 +286,10 @@ def drift_course(ws: Workspace, project: ProjectInfo, *, limit: int = 1_000) -> 
         rows = rows_of(reader, {b.id for b in base}, name="reference", description="")
         sizes = sorted(b.rows for b in batches[-20:])
         gates = gates_of(ws, project, rows, sizes[len(sizes) // 2]).values if rows is not None else {}
-    return DriftCourse(
+    return DriftHistory(
         batches=tuple(batches),
-        courses=tuple(
-            courses.course(
+        trends=tuple(
+            drift_trends(
                 [b.profile for b in batches], reference, project.schema, alpha=project.policy.drift_alpha,
                 gate=project.policy.drift_gate, gates=gates, first=after,
             )

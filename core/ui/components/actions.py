@@ -1,4 +1,4 @@
-"""What a person does on a page: buttons that say why they are closed, and dialogs that name an effect before it happens."""
+"""What a person does on a page: buttons that say why they are disabled, and dialogs that name an effect before it happens."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from core.ui.context import Context
 def button(
     ctx: Context, label: str, *, needs: str = "operator", closed: bool = False, help: str | None = None, **look: Any
 ) -> bool:
-    """Whether it was pressed; who has not the role that it needs sees it closed, with the reason.
+    """Whether it was pressed; it is disabled, with the reason, for people without the role it needs.
 
     Args:
-        closed: to everybody, as things stand.
+        closed: disabled for everybody.
         look: key, icon and type, as `st.button` takes them.
     """
     return st.button(label, disabled=closed or not ctx.may(needs), help=ctx.why_not(needs) or help, **look)
@@ -32,7 +32,7 @@ def confirm(effect: str, label: str, act: Callable[[], object], *, key: str, don
     """The body of a dialog: its effect and the button for it; an error stays in the dialog.
 
     Args:
-        done: said after the next run, with the icon.
+        done: shown after the next run, with the icon.
     """
     st.markdown(effect)
     if st.button(label, type="primary", key=f"{key}-yes"):
@@ -42,9 +42,9 @@ def confirm(effect: str, label: str, act: Callable[[], object], *, key: str, don
 def confirm_with_reason(
     effect: str, label: str, act: Callable[[str], object], *, key: str, done: str, placeholder: str
 ) -> None:
-    """The same, with a reason that stands in the audit."""
+    """The same, with a reason for the audit."""
     st.markdown(effect)
-    given = st.text_input("Reason, for the audit", max_chars=300, key=f"{key}-reason", placeholder=placeholder)
+    given = st.text_input("Reason (for the audit)", max_chars=300, key=f"{key}-reason", placeholder=placeholder)
     if not st.button(label, type="primary", key=f"{key}-yes"):
         return
     reason = given.strip()
@@ -52,15 +52,15 @@ def confirm_with_reason(
         change(lambda: act(reason), done=done)
         return
     st.error(
-        "A reason is expected: it stands in the audit beside your name. Write one sentence.", icon=":material/error:"
+        "A reason is required: it is stored in the audit with your name. Write one sentence.", icon=":material/error:"
     )
 
 
 def change(act: Callable[[], object], *, done: str, icon: str = ":material/check_circle:") -> None:
-    """Do something and draw the page anew; an error stays in its place.
+    """Do something and rerun the page; an error is shown in place.
 
     Args:
-        done: said after the next run, with the icon.
+        done: shown after the next run, with the icon.
     """
 
     def acted() -> bool:

@@ -1,4 +1,4 @@
-"""The shapes that a page is put together of: head, verdict, card, tiles, and what stands where there is nothing yet."""
+"""The building blocks of a page: head, summary, card, tiles, and the empty state."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from core.ui.navigation import page_path
 from core.words import plain
 
 STATES = {  # icon, colour, word
-    "well": (":material/check_circle:", "green", "Well"),
+    "well": (":material/check_circle:", "green", "Good"),
     "watch": (":material/warning:", "orange", "Watch"),
     "drifted": (":material/warning:", "orange", "Drifted"),
     "bad": (":material/error:", "red", "Below threshold"),
     "failed": (":material/error:", "red", "Failed"),
-    "unknown": (":material/help:", "gray", "Not judged"),
+    "unknown": (":material/help:", "gray", "Not assessed"),
 }
 
 
@@ -33,11 +33,11 @@ def head_row(title: str, caption: str = "") -> Iterator[None]:
 
 
 @contextmanager
-def verdict(state: str, text: str, *, word: str | None = None) -> Iterator[None]:
-    """The page's one sentence: badge (icon, word, colour), finding, and what is drawn inside at the right."""
+def summary(state: str, text: str, *, word: str | None = None) -> Iterator[None]:
+    """The page's summary: badge (icon, word, colour), finding, and what is drawn inside at the right."""
     icon, color, usual = STATES[state]
     with (
-        st.container(border=True, key=f"verdict-{state}"),
+        st.container(border=True, key=f"summary-{state}"),
         st.container(horizontal=True, wrap=False, vertical_alignment="center"),
     ):
         st.badge(word or usual, icon=icon, color=color)  # type: ignore[arg-type]
@@ -68,12 +68,12 @@ def tiles() -> Any:
 def tile(
     label: str, value: str, *, note: str | None = None, help: str | None = None, color: str = "off", arrow: str = "off"
 ) -> None:
-    """One figure with what it rests on below it; an absent value is a dash."""
+    """One figure with its basis below it; an absent value is a dash."""
     st.metric(label, value, delta=note, delta_color=color, delta_arrow=arrow, border=True, height="stretch", help=help)  # type: ignore[arg-type]
 
 
 def empty(what: str, todo: str, *, page: str | None = None, action: str | None = None) -> None:
-    """What will stand here, what to do for it, and one way there."""
+    """What is missing, what to do about it, and a link."""
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{what}** {todo}", width="stretch")
         if page is not None:
@@ -84,7 +84,7 @@ def no_project() -> None:
     """The empty state of every page about a project."""
     empty(
         "No project yet.",
-        "Make one from the sample, a file of yours or the generator.",
+        "Create one from the sample, a file of your own or the generator.",
         page="data",
-        action="Make a project",
+        action="Create a project",
     )

@@ -1,4 +1,4 @@
-"""Charts on a page, and a metric's course over time: read, thinned for drawing, and told in words."""
+"""Charts on a page, and a metric's history: read, thinned for drawing, and summarised in a sentence."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LINE_POINTS = 300  # of a line on a chart: more than two a pixel column are sent
 
 
 def chart(figure: go.Figure, *, key: str, alt: str) -> None:
-    """A plotly figure without its toolbar; `alt` tells screen readers the figures."""
+    """A plotly figure without its toolbar; `alt` gives screen readers the figures."""
     st.plotly_chart(figure, key=key, theme=None, width="stretch", config={"displayModeBar": False}, alt=alt)
 
 
@@ -37,25 +37,25 @@ def _measured(home: str, project_id: int, role: str, metric: str, newest: tuple[
 
 
 def measured(ctx: Context, metric: str, *, role: str = "champion") -> list[Point]:
-    """The whole course of a metric of the page's project; read again only after another measurement.
+    """The whole history of a metric of the page's project; read again only after another measurement.
 
     Args:
         role: champion, or never (the first champion, never retrained, on the same rows).
     """
     assert ctx.project is not None
-    found = monitoring.performance_history(ctx.ws, ctx.project.id, role=role, limit=1)
-    if not found:
+    last = monitoring.performance_history(ctx.ws, ctx.project.id, role=role, limit=1)
+    if not last:
         return []
-    newest = (found[0].cycle_id, found[0].batch_id, found[0].rows_seen, found[0].n)
+    newest = (last[0].cycle_id, last[0].batch_id, last[0].rows_seen, last[0].n)
     return _measured(str(ctx.ws.settings.home_path), ctx.project.id, role, metric, newest)
 
 
 def line(score_points: Sequence[Point]) -> list[Point]:
-    """What a chart draws of a course: every dip and peak, at most LINE_POINTS. What is said about it takes them all."""
+    """What a chart draws of a history: every dip and peak, at most LINE_POINTS. Findings use all points."""
     return [score_points[i] for i in thin([p.value for p in score_points], LINE_POINTS)]
 
 
-def course(score_points: Sequence[Any], events: Sequence[Any], project: ProjectInfo) -> str:
+def score_finding(score_points: Sequence[Any], events: Sequence[Any], project: ProjectInfo) -> str:
     """The heading of a performance chart."""
     metric = project.policy.metric
     return performance_finding(
@@ -66,11 +66,11 @@ def course(score_points: Sequence[Any], events: Sequence[Any], project: ProjectI
     )
 
 
-def course_alt(score_points: Sequence[Any], metric: str) -> str:
+def score_alt(score_points: Sequence[Any], metric: str) -> str:
     """The figures of a performance chart for screen readers."""
     known = [p.value for p in score_points if p.value is not None]
     if not known:
-        return f"{metric_label(metric)}: no measurement"
+        return f"{metric_label(metric)}: no measurements"
     return f"{metric_label(metric)} per batch: {len(known)} points, first {words.number(known[0])}, lowest {words.number(min(known))}, last {words.number(known[-1])}"
 
 

@@ -27,8 +27,8 @@ def chosen(name: str, options: dict[str, str], usual: str, *, segmented: bool, w
     }
     keys = list(options)
     if segmented:
-        found = st.segmented_control(name.capitalize(), keys, default=usual, required=True, **shared)
-        return found or usual
+        picked = st.segmented_control(name.capitalize(), keys, default=usual, required=True, **shared)
+        return picked or usual
     return st.selectbox(name.capitalize(), keys, index=keys.index(usual), width=width, **shared) or usual
 
 

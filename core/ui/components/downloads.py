@@ -1,4 +1,4 @@
-"""Files to take away: made when they are asked for, and refused to who may no longer see the page."""
+"""Downloads: made on request, and refused to people who may no longer see the page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.ui.shared import workspace
 
 
 def for_who_may(make: Callable[[], bytes]) -> Callable[[], bytes]:
-    """The same, but refused to a person who meanwhile is gone or signed out: a click comes long after the page."""
+    """The same, but refused to a person who has been removed or signed out since the page was drawn."""
     ws, actor = workspace(), getattr(running, "actor", None)
 
     def made() -> bytes:
@@ -26,7 +26,7 @@ def for_who_may(make: Callable[[], bytes]) -> Callable[[], bytes]:
 
 
 def download_later(help: str, name: str, make: Callable[[], bytes], *, label: str = "") -> None:
-    """A download that is made when it is asked for, and only for somebody who still may see the page."""
+    """A download that is made on request, and only for somebody who may still see the page."""
     st.download_button(
         label or " ",
         data=for_who_may(make),
@@ -45,7 +45,7 @@ def download_table(
     *,
     label: str = "",
 ) -> None:
-    """Rows as a CSV file; a function is asked for them when somebody wants the file."""
+    """Rows as a CSV file; a function is called when the file is requested."""
     download_later(help, name, lambda: as_csv(rows() if callable(rows) else rows), label=label)
 
 
@@ -67,6 +67,6 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def _cell(value: Any) -> Any:
-    """A value as a cell: what is no single value as JSON."""
-    found = in_words(value)
-    return json.dumps(found, ensure_ascii=False) if isinstance(found, (list, dict)) else found
+    """A value as a cell; lists and dicts as JSON."""
+    cell = in_words(value)
+    return json.dumps(cell, ensure_ascii=False) if isinstance(cell, (list, dict)) else cell

@@ -16,12 +16,12 @@ def pairs(lines: Sequence[tuple[str, str]]) -> None:
     st.markdown("\n".join(["| | |", "| --- | --- |", *(f"| {name} | **{value}** |" for name, value in lines)]))
 
 
-def clauses(told: Sequence[Clause]) -> None:
-    """A verdict clause by clause: those that decide, then those that are told beside them, in grey."""
-    for clause in sorted(told, key=lambda c: not c.decides):
+def clauses(verdict: Sequence[Clause]) -> None:
+    """A verdict clause by clause: those that decide, then those that are not enforced, in grey."""
+    for clause in sorted(verdict, key=lambda c: not c.decides):
         icon = "check_circle" if clause.passed else "cancel"
         if clause.decides:
             st.markdown(f":material/{icon}: {'Pass' if clause.passed else 'Fail'} · {plain(sentence(clause.reason))}")
         else:
             note = "would pass" if clause.passed else "would fail"
-            st.markdown(f":gray[:material/{icon}: Told, {note} · {plain(sentence(clause.reason))}]")
+            st.markdown(f":gray[:material/{icon}: Not enforced, {note} · {plain(sentence(clause.reason))}]")

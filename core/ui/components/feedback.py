@@ -1,4 +1,4 @@
-"""What a page says about what happened: an error in its place, a message after the next run, a warning of what may be lost."""
+"""Feedback on a page: an error in place, a message after the next run, a warning about data that may be lost."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ def attempt(
 ) -> Result | None:
     """What an action returns; None where it failed with an error that a person is meant to read, which is shown in place.
 
-    A password that is to be given once more is no failure: `ProofNeeded` goes on to who asked for the action.
+    A password that has to be confirmed is no failure: `ProofNeeded` is raised to the caller.
 
     Args:
-        doing: said while it takes its time; left out, nothing is.
-        done: what is said instead, once it is done.
+        doing: shown while it runs; nothing if left out.
+        done: shown instead once it is done.
     """
     try:
         if not doing:
             return act()
         with st.status(doing) as status:
-            found = act()
-            status.update(label=done(found) if done else doing, state="complete")
-            return found
+            result = act()
+            status.update(label=done(result) if done else doing, state="complete")
+            return result
     except ProofNeeded:
         raise
     except ContinualError as error:
@@ -67,13 +67,13 @@ def toast_next(text: str, icon: str | None = None) -> None:
 
 
 def show_toast() -> None:
-    """The message that the run before left; said once."""
-    if told := st.session_state.pop("toast", None):
-        st.toast(told[0], icon=told[1], duration="long")
+    """The message that the last run left; shown once."""
+    if message := st.session_state.pop("toast", None):
+        st.toast(message[0], icon=message[1], duration="long")
 
 
 def note_storage(ctx: Context) -> None:
-    """Say what a restart here would lose, where the disk does not last."""
+    """Warn of what a restart would lose, where the disk is not persistent."""
     lost = hosting.lost(ctx.ws.settings)
     if lost:
         st.warning(lost, icon=":material/hourglass_top:")

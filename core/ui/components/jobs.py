@@ -1,4 +1,4 @@
-"""Work that takes time: a page asks for it, a worker does it, and the page follows it for a while."""
+"""Work that takes time: a page requests it, a worker does it, and the page follows it for a while."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ POLL_S = 0.3
 
 
 def request_cycle(ctx: Context, *, force: bool) -> str:
-    """Ask for a cycle of the page's project and see to it that somebody does it; returns the job."""
+    """Request a cycle of the page's project and make sure that a worker runs; returns the job."""
     assert ctx.project is not None
     job = jobs.request_cycle(ctx.ws, ctx.project.id, cause="button", force=force, by=ctx.actor, now=ctx.now)
     workers.see_to_worker(ctx.ws, ctx.now)
@@ -26,7 +26,7 @@ def request_cycle(ctx: Context, *, force: bool) -> str:
 
 
 def request_backtest(ctx: Context, policies: Sequence[Policy], *, since: datetime | None) -> str:
-    """Ask what policies would have done with the page's project; returns the job."""
+    """Request a backtest of policies on the page's project; returns the job."""
     assert ctx.project is not None
     job = jobs.request_backtest(ctx.ws, ctx.project.id, policies, since=since, by=ctx.actor, now=ctx.now)
     workers.see_to_worker(ctx.ws, ctx.now)
@@ -34,7 +34,7 @@ def request_backtest(ctx: Context, policies: Sequence[Policy], *, since: datetim
 
 
 def follow_job(ctx: Context, job: str) -> jobs.JobInfo:
-    """Show a job until it ends, or for five minutes: it goes on without the page."""
+    """Show a job until it ends, or for five minutes: it continues without the page."""
     began = time.monotonic()
     with st.status("Waiting for a worker", expanded=True) as status:
         line = st.empty()
@@ -43,16 +43,18 @@ def follow_job(ctx: Context, job: str) -> jobs.JobInfo:
             spent = time.monotonic() - began
             if info.status in ("done", "failed"):
                 break
-            said = "Waiting for a worker" if info.status == "queued" else (info.stage or "Measuring, racing, judging")
-            line.progress(min(max(info.share or 0.0, 0.0), 1.0), text=f"{plain(said)}, {seconds(spent)}")
-            status.update(label=plain(said))
+            stage = (
+                "Waiting for a worker" if info.status == "queued" else (info.stage or "Measuring, racing, comparing")
+            )
+            line.progress(min(max(info.share or 0.0, 0.0), 1.0), text=f"{plain(stage)}, {seconds(spent)}")
+            status.update(label=plain(stage))
             if spent > FOLLOW_S:
-                status.update(label="Still under way; the Automation page shows it", state="running")
+                status.update(label="Still running: follow it on the Automation page", state="running")
                 return info
             time.sleep(POLL_S)
         if info.status == "failed":
-            status.update(label="It failed", state="error")
-            line.error(plain(info.error or "The log tells more."), icon=":material/error:")
+            status.update(label="Failed", state="error")
+            line.error(plain(info.error or "See the log."), icon=":material/error:")
         else:
             result = info.result or {}
             status.update(

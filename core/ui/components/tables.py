@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Which row is selected at first, and who is told of another one before the page is drawn anew."""
+    """Which row is selected at first, and what is called with a new selection before the page is rerun."""
 
     at: int = 0
     changed: Callable[[int], None] | None = None
@@ -35,7 +35,7 @@ def table(
     """Rows to read.
 
     Args:
-        columns: how a column is written; one that is not named here is written by its values.
+        columns: the format of each column; others are formatted by their values.
         order: columns that are shown, in this order; None = all.
     """
     st.dataframe(rows, **_look(columns, alt=alt, order=order, height=height))
@@ -53,14 +53,14 @@ def pick(
 ) -> int:
     """Rows of which one is always selected: which one, the first until somebody selects another."""
 
-    def tell() -> None:
+    def selection_changed() -> None:
         selected = st.session_state[key].selection.rows
         if selected and start.changed is not None:
             start.changed(selected[0])
 
     chosen = st.dataframe(
         rows,
-        on_select="rerun" if start.changed is None else tell,
+        on_select="rerun" if start.changed is None else selection_changed,
         selection_mode="single-row-required",
         selection_default={"selection": {"rows": [start.at]}},
         key=key,
@@ -70,12 +70,12 @@ def pick(
 
 
 def page_of(total: int, rows: int, *, key: str, first: int = 1) -> int:
-    """The page of a long list that is asked for, by the control that is drawn here; nothing is drawn for a single page.
+    """The selected page of a long list; the control is drawn here, unless there is a single page.
 
     Args:
         total: lines of the whole list.
         rows: lines of a page.
-        first: page that is shown until somebody asks for another; the address carries it.
+        first: page that is shown at first; the address carries the selected one.
     """
     pages = math.ceil(total / rows)
     if pages <= 1:

@@ -1,4 +1,4 @@
-"""Files that come in over a page: within this installation's limit, and what was found in them kept between runs."""
+"""Uploaded files: within this installation's limit, and results of reading them kept between runs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from core.ui.context import Context
 if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 ROWS_FILE = ["csv", "gz", "parquet", "arrow", "feather"]  # endings of files of rows
 
 
 def upload(ctx: Context, label: str, kinds: Sequence[str] | None, *, key: str) -> UploadedFile | None:
-    """A file uploader with this installation's limit; closed to viewers."""
+    """A file uploader with this installation's limit; disabled for viewers."""
     return st.file_uploader(
         label,
         type=kinds,
@@ -34,20 +34,20 @@ def upload(ctx: Context, label: str, kinds: Sequence[str] | None, *, key: str) -
 
 @contextmanager
 def on_disk(file: UploadedFile, name: str) -> Iterator[Path]:
-    """The upload as a file of that name in a folder of its own, for as long as it is read."""
+    """The upload as a file of that name in a folder of its own, while it is read."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         path.write_bytes(file.getbuffer())
         yield path
 
 
-def kept(slot: str, of: object, find: Callable[[], Found | None]) -> Found | None:
-    """What was found of something; looked for anew only when it is asked of something else. None is not kept."""
+def computed_once(slot: str, key: object, compute: Callable[[], Result | None]) -> Result | None:
+    """A result, kept in the session until the key changes. None is not kept."""
     before = st.session_state.get(slot)
-    if before is not None and before[0] == of:
-        known: Found = before[1]
+    if before is not None and before[0] == key:
+        known: Result = before[1]
         return known
-    found = find()
-    if found is not None:
-        st.session_state[slot] = (of, found)
-    return found
+    result = compute()
+    if result is not None:
+        st.session_state[slot] = (key, result)
+    return result

@@ -54,16 +54,18 @@ def project(ws: Workspace, now: datetime, fill: Any) -> ProjectInfo:
     return projects.get_project(ws, "demo")
 
 
-def test_demo_the_course_reads_no_row(ws: Workspace, project: ProjectInfo, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_the_drift_history_reads_no_row(
+    ws: Workspace, project: ProjectInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a row was read")
 
     monkeypatch.setattr(type(ws.batches), "read_frame", refuse)
     without = dataclasses.replace(project.policy, false_alarms_per_month=0.0)  # a budget reads the reference
-    found = windows.drift_course(ws, dataclasses.replace(project, policy=without))
+    found = windows.drift_history(ws, dataclasses.replace(project, policy=without))
     assert found is not None
     assert [b.number for b in found.batches] == [1, 2, 3, 4, 5, 6]
-    moved = {c.name: c.since for c in found.courses}
+    moved = {c.name: c.since for c in found.trends}
     assert moved == {"a": 4, "b": None, "site": None}
     assert found.reference.description == "the newest 200 of the rows v1 learnt from"
 
@@ -116,12 +118,12 @@ def test_checks_per_month_are_counted_in_the_rows_own_time(ws: Workspace, projec
 
 def test_a_budget_without_enough_reference_rows_changes_nothing(ws: Workspace, project: ProjectInfo) -> None:
     policy = dataclasses.replace(project.policy, false_alarms_per_month=1.0)
-    found = windows.drift_course(ws, dataclasses.replace(project, policy=policy))
+    found = windows.drift_history(ws, dataclasses.replace(project, policy=policy))
     assert found is not None and found.gates == {}
 
 
 def test_without_a_champion_there_is_nothing_to_compare(ws: Workspace, now: datetime) -> None:
     empty = projects.create_project(ws, "Empty", Origin(source="file"), by="test", now=now)
-    assert windows.drift_course(ws, empty) is None
+    assert windows.drift_history(ws, empty) is None
     assert windows.reference_and_current(ws, empty) is None
     assert windows.batch_profiles(ws, empty) == []

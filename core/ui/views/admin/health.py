@@ -18,7 +18,7 @@ def show(ctx: ui.Context) -> None:
         checks = doctor.examine(ctx.ws, now=ctx.now)
     bad = [check for check in checks if not check.ok]
     rows = [_line(check) for check in checks]
-    with ui.verdict("bad" if bad else "well", _finding(checks, bad), word="Not well" if bad else "Well"):
+    with ui.summary("bad" if bad else "well", _finding(checks, bad), word="Not well" if bad else "Well"):
         ui.download_table("The checks as CSV", "health.csv", rows)
     channel.show(ctx)
     with ui.card("What was looked at", "The same checks as `python -m core.cli doctor`"):

@@ -16,7 +16,7 @@ def show(ctx: ui.Context, project: ProjectInfo, last: CycleReport | None) -> Non
     by_trigger = dict(zip(project.policy.triggers, describe(project.policy), strict=False))
     rule = by_trigger.get("below_threshold", "No score threshold starts a race.")
     text = f"{next_check} Policy {ui.plain(project.policy.name)}: {ui.plain(rule)} {_last_decision(ctx, last)}"
-    with ui.verdict(state, text, word=word):
+    with ui.summary(state, text, word=word):
         ui.download_json("This policy as JSON", f"{project.slug}-policy.json", policy_to_document(project.policy))
 
 

@@ -94,7 +94,7 @@ def _make_project(ctx: ui.Context, name: str, read: TableRead, origin: str, sche
 def _choose_roles(file: UploadedFile, frame: pd.DataFrame) -> Roles | None:
     """Target, id, time and task, as guessed and then as the user says."""
     columns = [str(c) for c in frame.columns]
-    likely = ui.kept("guessed", file.file_id, lambda: ui.attempt(lambda: _guess(frame, columns[-1])))
+    likely = ui.computed_once("guessed", file.file_id, lambda: ui.attempt(lambda: _guess(frame, columns[-1])))
     if likely is None:
         return None
     with ui.grid():
@@ -159,7 +159,7 @@ def _infer(file: UploadedFile, frame: pd.DataFrame, roles: Roles) -> Inferred | 
                 )
             )
 
-    return ui.kept("inferred", (file.file_id, roles), lambda: ui.attempt(look))
+    return ui.computed_once("inferred", (file.file_id, roles), lambda: ui.attempt(look))
 
 
 def _correct(file: UploadedFile, frame: pd.DataFrame, inferred: FeatureSchema) -> FeatureSchema | None:

@@ -29,7 +29,7 @@ def _show_verdict(ctx: ui.Context, project: ProjectInfo, held: inventory.Invento
         state, word, found = "well", "Sound", f"**{whole}, nothing odd in any of them.**"
     newest = f"; newest row: {ui.when(held.last_at, ctx)}" if held.last_at else ""
     found += f" {ui.counted(project.rows, 'row')}, {ui.count(project.labelled)} of them with a label{newest}."
-    with ui.verdict(state, found, word=word):
+    with ui.summary(state, found, word=word):
         _offer_rows(ctx, project)
 
 

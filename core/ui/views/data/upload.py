@@ -28,7 +28,7 @@ def read(ctx: ui.Context, file: UploadedFile, *, target: str | None) -> TableRea
         with ui.on_disk(file, "upload") as path:
             return read_table(path, name=file.name, max_bytes=ctx.ws.settings.max_upload_bytes, target=target)
 
-    return ui.kept(
+    return ui.computed_once(
         "upload",
         (file.file_id, target),
         lambda: ui.attempt(

@@ -13,14 +13,14 @@ from core.ui.views.drift.reading import Seen
 
 def show(ctx: ui.Context, seen: Seen, score: DriftScore) -> None:
     """The selected feature in both windows."""
-    found = compared.distribution_of(seen.project, score, seen.rows())
-    finding = feature_finding(score, found)
+    distribution = compared.distribution_of(seen.project, score, seen.rows())
+    finding = feature_finding(score, distribution)
     with ui.card(
         words.plain(finding),
-        "Share of rows · grey: reference · blue: current" if found else words.plain(ui.sentence(score.reason)),
+        "Share of rows · grey: reference · blue: current" if distribution else words.plain(ui.sentence(score.reason)),
     ):
-        if found is None:
-            st.caption("There is no distribution to draw for it.")
+        if distribution is None:
+            st.caption("There is no distribution to draw.")
             return
-        ui.chart(plots.distribution_chart(found, colors=ctx.colors, height=300), key="distribution", alt=finding)
+        ui.chart(plots.distribution_chart(distribution, colors=ctx.colors, height=300), key="distribution", alt=finding)
         st.caption(words.plain(ui.sentence(score.reason)))

@@ -1,4 +1,4 @@
-"""The ranked features, one of which is selected."""
+"""The ranked features; one of them is selected."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from core.ui.views.drift import lines
 from core.ui.views.drift.lines import Line
 from core.ui.views.drift.reading import Seen
 
-LEFT_OUT = ("Weight", "Missing", "New")  # columns that are not shown where they tell nothing
+LEFT_OUT = ("Importance", "Missing", "New")  # columns that are hidden where they are empty
 
 
 def show(ctx: ui.Context, project: ProjectInfo, seen: Seen) -> DriftScore:
     """The features by what matters; returns the selected one."""
-    report, found = seen.report, lines.shown(seen)
-    order = "By effect times weight to the champion" if report.importance else "Furthest first"
-    with ui.card(_finding(report), f"{order} · select a row to see it", key="features"):
+    report, table = seen.report, lines.shown(seen)
+    order = "By effect times importance to the champion" if report.importance else "Largest effect first"
+    with ui.card(_finding(report), f"{order} · select a row for details", key="features"):
         at = ui.pick(
-            [{**line, "Since": words.wall(line["Since"], ctx.zone)} for line in found],  # type: ignore[arg-type]
-            _columns(_top(found, project.policy.drift_gate)),
+            [{**line, "Since": words.wall(line["Since"], ctx.zone)} for line in table],  # type: ignore[arg-type]
+            _columns(_top(table, project.policy.drift_gate)),
             key=f"features-{project.id}",
-            alt=f"{len(found)} features with state, effect and course",
-            order=_shown_columns(found),
+            alt=f"{len(table)} features with state, effect and trend",
+            order=_shown_columns(table),
             height=356,
         )
     return report.ranked[min(at, len(report.ranked) - 1)]
@@ -36,17 +36,17 @@ def _finding(report: DriftReport) -> str:
     moved = len(report.drifted)
     steady = sum(s.judged and not s.drifted for s in report.ranked)
     if moved:
-        return f"{words.counted(moved, 'feature')} moved, {steady} steady"
-    return f"All {steady} judged features are steady"
+        return f"{words.counted(moved, 'feature')} drifted, {steady} steady"
+    return f"All {steady} tested features are steady"
 
 
-def _shown_columns(found: Sequence[Line]) -> list[str]:
-    return [name for name in _columns(1.0) if name not in LEFT_OUT or any(line[name] for line in found)]
+def _shown_columns(table: Sequence[Line]) -> list[str]:
+    return [name for name in _columns(1.0) if name not in LEFT_OUT or any(line[name] for line in table)]
 
 
-def _top(found: Sequence[Any], gate: float) -> float:
-    """Height of the small courses, the same for all of them."""
-    return max([*(effect for line in found for effect in line["Course"]), gate * 1.5, 0.1])
+def _top(table: Sequence[Any], gate: float) -> float:
+    """Height of the small trend charts, the same for all of them."""
+    return max([*(effect for line in table for effect in line["Trend"]), gate * 1.5, 0.1])
 
 
 def _columns(top: float) -> Mapping[str, object]:
@@ -56,9 +56,9 @@ def _columns(top: float) -> Mapping[str, object]:
         "Effect": st.column_config.ProgressColumn(
             format="%.2f", min_value=0.0, max_value=1.0, color="orange", width=90
         ),
-        "Course": st.column_config.LineChartColumn(y_min=0.0, y_max=top, width=80),
-        "Weight": st.column_config.NumberColumn(
-            format="%.3f", width=58, help="What the champion's answers lose when the feature is shuffled"
+        "Trend": st.column_config.LineChartColumn(y_min=0.0, y_max=top, width=80),
+        "Importance": st.column_config.NumberColumn(
+            format="%.3f", width=78, help="How much worse the champion predicts when the feature is shuffled"
         ),
         "Missing": st.column_config.NumberColumn(format="percent", width=62),
         "New": st.column_config.NumberColumn(

@@ -1,4 +1,4 @@
-"""The head of the page: which rows are compared with which; and what stands here before there is a check."""
+"""The head of the page: which rows are compared with which; and the empty state before the first check."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from core import ui, words
 from core.records import ProjectInfo
 from core.services.monitoring.compared import Against
 
-CURRENT: dict[str, tuple[str, int | None]] = {  # what is said, and how many batches
+CURRENT: dict[str, tuple[str, int | None]] = {  # label, and how many batches
     "check": ("Last check", None),
     "5": ("Last 5", 5),
     "20": ("Last 20", 20),
 }
-AGAINST = {"champion": "against what the champion learnt from", "before": "against the batches before"}
+AGAINST = {"champion": "against the champion's training rows", "before": "against the batches before"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,31 +38,31 @@ def show(ctx: ui.Context, project: ProjectInfo, checked_at: datetime | None) -> 
 
 def _pick() -> tuple[str, str]:
     with st.container(horizontal=True, width="content"):
-        current = ui.chosen("window", {key: said for key, (said, _) in CURRENT.items()}, "check", segmented=True)
+        current = ui.chosen("window", {key: label for key, (label, _) in CURRENT.items()}, "check", segmented=True)
         against = ui.chosen("against", AGAINST, "champion", segmented=False, width=290)
     return current, against
 
 
 def no_project() -> None:
-    """The page before there is anything to show."""
+    """The page before there is a project."""
     with ui.head_row("Drift"):
         pass  # this head has no buttons
     ui.no_project()
 
 
 def nothing_yet(project: ProjectInfo) -> None:
-    """What will stand here and what to do for it."""
+    """What is missing and what to do about it."""
     if project.champion is None:
         ui.empty(
             "No drift check yet.",
-            "It begins with the first champion: rows are compared with those it learnt from.",
+            "Drift checks start with the first champion: new rows are compared with its training rows.",
             page="train",
-            action="Train one",
+            action="Train a model",
         )
     else:
         ui.empty(
             "No drift check yet.",
-            "It comes with the next batch of rows.",
+            "The next batch of rows will be checked.",
             page="live" if project.source == "sample" else "data",
-            action="Bring rows",
+            action="Add rows",
         )

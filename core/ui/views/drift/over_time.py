@@ -1,4 +1,4 @@
-"""How far each feature is from its reference, batch by batch, and the evidence that the batches add up to."""
+"""How far each feature is from its reference, batch by batch, and the evidence accumulated over the batches."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ from core.ui.components.charts import chart, charted
 from core.ui.context import Context
 
 
-def show(ctx: Context, project: ProjectInfo, course: windows.DriftCourse) -> None:
-    """Effects over the batches, against the reference and against the batch before, and the evidence that they add up to."""
+def show(ctx: Context, project: ProjectInfo, history: windows.DriftHistory) -> None:
+    """Effects over the batches, against the reference and against the batch before, and the accumulated evidence."""
     events = charted(monitoring.events(ctx.ws, project.id))
     left, right = st.columns(2)
     with left:
-        n = sum(bool(c.alarms and c.alarms[-1]) for c in course.courses)
+        n = sum(bool(c.alarms and c.alarms[-1]) for c in history.trends)
         finding = (
-            f"{words.counted(n, 'feature')} above the gate in the newest batch"
+            f"{words.counted(n, 'feature')} drifted in the newest batch"
             if n
-            else "Every feature is steady in the newest batch"
+            else "All features are steady in the newest batch"
         )
-        caption = f"Effect a batch against {words.plain(course.reference.description)}; it moves with each champion"
+        caption = f"Effect per batch against {words.plain(history.reference.description)}; the reference changes with each champion"
         with card(finding, caption):
-            _draw(ctx, project, course, "against_reference", events)
-    with right, card("Against the batch before", "A step shows as a peak, a slow drift hardly at all"):
-        _draw(ctx, project, course, "against_previous", events)
-    moved = [c.name for c in course.courses if c.moved]
+            _draw(ctx, project, history, "against_reference", events)
+    with right, card("Against the batch before", "A sudden change shows as a peak; gradual drift hardly shows"):
+        _draw(ctx, project, history, "against_previous", events)
+    moved = [c.name for c in history.trends if c.moved]
     finding = (
-        f"{words.counted(len(moved), 'feature')} moved away from the reference, all batches taken together"
+        f"{words.counted(len(moved), 'feature')} drifted from the reference over all batches together"
         if moved
-        else "No feature has moved, all batches taken together"
+        else "No feature has drifted over all batches together"
     )
     with card(finding, words.plain(reports.evidence_in_words())):
-        _draw(ctx, project, course, "evidence", events)
+        _draw(ctx, project, history, "evidence", events)
 
 
-def _draw(ctx: Context, project: ProjectInfo, course: windows.DriftCourse, shown: Shown, events: Any) -> None:
-    """One line a feature over the batches."""
-    series = plots.course_series([b.at for b in course.batches], course.courses, shown)
+def _draw(ctx: Context, project: ProjectInfo, history: windows.DriftHistory, shown: Shown, events: Any) -> None:
+    """One line per feature over the batches."""
+    series = plots.trend_series([b.at for b in history.batches], history.trends, shown)
     if not any(v is not None for s in series for v in s.effects):
         single = "One batch is not enough to compare."
-        st.caption(single if shown == "against_previous" else "No batch after the reference could be judged yet.")
+        st.caption(single if shown == "against_previous" else "No batch after the reference could be tested yet.")
         return
     if shown == "evidence":
         figure = plots.evidence_over_time(series, reports.NEEDED, events, colors=ctx.colors, zone=ctx.timezone)
     else:
         gate = project.policy.drift_gate
         figure = plots.effect_over_time(series, gate, events, colors=ctx.colors, zone=ctx.timezone)
-    chart(figure, key=f"course-{shown}", alt=f"{len(course.batches)} batches, {shown.replace('_', ' ')}")
+    chart(figure, key=f"trend-{shown}", alt=f"{len(history.batches)} batches, {shown.replace('_', ' ')}")

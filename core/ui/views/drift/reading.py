@@ -1,4 +1,4 @@
-"""What the page shows, read anew only after something has changed that it depends on."""
+"""What the page shows; read again only after something has changed that it depends on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import streamlit as st
 from core import ui
 from core.records import DriftReport, ProjectInfo
 from core.services.monitoring import compared, windows
-from core.services.monitoring.windows import DriftCourse
+from core.services.monitoring.windows import DriftHistory
 from core.ui.views.drift.head import Choice
 
 if TYPE_CHECKING:
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """The windows that were chosen, and the course of every feature."""
+    """The chosen windows, and the trend of every feature."""
 
-    project: ProjectInfo  # without what changes at every check: a key of what is kept
+    project: ProjectInfo  # without what changes at every check: a cache key
     windows: compared.Compared
-    course: DriftCourse | None  # None: no champion
+    history: DriftHistory | None  # None: no champion
 
     @property
     def report(self) -> DriftReport:
@@ -32,12 +32,12 @@ class Seen:
         return self.windows.report
 
     def rows(self) -> compared.Sides | None:
-        """Reference and current rows; read when they are asked for."""
+        """Reference and current rows; read on request."""
         return _rows(self.project, self.windows.reference, self.windows.current)
 
 
 def seen(ctx: ui.Context, project: ProjectInfo, stored: DriftReport, choice: Choice) -> Seen:
-    """Everything about the windows that were chosen.
+    """Everything about the chosen windows.
 
     Args:
         stored: the report of the newest check.
@@ -46,14 +46,14 @@ def seen(ctx: ui.Context, project: ProjectInfo, stored: DriftReport, choice: Cho
     return Seen(
         project=stable,
         windows=compared.between(ctx.ws, project, stored, choice.batches, choice.against),
-        course=_course(stable),
+        history=_history(stable),
     )
 
 
 @st.cache_data(ttl=600, max_entries=32, show_spinner=False)
-def _course(project: ProjectInfo) -> DriftCourse | None:
+def _history(project: ProjectInfo) -> DriftHistory | None:
     """Every feature over the batches, from profiles; again only when the project's rows, champion or policy changed."""
-    return windows.drift_course(ui.workspace(), project)
+    return windows.drift_history(ui.workspace(), project)
 
 
 @st.cache_data(ttl=600, max_entries=32, show_spinner=False)

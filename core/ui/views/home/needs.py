@@ -1,4 +1,4 @@
-"""What needs me? Whatever waits for a person."""
+"""What needs attention: whatever waits for a person."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from core.services.monitoring.overview import Overview
 
 
 def show(seen: Overview) -> None:
-    """Each with the way to where it is done."""
+    """Each with a link to the page for it."""
     with st.container(border=True, height="stretch"):
-        st.markdown(f"**Needs you** :gray-badge[{len(seen.needs)}]")
+        st.markdown(f"**Needs attention** :gray-badge[{len(seen.needs)}]")
         if not seen.needs:
-            st.caption("Nothing. It looks after itself.")
+            st.caption("Nothing needs your attention.")
         for i, need in enumerate(seen.needs):
             with st.container(horizontal=True, vertical_alignment="center", key=f"need-{i}"):
                 st.markdown(f"**{words.plain(need.text)}**  \n{words.plain(need.detail)}", width="stretch")

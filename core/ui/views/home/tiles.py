@@ -1,4 +1,4 @@
-"""Four figures, each with what it rests on."""
+"""Four figures, each with its basis."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _show_never(project: ProjectInfo, seen: Overview) -> None:
         f"{words.metric_label(metric)}, never retrained",
         words.score(seen.never),
         note=NOTHING_MEASURED if gap is None else f"{words.points(gap, metric)} by retraining",
-        help="The first champion on the same rows. A class that its own rows did not hold it can never name.",
+        help="The first champion on the same rows. It cannot predict classes that were missing from its training rows.",
     )
 
 

@@ -1,4 +1,4 @@
-"""What happened? What the loop did since the person was here last."""
+"""What happened? What the loop did since the person's last visit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHART_FIRST_S = 0.8
 
 
 def show(ctx: ui.Context, project: ProjectInfo) -> None:
-    """The newest cycles, each with the way to its evidence."""
+    """The newest cycles, each with a link to its evidence."""
     reports, total = monitoring.cycles(ctx.ws, project.id, limit=SHOWN_CYCLES)
     since = ctx.user.previous_visit_at
     new = [r for r in reports if since is None or r.started_at > since]
@@ -28,11 +28,11 @@ def show(ctx: ui.Context, project: ProjectInfo) -> None:
             _let_chart_go_first()
             _show_table(ctx, project, new)
         else:
-            st.caption(f"Nothing happened since. {words.counted(total, 'check')} with an audit row in all.")
+            st.caption(f"Nothing new. {words.counted(total, 'check')} in total.")
 
 
 def _let_chart_go_first() -> None:
-    """A table's script is a quarter of a megabyte: fetched at the same time it would hold up the chart."""
+    """A table's script is a quarter of a megabyte: fetched at the same time it would delay the chart."""
     if not st.session_state.get("tables known"):
         st.session_state["tables known"] = True
         time.sleep(CHART_FIRST_S)
@@ -49,7 +49,7 @@ def _show_table(ctx: ui.Context, project: ProjectInfo, reports: Sequence[CycleRe
             "By": st.column_config.TextColumn(width=80),
             "": st.column_config.LinkColumn(display_text="open", width=50),
         },
-        alt=f"{len(reports)} checks with what came of each",
+        alt=f"{len(reports)} checks with their outcomes",
     )
 
 

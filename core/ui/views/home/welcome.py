@@ -1,4 +1,4 @@
-"""The overview while nothing is stored yet: one button to the demonstration."""
+"""The overview while nothing is stored yet: one button for the demonstration."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ WATCH = "watch the sample"  # in the session: it was made, and its page has not 
 
 
 def show(ctx: ui.Context) -> None:
-    """What there is to see, the button, and the way to rows of one's own."""
+    """What there is to see, the button, and a link for one's own data."""
     with ui.head_row("Welcome", "no project yet"):
         pass  # this head has no buttons
     with st.container(border=True):
         st.markdown(
-            "**See it work on real data.** 24,150 flying insects of six kinds, told apart by an optical sensor while the temperature and the mix of kinds change."
+            "**See it work on real data.** 24,150 flying insects of six kinds, classified from the readings of an optical sensor while the temperature and the mix of kinds change."
         )
         st.markdown(
             "The first 1,000 rows train a champion; the others arrive batch by batch through the real loop. You will see accuracy fall, "
-            "a retrain fire, a challenger win on rows that neither model has seen, and accuracy recover. It takes about two minutes."
+            "a retraining start, a challenger win on rows that neither model has seen, and accuracy recover. It takes about two minutes."
         )
         if ui.button(ctx, "Create the sample project", type="primary", icon=":material/play_circle:"):
             _create_sample(ctx)
     ui.empty(
-        "Or begin with rows of your own.", "A CSV or Parquet file, or the generator.", page="data", action="Open Data"
+        "Or start with your own data.", "A CSV or Parquet file, or the generator.", page="data", action="Open Data"
     )
 
 
@@ -35,11 +35,11 @@ def _create_sample(ctx: ui.Context) -> None:
     """Make the sample project, start its live run, and go and watch it."""
     with st.status("Creating the sample project", expanded=True) as status:
         try:
-            # Nothing is drawn in between: a run that the browser starts anew meanwhile would end this one half-way.
+            # Nothing is drawn in between: a rerun started by the browser meanwhile would end this one half-way.
             project = streams.create_sample_project(ctx.ws, by=ctx.actor, now=ctx.now)
             live.start_live(ctx.ws, project, by=ctx.actor, now=ctx.now)
         except ContinualError as error:
-            status.update(label="It could not be created", state="error")
+            status.update(label="The sample project could not be created", state="error")
             ui.error_box(error)
             return
         workers.see_to_worker(ctx.ws, ctx.now)

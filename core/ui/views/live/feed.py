@@ -24,4 +24,4 @@ def _line(report: CycleReport) -> str:
     said = vocabulary.outcome(report.outcome)
     version = f" v{report.champion_after}" if report.outcome in SERVING else ""
     why = words.plain(sentence(report.verdict.reason) if report.verdict else report.reason)
-    return f"{said.sign} **{figure} · {said.spoken}{version}**  \n:small[:gray[{why}]]"
+    return f"{said.sign} **{figure} · {said.inline}{version}**  \n:small[:gray[{why}]]"

@@ -6,7 +6,7 @@ import streamlit as st
 
 from core import plots, ui, words
 from core.services.automation import live
-from core.ui.views.live import feed, figures, reading, sentence
+from core.ui.views.live import feed, figures, reading, summary
 from core.ui.views.live.reading import Seen
 
 HEIGHT = 286  # of chart and feed, side by side
@@ -20,7 +20,7 @@ def show(ctx: ui.Context, project_id: int) -> None:
     if run is None:
         return
     seen = reading.seen(ctx, run)
-    sentence.show(seen)
+    summary.show(seen)
     st.progress(run.share)
     figures.show(seen)
     left, right = st.columns((2.1, 1))
@@ -35,7 +35,7 @@ def _show_course(ctx: ui.Context, seen: Seen) -> None:
     policy, points, events = seen.project.policy, seen.points, ui.charted(seen.events)
     label = words.metric_label(policy.metric)
     with ui.card(
-        ui.course(points, events, seen.project) if points else "The first champion is being trained",
+        ui.score_finding(points, events, seen.project) if points else "The first champion is being trained",
         f"{label} per batch of {seen.run.batch_rows} rows, each predicted before its labels were used · dots: the first model, never retrained",
     ):
         if not points:
@@ -48,4 +48,4 @@ def _show_course(ctx: ui.Context, seen: Seen) -> None:
             events=events,
             axes=plots.Axes(zone=ctx.timezone, height=HEIGHT, x="rows"),
         )
-        ui.chart(figure, key="live-chart", alt=ui.course_alt(points, policy.metric))
+        ui.chart(figure, key="live-chart", alt=ui.score_alt(points, policy.metric))

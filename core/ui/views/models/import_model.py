@@ -44,7 +44,7 @@ def show(ctx: ui.Context, project: ProjectInfo) -> None:
 
 def _inspect(file: UploadedFile, path: Path) -> ImportReport | None:
     """What is inside the file, looked at once per file."""
-    return ui.kept(
+    return ui.computed_once(
         "inspected",
         file.file_id,
         lambda: ui.attempt(

@@ -39,13 +39,13 @@ def show(ctx: ui.Context, project: ProjectInfo, held: Registered) -> None:
         said = vocabulary.outcome(span.event)
         state, word = said.state, said.word if span.event == Outcome.ROLLED_BACK else "Serves"
     rows = [shelf.line(ctx, project, version) for version in held.versions]
-    with ui.verdict(state, found, word=word):
+    with ui.summary(state, found, word=word):
         ui.download_table("The versions as CSV", f"{project.slug}-versions.csv", rows)
 
 
 def _told(ctx: ui.Context, champion: ModelVersion, span: Span) -> str:
     """Who serves, how it came to that, and from how much it learnt."""
-    found = f"**v{champion.version} serves**, {vocabulary.outcome(span.event).came} {ui.when(span.since, ctx)}"
+    found = f"**v{champion.version} serves**, {vocabulary.outcome(span.event).origin} {ui.when(span.since, ctx)}"
     found += f": {ui.plain(span.reason.rstrip('.'))}." if span.reason else "."
     return found + (f" It learnt from {ui.counted(champion.n_rows, 'row')}." if champion.n_rows else "")
 
@@ -59,7 +59,7 @@ def show_timeline(ctx: ui.Context, held: Registered) -> None:
     told = [ui.counted(changes[event], *vocabulary.OUTCOMES[event].changes) for event in SERVING if event in changes]
     with ui.card(
         ", ".join(told) + " since the first model" if told else "The first model has served all along",
-        "Which version served when · hatched: brought back by a rollback",
+        "Which version served when · hatched: restored by a rollback",
     ):
         figure = plots.versions(tuple(spans[-SPANS:]), now=ctx.now, colors=ctx.colors, zone=ctx.timezone)
         alt = f"{len(spans)} serving spans from v{spans[0].version} to v{spans[-1].version}"

@@ -10,28 +10,28 @@ from core.records import ProjectInfo
 from core.services.monitoring.window_report import WindowReport
 
 
-def show(ctx: ui.Context, project: ProjectInfo, found: WindowReport) -> None:
+def show(ctx: ui.Context, project: ProjectInfo, window: WindowReport) -> None:
     """Side by side; for regression the slices alone."""
-    rows = f"the newest {words.counted(found.report.n, 'labelled row')}"
+    rows = f"the newest {words.counted(window.report.n, 'labelled row')}"
     regression = project.task == "regression"
     cells = st.columns(1 if regression else 3)
     with cells[0]:
-        _show_slices(ctx, found, is_error=regression)
-    if regression or found.confusion is None:
+        _show_slices(ctx, window, is_error=regression)
+    if regression or window.confusion is None:
         return
     with cells[1]:
-        _show_confusion(ctx, found.confusion, rows)
+        _show_confusion(ctx, window.confusion, rows)
     with cells[2]:
-        _show_calibration(ctx, found.calibration, rows)
+        _show_calibration(ctx, window.calibration, rows)
 
 
-def _show_slices(ctx: ui.Context, found: WindowReport, *, is_error: bool) -> None:
-    slices = found.slices
+def _show_slices(ctx: ui.Context, window: WindowReport, *, is_error: bool) -> None:
+    slices = window.slices
     finding = slices_finding(slices, metric_label="mean error" if is_error else "accuracy")
     tried = f" among {slices[0].tried:,} segments" if slices else ""
     with ui.card(
         words.plain(finding),
-        f"Found without being told{tried} of the newest {found.sliced:,} rows · 95 % intervals",
+        f"Found automatically{tried} in the newest {window.sliced:,} rows · 95 % intervals",
     ):
         if slices:
             figure = plots.slices(slices, colors=ctx.colors, lower_is_better=is_error)
@@ -47,12 +47,12 @@ def _show_confusion(ctx: ui.Context, table: Confusion, rows: str) -> None:
 
 def _show_calibration(ctx: ui.Context, curve: Calibration | None, rows: str) -> None:
     if curve is None:
-        with ui.card("No probabilities", "The model that answered gives none"):
-            st.caption("Calibration needs them.")
+        with ui.card("No probabilities", "This model gives no probabilities"):
+            st.caption("Calibration needs probabilities.")
         return
     with ui.card(
         words.plain(curve.finding),
-        f"Predicted probability against how often it was right · calibration error {words.number(curve.error)}, "
+        f"Predicted probability against observed frequency · calibration error {words.number(curve.error)}, "
         f"95 % interval {words.number(curve.low)}{words.DASH}{words.number(curve.high)} · {rows}",
     ):
         ui.chart(plots.calibration_curve(curve, colors=ctx.colors), key="calibration", alt=curve.finding)

@@ -1,4 +1,4 @@
-"""What the newest batch was estimated to score, how far such estimates were off, and whether they are trusted."""
+"""The estimated score of the newest batch, the error of past estimates, and whether they are trusted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from core.text import reasons
 
 
 def sentence(guesses: Sequence[EstimatePoint], metric: str) -> str:
-    """All of that in words; nothing where nothing was estimated."""
+    """All of that in a sentence; empty where nothing was estimated."""
     if not guesses:
         return ""
     newest = guesses[-1]
@@ -20,28 +20,26 @@ def sentence(guesses: Sequence[EstimatePoint], metric: str) -> str:
         return f"{words.metric_label(metric)} is not estimated without labels."
     if guess.value is None:
         return f"Not estimated without labels: {words.plain(reasons.sentence(guess.reason).rstrip('.'))}."
-    told = _newest(newest, guess, metric)
+    text = _newest(newest, guess, metric)
     error = past_error(guesses, metric)
     if error.value is not None:
-        told += f" Such estimates were off by {words.score(error)} on average over {words.counted(error.n, 'batch', 'batches')}."
+        text += f" Past estimates were off by {words.score(error)} on average over {words.counted(error.n, 'batch', 'batches')}."
     grade = newest.trust.get(metric, EstimateGrade())
     if grade.trusted is False:
         why = reasons.why_not_trusted(grade.reason).rstrip(".")
-        return f"{told} **Not trusted:** {words.plain(why)}."
-    return told if grade.trusted else f"{told} Labels have not graded it yet."
+        return f"{text} **Not trusted:** {words.plain(why)}."
+    return text if grade.trusted else f"{text} It has not been checked against labels yet."
 
 
 def _newest(newest: EstimatePoint, guess: Score, metric: str) -> str:
-    """The estimate itself, and what its labels said if they came."""
+    """The estimate itself, and the measured score if its labels have arrived."""
     band = f" (95{words.THIN}% band {words.interval(guess)})" if words.interval(guess) else ""
-    said = f":violet[**estimated {words.score(guess)}**]{band}"
+    estimate = f":violet[**estimated at {words.score(guess)}**]{band}"
     if metric in newest.realised:
-        return (
-            f"Before its labels came, the newest batch was {said}; they said {words.number(newest.realised[metric])}."
-        )
+        return f"Before its labels arrived, the newest batch was {estimate}; the labels gave {words.number(newest.realised[metric])}."
     if newest.realised:
-        return f"Before its labels came, the newest batch was {said}; those labels alone cannot tell it."
-    return f"Without labels so far, the newest {words.counted(newest.n, 'row')} are {said}."
+        return f"Before its labels arrived, the newest batch was {estimate}; those labels alone are not enough to measure it."
+    return f"The newest {words.counted(newest.n, 'row')} have no labels yet and are {estimate}."
 
 
 def cell(guess: Score | None) -> str | None:

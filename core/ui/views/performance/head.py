@@ -13,7 +13,7 @@ USUAL_WINDOW = "5"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What is looked at."""
+    """The chosen metric and window."""
 
     metric: str
     window: str  # key of WINDOWS: that many batches
@@ -36,20 +36,20 @@ def show(project: ProjectInfo, *, measured: bool) -> Choice:
 
 
 def no_project() -> None:
-    """The page before there is anything to show."""
+    """The page before there is a project."""
     with ui.head_row("Performance"):
         pass  # this head has no buttons
     ui.no_project()
 
 
 def nothing_yet(project: ProjectInfo, metric: str) -> None:
-    """What will stand here and what to do for it."""
+    """What is missing and what to do about it."""
     if project.champion is None:
         ui.empty(
-            "No measurement yet.",
-            "It begins with the first champion: each later batch is predicted before its labels are used.",
+            "No measurements yet.",
+            "Measurements start with the first champion: each later batch is predicted before its labels are used.",
             page="train",
-            action="Train one",
+            action="Train a model",
         )
     else:
         ui.empty(

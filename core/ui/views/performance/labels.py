@@ -1,4 +1,4 @@
-"""How labels arrive, and which are due since when."""
+"""How labels arrive, and which are overdue since when."""
 
 from __future__ import annotations
 
@@ -13,40 +13,42 @@ from core.services.monitoring.label_arrival import Arrival
 SHOWN = 50  # days in the table
 
 
-def show(ctx: ui.Context, found: Arrival, due: int) -> None:
-    """The curve, and the days on which rows came that still wait."""
-    curve = found.curve
+def show(ctx: ui.Context, arrival: Arrival, due: int) -> None:
+    """The curve, and the days with rows that still wait for their labels."""
+    curve = arrival.curve
     with ui.card(
         words.plain(curve.finding),
-        f"Share of labels by the time since the row came · {words.counted(curve.n, 'row')}, {words.count(curve.n_waiting)} waiting · band: 95 % interval",
+        f"Share of labels by the time since the row arrived · {words.counted(curve.n, 'row')}, {words.count(curve.n_waiting)} waiting · band: 95 % interval",
         key="labels",
     ):
         if curve.delays_s:
             ui.chart(plots.label_arrival(curve, colors=ctx.colors, height=200), key="arrival", alt=curve.finding)
-        if not found.due:
-            st.caption("No label is due.")
+        if not arrival.due:
+            st.caption("No labels are due.")
             return
-        expected = found.expected
+        expected = arrival.expected
         if expected is not None:
-            st.markdown(f"**{words.counted(due, 'label')} due**, about {expected:,.0f} of them expected to come.")
+            st.markdown(f"**{words.counted(due, 'label')} due**, about {expected:,.0f} of them expected to arrive.")
         else:
             st.markdown(f"**{words.counted(due, 'label')} due.** Upload them by row id on the Data page.")
-        _show_days(found.due[:SHOWN])
+        _show_days(arrival.due[:SHOWN])
 
 
 def _show_days(days: Sequence[DueDay]) -> None:
-    rows: list[dict[str, object]] = [{"Row came": day.day, "Due": day.rows, "Expected": day.expected} for day in days]
+    rows: list[dict[str, object]] = [
+        {"Row arrived": day.day, "Due": day.rows, "Expected": day.expected} for day in days
+    ]
     if any(day.reason for day in days):
-        rows = [row | {"Why not": day.reason or None} for row, day in zip(rows, days, strict=True)]
+        rows = [row | {"Why no estimate": day.reason or None} for row, day in zip(rows, days, strict=True)]
     ui.table(
         rows,
         {
-            "Row came": st.column_config.DateColumn(format="D MMM YYYY", width=90),
+            "Row arrived": st.column_config.DateColumn(format="D MMM YYYY", width=90),
             "Due": ui.whole(width=60),
             "Expected": st.column_config.NumberColumn(
-                format="%.0f", width=70, help="Labels still to come, by the curve above"
+                format="%.0f", width=70, help="Labels still expected, from the curve above"
             ),
         },
-        alt=f"{len(days)} days on which rows came whose labels are due",
+        alt=f"{len(days)} days with rows whose labels are due",
         height=min(36 + 32 * len(rows), 164),
     )

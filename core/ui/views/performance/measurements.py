@@ -15,14 +15,14 @@ from core.ui.views.performance import estimate
 from core.ui.views.performance.reading import Seen
 
 SHOWN = 50
-CLOSE = timedelta(hours=2)  # within it minutes would not tell measurements apart
+CLOSE = timedelta(hours=2)  # within it measurements are shown with seconds
 
 
 def show(ctx: ui.Context, project: ProjectInfo, seen: Seen) -> None:
     """The newest measurements, newest first."""
-    with ui.card("The measurements"):
+    with ui.card("Measurements"):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption("One a batch, newest first; the file holds all of them with every metric", width="stretch")
+            st.caption("One per batch, newest first; the download has all of them with every metric", width="stretch")
             ui.download_table(
                 "Every measurement and estimate as CSV",
                 f"{project.slug}-performance.csv",
@@ -48,7 +48,7 @@ def _line(ctx: ui.Context, point: PerformancePoint, metric: str, guess: Score | 
         "Model": f"v{point.model_version}" if point.model_version else "several",
         words.metric_label(metric): words.score(point.scores.get(metric)),
         "95 % interval": words.interval(point.scores.get(metric)),
-        "Estimated before": estimate.cell(guess),
+        "Earlier estimate": estimate.cell(guess),
     }
 
 
@@ -61,22 +61,24 @@ def _columns(metric: str, *, close: bool) -> dict[str, object]:
         "Model": st.column_config.TextColumn(width=56),
         words.metric_label(metric): st.column_config.TextColumn(width=104),
         "95 % interval": st.column_config.TextColumn(width=98),
-        "Estimated before": st.column_config.TextColumn(width=130, help="Without labels, with its 95 % band"),
+        "Earlier estimate": st.column_config.TextColumn(
+            width=130, help="Before the labels arrived, with its 95 % band"
+        ),
     }
 
 
 def csv_rows(ctx: ui.Context, project: ProjectInfo) -> list[dict[str, object]]:
-    """One row a batch and kind: measured, estimated without labels, or the first model, never retrained."""
+    """One row per batch and kind: measured, estimated without labels, or the first model, never retrained."""
     points: list[tuple[str, PerformancePoint]] = [
         (kind, point)
         for kind, role in (("measured", "champion"), ("never retrained", "never"))
         for point in monitoring.performance_history(ctx.ws, project.id, role=role)
     ]
-    found = [(point.at, _csv_row(kind, point, point.scores)) for kind, point in points]
+    rows = [(point.at, _csv_row(kind, point, point.scores)) for kind, point in points]
     for guess in monitoring.estimates(ctx.ws, project.id):
         trust = {f"{name}_trusted": grade.trusted for name, grade in guess.trust.items()}
-        found.append((guess.at, _csv_row("estimated", guess, guess.estimates) | trust))
-    return [row for _, row in sorted(found, key=lambda one: one[0])]
+        rows.append((guess.at, _csv_row("estimated", guess, guess.estimates) | trust))
+    return [row for _, row in sorted(rows, key=lambda one: one[0])]
 
 
 def _csv_row(kind: str, point: PerformancePoint | EstimatePoint, scores: Mapping[str, Score]) -> dict[str, object]:

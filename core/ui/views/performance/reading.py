@@ -1,4 +1,4 @@
-"""What the page shows, read anew only after something has changed that it depends on."""
+"""What the page shows; read again only after something has changed that it depends on."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ Newest = tuple[object, ...]  # changes with every measurement, row and label
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
-    """Every measurement, and what is still missing."""
+class Measured:
+    """All measurements, and what is still missing."""
 
     newest: Newest
-    history: Sequence[PerformancePoint]  # one a batch
+    points: Sequence[PerformancePoint]  # one a batch
     due: int  # labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """Everything about the metric and the window that were chosen."""
+    """Everything about the chosen metric and window."""
 
     metric: str
     window: str  # one of head.WINDOWS
     history: Sequence[PerformancePoint]
     never: Sequence[PerformancePoint]  # of the first model, never retrained
-    found: WindowReport | None
+    window_report: WindowReport | None
     guesses: Sequence[EstimatePoint]
     due: int
 
@@ -50,28 +50,28 @@ class Seen:
         return self.history[-int(self.window) :]
 
 
-def course(ctx: ui.Context, project: ProjectInfo) -> Course:
+def history(ctx: ui.Context, project: ProjectInfo) -> Measured:
     """The measurements of a project; none before its first champion has been measured."""
     stored = monitoring.performance_history(ctx.ws, project.id, limit=1)
     newest = (*((p.cycle_id, p.batch_id, p.rows_seen, p.n) for p in stored), project.rows, project.labelled)
-    return Course(
+    return Measured(
         newest=newest,
-        history=_measured(_home(ctx), project.id, "champion", newest) if stored else [],
+        points=_measured(_home(ctx), project.id, "champion", newest) if stored else [],
         due=stored_batches.labels_due(ctx.ws, project.id),
     )
 
 
-def window(ctx: ui.Context, project: ProjectInfo, told: Course, choice: Choice) -> Seen:
-    """What the newest rows say, and what was estimated without their labels."""
-    n = min(sum(p.n for p in told.history[-int(choice.window) :]), MOST_ROWS)
+def window(ctx: ui.Context, project: ProjectInfo, measured: Measured, choice: Choice) -> Seen:
+    """The report of the newest rows, and the estimates without labels."""
+    n = min(sum(p.n for p in measured.points[-int(choice.window) :]), MOST_ROWS)
     return Seen(
         metric=choice.metric,
         window=choice.window,
-        history=told.history,
-        never=_measured(_home(ctx), project.id, "never", told.newest),
-        found=_windowed(_home(ctx), project.id, n, told.newest),
-        guesses=_estimated(_home(ctx), project.id, told.newest),
-        due=told.due,
+        history=measured.points,
+        never=_measured(_home(ctx), project.id, "never", measured.newest),
+        window_report=_windowed(_home(ctx), project.id, n, measured.newest),
+        guesses=_estimated(_home(ctx), project.id, measured.newest),
+        due=measured.due,
     )
 
 
@@ -86,12 +86,12 @@ def _home(ctx: ui.Context) -> str:
 
 @st.cache_data(ttl=600, max_entries=32, show_spinner=False)
 def _windowed(home: str, project_id: int, n: int, newest: Newest) -> WindowReport | None:
-    """What the newest n labelled rows say; read again only after another measurement."""
+    """The report of the newest n labelled rows; read again only after another measurement."""
     ws = ui.workspace()
     return window_report.window_report(ws, projects.project_by_id(ws, project_id), n=n)
 
 
-# Kept as they are and never changed: copying thousands of measurements at each click takes longer than all the rest.
+# Shared and never changed: copying thousands of measurements at each click takes longer than all the rest.
 @st.cache_resource(ttl=600, max_entries=32, show_spinner=False)
 def _measured(home: str, project_id: int, role: str, newest: Newest) -> list[PerformancePoint]:
     """One measurement a batch; read again only after another one is stored."""

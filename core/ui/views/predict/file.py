@@ -39,7 +39,7 @@ def show(ctx: ui.Context, project: ProjectInfo, schema: FeatureSchema) -> None:
         if file is None:
             st.session_state.pop(SLOT, None)
             return
-        scored = ui.kept(SLOT, file.file_id, lambda: _offer(ctx, project, file))
+        scored = ui.computed_once(SLOT, file.file_id, lambda: _offer(ctx, project, file))
     if scored is not None:
         _show_result(file.name, scored)
 

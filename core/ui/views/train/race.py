@@ -20,7 +20,7 @@ def show(ctx: ui.Context, cycle: CycleReport) -> None:
     race = race_results.result_of(cycle)
     lines = [_line(candidate) for candidate in race.ranked]
     told = finding.of(race)
-    with ui.verdict(told.state, told.text, word=told.word):
+    with ui.summary(told.state, told.text, word=told.word):
         ui.download_table("The candidates as CSV", f"race-{cycle.id}.csv", lines)
     left, right = st.columns([1, 1.05])
     with left:

@@ -17,7 +17,7 @@ def show(project: ProjectInfo, rows: Sequence[DeskRow], found: DeskResult) -> No
     if not found.asked:
         return
     state, word, text = _told(project, found)
-    with ui.verdict(state, text, word=word):
+    with ui.summary(state, text, word=word):
         ui.download_table(
             "The rows that wait for a label as CSV",
             f"{project.slug}-desk.csv",

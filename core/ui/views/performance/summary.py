@@ -16,8 +16,8 @@ from core.ui.views.performance.reading import Seen
 
 
 def show(project: ProjectInfo, seen: Seen) -> None:
-    """The sentence, with the window to take away."""
-    scores = seen.found.report.scores if seen.found is not None else seen.history[-1].scores
+    """The sentence, with the window as a download."""
+    scores = seen.window_report.report.scores if seen.window_report is not None else seen.history[-1].scores
     score = scores.get(seen.metric)
     by_rule = seen.metric == project.policy.metric
     state, sentence = _standing(project, seen.metric, score)
@@ -26,12 +26,12 @@ def show(project: ProjectInfo, seen: Seen) -> None:
     text = sentence + _served_by(seen.recent) + method + _newest_alone(seen) + waiting
     if guess := estimate.sentence(seen.guesses, seen.metric):
         text += f"\n\n{guess}"
-    with ui.verdict(state, text, word="Measured" if not by_rule and state == "well" else None):
-        if seen.found is not None:
+    with ui.summary(state, text, word="Measured" if not by_rule and state == "well" else None):
+        if seen.window_report is not None:
             ui.download_json(
                 f"{WINDOWS[seen.window]} as JSON",
                 f"{project.slug}-performance-{seen.window}.json",
-                _document(project, seen, seen.found),
+                _document(project, seen, seen.window_report),
             )
 
 
@@ -47,29 +47,29 @@ def _standing(project: ProjectInfo, metric: str, score: Score | None) -> tuple[s
 
 
 def _served_by(recent: Sequence[PerformancePoint]) -> str:
-    """Which versions answered the window's rows."""
+    """Which versions predicted the window's rows."""
     versions = sorted({p.model_version for p in recent if p.model_version})
     if not versions:
         return ""
     who = f"v{versions[0]}" if len(versions) == 1 else f"v{versions[0]} to v{versions[-1]}"
-    return f" {who} answered them before their labels were known."
+    return f" {who} predicted them before their labels were known."
 
 
 def _newest_alone(seen: Seen) -> str:
-    """The newest batch, where the window holds more than that."""
+    """The newest batch, where the window has more than one."""
     newest = seen.history[-1].scores.get(seen.metric)
     if len(seen.recent) < 2 or newest is None or newest.value is None:
         return ""
     return f" The newest batch alone: {words.score(newest)} (n = {seen.history[-1].n:,})."
 
 
-def _document(project: ProjectInfo, seen: Seen, found: WindowReport) -> Mapping[str, object]:
+def _document(project: ProjectInfo, seen: Seen, report: WindowReport) -> Mapping[str, object]:
     """The window's report as it is downloaded."""
-    told = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+    fields = {field.name: getattr(report, field.name) for field in dataclasses.fields(report)}
     return {
         "project": project.slug,
         "labels_due": seen.due,
         "threshold": {project.policy.metric: project.policy.threshold},
         "estimated": seen.guesses[-int(seen.window) :],
-        **{name: value for name, value in told.items() if value is not None},
+        **{name: value for name, value in fields.items() if value is not None},
     }

@@ -1,4 +1,4 @@
-"""Score per batch with threshold, events and the first model left to itself."""
+"""Score per batch with threshold, events and the first model, never retrained."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def show(ctx: ui.Context, project: ProjectInfo) -> None:
     events = ui.charted(monitoring.events(ctx.ws, project.id))
     label = words.metric_label(policy.metric)
     with ui.card(
-        ui.course(points, events, project),
-        f"{label} per labelled batch · band: 95 % interval · ▲ promoted · ◆ drift found · green ticks: refreshed",
+        ui.score_finding(points, events, project),
+        f"{label} per labelled batch · band: 95 % interval · ▲ promoted · ◆ drift detected · green ticks: refreshed",
     ):
         figure = plots.performance_over_time(
             plots.ScoreHistory(measured=ui.line(points), never=ui.line(never), metric_label=label),
@@ -28,13 +28,13 @@ def show(ctx: ui.Context, project: ProjectInfo) -> None:
             events=events,
             axes=plots.Axes(zone=ctx.timezone, height=250),
         )
-        ui.chart(figure, key="home-chart", alt=ui.course_alt(points, policy.metric))
+        ui.chart(figure, key="home-chart", alt=ui.score_alt(points, policy.metric))
 
 
 def _nothing_yet(project: ProjectInfo) -> None:
     ui.empty(
-        "No measurement yet.",
-        "The course of the score appears with the first labelled batch after the first model.",
+        "No measurements yet.",
+        "The score over time appears with the first labelled batch after the first model.",
         page="live" if project.source == "sample" else "data",
-        action="Bring rows",
+        action="Add rows",
     )

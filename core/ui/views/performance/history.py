@@ -1,4 +1,4 @@
-"""The score's course with everything that happened to it."""
+"""The score over time with the events of the loop."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def show(ctx: ui.Context, project: ProjectInfo, seen: Seen) -> None:
     label = words.metric_label(metric)
     points = plots.points_of(seen.history, metric)
     if all(p.value is None for p in points):
-        told = seen.history[-1].scores.get(metric)
+        last = seen.history[-1].scores.get(metric)
         ui.empty(
-            f"{label} has no course yet.",
-            words.plain(sentence(told.reason)) if told else "It is measured from the next labelled batch on.",
+            f"No history of {label} yet.",
+            words.plain(sentence(last.reason)) if last else "It is measured with the next labelled batch.",
         )
         return
     events = monitoring.events(ctx.ws, project.id)
@@ -43,16 +43,16 @@ def show(ctx: ui.Context, project: ProjectInfo, seen: Seen) -> None:
             events=events,
             axes=plots.Axes(height=286, zone=ctx.timezone),
         )
-        ui.chart(figure, key=f"course-{metric}", alt=ui.course_alt(points, metric))
+        ui.chart(figure, key=f"history-{metric}", alt=ui.score_alt(points, metric))
 
 
 def _worth_a_line(points: Sequence[Point]) -> Sequence[Point]:
-    """The points, unless labels that came in portions left too few of them for a line."""
+    """The points, unless labels that arrived in parts left too few of them for a line."""
     return [] if 2 * sum(p.value is not None for p in points) < len(points) else points
 
 
 def _caption(label: str, guessed: Sequence[Point], first: Sequence[Point], *, kinds: Iterable[str]) -> str:
-    """What each line and sign of the chart stands for."""
+    """What each line and sign of the chart means."""
     parts = [f"{label} per labelled batch", "band: 95 % interval"]
     if any(p.value is not None for p in guessed):
         parts.append(":violet[dashed: estimated without labels]")

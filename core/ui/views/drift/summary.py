@@ -1,4 +1,4 @@
-"""The finding over all features, with what it rests on and its downloads."""
+"""The finding over all features, with its basis and its downloads."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def show(ctx: ui.Context, project: ProjectInfo, seen: Seen) -> None:
     report = seen.report
     st.caption(f"{words.plain(report.current.description)} against {words.plain(report.reference.description)}")
     state = _state(report)
-    told = f" {words.plain(report.explanation)}." if report.explanation else ""
-    sentence = f"**{words.plain(headline(report))}**{told}"
+    explanation = f" {words.plain(report.explanation)}." if report.explanation else ""
+    sentence = f"**{words.plain(headline(report))}**{explanation}"
     with (
-        ui.verdict(state, sentence, word="Steady" if state == "well" else None),
+        ui.summary(state, sentence, word="Steady" if state == "well" else None),
         st.popover("", icon=":material/download:", help="Download"),
     ):
         _offer_downloads(ctx, project, seen)

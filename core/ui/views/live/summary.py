@@ -14,7 +14,7 @@ STATES = {"playing": "well", "paused": "unknown", "failed": "failed"}  # of the 
 def show(seen: Seen) -> None:
     """How the run stands, and what it has just done."""
     status = seen.run.status
-    with ui.verdict(STATES.get(status, "unknown"), _told(seen), word=SHOWN[status]):
+    with ui.summary(STATES.get(status, "unknown"), _told(seen), word=SHOWN[status]):
         pass  # this verdict has no buttons
 
 
