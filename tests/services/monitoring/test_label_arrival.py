@@ -171,7 +171,7 @@ def test_labels_in_portions_make_one_measurement_a_batch(ws: Workspace, project:
     never = label_arrival.measured_by_batch(ws, later(ws, project), role="never")
     assert len(never) == 1 and never[0].n == 150
     assert never[0].scores["accuracy"].value == pytest.approx(whole.score("accuracy").value)  # one and the same model
-    assert never[0].scores["kappa"].value is None and "3 portions" in sentence(never[0].scores["kappa"].reason)
+    assert never[0].scores["kappa"].value is None and "3 parts" in sentence(never[0].scores["kappa"].reason)
 
 
 def test_batches_stand_in_the_order_of_their_rows(now: datetime) -> None:
