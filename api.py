@@ -1,7 +1,7 @@
-"""The HTTP API: `uvicorn api:app`. Its routes and what stands around them; what they do, start and end are in `core.http`.
+"""The HTTP API: `uvicorn api:app`. Routes and middleware; handlers, startup and shutdown are in `core.http`.
 
-The root stands for the project `default`, or the only one; `/projects/{slug}/...` is the same for any. Nothing heavy is
-imported before somebody asks for it.
+Routes at the root address the project `default`, or the only project; `/projects/{slug}/...` addresses any project.
+Heavy modules are imported on first use.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", "/health/live", "live", status.live),
     ("GET", "/health/ready", "ready", status.ready),
     ("GET", "/model-status", "model_status", status.model_status),
-    ("POST", "/predict", "predict", predict.answered_around),
+    ("POST", "/predict", "predict", predict.documented),
     ("POST", "/explain", "explain", predict.explain),
     ("POST", "/labels", "labels", labels.labels),
     ("POST", "/generate", "generate", generate.generate),
@@ -68,11 +68,11 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
 
 
 def create_app() -> FastAPI:
-    """The application; nothing is opened before it starts."""
+    """The application; nothing is opened before its startup."""
     app = FastAPI(
         title="Continual ML",
         version="0.1.0",
-        description="Rows and labels in, predictions out; the model looks after itself.",
+        description="Predictions from a model that is monitored and retrained continuously.",
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
@@ -86,12 +86,12 @@ def create_app() -> FastAPI:
     app.add_api_route("/docs/{asset}", docs_page.docs_asset, include_in_schema=False)
     for kind in (ContinualError, HTTPException):
         app.add_exception_handler(kind, problems.handle)
-    app.add_exception_handler(RequestValidationError, parameters.refuse)
+    app.add_exception_handler(RequestValidationError, parameters.reject)
     app.add_middleware(RequestMiddleware, requests=app.state.requests)
     app.add_middleware(DeniedRequestLog, trusted=get_settings().trusted_proxies)
 
     def _openapi() -> dict[str, Any]:
-        from core.http import openapi  # a tenth of the time to start, for those who ask
+        from core.http import openapi  # a tenth of the startup time, needed only here
 
         if app.openapi_schema is None:
             openapi.describe(app.routes)

@@ -53,7 +53,9 @@ def run(home: Path, cycles: int, rows: int | None, policy: str) -> None:
     stream = streams.stream_of({"sample": "insects"})
     table = stream.frame
     size = rows or len(table) // cycles
-    project = projects.create_project(ws, "Sample", source="file", policy=policy, by="cli", now=datetime.now(UTC))
+    project = projects.create_project(
+        ws, "Sample", projects.Origin(source="file"), policy=policy, by="cli", now=datetime.now(UTC)
+    )
     begun = time.monotonic()
     for n in range(min(cycles, len(table) // size)):
         now = datetime.now(UTC)

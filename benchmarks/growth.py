@@ -51,7 +51,9 @@ class Grown:
 
     def __init__(self, ws: Workspace, policy: str) -> None:
         self.ws, self.now = ws, datetime(2026, 1, 1, tzinfo=UTC)
-        self.id = projects.create_project(ws, "grown", source="file", by=BY, now=self.now, policy=policy).id
+        self.id = projects.create_project(
+            ws, "grown", projects.Origin(source="file"), by=BY, now=self.now, policy=policy
+        ).id
         self.named = 0  # batches, by the names of their rows
         self.labelled = 0  # old rows that a step has labelled
 

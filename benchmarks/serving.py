@@ -202,7 +202,7 @@ def make_wide(home: Path, family: str = "boosting") -> Any:
     )
     now = datetime.now(UTC)
     ws = open_workspace(Settings(CONTINUAL_HOME=home), migrate=True)
-    project = projects.create_project(ws, "default", source="file", by="benchmark", now=now)
+    project = projects.create_project(ws, "default", projects.Origin(source="file"), by="benchmark", now=now)
     ingest.ingest_frame(ws, project, frame, origin="benchmark", by="benchmark", now=now, target="target")
     schema = infer_schema(frame, target="target")
     X, y = frame[list(WIDE)], frame["target"].to_numpy()

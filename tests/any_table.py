@@ -33,6 +33,7 @@ from core.services.ingestion import ingest, label_intake
 from core.services.monitoring import monitoring
 from core.services.monitoring.drift_check import IMPORTANCE_FEATURES
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.services.serving import champion_cache, predicting
 from core.storage.workspace import Workspace
 
@@ -300,7 +301,7 @@ def drift_of(before: pd.DataFrame, after: pd.DataFrame, table: Table) -> None:
 def live(ws: Workspace, now: datetime, table: Table, *, files: bool, name: str = "table") -> None:
     """Every step on one table."""
     first, second, third = (rows_of(table, part) for part in range(3))
-    made = projects.create_project(ws, name, source="file", by="test", now=now, policy=cheap(table))
+    made = projects.create_project(ws, name, Origin(source="file"), by="test", now=now, policy=cheap(table))
     one = Loop(ws, made.id, now, files)
     race_first(one, first)
     race_again(one, second, moved=table.moved)

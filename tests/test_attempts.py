@@ -25,6 +25,7 @@ from core.services.ingestion import ingest
 from core.services.monitoring.overview import overview
 from core.services.operations import doctor
 from core.services.projects import projects, streams
+from core.services.projects.projects import Origin
 from core.storage.tables import AuditEntry, Cycle, Job, LiveRun, Notice, Project
 from core.storage.workspace import Workspace
 
@@ -39,7 +40,7 @@ def _no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _made(ws: Workspace, name: str, now: datetime) -> ProjectInfo:
-    project = projects.create_project(ws, name, source="file", by="me", now=now)
+    project = projects.create_project(ws, name, Origin(source="file"), by="me", now=now)
     frame = pd.DataFrame({"a": np.arange(120) % 7, "y": ["hi", "lo"] * 60})
     ingest.ingest_frame(ws, project, frame, origin="a", by="me", now=now, target="y")
     return projects.project_by_id(ws, project.id)

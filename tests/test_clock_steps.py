@@ -25,6 +25,7 @@ from core.records import CycleReport, Policy, ProjectInfo
 from core.services.automation import due_work
 from core.services.ingestion import ingest, label_intake, sealing
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.services.serving import file_answers
 from core.storage.tables import Batch, Lease, PerformanceRun, Prediction
 from core.storage.workspace import Workspace
@@ -60,7 +61,9 @@ class Machine:
 
     def __init__(self, ws: Workspace, monkeypatch: pytest.MonkeyPatch, start: datetime, policy: Policy) -> None:
         self.ws, self.time, self.wrong = ws, start, timedelta()
-        self.project_id = projects.create_project(ws, "Clock", source="file", by="me", now=self.clock, policy=policy).id
+        self.project_id = projects.create_project(
+            ws, "Clock", Origin(source="file"), by="me", now=self.clock, policy=policy
+        ).id
         machine = self
 
         class Clock(datetime):

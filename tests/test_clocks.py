@@ -19,6 +19,7 @@ from core.services.incidents import delivery, status
 from core.services.monitoring.overview import overview
 from core.services.operations import doctor
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.storage.tables import Job, Lease, LiveRun, Notice
 from core.storage.workspace import Workspace
 
@@ -38,7 +39,7 @@ class Clocks:
 
 @pytest.fixture
 def project_id(ws: Workspace, now: datetime) -> int:
-    return projects.create_project(ws, "Flies", source="file", by="me", now=now).id
+    return projects.create_project(ws, "Flies", Origin(source="file"), by="me", now=now).id
 
 
 def test_the_watch_tells_a_clock_that_was_set_from_one_that_runs() -> None:

@@ -19,6 +19,7 @@ from core.records import CycleReport, ProjectInfo
 from core.services.ingestion import ingest, stored_batches
 from core.services.monitoring import monitoring
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.services.serving import champion_cache
 from core.storage import registry
 from core.storage.tables import Batch, ModelRow, Project
@@ -36,7 +37,7 @@ def stream(seed: int, n: int = 120) -> pd.DataFrame:
 def _made(ws: Workspace, now: datetime) -> None:
     """Three batches, each with its cycle: a champion, scores of two batches, a learner's state."""
     policy = policy_named("balanced", families=("logistic",), new_labels=120)
-    made = projects.create_project(ws, "Demo", source="file", by="test", now=now, policy=policy)
+    made = projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now, policy=policy)
     for i in range(3):
         info = projects.project_by_id(ws, made.id)
         ingest.ingest_frame(ws, info, stream(i), origin=f"{i}.csv", by="test", now=now + i * HOUR, target="y")

@@ -26,6 +26,7 @@ from core.services.ingestion import ingest, label_intake, stored_batches
 from core.services.models import lifecycle
 from core.services.monitoring import monitoring
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.services.serving import champion_cache, file_answers, predicting
 from core.settings import Settings
 from core.storage import queries, registry
@@ -55,7 +56,7 @@ def _no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
 def project(ws: Workspace, now: datetime) -> ProjectInfo:
     """A project whose first champion is in place; light families keep it quick."""
     policy = policy_named("balanced", families=("logistic", "neighbours"), new_labels=BATCH)
-    made = projects.create_project(ws, "Demo", source="file", by="test", now=now, policy=policy)
+    made = projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now, policy=policy)
     ingest.ingest_frame(ws, made, stream(0, 400), origin="warm-up", by="test", now=now, target="y")
     report = run_cycle(ws, made.id, cause="cli", now=now)
     assert report is not None
@@ -192,7 +193,7 @@ def test_labels_that_come_later_are_measured_against_what_was_answered(
 
 def test_rows_from_before_the_first_champion_are_learnt_from_and_score_nothing(ws: Workspace, now: datetime) -> None:
     """They were never answered: their labels, when they come, start no race by a figure without a stored prediction."""
-    made = projects.create_project(ws, "Early", source="file", by="test", now=now, policy=policy_named("balanced", families=("logistic",), new_labels=100_000))  # fmt: skip
+    made = projects.create_project(ws, "Early", Origin(source="file"), by="test", now=now, policy=policy_named("balanced", families=("logistic",), new_labels=100_000))  # fmt: skip
     early = stream(0)
     ingest.ingest_frame(ws, made, early.assign(y=early["y"].where(early.index < 4)), origin="a", by="test", now=now, target="y", task="classification")  # fmt: skip
     ingest.ingest_frame(ws, projects.project_by_id(ws, made.id), stream(BATCH), origin="b", by="test", now=now)
@@ -286,7 +287,7 @@ def test_a_cycle_whose_process_died_is_closed_by_the_next(ws: Workspace, project
 
 def test_a_file_with_one_class_then_another_goes_on(ws: Workspace, now: datetime) -> None:
     policy = policy_named("balanced", families=("logistic", "neighbours"), new_labels=100)
-    made = projects.create_project(ws, "Grows", source="file", by="test", now=now, policy=policy)
+    made = projects.create_project(ws, "Grows", Origin(source="file"), by="test", now=now, policy=policy)
     ingest.ingest_frame(ws, made, stream(0, 200), origin="a", by="test", now=now, target="y")
     assert run_cycle(ws, made.id, cause="cli", now=now) is not None
     third = stream(1, 200).assign(y=lambda f: np.where(f["a"] > 1, 2, f["y"]))
@@ -305,7 +306,9 @@ def test_regression_is_a_task_like_any_other(ws: Workspace, now: datetime) -> No
     frame = pd.DataFrame(rng.normal(size=(400, 2)), columns=["a", "b"])
     frame["y"] = 3 * frame["a"] - frame["b"] + rng.normal(scale=0.1, size=400)
     policy = policy_named("balanced", families=("ridge",), new_labels=BATCH)
-    made = projects.create_project(ws, "Numbers", source="file", by="t", now=now, policy=policy, task="regression")
+    made = projects.create_project(
+        ws, "Numbers", Origin(source="file", task="regression"), by="t", now=now, policy=policy
+    )
     ingest.ingest_frame(ws, made, frame.iloc[:300], origin="a", by="t", now=now, target="y")
     run_cycle(ws, made.id, cause="cli", now=now)
     later = now + timedelta(hours=1)
@@ -331,7 +334,7 @@ def test_two_state_folders_in_one_process_keep_their_learners_apart(
     settings = Settings(CONTINUAL_HOME=tmp_path / "another")
     other = open_workspace(settings, migrate=True)
     policy = policy_named("balanced", families=("logistic", "neighbours"), new_labels=BATCH)
-    made = projects.create_project(other, "Other", source="file", by="test", now=now, policy=policy)
+    made = projects.create_project(other, "Other", Origin(source="file"), by="test", now=now, policy=policy)
     assert made.id == project.id
     renamed = stream(0, 400).rename(columns={"a": "c", "b": "d"})
     ingest.ingest_frame(other, made, renamed, origin="warm-up", by="test", now=now, target="y")
@@ -350,7 +353,9 @@ def test_the_drift_of_residuals_tells_a_changed_concept_where_features_do_not(ws
     frame["y"] = 3 * frame["a"] - frame["b"] + rng.normal(scale=0.1, size=900)
     frame.loc[700:, "y"] += 1.0
     policy = policy_named("balanced", families=("ridge",), new_labels=BATCH)
-    made = projects.create_project(ws, "Numbers", source="file", by="t", now=now, policy=policy, task="regression")
+    made = projects.create_project(
+        ws, "Numbers", Origin(source="file", task="regression"), by="t", now=now, policy=policy
+    )
     for i, end in enumerate((300, 500, 700, 900)):
         at = now + timedelta(hours=i)
         rows = frame.iloc[max(end - 200, 0) if i else 0 : end].reset_index(drop=True)
@@ -372,7 +377,7 @@ def test_the_clock_alone_starts_a_scheduled_race_within_its_budget(ws: Workspace
         "balanced", families=("logistic",), triggers=("no_champion", "by_hand", "schedule"), schedule="0 3 * * *",
         races_per_day=1, min_rows=50, new_labels=50,
     )  # fmt: skip
-    made = projects.create_project(ws, "Nightly", source="file", by="t", now=now, policy=policy)
+    made = projects.create_project(ws, "Nightly", Origin(source="file"), by="t", now=now, policy=policy)
     ingest.ingest_frame(ws, made, stream(0, 400), origin="a", by="t", now=now, target="y")
     run_cycle(ws, made.id, cause="schedule", now=now)  # 12:00: the first model
     later = now + timedelta(hours=2)
@@ -534,7 +539,7 @@ def test_a_cause_is_one_sentence_without_paths(error: Exception, said: str) -> N
 def test_a_nightly_file_beside_served_traffic_is_measured_and_learnt_from(ws: Workspace, now: datetime) -> None:
     """Predictions by day, yesterday's labelled rows with their times at night: none of them is a backfill."""
     policy = policy_named("balanced", families=("logistic",), new_labels=150)
-    made = projects.create_project(ws, "Nightly", source="file", by="t", now=now, policy=policy)
+    made = projects.create_project(ws, "Nightly", Origin(source="file"), by="t", now=now, policy=policy)
 
     def night(seed: int, day: int, *, turned: bool = False) -> pd.DataFrame:
         frame = stream(seed, 200)
@@ -568,7 +573,7 @@ def test_a_nightly_file_beside_served_traffic_is_measured_and_learnt_from(ws: Wo
 def grown_project(ws: Workspace, now: datetime) -> ProjectInfo:
     """A project with two versions, the second of which serves, and new labelled rows."""
     policy = policy_named("balanced", families=("logistic",), new_labels=100)
-    made = projects.create_project(ws, "Raced", source="file", by="t", now=now, policy=policy)
+    made = projects.create_project(ws, "Raced", Origin(source="file"), by="t", now=now, policy=policy)
     for i in range(2):
         stored = projects.project_by_id(ws, made.id)
         ingest.ingest_frame(ws, stored, stream(i, 200), origin=f"{i}", by="t", now=now, target="y")

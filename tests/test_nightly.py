@@ -21,6 +21,7 @@ from core.records import CycleReport
 from core.services.automation import due_work
 from core.services.ingestion import ingest, stored_batches
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.services.serving import answering, champion_cache, prediction_log
 from core.storage.tables import Batch, PerformanceRun
 from core.storage.workspace import Workspace
@@ -35,7 +36,9 @@ class Plant:
     def __init__(self, ws: Workspace, start: datetime, turns_on: int) -> None:
         self.ws, self.start, self.turns_on = ws, start, turns_on
         policy = policy_named("balanced", families=("logistic",), new_labels=ROWS)
-        self.project_id = projects.create_project(ws, "Plant", source="file", by="me", now=start, policy=policy).id
+        self.project_id = projects.create_project(
+            ws, "Plant", Origin(source="file"), by="me", now=start, policy=policy
+        ).id
 
     def day(self, day: int, part: slice = slice(None)) -> pd.DataFrame:
         """The labelled rows of a day with their instants."""

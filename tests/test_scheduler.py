@@ -16,6 +16,7 @@ from core.jobs.clock import Scheduler
 from core.services.automation import jobs
 from core.services.incidents import status
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.storage.tables import Cycle, Heartbeat
 from core.storage.workspace import Workspace
 
@@ -37,7 +38,7 @@ def test_heavy_packages_stay_out_of_the_scheduler() -> None:
 def test_a_look_and_a_check_that_find_nothing_cost_one_query_each_and_start_nothing(
     ws: Workspace, now: datetime
 ) -> None:
-    projects.create_project(ws, "Flies", source="file", by="me", now=now)
+    projects.create_project(ws, "Flies", Origin(source="file"), by="me", now=now)
     scheduler = Scheduler(ws)
     scheduler.check()
     asked: list[str] = []
@@ -59,7 +60,7 @@ def test_a_look_and_a_check_that_find_nothing_cost_one_query_each_and_start_noth
 
 
 def test_a_requested_cycle_is_taken_and_a_killed_leader_replaced(ws: Workspace, now: datetime) -> None:
-    project = projects.create_project(ws, "Flies", source="file", by="me", now=now)
+    project = projects.create_project(ws, "Flies", Origin(source="file"), by="me", now=now)
     environment = {**os.environ, "CHECK_INTERVAL_SECONDS": "0.5"}
     command = [sys.executable, os.path.join(ROOT, "scheduler.py")]
     processes = [subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL) for _ in range(2)]

@@ -66,12 +66,10 @@ def _create(args: argparse.Namespace) -> int:
         project = projects.create_project(
             ws,
             args.name,
-            source="generator" if args.generate else "file",
+            projects.Origin(source="generator" if args.generate else "file", task=task, generator=options),
             by=BY,
             now=now,
             policy=args.policy or "balanced",
-            task=task,
-            generator=options,
         )
         if args.generate:
             generated.generate(ws, project, rows=args.rows, seed=args.seed, by=BY, now=now)

@@ -1,1 +1,1 @@
-"""What `api.py` is made of: problem JSON, bodies, access, the middleware, the documentation page."""
+"""The HTTP API behind `api.py`: handlers, access control, request bodies, errors, middleware, documentation."""

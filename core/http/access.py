@@ -1,4 +1,4 @@
-"""What the process holds while it runs, and who may do what with which project: the first step of every route."""
+"""The state of the API process, and access control: who may do what in which project. Every route begins here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from loguru import logger
 from starlette.requests import Request
@@ -18,24 +18,21 @@ from starlette.requests import Request
 from core.errors import ContinualError, NoChampion, NotAllowed, NotAuthenticated, NotFound, StorageError, TooOften
 from core.services.access.tokens import Scope, TokenInfo, Tokens
 from core.services.incidents import status
-from core.services.incidents.status import Place
+from core.services.incidents.status import ProjectRef
 from core.services.operations.metrics import Requests
 from core.services.serving.champion_cache import Champions, Served
 from core.services.serving.prediction_log import PredictionWriter
 from core.settings import Settings
 from core.storage.workspace import open_workspace
 
-if TYPE_CHECKING:
-    from core.records import ProjectInfo
-
-PLACES_S = 0.5  # how old the list of projects may be
-INFERENCE_THREADS = 2  # one long call leaves the other for short ones
-WARM_AT_MOST = 4  # models loaded before anybody asks
-WAIT_WARM_S = 1.0  # how long a probe waits for the warm-up before it is told no
-READY_WITHIN_S = 5.0  # how long several projects' models are waited for; the root's is, however long it takes
-WARM_LOOK_S = 2.0  # how often a process without any model looks for the first one
-WAKE_AGAIN_S = 10.0
-# Whoever asks without a token where that is allowed.
+PROJECTS_S = 0.5  # maximum age of the cached list of projects
+INFERENCE_THREADS = 2  # a long request leaves the other one to short requests
+MAX_WARM_MODELS = 4  # models loaded ahead of the first request
+PROBE_WAIT_S = 1.0  # how long a readiness probe waits for the warm-up
+READY_WITHIN_S = 5.0  # limit for the models of several projects; for the root project's model there is none
+WARM_UP_INTERVAL_S = 2.0  # how often a process without any model checks for the first one
+RESTART_WORKER_AFTER_S = 10.0
+# Callers without a token, where that is allowed.
 ANONYMOUS = TokenInfo(
     id=None,
     name="anonymous",
@@ -53,24 +50,24 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, and for which project."""
+    """The token that authorizes a request, and the project it addresses."""
 
     token: TokenInfo
-    place: Place | None
+    project: ProjectRef | None
 
     @property
     def name(self) -> str:
-        """For the audit and for `by`."""
+        """As recorded in the audit log and in `by`."""
         return f"token {self.token.name}" if self.token.id is not None else "API_KEY"
 
 
-class Api:
-    """Everything that outlives one request. Made inside the event loop, by the application's lifespan."""
+class ApiState:
+    """Everything that outlives a request. Created by the application's lifespan, inside the event loop."""
 
     def __init__(self, settings: Settings, requests: Requests) -> None:
         self.settings = settings
         self.ws = open_workspace(settings, migrate=True)
-        # The log has a connection of its own: after kill -9 NORMAL loses nothing, after a power cut only FULL does not.
+        # The prediction log has its own connection: NORMAL survives kill -9, only FULL survives a power cut.
         self._log = open_workspace(settings, synchronous="FULL" if settings.durability == "power" else "NORMAL")
         key = settings.api_key
         self.tokens = Tokens(self.ws, key.get_secret_value() if key is not None else None)
@@ -78,23 +75,23 @@ class Api:
         self.started = time.monotonic()
         self.inference = ThreadPoolExecutor(INFERENCE_THREADS, thread_name_prefix="inference")
         self.champions = Champions(self.ws)
-        self._places: list[Place] = []
-        self._by_slug: dict[str | None, Place] = {}  # None: the root
-        self._places_at = -1.0
+        self._projects: list[ProjectRef] = []
+        self._by_slug: dict[str | None, ProjectRef] = {}  # None: the root project
+        self._projects_at = -1.0
         self._woken_at = -math.inf
         self._closing = threading.Event()
         self._warm = threading.Event()
         self.writer: PredictionWriter
 
     def start(self) -> None:
-        """What needs the running loop: the writer; and the warm-up, which needs nobody to wait for it."""
+        """Start the log writer, which needs the running event loop, and the background threads."""
         self.writer = PredictionWriter(self._log)
         self.requests.watch_queue(lambda: self.writer.waiting)
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
         threading.Thread(target=self._watch_scheduler, name="scheduler-watch", daemon=True).start()
 
     async def close(self) -> None:
-        """Answer what waits, then let go of everything."""
+        """Answer pending requests, then release everything."""
         self._closing.set()
         await self.writer.close()
         self.inference.shutdown(wait=False, cancel_futures=True)
@@ -102,52 +99,52 @@ class Api:
         self._log.database.dispose()
 
     def damaged(self, project_id: int) -> bool:
-        """Whether this process, if it serves the project, has failed to load its newest champion."""
+        """Whether this process serves the project but could not load its current champion."""
         if self.champions.knows(project_id):
             self.champions.get(project_id)
         return self.champions.problem(project_id) is not None
 
-    def not_ready(self) -> str | None:
-        """Why no first prediction can be answered at once, as a sentence; None when it can, or no project has a model."""
-        if not self._warm.wait(WAIT_WARM_S):
+    def reason_not_ready(self) -> str | None:
+        """Why predictions cannot be served yet, as a sentence; None when they can, or when no project has a model."""
+        if not self._warm.wait(PROBE_WAIT_S):
             return status.MODEL_LOADING
         root = self._by_slug.get(None)
         if root is not None and self.damaged(root.id) and self.champions.get(root.id) is None:
             return status.MODEL_DAMAGED
         return None
 
-    async def champion(self, place: Place) -> Served:
-        """The model that answers.
+    async def champion(self, project: ProjectRef) -> Served:
+        """The project's champion.
 
         Raises:
-            NoChampion: there is none yet.
-            StorageError: there should be one, but it cannot be loaded.
+            NoChampion: no model has been promoted yet.
+            StorageError: there is a champion, but it cannot be loaded.
         """
-        served = self.champions.fresh(place.id) or await self.infer(self.champions.get, place.id)
+        served = self.champions.fresh(project.id) or await self.infer(self.champions.get, project.id)
         if served is None:
-            if self.damaged(place.id):
-                raise StorageError("The model that should answer cannot be loaded; the log tells why.")
-            raise NoChampion(place.slug)
+            if self.damaged(project.id):
+                raise StorageError("The champion cannot be loaded. See the server log for the reason.")
+            raise NoChampion(project.slug)
         return served
 
     def wake_worker(self, *, again: bool = False) -> None:
-        """Start a worker; `again` = for a job that nobody has taken up, and so not too often."""
+        """Start a worker process; `again` = for a job that no worker has claimed yet, at most every few seconds."""
         from core.services.automation import workers
 
-        if not again or time.monotonic() - self._woken_at > WAKE_AGAIN_S:
+        if not again or time.monotonic() - self._woken_at > RESTART_WORKER_AFTER_S:
             self._woken_at = time.monotonic()
             workers.start_worker(self.ws)
 
     def _warm_up(self) -> None:
-        """Load the first champions, the root's before all, and ask each once, so that no caller waits for it; then end."""
+        """Load the first champions, starting with the root project's, so that no request waits for loading; then end."""
         began = time.monotonic()
         while not self._closing.is_set():
             try:
-                root = status.root_of(status.places(self.ws))
+                root = status.root_project(status.project_refs(self.ws))
                 with self.ws.database.read() as session:
                     waiting = sorted(status.champions(session), key=lambda i: (root is None or i != root.id, i))
                 several = root is None or root.id not in waiting
-                for project_id in waiting[:WARM_AT_MOST]:
+                for project_id in waiting[:MAX_WARM_MODELS]:
                     if self._closing.is_set():
                         return
                     if several and time.monotonic() - began > READY_WITHIN_S:
@@ -155,23 +152,23 @@ class Api:
                     self.warm(project_id)
                     if not several:
                         self._warm.set()
-                self._warm.set()  # no champion is ready too
+                self._warm.set()  # without any champion the process is ready too
                 if waiting:
                     return
             except ContinualError as error:
                 logger.info("a model was not warmed up: {error}", error=error)
                 self._warm.set()
                 return
-            except Exception as error:  # the first caller is told what is wrong; the process goes on
+            except Exception as error:  # the first request reports the problem; the process goes on
                 logger.warning("models were not warmed up: {error}", error=type(error).__name__)
                 self._warm.set()
                 return
-            self._closing.wait(WARM_LOOK_S)
+            self._closing.wait(WARM_UP_INTERVAL_S)
 
     def _watch_scheduler(self) -> None:
-        """Tell people when the scheduler has fallen silent, which it cannot do itself."""
+        """Send a notification when the scheduler stops, which it cannot do itself."""
         interval = self.settings.check_interval_s
-        if self._closing.wait((status.MISSED_BEATS + 1) * interval):  # the two start together, after whatever pause
+        if self._closing.wait((status.MISSED_BEATS + 1) * interval):  # API and scheduler often start together
             return
         from core.services.incidents.scheduler_watch import SchedulerWatch
 
@@ -179,69 +176,70 @@ class Api:
         while not self._closing.is_set():
             try:
                 watch.look(datetime.now(UTC))
-            except Exception as error:  # a database out of reach: /health tells that; the next look may do better
-                logger.warning("the scheduler was not looked for: {error}", error=type(error).__name__)
+            except Exception as error:  # the database is unavailable: /health reports that, the next check may succeed
+                logger.warning("the scheduler could not be checked: {error}", error=type(error).__name__)
             self._closing.wait(interval)
 
     def warm(self, project_id: int) -> None:
-        """Load a project's champion, if it has one; its check rows are its first questions."""
+        """Load a project's champion, if it has one; loading runs its check rows."""
         self.champions.get(project_id)
 
-    # --- who and where ------------------------------------------------------------------------------------------
+    # --- access control ------------------------------------------------------------------------------------------
 
     async def caller(self, request: Request, scope: Scope | None) -> Caller:
-        """The token and the project of a request; see `who`."""
-        return await self.who(request.headers.get("authorization", ""), request.path_params.get("slug"), scope)
+        """The caller of a request; see `authorize`."""
+        return await self.authorize(request.headers.get("authorization", ""), request.path_params.get("slug"), scope)
 
-    async def who(self, authorization: str, slug: str | None, scope: Scope | None) -> Caller:
-        """Who asks for which project, and that they may.
+    async def authorize(self, authorization: str, slug: str | None, scope: Scope | None) -> Caller:
+        """The caller with this Authorization header, if it may use the scope in this project.
 
         Raises:
-            NotAuthenticated, NotAllowed: no token in force; not for this scope or project.
-            NotFound: no such project; it names those that exist, to tokens that may know.
-            TooOften: beyond the token's limit.
+            NotAuthenticated: no valid token.
+            NotAllowed: the token lacks the scope, or is for another project.
+            NotFound: no such project; lists the existing ones to tokens for all projects.
+            TooOften: the token's rate limit is exceeded.
         """
-        return await self.placed(await self.bearer(authorization, scope), slug)
+        return await self.caller_for(await self.authenticate(authorization, scope), slug)
 
-    async def placed(self, token: TokenInfo, slug: str | None) -> Caller:
-        """A token at a project; see `who`."""
+    async def caller_for(self, token: TokenInfo, slug: str | None) -> Caller:
+        """The caller with this token in a project; see `authorize`."""
         try:
-            place = await self.place_of(slug, names=token.project_id is None and token is not ANONYMOUS)
+            project = await self.find_project(slug, names=token.project_id is None and token is not ANONYMOUS)
         except NotFound:
             if token.project_id is not None:
                 raise NotAllowed("This token is for another project.") from None
             raise
-        if token.project_id not in (None, place.id):
+        if token.project_id not in (None, project.id):
             raise NotAllowed("This token is for another project.")
-        return Caller(token, place)
+        return Caller(token, project)
 
     async def token(self, request: Request, scope: Scope | None) -> TokenInfo:
-        """The bearer token of a request, if it is in force and holds the scope."""
-        return await self.bearer(request.headers.get("authorization", ""), scope)
+        """The bearer token of a request, if it is valid and has the scope."""
+        return await self.authenticate(request.headers.get("authorization", ""), scope)
 
-    async def bearer(self, authorization: str, scope: Scope | None) -> TokenInfo:
-        """The token of an Authorization header, if it is in force, holds the scope and is within its limit."""
+    async def authenticate(self, authorization: str, scope: Scope | None) -> TokenInfo:
+        """The token of an Authorization header, if it is valid, has the scope and is within its rate limit."""
         kind, _, bearer = authorization.partition(" ")
         bearer = bearer.strip()
         if kind.lower() != "bearer" or not bearer:
-            raise NotAuthenticated("This needs a token: send `Authorization: Bearer <token>`.")
+            raise NotAuthenticated("A token is required: send `Authorization: Bearer <token>`.")
         now = datetime.now(UTC)
         token = self.tokens.at_once(bearer, now)
         if token is None:
             token = await asyncio.to_thread(self.tokens.check, bearer, scope, None, now)
         elif scope is not None and not token.allows(scope):
-            token = self.tokens.check(bearer, scope, None, now)  # says why not
+            token = self.tokens.check(bearer, scope, None, now)  # raises the reason
         self.tokens.admit(token)
         return token
 
-    async def place(self, request: Request) -> Place:
-        """The project that the address of a request names, or the root's, on a route that is open to all.
+    async def project_of(self, request: Request) -> ProjectRef:
+        """The project in the path of a request, or the root project, on a route that needs no token.
 
         Raises:
-            NotFound: names the projects that exist, to tokens that may know.
+            NotFound: lists the existing projects to tokens for all projects.
         """
         try:
-            return await self.place_of(request.path_params.get("slug"))
+            return await self.find_project(request.path_params.get("slug"))
         except NotFound:
             try:
                 token = await self.token(request, None)
@@ -249,59 +247,49 @@ class Api:
                 token = ANONYMOUS
             if token is ANONYMOUS or token.project_id is not None:
                 raise
-        return await self.place_of(request.path_params.get("slug"), names=True)
+        return await self.find_project(request.path_params.get("slug"), names=True)
 
-    async def place_of(self, slug: str | None, *, names: bool = False) -> Place:
-        """The project of this address, or the root's.
+    async def find_project(self, slug: str | None, *, names: bool = False) -> ProjectRef:
+        """The project with this slug, or the root project.
 
         Args:
-            names: whether whoever asks may know the projects that exist.
+            names: whether the caller may see which projects exist.
 
         Raises:
-            NotFound: no such project, or none that is the root's.
+            NotFound: no such project, or no root project.
         """
-        for fresh in (False, True):  # a project made a moment ago is looked up before anybody is told no
-            found = await self.places(fresh=fresh)
-            place = self._by_slug.get(slug)
-            if place is not None:
-                return place
-        there = ", ".join(p.slug for p in found[:50])
-        if not found:
+        for fresh in (False, True):  # a project may have been created since the list was cached
+            projects = await self.projects(fresh=fresh)
+            project = self._by_slug.get(slug)
+            if project is not None:
+                return project
+        existing = ", ".join(p.slug for p in projects[:50])
+        if not projects:
             raise NotFound(
-                "There is no project yet. POST /generate makes one; so do the Data page and `projects create`."
+                "There is no project yet. Create one with POST /generate, on the Data page or with `projects create`."
             )
         if slug is None:
             raise NotFound(
-                "There are several projects and none is called default. Use /projects/{slug}/..."
-                + (f": {there}." if names else "")
+                "There are several projects and none is named default. Use /projects/{slug}/..."
+                + (f": {existing}." if names else "")
             )
-        raise NotFound(f"There is no project '{slug[:80]}'." + (f" Projects: {there}." if names else ""))
+        raise NotFound(f"There is no project '{slug[:80]}'." + (f" Projects: {existing}." if names else ""))
 
-    async def places(self, *, fresh: bool = False) -> list[Place]:
-        """Every project, at most half a second old."""
-        if fresh or time.monotonic() - self._places_at > PLACES_S:
-            self._places = await asyncio.to_thread(status.places, self.ws)
-            root = status.root_of(self._places)
-            self._by_slug = {p.slug: p for p in self._places} | ({None: root} if root is not None else {})
-            self._places_at = time.monotonic()
-        return self._places
-
-    async def project(self, place: Place) -> ProjectInfo:
-        """The project's record as stored now."""
-
-        def _read() -> ProjectInfo:
-            from core.services.projects.projects import project_by_id
-
-            return project_by_id(self.ws, place.id)
-
-        return await asyncio.to_thread(_read)
+    async def projects(self, *, fresh: bool = False) -> list[ProjectRef]:
+        """All projects; the list is at most half a second old."""
+        if fresh or time.monotonic() - self._projects_at > PROJECTS_S:
+            self._projects = await asyncio.to_thread(status.project_refs, self.ws)
+            root = status.root_project(self._projects)
+            self._by_slug = {p.slug: p for p in self._projects} | ({None: root} if root is not None else {})
+            self._projects_at = time.monotonic()
+        return self._projects
 
     async def infer(self, work: Callable[..., T], *args: Any) -> T:
-        """Run model work in one of its own few threads."""
+        """Run model inference in the thread pool reserved for it."""
         return await asyncio.get_running_loop().run_in_executor(self.inference, work, *args)
 
 
-def api_of(request: Request) -> Api:
-    """The process's state."""
-    api: Api = request.app.state.api
+def api_of(request: Request) -> ApiState:
+    """The state of the process that serves this request."""
+    api: ApiState = request.app.state.api
     return api

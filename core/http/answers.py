@@ -1,4 +1,4 @@
-"""JSON answers: instants as ISO text, what is absent as null; and the forms of those that several routes give."""
+"""JSON responses: timestamps in ISO 8601, absent values as null; and the schemas that several routes share."""
 
 from __future__ import annotations
 
@@ -18,33 +18,34 @@ Instant = Annotated[datetime, WithJsonSchema({"type": "string"})]
 
 class Prediction(TypedDict):
     prediction: Annotated[JsonValue, Field(description="The class as in the data, or a number.")]
-    probability: Annotated[float | None, Field(description="Of the predicted class; null in regression.")]
+    probability: Annotated[float | None, Field(description="Of the predicted class; null for regression.")]
     probabilities: dict[str, float] | None
     prediction_id: str
-    row_id: Annotated[str, Field(description="The `_id` of the row, else the prediction id: send labels with it.")]
+    row_id: Annotated[str, Field(description="The row's `_id`, or else the prediction id; use it to send the label.")]
     model_version: int
     guards: NotRequired[
         Annotated[
-            list[dict[str, JsonValue]] | None, Field(description="Only where a guard spoke: what it saw, what it did.")
+            list[dict[str, JsonValue]] | None,
+            Field(description="Present if a guard was triggered: what it observed and which action it took."),
         ]
     ]
 
 
 class Noticed(TypedDict):
-    """What was assumed of a table, or taken otherwise than it came."""
+    """An assumption about a table, or a conversion applied to it."""
 
     code: str
     column: str | None
-    count: Annotated[int, Field(description="Of rows or cells.")]
+    count: Annotated[int, Field(description="Number of rows or cells.")]
     example: str | None
-    text: Annotated[str, Field(description="The same as a sentence.")]
+    text: Annotated[str, Field(description="Human-readable description.")]
 
 
 class Predictions(TypedDict):
     predictions: list[Prediction]
     model_version: int
     problems: NotRequired[
-        Annotated[list[Noticed] | None, Field(description="What was taken otherwise than it came; tables only.")]
+        Annotated[list[Noticed] | None, Field(description="Conversions applied to the input; tables only.")]
     ]
 
 
@@ -62,5 +63,5 @@ class QueuedJob(TypedDict):
 
 
 def answer_json(document: Any, status: int = 200, *, headers: Mapping[str, str] | None = None) -> Response:
-    """An answer of compact JSON."""
+    """A response of compact JSON."""
     return Response(orjson.dumps(in_words(document)), status, dict(headers or {}), "application/json")

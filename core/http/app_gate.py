@@ -1,7 +1,7 @@
-"""What stands before the app: the framework's own routes answer only those who have signed in, and tell nobody anything.
+"""Access control in front of the Streamlit app: the framework's own routes are closed, or open to signed-in users only.
 
-Pages have a gate of their own; the routes that Streamlit serves beside them (uploads, files, metrics, the agent's) do
-not know of it. `server.py` puts this middleware around the app.
+Pages check the session themselves; the routes that Streamlit serves besides them (uploads, media, metrics) do not.
+`server.py` wraps the app in this middleware.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from core.storage.workspace import Workspace
 
 STREAM = "/_stcore/stream"
-OPEN = ("/_stcore/health", "/_stcore/host-config")  # what a visitor's browser needs to sign in, beside the stream
+OPEN = ("/_stcore/health", "/_stcore/host-config")  # what a browser needs to sign in, besides the stream
 SIGNED_IN = ("/_stcore/upload_file/", "/media/")
-CLOSED = ("/_stcore/", "/auth/", "/oauth2callback")  # all else of the framework's
+CLOSED = ("/_stcore/", "/auth/", "/oauth2callback")  # all other routes of the framework
 MAX_HEADER_BYTES = 64 * 1024
-FORBIDDEN_MESSAGES = ("clear_cache", "set_run_on_save")  # of a browser, whoever it is: they act on all users
+FORBIDDEN_MESSAGES = ("clear_cache", "set_run_on_save")  # from any browser: they affect all users
 CSP = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' ws: wss:; worker-src 'self' blob:; "
@@ -45,7 +45,7 @@ class AppGate:
     """ASGI middleware around the app.
 
     Args:
-        workspace: the open state folder, asked for when the first request comes.
+        workspace: returns the open workspace; first called on the first request.
     """
 
     def __init__(self, app: ASGIApp, workspace: Callable[[], Workspace]) -> None:
@@ -61,9 +61,9 @@ class AppGate:
         peer = (scope.get("client") or (None, 0))[0]
         client = client_of(peer, headers.getlist("x-forwarded-for"), trusted)
         scope = {**scope, "client": (client or peer, 0)}
-        refused = self._refusal(scope, headers, behind_proxy=lies_in(parsed(peer), trusted))
-        if refused is not None:
-            await self._refuse(refused, scope, receive, send)
+        rejection = self._rejection(scope, headers, behind_proxy=lies_in(parsed(peer), trusted))
+        if rejection is not None:
+            await self._reject(rejection, scope, receive, send)
         elif scope["type"] == "websocket":
             await self._app(scope, _without_forbidden(receive), _without_paths(send))
         else:
@@ -72,24 +72,24 @@ class AppGate:
             )
 
     def _open(self) -> Workspace | None:
-        """The state folder; None while it cannot be opened, which the page itself says."""
+        """The workspace; None while it cannot be opened, which the page reports."""
         try:
             return self._workspace()
         except ContinualError:
             return None
 
-    def _refusal(self, scope: Scope, headers: Headers, *, behind_proxy: bool) -> tuple[int, str] | None:
-        """Status and text for who may not; None for who may."""
+    def _rejection(self, scope: Scope, headers: Headers, *, behind_proxy: bool) -> tuple[int, str] | None:
+        """Status and text of a rejection; None if the request may pass."""
         if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
-            return 431, "The headers are too long."
+            return 431, "The request headers are too large."
         hosts = [headers.get("host", "")] + ([headers.get("x-forwarded-host", "")] if behind_proxy else [])
         if not hosts[0]:
-            return 400, "The header Host is missing."
+            return 400, "The Host header is missing."
         path = _below_base(scope["path"])
         if scope["type"] == "websocket":
             origin = headers.get("origin")
             if origin is not None and urlsplit(origin).netloc.lower() not in [h.lower() for h in hosts if h]:
-                return 403, "Another site's page may not open this app's connection."
+                return 403, "Cross-origin connections are not allowed."
             return None if path == STREAM else (404, "Not found.")
         if path in OPEN:
             return None
@@ -107,20 +107,20 @@ class AppGate:
             cookies = SimpleCookie(headers.get("cookie", ""))
         except CookieError:
             return False
-        held = cookies.get(ws.settings.cookie_name)
-        found = sessions.of_cookie(ws, held.value if held is not None else None, sessions.cookie_key(ws))
-        return found is not None and not sessions.is_idle(ws, found[0], datetime.now(UTC))
+        cookie = cookies.get(ws.settings.cookie_name)
+        session = sessions.of_cookie(ws, cookie.value if cookie is not None else None, sessions.cookie_key(ws))
+        return session is not None and not sessions.is_idle(ws, session[0], datetime.now(UTC))
 
-    async def _refuse(self, refused: tuple[int, str], scope: Scope, receive: Receive, send: Send) -> None:
+    async def _reject(self, rejection: tuple[int, str], scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             await receive()
-            await send({"type": "websocket.close", "code": 1008, "reason": refused[1]})
+            await send({"type": "websocket.close", "code": 1008, "reason": rejection[1]})
             return
-        await PlainTextResponse(refused[1], refused[0])(scope, receive, _with_headers(send, no_store=True))
+        await PlainTextResponse(rejection[1], rejection[0])(scope, receive, _with_headers(send, no_store=True))
 
 
 def _below_base(path: str) -> str:
-    """The path without the one that the app is served below (server.baseUrlPath)."""
+    """The path relative to server.baseUrlPath."""
     from streamlit import get_option
 
     base = str(get_option("server.baseUrlPath") or "").strip("/")
@@ -130,18 +130,18 @@ def _below_base(path: str) -> str:
 def _with_headers(send: Send, *, no_store: bool) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            told = {name.lower() for name, _ in message.get("headers", ())}
+            present = {name.lower() for name, _ in message.get("headers", ())}
             extra = [*HEADERS, (b"cache-control", b"no-store")] if no_store else HEADERS
-            kept = [h for h in message.get("headers", ()) if not (no_store and h[0].lower() == b"cache-control")]
-            added = [h for h in extra if h[0] not in told or (no_store and h[0] == b"cache-control")]
-            message = {**message, "headers": [*kept, *added]}
+            retained = [h for h in message.get("headers", ()) if not (no_store and h[0].lower() == b"cache-control")]
+            added = [h for h in extra if h[0] not in present or (no_store and h[0] == b"cache-control")]
+            message = {**message, "headers": [*retained, *added]}
         await send(message)
 
     return sending
 
 
 def _without_forbidden(receive: Receive) -> Receive:
-    """A browser's messages, without those that act on every user of the process."""
+    """A browser's messages, without those that affect all users of the process."""
     from streamlit.proto.BackMsg_pb2 import BackMsg
 
     async def receiving() -> Message:
@@ -150,31 +150,30 @@ def _without_forbidden(receive: Receive) -> Receive:
             content = message.get("bytes") if message["type"] == "websocket.receive" else None
             if not content:
                 return message
-            asked = BackMsg()
+            parsed_message = BackMsg()
             try:
-                asked.ParseFromString(content)
-            except Exception:  # what cannot be read is the framework's to refuse
+                parsed_message.ParseFromString(content)
+            except Exception:  # left to the framework to reject
                 return message
-            if asked.WhichOneof("type") not in FORBIDDEN_MESSAGES:
+            if parsed_message.WhichOneof("type") not in FORBIDDEN_MESSAGES:
                 return message
 
     return receiving
 
 
 def _without_paths(send: Send) -> Send:
-    """The app's messages, without the folder that it runs in."""
+    """The app's messages, without the path of the folder it runs in."""
     from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
     async def sending(message: Message) -> None:
         content = message.get("bytes") if message["type"] == "websocket.send" else None
         if content and b"Home.py" in content:
-            told = ForwardMsg()
-            told.ParseFromString(content)
-            if told.WhichOneof("type") == "new_session" and told.new_session.main_script_path:
-                told.new_session.main_script_path = told.new_session.main_script_path.replace("\\", "/").rpartition(
-                    "/"
-                )[2]
-                message = {**message, "bytes": told.SerializeToString()}
+            forwarded = ForwardMsg()
+            forwarded.ParseFromString(content)
+            if forwarded.WhichOneof("type") == "new_session" and forwarded.new_session.main_script_path:
+                path = forwarded.new_session.main_script_path
+                forwarded.new_session.main_script_path = path.replace("\\", "/").rpartition("/")[2]
+                message = {**message, "bytes": forwarded.SerializeToString()}
         await send(message)
 
     return sending

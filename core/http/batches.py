@@ -1,4 +1,4 @@
-"""The route that takes tables: stored as batches, or each row predicted. What is asked of a worker is waited for elsewhere."""
+"""POST /batches: a table is stored as a batch, or its rows are scored; large uploads become a job."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from starlette.responses import Response
 
 from core.errors import BadInput, FieldProblem
 from core.http import bodies, idempotency, jobs
-from core.http.access import Api, Caller, api_of
+from core.http.access import ApiState, Caller, api_of
 from core.http.answers import BatchAnswer, Predictions, QueuedJob, answer_json
-from core.http.documentation import ARROW, BINARY, PARQUET, REPEAT, described, parameter
-from core.http.predict import committed
+from core.http.documentation import ARROW, BINARY, IDEMPOTENCY_KEY, PARQUET, described, parameter
+from core.http.predict import log_and_respond
 from core.services.serving.answering import Answered, document, many
 from core.services.serving.champion_cache import Served
 from core.services.serving.kept_answers import Kept
@@ -37,27 +37,31 @@ def _now() -> datetime:
 
 
 @described(
-    summary="Store a table, or have its rows predicted",
-    text="CSV (or CSV.gz), Parquet or Arrow, as its Content-Type says. `mode=ingest` stores it as a batch; the first "
-    "one of a project fixes its schema. `mode=backfill` stores rows of the past, which are neither measured nor news. "
-    "`mode=score` answers every row as /predict does and takes no other parameter. "
-    "More than 20 MB become a job.",
-    scope="ingest, or predict to score",
+    summary="Ingest or score a table",
+    text="CSV (or CSV.gz), Parquet or Arrow, according to the Content-Type. `mode=ingest` stores the table as a batch; the "
+    "first batch of a project determines its schema. `mode=backfill` stores historical rows, which are not evaluated and do "
+    "not trigger a cycle. `mode=score` predicts every row as /predict does and takes no other parameter. "
+    "Uploads of more than 20 MB are processed as a job.",
+    scope="ingest, or predict for mode=score",
     parameters=[
-        REPEAT,
+        IDEMPOTENCY_KEY,
         parameter(
             "mode",
             "query",
-            "What is done with the rows.",
+            "What to do with the rows.",
             {"type": "string", "enum": ["ingest", "backfill", "score"]},
             "ingest",
         ),
-        parameter("target", "query", "Column of the labels, for a first batch.", {"type": "string"}, "target"),
-        parameter("id", "query", "Column of row ids.", {"type": "string"}),
-        parameter("time", "query", "Column of instants.", {"type": "string"}),
-        parameter("task", "query", "For a first batch; left out, the labels tell.", {"type": "string", "enum": TASKS}),
-        parameter("exclude", "query", "Columns to leave out, with commas; a first batch.", {"type": "string"}),
-        parameter("categorical", "query", "Columns of categories, with commas; likewise.", {"type": "string"}),
+        parameter("target", "query", "Label column; first batch only.", {"type": "string"}, "target"),
+        parameter("id", "query", "Row id column.", {"type": "string"}),
+        parameter("time", "query", "Timestamp column.", {"type": "string"}),
+        parameter(
+            "task", "query", "First batch only; inferred from the labels by default.", {"type": "string", "enum": TASKS}
+        ),
+        parameter("exclude", "query", "Columns to ignore, comma-separated; first batch only.", {"type": "string"}),
+        parameter(
+            "categorical", "query", "Categorical columns, comma-separated; first batch only.", {"type": "string"}
+        ),
     ],
     body={
         "text/csv": ({"type": "string"}, {"table": {"value": "feature1,feature2,target\n0.1,2.0,1\n"}}),
@@ -74,38 +78,38 @@ def _now() -> datetime:
     errors=(401, 403, 404, 409, 413, 415, 422, 503),
 )
 async def batches(request: Request) -> Response:
-    """Store a table as one batch, or have each of its rows predicted: at once, or as a job when it is large."""
+    """Ingest or score a table: at once, or as a job when it is large."""
     api = api_of(request)
     score = request.query_params.get("mode") == "score"
     caller = await api.caller(request, "predict" if score else "ingest")
-    assert caller.place is not None
+    assert caller.project is not None
     mode, options = _mode_and_options(request)
     kind = bodies.require_kind(request.headers, "csv", "parquet", "arrow")
-    served = await api.champion(caller.place) if score else None  # said before a long upload
+    served = await api.champion(caller.project) if score else None  # fails before a long upload
     path, size, digest = await bodies.spool(request, api.ws.spool_path, kind, api.settings.max_upload_bytes)
     queued = False
     try:
         if size == 0:
-            raise BadInput("The body is empty, expected rows.", (FieldProblem("body", "0 bytes", "a table"),))
+            raise BadInput("The body is empty, expected a table.", (FieldProblem("body", "0 bytes", "a table"),))
         content = f"{digest} {mode} {sorted(options.items())}".encode()
-        asked, kept = await idempotency.before(api, request, caller, "/batches", content)
-        if kept is not None:
-            return kept
+        pending, replayed = await idempotency.look_up(api, request, caller, "/batches", content)
+        if replayed is not None:
+            return replayed
         if await asyncio.to_thread(_is_large, path):
-            told = await asyncio.to_thread(_queue_batch, api, caller, path, mode, options, asked)
+            job = await asyncio.to_thread(_queue_batch, api, caller, path, mode, options, pending)
             queued = True
-            return answer_json(told, 202, headers=jobs.job_address(request, told["job"]))
+            return answer_json(job, 202, headers=jobs.job_location(request, job["job"]))
         if served is None:
-            return answer_json(await asyncio.to_thread(_store_batch, api, caller, path, options, asked))
+            return answer_json(await asyncio.to_thread(_store_batch, api, caller, path, options, pending))
         answered = await api.infer(_score_batch, api, caller, served, path)
     finally:
         if not queued:
             path.unlink(missing_ok=True)
-    return await committed(api, caller, answered, asked)
+    return await log_and_respond(api, caller, answered, pending)
 
 
 def _mode_and_options(request: Request) -> tuple[str, Options]:
-    """What is done with the rows, and the other query parameters as options of `ingest_file`."""
+    """The mode, and the other query parameters as options of `ingest_file`."""
     given = dict(request.query_params)
     mode = given.pop("mode", "ingest")
     known = () if mode == "score" else PARAMETERS
@@ -120,12 +124,12 @@ def _mode_and_options(request: Request) -> tuple[str, Options]:
     if problems:
         from core.data.cells import refusal
 
-        raise refusal("The query cannot be understood", problems)
+        raise refusal("Invalid query parameters", problems)
     return mode, _options(given, backfill=mode == "backfill")
 
 
 def _options(given: Mapping[str, str], *, backfill: bool) -> Options:
-    """Empty parameters are left out; but an empty `id` or `time` says that there is no such column."""
+    """Empty parameters are dropped, except that an empty `id` or `time` means that there is no such column."""
     options: Options = {}
     if given.get("target"):
         options["target"] = given["target"]
@@ -148,13 +152,13 @@ def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _store_batch(api: Api, caller: Caller, path: Path, options: Options, asked: Kept | None) -> BatchAnswer:
+def _store_batch(api: ApiState, caller: Caller, path: Path, options: Options, pending: Kept | None) -> BatchAnswer:
     from core.data.problems import document_of
     from core.services.ingestion import ingest
     from core.services.projects import projects
 
-    assert caller.place is not None
-    project = projects.project_by_id(api.ws, caller.place.id)
+    assert caller.project is not None
+    project = projects.project_by_id(api.ws, caller.project.id)
 
     def _answer(report: IngestReport) -> BatchAnswer:
         return {
@@ -165,11 +169,11 @@ def _store_batch(api: Api, caller: Caller, path: Path, options: Options, asked: 
             "backfill": report.backfill,
         }
 
-    options["also"] = lambda session, report: idempotency.keep(session, asked, _answer(report))
+    options["also"] = lambda session, report: idempotency.store(session, pending, _answer(report))
     return _answer(ingest.ingest_file(api.ws, project, path, name=_name(path), by=caller.name, now=_now(), **options))
 
 
-def _score_batch(api: Api, caller: Caller, served: Served, path: Path) -> Answered:
+def _score_batch(api: ApiState, caller: Caller, served: Served, path: Path) -> Answered:
     from core.data.conforming import table_of
     from core.data.files import read_table
 
@@ -181,32 +185,32 @@ def _score_batch(api: Api, caller: Caller, served: Served, path: Path) -> Answer
 
 
 def _is_large(path: Path) -> bool:
-    """Whether an upload is work for another process: by what it unpacks to, too."""
+    """Whether an upload is left to a worker; a compressed one counts by its uncompressed size."""
     from core.data.files import unpacks_beyond
 
     return unpacks_beyond(path, AT_ONCE_BYTES)
 
 
-def _queue_batch(api: Api, caller: Caller, path: Path, mode: str, options: Options, asked: Kept | None) -> QueuedJob:
-    from core.services.automation.jobs import request_file
+def _queue_batch(
+    api: ApiState, caller: Caller, path: Path, mode: str, options: Options, pending: Kept | None
+) -> QueuedJob:
+    from core.services.automation.jobs import Spooled, request_file
 
-    assert caller.place is not None
+    assert caller.project is not None
 
-    def _told(job: str) -> QueuedJob:
+    def _answer(job: str) -> QueuedJob:
         return {"job": job, "status": "queued"}
 
     job = request_file(
         api.ws,
-        caller.place.id,
-        "score" if mode == "score" else "ingest",
-        path,
-        {"name": _name(path), **options},
+        caller.project.id,
+        Spooled(kind="score" if mode == "score" else "ingest", path=path, options={"name": _name(path), **options}),
         by=caller.name,
         now=_now(),
-        also=lambda session, made: idempotency.keep(session, asked, _told(made), status=202),
+        also=lambda session, job: idempotency.store(session, pending, _answer(job), status=202),
     )
-    jobs.start_if_alone(api)
-    return _told(job)
+    jobs.ensure_worker(api)
+    return _answer(job)
 
 
 def _name(path: Path) -> str:

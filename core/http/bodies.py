@@ -1,4 +1,4 @@
-"""Request bodies: what type they claim to be, at most so large, decoded only after every limit was checked."""
+"""Request bodies: content types, size limits, decoding. Nothing is decoded before all limits have been checked."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 MAX_JSON_BYTES = 32 * 1024 * 1024
 MAX_ROWS = 100_000
 MAX_DEPTH = 32
-MAX_CONTAINERS = 1_000_000  # objects and lists of a body
-SILENCE_S = 30.0  # a body of which nothing comes for so long is given up
-SLOWEST_BYTES_S = 1_000  # and one that is later than this allows
+MAX_CONTAINERS = 1_000_000  # objects and lists in a body
+SILENCE_S = 30.0  # a body is given up when nothing arrives for this long
+MIN_BYTES_PER_S = 1_000  # or when it is slower than this
 MAX_NPY_HEADER = 2_000
 _KINDS = (("arrow", "arrow"), ("npy", "npy"), ("numpy", "npy"), ("parquet", "parquet"), ("csv", "csv"))
 ENDINGS = {"csv": ".csv", "parquet": ".parquet", "arrow": ".arrow"}
-# A string of JSON; possessive, so that no text makes it slow.
+# A JSON string; possessive quantifiers rule out catastrophic backtracking.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _NPY = re.compile(
     rb"\{'descr': '([<>|=][fiubcSUOV]\d{1,6})', 'fortran_order': (True|False), "
@@ -51,31 +51,31 @@ _KEPT = bytes(c for c in range(256) if c not in b'[]{}"\\')
 
 
 def kind_of(headers: Headers) -> str:
-    """json, unless the Content-Type names arrow, npy, parquet or csv."""
+    """`json`, unless the Content-Type names arrow, npy, parquet or csv."""
     named = headers.get("content-type", "").partition(";")[0].lower()
     return next((kind for word, kind in _KINDS if word in named), "json")
 
 
 def kind_at_once(headers: Mapping[bytes, bytes]) -> str | None:
-    """The kind where nothing has to be looked at: plain JSON; None otherwise."""
+    """`json` for plain application/json, the fast path; None for anything else."""
     plain = headers.get(b"content-type") == b"application/json" and b"content-encoding" not in headers
     return "json" if plain else None
 
 
 def require_kind(headers: Headers, *kinds: str) -> str:
-    """The body's kind, if the route reads it.
+    """The kind of the body, if the route accepts it.
 
     Raises:
-        UnsupportedFormat: another kind, or a body that is compressed on the way.
+        UnsupportedFormat: another kind, or a body with a Content-Encoding.
     """
     coding = headers.get("content-encoding", "identity").strip().lower()
     if coding not in ("", "identity"):
-        raise UnsupportedFormat(f"Content-Encoding is {coding[:40]!r}, expected none: send the body as it is.")
+        raise UnsupportedFormat(f"Content-Encoding is {coding[:40]!r}, expected none: send the body uncompressed.")
     kind = kind_of(headers)
     if kind not in kinds:
         words = {"json": "JSON", "arrow": "an Arrow stream", "npy": "npy", "parquet": "Parquet", "csv": "CSV"}
         seen = headers.get("content-type", "no Content-Type")[:80]
-        raise UnsupportedFormat(f"The body is {seen!r}; this route reads {', '.join(words[k] for k in kinds)}.")
+        raise UnsupportedFormat(f"The body is {seen!r}; this route accepts {', '.join(words[k] for k in kinds)}.")
     return kind
 
 
@@ -83,7 +83,7 @@ def require_kind(headers: Headers, *kinds: str) -> str:
 
 
 async def chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
-    """The body piece by piece; TooLarge before anything is read where the length is told, else at the limit."""
+    """The body in chunks; TooLarge before anything is read if Content-Length exceeds the limit, else when it is reached."""
     _check_length(request.headers.get("content-length", "").encode(), limit)
     began, total, pieces = time.monotonic(), 0, request.stream()
     while True:
@@ -92,36 +92,34 @@ async def chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
         except StopAsyncIteration:
             return
         except TimeoutError:
-            raise _silent() from None
+            raise _too_slow() from None
         total += len(chunk)
         if total > limit:
             raise _too_large(total, limit)
         yield chunk
 
 
-def _check_length(told: bytes, limit: int) -> None:
-    if told.isdigit() and int(told) > limit:
-        raise _too_large(int(told), limit)
+def _check_length(declared: bytes, limit: int) -> None:
+    if declared.isdigit() and int(declared) > limit:
+        raise _too_large(int(declared), limit)
 
 
 def _patience(began: float, total: int) -> float:
-    """Seconds until the next piece must be there, `total` bytes after the instant `began`."""
-    return min(SILENCE_S, began + SILENCE_S + total / SLOWEST_BYTES_S - time.monotonic())
+    """Seconds within which the next chunk must arrive, when `total` bytes have arrived since `began`."""
+    return min(SILENCE_S, began + SILENCE_S + total / MIN_BYTES_PER_S - time.monotonic())
 
 
-def _silent() -> TooSlow:
-    return TooSlow(
-        f"Nothing, or too little, came of the body for {SILENCE_S:g} seconds, expected all of it. Send it again."
-    )
+def _too_slow() -> TooSlow:
+    return TooSlow(f"The body stalled: too little arrived within {SILENCE_S:g} seconds. Send the request again.")
 
 
 async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int = MAX_JSON_BYTES) -> bytes:
-    """The whole body of an ASGI request; one that comes in one piece, as nearly all do, is not copied.
+    """The whole body of an ASGI request; a body in a single message, the usual case, is not copied.
 
     Raises:
-        TooLarge: before anything is read where the length is told, else at the limit.
-        TooSlow: nothing came for a while.
-        ClientDisconnect: the client went away.
+        TooLarge: before anything is read if Content-Length exceeds the limit, else when it is reached.
+        TooSlow: the body stalled.
+        ClientDisconnect: the client disconnected.
     """
     _check_length(headers.get(b"content-length", b""), limit)
     message = await _next(receive, SILENCE_S)
@@ -143,7 +141,7 @@ async def _next(receive: Receive, wait_s: float) -> Message:
         async with asyncio.timeout(wait_s):
             message = await receive()
     except TimeoutError:
-        raise _silent() from None
+        raise _too_slow() from None
     if message["type"] == "http.disconnect":
         raise ClientDisconnect
     return message
@@ -151,7 +149,7 @@ async def _next(receive: Receive, wait_s: float) -> Message:
 
 def _too_large(seen: int, limit: int) -> TooLarge:
     return TooLarge(
-        f"The body has {seen:,} bytes or more, expected at most {limit:,}. Send it in parts.",
+        f"The body has {seen:,} bytes or more, expected at most {limit:,}. Split it into several requests.",
         (FieldProblem("body", f"{seen:,} bytes", f"at most {limit:,} bytes"),),
     )
 
@@ -162,7 +160,7 @@ async def read_bytes(request: Request, limit: int = MAX_JSON_BYTES) -> bytes:
 
 
 async def read_json(request: Request, *, empty: Any = None) -> Any:
-    """The body as JSON; `empty` stands for no body at all.
+    """The body as JSON; `empty` is returned for an empty body.
 
     Raises:
         NotJson: it is not JSON, holds NaN or Infinity, or is nested too deeply.
@@ -174,14 +172,14 @@ async def read_json(request: Request, *, empty: Any = None) -> Any:
 
 
 def decode(body: bytes) -> Any:
-    """JSON of a body, its nesting and the number of its values checked before anything is decoded."""
+    """The decoded JSON of a body; nesting and number of values are checked before anything is decoded."""
     if not body.strip():
         raise NotJson("The body is empty, expected JSON.")
     if depth_exceeds(body, MAX_DEPTH):
-        raise NotJson(f"The body is nested more than {MAX_DEPTH} levels deep, expected rows of plain values.")
+        raise NotJson(f"The body is nested more than {MAX_DEPTH} levels deep, expected rows of scalar values.")
     if _holds_too_much(body) and _holds_too_much(_STRING.sub(b"", body)):
         raise TooLarge(
-            f"The body holds more values than {MAX_ROWS:,} rows of {MAX_COLUMNS:,} columns could. Send it in parts.",
+            f"The body holds more values than {MAX_ROWS:,} rows of {MAX_COLUMNS:,} columns can have. Split it into several requests.",
             (FieldProblem("body", "too many values", f"at most {MAX_ROWS:,} rows"),),
         )
     try:
@@ -191,7 +189,7 @@ def decode(body: bytes) -> Any:
 
 
 def _holds_too_much(body: bytes) -> bool:
-    """Whether a body would take much more memory as values than as text. What strings hold is counted too."""
+    """Whether the decoded body would take far more memory than its text; characters within strings count as well."""
     objects, lists = body.count(b"{"), body.count(b"[")
     if objects + lists > MAX_CONTAINERS or body.count(b":") > MAX_COLUMNS * (objects + 1):
         return True
@@ -199,7 +197,7 @@ def _holds_too_much(body: bytes) -> bool:
 
 
 def depth_exceeds(body: bytes, limit: int) -> bool:
-    """Whether brackets are nested more than `limit` deep; broken JSON may give either answer."""
+    """Whether brackets are nested more than `limit` levels deep; for malformed JSON the result is arbitrary."""
     if body.count(b"[") + body.count(b"{") <= limit:
         return False
     left = body.translate(None, _KEPT)
@@ -208,22 +206,22 @@ def depth_exceeds(body: bytes, limit: int) -> bool:
     else:
         left = left.replace(b'"', b"")
     for _ in range(limit):
-        left, found = _PAIR.subn(b"", left)
-        if not found:
+        left, removed = _PAIR.subn(b"", left)
+        if not removed:
             return False
     return bool(left)
 
 
 def _opens_in_string(left: bytes) -> bool:
-    """Whether a string holds a bracket: then the quotes of some string do not stand side by side."""
+    """Whether a string contains a bracket: then the quotes around it are not adjacent."""
     return b'"' in left.replace(b'""', b"")
 
 
-def an_object(document: Any, known: tuple[str, ...]) -> JsonObject:
+def require_object(document: Any, known: tuple[str, ...]) -> JsonObject:
     """The document, if it is an object without unknown fields.
 
     Raises:
-        BadInput: names what is there instead, and the known field that was probably meant.
+        BadInput: names the unknown fields and the closest known ones.
     """
     if not isinstance(document, dict):
         seen = "null" if document is None else type(document).__name__.replace("dict", "object")
@@ -247,12 +245,12 @@ def an_object(document: Any, known: tuple[str, ...]) -> JsonObject:
 
 
 def table_of(body: bytes, kind: str, schema: FeatureSchema, max_bytes: int) -> tuple[Table, tuple[Problem, ...]]:
-    """The rows of an Arrow or npy body, and what was taken otherwise than it came; npy columns are the features in
-    the project's order.
+    """The rows of an Arrow or npy body, and the conversions applied to them; npy columns are the features in the
+    project's order.
 
     Raises:
         TooLarge: more than 100,000 rows.
-        BadInput, UnsupportedFormat: a body that is not what it claims, or does not fit.
+        BadInput, UnsupportedFormat: the body is not of its declared type, or does not match the schema.
     """
     if kind == "npy":
         table = Table(*_npy(body, schema))
@@ -265,11 +263,11 @@ def table_of(body: bytes, kind: str, schema: FeatureSchema, max_bytes: int) -> t
         if columns is None:
             return _conformed(arrow, schema)
         table = Table(columns, arrow.num_rows)
-    return table, _without_great(table, schema)
+    return table, _drop_too_great(table, schema)
 
 
 def _plain_numbers(arrow: pa.Table, schema: FeatureSchema) -> list[Any] | None:
-    """The columns of a table that holds the features and nothing else, all of them numbers; None for any other."""
+    """The columns of a table of exactly the features, all numeric; None for any other table."""
     import pyarrow as pa
 
     if len(arrow.schema) != len(schema.features) or any(f.kind != "numeric" for f in schema.features):
@@ -282,8 +280,8 @@ def _plain_numbers(arrow: pa.Table, schema: FeatureSchema) -> list[Any] | None:
     return [arrow.column(by_name[name]).to_numpy().astype("float64") for name in schema.names]
 
 
-def _without_great(table: Table, schema: FeatureSchema) -> tuple[Problem, ...]:
-    """Take infinite values, and those too great for models, as missing; what is told of it."""
+def _drop_too_great(table: Table, schema: FeatureSchema) -> tuple[Problem, ...]:
+    """Replace infinite values, and values too large for models, by missing ones; the problems to report."""
     import numpy as np
 
     from core.data.cells import TOO_GREAT, shown
@@ -302,7 +300,7 @@ def _without_great(table: Table, schema: FeatureSchema) -> tuple[Problem, ...]:
 
 
 def _conformed(arrow: pa.Table, schema: FeatureSchema) -> tuple[Table, tuple[Problem, ...]]:
-    """Any other table: ids and instants, text, columns that are too many."""
+    """Any other table: with ids, timestamps, text or unknown columns."""
     from core.data.cells import nearest, refusal
     from core.data.conforming import table_of
 
@@ -321,27 +319,27 @@ def _conformed(arrow: pa.Table, schema: FeatureSchema) -> tuple[Table, tuple[Pro
 
 
 def check_rows(n_rows: int) -> None:
-    """Refuse a call of too many rows."""
+    """Reject a request with too many rows."""
     if n_rows > MAX_ROWS:
         raise TooLarge(
-            f"The call has {n_rows:,} rows, expected at most {MAX_ROWS:,}. Send it in parts.",
+            f"The request has {n_rows:,} rows, expected at most {MAX_ROWS:,}. Split it into several requests.",
             (FieldProblem("rows", f"{n_rows:,} rows", f"at most {MAX_ROWS:,} rows"),),
         )
 
 
 def _npy_header(body: bytes) -> tuple[int, str, bool, tuple[int, ...]]:
-    """Where the values begin, their type, Fortran order, shape.
+    """Offset of the values, dtype, Fortran order, shape.
 
-    The library's own reader evaluates the header as Python; the few forms that it writes are a pattern here.
+    numpy's reader evaluates the header as Python; this pattern accepts only the few forms that numpy.save writes.
     """
     wide = body[6:7] in (b"\x02", b"\x03")
     start = 12 if wide else 10
     length = int.from_bytes(body[8:start], "little")
-    found = _NPY.fullmatch(body[start : start + min(length, MAX_NPY_HEADER)])
-    if not body.startswith(b"\x93NUMPY") or body[6:7] not in (b"\x01", b"\x02", b"\x03") or found is None:
-        raise BadInput("The body is not an npy array of plain numbers, as numpy.save writes it.")
-    shape = tuple(int(n) for n in found[3].split(b",") if n.strip())
-    return start + length, found[1].decode(), found[2] == b"True", shape
+    header = _NPY.fullmatch(body[start : start + min(length, MAX_NPY_HEADER)])
+    if not body.startswith(b"\x93NUMPY") or body[6:7] not in (b"\x01", b"\x02", b"\x03") or header is None:
+        raise BadInput("The body is not an npy array of numbers as numpy.save writes it.")
+    shape = tuple(int(n) for n in header[3].split(b",") if n.strip())
+    return start + length, header[1].decode(), header[2] == b"True", shape
 
 
 def _npy(body: bytes, schema: FeatureSchema) -> tuple[list[Any], int]:
@@ -350,7 +348,7 @@ def _npy(body: bytes, schema: FeatureSchema) -> tuple[list[Any], int]:
     text = [f.name for f in schema.features if f.kind != "numeric"]
     if text:
         raise BadInput(
-            f"An npy body holds numbers only, but {', '.join(map(repr, text[:5]))} of this project "
+            f"An npy body can hold only numbers, but {', '.join(map(repr, text[:5]))} of this project "
             "are not numeric. Send JSON or Arrow."
         )
     start, dtype_text, fortran, shape = _npy_header(body)
@@ -367,13 +365,15 @@ def _npy(body: bytes, schema: FeatureSchema) -> tuple[list[Any], int]:
             f"{' ...' if n_features > 8 else ''}.",
             (FieldProblem("shape", str(shape)[:80], f"(rows, {n_features})"),),
         )
-    # The shape is a claim until the bytes are there: nothing is allocated for it before.
-    expected, there = math.prod(shape) * dtype.itemsize, len(body) - start
-    if expected != there:
-        raise BadInput(f"The array of shape {shape} needs {expected:,} bytes, but {there:,} are there.")
+    # The shape is checked against the bytes before anything is allocated.
+    expected, available = math.prod(shape) * dtype.itemsize, len(body) - start
+    if expected != available:
+        raise BadInput(f"The array of shape {shape} needs {expected:,} bytes, but the body has {available:,}.")
     values = np.frombuffer(body, dtype, offset=start).reshape(shape, order="F" if fortran else "C")
     if not len(values):
-        raise BadInput("There is no row, expected at least one.", (FieldProblem("rows", "none", "at least one row"),))
+        raise BadInput(
+            "The array has no rows, expected at least one.", (FieldProblem("rows", "none", "at least one row"),)
+        )
     check_rows(len(np.atleast_2d(values)))
     columns = list(np.ascontiguousarray(np.atleast_2d(values).T, dtype=np.float64))
     return columns, len(columns[0])
@@ -383,10 +383,10 @@ def _npy(body: bytes, schema: FeatureSchema) -> tuple[list[Any], int]:
 
 
 async def spool(request: Request, folder: Path, kind: str, limit: int) -> tuple[Path, int, str]:
-    """The body as a file that is safe on disk, its size and its sha256. Whoever uses it removes it.
+    """Write the body to a file, synced to disk; its path, size and sha256. The caller removes it.
 
     Raises:
-        TooLarge: the limit is passed; nothing is left behind.
+        TooLarge: the limit is exceeded; no file is left behind.
         StorageError: the disk is full or not writable.
     """
     import anyio.to_thread
@@ -396,7 +396,9 @@ async def spool(request: Request, folder: Path, kind: str, limit: int) -> tuple[
         part = folder / f"{secrets.token_hex(12)}.part"
         file = private.new_file(part)
     except OSError as error:
-        raise StorageError(f"The upload cannot be kept: {error.strerror}. Free some space, then try again.") from error
+        raise StorageError(
+            f"The upload cannot be stored: {error.strerror}. Free some disk space, then try again."
+        ) from error
     size, first, digest = 0, b"", hashlib.sha256()
     try:
         with file:
@@ -411,7 +413,9 @@ async def spool(request: Request, folder: Path, kind: str, limit: int) -> tuple[
         part.rename(path)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise StorageError(f"The upload cannot be kept: {error.strerror}. Free some space, then try again.") from error
+        raise StorageError(
+            f"The upload cannot be stored: {error.strerror}. Free some disk space, then try again."
+        ) from error
     except BaseException:
         part.unlink(missing_ok=True)
         raise
@@ -424,7 +428,7 @@ def _to_disk(file: Any) -> None:
 
 
 def remove_parts(folder: Path, older_than: float) -> None:
-    """Remove what is left of uploads that broke off before the instant `older_than` (Unix seconds)."""
+    """Remove files of interrupted uploads last modified before `older_than` (Unix seconds)."""
     for part in folder.glob("*.part"):
         with contextlib.suppress(OSError):
             if part.stat().st_mtime < older_than:
@@ -432,5 +436,5 @@ def remove_parts(folder: Path, older_than: float) -> None:
 
 
 def type_name(value: Any) -> str:
-    """What a decoded JSON value is, as error texts name it."""
+    """The type of a decoded JSON value, as error messages name it."""
     return {type(None): "null", dict: "an object", list: "a list"}.get(type(value), type(value).__name__)

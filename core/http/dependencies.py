@@ -1,6 +1,6 @@
-"""What handlers ask for in their signature: the process's state, who asks, and whether the request came before.
+"""Dependencies of handlers: the state of the process, the caller, and the Idempotency-Key.
 
-Parameters are solved in their order: the caller stands before the body, so that nobody unknown has it read.
+FastAPI resolves parameters in order: the caller comes before the body, so no body is read for an unauthorized request.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
-from core.http.access import Api, Caller, api_of
-from core.http.idempotency import Repeat
+from core.http.access import ApiState, Caller, api_of
+from core.http.idempotency import IdempotencyKey
 from core.services.access.tokens import Scope, TokenInfo
 
 
 class Scoped:
-    """A dependency for which a token is needed; the documentation reads its scope here.
+    """A dependency that requires a token; the documentation takes the scope from it.
 
     Args:
         scope: None for any.
@@ -27,24 +27,24 @@ class Scoped:
 
 
 class Bearer(Scoped):
-    """Whoever asks, if the token holds the scope, and the project of the address or the root's."""
+    """The caller, if its token has the scope, in the project of the path or the root project."""
 
     async def __call__(self, request: Request) -> Caller:
-        """The caller; see `Api.who` for what is raised."""
+        """The caller; raises as `ApiState.authorize` does."""
         return await api_of(request).caller(request, self.scope)
 
 
 class Token(Scoped):
-    """The token alone, whatever project it is for."""
+    """The token alone, for whichever project."""
 
     async def __call__(self, request: Request) -> TokenInfo:
-        """The token, if it is in force and holds the scope."""
+        """The token, if it is valid and has the scope."""
         return await api_of(request).token(request, self.scope)
 
 
-ApiDep = Annotated[Api, Depends(api_of)]
+ApiDep = Annotated[ApiState, Depends(api_of)]
 ReadCaller = Annotated[Caller, Depends(Bearer("read"))]
 IngestCaller = Annotated[Caller, Depends(Bearer("ingest"))]
 AdminCaller = Annotated[Caller, Depends(Bearer("admin"))]
-RepeatDep = Annotated[Repeat, Depends(Repeat)]
+IdempotencyDep = Annotated[IdempotencyKey, Depends(IdempotencyKey)]
 AnyToken = Annotated[TokenInfo, Depends(Token(None))]

@@ -1,4 +1,4 @@
-"""The documentation page; script and style come from here too."""
+"""The documentation page at /docs, with its own script and style sheet."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 
 STATIC = Path(__file__).parent / "static"
 ASSETS = {"docs.js": "text/javascript", "docs.css": "text/css"}
-# The page may load and ask nothing but this server.
+# The page may load from and connect to this server only.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'"
 )
@@ -21,7 +21,7 @@ async def docs() -> Response:
 
 
 async def docs_asset(asset: str) -> Response:
-    """Script and style of the page."""
+    """Script and style sheet of the page."""
     if asset not in ASSETS:
         raise HTTPException(404)
     return FileResponse(STATIC / asset, media_type=ASSETS[asset])

@@ -49,17 +49,17 @@ def described(**fields: Any) -> Callable[[H], H]:
 
 
 ERRORS = {
-    400: "Not JSON, holds NaN or Infinity, or is nested too deeply",
-    401: "No, unknown, expired or revoked token",
-    403: "The token's scope or project does not allow this",
-    404: "No such project, job or model version; names those that exist to whoever may know",
-    408: "Nothing came of the body for a while",
-    409: "Contradicts what is there, such as no champion yet",
-    413: "More bytes or rows than the limit",
-    415: "A type that this route does not read",
-    422: "Rows, fields or parameters that cannot be taken; nothing was stored",
-    429: "More often than the token's limit; Retry-After says when",
-    503: "Database or model out of reach; nothing was stored",
+    400: "Not JSON, contains NaN or Infinity, or is nested too deeply",
+    401: "Missing, unknown, expired or revoked token",
+    403: "The token lacks the scope, or is for another project",
+    404: "No such project, job or model version; tokens for all projects are told which exist",
+    408: "The request body stalled",
+    409: "Conflicts with the current state, for example no champion yet",
+    413: "The body exceeds the limit of bytes or rows",
+    415: "A content type that this route does not accept",
+    422: "Invalid rows, fields or parameters; nothing was stored",
+    429: "The token's rate limit is exceeded; see Retry-After",
+    503: "Database or model unavailable; nothing was stored",
 }
 
 
@@ -67,9 +67,9 @@ def _header(text: str, kind: str) -> JsonObject:
     return {"description": text, "required": True, "schema": {"type": kind}}
 
 
-_WAIT = {"Retry-After": _header("Seconds until it may be tried again.", "integer")}
+_WAIT = {"Retry-After": _header("Seconds to wait before retrying.", "integer")}
 HEADERS: dict[int, JsonObject] = {
-    401: {"WWW-Authenticate": _header("The scheme to use.", "string")},
+    401: {"WWW-Authenticate": _header("The authentication scheme.", "string")},
     429: _WAIT,
     503: _WAIT,
 }
@@ -83,16 +83,16 @@ def reference(model: Any) -> dict[str, str]:
 
 
 def parameter(name: str, where: str, text: str, schema: JsonObject, example: Any = None) -> JsonObject:
-    """A parameter of a route; one of the path is required, others are not."""
+    """A parameter of a route; path parameters are required, others optional."""
     declared = {"name": name, "in": where, "required": where == "path", "description": text, "schema": schema}
     return declared if example is None else {**declared, "example": example}
 
 
-VERSION = parameter("version", "path", "The version that serves.", {"type": "string"}, "3")
-SLUG = parameter("slug", "path", "The project's address.", {"type": "string"}, "default")
-REPEAT = parameter(
+VERSION = parameter("version", "path", "The serving version.", {"type": "string"}, "3")
+SLUG = parameter("slug", "path", "The project's slug.", {"type": "string"}, "default")
+IDEMPOTENCY_KEY = parameter(
     "Idempotency-Key",
     "header",
-    "The same key and request again get the answer of the first time; nothing is stored twice. Kept for a day.",
+    "Repeating a request with the same key returns the first response; nothing is stored twice. Keys are kept for a day.",
     {"type": "string", "pattern": "^[!-~]{1,255}$"},
 )

@@ -1,4 +1,4 @@
-"""Rows that the generator makes; at the root, the project `default` for them where there is no project."""
+"""POST /generate: store generated rows; creates the project `default` where no project exists."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing_extensions import TypedDict
 
 from core.errors import Conflict
 from core.http import idempotency
-from core.http.access import Api, Caller, api_of
+from core.http.access import ApiState, Caller, api_of
 from core.http.answers import answer_json
-from core.http.dependencies import ApiDep, Bearer, RepeatDep
+from core.http.dependencies import ApiDep, Bearer, IdempotencyDep
 from core.http.documentation import described
 from core.http.json_body import Body, JsonBody
 from core.services.incidents.status import ROOT_SLUG
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 
 class Generate(Body):
-    """Each may be left out or null."""
+    """Every field may be omitted or null."""
 
     rows: int | None = Field(1000, ge=1, le=1_000_000)
-    features: int | None = Field(None, ge=1, le=1000, description="Left out: as before, at first 2.")
-    seed: int | None = Field(None, ge=0, description="Left out: new rows each time.")
+    features: int | None = Field(None, ge=1, le=1000, description="Default: as in the previous batch, initially 2.")
+    seed: int | None = Field(None, ge=0, description="Default: a new seed for every request.")
     noise: float | None = Field(None, ge=0, le=1)
-    balance: float | None = Field(None, gt=0, lt=1, description="Share of the class 1.")
-    drift: dict[str, JsonValue] | None = Field(None, description="Controlled drift; docs/data.md lists its kinds.")
+    balance: float | None = Field(None, gt=0, lt=1, description="Share of class 1.")
+    drift: dict[str, JsonValue] | None = Field(None, description="Simulated drift; see docs/data.md for its kinds.")
 
 
 class Generated(TypedDict):
@@ -45,15 +45,15 @@ class Generated(TypedDict):
 
 
 class FirstBearer(Bearer):
-    """Dependency: as `Bearer`, but the caller has no project yet at the root of an installation without any."""
+    """As `Bearer`, but the caller has no project yet if none exists and the path names none."""
 
     async def __call__(self, request: Request) -> Caller:
-        """The caller; see `Api.who` for what is raised."""
+        """The caller; raises as `ApiState.authorize` does."""
         api, slug = api_of(request), request.path_params.get("slug")
         token = await api.token(request, self.scope)
-        if slug is None and token.project_id is None and not await api.places(fresh=True):
+        if slug is None and token.project_id is None and not await api.projects(fresh=True):
             return Caller(token, None)
-        return await api.placed(token, slug)
+        return await api.caller_for(token, slug)
 
 
 GenerateBody = Annotated[
@@ -61,8 +61,8 @@ GenerateBody = Annotated[
     Depends(
         JsonBody(
             Generate,
-            refused="These rows cannot be generated",
-            examples={"usual": {"rows": 1000}, "nothing": {}},
+            message="The rows cannot be generated",
+            examples={"rows": {"rows": 1000}, "defaults": {}},
             optional=True,
         )
     ),
@@ -70,47 +70,54 @@ GenerateBody = Annotated[
 
 
 @described(
-    summary="Store generated rows",
-    text="Into a project that the generator made (else 409). At the root it makes `default` where there is no project.",
+    summary="Generate and store rows",
+    text="Rows are stored only in projects created by the generator (otherwise 409). Without any project, `default` is created.",
     answers={200: (Generated, {"batch": 4, "rows": 1000, "project": "default"})},
     errors=(409,),
 )
 async def generate(
-    caller: Annotated[Caller, Depends(FirstBearer("ingest"))], body: GenerateBody, repeat: RepeatDep, api: ApiDep
+    caller: Annotated[Caller, Depends(FirstBearer("ingest"))], body: GenerateBody, key: IdempotencyDep, api: ApiDep
 ) -> Response:
-    """Store new generated rows."""
-    made = None
-    if caller.place is None:
-        made = await asyncio.to_thread(_make_default, api, caller)
-        await api.places(fresh=True)
-        caller = await api.placed(caller.token, None)
-    asked, kept = await repeat.before(caller)
+    """Generate rows and store them as a batch."""
+    created = None
+    if caller.project is None:
+        created = await asyncio.to_thread(_create_default, api, caller)
+        await api.projects(fresh=True)
+        caller = await api.caller_for(caller.token, None)
+    pending, replayed = await key.look_up(caller)
     try:
-        return kept or answer_json(await asyncio.to_thread(_generate, api, caller, body, asked, made))
+        return replayed or answer_json(await asyncio.to_thread(_generate, api, caller, body, pending, created))
     finally:
-        if made is not None:  # it may be gone again
-            await api.places(fresh=True)
+        if created is not None:  # it may have been deleted again
+            await api.projects(fresh=True)
 
 
-def _make_default(api: Api, caller: Caller) -> ProjectInfo | None:
-    """The project `default`; None when another call was quicker."""
+def _create_default(api: ApiState, caller: Caller) -> ProjectInfo | None:
+    """The new project `default`; None if a concurrent request created it first."""
     from core.services.projects import projects
 
     try:
         return projects.create_project(
-            api.ws, ROOT_SLUG, source="generator", by=caller.name, now=datetime.now(UTC), policy="original"
+            api.ws,
+            ROOT_SLUG,
+            projects.Origin(source="generator"),
+            by=caller.name,
+            now=datetime.now(UTC),
+            policy="original",
         )
     except Conflict:
         return None
 
 
-def _generate(api: Api, caller: Caller, body: Generate, asked: Kept | None, made: ProjectInfo | None) -> Generated:
-    """The batch, as it is answered. A project that was made for it goes again when there is none."""
+def _generate(
+    api: ApiState, caller: Caller, body: Generate, pending: Kept | None, created: ProjectInfo | None
+) -> Generated:
+    """Store a generated batch. If that fails, the project that was created for it is deleted."""
     from core.services.ingestion import generated
     from core.services.projects import projects
 
-    assert caller.place is not None
-    project = projects.project_by_id(api.ws, caller.place.id)
+    assert caller.project is not None
+    project = projects.project_by_id(api.ws, caller.project.id)
 
     def _answer(report: IngestReport) -> Generated:
         return {"batch": report.batch.id, "rows": report.rows, "project": project.slug}
@@ -122,10 +129,10 @@ def _generate(api: Api, caller: Caller, body: Generate, asked: Kept | None, made
             **body.model_dump(exclude_none=True, exclude_unset=True),
             by=caller.name,
             now=datetime.now(UTC),
-            also=lambda session, stored: idempotency.keep(session, asked, _answer(stored)),
+            also=lambda session, stored: idempotency.store(session, pending, _answer(stored)),
         )
     except BaseException:
-        if made is not None:
-            projects.delete_project(api.ws, made, by=caller.name, now=datetime.now(UTC))
+        if created is not None:
+            projects.delete_project(api.ws, created, by=caller.name, now=datetime.now(UTC))
         raise
     return _answer(report)

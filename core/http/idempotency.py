@@ -1,4 +1,4 @@
-"""Requests that may come twice: the answer to the first one is kept under its Idempotency-Key and given again."""
+"""Idempotency keys: the response to the first request with a key is stored, and replayed when the request is repeated."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import Response
 
-from core.errors import BadInput, FieldProblem
-from core.http.access import Api, Caller, api_of
+from core.errors import BadInput, FieldProblem, NotAllowed
+from core.http.access import ANONYMOUS, ApiState, Caller, api_of
 from core.http.answers import answer_json
 from core.services.serving.kept_answers import Kept, keep_answer, kept_answer
 
@@ -23,72 +23,83 @@ HEADER = b"idempotency-key"
 _KEY = re.compile(rb"[\x21-\x7e]{1,255}")
 
 
-def wanted(given: bytes | None, caller: Caller, route: str, request: bytes, *, status: int = 200) -> Kept | None:
-    """What to keep for a request with this header: everything but the answer; None without the header.
+def pending(header: bytes | None, caller: Caller, route: str, content: bytes, *, status: int = 200) -> Kept | None:
+    """The response to be stored under this header, still without its body; None without the header.
 
     Args:
-        route: as in the documentation; the same key may be used for another one.
-        request: what must be the same when it comes again.
+        route: as documented; the same key may be used on another route.
+        content: what must be the same when the request is repeated.
 
     Raises:
-        BadInput: a key that is none.
+        BadInput: not a valid key.
     """
-    if given is None:
+    if header is None:
         return None
-    if _KEY.fullmatch(given) is None:
-        problem = FieldProblem("Idempotency-Key", repr(given[:40])[1:], "1 to 255 printable characters without spaces")
+    if _KEY.fullmatch(header) is None:
+        problem = FieldProblem("Idempotency-Key", repr(header[:40])[1:], "1 to 255 printable characters without spaces")
         raise BadInput(f"The Idempotency-Key is {problem.seen}, expected {problem.expected}.", (problem,))
-    assert caller.place is not None
-    key = hashlib.sha256(b"\0".join([str(caller.token.id).encode(), route.encode(), given])).hexdigest()
-    return Kept(caller.place.id, key, hashlib.sha256(request).hexdigest(), status, b"", datetime.now(UTC))
+    assert caller.project is not None
+    key = hashlib.sha256(b"\0".join([str(caller.token.id).encode(), route.encode(), header])).hexdigest()
+    return Kept(caller.project.id, key, hashlib.sha256(content).hexdigest(), status, b"", datetime.now(UTC))
 
 
-def again(kept: Kept, asked: Kept) -> Response:
-    """The answer that was kept.
+def pending_of(request: Request, caller: Caller, route: str, content: bytes) -> Kept | None:
+    """As `pending`, with the header of this request.
 
     Raises:
-        BadInput: the key came with another request.
+        NotAllowed: the caller is anonymous.
     """
-    if kept.fingerprint != asked.fingerprint:
+    header = request.headers.get(HEADER.decode())
+    if header is not None and caller.token is ANONYMOUS:
+        raise NotAllowed("An Idempotency-Key requires a token: keys belong to the token that sends them.")
+    return pending(None if header is None else header.encode("latin-1"), caller, route, content)
+
+
+def replay(stored: Kept, pending: Kept) -> Response:
+    """The stored response.
+
+    Raises:
+        BadInput: the key was used with another request.
+    """
+    if stored.fingerprint != pending.fingerprint:
         problem = FieldProblem("Idempotency-Key", "used for another request", "a new key for each request")
         raise BadInput("This Idempotency-Key was used for another request. Send a new one.", (problem,))
-    return Response(kept.body, kept.status, {"Idempotency-Replayed": "true"}, "application/json")
+    return Response(stored.body, stored.status, {"Idempotency-Replayed": "true"}, "application/json")
 
 
-async def before(
-    api: Api, request: Request, caller: Caller, route: str, content: bytes
+async def look_up(
+    api: ApiState, request: Request, caller: Caller, route: str, content: bytes
 ) -> tuple[Kept | None, Response | None]:
-    """What to keep for this request, and the answer that was kept when it came before.
+    """The response to be stored for this request, and the stored response of an earlier one; None for none.
 
     Args:
-        content: what must be the same when it comes again.
+        content: what must be the same when the request is repeated.
     """
-    given = request.headers.get(HEADER.decode())
-    asked = wanted(None if given is None else given.encode("latin-1"), caller, route, content)
-    if asked is None:
+    answer = pending_of(request, caller, route, content)
+    if answer is None:
         return None, None
-    kept = await asyncio.to_thread(kept_answer, api.ws, asked.project_id, asked.key)
-    return asked, None if kept is None else again(kept, asked)
+    stored = await asyncio.to_thread(kept_answer, api.ws, answer.project_id, answer.key)
+    return answer, None if stored is None else replay(stored, answer)
 
 
-class Repeat:
-    """Dependency of routes that take an Idempotency-Key."""
+class IdempotencyKey:
+    """Dependency of routes that accept an Idempotency-Key."""
 
     def __init__(self, request: Request) -> None:
         self._request = request
 
-    async def before(self, caller: Caller, content: bytes | None = None) -> tuple[Kept | None, Response | None]:
-        """As the function of this name, of the route that was asked.
+    async def look_up(self, caller: Caller, content: bytes | None = None) -> tuple[Kept | None, Response | None]:
+        """As the function of the same name, for the requested route.
 
         Args:
-            content: left out, the JSON body as it came.
+            content: defaults to the JSON body as sent.
         """
         request = self._request
         content = request.state.body if content is None else content
-        return await before(api_of(request), request, caller, f"/{request.scope['route'].name}", content)
+        return await look_up(api_of(request), request, caller, f"/{request.scope['route'].name}", content)
 
 
-def keep(session: Session, asked: Kept | None, document: Mapping[str, Any], *, status: int = 200) -> None:
-    """Keep this answer in the transaction that stores what it tells of; nothing where no key came."""
-    if asked is not None:
-        keep_answer(session, dataclasses.replace(asked, status=status, body=bytes(answer_json(document).body)))
+def store(session: Session, pending: Kept | None, document: Mapping[str, Any], *, status: int = 200) -> None:
+    """Store this response in the transaction that it reports on; nothing without an Idempotency-Key."""
+    if pending is not None:
+        keep_answer(session, dataclasses.replace(pending, status=status, body=bytes(answer_json(document).body)))

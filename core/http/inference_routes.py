@@ -1,4 +1,4 @@
-"""The routes below /v2: the Open Inference Protocol v2, whose tensors `open_inference` reads and writes."""
+"""The routes below /v2: Open Inference Protocol v2. Requests and responses are parsed and built by `open_inference`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from core.errors import NotFound
 from core.http import bodies, open_inference
 from core.http.access import Caller, api_of
 from core.http.answers import answer_json
-from core.http.documentation import BINARY, JSON, MODEL_ERRORS, REPEAT, ROW_ERRORS, described, parameter
+from core.http.documentation import BINARY, IDEMPOTENCY_KEY, JSON, MODEL_ERRORS, ROW_ERRORS, described, parameter
+from core.http.idempotency import pending_of
 from core.http.open_inference import InferAnswer, InferenceRequest, InferRequest, ModelMetadata, ServerMetadata
-from core.http.predict import committed, kept_under
+from core.http.predict import log_and_respond
 from core.http.status import ready
 from core.services.serving.answering import Answered, many
 from core.services.serving.champion_cache import Served
@@ -48,11 +49,11 @@ class ModelReady(TypedDict):
     ready: bool
 
 
-MODEL = parameter("model", "path", "The model's name, which is its project's.", {"type": "string"}, "default")
+MODEL = parameter("model", "path", "The model name, which is the project's slug.", {"type": "string"}, "default")
 LENGTH = parameter(
     "Inference-Header-Content-Length",
     "header",
-    "Bytes of the JSON before binary tensors.",
+    "Length in bytes of the JSON part, when binary tensors follow it.",
     {"type": "integer", "minimum": 1},
 )
 _TENSORS = {
@@ -68,30 +69,30 @@ _TENSORS = {
 
 
 @described(
-    summary="This process answers (v2)",
+    summary="Liveness (v2)",
     text="Open Inference Protocol v2.",
     scope=None,
     answers={200: (Live, {"live": True})},
 )
 async def server_live(_request: Request) -> Response:
-    """This process answers."""
+    """This process is alive."""
     return answer_json({"live": True})
 
 
 @described(
-    summary="This process and its database answer (v2)",
+    summary="Readiness (v2)",
     text="Open Inference Protocol v2.",
     scope=None,
     answers={200: (Ready, {"ready": True}), 503: (Ready, {"ready": False})},
 )
 async def server_ready(request: Request) -> Response:
-    """This process answers and its database does."""
-    found = await ready(api_of(request))
-    return answer_json({"ready": found.status_code == 200}, found.status_code)
+    """As /health/ready."""
+    response = await ready(api_of(request))
+    return answer_json({"ready": response.status_code == 200}, response.status_code)
 
 
 @described(
-    summary="What this server is",
+    summary="Server metadata",
     text="Open Inference Protocol v2.",
     scope="predict",
     answers={
@@ -110,7 +111,7 @@ async def server_metadata(request: Request) -> Response:
 
 
 @described(
-    summary="Inputs and outputs of a model",
+    summary="Model metadata",
     text="Open Inference Protocol v2.",
     scope="predict",
     parameters=[MODEL],
@@ -130,12 +131,12 @@ async def server_metadata(request: Request) -> Response:
 )
 async def model_metadata(request: Request) -> Response:
     """Inputs and outputs of a project's champion."""
-    _, place, served = await _model(request)
-    return answer_json(open_inference.model_metadata(place, served.version, served.schema))
+    _, name, served = await _model(request)
+    return answer_json(open_inference.model_metadata(name, served.version, served.schema))
 
 
 @described(
-    summary="A model is loaded",
+    summary="Model readiness",
     text="Open Inference Protocol v2.",
     scope="predict",
     parameters=[MODEL],
@@ -144,16 +145,16 @@ async def model_metadata(request: Request) -> Response:
 )
 async def model_ready(request: Request) -> Response:
     """The champion is loaded."""
-    _, place, _ = await _model(request)
-    return answer_json({"name": place, "ready": True})
+    _, name, _ = await _model(request)
+    return answer_json({"name": name, "ready": True})
 
 
 @described(
-    summary="Tensors in, tensors out",
-    text="One input a feature, named as it, of shape [n] or [n, 1]; or one `input` of shape [n, features] where all are "
-    "numbers. JSON, or the binary tensor extension, which stock clients use.",
+    summary="Infer",
+    text="One input per feature, with the feature's name and shape [n] or [n, 1]; or a single `input` of shape "
+    "[n, features] if all features are numeric. JSON, or the binary tensor extension that most clients use by default.",
     scope="predict",
-    parameters=[MODEL, LENGTH, REPEAT],
+    parameters=[MODEL, LENGTH, IDEMPOTENCY_KEY],
     body={
         JSON: (InferRequest, {"one row": {"value": _TENSORS}}),
         "application/octet-stream": (BINARY, None),
@@ -176,15 +177,15 @@ async def model_ready(request: Request) -> Response:
     errors=ROW_ERRORS,
 )
 async def infer(request: Request) -> Response:
-    """Tensors in, tensors out, JSON or binary."""
+    """Predictions for the rows in the input tensors, as JSON or binary tensors."""
     api = api_of(request)
     caller, name, served = await _model(request)
     body = await bodies.read_bytes(request)
-    keep = kept_under(request, caller, request.url.path, body)
-    answered, asked = await api.infer(_inferred, caller, served, body, _header_length(request))
-    answered = dataclasses.replace(answered, body=_tensors(asked, name, answered))
-    response = await committed(api, caller, answered, keep)
-    # Of the body as it is sent: it may be one that was kept.
+    pending = pending_of(request, caller, request.url.path, body)
+    answered, parsed = await api.infer(_inferred, caller, served, body, _header_length(request))
+    answered = dataclasses.replace(answered, body=_tensors(parsed, name, answered))
+    response = await log_and_respond(api, caller, answered, pending)
+    # The length of the JSON in the body as sent, which may be a replayed one.
     _, length = json.JSONDecoder().raw_decode(bytes(response.body).decode("latin-1"))
     if length < len(response.body):
         response.headers["content-type"] = "application/octet-stream"
@@ -193,43 +194,45 @@ async def infer(request: Request) -> Response:
 
 
 def _header_length(request: Request) -> int | None:
-    given = request.headers.get(_LENGTH)
-    if given is None:
+    header = request.headers.get(_LENGTH)
+    if header is None:
         return None
-    if not given.isascii() or not given.isdigit() or len(given) > 12:
+    if not header.isascii() or not header.isdigit() or len(header) > 12:
         from core.errors import BadInput, FieldProblem
 
-        problem = FieldProblem(_LENGTH, shown(given), "bytes of the JSON part")
+        problem = FieldProblem(_LENGTH, shown(header), "bytes of the JSON part")
         raise BadInput(f"{_LENGTH} is {problem.seen}, expected the {problem.expected}.", (problem,))
-    return int(given)
+    return int(header)
 
 
 def _inferred(caller: Caller, served: Served, body: bytes, length: int | None) -> tuple[Answered, InferenceRequest]:
     import numpy as np
 
-    asked = open_inference.read_infer(body, length, served.schema)
-    if asked.matrix is not None:
-        table = Table(list(np.ascontiguousarray(asked.matrix.T)), asked.rows)
+    parsed = open_inference.read_infer(body, length, served.schema)
+    if parsed.matrix is not None:
+        table = Table(list(np.ascontiguousarray(parsed.matrix.T)), parsed.rows)
     else:
         names = served.schema.names
-        cells = zip(*(asked.columns[name] for name in names), strict=True)
+        cells = zip(*(parsed.columns[name] for name in names), strict=True)
         table = served.reader.many([dict(zip(names, row, strict=True)) for row in cells])
-    return many(served, table, datetime.now(UTC), token_id=caller.token.id), asked
+    return many(served, table, datetime.now(UTC), token_id=caller.token.id), parsed
 
 
-def _tensors(asked: InferenceRequest, name: str, answered: Answered) -> bytes:
+def _tensors(parsed: InferenceRequest, name: str, answered: Answered) -> bytes:
     served, predicted = answered.served, answered.predicted
     assert predicted is not None
     probabilities = predicted.probabilities
-    withheld = [i for i, spoken in answered.guarded.items() if spoken["action"] != "warn"]
+    withheld = [i for i, guarded in answered.guarded.items() if guarded["action"] != "warn"]
     if withheld and probabilities is not None:
         probabilities = probabilities.copy()
         probabilities[withheld] = float("nan")
     parameters: dict[str, JsonValue] = {}
-    if answered.guarded:  # parameters are plain values in the protocol
-        parameters["guards"] = orjson.dumps({str(i): spoken["hits"] for i, spoken in answered.guarded.items()}).decode()
+    if answered.guarded:  # the protocol allows only scalar parameters
+        parameters["guards"] = orjson.dumps(
+            {str(i): guarded["hits"] for i, guarded in answered.guarded.items()}
+        ).decode()
     content, _ = open_inference.answer_infer(
-        asked,
+        parsed,
         name=name,
         version=served.version,
         labels=answered.labels(),
@@ -251,9 +254,9 @@ async def _model(request: Request) -> tuple[Caller, str, Served]:
     token = await api.token(request, "predict")
     if request.path_params.get("slug", name) != name:
         raise NotFound(f"The model of project '{request.path_params['slug'][:80]}' is not called '{name[:80]}'.")
-    caller = await api.placed(token, name)
-    assert caller.place is not None
-    served = await api.champion(caller.place)
+    caller = await api.caller_for(token, name)
+    assert caller.project is not None
+    served = await api.champion(caller.project)
     wanted = request.path_params.get("version")
     if wanted is not None and wanted != str(served.version):
         raise NotFound(f"Version {wanted[:20]} of '{name}' does not serve, expected {served.version} or none.")

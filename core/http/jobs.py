@@ -1,4 +1,4 @@
-"""The routes that ask a worker for something and tell how far it is: cycles, and the jobs that requests become."""
+"""POST /retrain and GET /jobs: cycles on request, and the status and results of jobs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from typing_extensions import TypedDict
 
 from core.errors import ContinualError, NotAllowed, NotFound
 from core.http import idempotency
-from core.http.access import Api, Caller
+from core.http.access import ApiState, Caller
 from core.http.answers import BatchAnswer, Instant, Predictions, QueuedJob, answer_json
-from core.http.dependencies import AdminCaller, AnyToken, ApiDep, RepeatDep
+from core.http.dependencies import AdminCaller, AnyToken, ApiDep, IdempotencyDep
 from core.http.documentation import described, parameter
 from core.http.json_body import Body, JsonBody
 from core.http.problems import JobFailed
 from core.records import LET_IN, Outcome
-from core.services.incidents.status import Place
+from core.services.incidents.status import ProjectRef
 from core.services.serving.kept_answers import Kept
 
 if TYPE_CHECKING:
@@ -44,12 +44,12 @@ def _now() -> datetime:
 
 
 class Retrain(Body):
-    force: bool = Field(False, description="Race whatever the policy says.")
+    force: bool = Field(False, description="Train and compare candidates regardless of the policy.")
 
 
 class CycleAnswer(TypedDict):
     cycle: int | None
-    decision: NotRequired[str | None]  # absent while it runs
+    decision: NotRequired[str | None]  # absent while the cycle runs
     reason: NotRequired[str | None]
     outcome: str
     job: str
@@ -60,8 +60,8 @@ RetrainBody = Annotated[
     Depends(
         JsonBody(
             Retrain,
-            refused="The body cannot be taken",
-            examples={"ask": {}, "by hand": {"force": True}},
+            message="Invalid body",
+            examples={"policy decides": {}, "forced": {"force": True}},
             optional=True,
         )
     ),
@@ -69,8 +69,9 @@ RetrainBody = Annotated[
 
 
 @described(
-    summary="Ask for a cycle",
-    text="The policy decides; `force` races whatever it says. 200 when the cycle has ended, else 202 within 30 s.",
+    summary="Start a cycle",
+    text="The policy decides whether to retrain; `force` retrains regardless. Responds within 30 s: 200 if the cycle has "
+    "finished, otherwise 202.",
     answers={
         200: (
             CycleAnswer,
@@ -85,64 +86,66 @@ RetrainBody = Annotated[
         202: (CycleAnswer, {"cycle": 12, "job": JOB, "outcome": "running"}),
     },
 )
-async def retrain(request: Request, caller: AdminCaller, body: RetrainBody, repeat: RepeatDep, api: ApiDep) -> Response:
-    """Ask for a cycle, and wait a while for its end."""
+async def retrain(
+    request: Request, caller: AdminCaller, body: RetrainBody, key: IdempotencyDep, api: ApiDep
+) -> Response:
+    """Request a cycle, and wait for a limited time until it has finished."""
     began = time.monotonic()
-    asked, kept = await repeat.before(caller, b"%d" % body.force)
-    if kept is not None:
-        job = orjson.loads(kept.body)["job"]
+    pending, replayed = await key.look_up(caller, b"%d" % body.force)
+    if replayed is not None:
+        job = orjson.loads(replayed.body)["job"]
     else:
-        job = await asyncio.to_thread(_ask, api, caller, body.force, asked)
+        job = await asyncio.to_thread(_request_cycle, api, caller, body.force, pending)
     while True:
         info = await asyncio.to_thread(_job, api, job)
         waited = time.monotonic() - began
         if info.status in ("done", "failed"):
             if (info.result or {}).get("outcome") in LET_IN:
-                await api.infer(_warm, api, caller)  # who asks next does not wait for it
+                await api.infer(_warm, api, caller)  # the next prediction need not wait for it
             return answer_json(_cycle(info))
         if waited > WAIT_S:
             running: CycleAnswer = {"cycle": info.cycle_id, "job": job, "outcome": "running"}
-            return answer_json(running, 202, headers=job_address(request, job))
-        await _see_to(api, info)
+            return answer_json(running, 202, headers=job_location(request, job))
+        await _restart_worker_if_late(api, info)
         await asyncio.sleep(POLL_S)
 
 
-def _ask(api: Api, caller: Caller, force: bool, asked: Kept | None) -> str:
-    """Ask for a cycle; the job's id."""
+def _request_cycle(api: ApiState, caller: Caller, force: bool, pending: Kept | None) -> str:
+    """Request a cycle; the id of its job."""
     from core.services.automation import jobs
 
-    assert caller.place is not None
+    assert caller.project is not None
     job = jobs.request_cycle(
         api.ws,
-        caller.place.id,
+        caller.project.id,
         cause="api",
         force=force,
         by=caller.name,
         now=_now(),
-        also=lambda session, made: idempotency.keep(session, asked, {"job": made}),
+        also=lambda session, job_id: idempotency.store(session, pending, {"job": job_id}),
     )
-    start_if_alone(api)
+    ensure_worker(api)
     return job
 
 
-def start_if_alone(api: Api) -> None:
-    """Wake a worker where no scheduler would."""
+def ensure_worker(api: ApiState) -> None:
+    """Start a worker if no scheduler is running to do so."""
     from core.services.automation import workers
 
     if not workers.scheduler_lives(api.ws, _now()):
         api.wake_worker()
 
 
-async def _see_to(api: Api, info: JobInfo) -> None:
-    """A job that still waits after a while gets a worker: the scheduler may have died since its last beat."""
+async def _restart_worker_if_late(api: ApiState, info: JobInfo) -> None:
+    """Start a worker for a job that has been queued for too long: the scheduler may have died since its last heartbeat."""
     if info.status == "queued" and (_now() - info.created_at).total_seconds() > WORKER_LATE_S:
         await asyncio.to_thread(api.wake_worker, again=True)
 
 
-def _warm(api: Api, caller: Caller) -> None:
-    assert caller.place is not None
+def _warm(api: ApiState, caller: Caller) -> None:
+    assert caller.project is not None
     try:
-        api.warm(caller.place.id)
+        api.warm(caller.project.id)
     except ContinualError as error:
         logger.info("a model was not warmed up: {error}", error=error)
 
@@ -169,14 +172,14 @@ def _cycle(info: JobInfo) -> CycleAnswer:
 # --- jobs -------------------------------------------------------------------------------------------------------
 
 
-def _job(api: Api, job_id: str) -> JobInfo:
+def _job(api: ApiState, job_id: str) -> JobInfo:
     from core.services.automation import jobs
 
     return jobs.get_job(api.ws, job_id)
 
 
-def job_address(request: Request, job: str) -> dict[str, str]:
-    """The header that says where the job can be asked for."""
+def job_location(request: Request, job: str) -> dict[str, str]:
+    """The Location header of a job."""
     slug = request.path_params.get("slug")
     return {"Location": f"/projects/{slug}/jobs/{job}" if slug else f"/jobs/{job}"}
 
@@ -192,10 +195,10 @@ class JobAnswer(TypedDict):
     finished_at: Instant | None
 
 
-async def _asked_job(request: Request, token: AnyToken, api: ApiDep) -> JobInfo:
-    """The job of the address, if the token may see it: any scope, but no other project's."""
+async def _job_of_path(request: Request, token: AnyToken, api: ApiDep) -> JobInfo:
+    """The job in the path, if it belongs to a project of the token; any scope will do."""
     slug = request.path_params.get("slug")
-    place: Place | None = (await api.placed(token, slug)).place if slug is not None else None
+    project: ProjectRef | None = (await api.caller_for(token, slug)).project if slug is not None else None
     try:
         info = await asyncio.to_thread(_job, api, request.path_params["job_id"])
     except NotFound:
@@ -204,22 +207,22 @@ async def _asked_job(request: Request, token: AnyToken, api: ApiDep) -> JobInfo:
         raise
     if token.project_id not in (None, info.project_id):
         raise NotAllowed("This token is for another project.")
-    if place is not None and info.project_id != place.id:
-        raise NotFound(f"There is no job '{info.id}' in project '{place.slug}'.")
-    await _see_to(api, info)
+    if project is not None and info.project_id != project.id:
+        raise NotFound(f"There is no job '{info.id}' in project '{project.slug}'.")
+    await _restart_worker_if_late(api, info)
     return info
 
 
 if TYPE_CHECKING:
-    AskedJob = Annotated[JobInfo, Depends(_asked_job)]
-else:  # the record's module is imported by whoever first asks for a job
-    AskedJob = Annotated[Any, Depends(_asked_job)]
+    JobOfPath = Annotated[JobInfo, Depends(_job_of_path)]
+else:  # imported with the first request for a job, to start faster
+    JobOfPath = Annotated[Any, Depends(_job_of_path)]
 JOB_ID = parameter("job_id", "path", "The job's id.", {"type": "string"}, JOB)
 
 
 @described(
-    summary="How far a job is",
-    text="Any scope, for jobs of the token's project.",
+    summary="Job status",
+    text="Any scope; the job must belong to the token's project.",
     parameters=[JOB_ID],
     answers={
         200: (
@@ -237,8 +240,8 @@ JOB_ID = parameter("job_id", "path", "The job's id.", {"type": "string"}, JOB)
         )
     },
 )
-async def job(info: AskedJob) -> Response:
-    """How far a job is."""
+async def job(info: JobOfPath) -> Response:
+    """The status of a job."""
     document: JobAnswer = {
         "job": info.id,
         "kind": info.kind,
@@ -253,8 +256,8 @@ async def job(info: AskedJob) -> Response:
 
 
 @described(
-    summary="What a job brought",
-    text="202 while it waits or runs; 409 when it failed, with the reason.",
+    summary="Job result",
+    text="202 while the job is queued or running; 409 with the reason if it failed.",
     parameters=[JOB_ID],
     answers={
         200: (
@@ -265,20 +268,20 @@ async def job(info: AskedJob) -> Response:
     },
     errors=(409,),
 )
-async def job_result(info: AskedJob, api: ApiDep) -> Response:
-    """What a job brought; 202 while it runs.
+async def job_result(info: JobOfPath, api: ApiDep) -> Response:
+    """The result of a job; 202 while it is queued or running.
 
     Raises:
-        JobFailed: it has no result, and why.
+        JobFailed: the job failed; says why.
     """
     if info.status == "failed":
         raise JobFailed(f"The job failed: {info.error}")
     if info.status != "done":
-        waits: QueuedJob = {"job": info.id, "status": info.status}
-        return answer_json(waits, 202, headers={"Retry-After": "1"})
+        unfinished: QueuedJob = {"job": info.id, "status": info.status}
+        return answer_json(unfinished, 202, headers={"Retry-After": "1"})
     if info.kind == "score":
         path = api.ws.results_path / f"{info.id}.json"
         if not path.is_file():
-            raise NotFound(f"The result of job '{info.id}' is no longer kept. Score the file again.")
+            raise NotFound(f"The result of job '{info.id}' has expired. Score the file again.")
         return FileResponse(path, media_type="application/json")
     return answer_json(info.result or {})

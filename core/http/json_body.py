@@ -1,7 +1,7 @@
-"""JSON bodies by their pydantic model: the one place of their fields and limits, for the check and for the documentation.
+"""JSON bodies as pydantic models, which define their fields and limits for validation and documentation alike.
 
-FastAPI would read and decode a body before anybody asked who sends it, and before any of our limits; a dependency of ours
-does it in its turn. Size, nesting and number of values are checked before anything is decoded (`core.http.bodies`).
+FastAPI would read and decode a body before the caller is authenticated and before our limits apply; this dependency
+reads it after both. Size, nesting and number of values are checked before anything is decoded (`core.http.bodies`).
 """
 
 from __future__ import annotations
@@ -20,50 +20,51 @@ from core.http import bodies
 from core.records import JsonObject
 
 M = TypeVar("M", bound="Body")
-ENOUGH = 20  # problems of entries that are looked for in one body
+FIELD_PROBLEM = "field_problem"  # type of pydantic errors with `seen` and `expected` in their context
+MAX_PROBLEMS = 20  # invalid list entries after which the validation of a body stops
 
 
 class Body(BaseModel):
-    """What a body is made of: no other fields, no value taken for one of another type."""
+    """Base of body models: no unknown fields, no type coercion."""
 
-    # Built when the first body comes: an API that nobody sends labels starts without it.
+    # Built on first use, so that the API starts faster.
     model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
 
 class JsonBody(Generic[M]):
-    """Dependency that reads a body as this model.
+    """Dependency that reads and validates a body as this model.
 
     Args:
-        refused: how the text of a refusal begins.
-        advice: how it ends.
+        message: first words of the error message.
+        hint: its last sentence.
         examples: name -> body, for the documentation.
-        optional: whether no body at all is taken for `{}`.
+        optional: whether an empty body stands for `{}`.
     """
 
     def __init__(
         self,
         model: type[M],
         *,
-        refused: str,
-        advice: str = "",
+        message: str,
+        hint: str = "",
         examples: Mapping[str, JsonObject],
         optional: bool = False,
     ) -> None:
         self.model, self.examples, self.optional = model, examples, optional
-        self._refused, self._advice = refused, advice
+        self._message, self._hint = message, hint
 
     async def __call__(self, request: Request) -> M:
         """The body of a request.
 
         Raises:
-            UnsupportedFormat, TooLarge, TooSlow, NotJson: before it is looked at as a document.
-            BadInput: it is not as the model says.
+            UnsupportedFormat, TooLarge, TooSlow, NotJson: it cannot be read or decoded.
+            BadInput: it does not match the model.
         """
         bodies.require_kind(request.headers, "json")
         content = await bodies.read_bytes(request)
-        request.state.body = content  # what an Idempotency-Key stands for
+        request.state.body = content  # part of the fingerprint of an Idempotency-Key
         document = {} if self.optional and not content.strip() else bodies.decode(content)
-        given = bodies.an_object(document, tuple(self.model.model_fields))
+        given = bodies.require_object(document, tuple(self.model.model_fields))
         return await asyncio.to_thread(self._checked, given)
 
     def _checked(self, document: Any) -> M:
@@ -76,7 +77,7 @@ class JsonBody(Generic[M]):
             problems = field_problems(error, self._schema)
             if any(e["type"] == "too_long" for e in error.errors(include_url=False, include_input=False)):
                 raise _too_many(problems[0]) from None
-            raise refusal(self._refused, problems, self._advice) from None
+            raise refusal(self._message, problems, self._hint) from None
 
     @cached_property
     def _schema(self) -> JsonObject:
@@ -84,19 +85,21 @@ class JsonBody(Generic[M]):
 
 
 def _too_many(problem: FieldProblem) -> TooLarge:
-    return TooLarge(f"{problem.field} is {problem.seen}, expected {problem.expected}. Send it in parts.", (problem,))
+    return TooLarge(
+        f"{problem.field} is {problem.seen}, expected {problem.expected}. Split it into several requests.", (problem,)
+    )
 
 
-def _until_enough(value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
-    """Pydantic notes every error of a list; a body of a hundred thousand wrong entries would fill the memory with them."""
-    noted: dict[str, int] = info.context or {}
-    if noted.get("problems", 0) >= ENOUGH:
-        return value  # the body is refused already
+def _stop_at_max_problems(value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+    """Pydantic collects every error of a list; those of a hundred thousand invalid entries would exhaust the memory."""
+    context: dict[str, int] = info.context or {}
+    if context.get("problems", 0) >= MAX_PROBLEMS:
+        return value  # the body is rejected already
     try:
         return handler(value)
     except ValidationError:
-        noted["problems"] = noted.get("problems", 0) + 1
+        context["problems"] = context.get("problems", 0) + 1
         raise
 
 
-UNTIL_ENOUGH = WrapValidator(_until_enough)  # of the entries of a long list
+STOP_AT_MAX_PROBLEMS = WrapValidator(_stop_at_max_problems)  # annotation for entries of long lists

@@ -1,4 +1,4 @@
-"""Labels that come by row or prediction id."""
+"""POST /labels: labels by row id or prediction id."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic_core import PydanticCustomError
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from core.http import idempotency
-from core.http.access import Api, Caller
+from core.http.access import ApiState, Caller
 from core.http.answers import answer_json
-from core.http.dependencies import ApiDep, IngestCaller, RepeatDep
+from core.http.dependencies import ApiDep, IdempotencyDep, IngestCaller
 from core.http.documentation import described
-from core.http.json_body import UNTIL_ENOUGH, Body, JsonBody
+from core.http.json_body import FIELD_PROBLEM, STOP_AT_MAX_PROBLEMS, Body, JsonBody
 from core.records import JsonObject
 from core.services.serving.kept_answers import Kept
 from core.services.serving.logged_predictions import row_ids
@@ -40,22 +41,31 @@ def _which(entry: Any) -> str:
     return "LabelOfPrediction" if by_prediction else "LabelOfRow"
 
 
+def _one_id(entry: Any) -> Any:
+    """The entry, unless it has both ids."""
+    if isinstance(entry, dict) and "row_id" in entry and "prediction_id" in entry:
+        seen, expected = "an object with both row_id and prediction_id", "exactly one of row_id and prediction_id"
+        raise PydanticCustomError(FIELD_PROBLEM, "{seen}", {"seen": seen, "expected": expected})
+    return entry
+
+
 def _plain_choice(schema: JsonObject) -> None:
     schema["anyOf"] = schema.pop("oneOf")
 
 
 Label = Annotated[
     Annotated[LabelOfRow, Tag("LabelOfRow")] | Annotated[LabelOfPrediction, Tag("LabelOfPrediction")],
-    Discriminator(_which),  # else each wrong entry is refused as both
+    Discriminator(_which),  # else an invalid entry is reported for both
     Field(json_schema_extra=_plain_choice),
-    UNTIL_ENOUGH,
+    BeforeValidator(_one_id),
+    STOP_AT_MAX_PROBLEMS,
 ]
 
 
 class Labels(Body):
     labels: list[Label] = Field(min_length=1, max_length=MAX_LABELS)
     replace: bool = Field(
-        False, description="Labels may replace others and add classes that the champion does not know."
+        False, description="Allow labels to replace existing ones and to add classes unknown to the champion."
     )
 
 
@@ -73,8 +83,8 @@ LabelsBody = Annotated[
     Depends(
         JsonBody(
             Labels,
-            refused="Not all labels can be taken, so none was",
-            advice="Each needs a label and one of row_id and prediction_id.",
+            message="Some labels are invalid, so none was stored",
+            hint="Each entry needs a label and exactly one of row_id and prediction_id.",
             examples={"one": {"labels": [{"row_id": "a7", "label": 1}]}},
         )
     ),
@@ -83,25 +93,25 @@ LabelsBody = Annotated[
 
 @described(
     summary="Send labels",
-    text="By `row_id` or `prediction_id`; without `_id` the row id is the prediction id. Sending one again changes "
-    "nothing. Labels that would replace others, or add a class that the champion does not know, are a 409 without "
-    '`"replace": true`. At most 100,000 a call.',
+    text="By `row_id` or `prediction_id`; for rows sent without `_id` the two are equal. Sending a label again has no "
+    "effect. Labels that would replace existing ones, or add a class unknown to the champion, are rejected with 409 unless "
+    '`"replace": true` is set. At most 100,000 labels per request.',
     answers={200: (LabelResults, {"results": [{"row_id": "a7", "status": "stored"}]})},
     errors=(409,),
 )
-async def labels(caller: IngestCaller, body: LabelsBody, repeat: RepeatDep, api: ApiDep) -> Response:
-    """Store labels, all or none; others are replaced only where the body says so."""
-    asked, kept = await repeat.before(caller)
-    return kept or answer_json(await asyncio.to_thread(_store, api, caller, body, asked))
+async def labels(caller: IngestCaller, body: LabelsBody, key: IdempotencyDep, api: ApiDep) -> Response:
+    """Store all labels or none; existing ones are replaced only if the body allows it."""
+    pending, replayed = await key.look_up(caller)
+    return replayed or answer_json(await asyncio.to_thread(_store, api, caller, body, pending))
 
 
-def _store(api: Api, caller: Caller, body: Labels, asked: Kept | None) -> LabelResults:
+def _store(api: ApiState, caller: Caller, body: Labels, pending: Kept | None) -> LabelResults:
     from core.services.ingestion.label_intake import add_labels
     from core.services.ingestion.label_plans import LabelResult as Stored
     from core.services.projects.projects import project_by_id
 
-    assert caller.place is not None
-    project = project_by_id(api.ws, caller.place.id)
+    assert caller.project is not None
+    project = project_by_id(api.ws, caller.project.id)
     by_prediction = [str(entry.prediction_id) for entry in body.labels if isinstance(entry, LabelOfPrediction)]
     rows = row_ids(api.ws, project.id, by_prediction)
     known = [(_row_id(entry, rows), entry.label) for entry in body.labels]
@@ -109,11 +119,13 @@ def _store(api: Api, caller: Caller, body: Labels, asked: Kept | None) -> LabelR
     def _answer(results: list[Stored]) -> LabelResults:
         return {"results": [{"row_id": r.row_id, "status": r.status} for r in results]}
 
-    def _keep(session: Session, results: list[Stored]) -> None:
-        idempotency.keep(session, asked, _answer(results))
+    def _store_answer(session: Session, results: list[Stored]) -> None:
+        idempotency.store(session, pending, _answer(results))
 
     return _answer(
-        add_labels(api.ws, project, known, by=caller.name, now=datetime.now(UTC), replace=body.replace, also=_keep)
+        add_labels(
+            api.ws, project, known, by=caller.name, now=datetime.now(UTC), replace=body.replace, also=_store_answer
+        )
     )
 
 

@@ -1,4 +1,4 @@
-"""Start and end of the API."""
+"""Startup and shutdown of the API."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from loguru import logger
 
 from core.errors import ContinualError
 from core.http import bodies
-from core.http.access import Api
+from core.http.access import ApiState
 from core.logs import set_up_logs
 from core.settings import get_settings
 
-PART_AGE_S = 3600.0  # of a file that was not sent to its end: it is removed then
+PART_AGE_S = 3600.0  # incomplete uploads older than this are removed
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Open the state folder, its schema brought up to date first; answer what waits before the end."""
+    """Open the workspace, migrating its database first; on shutdown answer pending requests."""
     settings = get_settings()
     set_up_logs(settings, "api")
     _allow_many_connections()
     try:
-        api = await asyncio.to_thread(Api, settings, app.state.requests)
+        api = await asyncio.to_thread(ApiState, settings, app.state.requests)
     except ContinualError as error:
         logger.error("the API does not start: {error}", error=error)
         raise
@@ -41,7 +41,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def _allow_many_connections() -> None:
-    """As many open files as this process may have: each connection is one, and the usual limit is 1,024."""
+    """Raise the limit of open files to the maximum: each connection takes one, and the usual limit is 1,024."""
     with suppress(ImportError, OSError, ValueError):  # not on Windows
         import resource
 

@@ -1,6 +1,7 @@
-"""Around every request: an id that log and answer share, headers, counters, and a last net under all errors.
+"""The outermost middleware: request ids, response headers, metrics, and a response for every unhandled error.
 
-POST /predict, asked most by far, is answered here: routing and the framework's own steps would cost more than the rest.
+POST /predict, by far the most frequent request, is answered here: routing and the framework would take longer than the
+prediction itself.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from core.http.connection import MAX_HEADER_BYTES
+from core.http.connection import HEADERS_TOO_LARGE, MAX_HEADER_BYTES
 from core.http.predict import predict
 from core.http.problems import answer, problem
 from core.services.operations.metrics import Requests
@@ -23,12 +24,12 @@ from core.services.operations.metrics import Requests
 _SAFE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _METHODS = frozenset({"GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _PREFIX, _SUFFIX = "/projects/", "/predict"
-_KEEPABLE = ("/docs", "/openapi.json")  # the same for everybody; all else is data, for nobody else's eyes
+_CACHEABLE = ("/docs", "/openapi.json")  # the same for everybody; anything else is data and must not be cached
 _process, _count = secrets.token_hex(4).encode(), itertools.count()
 
 
 class RequestMiddleware:
-    """ASGI middleware; the outermost layer of ours."""
+    """ASGI middleware around the application."""
 
     def __init__(self, app: ASGIApp, requests: Requests) -> None:
         self._app = app
@@ -51,15 +52,15 @@ class RequestMiddleware:
                     (b"x-request-id", request_id),
                     (b"x-content-type-options", b"nosniff"),
                 ]
-                if not scope["path"].startswith(_KEEPABLE):
+                if not scope["path"].startswith(_CACHEABLE):
                     message["headers"].append((b"cache-control", b"no-store"))
             await send(message)
 
         route = _predict_route(scope)
-        refused = _refused(scope)
+        rejection = _rejection(scope)
         try:
-            if refused is not None:
-                await refused(scope, receive, _send)
+            if rejection is not None:
+                await rejection(scope, receive, _send)
             elif route is not None:
                 await predict(scope, receive, _send)
             else:
@@ -67,9 +68,9 @@ class RequestMiddleware:
                     await self._app(scope, receive, _send)
                 route = getattr(scope.get("route"), "path", "unmatched")
         except ClientDisconnect:
-            logger.debug("the client went away")
+            logger.debug("the client disconnected")
         except Exception as error:
-            if code:  # the answer has begun: it can only be cut off
+            if code:  # the response has started: it can only be aborted
                 raise
             with logger.contextualize(request=request_id.decode()):
                 response = answer(error, scope["path"])
@@ -82,22 +83,21 @@ class RequestMiddleware:
             self._requests.answered(route, method, code, seconds)
 
 
-def _refused(scope: Scope) -> Response | None:
-    """The answer to a request whose head is not to be taken, as servers before this one may let it through."""
+def _rejection(scope: Scope) -> Response | None:
+    """The response to a request with invalid headers, which servers in front may have let through."""
     size, hosts = len(scope.get("raw_path", b"")) + len(scope["query_string"]), 0
     for name, value in scope["headers"]:
         size += len(name) + len(value)
         hosts += name == b"host"
     if size > MAX_HEADER_BYTES:
-        told = f"The headers have more than {MAX_HEADER_BYTES:,} bytes, expected fewer. Send rows in the body."
-        return problem(431, told, headers={"Connection": "close"})
+        return problem(431, HEADERS_TOO_LARGE, headers={"Connection": "close"})
     if hosts != 1 and (hosts or scope.get("http_version") == "1.1"):
         return problem(400, f"The request has {hosts} Host headers, expected one.", headers={"Connection": "close"})
     return None
 
 
 def _predict_route(scope: Scope) -> str | None:
-    """The template of /predict where that is asked for, the project's address noted; None for any other route."""
+    """The route template of a POST to /predict, with the slug stored in `path_params`; None for any other route."""
     path: str = scope["path"]
     if not path.endswith(_SUFFIX) or scope["method"] != "POST":
         return None
@@ -111,7 +111,7 @@ def _predict_route(scope: Scope) -> str | None:
 
 
 def _request_id(scope: Scope) -> bytes:
-    """The client's, if it is one that can be logged and sent back, else a new one."""
+    """The client's X-Request-ID, if it is safe to log and send back, else a new one."""
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _SAFE_ID.fullmatch(value):
             return bytes(value)

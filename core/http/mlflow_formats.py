@@ -1,7 +1,6 @@
-"""The bodies that MLflow's scoring server takes at /invocations, as rows: one plain mapping of column to value each.
+"""The input formats of MLflow's scoring server, parsed into rows: one mapping from column to value each.
 
-Only shapes are checked here; whether a row has the model's features, and values that suit them, is checked by whoever
-takes the rows.
+Only the structure is checked here; features and values are checked by the caller.
 """
 
 from __future__ import annotations
@@ -17,65 +16,65 @@ from core.http import bodies
 from core.records import JsonObject
 from core.words import counted
 
-FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _SPLIT = ("columns", "data", "index")
 
 Rows = list[JsonObject]
 
 
 def rows_of(document: Any, names: tuple[str, ...]) -> Rows:
-    """The rows of a JSON body in one of MLflow's four forms.
+    """The rows of a JSON body in one of MLflow's four formats.
 
     Args:
         document: the decoded body.
-        names: the model's features in order; they name the columns of rows that come without names.
+        names: the model's features in order; they name the columns of rows sent without names.
 
     Returns:
-        One mapping a row, values as they were sent; none for a body without rows.
+        One mapping per row, values as sent; empty for a body without rows.
 
     Raises:
         TooLarge: more than 100,000 rows.
-        BadInput: none or several of the forms, `params`, ragged rows or columns; says which, and what was expected.
+        BadInput: not exactly one of the formats, `params`, ragged rows or columns; says which, and what was expected.
     """
     if not isinstance(document, dict):
-        raise _refused("body", _seen(document), f"an object with one of {', '.join(FORMS)}")
-    found = [key for key in document if key != "params"]
-    if len(found) != 1 or found[0] not in FORMS:
-        raise _refused("body", f"an object with {listed(found) or 'none'}", f"exactly one of {', '.join(FORMS)}")
+        raise _invalid("body", _seen(document), f"an object with one of {', '.join(FORMATS)}")
+    formats = [key for key in document if key != "params"]
+    if len(formats) != 1 or formats[0] not in FORMATS:
+        raise _invalid("body", f"an object with {listed(formats) or 'none'}", f"exactly one of {', '.join(FORMATS)}")
     if document.get("params"):
-        raise _refused("params", _seen(document["params"]), "none: the models here take no parameters")
-    form, content = found[0], document[found[0]]
-    if form == "dataframe_split":
+        raise _invalid("params", _seen(document["params"]), "none: models have no inference parameters here")
+    name, content = formats[0], document[formats[0]]
+    if name == "dataframe_split":
         return _split(content, names)
-    if form == "inputs" and isinstance(content, dict):
+    if name == "inputs" and isinstance(content, dict):
         return _columns(content)
     if not isinstance(content, list):
-        raise _refused(form, _seen(content), "a list of rows")
+        raise _invalid(name, _seen(content), "a list of rows")
     bodies.check_rows(len(content))
-    if form == "dataframe_records":
-        return _records(content, form)
-    return _table(content, names, form)
+    if name == "dataframe_records":
+        return _records(content, name)
+    return _table(content, names, name)
 
 
 def rows_of_csv(body: bytes, names: tuple[str, ...], *, numeric: frozenset[str]) -> Rows:
     """The rows of a CSV body with a header line, in UTF-8 with or without a byte order mark.
 
     Args:
-        names: the model's features; at least one must be in the header, or the first line is taken for data.
+        names: the model's features; a first line without any of them is taken for data, and rejected.
         numeric: columns whose cells become floats.
 
     Returns:
-        One mapping a line, blank ones left out: text, floats in numeric columns, None for empty cells and, in numeric
-        columns, for the usual words for missing (NA, NaN, null).
+        One mapping per line, skipping blank ones: text, floats in numeric columns, None for empty cells and, in numeric
+        columns, for the usual missing-value markers (NA, NaN, null).
 
     Raises:
         TooLarge: more than 100,000 rows.
-        BadInput: not UTF-8, no header, broken quotes, a line of another length, a cell that is no finite number.
+        BadInput: not UTF-8, no header, unbalanced quotes, a line of another length, a cell that is not a finite number.
     """
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _refused("body", f"not UTF-8 at byte {error.start:,}", "CSV in UTF-8") from None
+        raise _invalid("body", f"not UTF-8 at byte {error.start:,}", "CSV in UTF-8") from None
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: Rows = []
     try:
@@ -86,7 +85,7 @@ def rows_of_csv(body: bytes, names: tuple[str, ...], *, numeric: frozenset[str])
                 continue
             if len(cells) != len(header):
                 expected = f"{len(header):,}, as in the header"
-                raise _refused(f"line {lines.line_num}", counted(len(cells), "cell"), expected)
+                raise _invalid(f"line {lines.line_num}", counted(len(cells), "cell"), expected)
             bodies.check_rows(len(rows) + 1)
             rows.append(
                 {
@@ -95,7 +94,7 @@ def rows_of_csv(body: bytes, names: tuple[str, ...], *, numeric: frozenset[str])
                 }
             )
     except csv.Error as error:
-        raise _refused(f"line {lines.line_num}", f"not CSV ({error})", "cells separated by commas") from None
+        raise _invalid(f"line {lines.line_num}", f"not CSV ({error})", "cells separated by commas") from None
     return rows
 
 
@@ -104,57 +103,57 @@ def rows_of_csv(body: bytes, names: tuple[str, ...], *, numeric: frozenset[str])
 
 def _split(content: Any, names: tuple[str, ...]) -> Rows:
     if not isinstance(content, dict):
-        raise _refused("dataframe_split", _seen(content), "an object with columns and data")
+        raise _invalid("dataframe_split", _seen(content), "an object with columns and data")
     unknown = [key for key in content if key not in _SPLIT]
     if unknown:
-        raise _refused("dataframe_split", f"an object with {listed(unknown)}", f"{', '.join(_SPLIT)} only")
+        raise _invalid("dataframe_split", f"an object with {listed(unknown)}", f"{', '.join(_SPLIT)} only")
     columns, data = content.get("columns"), content.get("data")
     if columns is not None:
         if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
-            raise _refused("dataframe_split.columns", _seen(columns), "a list of names")
+            raise _invalid("dataframe_split.columns", _seen(columns), "a list of names")
         _check_once(columns, "dataframe_split.columns")
         names = tuple(columns)
     if not isinstance(data, list):
-        raise _refused("dataframe_split.data", "missing" if data is None else _seen(data), "a list of rows")
+        raise _invalid("dataframe_split.data", "missing" if data is None else _seen(data), "a list of rows")
     bodies.check_rows(len(data))
     return _lists(data, names, "dataframe_split.data")
 
 
 def _columns(content: JsonObject) -> Rows:
-    """Columns as rows; a single value is a column of one."""
+    """Columns as rows; a scalar is a column with one value."""
     columns = {name: values if isinstance(values, list) else [values] for name, values in content.items()}
     lengths = {name: len(values) for name, values in columns.items()}
     first = next(iter(lengths), "")
     for name, length in lengths.items():
         bodies.check_rows(length)
         if length != lengths[first]:
-            raise _refused(f"inputs.{name[:80]}", counted(length, "value"), f"{lengths[first]:,}, as in {shown(first)}")
+            raise _invalid(f"inputs.{name[:80]}", counted(length, "value"), f"{lengths[first]:,}, as in {shown(first)}")
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _table(content: list[Any], names: tuple[str, ...], form: str) -> Rows:
-    """Rows of whichever kind the first one is."""
+def _table(content: list[Any], names: tuple[str, ...], field: str) -> Rows:
+    """Rows as objects, lists or scalars, whichever the first one is."""
     if content and isinstance(content[0], dict):
-        return _records(content, form)
+        return _records(content, field)
     if content and not isinstance(content[0], list) and len(names) == 1:
         odd = next((i for i, value in enumerate(content) if isinstance(value, (list, dict))), None)
         if odd is not None:
-            raise _refused(f"{form}[{odd}]", _seen(content[odd]), "a single value, as the rows before")
+            raise _invalid(f"{field}[{odd}]", _seen(content[odd]), "a single value, like the rows before")
         return [{names[0]: value} for value in content]
-    return _lists(content, names, form)
+    return _lists(content, names, field)
 
 
-def _records(content: list[Any], form: str) -> Rows:
+def _records(content: list[Any], field: str) -> Rows:
     for i, row in enumerate(content):
         if not isinstance(row, dict):
-            raise _refused(f"{form}[{i}]", _seen(row), "an object of columns")
+            raise _invalid(f"{field}[{i}]", _seen(row), "an object of columns")
     return content
 
 
-def _lists(content: list[Any], names: tuple[str, ...], form: str) -> Rows:
+def _lists(content: list[Any], names: tuple[str, ...], field: str) -> Rows:
     for i, row in enumerate(content):
         if not isinstance(row, list) or len(row) != len(names):
-            raise _refused(f"{form}[{i}]", _seen(row), f"a list of {len(names):,}: {listed(names)}")
+            raise _invalid(f"{field}[{i}]", _seen(row), f"a list of {len(names):,}: {listed(names)}")
     return [dict(zip(names, row, strict=True)) for row in content]
 
 
@@ -163,9 +162,9 @@ def _lists(content: list[Any], names: tuple[str, ...], form: str) -> Rows:
 
 def _check_header(header: list[str], names: tuple[str, ...]) -> None:
     if not header:
-        raise _refused("body", "empty", f"CSV with a header: {listed(names)}")
+        raise _invalid("body", "empty", f"CSV with a header: {listed(names)}")
     if set(header).isdisjoint(names):
-        raise _refused("header", listed(header), f"the names of the columns: {listed(names)}")
+        raise _invalid("header", listed(header), f"the names of the columns: {listed(names)}")
     _check_once(header, "header")
 
 
@@ -176,24 +175,24 @@ def _number(cell: str, name: str, line: int) -> float | None:
         value = number_written(cell) if as_written(cell) else float(cell)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value) or "_" in cell:  # Python would take 1_000
-        raise _refused(f"line {line}, column {shown(name)}", shown(cell), "a finite number, or an empty cell")
+    if not math.isfinite(value) or "_" in cell:  # Python would accept 1_000
+        raise _invalid(f"line {line}, column {shown(name)}", shown(cell), "a finite number, or an empty cell")
     return value
 
 
-# --- refusals ---------------------------------------------------------------------------------------------------
+# --- errors -----------------------------------------------------------------------------------------------------
 
 
 def _check_once(columns: list[str], field: str) -> None:
     seen: set[str] = set()
     for name in columns:
         if name in seen:
-            raise _refused(field, f"{shown(name)} twice", "each column once")
+            raise _invalid(field, f"{shown(name)} twice", "each column once")
         seen.add(name)
 
 
-def _refused(field: str, seen: str, expected: str) -> BadInput:
-    return refusal("The rows cannot be read", [FieldProblem(field, seen, expected)])
+def _invalid(field: str, seen: str, expected: str) -> BadInput:
+    return refusal("The rows cannot be parsed", [FieldProblem(field, seen, expected)])
 
 
 def _seen(value: Any) -> str:

@@ -15,16 +15,17 @@ from typing_extensions import TypeAliasType, TypedDict
 from core import __version__
 from core.errors import NotAuthenticated
 from core.http import bodies, mlflow_formats
-from core.http.access import ANONYMOUS, Api, Caller, api_of
+from core.http.access import ANONYMOUS, ApiState, Caller, api_of
 from core.http.answers import answer_json
-from core.http.documentation import JSON, MODEL_ERRORS, REPEAT, ROW_ERRORS, described
-from core.http.predict import committed, kept_under
+from core.http.documentation import IDEMPOTENCY_KEY, JSON, MODEL_ERRORS, ROW_ERRORS, described
+from core.http.idempotency import pending_of
+from core.http.predict import log_and_respond
 from core.services.access.addresses import FORWARDED, client_of, lies_in, parsed
 from core.services.serving.answering import Answered, many
 from core.services.serving.champion_cache import Served
 from core.settings import Settings
 
-_OPEN = "Where CONTINUAL_OPEN_INVOCATIONS=true, this machine and CONTINUAL_OPEN_FROM may ask without one, in application/json."
+_OPEN = "With CONTINUAL_OPEN_INVOCATIONS=true, clients on this machine and in CONTINUAL_OPEN_FROM need none for application/json."
 
 
 # --- bodies -----------------------------------------------------------------------------------------------------
@@ -32,7 +33,7 @@ _OPEN = "Where CONTINUAL_OPEN_INVOCATIONS=true, this machine and CONTINUAL_OPEN_
 
 @with_config(ConfigDict(extra="forbid"))
 class SplitFrame(TypedDict):
-    """Without `columns` the features stand in the project's order."""
+    """Without `columns`, values are in the project's feature order."""
 
     columns: NotRequired[Annotated[list[str] | None, Field(None)]]
     data: list[list[JsonValue]]
@@ -63,7 +64,7 @@ Invocation = TypeAliasType(
     "Invocation",
     Annotated[
         InvocationOfSplit | InvocationOfRecords | InvocationOfInstances | InvocationOfInputs,
-        Field(title="Invocation", description="Exactly one of MLflow's forms."),
+        Field(title="Invocation", description="Exactly one of MLflow's input formats."),
     ],
 )
 
@@ -76,12 +77,12 @@ class Invoked(TypedDict):
 
 
 @described(
-    summary="Ask as MLflow's clients do",
-    text="Exactly one of `dataframe_split`, `dataframe_records`, `instances`, `inputs`, or CSV with a header. Without a "
-    "token only where CONTINUAL_OPEN_INVOCATIONS is true, from this machine and CONTINUAL_OPEN_FROM, in JSON; such "
-    "rows are kept out of the loop.",
+    summary="Predict (MLflow)",
+    text="Exactly one of `dataframe_split`, `dataframe_records`, `instances`, `inputs`, or CSV with a header. A "
+    "token is optional only if CONTINUAL_OPEN_INVOCATIONS is true, for JSON from this machine or CONTINUAL_OPEN_FROM; such "
+    "rows are not used for monitoring or training.",
     scope="predict",
-    parameters=[REPEAT],
+    parameters=[IDEMPOTENCY_KEY],
     body={
         JSON: (
             Invocation,
@@ -93,28 +94,28 @@ class Invoked(TypedDict):
     errors=ROW_ERRORS,
 )
 async def invocations(request: Request) -> Response:
-    """Rows in one of MLflow's forms, or CSV with a header."""
+    """Predictions for rows in one of MLflow's input formats, or CSV with a header."""
     api = api_of(request)
     caller = await _mlflow_caller(api, request)
-    assert caller.place is not None
+    assert caller.project is not None
     kind = bodies.require_kind(request.headers, "json", "csv")
     body = await bodies.read_bytes(request)
-    told = bodies.decode(body) if kind == "json" else None
-    keep = kept_under(request, caller, "/invocations", body)
-    served = await api.champion(caller.place)
-    answered = await api.infer(_invoked, caller, served, told, body)
+    document = bodies.decode(body) if kind == "json" else None
+    pending = pending_of(request, caller, "/invocations", body)
+    served = await api.champion(caller.project)
+    answered = await api.infer(_predict, caller, served, document, body)
     if answered is None:
         return answer_json({"predictions": []})
-    return await committed(api, caller, answered, keep)
+    return await log_and_respond(api, caller, answered, pending)
 
 
-def _invoked(caller: Caller, served: Served, told: Any, body: bytes) -> Answered | None:
+def _predict(caller: Caller, served: Served, document: Any, body: bytes) -> Answered | None:
     names = served.schema.names
-    if told is None:
+    if document is None:
         numeric = frozenset(f.name for f in served.schema.features if f.kind == "numeric")
         rows = mlflow_formats.rows_of_csv(body, names, numeric=numeric)
     else:
-        rows = mlflow_formats.rows_of(told, names)
+        rows = mlflow_formats.rows_of(document, names)
     if not rows:
         return None
     anonymous = caller.token is ANONYMOUS
@@ -123,58 +124,58 @@ def _invoked(caller: Caller, served: Served, told: Any, body: bytes) -> Answered
 
 
 @described(
-    summary="A model answers",
-    text="As MLflow's scoring server; the body is empty.",
+    summary="Model health (MLflow)",
+    text="As in MLflow's scoring server; the body is empty.",
     scope="predict",
     answers={200: ("", None)},
     errors=MODEL_ERRORS,
 )
 async def ping(request: Request) -> Response:
-    """A model is there and answers."""
+    """The champion is loaded."""
     api = api_of(request)
     caller = await _mlflow_caller(api, request)
-    assert caller.place is not None
-    await api.champion(caller.place)
+    assert caller.project is not None
+    await api.champion(caller.project)
     return Response(b"", 200)
 
 
 @described(
-    summary="Version of this program",
-    text="As MLflow's scoring server.",
+    summary="Server version",
+    text="As in MLflow's scoring server.",
     scope="predict",
     answers={200: ("text/plain", "0.1.0")},
     errors=(401, 403, 404, 503),
 )
 async def version(request: Request) -> Response:
-    """The version of this program."""
+    """The version of this server."""
     await _mlflow_caller(api_of(request), request)
     return Response(__version__, 200, media_type="text/plain")
 
 
-async def _mlflow_caller(api: Api, request: Request) -> Caller:
-    """Who asks; nobody in particular where that is allowed, as MLflow's clients send no token.
+async def _mlflow_caller(api: ApiState, request: Request) -> Caller:
+    """The caller; anonymous where that is allowed, as MLflow's clients send no token.
 
     Raises:
-        NotAuthenticated: no token, and why none is needed or not enough.
+        NotAuthenticated: a token is required; says when it is not.
     """
     if request.headers.get("authorization"):
         return await api.caller(request, "predict")
     if not api.settings.open_invocations:
-        raise NotAuthenticated(f"This needs a token: send `Authorization: Bearer <token>`. {_OPEN}")
-    if not _is_near(request, api.settings):
-        raise NotAuthenticated(f"Callers from here need a token: send `Authorization: Bearer <token>`. {_OPEN}")
-    # A page of somebody else's can make a browser send anything but this type.
+        raise NotAuthenticated(f"A token is required: send `Authorization: Bearer <token>`. {_OPEN}")
+    if not _is_trusted_address(request, api.settings):
+        raise NotAuthenticated(f"A token is required from this address: send `Authorization: Bearer <token>`. {_OPEN}")
+    # The one type that a foreign web page cannot make a browser send.
     if request.method == "POST" and not _is_plain_json(request):
         raise NotAuthenticated(f"Without a token the Content-Type must be application/json. {_OPEN}")
-    return Caller(ANONYMOUS, await api.place(request))
+    return Caller(ANONYMOUS, await api.project_of(request))
 
 
 def _is_plain_json(request: Request) -> bool:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
 
 
-def _is_near(request: Request, settings: Settings) -> bool:
-    """Whether the caller is on this machine or in one of the networks; one behind a proxy that is not trusted is neither."""
+def _is_trusted_address(request: Request, settings: Settings) -> bool:
+    """Whether the client is on this machine or in CONTINUAL_OPEN_FROM; clients behind an untrusted proxy are not."""
     peer = parsed(request.client.host if request.client else None)
     if any(request.headers.get(name) for name in FORWARDED) and not lies_in(peer, settings.trusted_proxies):
         return False

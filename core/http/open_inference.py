@@ -1,6 +1,7 @@
-"""Open Inference Protocol v2 over HTTP: tensors of a request into columns, answers into tensors, JSON or binary.
+"""Open Inference Protocol v2: request tensors to columns, predictions to response tensors, as JSON or binary.
 
-Only the form is dealt with here, that of a single tensor in `core.http.tensors`. Whether the values suit the model is left to whoever takes the columns; routes and the model are elsewhere.
+Only the format is handled here, and that of a single tensor in `core.http.tensors`. Whether the values suit the model is
+checked by the caller.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from core.data.cells import MAX_PROBLEMS, as_text, listed, nearest, refusal, sho
 from core.errors import FieldProblem
 from core.http import bodies
 from core.http.problems import NotJson
-from core.http.tensors import ACCEPTED, column_of, matrix_of, packed, parameters_of, read_tensors, refused, seen
+from core.http.tensors import ACCEPTED, column_of, invalid, matrix_of, packed, parameters_of, read_tensors, seen
 from core.records import FeatureSchema, JsonObject, Label
 
 if TYPE_CHECKING:
     import numpy as np
 
 SERVER = "continual-ml"
-MATRIX = "input"  # the one tensor that may stand for all features
+MATRIX = "input"  # name of a single tensor for all features
 PREDICTION = "prediction"
 PROBABILITIES = "probabilities"
 
@@ -35,7 +36,7 @@ _MEMBERS = ("id", "model_name", "model_version", "parameters", "inputs", "output
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An output that a request names."""
+    """A requested output."""
 
     name: str
     binary: bool
@@ -43,7 +44,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InferenceRequest:
-    """A request whose form is in order.
+    """A parsed and validated request.
 
     `columns` holds each feature in the schema's order as `rows` plain values: float or int for numeric features, str
     or int for categorical ones (booleans are "true" and "false"), bool for boolean ones, None = missing. A request of
@@ -54,12 +55,12 @@ class InferenceRequest:
     id: str | None
     rows: int
     columns: dict[str, list[Any]]
-    outputs: tuple[Wanted, ...]  # empty: all
-    binary_default: bool  # the form of the outputs when none is named
+    outputs: tuple[Wanted, ...]  # empty = all
+    binary_default: bool  # whether outputs are binary by default
     matrix: np.ndarray | None = None
 
 
-# --- documents -------------------------------------------------------------------------------------------------
+# --- documents --------------------------------------------------------------------------------------------------
 
 
 class ServerMetadata(TypedDict):
@@ -82,7 +83,7 @@ class ModelMetadata(TypedDict):
     outputs: list[TensorMetadata]
 
 
-Absent = Field(None)  # of a member that may be left out
+Absent = Field(None)  # default of optional members
 
 
 @with_config(ConfigDict(extra="ignore"))
@@ -141,7 +142,7 @@ def model_metadata(name: str, version: int, schema: FeatureSchema) -> ModelMetad
 
 
 def label_datatype(classes: Sequence[Label]) -> str:
-    """The datatype of predictions: FP64 without classes (regression), BYTES where no other holds all of them."""
+    """The datatype of predictions: FP64 without classes (regression), BYTES if no other type fits all classes."""
     kinds = set(map(type, classes))
     if kinds == {bool}:
         return "BOOL"
@@ -154,7 +155,7 @@ def label_datatype(classes: Sequence[Label]) -> str:
 
 
 def read_infer(body: bytes, header_length: int | None, schema: FeatureSchema) -> InferenceRequest:
-    """The tensors of an inference request as columns, or as one matrix.
+    """Parse an inference request into columns, or into one matrix.
 
     Either there is one input per feature, in any order, of shape [n] or [n, 1]; or, where all features are numeric,
     one `input` of shape [n, features]. NaN in a tensor and null in JSON are missing values.
@@ -164,17 +165,17 @@ def read_infer(body: bytes, header_length: int | None, schema: FeatureSchema) ->
         header_length: bytes of the JSON (`Inference-Header-Content-Length`); None where the body is JSON alone.
 
     Raises:
-        NotJson: the JSON cannot be decoded.
+        NotJson: invalid JSON.
         TooLarge: more than 100,000 rows.
-        BadInput: the request contradicts the protocol, itself or the schema; says where, and what was expected.
+        BadInput: the request violates the protocol or does not match the schema; says where, and what was expected.
     """
     head = len(body) if header_length is None else header_length
     if not 0 <= head <= len(body):
-        raise refused("Inference-Header-Content-Length", f"{head:,}", f"at most {len(body):,}, the body's bytes")
-    document = bodies.an_object(_decoded(body[:head]), _MEMBERS)
+        raise invalid("Inference-Header-Content-Length", f"{head:,}", f"at most {len(body):,}, the size of the body")
+    document = bodies.require_object(_decoded(body[:head]), _MEMBERS)
     request_id = document.get("id")
     if request_id is not None and not isinstance(request_id, str):
-        raise refused("id", seen(request_id), "text")
+        raise invalid("id", seen(request_id), "text")
     binary_default = _flag(document, "the request", "binary_data_output", default=False)
     outputs = _wanted(document, schema, binary_default)
     entries = _named_objects(document.get("inputs"), "inputs")
@@ -193,26 +194,26 @@ def _decoded(header: bytes) -> Any:
     try:
         return bodies.decode(header)
     except NotJson as error:
-        advice = "Binary tensors need Inference-Header-Content-Length; a missing value is null in JSON, not NaN."
+        advice = "Binary tensors require Inference-Header-Content-Length; missing values are null in JSON, not NaN."
         raise NotJson(f"{error} {advice}") from None
 
 
-def _named_objects(found: Any, field: str) -> list[JsonObject]:
+def _named_objects(entries: Any, field: str) -> list[JsonObject]:
     """The entries of `inputs` or `outputs`, each an object with a name."""
-    if not isinstance(found, list):
-        raise refused(field, "missing" if found is None else seen(found), "a list of objects")
-    for i, entry in enumerate(found):
+    if not isinstance(entries, list):
+        raise invalid(field, "missing" if entries is None else seen(entries), "a list of objects")
+    for i, entry in enumerate(entries):
         if not isinstance(entry, dict):
-            raise refused(f"{field}[{i}]", seen(entry), "an object")
+            raise invalid(f"{field}[{i}]", seen(entry), "an object")
         if not isinstance(entry.get("name"), str):
-            raise refused(f"{field}[{i}].name", seen(entry.get("name")), "text")
-    return found
+            raise invalid(f"{field}[{i}].name", seen(entry.get("name")), "text")
+    return entries
 
 
 def _flag(entry: JsonObject, field: str, key: str, *, default: bool) -> bool:
     value = parameters_of(entry, field).get(key, default)
     if not isinstance(value, bool):
-        raise refused(f"{key} of {field}", seen(value), "true or false")
+        raise invalid(f"{key} of {field}", seen(value), "true or false")
     return value
 
 
@@ -224,15 +225,15 @@ def _wanted(document: JsonObject, schema: FeatureSchema, binary_default: bool) -
     for entry in _named_objects(document["outputs"], "outputs"):
         name = entry["name"]
         if name not in known:
-            raise refused("outputs", shown(name), listed(known))
+            raise invalid("outputs", shown(name), listed(known))
         if name in wanted:
-            raise refused("outputs", f"{shown(name)} twice", "each output once")
+            raise invalid("outputs", f"{shown(name)} twice", "each output once")
         wanted[name] = Wanted(name, _flag(entry, f"output {name}", "binary_data", default=binary_default))
     return tuple(wanted.values())
 
 
 def _check_names(names: list[str], schema: FeatureSchema) -> None:
-    """Refuse inputs that are unknown, missing or there twice."""
+    """Reject unknown, missing and duplicate inputs."""
     known = {f.name: ACCEPTED[f.kind][0] for f in schema.features}
     counts = Counter(names)
     problems = [
@@ -243,7 +244,7 @@ def _check_names(names: list[str], schema: FeatureSchema) -> None:
         for near in [nearest(name[:200], schema.names)]
     ]
     problems += [
-        FieldProblem(f"input {shown(n)}", f"there {counts[n]:,} times", "once") for n in known if counts[n] > 1
+        FieldProblem(f"input {shown(n)}", f"present {counts[n]:,} times", "once") for n in known if counts[n] > 1
     ]
     problems += [
         FieldProblem(f"input {shown(name)}", "missing", f"{datatype} of shape [n]")
@@ -252,19 +253,19 @@ def _check_names(names: list[str], schema: FeatureSchema) -> None:
     ]
     if problems:
         numeric = all(f.kind == "numeric" for f in schema.features)
-        advice = f"One '{MATRIX}' of shape [n, {len(known)}] may stand for all features." if numeric else ""
-        raise refusal("The inputs are not the features of the model", problems, advice)
+        advice = f"One '{MATRIX}' of shape [n, {len(known)}] is accepted for all features." if numeric else ""
+        raise refusal("The inputs do not match the features of the model", problems, advice)
 
 
 def _columns_of_matrix(schema: FeatureSchema) -> tuple[str, ...]:
     text = [f.name for f in schema.features if f.kind != "numeric"]
     if text:
-        expected = f"one input per feature, as these are not numeric: {listed(text)}"
-        raise refused(f"input '{MATRIX}'", "one tensor for all features", expected)
+        expected = f"one input per feature, because these are not numeric: {listed(text)}"
+        raise invalid(f"input '{MATRIX}'", "one tensor for all features", expected)
     return schema.names
 
 
-# --- answers ----------------------------------------------------------------------------------------------------
+# --- responses --------------------------------------------------------------------------------------------------
 
 
 def answer_infer(
@@ -277,16 +278,16 @@ def answer_infer(
     classes: Sequence[Label],
     parameters: Mapping[str, JsonValue] | None = None,
 ) -> tuple[bytes, int | None]:
-    """The answer's body, and the bytes of its JSON where binary tensors follow it (None: all is JSON).
+    """The response body, and the length of its JSON part if binary tensors follow it (None: all JSON).
 
-    A label that is None, an answer withheld, is NaN in a binary FP64 tensor and null in JSON. Binary tensors of other
-    datatypes have no missing value: such an output is sent as JSON whatever was asked for.
+    A withheld prediction (None) is NaN in a binary FP64 tensor and null in JSON. Binary tensors of other datatypes
+    cannot represent it: such an output is sent as JSON even if binary was requested.
 
     Args:
-        labels: n plain values, of the types of `classes`; floats for regression.
-        probabilities: shape (n, len(classes)), NaN = withheld; None for regression, the output is left out then.
+        labels: n values of the types in `classes`; floats for regression.
+        probabilities: shape (n, len(classes)), NaN = withheld; None for regression, which omits the output.
         classes: () for regression.
-        parameters: plain values that the answer carries beside its outputs.
+        parameters: scalar values sent besides the outputs.
     """
     wanted = request.outputs or [Wanted(output, request.binary_default) for output in (PREDICTION, PROBABILITIES)]
     outputs: list[Tensor] = []
@@ -325,7 +326,7 @@ def _flat(probabilities: np.ndarray | Sequence[Sequence[float]]) -> list[Any]:
 
 
 def _plain(value: Any, datatype: str) -> Any:
-    """A value as JSON holds it; orjson writes NaN as null."""
+    """A value for JSON; orjson writes NaN as null."""
     if value is None:
         return None
     if datatype == "BYTES":

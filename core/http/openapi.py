@@ -15,16 +15,16 @@ from core.http.documentation import (
     BINARY,
     ERRORS,
     HEADERS,
+    IDEMPOTENCY_KEY,
     JSON,
     REF,
-    REPEAT,
     SLUG,
     VERSION,
     Document,
     Schema,
     reference,
 )
-from core.http.idempotency import Repeat
+from core.http.idempotency import IdempotencyKey
 from core.http.inference_routes import InferenceError
 from core.http.json_body import JsonBody
 from core.http.problems import Problem, is_inference
@@ -58,8 +58,8 @@ def _document_of(route: Any) -> Document | None:
             errors = (*document.errors, *BODY_ERRORS)
             body = {JSON: (dependency.model, examples)}
             document = replace(document, body=body, optional_body=dependency.optional, errors=errors)
-        elif dependency is Repeat:
-            document = replace(document, parameters=[*document.parameters, REPEAT])
+        elif dependency is IdempotencyKey:
+            document = replace(document, parameters=[*document.parameters, IDEMPOTENCY_KEY])
     if route.dependant.query_params:
         document = replace(document, errors=(*document.errors, *PARAMETER_ERRORS))
     if "{version}" in route.path:  # the same handler as without it
@@ -114,7 +114,7 @@ def _responses(document: Document) -> dict[int | str, JsonObject]:
     responses: dict[int | str, JsonObject] = {}
     for code, (schema, example) in document.answers.items():
         media = schema if isinstance(schema, str) else JSON
-        description = {200: "Done", 202: "Accepted: it goes on"}.get(code, ERRORS.get(code, ""))
+        description = {200: "Done", 202: "Accepted: still in progress"}.get(code, ERRORS.get(code, ""))
         responses[code] = {"description": description}
         if media:
             content = {media: {"schema": _schema(schema), "example": example}}

@@ -1,4 +1,4 @@
-"""Parameters of the address that a handler declares and pydantic refuses, as problem JSON."""
+"""Invalid query parameters as problem JSON."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
-async def refuse(request: Request, error: Exception) -> Response:
-    """Exception handler of the application; parameters are all that FastAPI itself checks, bodies are `json_body`'s."""
+async def reject(request: Request, error: Exception) -> Response:
+    """Exception handler for query parameters, all that FastAPI itself validates; bodies are validated by `json_body`."""
     from core.data.cells import refusal
     from core.http.validation_errors import problems_of
 
     assert isinstance(error, RequestValidationError)
     schema = {"properties": {p.alias: _schema(p.field_info) for p in request.scope["route"].dependant.query_params}}
     errors = [cast("ErrorDetails", {**e, "loc": e["loc"][1:]}) for e in error.errors()]  # without the word "query"
-    found = problems_of(errors, schema)
-    return problems.answer(refusal("The query cannot be understood", found), request.url.path)
+    invalid = problems_of(errors, schema)
+    return problems.answer(refusal("Invalid query parameters", invalid), request.url.path)
 
 
 def _schema(declared: Any) -> JsonObject:

@@ -1,7 +1,7 @@
-"""POST /predict and /explain: rows in, the champion's answers out, each committed to the log before it leaves.
+"""POST /predict and /explain: rows in, the champion's predictions out, each committed to the log before it is sent.
 
-One row of JSON, the usual case, is read, answered and handed to the log in the event loop itself; the framework does
-not see it. Tables and many rows are answered in a thread.
+A single JSON row, the usual case, is parsed, predicted and queued for the log in the event loop itself, bypassing the
+framework. Tables and multiple rows are predicted in a thread.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from typing_extensions import TypedDict
 
-from core.errors import BadInput, FieldProblem, NotAllowed
+from core.errors import BadInput, FieldProblem
 from core.http import bodies, idempotency
-from core.http.access import ANONYMOUS, Api, Caller, api_of
+from core.http.access import ApiState, Caller, api_of
 from core.http.answers import Prediction, Predictions, answer_json
-from core.http.documentation import ARROW, BINARY, JSON, NPY, REPEAT, ROW_ERRORS, described
+from core.http.documentation import ARROW, BINARY, IDEMPOTENCY_KEY, JSON, NPY, ROW_ERRORS, described
 from core.records import Problem
 from core.services.serving.answering import Answered, document, many, one
 from core.services.serving.champion_cache import Estimator, Served
@@ -32,7 +32,7 @@ _JSON_HEADERS = [(b"content-type", b"application/json")]
 
 @with_config(ConfigDict(extra="allow"))
 class Row(TypedDict):
-    """One value for each feature of the project; null is a missing one."""
+    """One value per feature of the project; null stands for a missing value."""
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -40,7 +40,7 @@ class Rows(TypedDict):
     rows: Annotated[
         list[Row],
         Field(
-            description="Besides the features `_id` (your row id) and `_time` (ISO 8601).",
+            description="One value per feature; optionally `_id` (your row id) and `_time` (ISO 8601).",
             min_length=1,
             max_length=bodies.MAX_ROWS,
         ),
@@ -58,30 +58,28 @@ _ONE = {
 
 
 async def predict(scope: Scope, receive: Receive, send: Send) -> None:
-    """The route as an ASGI application; `scope["path_params"]` may name a project."""
-    api: Api = scope["app"].state.api
+    """The route as an ASGI application; `scope["path_params"]` may hold a project's slug."""
+    api: ApiState = scope["app"].state.api
     headers = dict(scope["headers"])
     slug = scope.get("path_params", {}).get("slug")
-    caller = await api.who(headers.get(b"authorization", b"").decode("latin-1"), slug, "predict")
-    assert caller.place is not None
+    caller = await api.authorize(headers.get(b"authorization", b"").decode("latin-1"), slug, "predict")
+    assert caller.project is not None
     kind = bodies.kind_at_once(headers)
     if kind is None:
         kind = bodies.require_kind(Headers(raw=scope["headers"]), "json", "arrow", "npy")
     body = await bodies.read_body(headers, receive)
-    told = bodies.decode(body) if kind == "json" else None  # what is no JSON is said before anything else
-    served = await api.champion(caller.place)
+    decoded = bodies.decode(body) if kind == "json" else None  # invalid JSON is reported before a missing champion
+    served = await api.champion(caller.project)
     now = datetime.now(UTC)
-    single = kind == "json" and type(told) is dict and "rows" not in told
+    single = kind == "json" and type(decoded) is dict and "rows" not in decoded
     if single and type(served.scorer) is not Estimator:
-        answered = one(served, told, now, token_id=caller.token.id)
+        answered = one(served, decoded, now, token_id=caller.token.id)
     else:
-        answered = await api.infer(_in_thread, api, caller, served, kind, body, told, now)
-    keep = idempotency.wanted(headers.get(idempotency.HEADER), caller, "/predict", body)
-    if keep is not None:
-        keep = dataclasses.replace(keep, body=answered.body)
-    kept = await api.writer.write(answered.records, keep)
-    if kept is not None and keep is not None:
-        await idempotency.again(kept, keep)(scope, receive, send)
+        answered = await api.infer(_in_thread, api, caller, served, kind, body, decoded, now)
+    pending = idempotency.pending(headers.get(idempotency.HEADER), caller, "/predict", body)
+    replayed = await _log(api, answered, pending)
+    if replayed is not None:
+        await replayed(scope, receive, send)
         return
     count(api, caller, answered)
     length = (b"content-length", b"%d" % len(answered.body))
@@ -90,11 +88,11 @@ async def predict(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @described(
-    summary="Ask for predictions",
-    text="One row, `rows`, an Arrow stream or an npy array (features in the project's order). An answer leaves only "
-    "after it is in the log. At most 100,000 rows and 32 MB; one bad row refuses the call.",
+    summary="Predict",
+    text="One row, `rows`, an Arrow stream or an npy array (features in the project's order). A prediction is returned only "
+    "after it has been committed to the prediction log. At most 100,000 rows and 32 MB; one invalid row rejects the request.",
     scope="predict",
-    parameters=[REPEAT],
+    parameters=[IDEMPOTENCY_KEY],
     body={
         JSON: (
             (Row, Rows),
@@ -109,46 +107,46 @@ async def predict(scope: Scope, receive: Receive, send: Send) -> None:
     answers={200: ((Prediction, Predictions), _ONE)},
     errors=(400, 401, 403, 404, 409, 413, 415, 422, 503),
 )
-async def answered_around(_request: Request) -> Response:
-    """The route as the documentation lists it; requests to it are answered before they come here."""
+async def documented(_request: Request) -> Response:
+    """The route's entry in the documentation; the middleware answers its requests before they are routed."""
     raise RuntimeError("POST /predict is answered by the middleware")
 
 
-def count(api: Api, caller: Caller, answered: Answered) -> None:
-    """Note what was answered, for the metrics."""
-    assert caller.place is not None
-    api.requests.predicted(caller.place.slug, answered.served.version, answered.rows)
-    for spoken in answered.guarded.values():
-        for hit in spoken["hits"]:
-            api.requests.guarded(caller.place.slug, hit["guard"], hit["action"])
+def count(api: ApiState, caller: Caller, answered: Answered) -> None:
+    """Count predictions and guard hits in the metrics."""
+    assert caller.project is not None
+    api.requests.predicted(caller.project.slug, answered.served.version, answered.rows)
+    for guarded in answered.guarded.values():
+        for hit in guarded["hits"]:
+            api.requests.guarded(caller.project.slug, hit["guard"], hit["action"])
 
 
-def kept_under(request: Request, caller: Caller, route: str, body: bytes) -> Kept | None:
-    """What is to be kept for this request, if it came with a key."""
-    given = request.headers.get(idempotency.HEADER.decode())
-    if given is not None and caller.token is ANONYMOUS:
-        raise NotAllowed("An Idempotency-Key needs a token: without one, nobody knows whose it is.")
-    return idempotency.wanted(None if given is None else given.encode("latin-1"), caller, route, body)
-
-
-async def committed(api: Api, caller: Caller, answered: Answered, keep: Kept | None) -> Response:
-    """The answer, once it is in the log."""
-    if keep is not None:
-        keep = dataclasses.replace(keep, body=answered.body)
-    kept = await api.writer.write(answered.records, keep)
-    if kept is not None and keep is not None:
-        return idempotency.again(kept, keep)
+async def log_and_respond(api: ApiState, caller: Caller, answered: Answered, pending: Kept | None) -> Response:
+    """The response, once its predictions are committed to the log; or the stored one of an earlier request."""
+    replayed = await _log(api, answered, pending)
+    if replayed is not None:
+        return replayed
     count(api, caller, answered)
     return Response(answered.body, 200, media_type="application/json")
 
 
-# --- many rows --------------------------------------------------------------------------------------------------
+async def _log(api: ApiState, answered: Answered, pending: Kept | None) -> Response | None:
+    """Commit predictions to the log; the stored response instead, if the Idempotency-Key was used before."""
+    if pending is not None:
+        pending = dataclasses.replace(pending, body=answered.body)
+    stored = await api.writer.write(answered.records, pending)
+    return idempotency.replay(stored, pending) if stored is not None and pending is not None else None
 
 
-def _in_thread(api: Api, caller: Caller, served: Served, kind: str, body: bytes, told: Any, now: datetime) -> Answered:
+# --- multiple rows ----------------------------------------------------------------------------------------------
+
+
+def _in_thread(
+    api: ApiState, caller: Caller, served: Served, kind: str, body: bytes, decoded: Any, now: datetime
+) -> Answered:
     notes: tuple[Problem, ...] = ()
     if kind == "json":
-        rows, single = _rows(told, served.schema.names)
+        rows, single = _rows(decoded, served.schema.names)
         if single:
             return one(served, rows[0], now, token_id=caller.token.id)
         table = served.reader.many(rows)
@@ -158,22 +156,22 @@ def _in_thread(api: Api, caller: Caller, served: Served, kind: str, body: bytes,
     return dataclasses.replace(answered, body=document(answered, notes))
 
 
-def _rows(told: Any, features: tuple[str, ...]) -> tuple[list[Any], bool]:
-    """The rows of a JSON body, and whether it is a single one."""
-    if not isinstance(told, dict):
-        bodies.an_object(told, ())
-    rows = told.get("rows")
-    if "rows" not in told or ("rows" in features and not isinstance(rows, list)):
-        return [told], True
+def _rows(decoded: Any, features: tuple[str, ...]) -> tuple[list[Any], bool]:
+    """The rows of a JSON body, and whether it is a single row without `rows` around it."""
+    if not isinstance(decoded, dict):
+        bodies.require_object(decoded, ())
+    rows = decoded.get("rows")
+    if "rows" not in decoded or ("rows" in features and not isinstance(rows, list)):
+        return [decoded], True
     if not isinstance(rows, list):
         seen = "an object" if isinstance(rows, dict) else str(rows)[:60]
         raise BadInput("rows is not a list.", (FieldProblem("rows", seen, "a list of objects"),))
-    bodies.an_object(told, ("rows",))
+    bodies.require_object(decoded, ("rows",))
     bodies.check_rows(len(rows))
     return rows, False
 
 
-# --- why --------------------------------------------------------------------------------------------------------
+# --- explanations -----------------------------------------------------------------------------------------------
 
 
 class Contribution(TypedDict):
@@ -184,20 +182,20 @@ class Contribution(TypedDict):
 
 class Explanation(TypedDict):
     contributions: Annotated[
-        list[Contribution], Field(description="In the order of the features; with `base` they sum to `answer`.")
+        list[Contribution], Field(description="In feature order; `base` plus all contributions equals `answer`.")
     ]
-    base: Annotated[float, Field(description="The answer's mean over the rows that the model is compared with.")]
+    base: Annotated[float, Field(description="Mean output over the background rows.")]
     answer: float
-    of: Annotated[JsonValue, Field(description="The class whose answer is explained; null in regression.")]
+    of: Annotated[JsonValue, Field(description="The class being explained; null for regression.")]
     unit: Literal["log-odds", "probability", "value"]
     method: Literal["linear", "trees", "permutation"]
     model_version: int
 
 
 @described(
-    summary="Why a row gets its answer",
-    text="What each feature adds to the answer, against rows that the model learnt from: exact for linear and tree "
-    "models, by permutation otherwise. Nothing is logged.",
+    summary="Explain a prediction",
+    text="The contribution of each feature to the prediction, relative to a sample of the training rows: exact Shapley values "
+    "for linear and tree models, estimated by permutation otherwise. Nothing is logged.",
     scope="predict",
     body={JSON: (Row, {"one row": {"value": {"feature1": 0.1, "feature2": 2.0}}})},
     answers={
@@ -220,30 +218,30 @@ class Explanation(TypedDict):
     errors=ROW_ERRORS,
 )
 async def explain(request: Request) -> Response:
-    """What each feature adds to the answer to one row. The question is not logged: nothing is predicted for anybody."""
+    """The contribution of each feature to the prediction for one row. Nothing is logged: this is not a prediction."""
     api = api_of(request)
     caller = await api.caller(request, "predict")
-    assert caller.place is not None
+    assert caller.project is not None
     bodies.require_kind(request.headers, "json")
-    told = await bodies.read_json(request)
-    served = await api.champion(caller.place)
-    return answer_json(await api.infer(_explained, served, told))
+    row = await bodies.read_json(request)
+    served = await api.champion(caller.project)
+    return answer_json(await api.infer(_explain, served, row))
 
 
-def _explained(served: Served, told: Any) -> Explanation:
+def _explain(served: Served, row: Any) -> Explanation:
     from core.services.serving.explaining import explain_row
 
-    values, _, _ = served.reader.one(told)
-    found = explain_row(served, values)
+    values, _, _ = served.reader.one(row)
+    explanation = explain_row(served, values)
     return {
         "contributions": [
             {"feature": feature, "value": value, "contribution": contribution}
-            for feature, value, contribution in found.contributions
+            for feature, value, contribution in explanation.contributions
         ],
-        "base": found.base,
-        "answer": found.answer,
-        "of": found.of,
-        "unit": found.unit,
-        "method": found.method,
+        "base": explanation.base,
+        "answer": explanation.answer,
+        "of": explanation.of,
+        "unit": explanation.unit,
+        "method": explanation.method,
         "model_version": served.version,
     }

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from core.errors import BadInput, FieldProblem
-from core.http.access import Api
+from core.http.access import ApiState
 from core.http.answers import Instant, answer_json
 from core.http.dependencies import ApiDep, ReadCaller
 from core.http.documentation import described
@@ -37,8 +37,8 @@ class PredictionsPage(TypedDict):
 
 
 @described(
-    summary="Read the prediction log",
-    text="Oldest first. Follow `next_cursor` until it is null: no row is missed or doubled, sealed meanwhile or not.",
+    summary="Prediction log",
+    text="Oldest first. Follow `next_cursor` until it is null: no row is skipped or repeated, even if rows are sealed into a batch meanwhile.",
     answers={
         200: (
             PredictionsPage,
@@ -60,39 +60,39 @@ class PredictionsPage(TypedDict):
 async def predictions(
     caller: ReadCaller,
     api: ApiDep,
-    limit: Annotated[int, Query(description="Rows of a page.", ge=1, le=10_000)] = 1_000,
-    # The form is for the documentation: what is none is told as that below, not as a pattern.
+    limit: Annotated[int, Query(description="Page size.", ge=1, le=10_000)] = 1_000,
+    # The pattern is documentation only: an invalid cursor is reported below, in words.
     cursor: Annotated[
         str,
-        Query(description="`next_cursor` of the page before.", json_schema_extra={"pattern": "^[A-Za-z0-9_-]*$"}),
+        Query(description="`next_cursor` of the previous page.", json_schema_extra={"pattern": "^[A-Za-z0-9_-]*$"}),
     ] = "",
 ) -> Response:
     """One page of the log, oldest first."""
-    assert caller.place is not None
-    return answer_json(await asyncio.to_thread(_page, api, caller.place.id, limit, _after(cursor)))
+    assert caller.project is not None
+    return answer_json(await asyncio.to_thread(_page, api, caller.project.id, limit, _after(cursor)))
 
 
 def _after(cursor: str) -> tuple[int, int]:
-    """The place in the log after which a page begins."""
+    """The position in the log after which the page begins."""
     if not cursor:
         return 0, 0
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
     except (binascii.Error, ValueError):
         text = ""
-    found = _CURSOR.fullmatch(text)
-    if found is None:
+    position = _CURSOR.fullmatch(text)
+    if position is None:
         problem = FieldProblem("cursor", repr(cursor[:40]), "the next_cursor of an earlier page")
         raise BadInput(f"cursor is {problem.seen}, expected {problem.expected}.", (problem,))
-    return int(found[1]), int(found[2] or 0)
+    return int(position[1]), int(position[2] or 0)
 
 
 def _cursor(last: tuple[int, int]) -> str:
     return base64.urlsafe_b64encode(f"p{last[0]}.{last[1]}".encode()).decode().rstrip("=")
 
 
-def _page(api: Api, project_id: int, limit: int, after: tuple[int, int]) -> PredictionsPage:
-    shown, more = logged(api.ws, project_id, limit=limit, after=after)
+def _page(api: ApiState, project_id: int, limit: int, after: tuple[int, int]) -> PredictionsPage:
+    entries, more = logged(api.ws, project_id, limit=limit, after=after)
     return {
         "predictions": [
             {
@@ -102,7 +102,7 @@ def _page(api: Api, project_id: int, limit: int, after: tuple[int, int]) -> Pred
                 "prediction": entry.prediction,
                 "created_at": entry.created_at,
             }
-            for entry in shown
+            for entry in entries
         ],
-        "next_cursor": _cursor(shown[-1].at) if more else None,
+        "next_cursor": _cursor(entries[-1].at) if more else None,
     }

@@ -1,4 +1,4 @@
-"""Errors as problem JSON (RFC 9457): one table from our exceptions to statuses, one form for everything that goes wrong."""
+"""Errors as problem JSON (RFC 9457): which status each exception maps to, and the responses for all of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from core.storage.troubles import trouble_of, what_failed
 
 MEDIA_TYPE = "application/problem+json"
 _INFERENCE = re.compile(r"(/projects/[^/]+)?/v2(/|$)")
-MAX_SHOWN = 300  # characters of one field of an error: what a client sent is not sent back whole
+MAX_SHOWN = 300  # characters of one field of an error: long input is not echoed in full
 
 
 class FieldError(TypedDict):
@@ -31,7 +31,7 @@ class FieldError(TypedDict):
 
 
 class Problem(TypedDict):
-    """Every error (RFC 9457)."""
+    """Any error (RFC 9457)."""
 
     type: str
     title: str
@@ -41,18 +41,18 @@ class Problem(TypedDict):
 
 
 class NotJson(ContinualError):
-    """A body that cannot be decoded."""
+    """A body that is not valid JSON."""
 
 
 class TooSlow(ContinualError):
-    """A body that does not come."""
+    """A body that arrives too slowly."""
 
 
 class JobFailed(errors.Conflict):
-    """The result of a job that has none."""
+    """The result was requested of a job that failed."""
 
 
-# The narrowest class counts.
+# The most specific class applies.
 STATUS: Mapping[type[ContinualError], int] = {
     NotJson: 400,
     errors.NotAuthenticated: 401,
@@ -72,7 +72,7 @@ STATUS: Mapping[type[ContinualError], int] = {
 
 
 def is_inference(path: str) -> bool:
-    """Whether an address belongs to the Open Inference Protocol, whose errors have a form of their own."""
+    """Whether a path belongs to the Open Inference Protocol, which has its own error format."""
     return _INFERENCE.match(path) is not None
 
 
@@ -83,7 +83,7 @@ def problem(
     *,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """An answer of problem JSON."""
+    """A response of problem JSON."""
     document: Problem = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
@@ -103,17 +103,17 @@ def _printable(text: str) -> str:
 
 
 def status_of(error: ContinualError) -> int:
-    """The status of an error's narrowest class."""
+    """The status of an error, by its most specific class."""
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
 def answer(error: Exception, path: str) -> Response:
-    """The answer to whatever was raised by a request to this address; internals stay in the log."""
+    """The response for an exception raised by a request to this path; internals are only logged."""
     response = _answer(error)
     if is_inference(path):
         headers = {k: v for k, v in response.headers.items() if k not in ("content-length", "content-type")}
-        told = orjson.dumps({"error": orjson.loads(response.body)["detail"]})
-        return Response(told, response.status_code, headers, "application/json")
+        body = orjson.dumps({"error": orjson.loads(response.body)["detail"]})
+        return Response(body, response.status_code, headers, "application/json")
     return response
 
 
@@ -141,18 +141,22 @@ def _answer(error: Exception) -> Response:
         logger.error("{kind}: {error}", kind=trouble.kind, error=type(error).__name__)
         return problem(503, trouble.text, headers={"Retry-After": "5"})
     if isinstance(error, (asyncio.TimeoutError, MemoryError)):
-        logger.error("given up: {error}", error=type(error).__name__)
-        return problem(503, "This cannot be done now. Try again, or with less.", headers={"Retry-After": "5"})
-    logger.opt(exception=error).error("unhandled")
-    return problem(500, "Something went wrong here; the log tells what, under this answer's X-Request-ID.")
+        logger.error("request aborted: {error}", error=type(error).__name__)
+        return problem(
+            503,
+            "The server ran out of time or memory for this request. Try again, or with fewer rows.",
+            headers={"Retry-After": "5"},
+        )
+    logger.opt(exception=error).error("unhandled exception")
+    return problem(500, "Internal error. See the server log for this X-Request-ID.")
 
 
 def _http_detail(error: HTTPException) -> str:
     if error.status_code == 404:
-        return "There is no such address. /docs lists what there is."
+        return "No such route. See /docs for all routes."
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "")
-        return f"This address does not take that method, expected {allowed}." if allowed else "Method not allowed."
+        return f"Method not allowed, expected {allowed}." if allowed else "Method not allowed."
     return str(error.detail)
 
 

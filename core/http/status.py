@@ -13,13 +13,12 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from core.errors import NotAllowed, NotFound
-from core.http.access import Api, api_of
+from core.http.access import ApiState, api_of
 from core.http.answers import Instant, answer_json
 from core.http.dependencies import ApiDep
 from core.http.documentation import described
 from core.records import is_worse, metric_for
 from core.services.incidents import status
-from core.services.incidents.status import Place
 from core.services.operations import metrics as prometheus
 
 DATABASE_ANSWERS_S = 3.0
@@ -38,8 +37,8 @@ class HealthAnswer(TypedDict):
 
 
 @described(
-    summary="Whether all is well",
-    text="Flat JSON for probes. No model yet, or a scheduler that never ran here, is `ok` with nulls.",
+    summary="Health",
+    text="Flat JSON for probes. Without a model yet, or if no scheduler ever ran here, the status is `ok` with nulls.",
     answers={
         200: (
             HealthAnswer,
@@ -66,24 +65,24 @@ class HealthAnswer(TypedDict):
     },
 )
 async def health(request: Request, api: ApiDep) -> Response:
-    """Whether all is well, flat; 503 only when the database is out of reach."""
-    found = await _health(api, request.path_params.get("slug"))
+    """Health of the installation; 503 only if the database is unavailable."""
+    health = await _health(api, request.path_params.get("slug"))
     document: HealthAnswer = {
-        "status": found.status,
-        "reason": found.reason,
-        "database": found.database,
-        "model_version": found.model_version,
-        "scheduler_age_seconds": found.scheduler_age_seconds,
+        "status": health.status,
+        "reason": health.reason,
+        "database": health.database,
+        "model_version": health.model_version,
+        "scheduler_age_seconds": health.scheduler_age_seconds,
         "uptime_seconds": round(time.monotonic() - api.started, 3),
     }
-    code = 503 if found.status == "down" else 200
+    code = 503 if health.status == "down" else 200
     return answer_json(document, code)
 
 
-async def _health(api: Api, slug: str | None) -> status.Health:
-    asked = asyncio.to_thread(status.health, api.ws, slug, datetime.now(UTC), damaged=api.damaged)
+async def _health(api: ApiState, slug: str | None) -> status.Health:
+    check = asyncio.to_thread(status.health, api.ws, slug, datetime.now(UTC), damaged=api.damaged)
     try:
-        return await asyncio.wait_for(asked, DATABASE_ANSWERS_S)
+        return await asyncio.wait_for(check, DATABASE_ANSWERS_S)
     except TimeoutError:
         return status.down()
 
@@ -94,42 +93,42 @@ class ProbeAnswer(TypedDict):
 
 
 @described(
-    summary="This process answers",
-    text="For a supervisor that restarts what hangs.",
+    summary="Liveness",
+    text="For a supervisor that restarts a hanging process.",
     answers={200: (ProbeAnswer, {"status": "ok"})},
 )
 async def live() -> Response:
-    """This process answers."""
+    """This process is alive."""
     return answer_json({"status": "ok"})
 
 
 @described(
-    summary="This process and its database answer, and the model is loaded",
-    text="For a load balancer. The model of the root, or of each project where the root stands for none, has answered its check "
-    "rows by then; a project without a model is ready.",
+    summary="Readiness",
+    text="For a load balancer: the database is available, and the root project's model (each project's, if there is no root "
+    "project) is loaded and has passed its check rows. A project without a model is ready.",
     answers={
         200: (ProbeAnswer, {"status": "ok", "reason": None}),
         503: (ProbeAnswer, {"status": "down", "reason": "The database is out of reach."}),
     },
 )
 async def ready(api: ApiDep) -> Response:
-    """This process and its database answer, and the model that answers is loaded and has answered its check rows."""
-    found = await _health(api, None)
-    if found.status == "down":
-        return answer_json({"status": "down", "reason": found.reason}, 503)
-    await api.places()
-    reason = await asyncio.to_thread(api.not_ready)
-    told = {None: "ok", status.MODEL_LOADING: "loading"}.get(reason, "down")
-    return answer_json({"status": told, "reason": reason}, 200 if reason is None else 503)
+    """The database is available, and the champion is loaded and has passed its check rows."""
+    health = await _health(api, None)
+    if health.status == "down":
+        return answer_json({"status": "down", "reason": health.reason}, 503)
+    await api.projects()
+    reason = await asyncio.to_thread(api.reason_not_ready)
+    readiness = {None: "ok", status.MODEL_LOADING: "loading"}.get(reason, "down")
+    return answer_json({"status": readiness, "reason": reason}, 200 if reason is None else 503)
 
 
 # --- the model --------------------------------------------------------------------------------------------------
 
 
 class ModelStatus(TypedDict):
-    model_trained: Annotated[bool, Field(description="This process can answer with it now.")]
+    model_trained: Annotated[bool, Field(description="Whether this process can serve predictions now.")]
     performance: Annotated[
-        float | None, Field(description="Newest measured score, on rows predicted before their label came.")
+        float | None, Field(description="Latest score on rows that were predicted before their labels arrived.")
     ]
     threshold: float | None
     needs_retraining: bool | None
@@ -152,8 +151,8 @@ _NO_MODEL: ModelStatus = {
 
 
 @described(
-    summary="What serves, and how well it does",
-    text="`performance` is measured on rows predicted before their label was known; null while nothing was.",
+    summary="Serving model and its measured performance",
+    text="`performance` is measured on rows that were predicted before their labels arrived; null if there are none yet.",
     answers={
         200: (
             ModelStatus,
@@ -172,21 +171,21 @@ _NO_MODEL: ModelStatus = {
     errors=(404, 503),
 )
 async def model_status(request: Request, api: ApiDep) -> Response:
-    """What serves, and how well it was measured to do."""
+    """The serving model and its measured performance."""
     try:
-        place = await api.place(request)
+        project = await api.project_of(request)
     except NotFound:
-        if request.path_params.get("slug") is None and not await api.places():
+        if request.path_params.get("slug") is None and not await api.projects():
             return answer_json(_NO_MODEL)
         raise
-    return answer_json(await asyncio.to_thread(_model_status, api, place))
+    return answer_json(await asyncio.to_thread(_model_status, api, project.id))
 
 
-def _model_status(api: Api, place: Place) -> ModelStatus:
+def _model_status(api: ApiState, project_id: int) -> ModelStatus:
     from core.services.monitoring import monitoring
     from core.services.projects import projects
 
-    project = projects.project_by_id(api.ws, place.id)
+    project = projects.project_by_id(api.ws, project_id)
     threshold, document = project.policy.threshold, _NO_MODEL.copy()
     document["threshold"] = threshold
     if project.task is None:
@@ -194,15 +193,15 @@ def _model_status(api: Api, place: Place) -> ModelStatus:
     metric = metric_for(project.policy, project.task)
     document["metric"] = metric
     document["model_version"] = project.champion
-    served = api.champions.get(place.id) if project.champion is not None else None
+    served = api.champions.get(project_id) if project.champion is not None else None
     document["model_trained"] = served is not None
-    points = monitoring.performance_history(api.ws, place.id, role="champion", limit=1)
+    points = monitoring.performance_history(api.ws, project_id, role="champion", limit=1)
     score = points[-1].scores.get(metric) if points else None
     if score is not None and score.value is not None:
         worse = is_worse(score.value, threshold, metric)
-        told = worse if score.n >= project.policy.min_rows else None  # a handful of rows tells nothing yet
+        enough = score.n >= project.policy.min_rows
         document["performance"], document["rows_measured"] = score.value, score.n
-        document["needs_retraining"], document["measured_at"] = told, points[-1].at
+        document["needs_retraining"], document["measured_at"] = worse if enough else None, points[-1].at
     return document
 
 
@@ -211,24 +210,26 @@ def _model_status(api: Api, place: Place) -> ModelStatus:
 
 @described(
     summary="Prometheus metrics",
-    text="Open where CONTINUAL_OPEN_METRICS is true. A value that is absent has no series.",
+    text="No token needed if CONTINUAL_OPEN_METRICS is true. Missing values have no series.",
     scope="read",
     answers={200: ("text/plain", 'continual_model_version{project="default"} 3\n')},
     errors=(401, 403, 404, 503),
 )
 async def metrics(request: Request) -> Response:
-    """Prometheus text of all projects, or of the one that the address or the token names."""
+    """Metrics in Prometheus format, of all projects or of the one in the path or of the token."""
     api = api_of(request)
-    place = None
+    project = None
     if request.path_params.get("slug") is not None:
-        place = await api.place(request) if api.settings.open_metrics else (await api.caller(request, "read")).place
+        project = (
+            await api.project_of(request) if api.settings.open_metrics else (await api.caller(request, "read")).project
+        )
     elif not api.settings.open_metrics:
         token = await api.token(request, "read")
         if token.project_id is not None:
-            place = next((p for p in await api.places(fresh=True) if p.id == token.project_id), None)
-            if place is None:
-                raise NotAllowed("The project of this token is no longer there. Make a token for another one.")
-    only = place.id if place is not None else None
+            project = next((p for p in await api.projects(fresh=True) if p.id == token.project_id), None)
+            if project is None:
+                raise NotAllowed("The project of this token no longer exists. Create a token for another one.")
+    only = project.id if project is not None else None
     text = await asyncio.to_thread(prometheus.metrics_text, api.ws, datetime.now(UTC), project_id=only)
-    text += api.requests.text(project=place.slug if place is not None else None)
+    text += api.requests.text(project=project.slug if project is not None else None)
     return Response(text, headers={"Content-Type": prometheus.CONTENT_TYPE})

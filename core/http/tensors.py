@@ -1,6 +1,6 @@
-"""Tensors of the Open Inference Protocol: what an entry of a request claims, its values out of JSON or bytes, and back.
+"""Tensors of the Open Inference Protocol: validated, read from JSON or binary data, and written.
 
-What an entry claims is checked against the bytes that are there before anything is allocated.
+Declared shapes and sizes are checked against the data before anything is allocated.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _FLOATS = ("FP64", "FP32", "FP16")
 _INTEGERS = ("INT64", "INT32", "INT16", "INT8", "UINT64", "UINT32", "UINT16", "UINT8")
-ACCEPTED: dict[FeatureKind, tuple[str, ...]] = {  # first what the metadata declares
+ACCEPTED: dict[FeatureKind, tuple[str, ...]] = {  # the first is declared in the metadata
     "numeric": (*_FLOATS, *_INTEGERS),
     "categorical": ("BYTES", "BOOL", *_INTEGERS),
     "boolean": ("BOOL",),
@@ -41,28 +41,28 @@ _JSON_TYPES: dict[str, tuple[set[type], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """An input whose shape, datatype and size suit the features it holds; its values are not looked at yet."""
+    """An input with valid shape, datatype and size; its values are not validated yet."""
 
-    features: tuple[str, ...]  # one a column
+    features: tuple[str, ...]  # one per column
     rows: int
-    nested: bool  # of two dimensions
+    nested: bool  # two-dimensional
     datatype: str
     data: list[Any] | None  # JSON, or
     raw: memoryview  # binary
 
     def cell(self, index: int) -> str:
-        """The place of a value, as error texts name it."""
+        """The position of a value, as error messages name it."""
         row, column = divmod(index, len(self.features))
         return f"rows[{row}].{self.features[column]}"
 
 
-def refused(field: str, seen: str, expected: str) -> BadInput:
-    """The error that says what was there and what was expected, at one place of a request."""
-    return refusal("The inference request cannot be taken", [FieldProblem(field, seen, expected)])
+def invalid(field: str, seen: str, expected: str) -> BadInput:
+    """The error for one invalid field of a request."""
+    return refusal("Invalid inference request", [FieldProblem(field, seen, expected)])
 
 
 def seen(value: Any) -> str:
-    """A decoded JSON value, short, as error texts name it."""
+    """A decoded JSON value, abbreviated, as error messages quote it."""
     if isinstance(value, list):
         return f"a list of {len(value):,}"
     if isinstance(value, dict):
@@ -71,15 +71,15 @@ def seen(value: Any) -> str:
 
 
 def parameters_of(entry: JsonObject, field: str) -> JsonObject:
-    """What an entry or the request carries as `parameters`; shared memory is refused."""
+    """The `parameters` of an entry or of the request; shared memory is rejected."""
     parameters = entry.get("parameters")
     if parameters is None:
         return {}
     if not isinstance(parameters, dict):
-        raise refused(f"parameters of {field}", seen(parameters), "an object")
+        raise invalid(f"parameters of {field}", seen(parameters), "an object")
     shared = next((key for key in parameters if key.startswith("shared_memory")), None)
     if shared is not None:
-        raise refused(f"{shown(shared)[1:-1]} of {field}", "shared memory", "tensors in the body, JSON or binary")
+        raise invalid(f"{shown(shared)[1:-1]} of {field}", "shared memory", "tensors in the body, JSON or binary")
     return parameters
 
 
@@ -89,76 +89,76 @@ def read_tensors(
     kinds: dict[str, FeatureKind],
     tail: memoryview,
 ) -> list[Tensor]:
-    """The inputs with their share of the binary tail, once every claim about it has been found true."""
+    """The inputs with their parts of the binary data, after validating declared shapes and sizes."""
     tensors: list[Tensor] = []
     for entry in entries:
         name = entry["name"]
         field = f"input {shown(name)}"
         rows, nested = _shape(entry.get("shape"), field, len(columns[name]), matrix=name not in columns[name])
         if tensors and rows != tensors[0].rows:
-            raise refused(f"shape of {field}", counted(rows, "row"), f"{tensors[0].rows:,}, as in the first input")
+            raise invalid(f"shape of {field}", counted(rows, "row"), f"{tensors[0].rows:,}, as in the first input")
         datatype = entry.get("datatype")
         if datatype not in ACCEPTED[kinds[name]]:
             expected = f"{' or '.join(ACCEPTED[kinds[name]])}: the feature is {kinds[name]}"
-            raise refused(f"datatype of {field}", seen(datatype), expected)
+            raise invalid(f"datatype of {field}", seen(datatype), expected)
         data, raw = _content(entry, field, tail)
         tail = tail[len(raw) :]
         tensor = Tensor(columns[name], rows, nested, datatype, data, raw)
         _check_size(tensor, field)
         tensors.append(tensor)
     if len(tail):
-        raise refused("body", f"{counted(len(tail), 'byte')} after the last tensor", "no more than the inputs tell")
+        raise invalid("body", f"{counted(len(tail), 'byte')} after the last tensor", "only the data of the inputs")
     return tensors
 
 
 def _shape(shape: Any, field: str, width: int, *, matrix: bool) -> tuple[int, bool]:
-    """Rows, and whether there are two dimensions."""
+    """Number of rows, and whether there are two dimensions."""
     expected = f"[n, {width}]" if matrix else "[n] or [n, 1]"
     if not isinstance(shape, list) or len(shape) not in (1, 2) or any(type(n) is not int for n in shape):
-        raise refused(f"shape of {field}", seen(shape), f"{expected}, whole numbers")
+        raise invalid(f"shape of {field}", seen(shape), f"{expected}, whole numbers")
     if shape[0] < 1 or (shape[1:] != [width] and (matrix or len(shape) == 2)):
-        raise refused(f"shape of {field}", shown(shape), f"{expected} with n of 1 or more")
+        raise invalid(f"shape of {field}", shown(shape), f"{expected} with n of 1 or more")
     bodies.check_rows(shape[0])
     return shape[0], len(shape) == 2
 
 
 def _content(entry: JsonObject, field: str, tail: memoryview) -> tuple[list[Any] | None, memoryview]:
-    """The JSON data, or the part of the tail that the input claims."""
+    """The JSON data, or the input's part of the binary data."""
     size = parameters_of(entry, field).get("binary_data_size")
     data = entry.get("data")
     if size is None:
         if not isinstance(data, list):
-            raise refused(f"data of {field}", "missing" if data is None else seen(data), "a list, or binary_data_size")
+            raise invalid(f"data of {field}", "missing" if data is None else seen(data), "a list, or binary_data_size")
         return data, tail[:0]
     if data is not None:
-        raise refused(field, "data and binary_data_size", "one of them")
+        raise invalid(field, "data and binary_data_size", "only one of them")
     if type(size) is not int or not 0 <= size <= len(tail):
-        raise refused(f"binary_data_size of {field}", seen(size), f"at most {len(tail):,}, the bytes that are left")
+        raise invalid(f"binary_data_size of {field}", seen(size), f"at most {len(tail):,}, the remaining bytes")
     return None, tail[:size]
 
 
 def _check_size(tensor: Tensor, field: str) -> None:
-    """Refuse data whose length is not what the shape says."""
+    """Reject data whose length does not match the shape."""
     count = tensor.rows * len(tensor.features)
     if tensor.data is None:
         if tensor.datatype == "BYTES":
             if len(tensor.raw) < 4 * count:
-                expected = f"{4 * count:,} or more: each of {counted(count, 'text')} begins with its length"
-                raise refused(f"binary_data_size of {field}", f"{len(tensor.raw):,}", expected)
+                expected = f"at least {4 * count:,}: each of {counted(count, 'text')} begins with a 4-byte length"
+                raise invalid(f"binary_data_size of {field}", f"{len(tensor.raw):,}", expected)
             return
         needed = count * int(_DTYPES[tensor.datatype][-1])
         if len(tensor.raw) != needed:
-            expected = f"{needed:,}, which {counted(count, 'value')} of {tensor.datatype} take"
-            raise refused(f"binary_data_size of {field}", f"{len(tensor.raw):,}", expected)
+            expected = f"{needed:,} for {counted(count, 'value')} of {tensor.datatype}"
+            raise invalid(f"binary_data_size of {field}", f"{len(tensor.raw):,}", expected)
         return
     if tensor.nested and tensor.data and isinstance(tensor.data[0], list):
         width = len(tensor.features)
         for i, row in enumerate(tensor.data):
             if not isinstance(row, list) or len(row) != width:
-                raise refused(f"data of {field}, row {i}", seen(row), f"a list of {width:,}")
+                raise invalid(f"data of {field}, row {i}", seen(row), f"a list of {width:,}")
         count = tensor.rows
     if len(tensor.data) != count:
-        raise refused(f"data of {field}", f"a list of {len(tensor.data):,}", f"{count:,}, as the shape says")
+        raise invalid(f"data of {field}", f"a list of {len(tensor.data):,}", f"{count:,}, according to the shape")
 
 
 def _items(tensor: Tensor) -> list[Any]:
@@ -169,12 +169,12 @@ def _items(tensor: Tensor) -> list[Any]:
     types, expected = _JSON_TYPES[tensor.datatype]
     if not set(map(type, items)) <= types:
         i = next(i for i, value in enumerate(items) if type(value) not in types)
-        raise refused(tensor.cell(i), seen(items[i]), f"{expected}: the datatype is {tensor.datatype}")
+        raise invalid(tensor.cell(i), seen(items[i]), f"{expected}: the datatype is {tensor.datatype}")
     if tensor.datatype in _INTEGERS:
         low, high = _range(tensor.datatype)
         for i, value in enumerate(items):
             if value is not None and not low <= value <= high:
-                raise refused(tensor.cell(i), seen(value), f"{low} to {high}: the datatype is {tensor.datatype}")
+                raise invalid(tensor.cell(i), seen(value), f"{low} to {high}: the datatype is {tensor.datatype}")
     elif tensor.datatype in _FLOATS:
         items = [None if value is None else float(value) for value in items]
     return items
@@ -186,18 +186,18 @@ def _range(datatype: str) -> tuple[int, int]:
 
 
 def _array(tensor: Tensor) -> np.ndarray:
-    """The values of a binary tensor, flat; floating-point ones as float64, none infinite."""
+    """The values of a binary tensor, flattened; floats as float64, none infinite."""
     import numpy as np
 
     values = np.frombuffer(tensor.raw, _DTYPES[tensor.datatype])
     if tensor.datatype not in _FLOATS:
         return values
-    with np.errstate(invalid="ignore"):  # a signalling NaN warns when it is widened
+    with np.errstate(invalid="ignore"):  # widening a signalling NaN warns
         values = values.astype(np.float64)
     infinite = np.flatnonzero(np.isinf(values))
     if len(infinite):
         i = int(infinite[0])
-        raise refused(tensor.cell(i), "infinity" if values[i] > 0 else "-infinity", "a finite number or NaN")
+        raise invalid(tensor.cell(i), "infinity" if values[i] > 0 else "-infinity", "a finite number or NaN")
     return values
 
 
@@ -228,31 +228,33 @@ def column_of(tensor: Tensor, feature: Feature) -> list[Any]:
 
 def _boolean(byte: int, field: str) -> bool:
     if byte > 1:
-        raise refused(field, f"the byte {byte}", "0 or 1: the datatype is BOOL")
+        raise invalid(field, f"the byte {byte}", "0 or 1: the datatype is BOOL")
     return byte == 1
 
 
 def _texts(tensor: Tensor) -> list[str]:
-    """The texts of a binary tensor: each is its length in four bytes, then UTF-8."""
+    """The strings of a binary tensor: each a 4-byte length, then UTF-8."""
     raw, texts, at = tensor.raw, [], 0
     for i in range(tensor.rows):
         left = len(raw) - at - 4
         length = struct.unpack_from("<I", raw, at)[0] if left >= 0 else 4 - left
         if length > left:
-            raise refused(tensor.cell(i), f"a text of {length:,} bytes", f"at most {max(left, 0):,}: no more are there")
+            raise invalid(
+                tensor.cell(i), f"a text of {length:,} bytes", f"at most {max(left, 0):,}, the remaining bytes"
+            )
         try:
             texts.append(str(raw[at + 4 : at + 4 + length], "utf-8"))
         except UnicodeDecodeError:
-            raise refused(tensor.cell(i), "bytes that are not UTF-8", "text in UTF-8") from None
+            raise invalid(tensor.cell(i), "invalid UTF-8", "text in UTF-8") from None
         at += 4 + length
     if at != len(raw):
         field = f"binary_data_size of input {shown(tensor.features[0])}"
-        raise refused(field, f"{len(raw):,}", f"{at:,}, where the last text ends")
+        raise invalid(field, f"{len(raw):,}", f"{at:,}, where the last text ends")
     return texts
 
 
 def packed(values: list[Any], datatype: str) -> bytes:
-    """The values as a binary tensor; BYTES: each text's length, then the text."""
+    """The values as a binary tensor; for BYTES each string after its 4-byte length."""
     import numpy as np
 
     if datatype == "BYTES":

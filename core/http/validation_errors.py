@@ -1,4 +1,4 @@
-"""From pydantic's errors to what our own say: the field, what was seen there, and what its schema expects, in words."""
+"""Pydantic's errors as field problems: the field, the value seen, and what the schema expects, in words."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from core.data.cells import nearest, shown
 from core.errors import FieldProblem
 from core.http.bodies import type_name
+from core.http.json_body import FIELD_PROBLEM
 from core.records import JsonObject
 
 Schema = JsonObject  # a JSON schema
@@ -32,21 +33,23 @@ _BOUNDS = (
 
 
 def field_problems(error: ValidationError, schema: Schema) -> list[FieldProblem]:
-    """One problem for each field that pydantic refused.
+    """One problem for each field that pydantic rejected.
 
     Args:
-        schema: of the whole document that was validated, with its `$defs`.
+        schema: of the whole validated document, with its `$defs`.
     """
-    return problems_of(error.errors(include_url=False, include_context=False), schema)
+    return problems_of(error.errors(include_url=False), schema)
 
 
 def problems_of(errors: Sequence[ErrorDetails], schema: Schema) -> list[FieldProblem]:
-    """As `field_problems`, of errors that are at hand as a list; several of one field (of a union) become one."""
+    """As `field_problems`, from a list of errors; several errors of one field (of a union) become one problem."""
     located = [(*_locate(error["loc"], schema), error) for error in errors]
     problems = []
     for field, group in groupby(located, key=lambda entry: entry[0]):
         _, at, parent, error = next(group)
-        if error["type"] == "extra_forbidden":
+        if error["type"] == FIELD_PROBLEM:
+            problems.append(FieldProblem(field, error["ctx"]["seen"], error["ctx"]["expected"]))
+        elif error["type"] == "extra_forbidden":
             problems.append(_unknown(field, parent))
         else:
             seen = "missing" if error["type"] == "missing" else seen_as(error["input"])
@@ -61,13 +64,13 @@ def _unknown(field: str, parent: Schema) -> FieldProblem:
 
 
 def _locate(location: Sequence[str | int], root: Schema) -> tuple[str, Schema, Schema]:
-    """The field's name as a client writes it, its schema, and the schema of the object that holds it."""
+    """The field's path as a client writes it, its schema, and the schema of its parent object."""
     name, at, parent = "", root, root
     for part in location:
         at = _resolved(at, root)
         if isinstance(part, int):
             name, at, parent = f"{name}[{part}]", at.get("items", {}), at
-        elif "anyOf" in at:  # pydantic names the branch here, no field
+        elif "anyOf" in at:  # this part names the branch of a union, not a field
             at = next((s for s in at["anyOf"] if s.get("$ref", "").endswith(f"/{part}")), at)
         else:
             name, at, parent = f"{name}.{part[:80]}".lstrip("."), at.get("properties", {}).get(part, {}), at
@@ -79,7 +82,7 @@ def _resolved(schema: Schema, root: Schema) -> Schema:
 
 
 def seen_as(value: Any) -> str:
-    """A value of a document as an error quotes it."""
+    """A value of a document, as error messages quote it."""
     if value == []:
         return "an empty list"
     if isinstance(value, list) and len(value) > 1:
@@ -88,7 +91,7 @@ def seen_as(value: Any) -> str:
 
 
 def expected_by(schema: Schema, root: Schema) -> str:
-    """What a schema takes, in words: "a whole number from 1 to 1,000"."""
+    """What a schema accepts, in words: "a whole number from 1 to 1,000"."""
     schema = _resolved(schema, root)
     if "anyOf" in schema:
         branches = [branch for branch in schema["anyOf"] if branch.get("type") != "null"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -84,25 +85,46 @@ def macro_auc(members: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
     rows: a row's structural components are added up over the classes before they are squared. K = 1 is the usual AUC.
     The spread of a side with a single row cannot be told; it counts as the largest that there is, 1/4.
     """
-    area, deviation, alone = auc_parts(members, scores)
-    return area, math.sqrt(float((deviation**2).sum()) + alone) / len(members)
+    parts = auc_parts(members, scores)
+    return parts.area, parts.spread()
 
 
-def auc_parts(members: np.ndarray, scores: np.ndarray) -> tuple[float, np.ndarray, float]:
-    """`macro_auc`'s mean, each row's part in its error, and what classes of one row add to it."""
+@dataclass(frozen=True, slots=True)
+class AucParts:
+    """`macro_auc`'s mean, and what its error is made of."""
+
+    area: float
+    deviation: np.ndarray  # shape (n,): each row's part in the error
+    alone: float  # what classes of one row add to the variance
+    worst: float  # the part of a further row that is ranked as badly as the worst one seen
+    classes: int
+
+    def spread(self) -> float:
+        """Standard error of the mean area."""
+        return math.sqrt(float((self.deviation**2).sum()) + self.alone) / self.classes
+
+    def losses(self) -> tuple[np.ndarray, float]:
+        """Each row's loss, whose mean is 1 - AUC, and that of the worst further row."""
+        n, lost = len(self.deviation), 1.0 - self.area
+        return lost - n * self.deviation / self.classes, lost + n * self.worst / self.classes
+
+
+def auc_parts(members: np.ndarray, scores: np.ndarray) -> AucParts:
+    """What `macro_auc` and its interval are made of."""
     areas = np.empty(len(members))
     deviation = np.zeros(members.shape[1])
-    alone = 0.0
+    alone = worst = 0.0
     for k, (inside, score) in enumerate(zip(members, scores, strict=True)):
         parts = structural_components(inside, score)
         areas[k] = parts[inside].mean()
+        worst = max(worst, float(areas[k] - parts.min()) / min(int(inside.sum()), int((~inside).sum())))
         for side in (inside, ~inside):
             n = int(side.sum())
             if n > 1:
                 deviation[side] += (parts[side] - areas[k]) / math.sqrt(n * (n - 1))
             else:
                 alone += 0.25
-    return float(areas.mean()), deviation, alone
+    return AucParts(float(areas.mean()), deviation, alone, worst, len(members))
 
 
 def structural_components(inside: np.ndarray, score: np.ndarray) -> np.ndarray:

@@ -21,7 +21,9 @@ MORE, LESS = (
 UNSEEN = 10.0  # over the rows: the chance that a class without a row occurs all the same
 WORSE_ROW = 0.25  # rows that a mean of losses counts besides those seen
 WORSE_ERROR = 1.5  # of the largest error seen: the error of that row
-WORSE_OF_R2 = (0.5, 2.0)  # the same two for R2
+WORSE_OF_R2 = (0.5, 2.25)  # the same two for R2 of up to MANY_ROWS rows
+MANY_ROWS = 30  # of more rows the further one counts for less: they hold more of what can be
+WORSE_OF_AUC = 0.5  # the first of them for an AUC: a row ranked as badly as the worst one seen
 TOGETHER = 2.5  # standard errors of autocorrelation from which rows count as hanging together
 LAGS = (1, 2, 4, 8, 16, 32, 64)
 
@@ -74,20 +76,22 @@ def wider(n: int, together: float) -> float:
     return 1.0 if together <= 1.0 else math.sqrt(together) * t95(n / together - 1.0) / Z95
 
 
-def mean_interval(losses: np.ndarray, worse: float, *, together: float = 1.0) -> tuple[float, float]:
-    """95 % interval of the mean of losses that are at least 0: Student's t with its skewness taken out (Hall 1992).
+def mean_interval(
+    losses: np.ndarray, worse: float, *, mass: float = WORSE_ROW, together: float = 1.0
+) -> tuple[float, float]:
+    """95 % interval of the mean of losses whose mean is at least 0: Student's t with its skewness taken out (Hall 1992).
 
     Args:
         losses: shape (n,), n >= 2.
-        worse: a quarter of a row with this loss is added: the sample holds hardly ever the worst that can come.
+        worse: a part of a row (`mass` of one) with this loss is added: a sample hardly ever holds the worst that can be.
         together: of `rows_as_one`.
     """
     n, mean = len(losses), float(losses.mean())
-    size = n + WORSE_ROW
-    middle = mean + WORSE_ROW * (worse - mean) / size
+    size = n + mass
+    middle = mean + mass * (worse - mean) / size
     deviation = np.append(losses - middle, worse - middle)
     weight = np.ones(n + 1)
-    weight[-1] = WORSE_ROW
+    weight[-1] = mass
     spread = math.sqrt(float(weight @ deviation**2) / (size - 1))
     if not spread > 0:
         return mean, mean
@@ -127,10 +131,10 @@ def r2_interval(
 ) -> tuple[float, float, float]:
     """95 % interval of R2 and `together_of` the rows' influence on it: Student's t on ln(1 - R2), delta method.
 
-    Half a row whose error is twice the largest one is added; where no error is seen, one as large as the target's spread.
+    Half a row whose error is 2.25 times the largest one is added, less of it to more than MANY_ROWS; where no error is seen, one as large as the target's spread.
     """
     n = len(y_true)
-    mass, factor = WORSE_OF_R2
+    mass, factor = WORSE_OF_R2[0] * min(1.0, MANY_ROWS / n), WORSE_OF_R2[1]
     squared = (y_true - y_pred) ** 2
     target = (y_true - y_true.mean()) ** 2
     variance = float(target.mean())

@@ -132,14 +132,19 @@ class Material:
         scores = np.zeros(members.shape)
         known = wanted < self.n_known
         scores[known] = self.proba.T[wanted[known]]
-        value, deviation, alone = auc_parts(members, scores)
+        parts = auc_parts(members, scores)
         if self.resamples == 0:
-            return self._score(name, value)
+            return self._score(name, parts.area)
+        together = self._together(parts.deviation)
+        if parts.alone == 0.0 and parts.spread() > 1e-12:
+            losses, worst = parts.losses()
+            low, high = forms.mean_interval(losses, worst, mass=forms.WORSE_OF_AUC, together=together)
+            ends = max(0.0, 1.0 - high), min(1.0, 1.0 - low)
+            return self._score(name, parts.area, ends, "DeLong, skew-corrected t 95 %", together)
         sides = members.sum(axis=1)
-        together = self._together(deviation)
-        spread = math.sqrt(float((deviation**2).sum()) + alone) / len(members) * forms.wider(self.n, together)
-        low, high, method = auc_interval(value, spread, int(np.minimum(sides, self.n - sides).min()))
-        return self._score(name, value, (low, high), method, together)
+        spread = parts.spread() * forms.wider(self.n, together)
+        low, high, method = auc_interval(parts.area, spread, int(np.minimum(sides, self.n - sides).min()))
+        return self._score(name, parts.area, (low, high), method, together)
 
     def _of_classes(self, name: str) -> Score:
         compute = COMPUTE[name]

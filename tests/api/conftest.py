@@ -13,6 +13,7 @@ from api_helpers import KEY, serving
 
 from core.services.ingestion import generated
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.settings import Settings, get_settings
 from core.storage import mlflow_copy
 from core.storage.workspace import Workspace, open_workspace
@@ -29,7 +30,9 @@ def trained_home(tmp_path_factory: pytest.TempPathFactory, migrated_database: Pa
     home.mkdir()
     shutil.copy(migrated_database, home / "continual.db")
     ws = open_workspace(Settings(CONTINUAL_HOME=home))
-    project = projects.create_project(ws, "default", source="generator", by="test", now=MADE_AT, policy="original")
+    project = projects.create_project(
+        ws, "default", Origin(source="generator"), by="test", now=MADE_AT, policy="original"
+    )
     generated.generate(ws, project, rows=600, features=2, seed=5, by="test", now=MADE_AT)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mlflow_copy, "sync", lambda ws, project_id: None)  # ten seconds that no route looks at

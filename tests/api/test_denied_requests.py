@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from loguru import logger
 
-from core.http.denied_requests import AGAIN_S, DeniedRequestLog
+from core.http.denied_requests import INTERVAL_S, DeniedRequestLog
 
 TOKEN = "cml_" + "AbCdEfGhIjKlMnOpQrStUvWxYz0123456789"
 
@@ -53,7 +53,7 @@ class Answering:
 )
 def test_a_refusal_is_logged_without_the_token(lines: list[str], status: int, bearer: str | None, said: str) -> None:
     ask(Answering(status).over(), bearer=bearer)
-    assert lines == [f"WARNING {status} for 198.51.100.1: POST '/predict' with {said}; 0 more before\n"]
+    assert lines == [f"WARNING {status} for 198.51.100.1: POST '/predict' with {said}; 0 more since the last entry\n"]
 
 
 @pytest.mark.parametrize("status", [200, 404, 422, 503])
@@ -76,6 +76,6 @@ def test_a_flood_from_one_address_is_counted(lines: list[str]) -> None:
         ask(refusals)
     ask(refusals, peer="203.0.113.9")
     assert len(lines) == 2
-    app.at += AGAIN_S
+    app.at += INTERVAL_S
     ask(refusals)
-    assert "49 more before" in lines[2]
+    assert "49 more since the last entry" in lines[2]

@@ -29,6 +29,7 @@ from core.services.access import tokens
 from core.services.access.tokens import TokenRights
 from core.services.operations.metrics import Requests
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.storage.workspace import Workspace
 
 ARROW = {**ADMIN, "Content-Type": "application/vnd.apache.arrow.stream"}
@@ -141,7 +142,7 @@ def test_expired_and_revoked_tokens_are_401(client: httpx.Client, state: Workspa
 
 
 def test_a_token_of_one_project_neither_reaches_nor_names_another(client: httpx.Client, state: Workspace) -> None:
-    other = projects.create_project(state, "Hidden thing", source="api", by="test", now=datetime.now(UTC))
+    other = projects.create_project(state, "Hidden thing", Origin(source="api"), by="test", now=datetime.now(UTC))
     bound = token(state, "admin", project_id=projects.get_project(state, "default").id)
     assert client.post("/predict", json=ROW, headers=bound).status_code == 200
     routes = ("predict", "explain", "invocations", "labels", "generate", "retrain", "batches")
@@ -158,9 +159,9 @@ def test_without_default_several_projects_have_no_root(empty_client: httpx.Clien
 
     ws = open_workspace()
     now = datetime.now(UTC)
-    projects.create_project(ws, "One", source="generator", by="test", now=now)
+    projects.create_project(ws, "One", Origin(source="generator"), by="test", now=now)
     assert empty_client.post("/predict", json=ROW, headers=ADMIN).status_code == 409  # the only one is the root
-    projects.create_project(ws, "Two", source="generator", by="test", now=now)
+    projects.create_project(ws, "Two", Origin(source="generator"), by="test", now=now)
     bound = token(ws, "admin", project_id=projects.get_project(ws, "one").id)
     for path in ("/projects/three/model-status", "/model-status"):
         detail = _is_problem(empty_client.get(path, headers=ADMIN), 404)["detail"]
@@ -171,7 +172,7 @@ def test_without_default_several_projects_have_no_root(empty_client: httpx.Clien
     assert "one, two" in _is_problem(empty_client.post("/predict", json=ROW, headers=ADMIN), 404)["detail"]
     assert empty_client.post("/generate", headers=ADMIN).status_code == 404
     assert empty_client.get("/health").json()["model_version"] is None
-    projects.create_project(ws, "default", source="generator", by="test", now=now)
+    projects.create_project(ws, "default", Origin(source="generator"), by="test", now=now)
     assert empty_client.post("/generate", json={"rows": 10}, headers=ADMIN).json()["project"] == "default"
     ws.database.dispose()
 
@@ -427,7 +428,7 @@ def test_two_gigabytes_announced_are_413_before_anything_is_read(shared: httpx.C
         raw.sendall(f"{head}Content-Length: {2 * 1024**3}\r\n\r\n".encode())
         said = raw.recv(4000)
     assert said.startswith(b"HTTP/1.1 413 ")
-    assert b"Send it in parts" in said
+    assert b"Split it into several requests" in said
 
 
 NEEDS_A_CHAMPION = [("POST", p) for p in ("/predict", "/explain", "/invocations", INFER, "/batches?mode=score")] + [
@@ -555,8 +556,8 @@ def test_a_token_whose_project_is_gone_reads_no_metrics(
 ) -> None:
     bound = token(state, "read", project_id=projects.get_project(state, "default").id)
     assert client.get("/metrics", headers=bound).status_code == 200
-    monkeypatch.setattr("core.services.incidents.status.places", lambda ws: [])
-    assert "no longer there" in _is_problem(client.get("/metrics", headers=bound), 403)["detail"]
+    monkeypatch.setattr("core.services.incidents.status.project_refs", lambda ws: [])
+    assert "no longer exists" in _is_problem(client.get("/metrics", headers=bound), 403)["detail"]
 
 
 def test_request_ids_are_echoed_or_made(shared: httpx.Client) -> None:

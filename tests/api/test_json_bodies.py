@@ -25,7 +25,7 @@ def _problems(client: httpx.Client, path: str, body: Any) -> list[tuple[str, str
         ([{"row_id": 1, "label": {}}], ("labels[0].label", "an object", "text, a number or true or false")),
         (
             [{"row_id": 1, "prediction_id": 2, "label": 1}],
-            ("labels[0].row_id", "an unknown field", "one of prediction_id, label"),
+            ("labels[0]", "an object with both row_id and prediction_id", "exactly one of row_id and prediction_id"),
         ),
         ([{"row_id": 1, "label": 1, "lable": 2}], ("labels[0].lable", "an unknown field", "'label'")),
         ([7], ("labels[0]", "7", "an object {row_id, label}")),

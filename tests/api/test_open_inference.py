@@ -247,7 +247,7 @@ def test_outputs_are_those_named_in_the_form_asked_for() -> None:
             "'temperture' is an unknown feature, expected 'temperature'",
         ),
         (document(more=entry("zzz", "FP64", [1.0])), "expected one of 'temperature', 'site', 'indoor'"),
-        (document(more=entry("site", "BYTES", ["a"])), "input 'site' is there 2 times, expected once"),
+        (document(more=entry("site", "BYTES", ["a"])), "input 'site' is present 2 times, expected once"),
         ({"inputs": [entry("input", "FP64", [1.0, 2.0, 3.0], [1, 3])]}, "these are not numeric: 'site', 'indoor'"),
         (document(site=entry("site", "BYTES", ["a", "b"])), "shape of input 'site' is 2 rows, expected 1"),
         (document(site=entry("site", "FP64", [1.0])), "datatype of input 'site' is 'FP64', expected BYTES or BOOL"),
@@ -275,7 +275,7 @@ def test_outputs_are_those_named_in_the_form_asked_for() -> None:
         ),
         (
             document(site=entry("site", "BYTES", ["a"], parameters={"binary_data_size": 5})),
-            "data and binary_data_size, expected one of them",
+            "data and binary_data_size, expected only one of them",
         ),
         (document(site=entry("site", "BYTES", None, [1], parameters={"binary_data_size": 5})), "at most 0"),
         (document(site=entry("site", "BYTES", None, [1], parameters={"binary_data_size": -5})), "is -5"),
@@ -335,8 +335,8 @@ def binary(name: str, datatype: str, shape: list[int], size: int) -> dict[str, A
         (b"\1\0\0\0ab", 5, "1 byte after the last tensor"),
         (b"\2\0\0\0a", 5, "rows[0].site is a text of 2 bytes, expected at most 1"),
         (b"\xff\xff\xff\xffa", 5, "a text of 4,294,967,295 bytes"),
-        (b"\1\0\0\0\xff", 5, "not UTF-8"),
-        (b"\1\0\0", 3, "expected 4 or more"),
+        (b"\1\0\0\0\xff", 5, "invalid UTF-8"),
+        (b"\1\0\0", 3, "expected at least 4"),
         (b"\1\0\0\0a", 6, "at most 5"),
     ],
 )
@@ -353,7 +353,7 @@ def test_the_second_text_may_not_begin_beyond_the_tensor() -> None:
 @pytest.mark.parametrize(
     ("datatype", "tail", "words"),
     [
-        ("FP64", bytes(7), "is 7, expected 8, which 1 value of FP64 take"),
+        ("FP64", bytes(7), "is 7, expected 8 for 1 value of FP64"),
         ("FP32", struct.pack("<f", float("inf")), "rows[0].temperature is infinity"),
         ("FP64", struct.pack("<d", float("-inf")), "rows[0].temperature is -infinity"),
         ("INT16", bytes(3), "expected 2"),

@@ -106,8 +106,8 @@ def test_open_it_takes_json_from_near_networks_only(opened: httpx.Client, monkey
     assert opened.post("/predict", json=ROW).status_code == 401
     wrong = {"Authorization": "Bearer cml_wrong"}
     assert opened.post("/invocations", json=body, headers=wrong).status_code == 401
-    monkeypatch.setattr(mlflow_routes, "_is_near", lambda request, networks: False)
-    assert "from here" in opened.post("/invocations", json=body).json()["detail"]
+    monkeypatch.setattr(mlflow_routes, "_is_trusted_address", lambda request, networks: False)
+    assert "from this address" in opened.post("/invocations", json=body).json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_open_it_takes_json_from_near_networks_only(opened: httpx.Client, monkey
 def test_near_is_this_machine_and_the_networks_that_are_named(host: str, networks: tuple[str, ...], near: bool) -> None:
     request = mlflow_routes.Request({"type": "http", "client": (host, 1), "headers": []})
     settings = get_settings().model_copy(update={"open_from": networks})
-    assert mlflow_routes._is_near(request, settings) is near
+    assert mlflow_routes._is_trusted_address(request, settings) is near
 
 
 @pytest.mark.parametrize(
@@ -137,13 +137,13 @@ def test_near_is_this_machine_and_the_networks_that_are_named(host: str, network
         ("10.0.0.1", "127.0.0.1", ("127.0.0.1",), False),
     ],
 )
-def test_behind_a_proxy_nobody_is_near_by_its_address(
+def test_behind_a_proxy_nobody_is_trusted_address_by_its_address(
     peer: str, forwarded: str, trusted: tuple[str, ...], near: bool
 ) -> None:
     headers = [(b"x-forwarded-for", forwarded.encode())]
     request = mlflow_routes.Request({"type": "http", "client": (peer, 1), "headers": headers})
     settings = get_settings().model_copy(update={"trusted_proxies": trusted})
-    assert mlflow_routes._is_near(request, settings) is near
+    assert mlflow_routes._is_trusted_address(request, settings) is near
 
 
 def test_rows_of_nobody_are_logged_and_never_sealed(opened: httpx.Client) -> None:

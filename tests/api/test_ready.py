@@ -29,7 +29,7 @@ def test_it_is_not_ready_before_its_model_has_answered_its_check_rows(
         return whole(self, project_id)
 
     monkeypatch.setattr(Champions, "get", _slow)
-    monkeypatch.setattr(access, "WAIT_WARM_S", 0.01)
+    monkeypatch.setattr(access, "PROBE_WAIT_S", 0.01)
     with serving() as client:
         try:
             told = client.get("/health/ready")

@@ -23,6 +23,7 @@ from core.services.automation import jobs, workers
 from core.services.incidents.status import SCHEDULER
 from core.services.monitoring import monitoring
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.settings import ROOT, get_settings
 from core.storage.workspace import Workspace
 
@@ -250,7 +251,7 @@ def test_labels_that_replace_others_or_add_a_class_are_a_409_until_the_body_agre
     [
         ([{"row_id": "a", "label": None}], "labels[0].label"),
         ([{"row_id": "a", "label": 1}, {"label": 1}], "labels[1].row_id"),
-        ([{"row_id": "a", "prediction_id": "b", "label": 1}], "labels[0].row_id"),
+        ([{"row_id": "a", "prediction_id": "b", "label": 1}], "labels[0]"),
         ([{"row_id": "a", "label": [1]}], "labels[0].label"),
         ([{"row_id": {"x": 1}, "label": 1}], "labels[0].row_id"),
         ([{"row_id": "", "label": 1}], "labels[0].row_id"),
@@ -316,7 +317,7 @@ def test_generate_says_which_field_is_wrong(shared: httpx.Client, body: Any, fie
 
 
 def test_generated_rows_do_not_enter_a_project_of_other_origin(client: httpx.Client, state: Workspace) -> None:
-    projects.create_project(state, "Own", source="api", by="test", now=datetime.now(UTC))
+    projects.create_project(state, "Own", Origin(source="api"), by="test", now=datetime.now(UTC))
     answer = client.post("/projects/own/generate", headers=ADMIN)
     assert answer.status_code == 409
     assert client.post("/projects/nowhere/generate", headers=ADMIN).status_code == 404
@@ -341,7 +342,7 @@ def test_a_batch_comes_as_csv_parquet_or_arrow(client: httpx.Client, kind: str) 
 
 
 def test_the_first_batch_of_a_project_names_its_columns(client: httpx.Client, state: Workspace, trained: Path) -> None:
-    projects.create_project(state, "Own", source="api", by="test", now=datetime.now(UTC))
+    projects.create_project(state, "Own", Origin(source="api"), by="test", now=datetime.now(UTC))
     body = "key,x,word,answer\n" + "".join(f"k{i},{i},{'ab'[i % 2]},{'yes' if i % 3 else 'no'}\n" for i in range(40))
     address = "/projects/own/batches?target=answer&id=key"
     answer = client.post(address, content=body, headers={**ADMIN, "Content-Type": "text/csv"})

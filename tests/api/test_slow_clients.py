@@ -61,7 +61,7 @@ def test_a_body_that_stops_coming_is_408(
             raw.sendall(head(path, kind, length) + (b'{"a' if "Content" in length else b'3\r\n{"a\r\n'))
             status, document = answer(raw)
         assert status == 408
-        assert "Send it again" in str(document)
+        assert "Send the request again" in str(document)
 
 
 @pytest.mark.parametrize("path", ["/predict", "/batches"])

@@ -38,6 +38,7 @@ from core.http import bodies
 from core.services.ingestion import ingest
 from core.services.operations import backup
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.storage import artefacts
 from core.storage.workspace import Workspace
 
@@ -153,7 +154,7 @@ def documents(
     np.save(npy, X[:, :1])
     with pa.ipc.new_stream(arrow, pa.table({"a": X[:, 0]}).schema) as writer:
         writer.write_table(pa.table({"a": X[:, 0]}))
-    made = projects.create_project(ws, "Backed up", source="file", by="t", now=now)
+    made = projects.create_project(ws, "Backed up", Origin(source="file"), by="t", now=now)
     ingest.ingest_frame(ws, made, frame, origin="a", by="t", now=now, target="y")
     archive = tmp_path / "state.zip"
     backup.backup(ws, archive, now=now)

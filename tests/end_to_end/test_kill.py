@@ -25,6 +25,7 @@ from core.services.ingestion import ingest, stored_batches
 from core.services.monitoring import monitoring
 from core.services.operations import doctor
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.storage.workspace import Workspace
 
 
@@ -51,7 +52,7 @@ def project(ws: Workspace, now: datetime, tmp_path: Path, monkeypatch: pytest.Mo
     """A project with one batch and a quick policy, for child processes."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     policy = policy_named("balanced", families=("logistic", "neighbours"), new_labels=100)
-    made = projects.create_project(ws, "Killed", source="file", by="test", now=now, policy=policy)
+    made = projects.create_project(ws, "Killed", Origin(source="file"), by="test", now=now, policy=policy)
     path = write_rows(tmp_path / "first.csv", 0)
     ingest.ingest_file(ws, made, path, by="test", now=now, target="y")
     monkeypatch.setattr("core.storage.mlflow_copy.sync", lambda ws, project_id: None)  # slow, and a copy only

@@ -25,6 +25,7 @@ from sqlalchemy import func, select
 from core.jobs import prefect_runner
 from core.services.ingestion import ingest
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.storage.tables import Batch, Cycle, PerformanceRun
 from core.storage.workspace import Workspace
 
@@ -106,7 +107,7 @@ def _batch(number: int) -> pd.DataFrame:
 def test_scheduled_checks_complete_and_two_clocks_measure_each_batch_once(
     ws: Workspace, now: datetime, free_port: Callable[[], int], tmp_path: Path
 ) -> None:
-    project = projects.create_project(ws, "Flies", source="file", by="me", now=now)
+    project = projects.create_project(ws, "Flies", Origin(source="file"), by="me", now=now)
     ingest.ingest_frame(ws, project, _batch(0), origin="first", now=now, by="me", target="y")
     project = projects.project_by_id(ws, project.id)
     port = free_port()

@@ -18,6 +18,7 @@ from core.services.automation import due_work, workers
 from core.services.incidents import status
 from core.services.ingestion import ingest
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.settings import Settings
 from core.storage.engine import file_lock
 from core.storage.workspace import Workspace, open_workspace
@@ -84,7 +85,7 @@ def test_the_app_takes_no_heavy_package_for_it() -> None:
 
 def test_what_fell_due_while_asleep_is_checked_at_once(ws: Workspace, woken: list[bool], led: threading.Thread) -> None:
     asleep_since = datetime.now(UTC) - timedelta(hours=12)
-    project = projects.create_project(ws, "Flies", source="file", by="me", now=asleep_since)
+    project = projects.create_project(ws, "Flies", Origin(source="file"), by="me", now=asleep_since)
     frame = pd.DataFrame({"a": range(50), "label": ["x", "y"] * 25})
     ingest.ingest_frame(ws, project, frame, target="label", origin="rows", by="me", now=asleep_since)
     with ws.database.read() as session:

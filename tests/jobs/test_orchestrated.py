@@ -19,6 +19,7 @@ from core.errors import Conflict
 from core.jobs import MAY_PASS, orchestrated, prefect_runner, worker
 from core.services.automation import due_work
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.settings import Settings
 from core.storage.tables import Cycle, Lease, Project
 from core.storage.workspace import Workspace
@@ -29,7 +30,7 @@ REPORT = SimpleNamespace(id=7, decision="nothing", reason="well", outcome="none"
 @pytest.fixture
 def due(ws: Workspace, now: datetime, monkeypatch: pytest.MonkeyPatch) -> int:
     """A project that the clock would check."""
-    project = projects.create_project(ws, "Flies", source="file", by="me", now=now)
+    project = projects.create_project(ws, "Flies", Origin(source="file"), by="me", now=now)
     monkeypatch.setattr(due_work, "due_projects", lambda *_: [project.id])
     return project.id
 
@@ -131,7 +132,7 @@ def test_the_child_leaves_trying_again_to_the_flow(monkeypatch: pytest.MonkeyPat
 
 def test_a_check_runs_as_a_process_and_answers(ws: Workspace, now: datetime) -> None:
     """The real child, as the flow's task starts it."""
-    projects.create_project(ws, "Flies", source="file", by="me", now=now)
+    projects.create_project(ws, "Flies", Origin(source="file"), by="me", now=now)
     assert orchestrated.check("flies", attempt=1).state == "nothing"
     assert orchestrated.list_projects() == ["flies"]
 

@@ -25,6 +25,7 @@ from core.jobs import ANOTHER_WORKS, time_limits, worker
 from core.services.automation import due_work, jobs
 from core.services.ingestion import ingest
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.storage.engine import file_lock
 from core.storage.tables import Batch, Cycle, Job
 from core.storage.workspace import Workspace
@@ -34,7 +35,7 @@ REPORT = SimpleNamespace(id=7, decision="nothing", reason="well", outcome="none"
 
 @pytest.fixture
 def project_id(ws: Workspace, now: datetime) -> int:
-    return projects.create_project(ws, "Flies", source="file", by="me", now=now).id
+    return projects.create_project(ws, "Flies", Origin(source="file"), by="me", now=now).id
 
 
 @pytest.fixture
@@ -118,7 +119,9 @@ def test_a_spooled_file_that_cannot_be_read_fails_its_job_and_is_removed(
     spooled = tmp_path / "upload"
     spooled.write_bytes(b"PAR1 but not really")
     options = {"name": "rows.parquet", "target": "y"}
-    job = jobs.request_file(ws, project_id, "ingest", spooled, options, by="me", now=datetime.now(UTC))
+    job = jobs.request_file(
+        ws, project_id, jobs.Spooled(kind="ingest", path=spooled, options=options), by="me", now=datetime.now(UTC)
+    )
     one.step()
     failed = jobs.get_job(ws, job)
     assert failed.status == "failed"
@@ -133,7 +136,9 @@ def test_a_stored_file_answers_with_its_batch(
     spooled = tmp_path / "upload"
     spooled.write_text("a,y\n" + "".join(f"{i % 7},{'hi' if i % 2 else 'lo'}\n" for i in range(40)))
     options = {"name": "rows.csv", "target": "y"}
-    job = jobs.request_file(ws, project_id, "ingest", spooled, options, by="me", now=datetime.now(UTC))
+    job = jobs.request_file(
+        ws, project_id, jobs.Spooled(kind="ingest", path=spooled, options=options), by="me", now=datetime.now(UTC)
+    )
     one.step()
     done = jobs.get_job(ws, job)
     assert done.status == "done", done.error
@@ -240,7 +245,7 @@ def test_a_worker_makes_way_after_a_fit_that_is_left_running(
     monkeypatch.setattr(core.cycle, "run_cycle", lambda *a, **o: REPORT)
     monkeypatch.setattr(core.cycle, "fits_left_running", lambda: True)
     _request(ws, project_id)
-    _request(ws, projects.create_project(ws, "Others", source="file", by="me", now=datetime.now(UTC)).id)
+    _request(ws, projects.create_project(ws, "Others", Origin(source="file"), by="me", now=datetime.now(UTC)).id)
     worker.Worker(ws, threading.Event(), threading.Event()).run(once=True)
     with ws.database.read() as session:
         assert due_work.pending(session, datetime.now(UTC)), "the second job waits for the next worker"
@@ -274,7 +279,9 @@ def test_an_upload_whose_worker_died_after_storing_it_is_done(
     spooled = tmp_path / "upload"
     spooled.write_text(text)
     options = {"name": "rows.csv", "target": "y"}
-    job = jobs.request_file(ws, project_id, "ingest", spooled, options, by="me", now=datetime.now(UTC))
+    job = jobs.request_file(
+        ws, project_id, jobs.Spooled(kind="ingest", path=spooled, options=options), by="me", now=datetime.now(UTC)
+    )
     _dying(ws, one, monkeypatch)
     spooled.write_text(text)  # a killed process removes nothing
     one.step()

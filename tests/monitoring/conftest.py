@@ -16,6 +16,7 @@ from core.services.automation import workers
 from core.services.incidents.status import SCHEDULER
 from core.services.ingestion import generated
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.settings import Settings, get_settings
 from core.storage import mlflow_copy
 from core.storage.workspace import Workspace, open_workspace
@@ -32,7 +33,7 @@ def watched_home(tmp_path_factory: pytest.TempPathFactory, migrated_database: Pa
     ws = open_workspace(Settings(CONTINUAL_HOME=home))
     now = datetime.now(UTC)
     made = now - timedelta(hours=1)
-    projects.create_project(ws, "default", source="generator", by="test", now=made, policy="original")
+    projects.create_project(ws, "default", Origin(source="generator"), by="test", now=made, policy="original")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mlflow_copy, "sync", lambda ws, project_id: None)  # ten seconds that no series tells of
         for minutes in (0, 20, 40):  # estimates begin with the third batch

@@ -24,6 +24,7 @@ from core.learning.policy import policy_named
 from core.services.access import accounts
 from core.services.ingestion import ingest
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.settings import Settings, get_settings
 from core.storage.tables import User
 from core.storage.workspace import Workspace, open_workspace
@@ -66,7 +67,7 @@ def _homes() -> Path:
 def _grow(ws: Workspace) -> None:
     """Three batches of which the last one turns the concept round: two versions, three cycles."""
     policy = policy_named("balanced", families=("logistic", "neighbours"), new_labels=200)
-    project = projects.create_project(ws, "Flies", source="file", by="ada", now=BEGAN, policy=policy)
+    project = projects.create_project(ws, "Flies", Origin(source="file"), by="ada", now=BEGAN, policy=policy)
     frames = [rows(0, 300), rows(300, 200), rows(500, 200, flipped=True).assign(humidity=0.5)]
     for i, frame in enumerate(frames):
         now = BEGAN + timedelta(hours=i)

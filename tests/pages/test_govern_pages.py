@@ -16,6 +16,7 @@ from core.services.access import accounts, audit_log, tokens
 from core.services.incidents import message_switches
 from core.services.monitoring import monitoring
 from core.services.projects import inventory, projects
+from core.services.projects.projects import Origin
 from core.services.serving import guarding
 from core.services.serving.guards import Guards
 from core.settings import get_settings
@@ -37,7 +38,7 @@ def grown(settings: object, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 def test_the_pages_of_a_project_say_what_to_do_when_there_is_nothing(empty: Workspace) -> None:
     for page in ("models", "automation"):
         assert "No project yet." in text_of(open_page(page))
-    projects.create_project(empty, "Void", source="file", by="test", now=BEGAN)
+    projects.create_project(empty, "Void", Origin(source="file"), by="test", now=BEGAN)
     assert "No model yet." in text_of(open_page("models"))
     assert "No cycle yet." in text_of(open_page("automation"))
 

@@ -9,6 +9,7 @@ import pytest
 from core.cycle import run_cycle
 from core.services.ingestion import ingest, label_queue
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.settings import get_settings
 from core.storage.workspace import Workspace
 from tests.pages.grown import BEGAN, click, closed, open_page, rows, settle, text_of
@@ -31,7 +32,7 @@ def empty(settings: object, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
 def test_the_desk_says_what_to_do_when_there_is_nothing(empty: Workspace) -> None:
     assert "No project yet." in text_of(open_page("labels"))
-    projects.create_project(empty, "Void", source="file", by="test", now=BEGAN)
+    projects.create_project(empty, "Void", Origin(source="file"), by="test", now=BEGAN)
     assert "No champion yet." in text_of(open_page("labels"))
 
 

@@ -18,6 +18,7 @@ from core.services.incidents import status
 from core.services.ingestion import ingest, label_intake
 from core.services.monitoring import monitoring
 from core.services.projects import projects, streams
+from core.services.projects.projects import Origin
 from core.settings import get_settings
 from core.storage.tables import PerformanceRun
 from core.storage.workspace import Workspace
@@ -49,7 +50,7 @@ def test_the_watch_pages_say_what_to_do_when_there_is_nothing(empty: Workspace) 
         assert not at.exception
         assert "No project yet." in text_of(at)
     assert "Nothing to play yet." in text_of(open_page("live"))
-    projects.create_project(empty, "Void", source="file", by="test", now=BEGAN)
+    projects.create_project(empty, "Void", Origin(source="file"), by="test", now=BEGAN)
     assert "No drift check yet." in text_of(open_page("drift"))
     assert "No measurements yet." in text_of(open_page("performance"))
     assert "was not made from a stream" in text_of(open_page("live"))
@@ -77,7 +78,7 @@ def test_one_button_makes_the_sample_project_and_its_live_run(
 
 def test_a_viewer_cannot_make_the_sample_or_ask_for_a_check(empty: Workspace) -> None:
     assert closed(visit_as("vera"), "Create the sample project")
-    projects.create_project(empty, "Void", source="file", by="test", now=BEGAN)
+    projects.create_project(empty, "Void", Origin(source="file"), by="test", now=BEGAN)
     assert closed(visit_as("vera"), "Check now")
 
 
@@ -166,7 +167,7 @@ def test_a_silent_scheduler_is_told(grown: Workspace) -> None:
 
 
 def test_the_project_of_a_link_is_the_one_that_is_shown(grown: Workspace) -> None:
-    projects.create_project(grown, "Another one", source="file", by="test", now=BEGAN)
+    projects.create_project(grown, "Another one", Origin(source="file"), by="test", now=BEGAN)
     assert "No drift check yet." in text_of(open_page("drift", project="another-one"))
     assert "No drift check yet." not in text_of(open_page("drift", project="flies"))
     assert "No drift check yet." not in text_of(open_page("drift", project="no-such-project"))
@@ -304,7 +305,7 @@ def test_labels_that_are_due_are_told_by_day_with_how_they_arrive(grown: Workspa
 
 
 def test_labels_due_before_the_first_measurement_are_shown_too(empty: Workspace) -> None:
-    project = projects.create_project(empty, "Young", source="file", by="t", now=BEGAN)
+    project = projects.create_project(empty, "Young", Origin(source="file"), by="t", now=BEGAN)
     ingest.ingest_frame(empty, project, rows(0, 60), origin="a", by="t", now=BEGAN, target="species")
     project = projects.project_by_id(empty, project.id)
     ingest.ingest_frame(empty, project, rows(1, 20).drop(columns="species"), origin="b", by="t", now=BEGAN)
@@ -316,7 +317,9 @@ def test_labels_due_before_the_first_measurement_are_shown_too(empty: Workspace)
 
 def test_regression_has_its_own_metrics_and_no_confusion(empty: Workspace) -> None:
     policy = policy_named("balanced", families=("ridge",), new_labels=200)
-    project = projects.create_project(empty, "Heat", source="file", by="t", now=BEGAN, policy=policy, task="regression")
+    project = projects.create_project(
+        empty, "Heat", Origin(source="file", task="regression"), by="t", now=BEGAN, policy=policy
+    )
     for i in range(3):
         frame = rows(i * 300, 300).drop(columns="species").assign(heat=lambda f: f["warmth"] * 2.5 + f["speed"] / 3)
         now = BEGAN + timedelta(hours=i)
@@ -417,7 +420,7 @@ def test_live_closes_for_a_session_that_has_ended(sample: Workspace) -> None:
 
 def test_names_from_users_are_shown_letter_by_letter(empty: Workspace) -> None:
     policy = policy_named("balanced", families=("logistic",), new_labels=200)
-    project = projects.create_project(empty, HOSTILE, source="file", by="t", now=BEGAN, policy=policy)
+    project = projects.create_project(empty, HOSTILE, Origin(source="file"), by="t", now=BEGAN, policy=policy)
     shown = [text_of(at) for at in (visit_as("ada"), open_page("drift"), open_page("performance"), open_page("live"))]
     for i in range(3):
         frame = rows(i * 300, 300, flipped=i == 2).rename(columns={"warmth": HOSTILE, "site": "*b* <i>"})

@@ -13,6 +13,7 @@ from core.services.automation import jobs
 from core.services.ingestion import ingest, stored_batches
 from core.services.monitoring import monitoring
 from core.services.projects import inventory, projects
+from core.services.projects.projects import Origin
 from core.services.serving import guarding
 from core.services.serving.guards import Guards
 from core.settings import get_settings
@@ -233,11 +234,11 @@ def test_a_race_is_started_followed_and_shown(grown: Workspace) -> None:
 
 
 def test_train_asks_for_labels_where_there_are_none(empty: Workspace) -> None:
-    project = projects.create_project(empty, "Bare", source="file", by="test", now=BEGAN)
+    project = projects.create_project(empty, "Bare", Origin(source="file"), by="test", now=BEGAN)
     ingest.ingest_frame(empty, project, rows(0, 40), origin="x", by="test", now=BEGAN, target="species")
     assert "No race yet." in text_of(open_page("train"))
     projects.delete_project(empty, project, by="test", now=BEGAN)
-    projects.create_project(empty, "Void", source="file", by="test", now=BEGAN)
+    projects.create_project(empty, "Void", Origin(source="file"), by="test", now=BEGAN)
     at = open_page("train")
     assert "Nothing to train on yet." in text_of(at)
     assert closed(at, "Start a race")
@@ -278,10 +279,10 @@ def test_what_guards_say_stands_beside_the_answer_and_a_withheld_one_is_said_to_
 
     assert "out of range: warmth is 900, expected" in asked()
     guarding.set_guards(grown, project, Guards(out_of_range="abstain"), by="test", now=BEGAN)
-    ui.champions()._seats.clear()
+    ui.champions()._slots.clear()
     assert "The answer is withheld" in asked()
     guarding.set_guards(grown, project, Guards(out_of_range="override", override="aedes"), by="test", now=BEGAN)
-    ui.champions()._seats.clear()
+    ui.champions()._slots.clear()
     assert "Replaced:" in asked()
     hits = guarding.guard_hits(grown, project.id, since=BEGAN)
     assert {h.action for h in hits} == {"warn", "abstain", "override"} and sum(h.n for h in hits) == 3

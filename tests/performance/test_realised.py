@@ -34,7 +34,7 @@ def classified(task: str, n: int = 300, seed: int = 1) -> tuple[np.ndarray, np.n
 
 
 METHODS = {
-    "accuracy": "Wilson 95 %", "roc_auc": "DeLong-Wilson 95 %", "log_loss": "Bayesian bootstrap 95 %",
+    "accuracy": "Wilson 95 %", "roc_auc": "DeLong, skew-corrected t 95 %", "log_loss": "Bayesian bootstrap 95 %",
     "brier": "Bayesian bootstrap 95 %", "mae": "skew-corrected t 95 %", "rmse": "skew-corrected t 95 %", "r2": "delta 95 %",
     **dict.fromkeys(("balanced_accuracy", "kappa", "macro_f1", "mcc"), "Dirichlet 95 %"),
 }  # fmt: skip

@@ -13,6 +13,7 @@ from sqlalchemy import event
 from core.records import ProjectInfo
 from core.services.ingestion import ingest, label_intake, label_plans
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.storage import history, queries
 from core.storage.tables import Batch
 from core.storage.workspace import Workspace
@@ -28,7 +29,7 @@ def rows(name: str, n: int = 20) -> pd.DataFrame:
 
 @pytest.fixture
 def made(ws: Workspace, now: datetime) -> int:
-    return projects.create_project(ws, "Grown", source="file", by="t", now=now).id
+    return projects.create_project(ws, "Grown", Origin(source="file"), by="t", now=now).id
 
 
 def send(ws: Workspace, made: int, frame: pd.DataFrame, now: datetime) -> None:

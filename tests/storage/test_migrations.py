@@ -14,6 +14,7 @@ from sqlalchemy import make_url, select, text
 
 from alembic import command
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.settings import ROOT
 from core.storage import mlflow_copy
 from core.storage.engine import Database, migrate, newest_revision
@@ -68,7 +69,7 @@ def test_mlflow_makes_its_tables_while_a_database_of_ours_is_brought_up_to_date(
 
 def test_drift_reports_are_packed_where_they_lie_and_unpacked_on_the_way_back(ws: Workspace, now: datetime) -> None:
     report = {"share_drifted": 0.5, "features": [{"name": "é", "score": 0.125}] * 40}
-    project = projects.create_project(ws, "Made", source="generator", by="test", now=now)
+    project = projects.create_project(ws, "Made", Origin(source="generator"), by="test", now=now)
     with ws.database.write() as session:
         for n in range(2):
             stored = {**report, "n": n}

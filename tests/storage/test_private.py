@@ -18,6 +18,7 @@ from core.services.access import sessions
 from core.services.ingestion import generated
 from core.services.operations import doctor
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.settings import Settings
 from core.storage import private
 from core.storage.engine import file_lock
@@ -38,7 +39,7 @@ def open_ones(folder: Path) -> list[str]:
 
 def test_whatever_is_stored_is_for_its_owner_only(settings: Settings, now: datetime) -> None:
     ws = open_workspace(settings, migrate=True)
-    project = projects.create_project(ws, "default", source="generator", by="test", now=now)
+    project = projects.create_project(ws, "default", Origin(source="generator"), by="test", now=now)
     generated.generate(ws, project, rows=50, features=2, seed=1, by="test", now=now)
     sessions.cookie_key(ws)
     with file_lock(ws.locks_path / "a.lock") as held:

@@ -19,6 +19,7 @@ from core.errors import Conflict, NotFound, StorageError
 from core.learning.models import Committee, fit_family
 from core.records import Change, CommitteeMember, Feature, FeatureSchema, ModelVersion, ProjectInfo
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.storage import artefacts, mlflow_copy, registry
 from core.storage.tables import Cycle, ModelRow
 from core.storage.workspace import Workspace
@@ -57,7 +58,7 @@ def line() -> Any:
 @pytest.fixture
 def project(ws: Workspace, now: datetime) -> ProjectInfo:
     """An empty project."""
-    return projects.create_project(ws, "Demo", source="file", by="test", now=now)
+    return projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now)
 
 
 @pytest.fixture

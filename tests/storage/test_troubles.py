@@ -18,6 +18,7 @@ from core.cycle import cause_of, lease
 from core.errors import StorageError
 from core.http import problems
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.services.serving import prediction_log
 from core.storage.engine import Database
 from core.storage.tables import Lease
@@ -116,14 +117,14 @@ def test_a_page_shows_the_sentence(kind: str) -> None:
 
 
 def test_a_database_that_is_removed_under_a_running_process_is_not_written_into(ws: Workspace, now: datetime) -> None:
-    projects.create_project(ws, "Demo", source="file", by="test", now=now)
+    projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now)
     place = ws.settings.home_path / "continual.db"
     place.unlink()
     for name in ("continual.db-wal", "continual.db-shm"):
         (ws.settings.home_path / name).unlink(missing_ok=True)
     log = prediction_log._Log(ws.database)
     for write in (
-        lambda: projects.create_project(ws, "Lost", source="file", by="test", now=now),
+        lambda: projects.create_project(ws, "Lost", Origin(source="file"), by="test", now=now),
         lambda: log.commit([]),
     ):
         with pytest.raises((sqlite3.OperationalError, OperationalError)) as told:
@@ -151,7 +152,7 @@ def _full(database: Database, monkeypatch: pytest.MonkeyPatch, times: int) -> li
 def test_the_lease_is_given_back_although_the_disk_was_full(
     ws: Workspace, now: datetime, monkeypatch: pytest.MonkeyPatch, times: int, kept: bool
 ) -> None:
-    made = projects.create_project(ws, "Demo", source="file", by="test", now=now)
+    made = projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now)
     monkeypatch.setattr(lease, "RETURN_EVERY_S", 0.0)
     with lease.hold_lease(ws, made.id):
         _full(ws.database, monkeypatch, times)

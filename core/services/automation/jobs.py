@@ -98,16 +98,17 @@ def request_cycle(
         return job
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spooled:
+    """A file that waits for a worker."""
+
+    path: Path
+    kind: Literal["ingest", "score"]
+    options: JsonObject  # of what is done with it
+
+
 def request_file(
-    ws: Workspace,
-    project_id: int,
-    kind: Literal["ingest", "score"],
-    path: Path,
-    options: JsonObject,
-    *,
-    by: str,
-    now: datetime,
-    also: Also | None = None,
+    ws: Workspace, project_id: int, file: Spooled, *, by: str, now: datetime, also: Also | None = None
 ) -> str:
     """Ask a worker to store a spooled file, or to predict its rows; returns the job's id.
 
@@ -115,7 +116,7 @@ def request_file(
     """
     require(ws, by, "operator")
     with ws.database.write() as session:
-        job = _add(session, kind, project_id, {"path": str(path), **options}, by, now)
+        job = _add(session, file.kind, project_id, {"path": str(file.path), **file.options}, by, now)
         if also is not None:
             also(session, job)
         return job

@@ -34,8 +34,8 @@ CHECKS_STOPPED = "The checks of a project are set aside: they ended their worker
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A project's address and number."""
+class ProjectRef:
+    """A project's id and slug, without the rest of its record."""
 
     id: int
     slug: str
@@ -61,16 +61,16 @@ class Beat:
     next_s: float = 0.0  # until the next check, of one that is alive
 
 
-def places(ws: Workspace) -> list[Place]:
+def project_refs(ws: Workspace) -> list[ProjectRef]:
     """Every project, oldest first."""
     with ws.database.read() as session:
-        return [Place(*row) for row in session.execute(select(Project.id, Project.slug).order_by(Project.id))]
+        return [ProjectRef(*row) for row in session.execute(select(Project.id, Project.slug).order_by(Project.id))]
 
 
-def root_of(found: list[Place]) -> Place | None:
+def root_project(projects: list[ProjectRef]) -> ProjectRef | None:
     """The project that the API's root stands for: `default` where it exists, else the only one."""
-    named = next((p for p in found if p.slug == ROOT_SLUG), None)
-    return named or (found[0] if len(found) == 1 else None)
+    named = next((p for p in projects if p.slug == ROOT_SLUG), None)
+    return named or (projects[0] if len(projects) == 1 else None)
 
 
 def champions(session: Session) -> dict[int, int]:
@@ -120,17 +120,19 @@ def health(ws: Workspace, slug: str | None, now: datetime, *, damaged: Callable[
         return down()
     try:
         with ws.database.read() as session:
-            found = [Place(*row) for row in session.execute(select(Project.id, Project.slug).order_by(Project.id))]
+            projects = [
+                ProjectRef(*row) for row in session.execute(select(Project.id, Project.slug).order_by(Project.id))
+            ]
             serving = champions(session)
             age = scheduler_age(session, now)
             stopped = session.scalar(select(Project.id).where(Project.checks_stopped_at.is_not(None)).limit(1))
     except SQLAlchemyError:
         return down()
-    place = root_of(found) if slug is None else next((p for p in found if p.slug == slug), None)
+    project = root_project(projects) if slug is None else next((p for p in projects if p.slug == slug), None)
     reason = None
     if age is not None and is_late(age, ws.settings.check_interval_s):
         reason = CLOCK_SET_BACK if age < 0 else SCHEDULER_LATE
-    elif any(damaged(p.id) for p in found):
+    elif any(damaged(p.id) for p in projects):
         reason = MODEL_DAMAGED
     elif stopped is not None:
         reason = CHECKS_STOPPED
@@ -138,7 +140,7 @@ def health(ws: Workspace, slug: str | None, now: datetime, *, damaged: Callable[
         status="ok" if reason is None else "degraded",
         reason=reason,
         database="ok",
-        model_version=serving.get(place.id) if place else None,
+        model_version=serving.get(project.id) if project else None,
         scheduler_age_seconds=None if age is None else round(age, 3),
     )
 

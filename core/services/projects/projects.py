@@ -9,6 +9,7 @@ import shutil
 import zipfile
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 from sqlalchemy import select
 
@@ -87,22 +88,19 @@ def threshold_policy(ws: Workspace, name: str) -> Policy:
     return policy_named(name, threshold=ws.settings.performance_threshold)
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where the rows of a new project are to come from."""
+
+    source: Literal["sample", "file", "generator", "api"]
+    generator: JsonObject | None = None  # its settings, where there is one
+    task: Task | None = None  # the first batch is held to it; for regression, the metric of the policy becomes R2
+
+
 def create_project(
-    ws: Workspace,
-    name: str,
-    *,
-    source: str,
-    by: str,
-    now: datetime,
-    policy: str | Policy = "balanced",
-    generator: JsonObject | None = None,
-    task: Task | None = None,
+    ws: Workspace, name: str, origin: Origin, *, by: str, now: datetime, policy: str | Policy = "balanced"
 ) -> ProjectInfo:
     """Make an empty project.
-
-    Args:
-        source: sample | file | generator | api.
-        task: the first batch is held to it; for regression, the metric of the policy becomes R2.
 
     Raises:
         BadInput: the name holds no letter or digit, or is too long.
@@ -115,18 +113,18 @@ def create_project(
             f"Project name {name[:120]!r} cannot be used: expected 1 to {MAX_NAME} characters with at least one letter or digit."
         )
     chosen = policy if isinstance(policy, Policy) else threshold_policy(ws, policy)
-    if task == "regression":
-        chosen = dataclasses.replace(chosen, metric=metric_for(chosen, task))
+    if origin.task == "regression":
+        chosen = dataclasses.replace(chosen, metric=metric_for(chosen, origin.task))
     with ws.database.write() as session:
         if session.scalar(select(Project.id).where(Project.slug == slug)) is not None:
             raise Conflict(f"There is already a project '{slug}'. Choose another name.")
         row = Project(
             slug=slug,
             name=name.strip(),
-            source=source,
-            task=task,
+            source=origin.source,
+            task=origin.task,
             policy=policy_to_document(chosen),
-            generator=generator,
+            generator=origin.generator,
             created_at=now,
         )
         session.add(row)
@@ -136,7 +134,7 @@ def create_project(
             who=by,
             what="project created",
             project_id=row.id,
-            after={"name": row.name, "source": source, "policy": chosen.name},
+            after={"name": row.name, "source": origin.source, "policy": chosen.name},
             now=now,
         )
         return queries.project_info(session, row)

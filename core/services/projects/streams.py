@@ -117,7 +117,7 @@ def create_stream_project(
     chosen = dataclasses.replace(policy_named(policy), threshold=stream.threshold)
     task = described.get("stream", {}).get("task")
     project = projects.create_project(
-        ws, name, source="sample", by=by, now=now, policy=chosen, generator={**described}, task=task
+        ws, name, projects.Origin(source="sample", generator={**described}, task=task), by=by, now=now, policy=chosen
     )
     rows = stream.frame.iloc[: stream.warm_up_rows]
     try:

@@ -57,14 +57,14 @@ class Served:
 
 
 @dataclass(slots=True)
-class _Seat:
+class _Slot:
     """One project's champion in this process."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     served: Served | None = None
     known: tuple[Any, ...] | None = None  # what the database said when it was loaded
     problem: str | None = None
-    next_look: float = -1.0
+    next_check: float = -1.0
 
 
 class Champions:
@@ -73,13 +73,13 @@ class Champions:
     def __init__(self, ws: Workspace, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._ws = ws
         self._clock = clock
-        self._seats: dict[int, _Seat] = {}
-        self._seats_lock = threading.Lock()
+        self._slots: dict[int, _Slot] = {}
+        self._slots_lock = threading.Lock()
 
     def fresh(self, project_id: int) -> Served | None:
         """The champion, if this process has looked a moment ago and has one; asks nobody, blocks nobody."""
-        seat = self._seats.get(project_id)
-        return seat.served if seat is not None and self._clock() < seat.next_look else None
+        slot = self._slots.get(project_id)
+        return slot.served if slot is not None and self._clock() < slot.next_check else None
 
     def get(self, project_id: int) -> Served | None:
         """The champion that answers now; None while the project has none.
@@ -87,46 +87,46 @@ class Champions:
         While one thread loads a new champion, the others go on with the old one.
         A damaged first one gives None too; `problem` tells them apart.
         """
-        with self._seats_lock:
-            seat = self._seats.setdefault(project_id, _Seat())
-        if self._clock() < seat.next_look:
-            return seat.served
-        if seat.lock.acquire(blocking=seat.served is None):
+        with self._slots_lock:
+            slot = self._slots.setdefault(project_id, _Slot())
+        if self._clock() < slot.next_check:
+            return slot.served
+        if slot.lock.acquire(blocking=slot.served is None):
             try:
-                if self._clock() >= seat.next_look:
-                    self._look(project_id, seat)
+                if self._clock() >= slot.next_check:
+                    self._refresh(project_id, slot)
             finally:
-                seat.lock.release()
-        return seat.served
+                slot.lock.release()
+        return slot.served
 
     def knows(self, project_id: int) -> bool:
         """Whether anybody has asked for the project's champion here."""
-        return project_id in self._seats
+        return project_id in self._slots
 
     def problem(self, project_id: int) -> str | None:
         """Why the version that should serve does not, in words; None when all is well."""
-        with self._seats_lock:
-            seat = self._seats.get(project_id)
-        return seat.problem if seat else None
+        with self._slots_lock:
+            slot = self._slots.get(project_id)
+        return slot.problem if slot else None
 
-    def _look(self, project_id: int, seat: _Seat) -> None:
+    def _refresh(self, project_id: int, slot: _Slot) -> None:
         with self._ws.database.read() as session:
             found = scorers.serving(session, project_id)
         wait = CHECK_EVERY_S
         if found is None:
-            seat.served, seat.known, seat.problem = None, None, None
-        elif seat.served is None or (found.version, found.sha256, found.guards) != seat.known:
+            slot.served, slot.known, slot.problem = None, None, None
+        elif slot.served is None or (found.version, found.sha256, found.guards) != slot.known:
             try:
-                seat.served = load(self._ws, project_id, found)
-                seat.known, seat.problem = (found.version, found.sha256, found.guards), None
+                slot.served = load(self._ws, project_id, found)
+                slot.known, slot.problem = (found.version, found.sha256, found.guards), None
             except ContinualError as error:
-                instead = f"v{seat.served.version} still answers" if seat.served else "nothing answers"
-                seat.problem = f"v{found.version} should serve but cannot be loaded; {instead}. {error}"
+                instead = f"v{slot.served.version} still answers" if slot.served else "nothing answers"
+                slot.problem = f"v{found.version} should serve but cannot be loaded; {instead}. {error}"
                 wait = RETRY_DAMAGED_S
-                logger.error("{problem}", problem=seat.problem)
+                logger.error("{problem}", problem=slot.problem)
         else:
-            seat.problem = None
-        seat.next_look = self._clock() + wait
+            slot.problem = None
+        slot.next_check = self._clock() + wait
 
 
 def load(ws: Workspace, project_id: int, found: scorers.Serving) -> Served:

@@ -12,6 +12,7 @@ from sqlalchemy.event import listen
 from core.errors import BadInput, ConfigurationError, Conflict, NotAllowed, NotAuthenticated, NotFound
 from core.services.access import accounts, audit_log, sessions, throttle, tokens, verifying
 from core.services.access.tokens import TokenRights
+from core.services.projects.projects import Origin
 from core.settings import get_settings
 from core.storage.workspace import Workspace, open_workspace
 
@@ -372,8 +373,8 @@ def test_unknown_tokens_read_one_row_at_most_and_hold_nobody_up(
 def test_a_token_of_one_project_is_refused_for_another(ws: Workspace, now: datetime) -> None:
     from core.services.projects import projects
 
-    own = projects.create_project(ws, "Own", source="api", by="test", now=now)
-    other = projects.create_project(ws, "Other", source="api", by="test", now=now)
+    own = projects.create_project(ws, "Own", Origin(source="api"), by="test", now=now)
+    other = projects.create_project(ws, "Other", Origin(source="api"), by="test", now=now)
     _, token = tokens.create_token(ws, "bound", TokenRights(scopes=["predict"], project_id=own.id), by="test", now=now)
     held = tokens.Tokens(ws, None)
     assert held.check(token, "predict", own.id, now).project_id == own.id

@@ -9,11 +9,12 @@ import pytest
 
 from core import cli
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.storage.workspace import Workspace
 
 
 def test_keys_say_which_project_they_open(ws: Workspace, now: datetime, capsys: pytest.CaptureFixture[str]) -> None:
-    projects.create_project(ws, "Insects", source="api", by="test", now=now)
+    projects.create_project(ws, "Insects", Origin(source="api"), by="test", now=now)
     assert cli.main(["keys", "create", "--scope", "read", "--name", "wide"]) == 0
     assert "it opens every project" in capsys.readouterr().out
     assert cli.main(["keys", "create", "--scope", "read", "--name", "narrow", "--project", "insects"]) == 0

@@ -17,6 +17,7 @@ from core.services.automation import backtests
 from core.services.ingestion import ingest, label_intake, stored_batches
 from core.services.monitoring import monitoring
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.storage import history
 from core.storage.workspace import Workspace
 
@@ -40,7 +41,7 @@ def lived(ws: Workspace, now: datetime, task: Task, **changes: object) -> Projec
     """A project with a history: a change of concept, a batch whose labels came later and in portions, one by hand."""
     families = ("ridge",) if task == "regression" else ("logistic", "neighbours")
     policy = policy_named("balanced", families=families, new_labels=BATCH, **changes)
-    made = projects.create_project(ws, f"Lived {task}", source="file", by="test", now=now, policy=policy)
+    made = projects.create_project(ws, f"Lived {task}", Origin(source="file"), by="test", now=now, policy=policy)
     ingest.ingest_frame(ws, made, stream(0, 400, task=task), origin="warm-up", by="test", now=now, target="y")
     run_cycle(ws, made.id, cause="cli", now=now)
     for i in range(1, 9):
@@ -64,7 +65,7 @@ def lived(ws: Workspace, now: datetime, task: Task, **changes: object) -> Projec
 @pytest.mark.slow
 def test_a_batch_undone_after_it_was_learnt_is_there_until_then(ws: Workspace, now: datetime) -> None:
     policy = policy_named("balanced", families=("logistic", "neighbours"), new_labels=2 * BATCH, drift_share=0.2)
-    made = projects.create_project(ws, "Undone", source="file", by="test", now=now, policy=policy)
+    made = projects.create_project(ws, "Undone", Origin(source="file"), by="test", now=now, policy=policy)
     ingest.ingest_frame(ws, made, stream(0, 400), origin="warm-up", by="test", now=now, target="y")
     run_cycle(ws, made.id, cause="cli", now=now)
     for i in range(1, 9):
@@ -132,7 +133,7 @@ def test_policies_stand_side_by_side_with_never_retraining(ws: Workspace, now: d
 
 @pytest.mark.slow
 def test_what_cannot_be_compared_says_why(ws: Workspace, now: datetime) -> None:
-    empty = projects.create_project(ws, "Empty", source="file", by="test", now=now)
+    empty = projects.create_project(ws, "Empty", Origin(source="file"), by="test", now=now)
     with pytest.raises(BadInput, match="no data yet"):
         backtests.compare_policies(ws, empty, [empty.policy])
     ingest.ingest_frame(ws, empty, stream(0, 100), origin="one", by="test", now=now, target="y")

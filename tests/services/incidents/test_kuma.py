@@ -20,6 +20,7 @@ from core.jobs.clock import Scheduler
 from core.services.automation import workers
 from core.services.incidents import kuma, status
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.settings import get_settings
 from core.storage.tables import Project
 from core.storage.workspace import Workspace
@@ -49,7 +50,7 @@ def test_a_scheduler_that_works_is_up_with_the_time_of_its_look(ws: Workspace, m
 def test_what_keeps_the_loop_from_working_is_told(
     ws: Workspace, now: datetime, monitor: FakeWebhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    projects.create_project(ws, "Demo", source="file", by="test", now=now)
+    projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now)
     look = kuma.Look(ended=time.monotonic())
     with ws.database.write() as session:
         session.get_one(Project, 1).checks_stopped_at = now

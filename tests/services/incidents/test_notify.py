@@ -19,6 +19,7 @@ from core.services.automation import workers
 from core.services.incidents import channels, delivery, message_switches, notify, scheduler_watch, status
 from core.services.operations import doctor
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.storage.tables import AuditEntry, Cycle, Notice
 from core.storage.workspace import Workspace
 
@@ -73,7 +74,7 @@ def webhook(ws: Workspace, hook: FakeWebhook, monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture
 def waiting(ws: Workspace, now: datetime, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A workspace with one message in the outbox."""
-    made = projects.create_project(ws, "Demo", source="file", by="test", now=now)
+    made = projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now)
     for module in (channels, delivery, notify):  # where each looks it up
         monkeypatch.setattr(module, "channels", lambda ws: {"discord": object()})
     with ws.database.write() as session:
@@ -139,7 +140,7 @@ def test_drift_and_a_low_score_are_told_when_they_begin_and_not_while_they_last(
 def test_a_state_is_told_once_over_many_checks_and_anew_when_it_comes_back(
     ws: Workspace, now: datetime, webhook: None
 ) -> None:
-    made = projects.create_project(ws, "Demo", source="file", by="test", now=now)
+    made = projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now)
     shares = [0.1, 0.5, 0.6, None, 0.5, 0.0, 0.5]
     told = []
     for share in shares:
@@ -158,7 +159,7 @@ def test_a_state_is_told_once_over_many_checks_and_anew_when_it_comes_back(
 
 
 def test_switches_are_kept_by_project_with_an_audit_row_and_decide(ws: Workspace, now: datetime, webhook: None) -> None:
-    made = projects.create_project(ws, "Demo", source="file", by="test", now=now)
+    made = projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now)
     message_switches.set_switches(ws, made, {"promotion": False, "refused": True}, by="ann", now=now)
     message_switches.set_switches(ws, made, {"promotion": False}, by="ann", now=now)  # nothing changes: no row
     assert message_switches.switches(ws, made)["promotion"] is False
@@ -177,7 +178,7 @@ def test_switches_are_kept_by_project_with_an_audit_row_and_decide(ws: Workspace
 
 
 def test_the_command_line_sets_and_tells_them(ws: Workspace, now: datetime, capsys: pytest.CaptureFixture[str]) -> None:
-    projects.create_project(ws, "Demo", source="file", by="test", now=now)
+    projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now)
     assert cli.main(["notify", "--project", "demo", "--on", "refused", "--off", "drift", "--off", "promotion"]) == 0
     capsys.readouterr()
     assert cli.main(["notify", "--project", "demo", "--json"]) == 0
@@ -191,7 +192,7 @@ def test_the_command_line_sets_and_tells_them(ws: Workspace, now: datetime, caps
 def test_the_scheduler_is_told_silent_once_and_back_once(
     ws: Workspace, now: datetime, webhook: None, hook: FakeWebhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    projects.create_project(ws, "Demo", source="file", by="test", now=now)
+    projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now)
     interval = ws.settings.check_interval_s
     one, other = scheduler_watch.SchedulerWatch(ws), scheduler_watch.SchedulerWatch(ws)
     assert one.look(now) is None  # none has ever run here
@@ -212,7 +213,7 @@ def test_the_scheduler_is_told_silent_once_and_back_once(
 def test_nobody_is_told_of_silence_where_every_project_has_switched_it_off(
     ws: Workspace, now: datetime, webhook: None
 ) -> None:
-    made = projects.create_project(ws, "Demo", source="file", by="test", now=now)
+    made = projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now)
     message_switches.set_switches(ws, made, {"silent": False}, by="ann", now=now)
     workers.beat(ws, status.SCHEDULER, owner="s", now=now)
     watch = scheduler_watch.SchedulerWatch(ws)
@@ -235,7 +236,7 @@ def _put(ws: Workspace, now: datetime, n: int = 1) -> None:
 
 @pytest.fixture
 def demo(ws: Workspace, now: datetime, webhook: None) -> Workspace:
-    projects.create_project(ws, "Demo", source="file", by="test", now=now)
+    projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now)
     return ws
 
 

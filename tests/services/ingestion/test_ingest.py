@@ -13,6 +13,7 @@ from core.errors import BadInput, Conflict, StorageError
 from core.records import ProjectInfo
 from core.services.ingestion import generated, ingest, stored_batches
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.storage.history import History
 from core.storage.tables import Batch, BatchIds, Project
 from core.storage.workspace import Workspace
@@ -30,7 +31,7 @@ def rows(n: int = 40, *, seed: int = 0, labelled: bool = True) -> pd.DataFrame:
 @pytest.fixture
 def project(ws: Workspace, now: datetime) -> ProjectInfo:
     """A project with 40 labelled rows."""
-    made = projects.create_project(ws, "Demo", source="file", by="test", now=now)
+    made = projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now)
     ingest.ingest_frame(ws, made, rows(), origin="first.csv", by="test", now=now, target="y")
     return projects.project_by_id(ws, made.id)
 
@@ -53,7 +54,7 @@ def test_the_first_batch_fixes_the_schema_and_is_read_back_as_it_was(ws: Workspa
 
 
 def test_whole_number_classes_stay_whole_numbers(ws: Workspace, now: datetime) -> None:
-    made = projects.create_project(ws, "Numbers", source="file", by="test", now=now)
+    made = projects.create_project(ws, "Numbers", Origin(source="file"), by="test", now=now)
     frame = rows().assign(y=lambda f: (f["x"] > 0).astype(int) + 3)
     ingest.ingest_frame(ws, made, frame, origin="n.csv", by="test", now=now, target="y")
     stored = later(ws, made)
@@ -87,7 +88,7 @@ def test_the_same_rows_twice_are_refused(ws: Workspace, project: ProjectInfo, no
 
 
 def test_a_known_row_id_is_refused(ws: Workspace, now: datetime) -> None:
-    made = projects.create_project(ws, "Ids", source="file", by="test", now=now)
+    made = projects.create_project(ws, "Ids", Origin(source="file"), by="test", now=now)
     frame = rows(10).assign(key=[f"r{i}" for i in range(10)])
     ingest.ingest_frame(ws, made, frame, origin="a.csv", by="test", now=now, target="y", id_column="key")
     again = rows(10, seed=5).assign(key=[f"r{i}" for i in range(5, 15)])
@@ -96,7 +97,7 @@ def test_a_known_row_id_is_refused(ws: Workspace, now: datetime) -> None:
 
 
 def test_a_backfill_keeps_its_instants_and_never_moves_the_clock(ws: Workspace, now: datetime) -> None:
-    made = projects.create_project(ws, "Times", source="file", by="test", now=now)
+    made = projects.create_project(ws, "Times", Origin(source="file"), by="test", now=now)
     recent = rows(10).assign(t=pd.date_range("2026-02-01", periods=10, freq="h", tz="UTC"))
     ingest.ingest_frame(ws, made, recent, origin="a.csv", by="test", now=now, target="y", time_column="t")
     clock = later(ws, made).clock_at
@@ -115,7 +116,7 @@ def timed(n: int, begins: str, seed: int = 0) -> pd.DataFrame:
 
 
 def test_batches_follow_one_another_as_they_arrive(ws: Workspace, now: datetime) -> None:
-    made = projects.create_project(ws, "Nightly", source="file", by="test", now=now)
+    made = projects.create_project(ws, "Nightly", Origin(source="file"), by="test", now=now)
     ingest.ingest_frame(ws, made, timed(10, "2026-01-05"), origin="a", by="t", now=now, target="y", time_column="t")
     untimed = ingest.ingest_frame(ws, later(ws, made), rows(10, seed=1), origin="b", by="t", now=now)
     nightly = ingest.ingest_frame(ws, later(ws, made), timed(10, "2026-01-06", 2), origin="c", by="t", now=now)
@@ -134,7 +135,7 @@ def test_batches_follow_one_another_as_they_arrive(ws: Workspace, now: datetime)
 
 
 def test_a_fast_clock_of_one_batch_does_not_make_the_next_ones_late(ws: Workspace, now: datetime) -> None:
-    made = projects.create_project(ws, "Fast", source="file", by="test", now=now)
+    made = projects.create_project(ws, "Fast", Origin(source="file"), by="test", now=now)
     ahead = rows(10).assign(t=[now + timedelta(minutes=50)] * 10)
     ingest.ingest_frame(ws, made, ahead, origin="a", by="t", now=now, target="y", time_column="t")
     right = rows(10, seed=1).assign(t=[now + timedelta(minutes=1)] * 10)
@@ -146,7 +147,7 @@ def test_a_fast_clock_of_one_batch_does_not_make_the_next_ones_late(ws: Workspac
 
 
 def test_undo_judges_the_other_batches_anew(ws: Workspace, now: datetime) -> None:
-    made = projects.create_project(ws, "Again", source="file", by="test", now=now)
+    made = projects.create_project(ws, "Again", Origin(source="file"), by="test", now=now)
     ingest.ingest_frame(ws, made, timed(10, "2026-01-05"), origin="a", by="t", now=now, target="y", time_column="t")
     wrong = ingest.ingest_frame(ws, later(ws, made), timed(10, "2026-01-20", 1), origin="b", by="t", now=now)
     day = ingest.ingest_frame(ws, later(ws, made), timed(10, "2026-01-06", 2), origin="c", by="t", now=now)
@@ -213,7 +214,7 @@ def test_generated_rows_only_go_where_the_generator_made_the_project(
 ) -> None:
     with pytest.raises(Conflict, match="generator"):
         generated.generate(ws, project, rows=10, by="test", now=now)
-    made = projects.create_project(ws, "Generated", source="generator", by="test", now=now)
+    made = projects.create_project(ws, "Generated", Origin(source="generator"), by="test", now=now)
     first = generated.generate(ws, made, rows=100, seed=1, by="test", now=now)
     second = generated.generate(ws, later(ws, made), rows=100, by="test", now=now)
     assert (first.rows, second.rows) == (100, 100)
@@ -224,7 +225,7 @@ def test_generated_rows_only_go_where_the_generator_made_the_project(
 def test_row_ids_are_found_without_reading_what_cannot_hold_them(
     ws: Workspace, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = projects.create_project(ws, "Many", source="file", by="t", now=now)
+    made = projects.create_project(ws, "Many", Origin(source="file"), by="t", now=now)
     for i in range(4):
         frame = rows(20, seed=i).assign(key=[f"r{i}-{k}" for k in range(20)])
         options = {"target": "y", "id_column": "key"} if i == 0 else {}

@@ -18,6 +18,7 @@ from core.errors import BadInput, Conflict, NeedsConsent, NotFound
 from core.records import ProjectInfo
 from core.services.ingestion import ingest, label_changes, label_files, label_intake, label_plans, stored_batches
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.storage.history import History
 from core.storage.tables import AuditEntry, ModelEvent, ModelRow
 from core.storage.tables import Label as LabelRow
@@ -34,7 +35,7 @@ def rows(n: int = 40, *, seed: int = 0) -> pd.DataFrame:
 @pytest.fixture
 def project(ws: Workspace, now: datetime) -> ProjectInfo:
     """A project with 40 labelled rows."""
-    made = projects.create_project(ws, "Demo", source="file", by="test", now=now)
+    made = projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now)
     ingest.ingest_frame(ws, made, rows(), origin="first.csv", by="test", now=now, target="y")
     return projects.project_by_id(ws, made.id)
 
@@ -115,7 +116,7 @@ def test_labels_by_row_id_are_stored_unchanged_replaced_or_waiting(
 
 
 def test_a_waiting_label_meets_its_row_when_that_comes(ws: Workspace, now: datetime) -> None:
-    made = projects.create_project(ws, "Ids", source="file", by="test", now=now)
+    made = projects.create_project(ws, "Ids", Origin(source="file"), by="test", now=now)
     frame = rows(10).assign(key=[f"r{i}" for i in range(10)])
     ingest.ingest_frame(ws, made, frame, origin="a.csv", by="test", now=now, target="y", id_column="key")
     label_intake.add_labels(ws, later(ws, made), [("r10", "up")], by="test", now=now)

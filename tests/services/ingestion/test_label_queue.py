@@ -16,6 +16,7 @@ from core.records import ROW_ID, Feature, FeatureSchema, Label, ProjectInfo, Tas
 from core.services.ingestion import ingest, label_queue, stored_batches
 from core.services.monitoring import monitoring
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.storage import history
 from core.storage.tables import LabelAsk
 from core.storage.workspace import Workspace, open_workspace
@@ -39,7 +40,7 @@ def waiting(ws: Workspace, now: datetime, task: Task = "binary") -> tuple[Projec
     """A project with a champion and 400 rows that it has answered and nobody has labelled; and the truth of those."""
     families = ("ridge",) if task == "regression" else ("logistic",)
     policy = policy_named("balanced", families=families)
-    made = projects.create_project(ws, "Flies", source="file", by="me", now=now, policy=policy)
+    made = projects.create_project(ws, "Flies", Origin(source="file"), by="me", now=now, policy=policy)
     ingest.ingest_frame(ws, made, stream(0, 300, task=task), origin="warm-up", by="me", now=now, target="y")
     run_cycle(ws, made.id, cause="cli", now=now)
     truth: dict[str, object] = {}
@@ -136,7 +137,7 @@ def test_an_undone_batch_takes_its_asks_along(ws: Workspace, now: datetime) -> N
 
 
 def test_what_cannot_be_asked_says_what_to_do(ws: Workspace, now: datetime) -> None:
-    empty = projects.create_project(ws, "Void", source="file", by="me", now=now)
+    empty = projects.create_project(ws, "Void", Origin(source="file"), by="me", now=now)
     with pytest.raises(Conflict, match="no champion yet"):
         label_queue.ask(ws, empty, label_queue.Asking(n=5, seed=1), by="me", now=now)
     assert label_queue.open_asks(ws, empty) == [] and label_queue.measured(ws, empty).weighted.value is None

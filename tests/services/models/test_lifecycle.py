@@ -34,6 +34,7 @@ from core.records import Change, ProjectInfo
 from core.services.ingestion import ingest, stored_batches
 from core.services.models import comparing, importing, lifecycle, sandbox
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.services.serving import champion_cache, predicting
 from core.settings import ROOT
 from core.storage import artefacts, mlflow_copy, registry
@@ -77,7 +78,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def project(ws: Workspace, now: datetime) -> ProjectInfo:
     """A project with 200 labelled rows."""
-    made = projects.create_project(ws, "Demo", source="file", by="test", now=now)
+    made = projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now)
     ingest.ingest_frame(ws, made, rows(), origin="rows.csv", by="test", now=now, target="y")
     return projects.project_by_id(ws, made.id)
 
@@ -380,7 +381,7 @@ def test_a_model_that_does_not_fit_the_project_is_refused_with_the_reason(
 def test_a_regression_model_can_be_imported(ws: Workspace, tmp_path: Path, now: datetime) -> None:
     frame = rows()
     frame["y"] = frame.a * 3.0 + 0.01 * frame.b
-    made = projects.create_project(ws, "Heat", source="file", by="test", now=now)
+    made = projects.create_project(ws, "Heat", Origin(source="file"), by="test", now=now)
     ingest.ingest_frame(ws, made, frame, origin="rows.csv", by="test", now=now, target="y")
     project = projects.project_by_id(ws, made.id)
     path = save(tmp_path / "ridge.skops", Ridge().fit(frame[["a", "b"]], frame["y"]))
@@ -392,7 +393,7 @@ def test_a_regression_model_can_be_imported(ws: Workspace, tmp_path: Path, now: 
 def test_an_import_needs_data_labels_and_a_project_at_rest(
     ws: Workspace, project: ProjectInfo, file: Path, now: datetime
 ) -> None:
-    empty = projects.create_project(ws, "Empty", source="file", by="test", now=now)
+    empty = projects.create_project(ws, "Empty", Origin(source="file"), by="test", now=now)
     with pytest.raises(Conflict, match="no data yet"):
         importing.import_challenger(ws, empty, file, by="ann", now=now)
     (batch,) = stored_batches.list_batches(ws, project.id)[0]

@@ -16,6 +16,7 @@ from core.records import Change, ProjectInfo
 from core.services.ingestion import ingest, stored_batches
 from core.services.models import lineage
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.storage import registry
 from core.storage.tables import Cycle
 from core.storage.workspace import Workspace
@@ -30,7 +31,7 @@ def _no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _live(ws: Workspace, now: datetime) -> None:
     policy = policy_named("balanced", families=("logistic", "neighbours"), new_labels=200)
-    made = projects.create_project(ws, "Demo", source="file", by="test", now=now, policy=policy)
+    made = projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now, policy=policy)
     for i, frame in enumerate([stream(1, 400), stream(2), stream(3, flipped=True)]):
         at = now + timedelta(hours=i)
         info = projects.project_by_id(ws, made.id)
@@ -118,7 +119,7 @@ def test_what_does_not_exist_is_not_found(ws: Workspace, project: ProjectInfo) -
     with pytest.raises(NotFound, match="no batch"):
         lineage.versions_of(ws, project, 999)
     other = projects.create_project(
-        ws, "Other", source="file", by="test", now=project.created_at, policy=project.policy
+        ws, "Other", Origin(source="file"), by="test", now=project.created_at, policy=project.policy
     )
     with pytest.raises(NotFound, match="no batch"):
         lineage.versions_of(ws, other, lineage.batches_of(ws, project, 1)[0].id)
@@ -139,5 +140,5 @@ def test_the_newest_look_at_the_past_is_found(ws: Workspace, project: ProjectInf
 
 
 def test_a_new_project_remembers_nothing(ws: Workspace, now: datetime) -> None:
-    made = projects.create_project(ws, "Void", source="file", by="test", now=now)
+    made = projects.create_project(ws, "Void", Origin(source="file"), by="test", now=now)
     assert lineage.newest_memory(ws, made) is None

@@ -20,6 +20,7 @@ from core.records import Change, ModelVersion, ProjectInfo
 from core.services.models import lifecycle, pruning
 from core.services.operations import backup, doctor, tidying
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.storage import registry
 from core.storage.tables import AuditEntry, ModelRow, Project
 from core.storage.workspace import Workspace
@@ -27,7 +28,7 @@ from core.storage.workspace import Workspace
 
 @pytest.fixture
 def project(ws: Workspace, now: datetime) -> ProjectInfo:
-    return projects.create_project(ws, "Demo", source="file", by="test", now=now)
+    return projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now)
 
 
 @pytest.fixture

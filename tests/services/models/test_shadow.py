@@ -21,6 +21,7 @@ from core.records import CycleReport, ProjectInfo, to_document
 from core.services.ingestion import ingest
 from core.services.models import lifecycle, shadowing
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.storage import queries, registry
 from core.storage.tables import AuditEntry, Lease, ModelRow, Notice
 from core.storage.workspace import Workspace
@@ -44,7 +45,7 @@ def _no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _live(ws: Workspace, now: datetime) -> None:
     policy = policy_named("balanced", families=("logistic", "neighbours"), gate="superior", triggers=("by_hand",))
-    made = projects.create_project(ws, "Demo", source="file", by="test", now=now, policy=policy)
+    made = projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now, policy=policy)
     ingest.ingest_frame(ws, made, stream(1, 400), origin="warm-up", by="test", now=now, target="y")
     first = run_cycle(ws, made.id, cause="cli", now=now, force=True)
     assert first is not None

@@ -14,6 +14,7 @@ from core.services.ingestion import ingest
 from core.services.models import lifecycle, versions
 from core.services.models.versions import Registered, Span
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.storage.workspace import Workspace
 from core.text.reasons import sentence
 from tests.services.models.test_lifecycle import fitted, register, rows
@@ -38,7 +39,7 @@ def _no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def project(ws: Workspace, now: datetime) -> ProjectInfo:
-    made = projects.create_project(ws, "Flies", source="file", by="ann", now=now)
+    made = projects.create_project(ws, "Flies", Origin(source="file"), by="ann", now=now)
     ingest.ingest_frame(ws, made, rows(), origin="rows.csv", by="ann", now=now, target="y")
     return projects.project_by_id(ws, made.id)
 
@@ -118,7 +119,7 @@ def test_only_an_interval_beside_zero_tells_two_versions_apart(
 
 def test_a_comparison_is_judged_by_the_projects_own_policy(ws: Workspace, now: datetime) -> None:
     project = projects.create_project(
-        ws, "Bees", source="api", by="ann", now=now, policy=policy_named("balanced", gate="none")
+        ws, "Bees", Origin(source="api"), by="ann", now=now, policy=policy_named("balanced", gate="none")
     )
     score = Score(metric="accuracy", value=0.9, n=50)
     found = Comparison(n=50, metric="accuracy", champion=score, challenger=score, difference=None)

@@ -15,6 +15,7 @@ from core.services.ingestion import ingest
 from core.services.monitoring import compared, monitoring
 from core.services.monitoring.compared import Against
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.storage.workspace import Workspace
 from tests.services.monitoring.test_windows import rows
 
@@ -28,7 +29,7 @@ def _live(ws: Workspace, now: datetime) -> None:
     policy = policy_named(
         "balanced", families=("logistic",), new_labels=10_000, triggers=("no_champion", "by_hand"), gate="none"
     )
-    made = projects.create_project(ws, "Demo", source="file", by="test", now=now, policy=policy)
+    made = projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now, policy=policy)
     for i in range(4):
         at = now + timedelta(days=i)
         known = projects.project_by_id(ws, made.id)
@@ -79,7 +80,7 @@ def test_the_windows_are_those_that_were_asked_for(
 
 
 def test_a_single_batch_is_compared_with_nothing(ws: Workspace, now: datetime, stored: DriftReport) -> None:
-    made = projects.create_project(ws, "Bare", source="file", by="test", now=now)
+    made = projects.create_project(ws, "Bare", Origin(source="file"), by="test", now=now)
     assert compared.between(ws, made, stored, 5, "before").report is stored
     assert compared.rows(ws, made, (), ()) is None
 

@@ -18,6 +18,7 @@ from core.records import DriftScore, Policy, ProjectInfo
 from core.services.ingestion import ingest
 from core.services.monitoring import monitoring
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.services.serving.predicting import Predicted
 from core.storage.workspace import Workspace
 from core.text.reasons import sentence
@@ -57,7 +58,7 @@ def played(
     ws: Workspace, now: datetime, frames: list[pd.DataFrame], policy: Policy, *, name: str = "Demo"
 ) -> list[DriftScore]:
     """What each check of the loop said of the predictions."""
-    made = projects.create_project(ws, name, source="file", by="test", now=now, policy=policy)
+    made = projects.create_project(ws, name, Origin(source="file"), by="test", now=now, policy=policy)
     for i, frame in enumerate(frames):
         at = now + timedelta(hours=i)
         info: ProjectInfo = projects.project_by_id(ws, made.id)

@@ -16,6 +16,7 @@ from core.records import ProjectInfo, Score, metrics_of
 from core.services.ingestion import ingest, label_intake, sealing
 from core.services.monitoring import label_arrival, monitoring
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.services.serving import file_answers
 from core.storage.workspace import Workspace
 from core.text.reasons import sentence
@@ -39,7 +40,7 @@ def rows(seed: int, n: int = 200) -> pd.DataFrame:
 def project(ws: Workspace, now: datetime) -> ProjectInfo:
     """200 labelled rows and a champion that has learnt from them."""
     policy = policy_named("balanced", families=("logistic",), triggers=("no_champion",))
-    made = projects.create_project(ws, "Demo", source="file", by="test", now=now, policy=policy)
+    made = projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now, policy=policy)
     ingest.ingest_frame(ws, made, rows(0), origin="first.csv", by="test", now=now, target="y")
     run_cycle(ws, made.id, cause="cli", now=now)
     return projects.project_by_id(ws, made.id)
@@ -129,7 +130,7 @@ def test_no_more_than_the_newest_rows_are_looked_at(ws: Workspace, project: Proj
 
 
 def test_an_empty_project_has_an_empty_curve(ws: Workspace, now: datetime) -> None:
-    made = projects.create_project(ws, "Void", source="file", by="test", now=now)
+    made = projects.create_project(ws, "Void", Origin(source="file"), by="test", now=now)
     found = label_arrival.arrival(ws, made, now=now)
     assert found.curve.n == 0 and found.due == () and found.curve.finding == "No row yet"
 
@@ -170,7 +171,7 @@ def test_labels_in_portions_make_one_measurement_a_batch(ws: Workspace, project:
     never = label_arrival.measured_by_batch(ws, later(ws, project), role="never")
     assert len(never) == 1 and never[0].n == 150
     assert never[0].scores["accuracy"].value == pytest.approx(whole.score("accuracy").value)  # one and the same model
-    assert never[0].scores["kappa"].value is None and "3 portions" in sentence(never[0].scores["kappa"].reason)
+    assert never[0].scores["kappa"].value is None and "3 parts" in sentence(never[0].scores["kappa"].reason)
 
 
 def test_batches_stand_in_the_order_of_their_rows(now: datetime) -> None:

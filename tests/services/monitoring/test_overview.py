@@ -13,6 +13,7 @@ from core.services.ingestion import ingest
 from core.services.monitoring import monitoring
 from core.services.monitoring.overview import overview
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.storage.workspace import Workspace
 from tests.services.monitoring.test_windows import rows
 
@@ -26,7 +27,7 @@ def _no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def made(ws: Workspace, now: datetime) -> ProjectInfo:
     policy = policy_named("balanced", families=("logistic",), new_labels=10_000)
-    return projects.create_project(ws, "Demo", source="file", by="test", now=now, policy=policy)
+    return projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now, policy=policy)
 
 
 def test_before_there_is_anything_nothing_is_known_and_a_model_is_needed(ws: Workspace, now: datetime) -> None:

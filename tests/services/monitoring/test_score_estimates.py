@@ -15,6 +15,7 @@ from core.records import EstimatePoint, ProjectInfo, Score
 from core.services.ingestion import ingest
 from core.services.monitoring import monitoring
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.storage.tables import EstimateRun
 from core.storage.workspace import Workspace
 
@@ -39,7 +40,7 @@ def rows(i: int, task: str = "binary") -> pd.DataFrame:
 def grown(ws: Workspace, now: datetime, task: str, batches: int = 4) -> ProjectInfo:
     family = "ridge" if task == "regression" else "logistic"
     policy = policy_named("balanced", families=(family,), triggers=("no_champion", "estimated_below"))
-    made = projects.create_project(ws, "Demo", source="file", by="test", now=now, policy=policy)
+    made = projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now, policy=policy)
     for i in range(batches):
         at = now + timedelta(hours=i)
         ingest.ingest_frame(

@@ -15,6 +15,7 @@ from core.records import ProjectInfo, Task
 from core.services.ingestion import ingest
 from core.services.monitoring import window_report
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.storage.workspace import Workspace
 
 HOUR = timedelta(hours=1)
@@ -28,7 +29,9 @@ def _no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
 def lived(ws: Workspace, now: datetime, task: Task) -> ProjectInfo:
     """A champion, and 200 labelled rows that it predicted."""
     policy = policy_named("balanced", families=("ridge" if task == "regression" else "logistic",))
-    made = projects.create_project(ws, f"Lived {task}", source="file", by="test", now=now, policy=policy, task=task)
+    made = projects.create_project(
+        ws, f"Lived {task}", Origin(source="file", task=task), by="test", now=now, policy=policy
+    )
     for i in range(2):
         rng = np.random.default_rng(i)
         frame = pd.DataFrame(rng.normal(size=(200, 2)), columns=["a", "b"])
@@ -69,7 +72,7 @@ def test_slices_are_looked_for_in_the_newest_rows_alone(
 
 
 def test_without_predicted_rows_there_is_none(ws: Workspace, now: datetime) -> None:
-    made = projects.create_project(ws, "Bare", source="file", by="test", now=now)
+    made = projects.create_project(ws, "Bare", Origin(source="file"), by="test", now=now)
     assert window_report.window_report(ws, made, n=10) is None
 
 
@@ -85,4 +88,7 @@ def test_the_weakest_slices_of_the_newest_rows_come_weakest_first(ws: Workspace,
 
 
 def test_without_labelled_rows_there_are_none(ws: Workspace, now: datetime) -> None:
-    assert window_report.weakest(ws, projects.create_project(ws, "Bare", source="file", by="test", now=now)) is None
+    assert (
+        window_report.weakest(ws, projects.create_project(ws, "Bare", Origin(source="file"), by="test", now=now))
+        is None
+    )

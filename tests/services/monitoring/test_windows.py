@@ -17,6 +17,7 @@ from core.records import ProjectInfo
 from core.services.ingestion import ingest
 from core.services.monitoring import monitoring, windows
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.storage.tables import Batch
 from core.storage.workspace import Workspace
 
@@ -38,7 +39,7 @@ def _live(ws: Workspace, now: datetime) -> None:
     policy = policy_named(
         "balanced", families=("logistic",), new_labels=10_000, triggers=("no_champion", "by_hand"), gate="none"
     )
-    made = projects.create_project(ws, "Demo", source="file", by="test", now=now, policy=policy)
+    made = projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now, policy=policy)
     for i in range(6):
         at = now + timedelta(days=i)
         known = projects.project_by_id(ws, made.id)
@@ -122,7 +123,7 @@ def test_a_budget_without_enough_reference_rows_changes_nothing(ws: Workspace, p
 
 
 def test_without_a_champion_there_is_nothing_to_compare(ws: Workspace, now: datetime) -> None:
-    empty = projects.create_project(ws, "Empty", source="file", by="test", now=now)
+    empty = projects.create_project(ws, "Empty", Origin(source="file"), by="test", now=now)
     assert windows.drift_history(ws, empty) is None
     assert windows.reference_and_current(ws, empty) is None
     assert windows.batch_profiles(ws, empty) == []

@@ -20,6 +20,7 @@ from core.errors import BadInput, Conflict, NotFound, StorageError
 from core.services.ingestion import generated
 from core.services.operations import backup
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.settings import Settings
 from core.storage import private
 from core.storage.workspace import Workspace, open_workspace
@@ -30,7 +31,7 @@ BATCH = "batches/p1/000001.parquet"
 
 def stored(ws: Workspace, now: datetime) -> Path:
     """A project with one batch; the batch's file."""
-    project = projects.create_project(ws, "default", source="generator", by="test", now=now)
+    project = projects.create_project(ws, "default", Origin(source="generator"), by="test", now=now)
     generated.generate(ws, project, rows=50, features=2, seed=1, by="test", now=now)
     return next(ws.batches.root.rglob("*.parquet"))
 

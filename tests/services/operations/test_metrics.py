@@ -12,6 +12,7 @@ from core.services.ingestion import generated
 from core.services.operations import metrics
 from core.services.operations.metrics import BUCKETS_S, Requests, metrics_text
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.storage.tables import Cycle, DriftRun, ModelEvent, Notice, PerformanceRun
 from core.storage.workspace import Workspace
 
@@ -40,7 +41,7 @@ def test_an_empty_installation_has_no_project_series(ws: Workspace, now: datetim
 
 
 def test_what_is_not_there_is_absent_and_never_zero(ws: Workspace, now: datetime) -> None:
-    project = projects.create_project(ws, "Made", source="generator", by="test", now=now)
+    project = projects.create_project(ws, "Made", Origin(source="generator"), by="test", now=now)
     generated.generate(ws, project, rows=120, by="test", now=now)
     found = _check_form(metrics_text(ws, now))
     assert found['continual_rows_total{project="made"}'] == 120
@@ -54,8 +55,8 @@ def test_what_is_not_there_is_absent_and_never_zero(ws: Workspace, now: datetime
 
 
 def test_every_value_of_a_project_is_told(ws: Workspace, now: datetime) -> None:
-    made = projects.create_project(ws, "Made", source="generator", by="test", now=now)
-    other = projects.create_project(ws, "Other", source="api", by="test", now=now)
+    made = projects.create_project(ws, "Made", Origin(source="generator"), by="test", now=now)
+    other = projects.create_project(ws, "Other", Origin(source="api"), by="test", now=now)
     scores = {"accuracy": {"value": 0.75}, "kappa": {"value": None}}
     with ws.database.write() as session:
         for version in (1, 2):

@@ -21,6 +21,7 @@ from core.services.ingestion import ingest
 from core.services.monitoring import monitoring
 from core.services.operations import backup, doctor, repairing
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.storage import history
 from core.storage.tables import AuditEntry, Batch, ModelEvent, ModelRow, Project
 from core.storage.workspace import Workspace
@@ -37,7 +38,7 @@ def stream(seed: int, *, flipped: bool = False) -> pd.DataFrame:
 def _made(ws: Workspace, now: datetime) -> None:
     """Four batches, each with its forced cycle; the concept turns round after the second."""
     policy = policy_named("fast", families=("logistic",), new_labels=100)
-    made = projects.create_project(ws, "Demo", source="file", by="test", now=now, policy=policy)
+    made = projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now, policy=policy)
     for i in range(4):
         info, at = projects.project_by_id(ws, made.id), now + i * HOUR
         ingest.ingest_frame(ws, info, stream(i, flipped=i > 1), origin=f"{i}.csv", by="test", now=at, target="y")

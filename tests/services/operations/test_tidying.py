@@ -15,6 +15,7 @@ from core.services.automation import jobs
 from core.services.ingestion import ingest
 from core.services.operations import tidying
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.settings import Settings
 from core.storage.workspace import Workspace, open_workspace
 
@@ -27,7 +28,7 @@ def stored(ws: Workspace, now: datetime) -> Workspace:
 
 
 def fill(ws: Workspace, now: datetime) -> None:
-    made = projects.create_project(ws, "Demo", source="file", by="t", now=now)
+    made = projects.create_project(ws, "Demo", Origin(source="file"), by="t", now=now)
     frame = pd.DataFrame({"x": np.arange(40) / 7, "y": ["up", "down"] * 20})
     ingest.ingest_frame(ws, made, frame, origin="a", by="t", now=now, target="y")
 
@@ -119,7 +120,7 @@ def test_a_database_that_names_nothing_moves_nothing(ws: Workspace, now: datetim
 
 def test_a_spooled_file_is_kept_for_as_long_as_its_job_needs_it(stored: Workspace, now: datetime) -> None:
     place = put(stored.spool_path / "0123456789abcdef01234567.csv")
-    job = jobs.request_file(stored, 1, "ingest", place, {}, by="t", now=now)
+    job = jobs.request_file(stored, 1, jobs.Spooled(kind="ingest", path=place, options={}), by="t", now=now)
     assert tidying.orphans(stored, now) == []
     jobs.finish(stored, job, {"batch": 1}, now)  # its worker died before it could remove the file
     assert tidying.orphans(stored, now) == [place.name]

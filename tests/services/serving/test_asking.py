@@ -18,6 +18,7 @@ from core.services.access import accounts
 from core.services.access.actors import Actor
 from core.services.ingestion import ingest
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.services.serving import asking, champion_cache, guarding
 from core.services.serving.guards import Guards
 from core.storage.tables import Prediction
@@ -32,7 +33,7 @@ def _no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
 def trained(ws: Workspace, now: datetime, task: Literal["binary", "regression"] = "binary") -> ProjectInfo:
     """A project with a champion of 200 rows."""
     policy = policy_named("balanced", families=("ridge" if task == "regression" else "logistic",))
-    made = projects.create_project(ws, "Asked", source="file", by="test", now=now, policy=policy, task=task)
+    made = projects.create_project(ws, "Asked", Origin(source="file", task=task), by="test", now=now, policy=policy)
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.normal(size=(200, 2)), columns=["a", "b"])
     value = frame["a"] + frame["b"]

@@ -18,6 +18,7 @@ from core.learning.models import fit_family
 from core.records import Change, Feature, FeatureSchema, ProjectInfo
 from core.services.ingestion import ingest
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.services.serving import answer_records, champion_cache, guarding, predicting
 from core.services.serving.guarding import GuardHits
 from core.services.serving.guards import Guards
@@ -40,7 +41,7 @@ SCHEMA = FeatureSchema(
 @pytest.fixture
 def project(ws: Workspace, now: datetime) -> ProjectInfo:
     """A project with rows and a champion."""
-    made = projects.create_project(ws, "Demo", source="file", by="test", now=now)
+    made = projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now)
     rng = np.random.default_rng(0)
     X = frame_of([rng.uniform(-1, 1, 120), rng.choice(["blue", "red"], 120).tolist()], SCHEMA)
     y = np.where(X["size"] > 0, "yes", "no")
@@ -102,7 +103,7 @@ def test_guards_that_make_no_sense_are_not_stored(ws: Workspace, project: Projec
     with pytest.raises(BadInput, match="no field 'volume'"):
         guarding.changed(Guards(), {"volume": 3})
     assert guarding.guards_of(ws, project) == Guards()
-    bare = projects.create_project(ws, "Bare", source="file", by="test", now=now)
+    bare = projects.create_project(ws, "Bare", Origin(source="file"), by="test", now=now)
     with pytest.raises(BadInput, match="no rows yet"):
         guarding.set_guards(ws, bare, Guards(), by="otto", now=now)
 

@@ -21,6 +21,7 @@ from core.errors import StorageError
 from core.learning.models import fit_family
 from core.records import Change, Feature, FeatureSchema, ProjectInfo
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.services.serving import champion_cache, explaining, predicting
 from core.storage import registry, scorers
 from core.storage.tables import ModelRow
@@ -56,7 +57,7 @@ def rows(n: int = 120) -> tuple[pd.DataFrame, np.ndarray]:
 
 @pytest.fixture
 def project(ws: Workspace, now: datetime) -> ProjectInfo:
-    return projects.create_project(ws, "Demo", source="file", by="test", now=now)
+    return projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now)
 
 
 @pytest.fixture

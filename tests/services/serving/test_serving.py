@@ -18,6 +18,7 @@ from core.errors import BadInput, NoChampion
 from core.learning.models import fit_family
 from core.records import Change, Feature, FeatureSchema, Label, ProjectInfo
 from core.services.projects import projects
+from core.services.projects.projects import Origin
 from core.services.serving import answer_records, champion_cache, file_answers, predicting
 from core.services.serving.prediction_log import store
 from core.storage import registry, scorers
@@ -62,7 +63,7 @@ Promote = Callable[..., int]
 @pytest.fixture
 def project(ws: Workspace, now: datetime) -> ProjectInfo:
     """An empty project."""
-    return projects.create_project(ws, "Demo", source="file", by="test", now=now)
+    return projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now)
 
 
 @pytest.fixture

@@ -79,7 +79,9 @@ def _named(file_name: str) -> str:
 def _make_project(ctx: ui.Context, name: str, read: TableRead, origin: str, schema: FeatureSchema) -> None:
     """A project with these rows; none where they cannot be stored."""
     made = ui.attempt(
-        lambda: projects.create_project(ctx.ws, name, source="file", by=ctx.actor, now=ctx.now, task=schema.task)
+        lambda: projects.create_project(
+            ctx.ws, name, projects.Origin(source="file", task=schema.task), by=ctx.actor, now=ctx.now
+        )
     )
     if made is None:
         return

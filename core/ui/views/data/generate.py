@@ -119,7 +119,7 @@ def _generate(ctx: ui.Context, project: ProjectInfo | None, name: str, wanted: W
             if made is None:
                 generator = {"features": wanted.features}
                 made = projects.create_project(
-                    ctx.ws, name, source="generator", by=ctx.actor, now=ctx.now, generator=generator
+                    ctx.ws, name, projects.Origin(source="generator", generator=generator), by=ctx.actor, now=ctx.now
                 )
             report = _store(ctx, made, wanted)
             status.update(label=f"Stored as batch {report.batch.number}", state="complete")
