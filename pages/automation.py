@@ -9,7 +9,7 @@ from core.ui.views.automation import backtest, cycle, cycles, guards, head, mess
 
 
 def show(ctx: ui.Context, project: ProjectInfo) -> None:
-    """The parts of the page: what it will do, what else it might have done, what it did."""
+    """The parts of the page: what happens next, what another policy would have done, what happened."""
     project = head.show(ctx, project)
     newest, total = monitoring.cycles(ctx.ws, project.id, limit=1)
     next_check.show(ctx, project, newest[0] if newest else None)

@@ -1,6 +1,6 @@
 """Which version serves, which served then, where does it come from, what does it remember, is another one better?
 
-Promotions, rollbacks and tries in the shadow by hand, with a reason.
+Promotions, rollbacks and shadow runs by hand, with a reason.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from core.ui.views.models import compare, import_model, memory, serving, shadow,
 
 
 def show(ctx: ui.Context, project: ProjectInfo) -> None:
-    """The parts of the page, from the one that serves to one of the user's own."""
+    """The parts of the page, from the serving version to an imported one."""
     held = versions.registered(ctx.ws, project)
     with ui.head_row("Models", ui.counted(len(held.versions), "version") if held.versions else "none yet"):
         pass  # this head has no buttons

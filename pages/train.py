@@ -1,4 +1,4 @@
-"""Which candidate wins, and how? The newest race, its entrants on the same unseen rows, and the button that starts another."""
+"""Which candidate wins, and how? The newest race, its candidates on the same unseen rows, and the button that starts another."""
 
 from __future__ import annotations
 

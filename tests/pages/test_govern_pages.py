@@ -83,7 +83,7 @@ def test_two_versions_are_compared_on_rows_that_neither_has_learnt_from(grown: W
     assert "200 rows: the newest 200 labelled rows that neither has learnt from" in said
     assert "Compared on 200 labelled rows" in said
     at = click(open_page("models", a="v1", b="v3"), "Compare")
-    assert "cannot be told apart: no row to judge by" in text_of(at)
+    assert "cannot be compared: no rows to compare on" in text_of(at)
     at = open_page("models", a="v1", b="v1")
     assert closed(at, "Compare")
 
@@ -93,7 +93,7 @@ def test_a_rollback_needs_a_reason_and_is_undone_by_a_promotion(grown: Workspace
     serving = project.champion
     at = click(open_page("models", "otto"), "Roll back")
     said = text_of(at)
-    assert "answers again within 2 seconds" in said
+    assert "serves again within 2 seconds" in said
     at.button(key="rollback").click()
     at.button(key="rollback-yes").click()
     at.run()
@@ -146,7 +146,7 @@ def test_only_an_admin_imports(grown: Workspace) -> None:
     at = open_page("models", "otto")
     at.session_state["import"] = True
     at.run()
-    assert "An admin imports models" in text_of(at)
+    assert "Only an admin can import models" in text_of(at)
     assert not at.file_uploader
 
 
@@ -185,7 +185,7 @@ def test_guards_are_told_edited_and_their_hits_drawn(grown: Workspace) -> None:
     at = open_page("automation", "otto")
     said = text_of(at)
     assert "Guards · unseen category: warn · out of range: warn · low confidence: off" in said
-    assert "No guard spoke about an answer of the last 30 days." in said
+    assert "No guard was triggered in the last 30 days." in said
     click(at, "Edit the guards")
     at.selectbox(key="g-out_of_range").set_value("abstain")
     at.number_input(key="g-margin").set_value(0.25)
@@ -196,12 +196,12 @@ def test_guards_are_told_edited_and_their_hits_drawn(grown: Workspace) -> None:
     at.run()
     assert not at.exception
     assert guarding.guards_of(grown, project) == Guards(out_of_range="abstain", range_margin=0.25)
-    assert "25% of the learnt range" in text_of(open_page("automation"))
+    assert "25% of the training range" in text_of(open_page("automation"))
     at = open_page("predict")
     at.number_input(key=f"x-{project.id}-warmth").set_value(900.0)
     click(at, "Predict")
     said = text_of(open_page("automation"))
-    assert "No guard spoke" not in said and "that each guard spoke about, by day" in said
+    assert "No guard was triggered" not in said and "that triggered each guard, by day" in said
 
 
 def test_guards_that_make_no_sense_are_refused_where_they_are_edited(grown: Workspace) -> None:
@@ -218,7 +218,7 @@ def test_guards_that_make_no_sense_are_refused_where_they_are_edited(grown: Work
 
 def test_the_policy_is_edited_and_counts_from_then_on(grown: Workspace) -> None:
     at = click(open_page("automation"), "Edit")
-    tag = "balanced-as it is"
+    tag = "balanced-current policy"
     at.number_input(key=f"p-threshold-{tag}").set_value(0.9)
     at.button(key="edit").click()
     at.run()
@@ -348,11 +348,11 @@ def test_the_budget_and_the_next_scheduled_race_are_told(grown: Workspace) -> No
     assert inventory.races_left(grown, project, BEGAN) is None
     assert inventory.races_left(grown, projects.get_project(grown, "flies"), BEGAN + timedelta(days=30)) == 4
     said = text_of(at)
-    assert "**4 of 4 races left** in these 24 hours; the schedule asks next at" in said
+    assert "**4 of 4 races left** in the current 24 hours; next scheduled race:" in said
     assert "Only when all of these hold" in said and "'0 3 \\* \\* \\*'" in said
     at.button(key="edit").click()
     assert not at.run().exception
-    assert at.text_input(key="p-schedule-balanced-as it is").value == "0 3 * * *"
+    assert at.text_input(key="p-schedule-balanced-current policy").value == "0 3 * * *"
 
 
 def test_another_policy_is_tried_on_the_stored_history(grown: Workspace) -> None:
@@ -370,7 +370,7 @@ def test_another_policy_is_tried_on_the_stored_history(grown: Workspace) -> None
 
 def test_an_edited_policy_is_tried_before_it_is_saved(grown: Workspace) -> None:
     at = click(open_page("automation"), "Edit")
-    at.number_input(key="p-labels-balanced-as it is").set_value(5_000)
+    at.number_input(key="p-labels-balanced-current policy").set_value(5_000)
     at.button(key="edit").click()  # the dialog is open as long as its button was pressed in this run
     at.run()
     at.button(key="edit").click()
@@ -386,7 +386,7 @@ def test_an_edited_policy_is_tried_before_it_is_saved(grown: Workspace) -> None:
 
 def tell_people_of(at: AppTest) -> Any:
     """The switches."""
-    return next(p for p in at.button_group if p.label == "Tell people of")
+    return next(p for p in at.button_group if p.label == "Send messages about")
 
 
 def test_which_messages_a_project_sends_is_set_on_automation_by_operators(grown: Workspace) -> None:

@@ -69,8 +69,8 @@ def put(ws: Workspace, **told: Any) -> int:
 def test_a_version_is_put_into_the_shadow_with_a_reason_and_taken_out_again(grown: Workspace) -> None:
     version = idle(grown)
     at = select(open_page("models", "otto"), grown, version)
-    at = click(at, "Try in the shadow")
-    assert "Nobody gets its answers" in text_of(at)
+    at = click(at, "Run in shadow mode")
+    assert "Its predictions are not returned" in text_of(at)
     at.button(key="shadow").click()
     at.button(key="shadow-yes").click()
     at.run()
@@ -82,26 +82,26 @@ def test_a_version_is_put_into_the_shadow_with_a_reason_and_taken_out_again(grow
     assert not at.exception
     assert flies(grown).shadow == version
     said = text_of(at)
-    assert f"In the shadow: v{version} waits for labelled rows" in said
-    assert "put there by otto" in said
+    assert f"Shadow mode: v{version} waits for labelled rows" in said
+    assert "started by otto" in said
     assert "◐ Shadow" in " ".join(str(s) for s in at.dataframe[0].value["State"])
-    assert not [b for b in select(at, grown, version).button if b.label == "Try in the shadow"]
-    at = click(at, "End the shadow")
+    assert not [b for b in select(at, grown, version).button if b.label == "Run in shadow mode"]
+    at = click(at, "End shadow mode")
     at.text_input(key="end-reason").set_value("enough")
     at.button(key="end-shadow").click()
     at.button(key="end-yes").click()
     at.run()
     assert not at.exception
     assert flies(grown).shadow is None
-    assert "In the shadow" not in text_of(at)
+    assert "Shadow mode" not in text_of(at)
 
 
 @pytest.mark.parametrize(
     ("wins", "losses", "said"),
     [
-        (41, 9, "is better so far, alone right on 41 rows"),
-        (2, 20, "is worse so far, alone right on 2 rows"),
-        (5, 4, "cannot be told apart yet, alone right on 5 rows"),
+        (41, 9, "is better so far; only v2 right on 41 rows"),
+        (2, 20, "is worse so far; only v2 right on 2 rows"),
+        (5, 4, "shows no clear difference yet; only v2 right on 5 rows"),
     ],
 )
 def test_the_shadow_tells_its_record_and_how_sure_that_is(grown: Workspace, wins: int, losses: int, said: str) -> None:
@@ -109,12 +109,12 @@ def test_the_shadow_tells_its_record_and_how_sure_that_is(grown: Workspace, wins
     at = open_page("models")
     assert not at.exception
     text = text_of(at)
-    assert f"In the shadow: v{version} {said}" in text
-    assert "settles it, however often one looks" in text
+    assert f"Shadow mode: v{version} {said}" in text
+    assert "is decisive, at any number of looks" in text
     assert r"rejected \*too early\*" in text
     shown = {m.label: m.value for m in at.metric}
-    assert shown["Rows answered"] == "500"
-    assert shown["Same answer"].startswith("90")
+    assert shown["Rows predicted"] == "500"
+    assert shown["Same prediction"].startswith("90")
     assert (shown[f"Only v{version} right"], shown[f"Only v{flies(grown).champion} right"]) == (str(wins), str(losses))
 
 
@@ -129,7 +129,7 @@ def test_the_shadow_is_filled_by_the_next_check(grown: Workspace) -> None:
     assert (report.shadow.version, report.shadow.answered) == (version, 200)
     at = open_page("models")
     assert not at.exception
-    assert "Rows answered" in [m.label for m in at.metric]
+    assert "Rows predicted" in [m.label for m in at.metric]
 
 
 def test_the_loop_ends_a_shadow_where_the_policy_says_after_how_many_rows(grown: Workspace) -> None:
@@ -152,17 +152,17 @@ def test_it_is_promoted_from_its_card(grown: Workspace) -> None:
     at.run()
     assert not at.exception
     assert (flies(grown).champion, flies(grown).shadow) == (version, None)
-    assert "In the shadow" not in text_of(at)
+    assert "Shadow mode" not in text_of(at)
 
 
 def test_a_viewer_only_looks(grown: Workspace) -> None:
     version = put(grown, wins=31, losses=14)
     at = open_page("models", "vera")
     assert at.button(key="promote-shadow").disabled
-    assert closed(at, "End the shadow")
+    assert closed(at, "End shadow mode")
     shadowing.end_shadow(grown, flies(grown), reason="x", by="ada", now=BEGAN)
     at = select(open_page("models", "vera"), grown, version)
-    assert closed(at, "Try in the shadow")
+    assert closed(at, "Run in shadow mode")
 
 
 # --- where it comes from -----------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ def test_a_viewer_only_looks(grown: Workspace) -> None:
 
 def lines(at: AppTest) -> dict[str, str]:
     """Names and values of the table in the card of a version."""
-    table = next(m.value for m in at.markdown if "Could learn from" in m.value)
+    table = next(m.value for m in at.markdown if "Available training data" in m.value)
     cells = [row.strip("| ").split(" | ") for row in table.splitlines()[2:]]
     return {name: value.strip("*") for name, value in cells}
 
@@ -187,9 +187,9 @@ def test_a_version_names_batches_cycle_policy_and_whom_it_met(grown: Workspace) 
     assert not at.exception
     found = lines(at)
     batches = lineage.batches_of(grown, flies(grown), newest.version)
-    assert found["Could learn from"].startswith(f"{len(batches)} batches of {sum(b.rows for b in batches)} rows")
-    assert "policy balanced" in found["Made by"]
-    assert f"cycle {newest.cycle_id}" in found["Made by"]
+    assert found["Available training data"].startswith(f"{len(batches)} batches of {sum(b.rows for b in batches)} rows")
+    assert "policy balanced" in found["Created by"]
+    assert f"cycle {newest.cycle_id}" in found["Created by"]
     assert found["Raced against"].startswith("v")
     assert found["Data digest"] == str(newest.data_digest)[:16]
     assert found["MLflow run"] == "none yet"
@@ -198,9 +198,9 @@ def test_a_version_names_batches_cycle_policy_and_whom_it_met(grown: Workspace) 
 def test_the_first_version_met_nobody_and_says_why_no_clause_was_asked(grown: Workspace) -> None:
     at = opened(grown, 1)
     found = lines(at)
-    assert found["Could learn from"].startswith("batch 1 of 300 rows")
-    assert (found["Raced against"], found["Replaced"]) == ("nobody", "nobody: it was the first")
-    assert "v1 is the first model: there was nothing to beat" in text_of(at)
+    assert found["Available training data"].startswith("batch 1 of 300 rows")
+    assert (found["Raced against"], found["Replaced"]) == ("none", "none: it was the first")
+    assert "v1 is the first model: there was no champion to compare it with" in text_of(at)
 
 
 def test_a_batch_undone_since_is_told_beside_the_version(grown: Workspace) -> None:
@@ -208,7 +208,7 @@ def test_a_batch_undone_since_is_told_beside_the_version(grown: Workspace) -> No
     batch = lineage.batches_of(grown, flies(grown), newest)[-1]
     stored_batches.undo_batch(grown, flies(grown), batch.id, by="ada", now=BEGAN)
     at = opened(grown, newest)
-    assert f"1 batch of these, number {batch.number}, was undone since" in at.warning[0].value
+    assert f"1 batch of these (number {batch.number}) was undone since" in at.warning[0].value
 
 
 def test_an_import_has_no_cycle_and_says_so(grown: Workspace) -> None:
@@ -218,8 +218,8 @@ def test_an_import_has_no_cycle_and_says_so(grown: Workspace) -> None:
         number = row.version
     at = opened(grown, number)
     assert not at.exception
-    assert lines(at)["Could learn from"] == "not known: it was imported"
-    assert f"v{number} was imported: no race has judged it" in text_of(at)
+    assert lines(at)["Available training data"] == "unknown: it was imported"
+    assert f"v{number} was imported: it has not been in a race" in text_of(at)
 
 
 # --- clauses and memory ------------------------------------------------------------------------------------------
@@ -241,7 +241,7 @@ def test_a_cycle_that_did_not_end_has_no_verdict(grown: Workspace) -> None:
         row = session.get_one(Cycle, newest.cycle_id)
         row.status, row.outcome, row.verdict = "failed", "failed", None
     at = select(open_page("models"), grown, newest.version)
-    assert f"No verdict on v{newest.version}: its cycle did not end" in text_of(at)
+    assert f"No verdict on v{newest.version}: its cycle did not finish" in text_of(at)
 
 
 def test_what_it_remembers_is_drawn_with_the_rows_it_rests_on(grown: Workspace) -> None:
@@ -256,15 +256,15 @@ def test_what_it_remembers_is_drawn_with_the_rows_it_rests_on(grown: Workspace) 
     assert not at.exception
     said = text_of(at)
     assert "Backward transfer −0.88: it forgets the regimes before row 200" in said
-    assert "Accuracy on 100 frozen rows of 2 regimes, from which nothing ever learns" in said
-    assert "below 0 something was forgotten" in said
+    assert "Accuracy on 100 frozen rows of 2 regimes, never used for training" in said
+    assert "below 0 means forgetting" in said
 
 
 def test_before_there_is_a_matrix_the_card_says_what_will_be_there(grown: Workspace) -> None:
     with grown.database.write() as session:
         for row in session.query(Cycle):
             row.memory = None
-    assert "the matrix comes with the next race" in text_of(open_page("models"))
+    assert "the matrix appears with the next race" in text_of(open_page("models"))
 
 
 def test_the_page_loads_nothing_heavy_even_with_a_shadow(grown: Workspace) -> None:
@@ -279,4 +279,4 @@ def test_the_page_loads_nothing_heavy_even_with_a_shadow(grown: Workspace) -> No
     )
     assert '"heavy": []' in told.stdout
     assert '"errors": []' in told.stdout
-    assert "In the shadow" in told.stdout
+    assert "Shadow mode" in told.stdout

@@ -44,7 +44,7 @@ def test_the_policy_editor_asks_within_the_rules_of_the_policys_fields() -> None
     assert not at.exception
     ends = {widget.key: (widget.min, widget.max) for widget in at.number_input}
     assert (ends["share"], ends["labels"][0], ends["threshold"][0]) == ((0.0, 1.0), 1, None)
-    assert at.selectbox(key="gate-of").options == ["no gate", "a held-back gate", "a strict gate"]
+    assert at.selectbox(key="gate-of").options == ["no gate", "a held-out gate", "a strict gate"]
     base = policy_to_document(POLICIES["careful"])
     assert at.session_state["given"] == {name: base[name] for name in EDITABLE}
 

@@ -219,7 +219,7 @@ def test_train_shows_the_newest_race_and_earlier_ones_by_their_address(grown: Wo
     assert f"Cycle {races[0].id}," in text_of(at)
     earlier = open_page("train", cycle=str(races[-1].id))
     assert f"Cycle {races[-1].id}," in text_of(earlier)
-    assert "v1 won and was let in" in text_of(earlier)
+    assert "v1 won and was accepted" in text_of(earlier)
 
 
 def test_a_race_is_started_followed_and_shown(grown: Workspace) -> None:
@@ -240,7 +240,7 @@ def test_train_asks_for_labels_where_there_are_none(empty: Workspace) -> None:
     projects.delete_project(empty, project, by="test", now=BEGAN)
     projects.create_project(empty, "Void", Origin(source="file"), by="test", now=BEGAN)
     at = open_page("train")
-    assert "Nothing to learn from yet." in text_of(at)
+    assert "Nothing to train on yet." in text_of(at)
     assert closed(at, "Start a race")
     assert "No champion yet." in text_of(open_page("predict"))
 
@@ -322,7 +322,7 @@ def test_a_race_that_somebody_else_started_is_seen_as_it_runs(grown: Workspace) 
     assert jobs.claim_next(grown, "worker", now) is not None
     jobs.tell(grown, job, 0.4, "fitting gradient boosting, all rows")
     said = shown_progress(open_page("train", "vera"))
-    assert "asked by otto" in said and "fitting gradient boosting, all rows" in said
+    assert "requested by otto" in said and "fitting gradient boosting, all rows" in said
     jobs.finish(grown, job, {"cycle": None, "outcome": "none"}, now)
     assert shown_progress(open_page("train")) == ""
 

@@ -45,7 +45,7 @@ def test_a_member_whose_refit_failed_votes_with_its_earlier_model_and_is_counted
     found = race_results.result_of(race(now, torn, light, kept))
     assert found.members == (kept, light) and found.ranked == (kept, light, torn)
     assert (found.kept_unfitted, found.dropped_out, found.best_alone) == ((kept,), (torn,), kept)
-    assert "a committee of 2" in finding.of(found).text and "Best alone: kept" in finding.of(found).text
+    assert "a committee of 2" in finding.of(found).text and "Best single candidate: kept" in finding.of(found).text
 
 
 def test_where_nobody_was_scored_nobody_is_best(now: datetime) -> None:

@@ -12,10 +12,10 @@ from core.ui.views.automation.vocabulary import CAUSES, trigger_words
 
 
 def show(ctx: ui.Context, cycle: CycleReport) -> None:
-    """What it rested on and what it decided, side by side; below them race and verdict."""
+    """Evidence and decision side by side; below them race and verdict."""
     if cycle.status == "failed":
         st.error(
-            f"Cycle {cycle.id} failed: {ui.plain(cycle.error or 'no reason was stored')} What was there before stays as it was; the next check tries again.",
+            f"Cycle {cycle.id} failed: {ui.plain(cycle.error or 'no reason was stored')} Nothing was changed; the next check tries again.",
             icon=":material/error:",
         )
     left, right = st.columns(2)
@@ -28,13 +28,13 @@ def show(ctx: ui.Context, cycle: CycleReport) -> None:
 
 
 def _show_evidence(ctx: ui.Context, cycle: CycleReport) -> None:
-    asked_by = f", asked by {ui.plain(cycle.by)}" if cycle.by else ""
+    requested_by = f", requested by {ui.plain(cycle.by)}" if cycle.by else ""
     with ui.card(
         f"Evidence of cycle {cycle.id}",
-        f"{ui.when(cycle.started_at, ctx)}, caused by {CAUSES.get(cycle.cause, cycle.cause)}{asked_by}",
+        f"{ui.when(cycle.started_at, ctx)}, triggered by {CAUSES.get(cycle.cause, cycle.cause)}{requested_by}",
     ):
         if cycle.evidence is None:
-            st.markdown("It ended before there was evidence.")
+            st.markdown("It ended before there was any evidence.")
         else:
             ui.pairs(evidence.lines(cycle.evidence))
 

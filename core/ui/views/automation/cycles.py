@@ -1,4 +1,4 @@
-"""Every cycle in a table, page by page; the address names the one that is read."""
+"""Every cycle in a table, page by page; the address carries the selected one."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ PAGE_ROWS = 20
 
 
 def show_nothing_yet() -> None:
-    """What will stand here."""
+    """The empty state."""
     ui.empty(
         "No cycle yet.",
-        "Each check that finds new rows or labels leaves a row here: what it saw, what it decided, what came of it.",
+        "Each check that finds new rows or labels adds a row here: evidence, decision and outcome.",
     )
 
 
 def show(ctx: ui.Context, project: ProjectInfo, total: int) -> CycleReport | None:
-    """One page of the audit; returns the cycle that the address names, else the newest one."""
+    """One page of the audit; returns the selected cycle, by default the newest one."""
     asked = st.query_params.get("cycle", "")
     named = int(asked) if asked.isdecimal() else None
     at_page = inventory.cycle_page(ctx.ws, project.id, named, PAGE_ROWS) if named is not None else 1
@@ -32,20 +32,20 @@ def show(ctx: ui.Context, project: ProjectInfo, total: int) -> CycleReport | Non
     metric = ui.metric_label(project.policy.metric)
     with ui.card(
         f"{ui.counted(total, 'cycle')}, newest first",
-        f"A check that finds nothing new leaves no row · score: {metric} on the newly labelled rows · select a row to read why",
+        f"A check that finds nothing new adds no row · score: {metric} on the newly labelled rows · select a row for the reasons",
     ):
         above = st.container()
         with st.container(horizontal=True, vertical_alignment="center"):
             page = ui.page_of(total, PAGE_ROWS, key="page", first=at_page or 1)
             st.space("stretch")
-            found, _ = monitoring.cycles(ctx.ws, project.id, limit=PAGE_ROWS, offset=(page - 1) * PAGE_ROWS)
-            lines = [_line(ctx, cycle) for cycle in found]
+            cycles, _ = monitoring.cycles(ctx.ws, project.id, limit=PAGE_ROWS, offset=(page - 1) * PAGE_ROWS)
+            lines = [_line(ctx, cycle) for cycle in cycles]
             ui.download_table("This page of cycles as CSV", f"{project.slug}-cycles-{page}.csv", lines)
-        ids = [cycle.id for cycle in found]
+        ids = [cycle.id for cycle in cycles]
         at = ids.index(named) if named in ids else 0
         with above:
             _show_table(lines, ids, at, key=f"cycles-{project.id}-{page}", total=total)
-    return found[at] if found else None
+    return cycles[at] if cycles else None
 
 
 def _show_table(lines: list[dict[str, object]], ids: list[int], at: int, *, key: str, total: int) -> None:

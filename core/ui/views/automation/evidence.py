@@ -1,4 +1,4 @@
-"""What a decision rested on, as pairs of name and value."""
+"""The evidence of a decision, as pairs of name and value."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ NAMED = 4  # drifted features that are written out
 
 
 def lines(evidence: Evidence) -> list[tuple[str, str]]:
-    """Everything that was measured, looked up or asked for, in the order of the triggers."""
-    found = [
+    """Everything that was measured, looked up or requested, in the order of the triggers."""
+    pairs = [
         ("New rows", f"{evidence.n_rows:,}, {evidence.n_labelled:,} newly labelled"),
         (words.metric_label(evidence.metric), _score(evidence)),
         ("Its recent mean", "none yet" if evidence.recent_mean is None else words.number(evidence.recent_mean)),
@@ -20,21 +20,21 @@ def lines(evidence: Evidence) -> list[tuple[str, str]]:
         ("Errors rose", _rise(evidence)),
     ]
     if evidence.estimated is not None:
-        found.append(("Estimated without labels", words.number(evidence.estimated)))
+        pairs.append(("Estimated without labels", words.number(evidence.estimated)))
     if (watched := evidence.watched) is not None:
         better = f"evidence {words.odds(watched.for_better)} that it is better, after {watched.rows:,} rows"
-        found.append((f"v{watched.version}, which was replaced", better))
+        pairs.append((f"v{watched.version}, which was replaced", better))
     if evidence.in_shadow:
-        found.append(("In the shadow", "a challenger is being tried"))
-    found += [(f"Batch {entry.batch} set aside", words.plain(entry.cause)) for entry in evidence.set_aside]
+        pairs.append(("Shadow mode", "a challenger is running"))
+    pairs += [(f"Batch {entry.batch} skipped", words.plain(entry.cause)) for entry in evidence.set_aside]
     if evidence.forced:
-        found.append(("Asked by hand", "yes"))
-    return found
+        pairs.append(("Requested manually", "yes"))
+    return pairs
 
 
 def _score(evidence: Evidence) -> str:
     if evidence.score is None:
-        return "not measured: no newly labelled row"
+        return "not measured: no newly labelled rows"
     low, high = evidence.score_low, evidence.score_high
     span = f" ({words.number(low)}–{words.number(high)})" if low is not None and high is not None else ""
     return f"{words.number(evidence.score)}{span}, n = {evidence.score_n:,}"
@@ -42,7 +42,7 @@ def _score(evidence: Evidence) -> str:
 
 def _drift(evidence: Evidence) -> str:
     if evidence.share_drifted is None:
-        return "not judged"
+        return "not tested"
     names = ", ".join(map(words.plain, evidence.drifted[:NAMED]))
     more = len(evidence.drifted) - NAMED
     return f"{evidence.share_drifted:.0%} of the features" + (
@@ -51,7 +51,7 @@ def _drift(evidence: Evidence) -> str:
 
 
 def _rise(evidence: Evidence) -> str:
-    found = "yes, inside these rows" if evidence.change_found else "no"
+    rose = "yes, within these rows" if evidence.change_found else "no"
     if evidence.rise is None:
-        return found
-    return f"{found}: evidence {words.number(min(evidence.rise, 1e6))}, found from {RISE_NEEDED:g} on"
+        return rose
+    return f"{rose}: evidence {words.number(min(evidence.rise, 1e6))} (alarm at {RISE_NEEDED:g})"

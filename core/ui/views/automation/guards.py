@@ -1,4 +1,4 @@
-"""What is done about answers that should not be trusted, and how often that was."""
+"""What is done about predictions that should not be trusted, and how often that happened."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ HIT_DAYS = 30
 
 
 def show(ctx: ui.Context, project: ProjectInfo) -> None:
-    """Each guard in a sentence, and the answers that they spoke about."""
+    """Each guard in a sentence, and the predictions that triggered it."""
     guards = guarding.guards_of(ctx.ws, project)
     since = ctx.now - timedelta(days=HIT_DAYS - 1)
     hits = guarding.guard_hits(ctx.ws, project.id, since=since.replace(hour=0, minute=0, second=0, microsecond=0))
     with ui.card(
         "Guards · " + " · ".join(f"{plots.GUARD_NAMES[kind]}: {getattr(guards, kind)}" for kind in KINDS),
-        "They stand between the model and whoever asks; the model's own word is logged and measured all the same",
+        "They act between the model and the caller; the model's own prediction is still logged and measured",
     ):
         left, right = st.columns([1, 1.2])
         with left:
@@ -36,22 +36,27 @@ def show(ctx: ui.Context, project: ProjectInfo) -> None:
 
 def _sentences(guards: Guards) -> list[str]:
     """Each guard in a sentence."""
-    instead = f"answered as {ui.plain(str(guards.override))}"
-    done = {"off": "let pass", "warn": "told beside the answer", "abstain": "not answered", "override": instead}
+    replaced = f"replaced by {ui.plain(str(guards.override))}"
+    effect = {
+        "off": "returned as usual",
+        "warn": "returned with a warning",
+        "abstain": "withheld",
+        "override": replaced,
+    }
     return [
-        f"A category that the model has not seen is **{done[guards.unseen_category]}**.",
-        f"A number more than {guards.range_margin:.0%} of the learnt range beyond it is **{done[guards.out_of_range]}**.",
-        f"A probability below {guards.least_confidence:.0%} is **{done[guards.low_confidence]}**.",
+        f"With a category that the model has not seen, the prediction is **{effect[guards.unseen_category]}**.",
+        f"With a number more than {guards.range_margin:.0%} of the training range beyond it, the prediction is **{effect[guards.out_of_range]}**.",
+        f"With a probability below {guards.least_confidence:.0%}, the prediction is **{effect[guards.low_confidence]}**.",
     ]
 
 
 def _show_hits(ctx: ui.Context, hits: Sequence[guarding.GuardHits]) -> None:
     if not hits:
-        st.caption(f"No guard spoke about an answer of the last {HIT_DAYS} days.")
+        st.caption(f"No guard was triggered in the last {HIT_DAYS} days.")
         return
     figure = plots.guard_hits(
         [(h.day, h.guard, h.n) for h in hits], colors=ctx.colors, until=ctx.now.date(), days=HIT_DAYS
     )
-    alt = "; ".join(f"{h.day:%d %b}: {ui.counted(h.n, 'answer')} {plots.GUARD_NAMES[h.guard]}" for h in hits[-20:])
+    alt = "; ".join(f"{h.day:%d %b}: {ui.counted(h.n, 'prediction')} {plots.GUARD_NAMES[h.guard]}" for h in hits[-20:])
     ui.chart(figure, key="guard-hits", alt=alt)
-    st.caption(f"Answers of the last {HIT_DAYS} days that each guard spoke about, by day (UTC)")
+    st.caption(f"Predictions of the last {HIT_DAYS} days that triggered each guard, by day (UTC)")

@@ -1,4 +1,4 @@
-"""The dialog in which is set what is done about each kind of odd answer."""
+"""The dialog that sets the action of each guard."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from core.services.serving import guarding
 from core.services.serving.guards import ACTIONS, KINDS, Action, Guards
 
 LABELS = {
-    "unseen_category": "An unseen category",
-    "out_of_range": "A number out of range",
+    "unseen_category": "Unseen category",
+    "out_of_range": "Number out of range",
     "low_confidence": "Low confidence",
 }
 
 
 @st.dialog("Edit the guards", icon=":material/shield:", width="medium")
 def show(ctx: ui.Context, project: ProjectInfo) -> None:
-    """An action for each guard, its limits, and the answer that is given instead."""
+    """An action for each guard, its limits, and the replacement."""
     guards, schema = guarding.guards_of(ctx.ws, project), project.schema
     if schema is None:
         st.info("There are no rows yet, so there is nothing to guard.")
@@ -32,11 +32,11 @@ def show(ctx: ui.Context, project: ProjectInfo) -> None:
             least_confidence=_least_confidence(guards, schema),
             override=_override(guards, schema),
         )
-    st.caption("The strictest action counts: to abstain goes before to override, and that before to warn.")
+    st.caption("The strictest action applies: abstain, then override, then warn.")
     if st.button("Save the guards", type="primary", key="g-save", disabled=wanted == guards):
         ui.change(
             lambda: guarding.set_guards(ctx.ws, project, wanted, by=ctx.actor, now=ctx.now),
-            done="Every process goes by these guards within a second.",
+            done="The guards take effect within a second.",
         )
 
 
@@ -49,7 +49,7 @@ def _action(kind: str, guards: Guards, schema: FeatureSchema) -> Action:
         index=0 if closed else ACTIONS.index(getattr(guards, kind)),
         key=f"g-{kind}",
         disabled=closed,
-        help="A number has no probability." if closed else None,
+        help="Regression has no class probability." if closed else None,
     )
 
 
@@ -61,13 +61,13 @@ def _margin(guards: Guards) -> float:
         value=float(guards.range_margin),
         step=0.05,
         key="g-margin",
-        help="Share of the range that the model learnt from, allowed beyond either end.",
+        help="Share of the training range that is allowed beyond either end.",
     )
 
 
 def _least_confidence(guards: Guards, schema: FeatureSchema) -> float:
     return st.number_input(
-        "Least confidence",
+        "Minimum confidence",
         min_value=0.01,
         max_value=1.0,
         value=float(guards.least_confidence),
@@ -79,11 +79,11 @@ def _least_confidence(guards: Guards, schema: FeatureSchema) -> float:
 
 
 def _override(guards: Guards, schema: FeatureSchema) -> Label | None:
-    """What is answered instead: a class, or a number."""
-    told = "Answered in place of the model's word where an action is override."
+    """The replacement: a class, or a number."""
+    note = "Returned instead of the prediction where the action is override."
     if schema.task == "regression":
         usual = float(guards.override) if isinstance(guards.override, (int, float)) else None
-        return st.number_input("Answer instead", value=usual, key="g-override", placeholder="none", help=told)
+        return st.number_input("Replacement", value=usual, key="g-override", placeholder="none", help=note)
     classes = list(schema.classes)
     index = classes.index(guards.override) if guards.override in classes else None
-    return st.selectbox("Answer instead", classes, index=index, key="g-override", placeholder="none", help=told)
+    return st.selectbox("Replacement", classes, index=index, key="g-override", placeholder="none", help=note)

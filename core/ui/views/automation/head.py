@@ -1,4 +1,4 @@
-"""The head of the page: when it was checked, and the button that asks for a check."""
+"""The head of the page: when it was checked, and the button that requests a check."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from core.records import ProjectInfo
 
 
 def show(ctx: ui.Context, project: ProjectInfo) -> ProjectInfo:
-    """The head; a check that is asked for is followed below it. Returns the project as it is afterwards."""
+    """The head; a requested check is followed below it. Returns the project as it is afterwards."""
     checked = f"checked {ui.when(project.checked_at, ctx)}" if project.checked_at else "not checked yet"
     with ui.head_row("Automation", checked):
         if ui.button(ctx, "Check now", type="primary", icon=":material/autorenew:", key="check"):

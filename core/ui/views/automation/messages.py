@@ -16,10 +16,10 @@ def show(ctx: ui.Context, project: ProjectInfo) -> None:
     on = [name for name, sent in switches.items() if sent]
     with ui.card(
         f"Messages · {len(on)} of {ui.counted(len(switches), 'kind')} sent",
-        f"They go {_where(ctx)} · each state is told when it begins, not again while it lasts",
+        f"They go {_where(ctx)} · each state is reported once, when it begins",
     ):
         wanted = st.pills(
-            "Tell people of",
+            "Send messages about",
             list(switches),
             selection_mode="multi",
             default=on,
@@ -34,12 +34,12 @@ def show(ctx: ui.Context, project: ProjectInfo) -> None:
             asked = {name: name in wanted for name in switches}
             ui.change(
                 lambda: message_switches.set_switches(ctx.ws, project, asked, by=ctx.actor, now=ctx.now),
-                done="It counts from the next message on.",
+                done="Takes effect with the next message.",
             )
 
 
 def _where(ctx: ui.Context) -> str:
     channel = channels.state_of(ctx.ws)
     if channel.dead_since is not None:
-        return "to Discord, which refuses them: see Admin, Health"
+        return "to Discord, which rejects them: see Admin, Health"
     return "to Discord" if channel.set_up else "nowhere yet: DISCORD_WEBHOOK_URL is not set"

@@ -1,4 +1,4 @@
-"""The page's one sentence: when it checks next, by which rule a race starts, what was decided last."""
+"""The page's summary: when the next check is, by which rule a race starts, and the last decision."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from core.services.incidents import status
 
 
 def show(ctx: ui.Context, project: ProjectInfo, last: CycleReport | None) -> None:
-    """The sentence, with the policy to take away."""
+    """The sentence, with the policy as a download."""
     state, word, next_check = _next_check(ctx, project)
     if last is not None and last.status == "failed":
         state, word = "failed", "Failed"
@@ -21,15 +21,17 @@ def show(ctx: ui.Context, project: ProjectInfo, last: CycleReport | None) -> Non
 
 
 def _next_check(ctx: ui.Context, project: ProjectInfo) -> tuple[str, str, str]:
-    """State, word and sentence of the scheduler, as far as it goes for this project."""
+    """State, word and sentence of the scheduler, as far as it concerns this project."""
     if project.paused:
-        return "watch", "Paused", "**Checks are paused: nothing happens by itself.**"
+        return "watch", "Paused", "**Checks are paused: no automatic checks.**"
     beat = status.beat(ctx.ws, ctx.now)
     if beat.state == "never":
-        return "unknown", "By hand", "**No scheduler has run here yet: checks happen when somebody asks.**"
+        return "unknown", "Manual", "**No scheduler has run here yet: checks run only on request.**"
     if beat.state == "ahead":
-        said = f"**The scheduler's last heartbeat lies {ui.seconds(beat.age_s)} in the future.** Check this machine's clock."
-        return "bad", "Clock", said
+        text = (
+            f"**The scheduler's last heartbeat is {ui.seconds(beat.age_s)} in the future.** Check this machine's clock."
+        )
+        return "bad", "Clock", text
     if beat.state == "late":
         return (
             "bad",
@@ -43,7 +45,7 @@ def _next_check(ctx: ui.Context, project: ProjectInfo) -> tuple[str, str, str]:
 def _last_decision(ctx: ui.Context, last: CycleReport | None) -> str:
     """The last decision in a sentence."""
     if last is None:
-        return "No check has found anything new yet."
+        return "No check has found new data yet."
     if last.status == "failed":
         return (
             f"The last check failed {ui.when(last.started_at, ctx)}: {ui.plain(last.error or 'no reason was stored')}"

@@ -1,4 +1,4 @@
-"""The policy in sentences, what is left of its budget, and the ways to change or pause it."""
+"""The policy in sentences, the rest of its budget, and the buttons to change or pause it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def show(ctx: ui.Context, project: ProjectInfo) -> None:
     policy = project.policy
     with ui.card(
         f"The policy “{policy.name}”: {ui.counted(len(policy.triggers), 'trigger')}, {GATE_WORDS.get(policy.gate, policy.gate)}",
-        "It counts from the next cycle on; every cycle keeps the policy it was decided by",
+        "Takes effect with the next cycle; every cycle stores the policy that it used",
     ):
         _show_rules(policy)
         if line := _budget_line(ctx, project):
@@ -36,20 +36,20 @@ def _show_rules(policy: Policy) -> None:
 
 
 def _budget_line(ctx: ui.Context, project: ProjectInfo) -> str:
-    """What is left of the day's races, and when the schedule asks next; empty without either."""
+    """What is left of the day's races, and when the next race is scheduled; empty without either."""
     policy, parts = project.policy, []
     left = inventory.races_left(ctx.ws, project, ctx.now)
     if left is not None:
-        parts.append(f"**{left} of {ui.counted(policy.races_per_day, 'race')} left** in these 24 hours")
+        parts.append(f"**{left} of {ui.counted(policy.races_per_day, 'race')} left** in the current 24 hours")
     if (at := next_scheduled(policy.schedule, ctx.now)) is not None:
-        parts.append(f"the schedule asks next at {words.wall(at, ctx.zone):%d %b, %H:%M}")
+        parts.append(f"next scheduled race: {words.wall(at, ctx.zone):%d %b, %H:%M}")
     line = "; ".join(parts)
     return f"{line[:1].upper()}{line[1:]}." if line else ""
 
 
 def _offer_pause(ctx: ui.Context, project: ProjectInfo) -> None:
     label, icon = ("Resume checks", ":material/play_arrow:") if project.paused else ("Pause checks", ":material/pause:")
-    if ui.button(ctx, label, icon=icon, key="pause", help="A cycle asked for by hand still runs."):
+    if ui.button(ctx, label, icon=icon, key="pause", help="Cycles requested manually still run."):
         projects.set_paused(ctx.ws, project, not project.paused, by=ctx.actor, now=ctx.now)
         ui.toast_next("Checks run again." if project.paused else "Checks are paused; resume them here.", icon=icon)
         st.rerun()

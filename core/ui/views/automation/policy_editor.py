@@ -1,4 +1,4 @@
-"""The dialog in which a policy is changed, and tried on the stored history before it is saved."""
+"""The dialog that changes a policy, and tries it on the stored history before it is saved."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from core.services.automation import backtest_results
 from core.services.projects import projects
 from core.ui.views.automation.vocabulary import GATE_WORDS, trigger_words
 
-AS_IT_IS = "as it is"
-EDITABLE = {  # what is asked about most, in this order; the limits stand with the policy's fields
+CURRENT = "current policy"
+EDITABLE = {  # what is changed most often, in this order; the limits are part of the policy's fields
     "threshold": ui.Field(label="Threshold", key="threshold", step=0.01, format="%.3f"),
     "drift_share": ui.Field(
         label="Drift share",
         key="share",
         step=0.05,
-        help="Share of the features that drifted from which a race starts.",
+        help="A race starts when at least this share of the features has drifted.",
     ),
     "new_labels": ui.Field(
         label="New labels", key="labels", step=50, help="A race starts after this many newly labelled rows."
@@ -36,34 +36,34 @@ EDITABLE = {  # what is asked about most, in this order; the limits stand with t
         label="Rows for a score",
         key="rows",
         step=10,
-        help="Labelled rows that a measurement needs before a score may start a race.",
+        help="Labelled rows that a score needs before it can start a race.",
     ),
     "drift_gate": ui.Field(
-        label="Drift gate",
+        label="Minimum drift effect",
         key="gate",
         step=0.01,
         format="%.3f",
-        help="Size from which a significant change of a feature counts: KS distance or total variation.",
+        help="Effect size above which a significant change counts as drift: KS distance or total variation.",
     ),
     "false_alarms_per_month": ui.Field(
-        label="False drift alarms a month",
+        label="False drift alarms per month",
         key="budget",
-        help="Above 0, each feature's gate is raised until the reference's own ups and downs would pass it only so often.",
+        help="Above 0, each feature's minimum effect is raised until normal variation of the reference exceeds it only this often.",
     ),
     "gate": ui.Field(
-        label="Gate",
+        label="Promotion gate",
         key="gate-of",
         words=GATE_WORDS,
-        help="What a challenger has to pass before it serves; every clause is told in any case.",
+        help="What a challenger has to pass before it serves; all checks are always reported.",
     ),
     "shadow_rows": ui.Field(
-        label="Rows in the shadow",
+        label="Shadow rows",
         key="shadow",
         step=100,
-        help="Labelled rows that a challenger answers beside the champion before it may serve; 0 = none.",
+        help="Labelled rows that a challenger predicts in shadow mode before it may serve; 0 = none.",
     ),
     "races_per_day": ui.Field(
-        label="Races a day", key="races", help="Budget of 24 hours, races by hand aside; 0 = no limit."
+        label="Races per day", key="races", help="Budget per 24 hours, excluding manual races; 0 = no limit."
     ),
     "schedule": ui.Field(
         label="Schedule, UTC",
@@ -76,7 +76,7 @@ EDITABLE = {  # what is asked about most, in this order; the limits stand with t
 
 @st.dialog("Edit the policy", icon=":material/edit:", width="medium")
 def show(ctx: ui.Context, project: ProjectInfo) -> None:
-    """Start from a ready-made policy or the present one, then change what is asked about most."""
+    """Start from a preset or the current policy, then change the most common fields."""
     wanted = ui.attempt(lambda: _edited(*_chosen_base(project.policy)))
     if wanted is None:
         return
@@ -86,19 +86,19 @@ def show(ctx: ui.Context, project: ProjectInfo) -> None:
     if st.button("Save the policy", type="primary", key="p-save", disabled=wanted == project.policy):
         ui.change(
             lambda: projects.set_policy(ctx.ws, project, wanted, by=ctx.actor, now=ctx.now),
-            done="The policy counts from the next cycle on. The audit holds the one before.",
+            done="The policy takes effect with the next cycle. The audit has the previous one.",
         )
 
 
 def _chosen_base(policy: Policy) -> tuple[Policy, str]:
-    """What the fields begin with, and what it was called in the choice."""
+    """The policy that the fields start from, and its name in the choice."""
     name = st.selectbox(
         "Start from",
-        [AS_IT_IS, *POLICIES],
+        [CURRENT, *POLICIES],
         key="p-name",
-        help="A ready-made policy sets everything; the fields below then change it. The threshold stays yours.",
+        help="A preset sets everything; the fields below then change it. Your threshold is kept.",
     )
-    if name == AS_IT_IS:
+    if name == CURRENT:
         return policy, name
     return dataclasses.replace(POLICIES[name], threshold=policy.threshold, metric=policy.metric), name
 
@@ -107,7 +107,7 @@ def _edited(base: Policy, name: str) -> Policy:
     """The policy that the widgets describe.
 
     Raises:
-        BadInput: a field that cannot be taken.
+        BadInput: an invalid field.
     """
     tag = f"{base.name}-{name}"
     triggers = st.pills(
@@ -128,7 +128,7 @@ def _edited(base: Policy, name: str) -> Policy:
 
 
 def _show_changes(policy: Policy, wanted: Policy) -> None:
-    """The sentences that are new, and those that go."""
+    """The sentences that are new, and those that are removed."""
     before, after = describe(policy), describe(wanted)
     new = [line for line in after if line not in before]
     st.markdown("**What changes**" if new or len(after) != len(set(before)) else "Nothing changes yet.")
@@ -140,7 +140,7 @@ def _show_changes(policy: Policy, wanted: Policy) -> None:
 
 
 def _offer_try(ctx: ui.Context, project: ProjectInfo, wanted: Policy) -> None:
-    """The edited policy over the stored history, beside the present one, before it is saved."""
+    """The edited policy over the stored history, next to the current one, before it is saved."""
     edited = dataclasses.replace(wanted, name="edited")
     document = policy_to_document(edited)
     if st.button(
@@ -148,18 +148,18 @@ def _offer_try(ctx: ui.Context, project: ProjectInfo, wanted: Policy) -> None:
     ):
         job = ui.follow_job(ctx, ui.request_backtest(ctx, [project.policy, edited], since=None))
         st.session_state["tried"] = (document, job.result if job.status == "done" else None)
-    kept = st.session_state.get("tried")
-    if kept is not None and kept[0] == document and kept[1]:
-        said = _told(backtest_results.read(kept[1]), project.policy.name, edited.name)
-        st.markdown(f":material/history: {ui.plain(said)}")
+    tried = st.session_state.get("tried")
+    if tried is not None and tried[0] == document and tried[1]:
+        difference = _difference(backtest_results.read(tried[1]), project.policy.name, edited.name)
+        st.markdown(f":material/history: {ui.plain(difference)}")
 
 
-def _told(found: backtest_results.Backtest, own_name: str, edited_name: str) -> str:
-    """What the edited policy would have done otherwise."""
-    own, other = found.policy(own_name), found.policy(edited_name)
+def _difference(backtest: backtest_results.Backtest, own_name: str, edited_name: str) -> str:
+    """What the edited policy would have done differently."""
+    own, other = backtest.policy(own_name), backtest.policy(edited_name)
     if own.score is None or other.score is None:
         return "The stored history has no labels to score a policy on."
     return (
         f"On the stored history: {ui.counted(other.races, 'race')} instead of {own.races}, "
-        f"{ui.metric_label(found.metric)} {other.score:.3f} instead of {own.score:.3f}, {ui.counted(other.fits, 'fit')} instead of {own.fits}."
+        f"{ui.metric_label(backtest.metric)} {other.score:.3f} instead of {own.score:.3f}, {ui.counted(other.fits, 'fit')} instead of {own.fits}."
     )

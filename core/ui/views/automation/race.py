@@ -1,4 +1,4 @@
-"""Who raced in a cycle, and whether the winner was let in."""
+"""The candidates of a cycle's race, and whether the winner was accepted."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _show_verdict(ctx: ui.Context, cycle: CycleReport) -> None:
 
 
 def _finding(cycle: CycleReport) -> str:
-    """What came of the race."""
+    """The outcome of the race."""
     if cycle.verdict is None:
         return "No verdict"
     serves = f", v{cycle.champion_after} serves" if cycle.champion_after else ""

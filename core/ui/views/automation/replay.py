@@ -1,4 +1,4 @@
-"""The stored evidence through the stored policy again: the same decision, or not."""
+"""Replays the stored evidence through the stored policy: the same decision, or not."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from core.services.monitoring import monitoring
 
 
 def show(ctx: ui.Context, cycle: CycleReport) -> None:
-    """The button for it, and what came of it; nothing where there is no evidence."""
+    """The button for it, and the result; nothing where there is no evidence."""
     if cycle.evidence is None:
         return
     if not st.button(
         "Replay this decision",
         icon=":material/replay:",
         key=f"replay-{cycle.id}",
-        help="Puts the stored evidence through the stored policy once more.",
+        help="Runs the stored evidence through the stored policy again.",
     ):
         return
     replayed = ui.attempt(lambda: monitoring.replay_decision(ctx.ws, cycle.id))
@@ -31,6 +31,6 @@ def show(ctx: ui.Context, cycle: CycleReport) -> None:
         )
     else:
         st.error(
-            f"Not the same: stored “{stored.action}” with {len(stored.firings)} triggers, replayed “{again.action}” with {len(again.firings)}. The rules changed since.",
+            f"Not the same: stored “{stored.action}” with {len(stored.firings)} triggers, replayed “{again.action}” with {len(again.firings)}. The rules have changed since.",
             icon=":material/error:",
         )

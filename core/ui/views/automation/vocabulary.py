@@ -1,11 +1,11 @@
-"""The words for what caused a cycle, what it decided, and for the parts of a policy."""
+"""The words for causes and decisions of cycles, and for the parts of a policy."""
 
 from __future__ import annotations
 
 from core.learning.policy import AND
 
 CAUSES = {
-    "schedule": "the clock",
+    "schedule": "the scheduler",
     "button": "a button",
     "api": "the API",
     "cli": "the command line",
@@ -14,18 +14,18 @@ CAUSES = {
 DECISIONS = {"nothing": "✓ Nothing", "alert": "⚠ Alert", "retrain": "↻ Retrain"}
 TRIGGER_WORDS = {
     "no_champion": "first race",
-    "by_hand": "by hand",
+    "by_hand": "manual request",
     "below_threshold": "below the threshold",
     "below_recent_mean": "below its recent mean",
     "estimated_below": "estimate below the threshold",
-    "change_found": "errors changed",
+    "change_found": "rise of errors",
     "error_alarm": "ADWIN or Page-Hinkley",
     "drift_share": "share of drifted features",
     "new_labels": "new labels",
     "age": "age of the last race",
     "schedule": "on a schedule",
 }
-GATE_WORDS = {"none": "no gate", "held_back": "a held-back gate", "superior": "a strict gate"}
+GATE_WORDS = {"none": "no gate", "held_back": "a held-out gate", "superior": "a strict gate"}
 
 
 def trigger_words(entry: str) -> str:

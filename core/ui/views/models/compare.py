@@ -12,7 +12,7 @@ from core.text.reasons import sentence
 
 
 def show(ctx: ui.Context, project: ProjectInfo, held: Registered) -> None:
-    """The choice of two versions, and what their comparison found."""
+    """The choice of two versions, and the result of their comparison."""
     rivals = held.rivals()
     if rivals is None:
         with ui.card("One version only", "Two are needed to compare."):
@@ -20,27 +20,29 @@ def show(ctx: ui.Context, project: ProjectInfo, held: Registered) -> None:
         return
     champion, other = rivals
     a, b = st.session_state.get("a", champion), st.session_state.get("b", other)
-    kept = st.session_state.get("comparison")
-    found = kept[1] if kept is not None and kept[0] == _question(project, a, b) else None
+    stored = st.session_state.get("comparison")
+    comparison = stored[1] if stored is not None and stored[0] == _key(project, a, b) else None
     with ui.card(
-        _finding(found, a, b) if found else "Is another version better?",
-        _caption(found) if found else "Both predict the same newest labelled rows that neither has learnt from",
+        _finding(comparison, a, b) if comparison else "Is another version better?",
+        _caption(comparison)
+        if comparison
+        else "Both predict the same recent labelled rows that neither was trained on",
     ):
         with st.container(horizontal=True, vertical_alignment="bottom"):
             numbers = [v.version for v in held.versions]
             a = _choose("Version", numbers, champion, key="a")
             b = _choose("against", numbers, other, key="b")
-            asked = st.button("Compare", icon=":material/compare_arrows:", key="compare", disabled=a == b)
+            pressed = st.button("Compare", icon=":material/compare_arrows:", key="compare", disabled=a == b)
         if a == b:
             st.caption("Choose two different versions.")
-        elif asked:
+        elif pressed:
             _compare(ctx, project, a, b)
-        elif found:
-            _show_clauses(ctx, project, found)
+        elif comparison:
+            _show_clauses(ctx, project, comparison)
 
 
-def _question(project: ProjectInfo, a: int, b: int) -> tuple[int, int, int, int]:
-    """What a comparison answers: it is kept until other versions are chosen or the labelled rows change."""
+def _key(project: ProjectInfo, a: int, b: int) -> tuple[int, int, int, int]:
+    """Key of a stored comparison: it is kept until other versions are chosen or the labelled rows change."""
     return project.id, a, b, project.labelled
 
 
@@ -58,42 +60,42 @@ def _choose(label: str, numbers: list[int], usual: int, *, key: str) -> int:
 
 def _compare(ctx: ui.Context, project: ProjectInfo, a: int, b: int) -> None:
     """Load both artefacts and score them."""
-    found = ui.attempt(
+    comparison = ui.attempt(
         lambda: comparing.compare(ctx.ws, project, a, b),
         doing=f"v{a} and v{b} predict the same rows",
-        done=lambda comparison: f"Compared on {ui.counted(comparison.n, 'row')}",
+        done=lambda result: f"Compared on {ui.counted(result.n, 'row')}",
     )
-    if found is not None:
-        st.session_state["comparison"] = (_question(project, a, b), found)
+    if comparison is not None:
+        st.session_state["comparison"] = (_key(project, a, b), comparison)
         st.rerun()
 
 
-def _finding(found: Comparison, a: int, b: int) -> str:
-    """Which one is better, if that can be told."""
-    told = versions.told_apart(found.difference)
-    if told == "unknown":
-        return f"v{b} and v{a} cannot be told apart: no row to judge by"
-    if told == "unclear" or found.difference is None:
+def _finding(comparison: Comparison, a: int, b: int) -> str:
+    """Which one is better, if that can be determined."""
+    result = versions.told_apart(comparison.difference)
+    if result == "unknown":
+        return f"v{b} and v{a} cannot be compared: no rows to compare on"
+    if result == "unclear" or comparison.difference is None:
         return f"No clear difference between v{b} and v{a}"
-    return f"v{b} is {told} than v{a}: {ui.points(found.difference.value, found.difference.metric)}"
+    return f"v{b} is {result} than v{a}: {ui.points(comparison.difference.value, comparison.difference.metric)}"
 
 
-def _caption(found: Comparison) -> str:
-    """The rows it rests on."""
-    rows = f"{ui.metric_label(found.metric)} on {ui.counted(found.n, 'row')}"
-    return f"{rows}: {found.rows_from}" if found.rows_from else rows
+def _caption(comparison: Comparison) -> str:
+    """The rows it is based on."""
+    rows = f"{ui.metric_label(comparison.metric)} on {ui.counted(comparison.n, 'row')}"
+    return f"{rows}: {comparison.rows_from}" if comparison.rows_from else rows
 
 
-def _show_clauses(ctx: ui.Context, project: ProjectInfo, found: Comparison) -> None:
-    """The difference with its interval, and what each clause of the policy says to it."""
-    if not found.n:
+def _show_clauses(ctx: ui.Context, project: ProjectInfo, comparison: Comparison) -> None:
+    """The difference with its interval, and the policy's clauses."""
+    if not comparison.n:
         st.markdown(
-            "There is no labelled row that neither has learnt from. Wait for new labels, or compare older versions."
+            "There are no labelled rows that neither was trained on. Wait for new labels, or compare older versions."
         )
         return
-    figure = plots.comparison(found, colors=ctx.colors)
-    ui.chart(figure, key="comparison-chart", alt=ui.interval_text(found.difference))
-    said = versions.judge(project, found)
-    ui.clauses([clause for clause in said.clauses if clause.decides])
-    if not said.clauses:
-        st.caption(ui.plain(sentence(said.reason)))
+    figure = plots.comparison(comparison, colors=ctx.colors)
+    ui.chart(figure, key="comparison-chart", alt=ui.interval_text(comparison.difference))
+    verdict = versions.judge(project, comparison)
+    ui.clauses([clause for clause in verdict.clauses if clause.decides])
+    if not verdict.clauses:
+        st.caption(ui.plain(sentence(verdict.reason)))

@@ -13,11 +13,11 @@ from core.services.models.shadowing import ShadowStanding
 @st.dialog("Promote this version?", icon=":material/publish:")
 def promote(ctx: ui.Context, project: ProjectInfo, version: ModelVersion) -> None:
     """Let a version serve."""
-    now_serving = f"v{project.champion}" if project.champion else "no version"
-    measured = _measured(project, version) or "it was never scored in a race"
+    instead = f", instead of v{project.champion}. Roll back restores v{project.champion}" if project.champion else ""
+    measured = _measured(project, version) or "never scored in a race"
     ui.confirm_with_reason(
-        f"**v{version.version}** ({ui.plain(version.family)}, {measured}) answers every prediction of "
-        f"{ui.plain(project.name)} within 2 seconds, in place of {now_serving}, which stays one click away: Roll back.",
+        f"**v{version.version}** ({ui.plain(version.family)}, {measured}) serves every prediction of "
+        f"{ui.plain(project.name)} within 2 seconds{instead}.",
         f"Promote v{version.version}",
         lambda reason: lifecycle.promote(ctx.ws, project, version.version, reason=reason, by=ctx.actor, now=ctx.now),
         key="promote",
@@ -32,7 +32,7 @@ def roll_back(ctx: ui.Context, project: ProjectInfo, champion: ModelVersion, pre
     score = _measured(project, previous)
     measured = f", {score}" if score else ""
     ui.confirm_with_reason(
-        f"**v{previous.version}** ({ui.plain(previous.family)}{measured}) answers again within 2 seconds, in place of v{champion.version}. Both stay; the next race may promote another one.",
+        f"**v{previous.version}** ({ui.plain(previous.family)}{measured}) serves again within 2 seconds, instead of v{champion.version}. Both are kept; the next race may promote another one.",
         f"Roll back to v{previous.version}",
         lambda reason: lifecycle.rollback(ctx.ws, project, reason=reason, by=ctx.actor, now=ctx.now),
         key="rollback",
@@ -41,47 +41,47 @@ def roll_back(ctx: ui.Context, project: ProjectInfo, champion: ModelVersion, pre
     )
 
 
-@st.dialog("Try it in the shadow?", icon=":material/contrast:")
+@st.dialog("Run in shadow mode?", icon=":material/contrast:")
 def put_into_shadow(ctx: ui.Context, project: ProjectInfo, version: ModelVersion) -> None:
-    """Put a version into the champion's shadow."""
-    leaves = f" v{project.shadow} leaves the shadow." if project.shadow is not None else ""
+    """Start shadow mode for a version."""
+    leaves = f" v{project.shadow} leaves shadow mode." if project.shadow is not None else ""
     ui.confirm_with_reason(
-        f"**v{version.version}** ({ui.plain(version.family)}) answers every new batch beside v{project.champion} from "
-        f"the next check on. Nobody gets its answers; row by row it is counted which of the two was right.{leaves}{_ends(project)}",
-        "Put it into the shadow",
+        f"**v{version.version}** ({ui.plain(version.family)}) runs in shadow mode next to v{project.champion} from the next "
+        f"check on. It predicts every new batch. Its predictions are not returned; on each labelled row it is counted which of the two was right.{leaves}{_ends(project)}",
+        "Start shadow mode",
         lambda reason: shadowing.shadow(ctx.ws, project, version.version, reason=reason, by=ctx.actor, now=ctx.now),
         key="shadow",
-        done=f"v{version.version} is in the shadow. To undo: End the shadow.",
+        done=f"v{version.version} runs in shadow mode. To undo: End shadow mode.",
         placeholder="e.g. rejected on 100 rows only",
     )
 
 
-@st.dialog("End the shadow?", icon=":material/close:")
-def end_shadow(ctx: ui.Context, project: ProjectInfo, found: ShadowStanding) -> None:
-    """Take the version out of the champion's shadow."""
+@st.dialog("End shadow mode?", icon=":material/close:")
+def end_shadow(ctx: ui.Context, project: ProjectInfo, standing: ShadowStanding) -> None:
+    """End shadow mode for the version."""
     ui.confirm_with_reason(
-        f"**v{found.version}** answers no more; v{project.champion} goes on serving. Its record over "
-        f"{ui.counted(found.rows, 'labelled row')} stays in the cycles, but a later try begins at 0.",
-        "End the shadow",
+        f"**v{standing.version}** stops predicting; v{project.champion} keeps serving. Its record over "
+        f"{ui.counted(standing.rows, 'labelled row')} stays in the cycles, but a later run starts from 0.",
+        "End shadow mode",
         lambda reason: shadowing.end_shadow(ctx.ws, project, reason=reason, by=ctx.actor, now=ctx.now),
         key="end",
-        done=f"v{found.version} left the shadow.",
+        done=f"v{standing.version} left shadow mode.",
         placeholder="e.g. no better after 2,000 rows",
     )
 
 
 def _measured(project: ProjectInfo, version: ModelVersion) -> str:
-    """The score of a version in its race, in words; nothing where it was in none."""
+    """The score of a version in its race, for a sentence; empty where it was in none."""
     score = version.metrics.get(project.policy.metric)
     return "" if score is None else f"{ui.metric_label(project.policy.metric)} {score:.3f} in its race"
 
 
 def _ends(project: ProjectInfo) -> str:
-    """How long a version stays in the shadow."""
+    """How long a version stays in shadow mode."""
     wanted = project.policy.shadow_rows
     if not wanted:
-        return " It stays there until somebody promotes it or ends the shadow; races go on."
+        return " It stays there until somebody promotes it or ends shadow mode; races continue."
     return (
-        f" By the policy the loop lets it in or lets it go after {ui.counted(wanted, 'labelled row')}; until then only "
-        "a change or somebody by hand starts a race."
+        f" By the policy, the loop promotes or drops it after {ui.counted(wanted, 'labelled row')}; until then only "
+        "a detected change or a manual request starts a race."
     )

@@ -1,4 +1,4 @@
-"""A model of the user's own: a skops file becomes a challenger once everything in it was found to be on the list."""
+"""A model of the user's own: a skops file becomes a challenger once all its types are on the allowlist."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def show(ctx: ui.Context, project: ProjectInfo) -> None:
-    """Closed until somebody opens it; there is nothing to import into before the first batch."""
+    """Collapsed until somebody opens it; there is nothing to import into before the first batch."""
     if project.schema is None:
         return
     with st.expander(
@@ -27,11 +27,11 @@ def show(ctx: ui.Context, project: ProjectInfo) -> None:
         if not opened.open:
             return
         if not ctx.may("admin"):
-            st.info("An admin imports models.", icon=":material/lock:")
+            st.info("Only an admin can import models.", icon=":material/lock:")
             return
         st.caption(
-            "A fitted scikit-learn pipeline saved with skops; pickle, joblib and cloudpickle are refused. Only estimators on a list are loaded, "
-            "and tried in a process of their own first. It never serves by itself: it becomes the challenger."
+            "A fitted scikit-learn pipeline saved with skops; pickle, joblib and cloudpickle are refused. Only estimators on an allowlist are loaded, "
+            "and tested in a separate process first. The model becomes the challenger; it does not serve automatically."
         )
         file = ui.upload(ctx, "Model file (.skops)", None, key="model-file")
         if file is None:
@@ -43,7 +43,7 @@ def show(ctx: ui.Context, project: ProjectInfo) -> None:
 
 
 def _inspect(file: UploadedFile, path: Path) -> ImportReport | None:
-    """What is inside the file, looked at once per file."""
+    """The contents of the file, read once per file."""
     return ui.computed_once(
         "inspected",
         file.file_id,
@@ -56,12 +56,12 @@ def _inspect(file: UploadedFile, path: Path) -> ImportReport | None:
 
 
 def _approve(ctx: ui.Context, project: ProjectInfo, path: Path, report: ImportReport) -> None:
-    """What is in the way of the import, or the button for it."""
+    """The problems that prevent the import, or the button for it."""
     for problem in report.problems:
         st.error(ui.plain(problem), icon=":material/error:")
     if report.problems:
         return
-    st.markdown(f":material/check_circle: All {len(report.types)} types are on the list of those that are loaded.")
+    st.markdown(f":material/check_circle: All {len(report.types)} types are on the allowlist.")
     if ui.button(
         ctx, "Import as challenger", icon=":material/upload:", key="import-yes", type="primary", needs="admin"
     ):
@@ -72,7 +72,7 @@ def _import(ctx: ui.Context, project: ProjectInfo, path: Path) -> None:
     try:
         version = ui.attempt(
             lambda: importing.import_challenger(ctx.ws, project, path, by=ctx.actor, now=ctx.now),
-            doing="Loading and check-scoring in a process of its own",
+            doing="Loading and test-scoring in a separate process",
             done=lambda made: f"Imported as v{made.version}",
         )
     except ProofNeeded:
@@ -81,7 +81,7 @@ def _import(ctx: ui.Context, project: ProjectInfo, path: Path) -> None:
     if version is None:
         return
     ui.toast_next(
-        f"v{version.version} waits as challenger. Compare it with the champion, then promote it.",
+        f"v{version.version} is the challenger. Compare it with the champion, then promote it.",
         icon=":material/check_circle:",
     )
     st.rerun()

@@ -1,4 +1,4 @@
-"""Where a version comes from: batches, cycle, policy and rivals, asked for when somebody opens it."""
+"""Provenance of a version: batches, cycle, policy and rivals, read when somebody opens it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ NAMED = 5  # undone batches
 
 
 def show(ctx: ui.Context, project: ProjectInfo, version: ModelVersion) -> None:
-    """Closed until somebody opens it."""
-    with st.expander("Where it comes from", icon=":material/account_tree:", key="lineage", on_change="rerun") as opened:
+    """Collapsed until somebody opens it."""
+    with st.expander("Provenance", icon=":material/account_tree:", key="lineage", on_change="rerun") as opened:
         if not opened.open:
             return
         batches = lineage.batches_of(ctx.ws, project, version.version)
-        found = lineage.parents(ctx.ws, project, version.version)
+        parents = lineage.parents(ctx.ws, project, version.version)
         ui.pairs(
             [
-                ("Could learn from", _learnt_from(ctx, version, batches)),
-                ("Made by", _made_by(ctx, version, found)),
-                ("Raced against", f"v{found.raced_against}" if found.raced_against else "nobody"),
-                ("Replaced", _replaced(ctx, found)),
+                ("Available training data", _training_data(ctx, version, batches)),
+                ("Created by", _made_by(ctx, version, parents)),
+                ("Raced against", f"v{parents.raced_against}" if parents.raced_against else "none"),
+                ("Replaced", _replaced(ctx, parents)),
                 ("Data digest", (version.data_digest or "none")[:16]),
                 ("Artefact", f"sha256 {(version.sha256 or 'none')[:16]}"),
                 ("MLflow run", (version.run_id or "none yet")[:12]),
@@ -31,62 +31,63 @@ def show(ctx: ui.Context, project: ProjectInfo, version: ModelVersion) -> None:
         )
         _warn_of_undone([batch for batch in batches if batch.undone])
         with st.container(horizontal=True):
-            _show_links(found)
+            _show_links(parents)
             if batches:
                 name = f"{project.slug}-v{version.version}-batches.csv"
                 ui.download_table("The batches as CSV", name, [_line(batch) for batch in batches])
 
 
 def _warn_of_undone(undone: list[BatchInfo]) -> None:
-    """Batches that were taken back since it learnt from them."""
+    """Batches that were undone after it was trained on them."""
     if not undone:
         return
     numbers = ", ".join(f"{b.number:,}" for b in undone[:NAMED]) + (" and others" if len(undone) > NAMED else "")
+    were = "was" if len(undone) == 1 else "were"
     st.warning(
-        f"{ui.counted(len(undone), 'batch', 'batches')} of these, number {numbers}, was undone since: it learnt from rows that no longer count.",
+        f"{ui.counted(len(undone), 'batch', 'batches')} of these (number {numbers}) {were} undone since: the version was trained on rows that no longer count.",
         icon=":material/warning:",
     )
 
 
-def _show_links(found: lineage.Parents) -> None:
+def _show_links(parents: lineage.Parents) -> None:
     st.page_link(ui.page_path("data"), label="The batches, on the Data page", icon=":material/database:")
-    if found.cycle_at is not None:
+    if parents.cycle_at is not None:
         st.page_link(
             ui.page_path("automation"),
-            label=f"Cycle {found.cycle_id}",
+            label=f"Cycle {parents.cycle_id}",
             icon=":material/open_in_new:",
-            query_params={"cycle": str(found.cycle_id)},
+            query_params={"cycle": str(parents.cycle_id)},
         )
 
 
-def _learnt_from(ctx: ui.Context, version: ModelVersion, batches: list[BatchInfo]) -> str:
+def _training_data(ctx: ui.Context, version: ModelVersion, batches: list[BatchInfo]) -> str:
     """Batches, rows and their span in words."""
     if version.source == "import":
-        return "not known: it was imported"
+        return "unknown: it was imported"
     held = lineage.extent(batches)
     if held is None:
-        return "no stored batch"
+        return "no stored batches"
     named = f"batch {batches[0].number:,}" if len(batches) == 1 else f"{len(batches):,} batches"
     first, last = ui.plain(ui.when(held.first_at, ctx)), ui.plain(ui.when(held.last_at, ctx))
     return f"{named} of {ui.counted(held.rows, 'row')}, {first} to {last}"
 
 
-def _made_by(ctx: ui.Context, version: ModelVersion, found: lineage.Parents) -> str:
+def _made_by(ctx: ui.Context, version: ModelVersion, parents: lineage.Parents) -> str:
     """Cycle and policy in words."""
     if version.source == "import":
         return f"a person, {ui.plain(ui.when(version.created_at, ctx))}"
-    if found.cycle_at is None:
-        return "a cycle that is not kept"
-    return f"cycle {found.cycle_id}, {ui.plain(ui.when(found.cycle_at, ctx))}, policy {ui.plain(found.policy or 'not kept')}"
+    if parents.cycle_at is None:
+        return "a cycle that is no longer stored"
+    return f"cycle {parents.cycle_id}, {ui.plain(ui.when(parents.cycle_at, ctx))}, policy {ui.plain(parents.policy or 'no longer stored')}"
 
 
-def _replaced(ctx: ui.Context, found: lineage.Parents) -> str:
-    """Whom it replaced when it last began to serve."""
-    if found.replaced_at is None:
-        return "nobody: it never served"
-    if found.replaced is None:
-        return "nobody: it was the first"
-    return f"v{found.replaced}, {ui.plain(ui.when(found.replaced_at, ctx))}"
+def _replaced(ctx: ui.Context, parents: lineage.Parents) -> str:
+    """Which version it replaced when it last began to serve."""
+    if parents.replaced_at is None:
+        return "none: it never served"
+    if parents.replaced is None:
+        return "none: it was the first"
+    return f"v{parents.replaced}, {ui.plain(ui.when(parents.replaced_at, ctx))}"
 
 
 def _line(batch: BatchInfo) -> dict[str, object]:

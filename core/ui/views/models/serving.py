@@ -19,35 +19,35 @@ NAMED = 6  # versions of one day that are named
 
 
 def show_nothing_yet() -> None:
-    """Where the first version comes from, while there is none."""
+    """The empty state: where the first version comes from."""
     ui.empty(
         "No model yet.",
-        "The first race registers the first version; from then on every change of champion is kept here.",
+        "The first race registers the first version; from then on every change of champion is listed here.",
         page="train",
         action="Go to Train",
     )
 
 
 def show(ctx: ui.Context, project: ProjectInfo, held: Registered) -> None:
-    """The page's one sentence, with the versions to take away."""
+    """The page's summary, with the versions as a download."""
     if held.champion is None or not held.spans:
-        found = f"**No version serves yet.** {ui.counted(len(held.versions), 'version')} registered."
+        text = f"**No version is serving yet.** {ui.counted(len(held.versions), 'version')} registered."
         state, word = "unknown", None
     else:
         span = held.spans[-1]
-        found = _told(ctx, held.champion, span)
-        said = vocabulary.outcome(span.event)
-        state, word = said.state, said.word if span.event == Outcome.ROLLED_BACK else "Serves"
+        text = _serving(ctx, held.champion, span)
+        outcome = vocabulary.outcome(span.event)
+        state, word = outcome.state, outcome.word if span.event == Outcome.ROLLED_BACK else "Serves"
     rows = [shelf.line(ctx, project, version) for version in held.versions]
-    with ui.summary(state, found, word=word):
+    with ui.summary(state, text, word=word):
         ui.download_table("The versions as CSV", f"{project.slug}-versions.csv", rows)
 
 
-def _told(ctx: ui.Context, champion: ModelVersion, span: Span) -> str:
-    """Who serves, how it came to that, and from how much it learnt."""
-    found = f"**v{champion.version} serves**, {vocabulary.outcome(span.event).origin} {ui.when(span.since, ctx)}"
-    found += f": {ui.plain(span.reason.rstrip('.'))}." if span.reason else "."
-    return found + (f" It learnt from {ui.counted(champion.n_rows, 'row')}." if champion.n_rows else "")
+def _serving(ctx: ui.Context, champion: ModelVersion, span: Span) -> str:
+    """Which version serves, since when and why, and how many rows it was trained on."""
+    text = f"**v{champion.version} serves**, {vocabulary.outcome(span.event).origin} {ui.when(span.since, ctx)}"
+    text += f": {ui.plain(span.reason.rstrip('.'))}." if span.reason else "."
+    return text + (f" It was trained on {ui.counted(champion.n_rows, 'row')}." if champion.n_rows else "")
 
 
 def show_timeline(ctx: ui.Context, held: Registered) -> None:
@@ -56,9 +56,9 @@ def show_timeline(ctx: ui.Context, held: Registered) -> None:
     if not spans:
         return
     changes = held.changes()
-    told = [ui.counted(changes[event], *vocabulary.OUTCOMES[event].changes) for event in SERVING if event in changes]
+    counts = [ui.counted(changes[event], *vocabulary.OUTCOMES[event].changes) for event in SERVING if event in changes]
     with ui.card(
-        ", ".join(told) + " since the first model" if told else "The first model has served all along",
+        ", ".join(counts) + " since the first model" if counts else "The first model has always served",
         "Which version served when · hatched: restored by a rollback",
     ):
         figure = plots.versions(tuple(spans[-SPANS:]), now=ctx.now, colors=ctx.colors, zone=ctx.timezone)
@@ -94,5 +94,5 @@ def _who_served(ctx: ui.Context, spans: list[Span], day: date, zone: ZoneInfo) -
         f"**v{version}**" + (f" from {since.astimezone(zone):%H:%M}" if since is not None else "")
         for version, since in served[-NAMED:]
     ]
-    earlier = f"{len(served) - NAMED} earlier ones, then " if len(served) > NAMED else ""
+    earlier = f"{len(served) - NAMED} earlier versions, then " if len(served) > NAMED else ""
     return f"On {day:%-d %b %Y}: {earlier}{', '.join(parts)}."

@@ -1,4 +1,4 @@
-"""How the version in the champion's shadow does so far, and what can be done with it."""
+"""How the version in shadow mode does so far, and the actions on it."""
 
 from __future__ import annotations
 
@@ -11,66 +11,66 @@ from core.services.models.shadowing import ShadowStanding
 from core.services.models.versions import Registered
 from core.ui.views.models import dialogs
 
-SAID = {"better": "is better so far", "worse": "is worse so far", "unknown": "cannot be told apart yet"}
+FINDINGS = {"better": "is better so far", "worse": "is worse so far", "unknown": "shows no clear difference yet"}
 
 
 def show(ctx: ui.Context, project: ProjectInfo, held: Registered) -> None:
-    """Its card; nothing while no version is in the shadow."""
+    """Its card; nothing while no version is in shadow mode."""
     if project.shadow is None:
         return
-    found, version = shadowing.shadow_standing(ctx.ws, project), held.find(project.shadow)
-    if found is None or version is None:
+    standing, version = shadowing.shadow_standing(ctx.ws, project), held.find(project.shadow)
+    if standing is None or version is None:
         return
     champion = f"v{project.champion}"
-    right = "nearer" if project.task == "regression" else "right"
-    with ui.card(_finding(found, champion, right), _caption(ctx, found, champion, right), key="in-the-shadow"):
-        _show_tiles(project, found, champion, right)
+    right = "closer" if project.task == "regression" else "right"
+    with ui.card(_finding(standing, champion, right), _caption(ctx, standing, champion, right), key="in-the-shadow"):
+        _show_tiles(project, standing, champion, right)
         with st.container(horizontal=True):
             if ui.button(ctx, "Promote", icon=":material/publish:", key="promote-shadow"):
                 dialogs.promote(ctx, project, version)
-            if ui.button(ctx, "End the shadow", icon=":material/close:", key="end-shadow"):
-                dialogs.end_shadow(ctx, project, found)
+            if ui.button(ctx, "End shadow mode", icon=":material/close:", key="end-shadow"):
+                dialogs.end_shadow(ctx, project, standing)
 
 
-def _show_tiles(project: ProjectInfo, found: ShadowStanding, champion: str, right: str) -> None:
-    labelled = f"of {ui.count(found.rows)} labelled"
+def _show_tiles(project: ProjectInfo, standing: ShadowStanding, champion: str, right: str) -> None:
+    labelled = f"of {ui.count(standing.rows)} labelled"
     with ui.tiles():
-        ui.tile("Rows answered", ui.count(found.answered), note=f"beside {champion}")
+        ui.tile("Rows predicted", ui.count(standing.answered), note=f"next to {champion}")
         ui.tile(
-            "Same answer",
-            words.share(found.agreement),
-            note=f"{ui.count(found.agreed)} rows",
+            "Same prediction",
+            words.share(standing.agreement),
+            note=f"{ui.count(standing.agreed)} rows",
             help="Within 1 % of the champion's value." if project.task == "regression" else None,
         )
-        ui.tile(f"Only v{found.version} {right}", ui.count(found.wins), note=labelled)
-        ui.tile(f"Only {champion} {right}", ui.count(found.losses), note=labelled)
+        ui.tile(f"Only v{standing.version} {right}", ui.count(standing.wins), note=labelled)
+        ui.tile(f"Only {champion} {right}", ui.count(standing.losses), note=labelled)
 
 
-def _finding(found: ShadowStanding, champion: str, right: str) -> str:
-    """Whether the version in the shadow is better, as far as that can be told."""
-    begin = f"In the shadow: v{found.version}"
-    if found.rows == 0:
+def _finding(standing: ShadowStanding, champion: str, right: str) -> str:
+    """Whether the version in shadow mode is better, as far as that can be determined."""
+    begin = f"Shadow mode: v{standing.version}"
+    if standing.rows == 0:
         return f"{begin} waits for labelled rows"
-    split = f"alone {right} on {ui.count(found.wins)} rows, {champion} alone on {ui.count(found.losses)}"
-    return f"{begin} {SAID[found.state]}, {split}"
+    split = f"only v{standing.version} {right} on {ui.count(standing.wins)} rows, only {champion} on {ui.count(standing.losses)}"
+    return f"{begin} {FINDINGS[standing.state]}; {split}"
 
 
-def _caption(ctx: ui.Context, found: ShadowStanding, champion: str, right: str) -> str:
-    """How sure that is, who put it there, and what happens next."""
+def _caption(ctx: ui.Context, standing: ShadowStanding, champion: str, right: str) -> str:
+    """How sure that is, who started it, and what happens next."""
     parts = []
-    if found.wins or found.losses:
+    if standing.wins or standing.losses:
         parts.append(
-            f"Evidence {words.odds(found.for_better)} that it is better, {words.odds(found.for_worse)} that it is worse; "
-            f"{words.odds(found.needed)} settles it, however often one looks"
+            f"Evidence {words.odds(standing.for_better)} that it is better, {words.odds(standing.for_worse)} that it is worse; "
+            f"{words.odds(standing.needed)} is decisive, at any number of looks"
         )
-    elif found.rows:
-        parts.append("On no labelled row is only one of the two " + right)
-    if found.since is not None:
-        who = "the loop" if found.by == "loop" else ui.plain(found.by)
-        parts.append(f"put there by {who} {ui.when(found.since, ctx)}: {ui.plain(found.reason.rstrip('.'))}")
+    elif standing.rows:
+        parts.append(f"There is no labelled row yet on which only one of the two is {right}")
+    if standing.since is not None:
+        who = "the loop" if standing.by == "loop" else ui.plain(standing.by)
+        parts.append(f"started by {who} {ui.when(standing.since, ctx)}: {ui.plain(standing.reason.rstrip('.'))}")
     parts.append(
-        f"after {ui.counted(found.wanted, 'labelled row')} the loop decides"
-        if found.wanted
-        else f"nobody gets its answers; {champion} serves until somebody promotes it"
+        f"after {ui.counted(standing.wanted, 'labelled row')} the loop decides"
+        if standing.wanted
+        else f"its predictions are not returned; {champion} serves until somebody promotes v{standing.version}"
     )
     return " · ".join(parts)

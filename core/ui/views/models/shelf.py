@@ -17,7 +17,7 @@ def show(ctx: ui.Context, project: ProjectInfo, versions: list[ModelVersion]) ->
     metric = ui.metric_label(project.policy.metric)
     with ui.card(
         f"{ui.counted(len(versions), 'version')}, newest first",
-        f"Select one to act on it · score: {metric} on the rows it was judged by in its race",
+        f"Select one to act on it · score: {metric} on the test rows of its race",
     ):
         at = ui.pick(
             [line(ctx, project, version) for version in versions[:SHOWN_VERSIONS]],
@@ -25,12 +25,12 @@ def show(ctx: ui.Context, project: ProjectInfo, versions: list[ModelVersion]) ->
                 "Version": st.column_config.TextColumn(width=60),
                 "State": st.column_config.TextColumn(width=95),
                 "Score": st.column_config.NumberColumn(format="%.3f", width=60),
-                "Rows": ui.whole(width=60, help="Rows it learnt from"),
-                "Made": ui.moment(width=105),
+                "Rows": ui.whole(width=60, help="Rows it was trained on"),
+                "Created": ui.moment(width=105),
             },
             key="versions",
             alt=f"{len(versions)} versions with their state, family and score",
-            order=["Version", "State", "Score", "Rows", "Made", "Family"],
+            order=["Version", "State", "Score", "Rows", "Created", "Family"],
             height="content" if len(versions) <= 8 else 294,
         )
     return versions[at] if at < len(versions) else None
@@ -47,7 +47,7 @@ def line(ctx: ui.Context, project: ProjectInfo, version: ModelVersion) -> dict[s
         "Family": version.family,
         "Score": version.metrics.get(project.policy.metric),
         "Rows": version.n_rows,
-        "Made": words.wall(version.created_at, ctx.zone),
+        "Created": words.wall(version.created_at, ctx.zone),
         "Promoted": words.wall(version.promoted_at, ctx.zone),
         "From": _origin(version),
     }
@@ -55,5 +55,5 @@ def line(ctx: ui.Context, project: ProjectInfo, version: ModelVersion) -> dict[s
 
 def _origin(version: ModelVersion) -> str:
     if version.source == "import":
-        return "your import"
+        return "imported"
     return f"cycle {version.cycle_id}" if version.cycle_id else version.source

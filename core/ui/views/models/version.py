@@ -1,4 +1,4 @@
-"""The selected version: what it is made of, and what can be done with it."""
+"""The selected version: its members, and the actions on it."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def show(ctx: ui.Context, project: ProjectInfo, held: Registered, version: Model
 
 
 def _about(ctx: ui.Context, version: ModelVersion) -> str:
-    """Who made it, and from rows of when."""
-    made = "imported" if version.source == "import" else "made by the loop"
+    """Where it comes from, and the time span of its rows."""
+    source = "imported" if version.source == "import" else "created by the loop"
     if not version.first_at or not version.last_at:
-        return made
-    return f"{made} · rows from {ui.when(version.first_at, ctx)} to {ui.when(version.last_at, ctx)}"
+        return source
+    return f"{source} · rows from {ui.when(version.first_at, ctx)} to {ui.when(version.last_at, ctx)}"
 
 
 def _show_members(version: ModelVersion) -> None:
@@ -75,7 +75,7 @@ def _offer_file(ctx: ui.Context, project: ProjectInfo, version: ModelVersion) ->
 
 
 def _offer_rollback(ctx: ui.Context, project: ProjectInfo, held: Registered) -> None:
-    """The way back from the champion, where there is one."""
+    """The button for a rollback, where there is a previous version."""
     champion, previous = held.champion, held.previous
     if champion is None or previous is None:
         return
@@ -84,17 +84,17 @@ def _offer_rollback(ctx: ui.Context, project: ProjectInfo, held: Registered) -> 
 
 
 def _offer_service(ctx: ui.Context, project: ProjectInfo, version: ModelVersion) -> None:
-    """What lets a version serve, or try it first."""
+    """The buttons that let a version serve, or run in shadow mode first."""
     if ui.button(ctx, f"Promote v{version.version}", icon=":material/publish:", key="promote"):
         dialogs.promote(ctx, project, version)
     if version.version == project.shadow:
         return
     if ui.button(
         ctx,
-        "Try in the shadow",
+        "Run in shadow mode",
         icon=":material/contrast:",
         key="shadow",
         closed=project.champion is None,
-        help="It answers every new batch beside the champion; nobody gets its answers.",
+        help="It predicts every new batch next to the champion; its predictions are not returned.",
     ):
         dialogs.put_into_shadow(ctx, project, version)

@@ -1,4 +1,4 @@
-"""The head of the page with its one action; and what stands here before there is a race."""
+"""The head of the page with its one action, and the empty state before the first race."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ SLOT = "job"
 
 
 def show(ctx: ui.Context, project: ProjectInfo) -> None:
-    """How much there is to learn from, and the button: a cycle that races whatever the policy says."""
-    with ui.head_row("Train", f"{ui.count(project.labelled)} labelled rows to learn from"):
+    """How many rows there are to train on, and the button: a cycle with a race regardless of the policy."""
+    with ui.head_row("Train", f"{ui.count(project.labelled)} labelled rows to train on"):
         if ui.button(
             ctx, "Start a race", type="primary", icon=":material/flag:", key="race", closed=project.labelled <= 0
         ):
@@ -20,25 +20,25 @@ def show(ctx: ui.Context, project: ProjectInfo) -> None:
 
 
 def follow(ctx: ui.Context, project: ProjectInfo) -> ProjectInfo:
-    """Follow the race that was asked for just now; returns the project as it is afterwards."""
+    """Follow the race that was just requested; returns the project as it is afterwards."""
     if (job := st.session_state.pop(SLOT, None)) is None:
         return project
     ui.follow_job(ctx, job)
-    st.query_params.pop("cycle", None)  # the race that has just ended is what was asked for
+    st.query_params.pop("cycle", None)  # show the race that has just ended
     return ctx.refreshed()
 
 
 def nothing_yet(project: ProjectInfo) -> None:
-    """What will stand here and what to do for it."""
+    """What is missing and what to do about it."""
     if project.labelled:
         ui.empty(
             "No race yet.",
-            f"{ui.counted(project.labelled, 'labelled row')} wait. A race fits each family on its best windows and scores all of them on the same rows, which none has seen.",
+            f"{ui.counted(project.labelled, 'labelled row')} to train on. A race fits each family on its best windows and scores all candidates on the same unseen rows.",
         )
     else:
         ui.empty(
-            "Nothing to learn from yet.",
-            "A race needs rows with their label.",
+            "Nothing to train on yet.",
+            "A race needs labelled rows.",
             page="data",
             action="Add rows",
         )

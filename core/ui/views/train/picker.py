@@ -1,4 +1,4 @@
-"""Which race is shown: the newest, until another one is picked; the address carries it."""
+"""Which race is shown: the newest by default; the address carries the selected one."""
 
 from __future__ import annotations
 

@@ -16,11 +16,11 @@ SHOWN_WHOLE = 12  # so many candidates stand below one another in full
 
 
 def show(ctx: ui.Context, cycle: CycleReport) -> None:
-    """The verdict; the entrants on the same rows, and what each learnt from; why it raced."""
+    """The summary; the candidates on the same rows, and their training rows; why the race started."""
     race = race_results.result_of(cycle)
     lines = [_line(candidate) for candidate in race.ranked]
-    told = finding.of(race)
-    with ui.summary(told.state, told.text, word=told.word):
+    summary = finding.of(race)
+    with ui.summary(summary.state, summary.text, word=summary.word):
         ui.download_table("The candidates as CSV", f"race-{cycle.id}.csv", lines)
     left, right = st.columns([1, 1.05])
     with left:
@@ -33,7 +33,7 @@ def show(ctx: ui.Context, cycle: CycleReport) -> None:
         )
     for candidate in race.kept_unfitted:
         st.warning(
-            f"{ui.plain(candidate.name)} votes as it was before, its refit failed: {ui.plain(candidate.error or '')}",
+            f"{ui.plain(candidate.name)} keeps its earlier fit, because its refit failed: {ui.plain(candidate.error or '')}",
             icon=":material/warning:",
         )
     st.caption(_origin(ctx, cycle))
@@ -42,7 +42,7 @@ def show(ctx: ui.Context, cycle: CycleReport) -> None:
 def _show_chart(ctx: ui.Context, race: RaceResult) -> None:
     metric, n = ui.metric_label(race.metric), len(race.ranked)
     with ui.card(
-        f"{ui.counted(len(race.members), 'member')} of {n} carry weight in the vote",
+        f"{ui.counted(len(race.members), 'member')} of {n} vote",
         f"{metric} of each on the same newest rows · line: 95 % interval",
     ):
         figure = plots.race(race.ranked, colors=ctx.colors)
@@ -52,7 +52,7 @@ def _show_chart(ctx: ui.Context, race: RaceResult) -> None:
 def _show_table(race: RaceResult, lines: Sequence[dict[str, object]]) -> None:
     with ui.card(
         f"{ui.counted(len(race.fitted), 'candidate')} fitted in {ui.seconds(race.fit_seconds)}",
-        "What each learnt from and what its vote counts",
+        "Training rows and share of the vote",
     ):
         ui.table(
             lines,
@@ -69,7 +69,7 @@ def _show_table(race: RaceResult, lines: Sequence[dict[str, object]]) -> None:
                 ),
                 "Rows": ui.whole(width=60, help="Rows of its training window"),
                 "Seconds": st.column_config.NumberColumn(
-                    format="%.1f", width=62, help="Time of the fit; a dash: kept from before"
+                    format="%.1f", width=62, help="Fit time; a dash: earlier fit kept"
                 ),
             },
             alt="Candidates with score, interval, rows, seconds and weight",
@@ -79,7 +79,7 @@ def _show_table(race: RaceResult, lines: Sequence[dict[str, object]]) -> None:
 
 
 def _line(candidate: Candidate) -> dict[str, object]:
-    """One entrant as a line of the table."""
+    """One candidate as a line of the table."""
     score = candidate.score
     return {
         "Candidate": candidate.name,
@@ -97,11 +97,11 @@ def _line(candidate: Candidate) -> dict[str, object]:
 def _state(candidate: Candidate) -> str:
     if candidate.error is not None:
         return f"✓ Kept, its refit failed: {candidate.error}" if candidate.weight else f"✕ {candidate.error}"
-    return "↻ Fitted now" if candidate.fitted else "✓ Kept from before"
+    return "↻ Fitted now" if candidate.fitted else "✓ Earlier fit kept"
 
 
 def _origin(ctx: ui.Context, cycle: CycleReport) -> str:
-    """Which cycle it was, who asked, and why it raced."""
+    """Which cycle it was, who requested it, and why the race started."""
     why = " ".join(ui.sentence(firing.reason) for firing in cycle.firings) or cycle.reason
     by = f" by {ui.plain(cycle.by)}" if cycle.by else ""
-    return f"Cycle {cycle.id}, {ui.when(cycle.started_at, ctx)}, {cycle.cause}{by}. Why it raced: {ui.plain(why)}"
+    return f"Cycle {cycle.id}, {ui.when(cycle.started_at, ctx)}, {cycle.cause}{by}. Reason: {ui.plain(why)}"

@@ -17,11 +17,11 @@ def show(ctx: ui.Context, project: ProjectInfo) -> None:
 
 @st.fragment(run_every="1s")
 def _show_progress(ctx: ui.Context, job_id: str) -> None:
-    """How far it is; the page is drawn anew when it has ended."""
+    """How far it is; the page is rerun when it has ended."""
     ui.gate_again(ctx)
     info = jobs.get_job(ctx.ws, job_id)
     if info.status not in ("queued", "running"):
         st.rerun()
-    said = "Waiting for a worker" if info.status == "queued" else (info.stage or "Measuring")
-    asked = f", asked by {ui.plain(info.requested_by)}" if info.requested_by else ""
-    st.progress(min(max(info.share or 0.0, 0.0), 1.0), text=f"**Under way{asked}**: {ui.plain(said)}")
+    stage = "Waiting for a worker" if info.status == "queued" else (info.stage or "Measuring")
+    requested = f", requested by {ui.plain(info.requested_by)}" if info.requested_by else ""
+    st.progress(min(max(info.share or 0.0, 0.0), 1.0), text=f"**Running{requested}**: {ui.plain(stage)}")
