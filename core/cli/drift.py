@@ -63,7 +63,8 @@ def _drift(args: argparse.Namespace) -> int:
         if args.explain:
             from core.drift.explain import explain
 
-            explanation = explain(reference, current, common, seed=0)
+            why = explain(reference, current, common, seed=0)
+            explanation = sentence(why) if why is not None else None
     document = {
         "features": report.scores,
         "drifted_features": report.drifted,

@@ -99,9 +99,9 @@ def check(
             attribution = _attribution(
                 answers, worth if answers.version == champion else None, schema, answer_of, weighed
             )
-    sentence, segment = _explained(reader, reference, current)
+    explanation, segment = _explained(reader, reference, current)
     return dataclasses.replace(
-        report, importance=importance, attribution=attribution, explanation=sentence, segment=segment
+        report, importance=importance, attribution=attribution, explanation=explanation, segment=segment
     )
 
 
@@ -225,9 +225,9 @@ def _attribution(
     return dataclasses.replace(moved, finding=finding, version=answers.version, weighed=of, features=features)
 
 
-def _explained(reader: history.History, reference: Rows, current: Rows) -> tuple[str | None, ChangedSegment | None]:
+def _explained(reader: history.History, reference: Rows, current: Rows) -> tuple[Reason | None, ChangedSegment | None]:
     """The sentence and its figures; None when no segment holds most of the change."""
-    from core.drift.explain import find_segment, tell
+    from core.drift.explain import find_segment, located
 
     segment = find_segment(reference.frame, current.frame, reader.schema, seed=SEED)
     if segment is None:
@@ -235,11 +235,8 @@ def _explained(reader: history.History, reference: Rows, current: Rows) -> tuple
     began = _since(reader, segment)
     inside, outside, n = _cost(reader, segment)
     metric = row_metric(reader.schema.task)
-    sentence = tell(
-        segment, since=_day(began) if began is not None else None, score_inside=inside, score_outside=outside,
-        n_inside=n, metric=metric,
-    )  # fmt: skip
-    return sentence, ChangedSegment(
+    explanation = located(segment, since=began, score_inside=inside, score_outside=outside, n_inside=n, metric=metric)
+    return explanation, ChangedSegment(
         rule=segment.rule,
         conditions=segment.conditions,
         part=segment.part,
@@ -289,8 +286,3 @@ def _cost(reader: history.History, segment: Segment) -> tuple[float | None, floa
     if n == 0 or n == len(merit):
         return None, None, n
     return float(merit[inside].mean()), float(merit[~inside].mean()), n
-
-
-def _day(at: datetime) -> str:
-    """`3 May, 14:05 UTC`."""
-    return f"{at.day} {at:%b, %H:%M} UTC"
