@@ -67,6 +67,7 @@ def messages_of(
         shadow: version in the shadow before and after.
     """
     verdict, facts = sentence(report.verdict.reason) if report.verdict else "", _facts(report, policy)
+    why = sentence(report.reason)
     found: list[Message] = []
 
     def _add(kind: str, *reasons: str, version: int | None = None) -> None:
@@ -78,20 +79,20 @@ def messages_of(
         _add("failed", report.error or "The reason is in the log.")
     elif (kind := vocabulary.outcome(report.outcome).message) is not None:
         # What led to a race says nothing of why an earlier version came back.
-        said = (verdict or report.reason,) if report.outcome == Outcome.ROLLED_BACK else (report.reason, verdict)
+        said = (verdict or why,) if report.outcome == Outcome.ROLLED_BACK else (why, verdict)
         _add(kind, *said, version=report.champion_after if report.outcome in SERVING else report.challenger)
     if shadow[0] != shadow[1]:
         if shadow[0] is not None:
             _add("shadow_ended", verdict, version=shadow[0])
         if shadow[1] is not None:
-            _add("shadow_begun", report.reason, verdict, version=shadow[1])
+            _add("shadow_begun", why, verdict, version=shadow[1])
     now, then = standing(report.evidence, policy) if policy else Standing(), before or Standing()
     if now.below and not then.below:
-        _add("below_threshold", report.reason)
+        _add("below_threshold", why)
     if now.drifting and not then.drifting:
-        _add("drift", report.reason)
+        _add("drift", why)
     if report.decision == "alert" and not found:
-        _add("attention", report.reason)
+        _add("attention", why)
     return found
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from loguru import logger
 
 from core.errors import Conflict
-from core.records import Change, Outcome, ProjectInfo
+from core.records import Change, Outcome, ProjectInfo, as_written
 from core.services.access.actors import require
 from core.services.incidents import notify
 from core.services.models.conditions import need
@@ -58,7 +58,7 @@ def _let_serve(
         before = registry.serving_version(session, project.id)
         if before is not None and before[0] == version:
             raise Conflict(f"v{version} of '{project.slug}' serves already.")
-        registry.record_event(session, project.id, version, event, reason.strip(), Change(by=by, now=now))
+        registry.record_event(session, project.id, version, event, as_written(reason.strip()), Change(by=by, now=now))
         row = queries.project_row(session, project.id)
         was = before[0] if before else None
         kind = vocabulary.OUTCOMES[event].message or ""

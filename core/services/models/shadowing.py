@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.errors import Conflict
-from core.records import Outcome, ProjectInfo, ShadowRecord, from_document
+from core.records import NO_REASON, Outcome, ProjectInfo, Reason, ShadowRecord, as_written, from_document
 from core.services.access.actors import require
 from core.services.incidents import notify
 from core.services.models.conditions import need, refuse_while_checked
@@ -39,7 +39,7 @@ class ShadowStanding:
     wanted: int | None = None  # labelled rows after which the loop itself decides; None = a person does
     since: datetime | None = None
     by: str = ""  # who put it there; "loop" for the loop itself
-    reason: str = ""
+    reason: Reason = NO_REASON
 
     @property
     def agreement(self) -> float | None:
@@ -148,7 +148,7 @@ def shadow_standing(ws: Workspace, project: ProjectInfo) -> ShadowStanding | Non
     )
 
 
-def _shadow_began(session: Session, project_id: int, version: int) -> tuple[datetime | None, str, str]:
+def _shadow_began(session: Session, project_id: int, version: int) -> tuple[datetime | None, str, Reason]:
     """When a version last came into the shadow, who put it there, and why."""
     by_hand = session.scalars(
         select(AuditEntry)
@@ -162,7 +162,7 @@ def _shadow_began(session: Session, project_id: int, version: int) -> tuple[date
         .order_by(Cycle.id.desc())
         .limit(1)
     ).first()
-    found = [(cycle.started_at, "loop", cycle.reason or "")] if cycle is not None else []
+    found = [(cycle.started_at, "loop", cycle.reason or NO_REASON)] if cycle is not None else []
     if by_hand is not None and (by_hand.after or {}).get("shadow") == version:
-        found.append((by_hand.at, by_hand.who, (by_hand.after or {}).get("reason", "")))
-    return max(found, key=lambda f: f[0], default=(None, "", ""))
+        found.append((by_hand.at, by_hand.who, as_written((by_hand.after or {}).get("reason", ""))))
+    return max(found, key=lambda f: f[0], default=(None, "", NO_REASON))

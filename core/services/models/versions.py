@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Literal, NamedTuple
 
 from core.learning import policy
-from core.records import Comparison, ModelVersion, ProjectInfo, Score, Verdict
+from core.records import Comparison, ModelVersion, ProjectInfo, Reason, Score, Verdict
 from core.storage import registry
 from core.storage.workspace import Workspace
 
@@ -23,7 +23,7 @@ class Span(NamedTuple):
     since: datetime
     until: datetime | None  # None = it serves still
     event: str  # promoted | refreshed | rolled_back
-    reason: str | None
+    reason: Reason | None  # a person's is their text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

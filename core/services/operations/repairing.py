@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 from core.data.contract import schema_from_document
 from core.drift import profile as profiles
 from core.errors import ContinualError, Damaged, StorageError
-from core.records import Change, Outcome, ProjectInfo
+from core.records import Change, Outcome, ProjectInfo, as_written
 from core.services.ingestion import stored_batches
 from core.services.monitoring import windows
 from core.services.operations import tidying
@@ -143,7 +143,9 @@ def _dethroned(
 
     def serve() -> None:
         with ws.database.write() as session:
-            registry.record_event(session, project.id, earlier[0], Outcome.ROLLED_BACK, reason, Change(by=BY, now=now))
+            registry.record_event(
+                session, project.id, earlier[0], Outcome.ROLLED_BACK, as_written(reason), Change(by=BY, now=now)
+            )
         _give_up(ws, project, version, now)
 
     if earlier:

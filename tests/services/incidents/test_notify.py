@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from core import cli
 from core.learning.policy import policy_to_document
-from core.records import CycleReport, Evidence, to_document
+from core.records import CycleReport, Evidence, as_written, to_document
 from core.services.automation import workers
 from core.services.incidents import channels, delivery, message_switches, notify, scheduler_watch, status
 from core.services.operations import doctor
@@ -36,7 +36,7 @@ def report(**changes: Any) -> CycleReport:
         "started_at": datetime(2026, 1, 1, tzinfo=UTC),
         "finished_at": None,
         "decision": "retrain",
-        "reason": "Accuracy 0.61 is below 0.70.",
+        "reason": as_written("Accuracy 0.61 is below 0.70."),
         "outcome": "promoted",
         "champion_after": 2,
     }

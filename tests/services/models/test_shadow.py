@@ -25,6 +25,7 @@ from core.services.projects.projects import Origin
 from core.storage import queries, registry
 from core.storage.tables import AuditEntry, Lease, ModelRow, Notice
 from core.storage.workspace import Workspace
+from core.text.reasons import sentence
 
 BATCH = 200
 
@@ -98,7 +99,7 @@ def test_a_rejected_challenger_answers_beside_the_champion_and_is_counted(
     assert before is not None
     assert (before.rows, before.answered, before.for_better, before.state) == (0, 0, 1.0, "unknown")
     assert before.agreement is None
-    assert (before.by, before.reason, before.since) == ("ada", "a try", now)
+    assert (before.by, sentence(before.reason), before.since) == ("ada", "a try", now)
     turn()
     told = turn().shadow
     assert told is not None

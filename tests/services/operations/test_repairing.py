@@ -25,6 +25,7 @@ from core.services.projects.projects import Origin
 from core.storage import history
 from core.storage.tables import AuditEntry, Batch, ModelEvent, ModelRow, Project
 from core.storage.workspace import Workspace
+from core.text.reasons import sentence
 
 HOUR = timedelta(hours=1)
 
@@ -194,7 +195,7 @@ def test_the_newest_earlier_version_serves_with_a_reason(ws: Workspace, project:
         event = session.scalars(select(ModelEvent).order_by(ModelEvent.id.desc())).first()
     assert event is not None and project.champion is not None and event.version < project.champion
     assert (event.event, event.by, event.replaced) == ("rolled_back", "repair", project.champion)
-    assert event.reason is not None and "is missing" in event.reason
+    assert event.reason is not None and "is missing" in sentence(event.reason)
 
 
 def test_without_any_whole_version_the_next_check_races_at_once(

@@ -19,7 +19,7 @@ from core.data.packed import pack, unpack
 from core.data.rows import frame_of, rows_to_frame
 from core.errors import StorageError
 from core.learning.models import fit_family
-from core.records import Change, Feature, FeatureSchema, ProjectInfo
+from core.records import NO_REASON, Change, Feature, FeatureSchema, ProjectInfo
 from core.services.projects import projects
 from core.services.projects.projects import Origin
 from core.services.serving import champion_cache, explaining, predicting
@@ -74,7 +74,7 @@ def promote(ws: Workspace, project: ProjectInfo, now: datetime) -> Promote:
             Change(by="test", now=now),
         ).version
         with ws.database.write() as session:
-            registry.record_event(session, project.id, version, "promoted", "", Change(by="test", now=now))
+            registry.record_event(session, project.id, version, "promoted", NO_REASON, Change(by="test", now=now))
         return version
 
     return _promote
