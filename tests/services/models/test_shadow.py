@@ -250,7 +250,7 @@ def test_what_a_person_does_with_a_shadow_is_told(
     with ws.database.read() as session:
         embeds = [n.payload["embeds"][0] for n in session.scalars(select(Notice).order_by(Notice.id))]
     assert [e["title"].removeprefix("Demo: ") for e in embeds] == [
-        "v2 is in the shadow", "v2 left the shadow", "v2 is in the shadow", "v2 promoted", "v2 left the shadow",
+        "v2 entered shadow mode", "v2 left shadow mode", "v2 entered shadow mode", "v2 promoted", "v2 left shadow mode",
         "rolled back to v1",
     ]  # fmt: skip
     assert embeds[3]["description"] == "better at night"
