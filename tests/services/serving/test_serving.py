@@ -120,7 +120,7 @@ def test_a_damaged_new_champion_leaves_the_old_one_serving_and_is_told(
     clock.now += 1
     served = champions.get(project.id)
     assert served is not None and served.version == first
-    assert f"v{second} should serve but cannot be loaded; v{first} still answers" in str(champions.problem(project.id))
+    assert f"v{second} should serve but cannot be loaded; v{first} still serves" in str(champions.problem(project.id))
     path.write_bytes(good)
     clock.now += 6
     served = champions.get(project.id)
