@@ -1,4 +1,4 @@
-"""The clock as a process of its own, beside app and API; `core.jobs.clock` tells what it does."""
+"""The scheduler as a separate process next to app and API; see `core.jobs.clock`."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
     python server.py --server.port 8501
 
-starts it; `streamlit run server.py` does so too, but then the answers name the server. A scheduler is a process of its
-own here, so the app starts none.
+starts it; so does `streamlit run server.py`, but then responses carry a `Server` header. The scheduler is a separate
+process here, so the app starts none.
 """
 
 import os
@@ -29,7 +29,7 @@ app = App(
 
 
 def main() -> None:
-    """Start it, with what Streamlit has no setting for: no word of what serves, and no address but the peer's."""
+    """Start it with what Streamlit has no setting for: no `Server` header, and no client address from proxy headers."""
     from streamlit.web import cli
 
     configure = uvicorn.Config.__init__

@@ -1,4 +1,4 @@
-"""The tree of exceptions: every one says what was seen, what was expected and what to do.
+"""The hierarchy of exceptions: every message says what was seen, what was expected and what to do.
 
 `api.py` maps the classes to HTTP statuses in one table, pages show the text, the loop records it.
 """
@@ -22,11 +22,11 @@ class FieldProblem:
 
 
 class ContinualError(Exception):
-    """Base of all errors that a person or a client is meant to read."""
+    """Base of all errors whose message is for a person or a client."""
 
 
 class BadInput(ContinualError):
-    """Data, a file or an argument that cannot be taken; nothing of it was stored."""
+    """Data, a file or an argument that was rejected; none of it was stored."""
 
     def __init__(self, message: str, problems: tuple[FieldProblem, ...] = ()) -> None:
         super().__init__(message)
@@ -38,7 +38,7 @@ class TooLarge(BadInput):
 
 
 class UnsupportedFormat(BadInput):
-    """A file or body of a type that cannot be read here."""
+    """A file or body of an unsupported type."""
 
 
 class NotFound(ContinualError):
@@ -46,11 +46,11 @@ class NotFound(ContinualError):
 
 
 class Conflict(ContinualError):
-    """The request contradicts what is there: a name taken, a project of another origin."""
+    """The request conflicts with the current state: a name in use, a project of another origin."""
 
 
 class NoChampion(Conflict):
-    """The project has no model yet that could predict."""
+    """The project has no serving model yet."""
 
     def __init__(self, project: str) -> None:
         super().__init__(
@@ -63,7 +63,7 @@ class Busy(Conflict):
 
 
 class Overtaken(Conflict):
-    """What a cycle began with is not what stands at its end: nothing of it may be kept."""
+    """The state that a cycle started from has changed by its end: nothing of it may be stored."""
 
     def __init__(self, by: str, text: str) -> None:
         super().__init__(text)
@@ -71,7 +71,7 @@ class Overtaken(Conflict):
 
 
 class NeedsConsent(Conflict):
-    """Labels that would replace others or add classes; none was stored, and a yes is needed."""
+    """Labels that would replace others or add classes; none was stored until somebody confirms them."""
 
     def __init__(self, message: str, *, plan: LabelPlan, problems: tuple[FieldProblem, ...]) -> None:
         super().__init__(message)
@@ -93,19 +93,19 @@ class NotAllowed(ContinualError):
 
 
 class ProofNeeded(NotAllowed):
-    """Allowed, but the person has not given the own password for a while; nothing was done."""
+    """Allowed, but the person has to enter their password again first; nothing was done."""
 
 
 class NotAuthenticated(ContinualError):
-    """No, wrong, expired or revoked credentials."""
+    """Missing, wrong, expired or revoked credentials."""
 
 
 class CodeNeeded(NotAuthenticated):
-    """The password is right; the code of the second factor is still to be given."""
+    """The password is correct; the code of the second factor is missing."""
 
 
 class TooOften(ContinualError):
-    """A token has asked more often than its limit allows."""
+    """A token has made more requests than its limit allows."""
 
     def __init__(self, message: str, *, wait_s: int) -> None:
         super().__init__(message)
@@ -117,21 +117,21 @@ class ConfigurationError(ContinualError):
 
 
 class StorageError(ContinualError):
-    """What is stored cannot be read or written: damaged file, full disk, database out of reach."""
+    """Stored data cannot be read or written: damaged file, full disk, database unavailable."""
 
 
 class Damaged(StorageError):
-    """A stored file that is missing, or is not as it was written."""
+    """A stored file that is missing or does not match its checksum."""
 
     def __init__(self, what: str, file: str, how: str) -> None:
         super().__init__(
-            f"{what[:1].upper()}{what[1:]} cannot be read: the file {file} {how}. Restore it from a backup, or see with "
-            "`repair --dry-run` how to go on without it."
+            f"{what[:1].upper()}{what[1:]} cannot be read: the file {file} {how}. Restore it from a backup, or run "
+            "`repair --dry-run` to see how to continue without it."
         )
         self.what = what  # e.g. "batch 3" or "the artefact of v2"
-        self.file = file  # below the folder of batches or models
+        self.file = file  # relative to the folder of batches or models
         self.how = how  # e.g. "is missing"
 
 
 class FitTimeout(ContinualError):
-    """A candidate's fit ran into its time limit."""
+    """A candidate's fit exceeded its time limit."""

@@ -1,7 +1,7 @@
 """Typed settings and where they come from: environment > secret files > `.env` > Streamlit's secrets.toml > default.
 
-Entry points call `get_settings()` and hand values down; the pure layers never see this module. No secret
-has a default, and one that looks like a sample stops the start.
+Entry points call `get_settings()` and pass values on; the pure layers never import this module. No secret
+has a default, and the program does not start with one that looks like a sample.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pydantic_settings import (
 from core.errors import ConfigurationError
 
 ROOT = Path(__file__).resolve().parent.parent
-# What examples and tutorials put where a secret belongs: words of their own, or parts that give them away.
+# Placeholders for secrets in examples and tutorials: whole words, or parts that identify them.
 SAMPLES = {
     "password",
     "passwort",
@@ -44,7 +44,7 @@ SAMPLE_PARTS = ("changeme", "change-me", "change_me", "replaceme", "replace-me",
 MIN_API_KEY = 16
 MIN_COOKIE_KEY = 32
 MIN_PASSWORD = 12
-MIN_FIRST_PASSWORD = 8  # of the setting: its person is asked to choose another one after signing in
+MIN_FIRST_PASSWORD = 8  # of the setting: the user has to choose another one after signing in
 
 
 class SecretFiles(PydanticBaseSettingsSource):
@@ -71,12 +71,12 @@ class SecretFiles(PydanticBaseSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         """Those that are set."""
-        found = (self.get_field_value(field, name) for name, field in self.settings_cls.model_fields.items())
-        return {name: value for value, name, _ in found if value is not None}
+        values = (self.get_field_value(field, name) for name, field in self.settings_cls.model_fields.items())
+        return {name: value for value, name, _ in values if value is not None}
 
 
 class Settings(BaseSettings):
-    """Everything that can be set from outside. docs/settings.md tells each in words."""
+    """Everything that can be configured. docs/settings.md describes each setting."""
 
     # By alias alone: by field name, `home` would be the shell's HOME.
     model_config = SettingsConfigDict(
@@ -157,7 +157,7 @@ class Settings(BaseSettings):
     @field_validator("kuma_push_url")
     @classmethod
     def _without_query(cls, value: SecretStr | None) -> SecretStr | None:
-        """Kuma shows its address with a query of an example."""
+        """Drop the example query that Kuma shows with its address."""
         if value is None:
             return None
         address = value.get_secret_value().partition("?")[0]
@@ -199,7 +199,7 @@ class Settings(BaseSettings):
 
     @property
     def database_url(self) -> str:
-        """SQLAlchemy URL; a SQLite file in the state folder unless DATABASE_URL says otherwise."""
+        """SQLAlchemy URL; a SQLite file in the state folder unless DATABASE_URL is set."""
         if self.database_url_setting is not None:
             return self.database_url_setting.get_secret_value()
         return f"sqlite:///{self.home_path / 'continual.db'}"
@@ -223,7 +223,7 @@ class Settings(BaseSettings):
 
     @property
     def api_url(self) -> str:
-        """Where a person reaches the API."""
+        """The API's address, as people reach it."""
         return self.api_base_url or f"http://localhost:{self.api_port}"
 
 
@@ -238,17 +238,17 @@ def _refuse_sample(value: SecretStr | None, name: str, shortest: int) -> SecretS
     letters = re.sub(r"[^a-z]", "", text.lower())
     if letters in SAMPLES or any(part in text.lower() for part in SAMPLE_PARTS) or len(set(text)) < 5:
         raise ValueError(
-            f"{name} looks like a sample, expected a secret of your own. Generate one: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+            f"{name} looks like a placeholder, expected a secret of your own. Generate one: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
         )
     return value
 
 
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
-    """The settings of this process, read once; `get_settings.cache_clear()` reads them anew.
+    """The settings of this process, read once; `get_settings.cache_clear()` reads them again.
 
     Raises:
-        ConfigurationError: names the setting, what is wrong and how to mend it, never its value.
+        ConfigurationError: names the setting, what is wrong and how to fix it, never its value.
     """
     try:
         return Settings()
@@ -257,4 +257,4 @@ def get_settings() -> Settings:
             f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}"
             for e in error.errors(include_input=False, include_url=False)
         ]
-        raise ConfigurationError("Settings are not usable: " + "; ".join(lines)) from None
+        raise ConfigurationError("Invalid settings: " + "; ".join(lines)) from None

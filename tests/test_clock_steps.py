@@ -242,7 +242,7 @@ def test_a_check_whose_lease_the_clock_ended_keeps_nothing(machine: Machine, mon
 def test_rows_of_a_right_clock_on_a_machine_that_is_behind_are_refused_in_words(machine: Machine) -> None:
     machine.wrong = -DAY
     frame = rows(0, 200).assign(t=pd.date_range(machine.time - HOUR, machine.time, periods=200))
-    with pytest.raises(BadInput, match="rows of the future"):
+    with pytest.raises(BadInput, match="rows from the future"):
         machine.send(frame, "0.csv", time_column="t")
 
 

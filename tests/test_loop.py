@@ -29,7 +29,7 @@ from core.services.projects import projects
 from core.services.projects.projects import Origin
 from core.services.serving import champion_cache, file_answers, predicting
 from core.settings import Settings
-from core.storage import queries, registry
+from core.storage import history, queries, registry
 from core.storage.tables import Batch, Cycle, DriftRun, Lease, ModelEvent, Notice, PerformanceRun, Project
 from core.storage.workspace import Workspace, open_workspace
 from core.text.reasons import sentence
@@ -454,7 +454,7 @@ def test_a_batch_that_cannot_be_scored_is_set_aside_and_the_loop_goes_on(
     with ws.database.read() as session:
         notices = [n.payload["embeds"][0]["description"] for n in session.scalars(select(Notice))]
     assert len(notices) == 1
-    assert f"Batch {odd.batch.number} is set aside" in notices[0] and "a is too great" in notices[0]
+    assert f"Batch {odd.batch.number} is skipped" in notices[0] and "a is too great" in notices[0]
     *_, same = monitoring.replay_decision(ws, report.id)
     assert same
 
@@ -715,3 +715,25 @@ def test_an_undone_batch_leaves_the_learners_counts_and_its_rows_set_aside(
         kept = [*after.held_out, *(key for regime in after.regimes for key in regime.rows)]
         assert not {key // history.KEYS_PER_BATCH for key in kept} & {gone, sent[4].batch.id}
         assert len(after.tail) <= after.seen
+
+
+def test_a_cycle_opens_the_history_once(
+    ws: Workspace, project: ProjectInfo, now: datetime, send: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[int] = []
+    whole = history.History.__init__
+
+    def counted(self: history.History, *arguments: object) -> None:
+        opened.append(1)
+        whole(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(history.History, "__init__", counted)
+    outcomes = set()
+    for i in range(4):
+        send(flipped=i >= 2)  # a quiet batch, a race, a change of concept and its answer
+        opened.clear()
+        report = run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=i + 1))
+        assert report is not None
+        outcomes.add(str(report.outcome))
+        assert len(opened) == 1
+    assert "promoted" in outcomes

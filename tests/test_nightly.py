@@ -103,7 +103,7 @@ def test_every_nightly_file_is_measured_and_a_turned_concept_answered(
         frame = plant.day(day)
         if day == future:
             wrong = frame.assign(at=[*frame["at"][:-1], pd.Timestamp("2099-01-01", tz="UTC")])
-            with pytest.raises(BadInput, match="rows of the future"):
+            with pytest.raises(BadInput, match="rows from the future"):
                 plant.send(wrong, f"{day}", night)
             frame = frame.iloc[:-1]
         parts = [frame] if day != halves else [plant.day(day, slice(0, 150)), plant.day(day, slice(150, None))]

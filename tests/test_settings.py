@@ -65,7 +65,7 @@ def test_a_secret_may_lie_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         (None, r"API_KEY_FILE: \S+/api_key cannot be read \(No such file or directory\)"),
         (b" \n", "API_KEY_FILE: .* is empty, expected the secret"),
         (b"\xff\xfe0123456789abcdef", "cannot be read \\(not UTF-8\\)"),
-        (b"change-me-please-now-1", "API_KEY looks like a sample"),
+        (b"change-me-please-now-1", "API_KEY looks like a placeholder"),
     ],
 )
 def test_a_secret_file_of_no_use_stops_the_start(

@@ -1,4 +1,4 @@
-"""Who may do what: keys are API tokens, users are people who sign in."""
+"""Access: keys are API tokens, users are people who sign in."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ def add(commands: Any) -> None:
     _add_users_set_role(users)
     _add_users_remove(users)
     _add_users_second_factor(users)
-    add_command(users, "list", _users_list, "Everybody who may sign in.", "users list")
+    add_command(users, "list", _users_list, "All users who may sign in.", "users list")
 
 
 def _add_keys_create(keys: Any) -> None:
     text, example = (
-        "Make a token; it is shown once.",
+        "Create a token; it is shown once.",
         "keys create --scope predict,ingest --project insects --expires 90d",
     )
     create = add_command(keys, "create", _keys_create, text, example)
     create.add_argument("--scope", required=True, metavar="a,b", help="predict, ingest, read, admin")
-    create.add_argument("--project", metavar="P", help="slug of the one project that it opens; left out: every project")
-    create.add_argument("--expires", metavar="90d")
     create.add_argument(
-        "--per-minute", type=count, metavar="N", help="requests that it may make a minute; else any number"
+        "--project", metavar="P", help="slug of the only project that it gives access to; default: every project"
     )
+    create.add_argument("--expires", metavar="90d")
+    create.add_argument("--per-minute", type=count, metavar="N", help="requests allowed per minute; default: unlimited")
     create.add_argument("--name", default="cli")
 
 
@@ -74,8 +74,8 @@ def _keys_create(args: argparse.Namespace) -> int:
             "expires_at": expires,
             "per_minute": info.rate_limit,
         },
-        f"{token}\n(id {info.id}; shown this once; it opens "
-        + (f"project '{project.slug}' only)" if project else "every project: --project P binds it to one)"),
+        f"{token}\n(id {info.id}; shown only once; it gives access to "
+        + (f"project '{project.slug}' only)" if project else "every project: --project P limits it to one)"),
     )
 
 
@@ -91,10 +91,10 @@ def _keys_list(args: argparse.Namespace) -> int:
     from core.services.projects import projects
 
     ws = open_state()
-    made = tokens.list_tokens(ws)
+    listed = tokens.list_tokens(ws)
     slugs: dict[int | None, str] = {None: "every project", **{p.id: p.slug for p in projects.list_projects(ws)}}
-    here = {user.uid for user in accounts.list_users(ws)}
-    gone = {t.id: t.created_uid is not None and t.created_uid not in here for t in made}
+    user_uids = {user.uid for user in accounts.list_users(ws)}
+    gone = {t.id: t.created_uid is not None and t.created_uid not in user_uids for t in listed}
     table = as_table(
         [
             [
@@ -108,9 +108,9 @@ def _keys_list(args: argparse.Namespace) -> int:
                 f"{t.created_by} (removed)" if gone[t.id] else t.created_by,
                 "revoked" if t.revoked_at else "",
             ]
-            for t in made
+            for t in listed
         ],
-        ["id", "name", "begins", "scopes", "project", "expires", "a minute", "made by", ""],
+        ["id", "name", "prefix", "scopes", "project", "expires", "per minute", "created by", ""],
     )
     keys = [
         {
@@ -118,9 +118,11 @@ def _keys_list(args: argparse.Namespace) -> int:
             "project": slugs.get(t.project_id) if t.project_id is not None else None,
             "maker_removed": gone[t.id],
         }
-        for t in made
+        for t in listed
     ]
-    return say(args, {"keys": keys}, table if made else "No token yet. `keys create --scope predict` makes one.")
+    return say(
+        args, {"keys": keys}, table if listed else "No token yet. Create one with `keys create --scope predict`."
+    )
 
 
 def _add_keys_revoke(keys: Any) -> None:
@@ -149,7 +151,7 @@ def _users_add(args: argparse.Namespace) -> int:
     accounts.create_user(open_state(), args.name, password, args.role, by=BY, now=utc_now())
     document = {"user": args.name, "role": args.role, "password": password if generated else None}
     return say(
-        args, document, f"User: {args.name}" + (f"\nPassword: {password} (shown this once)" if generated else "")
+        args, document, f"User: {args.name}" + (f"\nPassword: {password} (shown only once)" if generated else "")
     )
 
 
@@ -170,7 +172,7 @@ def _users_set_password(args: argparse.Namespace) -> int:
         args,
         document,
         f"The password of {args.name} is changed; older sessions end."
-        + (f"\nPassword: {password} (shown this once)" if generated else ""),
+        + (f"\nPassword: {password} (shown only once)" if generated else ""),
     )
 
 
@@ -182,7 +184,7 @@ def _new_password(args: argparse.Namespace) -> tuple[str, bool]:
 
 
 def _add_users_set_role(users: Any) -> None:
-    text = "Change what a person may do."
+    text = "Change a person's role."
     role = add_command(users, "set-role", _users_set_role, text, "users set-role maria --role admin")
     role.add_argument("name", metavar="NAME")
     role.add_argument("--role", required=True, choices=("viewer", "operator", "admin"))
@@ -192,14 +194,14 @@ def _users_set_role(args: argparse.Namespace) -> int:
     from core.services.access import accounts
 
     accounts.set_role(open_state(), args.name, args.role, by=BY, now=utc_now())
-    return say(args, {"user": args.name, "role": args.role}, f"{args.name} is {args.role} now.")
+    return say(args, {"user": args.name, "role": args.role}, f"{args.name} now has the role {args.role}.")
 
 
 def _add_users_remove(users: Any) -> None:
     remove = add_command(users, "remove", _users_remove, "Remove a person.", "users remove maria")
     remove.add_argument("name", metavar="NAME")
     remove.add_argument(
-        "--keep-tokens", action="store_true", help="let the tokens that they made work on; else they are revoked"
+        "--keep-tokens", action="store_true", help="keep the tokens that they created; by default they are revoked"
     )
 
 
@@ -207,29 +209,33 @@ def _users_remove(args: argparse.Namespace) -> int:
     from core.services.access import accounts
 
     tokens = accounts.remove_user(open_state(), args.name, keep_tokens=args.keep_tokens, by=BY, now=utc_now())
-    told = [f"{args.name} is removed."]
+    lines = [f"{args.name} is removed."]
     if tokens:
-        told.append(
-            "Their tokens work on; `keys revoke ID` ends one:" if args.keep_tokens else "Their tokens are revoked:"
+        lines.append(
+            "Their tokens stay valid; revoke one with `keys revoke ID`:"
+            if args.keep_tokens
+            else "Their tokens are revoked:"
         )
-        told += [f"  {t.id}  {t.name}  {t.prefix}…  {','.join(t.scopes)}" for t in tokens]
+        lines += [f"  {t.id}  {t.name}  {t.prefix}…  {','.join(t.scopes)}" for t in tokens]
     document = {"removed": args.name, "tokens": [t.id for t in tokens], "tokens_revoked": not args.keep_tokens}
-    return say(args, document, "\n".join(told))
+    return say(args, document, "\n".join(lines))
 
 
 def _add_users_second_factor(users: Any) -> None:
-    text = "Take off the second factor of who has lost it."
+    text = "Turn off the second factor of a person who has lost it."
     factor = add_command(users, "second-factor", _users_second_factor, text, "users second-factor maria --off")
     factor.add_argument("name", metavar="NAME")
-    factor.add_argument("--off", action="store_true", required=True, help="the person sets up another on the page")
+    factor.add_argument(
+        "--off", action="store_true", required=True, help="the person can then set up a new one in the app"
+    )
 
 
 def _users_second_factor(args: argparse.Namespace) -> int:
     from core.services.access import second_factor
 
     had = second_factor.disable(open_state(), args.name, by=BY, now=utc_now())
-    told = "The password alone signs in again." if had else "There was none."
-    return say(args, {"user": args.name, "had": had}, f"Second factor of {args.name}: {told}")
+    result = "turned off; the password alone is enough again." if had else "none was set up."
+    return say(args, {"user": args.name, "had": had}, f"Second factor of {args.name}: {result}")
 
 
 def _users_list(args: argparse.Namespace) -> int:

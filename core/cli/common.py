@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from core.storage.workspace import Workspace
 
 BY = "cli"  # who did it, in the audit
-MAX_FILE_BYTES = 4 * 1024**3  # replay and drift read files of the caller's own
+MAX_FILE_BYTES = 4 * 1024**3  # replay and drift read the user's own files
 
 
 def utc_now() -> datetime:

@@ -1,6 +1,6 @@
-"""The loop: turn it once on a project, or replay a file through it in memory.
+"""The loop: run one cycle of a project, or replay a file in memory.
 
-`replay` touches neither settings nor state.
+`replay` uses neither settings nor state.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def add(commands: Any) -> None:
 
 
 def _add_cycle(commands: Any) -> None:
-    cycle = add_command(commands, "cycle", _cycle, "Turn the loop once.", "cycle --project insects --force")
+    cycle = add_command(commands, "cycle", _cycle, "Run one cycle of the loop.", "cycle --project insects --force")
     add_project(cycle)
-    cycle.add_argument("--force", action="store_true", help="race whatever the policy says")
+    cycle.add_argument("--force", action="store_true", help="retrain regardless of the policy")
 
 
 def _cycle(args: argparse.Namespace) -> int:
@@ -63,7 +63,7 @@ def _cycle(args: argparse.Namespace) -> int:
 
 
 def _add_replay(commands: Any) -> None:
-    text = "Play a file through the loop in memory, batch by batch."
+    text = "Replay a file through the loop in memory, batch by batch."
     replay = add_command(commands, "replay", _replay, text, "replay stream.csv.gz --target y --json")
     replay.add_argument("file", type=Path, metavar="FILE")
     replay.add_argument("--target", required=True)

@@ -1,4 +1,4 @@
-"""Rows: ingest and labels bring them in, predict answers them, batches lists and undoes them."""
+"""Rows: ingest and labels store them, predict returns predictions, batches lists and undoes them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def _add_ingest(commands: Any) -> None:
     ingest.add_argument("--target", help="label column; needed with the first file only")
     ingest.add_argument("--task", choices=("binary", "multiclass", "classification", "regression"))
     add_roles(ingest)
-    ingest.add_argument("--backfill", action="store_true", help="rows of the past: stored, not measured, no news")
+    ingest.add_argument(
+        "--backfill", action="store_true", help="historical rows: stored, but neither measured nor treated as new data"
+    )
 
 
 def _ingest(args: argparse.Namespace) -> int:
@@ -73,7 +75,9 @@ def _ingest(args: argparse.Namespace) -> int:
         [
             f"Batch {report.batch.number} (id {report.batch.id}): {report.rows:,} rows, {report.labelled:,} labelled.",
             *(
-                ["These rows are a backfill: they are stored with their instants, and are neither measured nor news."]
+                [
+                    "These rows are a backfill: they are stored with their times, but neither measured nor treated as new data."
+                ]
                 if report.backfill
                 else []
             ),
@@ -101,11 +105,13 @@ def _add_labels(commands: Any) -> None:
     )
     labels.add_argument("file", type=Path, metavar="FILE", nargs="?")
     labels.add_argument(
-        "--yes", action="store_true", help="replace labels and add classes; left out, what would change is shown only"
+        "--yes", action="store_true", help="replace labels and add classes; without it the changes are only shown"
     )
-    taking_back = labels.add_mutually_exclusive_group()
-    taking_back.add_argument("--changes", action="store_true", help="list what replaced labels or added classes")
-    taking_back.add_argument("--undo", type=int, metavar="ID", help="take back one of these changes")
+    undoing = labels.add_mutually_exclusive_group()
+    undoing.add_argument(
+        "--changes", action="store_true", help="list the changes that replaced labels or added classes"
+    )
+    undoing.add_argument("--undo", type=int, metavar="ID", help="undo one of these changes")
     add_project(labels)
 
 
@@ -122,21 +128,21 @@ def _labels(args: argparse.Namespace) -> int:
         lines = [(c.id, f"{c.at:%Y-%m-%d %H:%M}", c.by, _changed(c), "undone" if c.undone else "") for c in changes]
         return say(args, changes, as_table(lines, ["id", "at (UTC)", "by", "what", ""]))
     if args.file is None:
-        raise BadInput("There is no file, expected one of labels, or --changes, or --undo ID.")
+        raise BadInput("No file was given, expected a file of labels, --changes or --undo ID.")
     try:
-        taken = label_intake.add_label_file(
+        stored = label_intake.add_label_file(
             ws, project, args.file, name=args.file.name, by=BY, now=utc_now(), replace=args.yes
         )
-    except NeedsConsent as asked:
-        document = {"needs_consent": True, **_label_counts(asked.plan), "plan": asked.plan}
-        return say(args, document, "\n".join([*_label_plan(asked.plan), str(asked)])) or 1
-    document = {**_label_counts(taken.plan), "problems": problem_documents(taken.problems), "change": taken.change}
-    text = [", ".join(f"{n:,} {status}" for status, n in _label_counts(taken.plan).items())]
-    if taken.plan.new_classes:
-        text.append(f"{label_plans.new_classes_text(taken.plan)}.")
-    if taken.change is not None:
-        text.append(f"To take this back: labels --undo {taken.change} --project {project.slug}")
-    return say(args, document, "\n".join([*text, *problem_sentences(taken.problems)]))
+    except NeedsConsent as refusal:
+        document = {"needs_consent": True, **_label_counts(refusal.plan), "plan": refusal.plan}
+        return say(args, document, "\n".join([*_label_plan(refusal.plan), str(refusal)])) or 1
+    document = {**_label_counts(stored.plan), "problems": problem_documents(stored.problems), "change": stored.change}
+    text = [", ".join(f"{n:,} {status}" for status, n in _label_counts(stored.plan).items())]
+    if stored.plan.new_classes:
+        text.append(f"{label_plans.new_classes_text(stored.plan)}.")
+    if stored.change is not None:
+        text.append(f"To undo this: labels --undo {stored.change} --project {project.slug}")
+    return say(args, document, "\n".join([*text, *problem_sentences(stored.problems)]))
 
 
 def _label_counts(plan: LabelPlan) -> dict[str, int]:
@@ -146,7 +152,7 @@ def _label_counts(plan: LabelPlan) -> dict[str, int]:
 
 
 def _label_plan(plan: LabelPlan) -> list[str]:
-    """What would become of labels, a line each."""
+    """What would happen to the labels, one line each."""
     counts = ", ".join(f"{n:,} {status}" for status, n in _label_counts(plan).items())
     lines = [f"These labels would be: {counts}"]
     lines += [f"  new class {c.label!r}: {c.count:,}, e.g. row {c.row_id!r}" for c in plan.new_classes[:20]]
@@ -174,7 +180,7 @@ def _add_predict(commands: Any) -> None:
     )
     predict.add_argument("file", type=Path, metavar="FILE")
     add_project(predict)
-    predict.add_argument("--out", type=Path, metavar="F", help="CSV; left out: stdout")
+    predict.add_argument("--out", type=Path, metavar="F", help="CSV file; default: stdout")
 
 
 def _predict(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Drift between two files; touches neither settings nor state."""
+"""Drift between two files; uses neither settings nor state."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def add(commands: Any) -> None:
     drift.add_argument("current", type=Path, metavar="CURRENT")
     drift.add_argument("--target")
     add_roles(drift)
-    drift.add_argument("--multivariate", action="store_true", help="also a domain classifier")
-    drift.add_argument("--explain", action="store_true", help="also where it is, in a sentence")
+    drift.add_argument("--multivariate", action="store_true", help="also train a domain classifier")
+    drift.add_argument("--explain", action="store_true", help="also describe in a sentence where the drift is")
     drift.add_argument("--fail-on-drift", action="store_true", help="exit 3 when anything drifted")
 
 
 def _drift(args: argparse.Namespace) -> int:
-    import scipy.stats  # noqa: F401  # what is imported when it is first needed is not what drift costs
+    import scipy.stats  # noqa: F401  # imported beforehand, so that `seconds` does not include it
 
     from core.drift.frames import compare, read_alike
     from core.drift.univariate import headline
@@ -59,11 +59,12 @@ def _drift(args: argparse.Namespace) -> int:
         judged = {s.name for s in report.scores if s.judged}
         common = dataclasses.replace(schema, features=tuple(f for f in schema.features if f.name in judged))
         if args.multivariate:
-            multivariate = _told_apart(reference, current, common)
+            multivariate = _separability(reference, current, common)
         if args.explain:
             from core.drift.explain import explain
 
-            explanation = explain(reference, current, common, seed=0)
+            why = explain(reference, current, common, seed=0)
+            explanation = sentence(why) if why is not None else None
     document = {
         "features": report.scores,
         "drifted_features": report.drifted,
@@ -81,12 +82,12 @@ def _drift(args: argparse.Namespace) -> int:
         *([f"All features together: {multivariate['reason']}"] if multivariate is not None else []),
     ]
     say(args, document, "\n".join([*lines, *([explanation] if explanation else []), *problem_sentences(problems)]))
-    found = bool(report.drifted) or bool(multivariate and multivariate["drifted"])
-    return 3 if args.fail_on_drift and found else 0
+    any_drift = bool(report.drifted) or bool(multivariate and multivariate["drifted"])
+    return 3 if args.fail_on_drift and any_drift else 0
 
 
-class ToldApart(TypedDict):
-    """How well a classifier tells the files apart, as it is printed."""
+class Separability(TypedDict):
+    """How well a classifier separates the files, as it is printed."""
 
     drifted: bool
     auc: float | None
@@ -96,19 +97,24 @@ class ToldApart(TypedDict):
     reason: str
 
 
-def _told_apart(reference: pd.DataFrame, current: pd.DataFrame, schema: FeatureSchema) -> ToldApart:
-    """The domain classifier's result with its reason in words; where it cannot judge, no numbers and why."""
+def _separability(reference: pd.DataFrame, current: pd.DataFrame, schema: FeatureSchema) -> Separability:
+    """The domain classifier's result and its reason as a sentence; no numbers where it cannot evaluate the files."""
     from core.drift.multivariate import domain_classifier
 
     try:
-        found = domain_classifier(reference, current, schema)
+        result = domain_classifier(reference, current, schema)
     except NotEnoughRows as error:
-        return ToldApart(drifted=False, auc=None, low=None, high=None, features={}, reason=f"not judged: {error}")
-    size = f"AUC {found.auc:.3f}, 95 % interval {found.low:.3f} to {found.high:.3f}"
-    reason = f"the windows cannot be told apart for sure ({size})"
-    if found.drifted:
-        by = f", by {words.listed(list(found.features))}" if found.features else ""
-        reason = f"the windows can be told apart{by} ({size})"
-    return ToldApart(
-        drifted=found.drifted, auc=found.auc, low=found.low, high=found.high, features=found.features, reason=reason
+        return Separability(drifted=False, auc=None, low=None, high=None, features={}, reason=f"not judged: {error}")
+    size = f"AUC {result.auc:.3f}, 95 % interval {result.low:.3f} to {result.high:.3f}"
+    reason = f"the windows are not distinguishable with confidence ({size})"
+    if result.drifted:
+        by = f", by {words.listed(list(result.features))}" if result.features else ""
+        reason = f"the windows are distinguishable{by} ({size})"
+    return Separability(
+        drifted=result.drifted,
+        auc=result.auc,
+        low=result.low,
+        high=result.high,
+        features=result.features,
+        reason=reason,
     )

@@ -1,4 +1,4 @@
-"""Guards: what is done about answers that should not be trusted."""
+"""Guards: how predictions that should not be trusted are handled."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.records import FeatureSchema
 
 def add(commands: Any) -> None:
     """Declare the commands of this module."""
-    group = add_group(commands, "guards", "What is done about answers that should not be trusted.")
+    group = add_group(commands, "guards", "How predictions that should not be trusted are handled.")
     add_project(add_command(group, "show", _show, "The project's guards.", "guards show --project insects"))
     _add_set(group)
 
@@ -31,15 +31,19 @@ def _add_set(group: Any) -> None:
         group,
         "set",
         _set,
-        "Change some of them; the others stay.",
+        "Change some guards; the others stay as they are.",
         "guards set --project insects --out-of-range abstain --range-margin 0.2",
     )
     add_project(change)
     for kind in ("unseen-category", "out-of-range", "low-confidence"):
         change.add_argument(f"--{kind}", choices=("off", "warn", "abstain", "override"))
-    change.add_argument("--range-margin", type=float, metavar="SHARE", help="of the range, allowed beyond either end")
-    change.add_argument("--least-confidence", type=float, metavar="P", help="probability below which it is low")
-    change.add_argument("--override", metavar="ANSWER", help="what is answered instead")
+    change.add_argument(
+        "--range-margin", type=float, metavar="SHARE", help="share of the range allowed beyond either end"
+    )
+    change.add_argument(
+        "--least-confidence", type=float, metavar="P", help="probability below which confidence counts as low"
+    )
+    change.add_argument("--override", metavar="ANSWER", help="the value returned instead")
 
 
 def _set(args: argparse.Namespace) -> int:
@@ -58,7 +62,7 @@ def _set(args: argparse.Namespace) -> int:
 
 
 def _answer_of(schema: FeatureSchema, text: str) -> Any:
-    """A class, or a number, that is written like this; the text itself where there is none."""
+    """The class or number that the text stands for; the text itself if there is none."""
     if schema.task != "regression":
         return next((label for label in schema.classes if str(label).lower() == text.lower()), text)
     try:

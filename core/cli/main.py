@@ -1,4 +1,4 @@
-"""The parser put together, one command run, and what it raised told as a sentence and an exit code."""
+"""Builds the parser, runs one command, and turns what it raises into a message and an exit code."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def make_parser() -> Parser:
     """The parser of every command; a parsed command carries the `handler` that runs it."""
-    parser = Parser(prog="python -m core.cli", description="Continual ML: the life of a model after it ships.")
+    parser = Parser(prog="python -m core.cli", description="Continual ML: monitor and retrain a model in production.")
     parser.add_argument("--version", action="version", version=__version__)
     parser.set_defaults(handler=None, group=parser)
     commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
@@ -56,5 +56,5 @@ def make_parser() -> Parser:
     return parser
 
 
-# In this order --help tells them.
+# --help lists them in this order.
 NOUNS = (setup, projects, data, cycles, drift, models, guards, messages, access)

@@ -1,4 +1,4 @@
-"""Messages: which of them a project sends."""
+"""Messages: which ones a project sends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
         commands,
         "notify",
         _notify,
-        "Which messages the project sends; without --on and --off only tells.",
+        "Show or change which messages the project sends; without --on and --off it only shows them.",
         "notify --project insects --on refused --off drift",
     )
     add_project(notify)

@@ -1,4 +1,4 @@
-"""Models: list, compare, download, prune and import them; promote and rollback say which one serves."""
+"""Models: list, compare, download, prune and import them; promote and rollback choose the serving version."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _artefact(version: ModelVersion) -> str:
-    return "artefact removed" if version.removed_at is not None else "there"
+    return "artefact removed" if version.removed_at is not None else "available"
 
 
 def _add_compare(models: Any) -> None:
-    text = "Two versions on the same newest labelled rows."
+    text = "Compare two versions on the same newest labelled rows."
     compare = add_command(models, "compare", _compare, text, "models compare 1 2 --project insects")
     compare.add_argument("a", type=int, metavar="A")
     compare.add_argument("b", type=int, metavar="B")
@@ -84,13 +84,13 @@ def _compare(args: argparse.Namespace) -> int:
         and difference.value is not None
         and difference.low is not None
         and difference.high is not None
-        else "cannot be told"
+        else "cannot be determined"
     )
     return say(args, comparison, text)
 
 
 def _add_download(models: Any) -> None:
-    text = "A version's artefact."
+    text = "Download a version's artefact."
     download = add_command(models, "download", _download, text, "models download 2 --project insects --out v2.skops")
     download.add_argument("version", type=int, metavar="VERSION")
     add_project(download)
@@ -114,7 +114,7 @@ def _download(args: argparse.Namespace) -> int:
 
 
 def _add_prune(models: Any) -> None:
-    text = "Remove the artefacts of former champions and rejected challengers for good; their rows stay."
+    text = "Permanently remove the artefacts of former champions and rejected challengers; their history stays."
     prune = add_command(models, "prune", _prune, text, "models prune --project insects")
     add_project(prune)
     prune.add_argument("--keep", type=int, metavar="N", help="rejected ones to keep (CONTINUAL_KEEP_REJECTED)")
@@ -128,13 +128,13 @@ def _prune(args: argparse.Namespace) -> int:
     pruned = pruning.prune(
         ws, project_of(ws, args).id, utc_now(), by=BY, keep_former=args.keep_former, keep_rejected=args.keep
     )
-    told = ", ".join(f"v{v}" for v in pruned.versions)
-    text = f"Removed the artefacts of {told}: {pruned.bytes / 1e6:.1f} MB." if told else "Nothing to remove."
+    removed = ", ".join(f"v{v}" for v in pruned.versions)
+    text = f"Removed the artefacts of {removed}: {pruned.bytes / 1e6:.1f} MB." if removed else "Nothing to remove."
     return say(args, {"versions": pruned.versions, "bytes": pruned.bytes}, text)
 
 
 def _add_import(models: Any) -> None:
-    text = "A pipeline of your own as challenger."
+    text = "Import your own pipeline as the challenger."
     bring = add_command(models, "import", _import, text, "models import mine.skops --project insects")
     bring.add_argument("file", type=Path, metavar="FILE")
     add_project(bring)
@@ -148,12 +148,12 @@ def _import(args: argparse.Namespace) -> int:
     return say(
         args,
         {"version": version.version, "aliases": version.aliases},
-        f"Imported as v{version.version}, the challenger. `promote {version.version} --reason ...` lets it serve.",
+        f"Imported as v{version.version}, the challenger. `promote {version.version} --reason ...` makes it the champion.",
     )
 
 
 def _add_promote(commands: Any) -> None:
-    text = "Let a version serve."
+    text = "Make a version the champion."
     promote = add_command(commands, "promote", _promote, text, "promote 2 --project insects --reason 'reviewed'")
     promote.add_argument("version", type=int, metavar="VERSION")
     add_project(promote)
@@ -169,7 +169,8 @@ def _promote(args: argparse.Namespace) -> int:
     return say(
         args,
         {"champion": args.version, "replaced": project.champion},
-        f"v{args.version} serves now, it replaced " + (f"v{project.champion}." if project.champion else "nothing."),
+        f"v{args.version} is now the champion, it replaced "
+        + (f"v{project.champion}." if project.champion else "nothing."),
     )
 
 
@@ -178,7 +179,7 @@ def _add_rollback(commands: Any) -> None:
         commands,
         "rollback",
         _rollback,
-        "Let the previous version serve again.",
+        "Make the previous version the champion again.",
         "rollback --project insects --reason 'worse on site B'",
     )
     add_project(rollback)
@@ -194,5 +195,5 @@ def _rollback(args: argparse.Namespace) -> int:
     return say(
         args,
         {"champion": version, "replaced": project.champion},
-        f"v{version} serves again instead of v{project.champion}.",
+        f"v{version} is the champion again and replaces v{project.champion}.",
     )

@@ -1,4 +1,4 @@
-"""How a command is declared: its place, its example, and the options that several share."""
+"""How a command is declared: its group, its example, and the options that several commands share."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ def add_command(group: Any, name: str, handler: Handler, text: str, example: str
 
 
 def add_group(commands: Any, name: str, text: str) -> Any:
-    """A noun with commands of its own; alone it prints its help and exits 2."""
+    """A noun with subcommands; without one it prints its help and exits 2."""
     parser = commands.add_parser(name, help=text, description=text)
     parser.set_defaults(handler=None, group=parser)
     return parser.add_subparsers(metavar="COMMAND")
 
 
 def add_project(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--project", metavar="P", help="slug; left out: `default`, or the only project")
+    parser.add_argument("--project", metavar="P", help="slug; default: `default`, or the only project")
 
 
 def add_roles(command: argparse.ArgumentParser) -> None:
-    """What the columns of a file are, where that is not to be guessed."""
-    command.add_argument("--id", metavar="COLUMN", help="row ids; '' = there is none; left out: guessed")
-    command.add_argument("--time", metavar="COLUMN", help="instants of the rows; '' = there is none; left out: guessed")
-    command.add_argument("--exclude", metavar="a,b", help="columns to keep but not to learn from")
-    command.add_argument("--categorical", metavar="a,b", help="columns of numbers that are categories")
+    """The roles of a file's columns, where they should not be guessed."""
+    command.add_argument("--id", metavar="COLUMN", help="row ids; '' = none; default: guessed")
+    command.add_argument("--time", metavar="COLUMN", help="times of the rows; '' = none; default: guessed")
+    command.add_argument("--exclude", metavar="a,b", help="columns to keep but not to train on")
+    command.add_argument("--categorical", metavar="a,b", help="numeric columns that are categories")
 
 
 def split_names(text: str | None) -> tuple[str, ...]:

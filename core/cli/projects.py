@@ -13,7 +13,7 @@ from core.records import JsonObject, ProjectInfo
 
 def add(commands: Any) -> None:
     """Declare the commands of this module."""
-    group = add_group(commands, "projects", "List, make, change, delete or export projects.")
+    group = add_group(commands, "projects", "List, create, change, delete or export projects.")
     add_command(group, "list", _list, "All projects.", "projects list --json")
     _add_create(group)
     _add_set(group)
@@ -33,21 +33,21 @@ def _list(args: argparse.Namespace) -> int:
     return say(
         args,
         {"projects": lines},
-        table if lines else "No project yet. `projects create insects --sample insects` makes one.",
+        table if lines else "No project yet. Create one with `projects create insects --sample insects`.",
     )
 
 
 def _add_create(group: Any) -> None:
-    create = add_command(group, "create", _create, "Make a project.", "projects create insects --sample insects")
+    create = add_command(group, "create", _create, "Create a project.", "projects create insects --sample insects")
     create.add_argument("name", metavar="NAME")
     create.add_argument("--policy", help="never, original, careful, balanced (default) or fast")
     create.add_argument("--task", choices=("binary", "multiclass", "regression"))
     origin = create.add_mutually_exclusive_group()
     origin.add_argument("--sample", help="a bundled sample, e.g. insects")
     origin.add_argument("--generate", action="store_true", help="rows from the generator")
-    create.add_argument("--rows", type=count, default=1000, help="of the generator")
-    create.add_argument("--features", type=count, default=2, help="of the generator")
-    create.add_argument("--seed", type=int, help="of the generator")
+    create.add_argument("--rows", type=count, default=1000, help="for the generator")
+    create.add_argument("--features", type=count, default=2, help="for the generator")
+    create.add_argument("--seed", type=int, help="for the generator")
 
 
 def _create(args: argparse.Namespace) -> int:
@@ -74,7 +74,7 @@ def _create(args: argparse.Namespace) -> int:
         if args.generate:
             generated.generate(ws, project, rows=args.rows, seed=args.seed, by=BY, now=now)
         project = projects.project_by_id(ws, project.id)
-    return say(args, _project_line(project), f"Project '{project.slug}' is there with {project.rows:,} rows.")
+    return say(args, _project_line(project), f"Project '{project.slug}' created with {project.rows:,} rows.")
 
 
 def _add_set(group: Any) -> None:
@@ -105,7 +105,7 @@ def _set(args: argparse.Namespace) -> int:
 
 
 def _add_rename(group: Any) -> None:
-    text = "Change the shown name; the slug stays."
+    text = "Change the display name; the slug stays."
     rename = add_command(group, "rename", _rename, text, "projects rename insects --to 'Field insects'")
     rename.add_argument("name", metavar="NAME")
     rename.add_argument("--to", required=True)
@@ -137,7 +137,7 @@ def _delete(args: argparse.Namespace) -> int:
 
 
 def _add_export(group: Any) -> None:
-    text = "Rows, cycles and model history as one zip."
+    text = "Export rows, cycles and model history as one zip."
     export = add_command(group, "export", _export, text, "projects export insects --out insects.zip")
     export.add_argument("name", metavar="NAME")
     export.add_argument("--out", type=Path, metavar="F")

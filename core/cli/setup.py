@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from core.records import CycleReport
     from core.storage.workspace import Workspace
 
-ASK_AGAIN_S = 0.5  # between two tries while another worker holds the project
+ASK_AGAIN_S = 0.5  # between two attempts while another worker holds the project's lease
 
 
 def add(commands: Any) -> None:
     """Declare the commands of this module."""
-    add_command(commands, "init", _init, "Secrets, database and first user.", "init")
+    add_command(commands, "init", _init, "Create secrets, database and first user.", "init")
     _add_demo(commands)
     _add_doctor(commands)
     _add_repair(commands)
     _add_backup(commands)
     _add_restore(commands)
-    add_command(commands, "migrate", _migrate, "Bring the database's schema up to date.", "migrate")
+    add_command(commands, "migrate", _migrate, "Upgrade the database schema.", "migrate")
 
 
 def _init(args: argparse.Namespace) -> int:
@@ -49,10 +49,10 @@ def _init(args: argparse.Namespace) -> int:
 
 def _add_demo(commands: Any) -> None:
     demo = add_command(
-        commands, "demo", _demo, "Make the sample project and play its rows through the loop.", "demo --batches 10"
+        commands, "demo", _demo, "Create the sample project and play its rows through the loop.", "demo --batches 10"
     )
     demo.add_argument("--name", default="Insects")
-    demo.add_argument("--batches", type=count, help="stop after so many")
+    demo.add_argument("--batches", type=count, help="stop after this many batches")
 
 
 def _demo(args: argparse.Namespace) -> int:
@@ -62,9 +62,9 @@ def _demo(args: argparse.Namespace) -> int:
 
     ws = open_state()
     project = streams.create_sample_project(ws, by=BY, now=utc_now(), name=args.name)
-    _turn(ws, project.id)
+    _cycle(ws, project.id)
     run = live.start_live(ws, projects.project_by_id(ws, project.id), by=BY, now=utc_now(), seconds_per_batch=0.0)
-    played, told = 0, _newest(ws, project.id).id
+    played, reported = 0, _newest(ws, project.id).id
     while run.status == "playing" and run.error is None and (args.batches is None or played < args.batches):
         cycle.advance_live(ws, run.id, now=utc_now())
         played += 1
@@ -72,12 +72,14 @@ def _demo(args: argparse.Namespace) -> int:
         latest = live.latest_live(ws, project.id)
         assert latest is not None
         run = latest
-        if run.error is None and (newest.status == "running" or newest.id == told):
-            _turn(ws, project.id)  # the rows are stored, but another worker held the project and may not have seen them
+        if run.error is None and (newest.status == "running" or newest.id == reported):
+            _cycle(
+                ws, project.id
+            )  # the rows are stored, but another worker held the project's lease and may have missed them
             newest = _newest(ws, project.id)
-        if newest.id != told and newest.status != "running":
-            _tell(newest)
-            told = newest.id
+        if newest.id != reported and newest.status != "running":
+            _report(newest)
+            reported = newest.id
     error = run.error
     if run.status == "playing":
         run = live.set_live_status(ws, run.id, "paused", by=BY, now=utc_now())
@@ -86,12 +88,12 @@ def _demo(args: argparse.Namespace) -> int:
     return say(
         args,
         {"project": project.slug, "batches": played, "rows": run.position},
-        f"Project '{project.slug}' holds {run.position:,} rows. Open Live to see it.",
+        f"Project '{project.slug}' holds {run.position:,} rows. Open the Live page to see it.",
     )
 
 
-def _turn(ws: Workspace, project_id: int) -> None:
-    """Turn the loop once; while another worker does so, say it and wait. One that died gives way within a minute."""
+def _cycle(ws: Workspace, project_id: int) -> None:
+    """Run one cycle; while another worker runs one, print that and wait. The lease of a dead worker expires within a minute."""
     from core import cycle
 
     waits = False
@@ -101,7 +103,7 @@ def _turn(ws: Workspace, project_id: int) -> None:
             return
         except Busy:
             if not waits:
-                print("another worker checks this project; waiting", file=sys.stderr)
+                print("another worker is running a cycle of this project; waiting", file=sys.stderr)
             waits = True
             time.sleep(ASK_AGAIN_S)
 
@@ -112,7 +114,7 @@ def _newest(ws: Workspace, project_id: int) -> CycleReport:
     return monitoring.cycles(ws, project_id, limit=1)[0][0]
 
 
-def _tell(report: CycleReport) -> None:
+def _report(report: CycleReport) -> None:
     evidence = report.evidence
     score = (
         f"{evidence.metric} {words.plain_score(evidence.score)}"
@@ -128,9 +130,9 @@ def _tell(report: CycleReport) -> None:
 
 def _add_doctor(commands: Any) -> None:
     doctor = add_command(
-        commands, "doctor", _doctor, "Check the installation; exits 1 when something needs mending.", "doctor --deep"
+        commands, "doctor", _doctor, "Check the installation; exits 1 if something needs fixing.", "doctor --deep"
     )
-    doctor.add_argument("--deep", action="store_true", help="also compare every stored file with its digest")
+    doctor.add_argument("--deep", action="store_true", help="also verify the checksum of every stored file")
 
 
 def _doctor(args: argparse.Namespace) -> int:
@@ -149,10 +151,10 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _add_repair(commands: Any) -> None:
-    text = "Go on when stored files are missing or damaged: make anew what can be, do without the rest."
+    text = "Recover from missing or damaged files: rebuild what can be rebuilt, exclude the rest."
     repair = add_command(commands, "repair", _repair, text, "repair --dry-run")
-    repair.add_argument("--project", help="slug; all projects when left out")
-    repair.add_argument("--dry-run", action="store_true", help="only say what would be done and what it costs")
+    repair.add_argument("--project", help="slug; default: all projects")
+    repair.add_argument("--dry-run", action="store_true", help="only show what would be done and what would be lost")
 
 
 def _repair(args: argparse.Namespace) -> int:
@@ -172,11 +174,15 @@ def _repair(args: argparse.Namespace) -> int:
 
 def _add_backup(commands: Any) -> None:
     backup = add_command(
-        commands, "backup", _backup, "One consistent file of the whole state, while it runs.", "backup monday.zip"
+        commands,
+        "backup",
+        _backup,
+        "Write a consistent backup of the whole state to one file, while everything runs.",
+        "backup monday.zip",
     )
     backup.add_argument("file", type=Path, metavar="FILE")
     backup.add_argument(
-        "--damaged", action="store_true", help="also where files are missing or damaged: copy what there is, name them"
+        "--damaged", action="store_true", help="also if files are missing or damaged: copy what there is and list them"
     )
 
 
@@ -197,7 +203,11 @@ def _backup(args: argparse.Namespace) -> int:
 
 def _add_restore(commands: Any) -> None:
     restore = add_command(
-        commands, "restore", _restore, "A new state folder from a backup, verified.", "restore monday.zip --to restored"
+        commands,
+        "restore",
+        _restore,
+        "Verify a backup and restore it into a new state folder.",
+        "restore monday.zip --to restored",
     )
     restore.add_argument("file", type=Path, metavar="FILE")
     restore.add_argument("--to", type=Path, required=True, metavar="NEW_FOLDER")
@@ -220,4 +230,8 @@ def _migrate(args: argparse.Namespace) -> int:
 
     settings = get_settings()
     done = engine.migrate(settings.database_url, settings.home_path / "locks")
-    return say(args, {"migrated": done}, "Brought the database up to date." if done else "The database is up to date.")
+    return say(
+        args,
+        {"migrated": done},
+        "The database schema was upgraded." if done else "The database schema is already up to date.",
+    )

@@ -51,6 +51,7 @@ def gather(ws: Workspace, project_id: int) -> tuple[ProjectInfo, Found | None]:
     _await(ws, unread)
     watermark = max([after_batch, *(b.id for b in reader.batches)])
     found = Found(
+        reader=reader,
         batches=[b for b in new if b not in unread],
         groups=groups,
         batch_watermark=watermark,

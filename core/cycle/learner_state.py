@@ -198,7 +198,7 @@ def window_reader(ws: Workspace, project: ProjectInfo, found: Found) -> tuple[Wi
     read: dict[str, Any] = {}
 
     def load() -> None:
-        reader = history.History(ws, project.id, project.schema)  # type: ignore[arg-type]
+        reader = found.reader
         table, y, used = reader.newest(cap, labelled=True, measured=True)
         for number, error in reader.damaged.items():
             found.damaged.setdefault(number, error)

@@ -49,7 +49,9 @@ def measure_rows(turn: Turn, rows_before: int) -> Measured:
     assert project.schema is not None
     performance = _measure_performance(ws, project, found, rows_before)
     drift = _measure_drift(ws, project, found)
-    estimated = score_estimates.estimate_batches(ws, project, found.batches, now=turn.asked.now, seed=ESTIMATE_SEED)
+    estimated = score_estimates.estimate_batches(
+        ws, project, found.reader, found.batches, now=turn.asked.now, seed=ESTIMATE_SEED
+    )
     metric = metric_for(project.policy, project.schema.task)
     estimate, trusted = score_estimates.newest_estimate(ws, project, estimated, metric)
     return Measured(performance=performance, estimated=estimated, drift=drift, estimate=estimate, trusted=trusted)
@@ -148,4 +150,6 @@ def _measure_drift(ws: Workspace, project: ProjectInfo, found: Found) -> DriftRe
     if not found.batches:
         return None
     new = {b.id for b in found.batches}
-    return drift_check.check(ws, project, new, lambda version, frame: predict(ws, project, version, frame))
+    return drift_check.check(
+        ws, project, found.reader, new, lambda version, frame: predict(ws, project, version, frame)
+    )

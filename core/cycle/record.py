@@ -37,6 +37,7 @@ from core.storage.workspace import Workspace
 from core.text.reasons import sentence
 
 if TYPE_CHECKING:
+    import pandas as pd
     from sqlalchemy.orm import Session
 
     from core.learning.step import Step
@@ -69,13 +70,12 @@ def export_champion(ws: Workspace, project: ProjectInfo) -> None:
     """A champion of a version of this program that knew no scorers gets one."""
     schema = project.schema
     if project.champion is not None and schema is not None:
-        newest = history.History(ws, project.id, schema)
-        registry.ensure_scorer(
-            ws,
-            project.id,
-            project.champion,
-            lambda: newest.newest(1000, labelled=False, measured=True)[0][list(schema.names)],
-        )
+
+        def rows() -> pd.DataFrame:
+            newest = history.History(ws, project.id, schema).newest(1000, labelled=False, measured=True)
+            return newest[0][list(schema.names)]
+
+        registry.ensure_scorer(ws, project.id, project.champion, rows)
 
 
 def register_challenger(turn: Turn, step: Step, window: Window, batch_ids: list[int]) -> None:

@@ -55,6 +55,9 @@ class Group:
 class Found:
     """What is new since the last finished cycle."""
 
+    reader: (
+        history.History
+    )  # of all stored rows, with the labels as they were when the cycle began: the one that it uses
     batches: list[Batch]  # new ones, oldest first, backfills aside
     groups: list[Group]  # newly labelled rows, in stream order
     batch_watermark: int

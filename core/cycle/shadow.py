@@ -5,7 +5,6 @@ It answers beside the champion and serves nobody; whether it is let in is the le
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -14,8 +13,7 @@ from core.cycle.answers import predict
 from core.cycle.records import Found
 from core.errors import BadInput
 from core.records import ProjectInfo, ShadowRecord, from_document
-from core.storage import history
-from core.storage.tables import Batch, Cycle
+from core.storage.tables import Cycle
 from core.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -45,7 +43,7 @@ def shadow_record(
     if kept is not None and kept.version == shadow.version and same_champion:
         answered, agreed = kept.answered, kept.agreed
     if before.shadow is not None and before.shadow.version == shadow.version and project.champion is not None:
-        answers, same = _side_by_side(ws, project, found.batches, shadow.version)
+        answers, same = _side_by_side(ws, project, found, shadow.version)
         answered, agreed = answered + answers, agreed + same
     return ShadowRecord(
         version=shadow.version,
@@ -60,12 +58,11 @@ def shadow_record(
     )
 
 
-def _side_by_side(ws: Workspace, project: ProjectInfo, batches: Sequence[Batch], version: int) -> tuple[int, int]:
+def _side_by_side(ws: Workspace, project: ProjectInfo, found: Found, version: int) -> tuple[int, int]:
     """Rows of new batches that a version answers beside the champion, labelled or not, and on how many both agree."""
-    assert project.schema is not None
-    reader = history.History(ws, project.id, project.schema)
+    reader = found.reader
     answered = agreed = 0
-    for batch in batches:
+    for batch in found.batches:
         given = reader.scores(batch)
         if given is None:
             continue

@@ -1,8 +1,8 @@
-"""One column at a time, from whatever a file or frame holds to the few forms that the program works with.
+"""Conversion of single columns, from whatever a file or frame holds to the few forms that the program works with.
 
 Numbers are float64 (NaN = missing), text is pandas' `str` dtype (NaN = missing; booleans are "true" and "false");
-instants lie in `dates`. Columns of the dtype `CELLS` come from text files: what they hold is not known before `looking`
-has looked, or a schema says it. Text of any other origin is text. Which column is what lies in `roles`.
+instants lie in `dates`. Columns of the dtype `CELLS` come from text files: what they hold is determined by `looking`
+or by a schema. Text of any other origin is text. Which column is what lies in `roles`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CELLS = pd.StringDtype("pyarrow", na_value=pd.NA)
 
 
 def is_cells(series: pd.Series) -> bool:
-    """Whether the column comes from a text file, so that what it holds is still to be found out."""
+    """Whether the column comes from a text file, so that its kind is not yet known."""
     return isinstance(series.dtype, pd.StringDtype) and series.dtype.na_value is pd.NA
 
 
@@ -42,18 +42,18 @@ def bad_cells(name: str, series: pd.Series, bad: np.ndarray, expected: str) -> B
     """The refusal of a column, naming its first bad cells; rows count from 1 below the header."""
     at = np.flatnonzero(bad)
     problems = [FieldProblem(f"column {name}, row {i + 1}", shown(series.iloc[i]), expected) for i in at[:MAX_PROBLEMS]]
-    return refusal(f"{counted(len(at), 'value')} of column '{name}' cannot be taken", problems)
+    return refusal(f"{counted(len(at), 'value')} of column '{name}' are not valid", problems)
 
 
 def arrow_of(series: pd.Series) -> pa.ChunkedArray:
-    """A text column as Arrow holds it: trimmed, missing markers as null."""
+    """A text column as an Arrow array: trimmed, missing markers as null."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    found = pa.array(series.array, type=pa.large_string(), from_pandas=True)
-    column = found if isinstance(found, pa.ChunkedArray) else pa.chunked_array([found])
+    array = pa.array(series.array, type=pa.large_string(), from_pandas=True)
+    column = array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
     if is_cells(series):
-        return column  # the reader has done so
+        return column  # the reader has already done so
     column = pc.utf8_trim_whitespace(column)
     missing = pc.is_in(column, pa.array(list(cells.MISSING_MARKERS), pa.large_string()))
     return pc.if_else(missing, pa.scalar(None, pa.large_string()), column) if pc.any(missing).as_py() else column
@@ -62,23 +62,23 @@ def arrow_of(series: pd.Series) -> pa.ChunkedArray:
 def numbers(
     series: pd.Series, name: str, *, written: Written = PLAINLY, problems: list[Problem] | None = None
 ) -> np.ndarray:
-    """Values as float64 with NaN for missing; what is infinite or too great for models is missing, too.
+    """Values as float64 with NaN for missing; infinite values and ones too large for models become missing as well.
 
     Args:
         written: how numbers are written where the column is text.
-        problems: gets what was taken as missing.
+        problems: receives what was treated as missing.
 
     Raises:
-        BadInput: a cell that is no number; booleans are none.
+        BadInput: a cell that is not a number; booleans are not.
     """
-    said: list[Problem] = [] if problems is None else problems
+    notes: list[Problem] = [] if problems is None else problems
     dtype = series.dtype
     if types.is_bool_dtype(dtype) or types.is_complex_dtype(dtype) or types.is_datetime64_any_dtype(dtype):
         raise bad_cells(name, series, series.notna().to_numpy(), "a number")
     if types.is_numeric_dtype(dtype):
         values = series.to_numpy(dtype=np.float64, na_value=np.nan)
     elif is_text(series):
-        values = _text_numbers(series, name, written, said)
+        values = _text_numbers(series, name, written, notes)
     else:
         values = _parsed(series.astype(object), name, written)
     with np.errstate(invalid="ignore"):
@@ -88,11 +88,11 @@ def numbers(
     for code, mask in (("infinite", np.isinf(values)), ("too_great", great & ~np.isinf(values))):
         if mask.any():
             example = shown(series.iloc[int(np.argmax(mask))])
-            said.append(Problem(code=code, column=name, count=int(mask.sum()), example=example))
+            notes.append(Problem(code=code, column=name, count=int(mask.sum()), example=example))
     return np.where(great, np.nan, values)
 
 
-def _text_numbers(series: pd.Series, name: str, written: Written, said: list[Problem]) -> np.ndarray:
+def _text_numbers(series: pd.Series, name: str, written: Written, notes: list[Problem]) -> np.ndarray:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -101,13 +101,13 @@ def _text_numbers(series: pd.Series, name: str, written: Written, said: list[Pro
         try:
             return np.asarray(column.cast(pa.float64()).to_numpy())
         except pa.ArrowInvalid:
-            pass  # a cell is no plain number: the slower reading below takes each distinct text and says which
+            pass  # a cell is not a plain number: the slower path below converts each distinct text and reports which
     coded = pc.dictionary_encode(column.combine_chunks())
     coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
     distinct = coded.dictionary.to_pylist()
     codes = np.asarray(pc.fill_null(coded.indices, len(distinct)))
     if written.decimal == "," and _shows_points(distinct):
-        written = Written(unit=written.unit)  # a download of ours, or another program's file: it says so itself
+        written = Written(unit=written.unit)  # a download of ours, or another program's file, which states it
     values = np.full(len(distinct) + 1, np.nan)
     bad = np.zeros(len(distinct) + 1, dtype=bool)
     gaps = np.zeros(len(distinct) + 1, dtype=bool)
@@ -124,12 +124,12 @@ def _text_numbers(series: pd.Series, name: str, written: Written, said: list[Pro
     if gaps.any():
         at = gaps[codes]
         example = shown(series.iloc[int(np.argmax(at))])
-        said.append(Problem(code="no_number", column=name, count=int(at.sum()), example=example))
+        notes.append(Problem(code="no_number", column=name, count=int(at.sum()), example=example))
     return values[codes]
 
 
 def _shows_points(distinct: list[str]) -> bool:
-    """Whether a column's decimal mark is seen to be the point."""
+    """Whether the column shows that its decimal mark is the point."""
     return {cells.decimal_mark(p[1]) for v in distinct if (p := cells.as_written(v)) is not None} - {""} == {"."}
 
 
@@ -195,7 +195,7 @@ def texts(series: pd.Series, name: str, known: Collection[str] | None = None) ->
     """A categorical column as `str`, NaN for missing; whole numbers without `.0`, where all of the column are such.
 
     Args:
-        known: the categories whose spelling is kept to; None = this column fixes them.
+        known: the categories whose spelling is used; None = this column defines them.
 
     Raises:
         BadInput: cells that hold lists or mappings.
@@ -230,10 +230,10 @@ def booleans(series: pd.Series, name: str) -> pd.Series:
 
 
 def row_ids(series: pd.Series, name: str) -> list[str]:
-    """Row ids as text, as they stand; 7.0 is 7.
+    """Row ids as text, unchanged except that 7.0 becomes 7.
 
     Raises:
-        BadInput: a missing id, or one that stands in two rows.
+        BadInput: a missing id, or one that is in two rows.
     """
     ids = pd.Series(mapped(series, name, cells.as_id, "one text or number"), dtype="str")
     missing = ids.isna().to_numpy()
@@ -249,7 +249,7 @@ def row_ids(series: pd.Series, name: str) -> list[str]:
         for i in np.flatnonzero(twice).tolist():
             if ids[i] in first:
                 seen = f"{shown(ids[i])}, as in row {first[ids[i]] + 1}"
-                problems.append(FieldProblem(f"column {name}, row {i + 1}", seen, "an id of its own"))
+                problems.append(FieldProblem(f"column {name}, row {i + 1}", seen, "a different id in each row"))
             first.setdefault(ids[i], i)
-        raise refusal("Row ids must be unique", problems, "Choose another id column, or none: then ids are made.")
+        raise refusal("Row ids must be unique", problems, "Choose another id column, or none: then ids are generated.")
     return ids.tolist()

@@ -1,7 +1,7 @@
-"""A frame is held to the schema of its project: every way in decodes its cells here.
+"""Validates and converts a frame by its project's schema: all input is decoded here.
 
-`inferring` makes the schema from a first file; `rows` holds the rows of a request to it. All refuse with every problem
-named, or give rows that the rest of the program need not look at again.
+`inferring` makes the schema from a first file; `rows` validates the rows of a request. All refuse with a list of every
+problem, or return rows that the rest of the program need not check again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from core.records import ROW_ID, ROW_TIME, Feature, FeatureSchema, Label, Proble
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conformed:
-    """A frame held to a schema.
+    """A frame that conforms to a schema.
 
     X has the features in schema order and a fresh index: numeric ones float64 with NaN, the others `str` dtype with
     NaN for missing, booleans as "true" and "false". Conforming X again changes nothing.
@@ -36,23 +36,23 @@ class Conformed:
     y: np.ndarray | None  # object array of classes (None = no label) or float64 (NaN); None = no such column
     ids: list[str] | None
     times: pd.DatetimeIndex | None  # UTC
-    extra: pd.DataFrame  # columns that the schema does not know, as they came
-    problems: tuple[Problem, ...] = ()  # kept unused, taken as missing, new
+    extra: pd.DataFrame  # columns that the schema does not have, unchanged
+    problems: tuple[Problem, ...] = ()  # kept but unused, treated as missing, new
     new_classes: tuple[Label, ...] = ()
 
 
 def conform(frame: pd.DataFrame, schema: FeatureSchema, *, latest: datetime | None = None) -> Conformed:
-    """The frame's rows in the schema's form: every way in decodes its cells here, by the schema and nothing else.
+    """The frame's rows in the schema's form: all input is decoded here, by the schema and nothing else.
 
-    The target may be absent (rows without labels), so may the id and time columns, which is said in `problems`.
-    Without them `_id` and `_time` are taken where the frame has them.
+    The target may be absent (rows without labels), so may the id and time columns, which `problems` reports.
+    Without them `_id` and `_time` are used if the frame has them.
 
     Args:
-        latest: no row happened after it; None = no limit.
+        latest: the latest allowed time of a row; None = no limit.
 
     Raises:
-        BadInput: no rows, doubled names, a feature missing, the target in another case, a cell that is not of its
-            column's kind, ids missing or doubled, instants that cannot be read.
+        BadInput: no rows, duplicate names, a missing feature, the target in another case, a cell that is not of its
+            column's kind, missing or duplicate ids, instants that cannot be read.
     """
     frame = checked_frame(frame)
     refuse_missing(frame, schema.names)
@@ -98,7 +98,7 @@ def conform(frame: pd.DataFrame, schema: FeatureSchema, *, latest: datetime | No
 
 
 def _refuse_other_case(frame: pd.DataFrame, schema: FeatureSchema) -> None:
-    """Labels under the target's name in another case would be left aside with the unknown columns."""
+    """Refuse a target in another case: its labels would be ignored like any unknown column."""
     if schema.target in frame.columns:
         return
     known = {*schema.names, *schema.excluded, schema.id_column, schema.time_column}
@@ -107,7 +107,7 @@ def _refuse_other_case(frame: pd.DataFrame, schema: FeatureSchema) -> None:
         problem = FieldProblem(
             f"column {schema.target}", f"not there ('{other[0]}' is)", f"a column named '{schema.target}'"
         )
-        raise refusal("The target is missing", [problem], "Name the column as before.")
+        raise refusal("The target is missing", [problem], "Use the same column name as before.")
 
 
 def _together(errors: Sequence[BadInput]) -> BadInput:
@@ -123,7 +123,7 @@ def _together(errors: Sequence[BadInput]) -> BadInput:
 def _role_column(
     frame: pd.DataFrame, named: str | None, reserved: str, without: str, problems: list[Problem], used: set[str]
 ) -> str | None:
-    """The column that gives ids or instants; it and a reserved one that is not needed count as used."""
+    """The column that holds ids or instants; it and an unneeded reserved column count as used."""
     if named is not None and named in frame.columns:
         if reserved in frame.columns and reserved != named:
             problems.append(Problem(code="reserved_column", column=reserved, count=len(frame), example=named))
@@ -143,7 +143,7 @@ def _conform_feature(column: pd.Series, feature: Feature, problems: list[Problem
     if feature.kind == "boolean":
         return columns.booleans(column, feature.name)
     words = columns.texts(column, feature.name, frozenset(feature.categories))
-    if len(feature.categories) < MAX_CATEGORIES:  # else the schema does not hold all that were seen
+    if len(feature.categories) < MAX_CATEGORIES:  # otherwise the schema does not hold all known values
         new = sorted(set(words.dropna().unique()).difference(feature.categories))
         if new:
             n = int(words.isin(new).sum())
@@ -163,7 +163,7 @@ def _conform_target(
     new = tuple(sorted({v for v in y if v is not None}.difference(schema.classes)))
     if new and len(schema.classes) + len(new) > MAX_CLASSES:
         raise BadInput(
-            f"Column '{schema.target}' brings {len(new):,} new classes, expected at most {MAX_CLASSES:,} in all. "
+            f"Column '{schema.target}' adds {len(new):,} new classes, expected at most {MAX_CLASSES:,} in all. "
             "Is it the right column?"
         )
     if new:
@@ -175,9 +175,9 @@ def _conform_target(
 def table_of(
     frame: pd.DataFrame, schema: FeatureSchema, *, latest: datetime | None = None
 ) -> tuple[Table, tuple[Problem, ...], tuple[str, ...]]:
-    """The rows of a question: columns for a scorer, what was taken otherwise than it came, columns that no model knows.
+    """The rows of a prediction request: columns for a scorer, conversions applied to the input, columns that no model uses.
 
-    A target that came along is left out: it is no question, and may hold classes that the model never saw.
+    A target column is ignored: it is not needed, and may hold classes that the model has never seen.
 
     Raises:
         BadInput: as `conform`.
@@ -185,6 +185,6 @@ def table_of(
     taken = conform(frame.drop(columns=schema.target, errors="ignore"), schema, latest=latest)
     times = None if taken.times is None else list(pd.DatetimeIndex(taken.times).to_pydatetime())
     ids: list[str | None] | None = None if taken.ids is None else [*taken.ids]
-    # Absent ids and times are usual in a question, unlike in a file of rows.
+    # Missing ids and times are normal in a prediction request, unlike in a file of rows.
     notes = tuple(p for p in taken.problems if p.code not in ("no_ids", "no_times"))
     return Table(columns_of(taken.X, schema), len(taken.X), ids, times), notes, tuple(map(str, taken.extra.columns))

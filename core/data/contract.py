@@ -1,4 +1,4 @@
-"""A schema's stored form, and how it grows. Neither numpy nor pandas: every process reads schemas."""
+"""A schema's stored form, and how classes are added to it. Without numpy and pandas: every process reads schemas."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CLASS_TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool":
 
 
 def schema_to_document(schema: FeatureSchema) -> JsonObject:
-    """The schema as plain JSON values; `schema_from_document` gives back the very same one."""
+    """The schema as plain JSON values; `schema_from_document` returns an equal one."""
     return {
         "task": schema.task,
         "target": schema.target,
@@ -32,7 +32,7 @@ def schema_to_document(schema: FeatureSchema) -> JsonObject:
 
 
 def _written_document(key: str, written: Written) -> JsonObject:
-    """Only what is unusual: most numbers are written plainly, and what older schemas lack means so."""
+    """Only values that differ from the default, a plainly written number; older schemas lack them."""
     return {} if written == PLAINLY else {key: {"decimal": written.decimal, "unit": written.unit}}
 
 
@@ -41,7 +41,7 @@ def _written(document: Mapping[str, Any], key: str) -> Written:
 
 
 def schema_from_document(document: Mapping[str, Any]) -> FeatureSchema:
-    """The schema that a document holds; numbers that a database gave back as another type are mended."""
+    """The schema that a document holds; numbers that a database returned as another type are converted."""
     like = _CLASS_TYPES.get(document["class_type"] or "", str)
     features = tuple(
         Feature(
@@ -68,7 +68,7 @@ def schema_from_document(document: Mapping[str, Any]) -> FeatureSchema:
 
 
 def with_classes(schema: FeatureSchema, new_classes: Sequence[Label]) -> FeatureSchema:
-    """The schema with more classes; from the third one on the task is multiclass. Nothing for regression."""
+    """The schema with more classes; with three or more the task is multiclass. Nothing for regression."""
     if schema.task == "regression":
         return schema
     classes = tuple(sorted({*schema.classes, *new_classes}, key=lambda c: (isinstance(c, str), c)))

@@ -1,4 +1,4 @@
-"""A column of instants in UTC: from dates and times as text, from digits, or from pandas' own instants."""
+"""A column of instants in UTC: from dates and times as text, from digits, or from pandas datetimes."""
 
 from __future__ import annotations
 
@@ -31,34 +31,34 @@ def instants(
     """Instants in UTC, microseconds: ISO 8601 (without a zone = UTC), Unix seconds to nanoseconds, or 20260301 12:00.
 
     Args:
-        day_first: how 03/04/2026 is read; None = as the column shows, and refused where it does not.
+        day_first: how 03/04/2026 is read; None = as the column shows, and refused if it is ambiguous.
         latest: no instant lies after it; None = no limit but the year 9999.
-        problems: gets what was assumed.
+        problems: receives what was assumed.
 
     Raises:
-        BadInput: missing or unreadable ones, digits with more than one reading, instants before 1900 or after `latest`.
+        BadInput: missing or unreadable ones, digits with more than one meaning, instants before 1900 or after `latest`.
     """
-    said: list[Problem] = [] if problems is None else problems
+    notes: list[Problem] = [] if problems is None else problems
     plain = series.reset_index(drop=True)
     if types.is_datetime64_any_dtype(plain.dtype):
         index = _of_dates(plain)
         if plain.dt.tz is None and plain.notna().any():
-            said.append(_assumed("zone_assumed", name, plain))
+            notes.append(_assumed("zone_assumed", name, plain))
     elif types.is_numeric_dtype(plain.dtype) and not types.is_bool_dtype(plain.dtype):
         whole = plain.map(lambda v: cells.as_text(v), na_action="ignore").astype("str")
-        index = _of_digits(whole, name, said)
+        index = _of_digits(whole, name, notes)
     else:
         words = plain.map(lambda v: v.strip() if isinstance(v, str) else v.isoformat() if isinstance(v, date) else None)
         words = pd.Series([w if isinstance(w, str) else None for w in words], dtype="str")
         known = words.dropna()
         if len(known) and known.str.fullmatch(_DIGITS).all():
-            index = _of_digits(words, name, said)
+            index = _of_digits(words, name, notes)
         elif len(known) and known.str.fullmatch(_DAY.pattern).all():
             index = _of_days(words, name, day_first)
         else:
             index = pd.DatetimeIndex(pd.to_datetime(words, utc=True, format="ISO8601", errors="coerce"))
             if len(known) and not known.str.contains(_ZONE, regex=True).any():
-                said.append(_assumed("zone_assumed", name, words))
+                notes.append(_assumed("zone_assumed", name, words))
     bad = np.asarray(index.isna())
     if bad.any():
         raise bad_cells(name, plain, bad, "an instant such as 2026-03-01T12:00:00Z")
@@ -68,13 +68,13 @@ def instants(
     if latest is not None:
         late = np.asarray(index > pd.Timestamp(latest))
         if late.any():
-            when = f"an instant before {latest:%Y-%m-%d %H:%M} UTC: rows of the future are not taken. Write the zone of local times, e.g. +01:00"
+            when = f"an instant before {latest:%Y-%m-%d %H:%M} UTC: rows from the future are not accepted. Write the time zone of local times, e.g. +01:00"
             raise bad_cells(name, plain, late, when)
     return index.as_unit("us").rename(None)
 
 
 def shows_day_first(series: pd.Series) -> bool | None:
-    """Whether 03/04/2026 stands for the third of April in a column, None where it is not written so.
+    """Whether 03/04/2026 means the third of April in a column; None if it has no such dates.
 
     Raises:
         BadInput: the column could be read both ways, or neither.
@@ -92,37 +92,37 @@ def _assumed(code: str, name: str, values: pd.Series) -> Problem:
 
 
 def _of_dates(series: pd.Series) -> pd.DatetimeIndex:
-    """pandas' own instants; those beyond the years that Python knows are NaT, so refused."""
+    """pandas datetimes; those outside Python's range of years become NaT and are refused."""
     micros = series.dt.tz_convert("UTC").dt.tz_localize(None) if series.dt.tz is not None else series
     years = micros.dt.year
     return pd.DatetimeIndex(micros.where(years.between(1, 9999))).tz_localize("UTC")
 
 
-def _of_digits(words: pd.Series, name: str, said: list[Problem]) -> pd.DatetimeIndex:
-    """Numbers as instants, by the one reading that all of them have."""
+def _of_digits(words: pd.Series, name: str, notes: list[Problem]) -> pd.DatetimeIndex:
+    """Numbers as instants, by the one meaning that fits all of them."""
     distinct = words.dropna().unique()
-    found = {w: cells.readings(w.partition(".")[0]) for w in distinct}
-    common = set.intersection(*(set(r) for r in found.values())) if found else set()
+    meanings = {w: cells.readings(w.partition(".")[0]) for w in distinct}
+    common = set.intersection(*(set(r) for r in meanings.values())) if meanings else set()
     if len(common) > 1:
         first = distinct[0]
-        both = " or ".join(f"{found[first][r]:%Y-%m-%d %H:%M:%S} ({r})" for r in sorted(common))
+        both = " or ".join(f"{meanings[first][r]:%Y-%m-%d %H:%M:%S} ({r})" for r in sorted(common))
         problem = FieldProblem(
-            f"column {name}", f"{shown(first)}, which may be {both}", "ISO 8601, as 2026-03-01T12:00:00Z"
+            f"column {name}", f"{shown(first)}, which may mean {both}", "ISO 8601, as 2026-03-01T12:00:00Z"
         )
-        raise refusal(f"The instants of '{name}' have more than one reading", [problem])
+        raise refusal(f"The instants of '{name}' are ambiguous", [problem])
     if not common:
         return pd.DatetimeIndex([pd.NaT] * len(words), tz="UTC")
     reading = common.pop()
-    said.append(
+    notes.append(
         Problem(
             code="digits_as_time",
             column=name,
             count=len(words),
-            example=f"{distinct[0]} = {found[distinct[0]][reading]:%Y-%m-%dT%H:%M:%SZ}",
+            example=f"{distinct[0]} = {meanings[distinct[0]][reading]:%Y-%m-%dT%H:%M:%SZ}",
         )
     )
     if reading == "calendar":
-        return pd.DatetimeIndex(words.map({w: r[reading] for w, r in found.items()}), tz="UTC")
+        return pd.DatetimeIndex(words.map({w: r[reading] for w, r in meanings.items()}), tz="UTC")
     power = {"seconds": 6, "milliseconds": 3, "microseconds": 0, "nanoseconds": -3}[reading]
     whole = words.map({w: _micros(w, power) for w in distinct})
     out = np.full(len(words), np.datetime64("NaT", "us"), dtype="datetime64[us]")
@@ -155,8 +155,8 @@ def _day_first(known: pd.Series, name: str) -> bool:
     if (second > 12).any() and not (first > 12).any():
         return False
     both = bool((first > 12).any())
-    seen = f"{shown(known.iloc[0])}, and {'both readings are needed' if both else 'no day beyond the twelfth tells which is the month'}"
+    seen = f"{shown(known.iloc[0])}, and {'the column has days and months in both places' if both else 'no day after the twelfth shows which is the month'}"
     raise refusal(
-        f"The days of '{name}' have more than one reading",
+        f"The dates of '{name}' are ambiguous",
         [FieldProblem(f"column {name}", seen, "ISO 8601, as 2026-03-01")],
     )

@@ -1,8 +1,8 @@
-"""CSV that strangers send: its encoding, its header, its separator, quotation marks, ragged lines, rows that are none.
+"""CSV from untrusted sources: encoding, header, separator, quotation marks, ragged lines, lines that are not rows.
 
-Every cell stays the text that it is, without blanks around it; what a column holds is found out later, by `columns.py`.
-A quotation mark opens a value only where a value begins, anywhere else it is a sign like any other: the rule of the
-parser (pyarrow's) and of Python's `csv`. Rows are never left out without a word: what is dropped comes back as problems.
+Every cell stays text, trimmed; what a column holds is determined later, by `columns.py`.
+A quotation mark opens a value only where a value begins, anywhere else it is an ordinary character: the rule of the
+parser (pyarrow's) and of Python's `csv`. Rows are never dropped silently: what is dropped is reported as problems.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _MAX_HEADER = 1 << 20  # bytes of the first line
-INDEX_NAME = "Unnamed: 0"  # of a first column without a name, as pandas calls it
-csv.field_size_limit(1 << 30)  # a file's own limit is that of its bytes
+INDEX_NAME = "Unnamed: 0"  # of a first column without a name, as pandas names it
+csv.field_size_limit(1 << 30)  # the file's limit is its size in bytes
 
 
 def read_csv_text(data: bytes, name: str, target: str | None) -> tuple[pd.DataFrame, tuple[Problem, ...]]:
-    """Columns of `CELLS`, and what of the file is no row."""
+    """Columns of `CELLS`, and problems with lines that are not rows."""
     _check_encoding(data, name)
     start = 3 if data.startswith(b"\xef\xbb\xbf") else 0
     start += _blank_lines(data, start)
@@ -45,20 +45,20 @@ def read_csv_text(data: bytes, name: str, target: str | None) -> tuple[pd.DataFr
     if n_lines > 2 * MAX_ROWS:
         check_shape(n_lines, len(names), name, 1 << 62)
     first_line = _lines(data[:end]) + 1
-    table, said = _parse_csv(body, names, delimiter, name, first_line)
+    table, notes = _parse_csv(body, names, delimiter, name, first_line)
     if not table.num_rows:
         raise BadInput(f"{name} has a header line but no row, expected rows.")
     table, dropped = _real_rows(table, names)
     if not table.num_rows:
         raise BadInput(f"{name} has a header line but no row with a value, expected rows.")
     frame = table.rename_columns(names).to_pandas(types_mapper=lambda kind: CELLS)
-    return frame, (*said, *dropped)
+    return frame, (*notes, *dropped)
 
 
 def _blank_lines(data: bytes, start: int) -> int:
     """Bytes of the blank lines that the text begins with; a tab before the first name is a separator, and stays."""
-    found = re.compile(rb"(?:[ \t]*+[\r\n])*+(?:[ \t]*+\Z)?").match(data, start)
-    return 0 if found is None else found.end() - start
+    blank = re.compile(rb"(?:[ \t]*+[\r\n])*+(?:[ \t]*+\Z)?").match(data, start)
+    return 0 if blank is None else blank.end() - start
 
 
 def _check_encoding(data: bytes, name: str) -> None:
@@ -79,7 +79,7 @@ def _check_encoding(data: bytes, name: str) -> None:
 
 
 def _lines(data: bytes) -> int:
-    """How many line ends there are, CR LF counted once."""
+    """The number of line ends, CR LF counted once."""
     return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
 
 
@@ -88,18 +88,18 @@ def _lines(data: bytes) -> int:
 
 def _header(data: bytes, start: int, target: str | None, name: str) -> tuple[int, str, list[str]]:
     """Where the header ends, the delimiter, the names: the delimiter that yields the target's name, else most columns."""
-    found: dict[str, tuple[int, list[str]]] = {}
+    headers: dict[str, tuple[int, list[str]]] = {}
     problem: BadInput | None = None
     for delimiter in (",", ";", "\t"):
         try:
-            found[delimiter] = _first_record(data, start, delimiter, name)
+            headers[delimiter] = _first_record(data, start, delimiter, name)
         except BadInput as error:
             problem = problem or error
-    if not found:
+    if not headers:
         assert problem is not None
         raise problem
-    best = max(found, key=lambda d: (target is not None and target in found[d][1], len(found[d][1])))
-    end, names = found[best]
+    best = max(headers, key=lambda d: (target is not None and target in headers[d][1], len(headers[d][1])))
+    end, names = headers[best]
     if len(names) > 1 and not names[0]:
         names = [INDEX_NAME, *names[1:]]
     return end, best, names
@@ -126,7 +126,7 @@ def _first_record(data: bytes, start: int, delimiter: str, name: str) -> tuple[i
         ) from None
     size = len(record.rstrip("\r\n").encode())
     if size >= _MAX_HEADER - 4:
-        raise TooLarge(f"{name}: its first line has more than {megabytes(_MAX_HEADER)}, expected a header line.")
+        raise TooLarge(f"{name}: its first line is longer than {megabytes(_MAX_HEADER)}, expected a header line.")
     return start + size, [unguarded(f.strip()) for f in fields]
 
 
@@ -146,7 +146,7 @@ def _check_header(names: list[str], target: str | None, name: str) -> None:
 def _parse_csv(
     body: memoryview, names: list[str], delimiter: str, name: str, first_line: int
 ) -> tuple[pa.Table, list[Problem]]:
-    """All columns as trimmed text, missing markers as null; suspicious values that run over lines."""
+    """All columns as trimmed text, missing markers as null; and suspicious multi-line values."""
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
@@ -163,7 +163,7 @@ def _parse_csv(
     quoted = b'"' in content
     if quoted:
         content = _tidied(content, delimiter)
-    said = _check_quotes(content, len(names), delimiter, name, first_line) if quoted else []
+    notes = _check_quotes(content, len(names), delimiter, name, first_line) if quoted else []
     try:
         table = arrow_csv.read_csv(
             pa.BufferReader(pa.py_buffer(content)),
@@ -188,11 +188,11 @@ def _parse_csv(
         table = pa.table({k: _trimmed(table.column(k)) for k in keys})
     if b"'" in content:
         table = pa.table({k: _unguarded(table.column(k)) for k in keys})
-    return table, said
+    return table, notes
 
 
 def _has_blanks_at_edges(content: bytes) -> bool:
-    """Whether blanks may stand at the edge of a value; True where only a closer look could tell."""
+    """Whether a value may have blanks at its edges; True if only a closer check could tell."""
     if b'"' in content or not content.isascii() or content[-1:] in b" \t":
         return True
     blanks = [b" "] if b" " in content else []
@@ -201,9 +201,9 @@ def _has_blanks_at_edges(content: bytes) -> bool:
 
 
 def _tidied(content: bytes, delimiter: str) -> bytes:
-    """The text without blanks between separators and quotation marks, where that makes it well formed.
+    """The text without blanks between separators and quotation marks, if that makes it well formed.
 
-    Whole quoted values are looked at, so that what is written inside of one stays as it is.
+    Whole quoted values are matched, so that their content stays unchanged.
     """
     if _well_formed(content, delimiter):
         return content
@@ -214,7 +214,7 @@ def _tidied(content: bytes, delimiter: str) -> bytes:
 
 
 def _trimmed(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Without blanks around the values; a missing marker between blanks is one, too."""
+    """The values without surrounding blanks; a missing marker between blanks counts as missing, too."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -224,7 +224,7 @@ def _trimmed(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _unguarded(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Without the apostrophe that a download puts before what a spreadsheet would run."""
+    """The values without the apostrophe that a download puts before a text that a spreadsheet would execute."""
     import pyarrow.compute as pc
 
     guarded = pc.match_substring_regex(column, r"^'+[=+\-@\t\r]")
@@ -239,7 +239,7 @@ def _real_rows(table: pa.Table, names: list[str]) -> tuple[pa.Table, list[Proble
     import pyarrow.compute as pc
 
     first = table.column(0)
-    said: list[Problem] = []
+    notes: list[Problem] = []
     drop = np.zeros(table.num_rows, dtype=bool)
     blank = np.asarray(first.is_null().to_numpy())
     for i in range(1, table.num_columns):
@@ -251,26 +251,26 @@ def _real_rows(table: pa.Table, names: list[str]) -> tuple[pa.Table, list[Proble
         if not same.any():
             break
         alike = pc.equal(table.column(i), pa.scalar(names[i], pa.large_string()))
-        # A name that is blank, or reads as missing, was read as a cell without a value.
+        # A blank name, or one like a missing marker, was read as a missing cell.
         unread = names[i] in MISSING_MARKERS or (i == 0 and names[i] == INDEX_NAME)
         same &= np.asarray(pc.fill_null(alike, unread).to_numpy())
     same &= ~blank
     for code, mask in (("blank_rows", blank), ("repeated_header", same)):
         if mask.any():
             example = f"row {int(np.argmax(mask)) + 1:,}"
-            said.append(Problem(code=code, count=int(mask.sum()), example=example))
+            notes.append(Problem(code=code, count=int(mask.sum()), example=example))
             drop |= mask
-    return (table.filter(pa.array(~drop)) if said else table), said
+    return (table.filter(pa.array(~drop)) if notes else table), notes
 
 
 # --- quotation marks and ragged lines -------------------------------------------------------------------------------
 
 
 def _check_quotes(content: bytes, n_columns: int, delimiter: str, name: str, first_line: int) -> list[Problem]:
-    """Refuse values whose quotation mark is not closed; say which ones run over lines that look like rows.
+    """Refuse values whose quotation mark is not closed; report those that span lines which look like rows.
 
-    Where every mark opens a value, closes one or is doubled, all is well formed: seen at once from the places of the
-    marks. Else, and where values run over lines, the file is read by the slower parser, which knows the lines.
+    Where every mark opens a value, closes one or is doubled, the file is well formed, which the positions of the
+    marks show. Otherwise, and if values span lines, the file is read by the slower parser, which knows the lines.
     """
     if _well_formed(content, delimiter) and not _runs_over_lines(content):
         return []
@@ -288,7 +288,7 @@ def _check_quotes(content: bytes, n_columns: int, delimiter: str, name: str, fir
         seen = (
             "a quotation mark that is not closed"
             if closed
-            else f"a value that goes on behind its quotation mark ({error})"
+            else f"a value that continues after its closing quotation mark ({error})"
         )
         raise refusal(
             f"{name} has a value that cannot be read",
@@ -305,13 +305,13 @@ def _text_lines(content: bytes) -> Iterator[str]:
 
 
 def _looks_like_rows(fields: list[str], n_columns: int, delimiter: str) -> bool:
-    """Whether the lines of a record would be rows of their own if its quotation marks were none."""
+    """Whether the lines of a record would be separate rows if its quotation marks were ordinary characters."""
     lines = delimiter.join(fields).splitlines()
     return len(fields) == n_columns and all(line.count(delimiter) == n_columns - 1 for line in lines if line.strip())
 
 
 def _well_formed(content: bytes, delimiter: str) -> bool:
-    """Whether every quotation mark begins a value, ends one, or is one of a pair inside."""
+    """Whether every quotation mark opens a value, closes one, or is one of a pair inside."""
     text = np.frombuffer(content, dtype=np.uint8)
     at = np.flatnonzero(text == 0x22)
     if len(at) % 2:
@@ -328,7 +328,7 @@ def _well_formed(content: bytes, delimiter: str) -> bool:
 
 
 def _runs_over_lines(content: bytes) -> bool:
-    """Whether a line end lies between quotation marks of a well-formed text."""
+    """Whether there is a line end between quotation marks of a well-formed text."""
     text = np.frombuffer(content, dtype=np.uint8)
     at = np.flatnonzero(text == 0x22)
     ends = np.flatnonzero((text == 0x0A) | (text == 0x0D))
@@ -336,7 +336,7 @@ def _runs_over_lines(content: bytes) -> bool:
 
 
 def _ragged(content: bytes, expected: int, delimiter: str, name: str, first_line: int) -> BadInput:
-    """The refusal that names the lines; read again by the slower parser, which knows them."""
+    """The refusal that lists the lines; the file is read again by the slower parser, which knows them."""
     reader = csv.reader(_text_lines(content), delimiter=delimiter)
     problems: list[FieldProblem] = []
     line = 0
@@ -352,4 +352,4 @@ def _ragged(content: bytes, expected: int, delimiter: str, name: str, first_line
                     break
     except csv.Error as error:
         problems.append(FieldProblem(f"line {reader.line_num + first_line}", str(error), "CSV"))
-    return refusal(f"{name} has ragged rows", problems, "Quote values that hold the separator.", verb="has")
+    return refusal(f"{name} has ragged rows", problems, "Quote values that contain the separator.", verb="has")

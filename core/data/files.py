@@ -1,6 +1,6 @@
-"""Tables from files that strangers send, and CSV for downloads: CSV, CSV.gz, Parquet, Arrow.
+"""Tables from untrusted files, and CSV for downloads: CSV, CSV.gz, Parquet, Arrow.
 
-What a file is is told by its name and by its first bytes, which must agree. Every limit is checked before the step
+A file's format is determined by its name and its first bytes, which must agree. Every limit is checked before the step
 that it protects: size before reading, expansion while unpacking, shape before decoding.
 """
 
@@ -58,24 +58,24 @@ class TableRead:
     """What a file holds."""
 
     frame: pd.DataFrame  # of CSV: columns of `columns.CELLS`; else numbers, `str`, booleans and instants
-    problems: tuple[Problem, ...] = ()  # what of the file is no row, or no column of the user's
+    problems: tuple[Problem, ...] = ()  # lines that are not rows, and columns that are not data
 
 
 def read_table(source: Path | bytes, *, name: str, max_bytes: int, target: str | None = None) -> TableRead:
-    """A file's table. The cells of CSV stay text: a schema says what they are, or `infer_schema` finds it out.
+    """A file's table. The cells of CSV stay text: their types come from a schema or from `infer_schema`.
 
     CSV: UTF-8 with a header line; comma, semicolon or tab. Missing: `cells.MISSING_MARKERS`. Blanks around names and
-    values do not count.
+    values are ignored.
 
     Args:
-        name: the file's name, which tells its format together with its first bytes.
+        name: the file's name, which determines the format together with the first bytes.
         max_bytes: largest file; unpacked it may have ten times as much.
         target: a first line that holds this name is a header even when the other names are digits.
 
     Raises:
         TooLarge: more bytes, rows or columns than the limits.
         UnsupportedFormat: another format, a name that does not fit the content, a damaged file.
-        BadInput: no header, ragged rows, quotation marks that are not closed, doubled or empty names, another encoding,
+        BadInput: no header, ragged rows, quotation marks that are not closed, duplicate or empty names, another encoding,
             no rows.
     """
     data = _load(source, name, max_bytes)
@@ -100,7 +100,7 @@ def read_arrow(data: bytes, *, name: str, max_bytes: int) -> pa.Table:
     """The table of an Arrow stream or file, without pandas.
 
     Raises:
-        TooLarge, UnsupportedFormat, BadInput: as `read_table`; another format than Arrow too.
+        TooLarge, UnsupportedFormat, BadInput: as `read_table`; also for any other format.
     """
     data = _load(data, name, max_bytes)
     kind = _format(data, name)
@@ -143,16 +143,18 @@ def _load(source: Path | bytes, name: str, max_bytes: int) -> bytes:
 
 
 def _format(data: bytes, name: str) -> str:
-    """csv, gzip, parquet or arrow, as name and content say."""
+    """csv, gzip, parquet or arrow, by name and content."""
     lower = name.lower()
     named = next((k for k in ("gzip", "csv", "parquet", "arrow") if lower.endswith(_ENDINGS[k])), None)
-    found = _sniff(data)
-    if found not in _ENDINGS:
+    kind = _sniff(data)
+    if kind not in _ENDINGS:
         called = f"is named as {_WORDS[named]} but holds" if named else "holds"
-        raise UnsupportedFormat(f"{name} {called} {found}. {_ASK}")
-    if named is not None and named != found:
-        raise UnsupportedFormat(f"{name} is named as {_WORDS[named]} but holds {_WORDS[found]}. Name it as what it is.")
-    return found
+        raise UnsupportedFormat(f"{name} {called} {kind}. {_ASK}")
+    if named is not None and named != kind:
+        raise UnsupportedFormat(
+            f"{name} is named as {_WORDS[named]} but holds {_WORDS[kind]}. Rename it to match its content."
+        )
+    return kind
 
 
 def _sniff(data: bytes) -> str:
@@ -166,12 +168,12 @@ def _sniff(data: bytes) -> str:
     if foreign is not None:
         return foreign
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "csv"  # UTF-16: told as an encoding, below
+        return "csv"  # UTF-16: reported as an encoding problem, below
     return "binary data" if b"\0" in data[:65536] else "csv"
 
 
 def _gunzip(data: bytes, name: str, limit: int) -> bytes:
-    """The unpacked content, several members too; never holds more than `limit` bytes, and them once."""
+    """The unpacked content, also of several members; never holds more than `limit` bytes, and only one copy."""
     out, size = io.BytesIO(), 0
     for piece in _unpacked(data, name):
         size += len(piece)
@@ -189,7 +191,7 @@ def _unpacked(data: bytes, name: str) -> Iterator[bytes]:
     while bytes(view[at : at + 2]) == b"\x1f\x8b":
         unpacker, fed = zlib.decompressobj(wbits=31), b""
         while not unpacker.eof:
-            if not fed:  # few at once: what a step leaves over is copied
+            if not fed:  # small pieces: the unread rest of each step is copied
                 fed = bytes(view[at : at + _FED])
                 at += len(fed)
             try:
@@ -200,21 +202,21 @@ def _unpacked(data: bytes, name: str) -> Iterator[bytes]:
                 ) from None
             fed = unpacker.unconsumed_tail
             if not piece and not fed and at == len(view) and not unpacker.eof:
-                raise UnsupportedFormat(f"{name} is cut off: its gzip stream has no end. Send it again.")
+                raise UnsupportedFormat(f"{name} is truncated: its gzip stream has no end. Send it again.")
             yield piece
         at -= len(unpacker.unused_data)
     rest = bytes(view[at:])
     if rest.strip(b"\0"):
         raise UnsupportedFormat(
-            f"{name} is damaged: {counted(len(rest), 'byte')} behind its gzip stream cannot be unpacked. Send it again."
+            f"{name} is damaged: {counted(len(rest), 'byte')} after its gzip stream cannot be unpacked. Send it again."
         )
 
 
 def unpacks_beyond(path: Path, limit: int) -> bool:
-    """Whether a file's table has more bytes than that once unpacked, which is counted piece by piece and never held.
+    """Whether a file's table unpacks to more bytes than the limit, counted piece by piece without holding it.
 
-    A file that is larger itself is. Of one that cannot be understood no more than its own size is known: `read_table`
-    tells what is wrong with it.
+    True for a file that is larger than that itself. For a file that cannot be parsed only its own size counts; `read_table`
+    reports what is wrong with it.
     """
     if path.stat().st_size > limit:
         return True
@@ -248,7 +250,7 @@ def unpacks_beyond(path: Path, limit: int) -> bool:
 def _read_parquet(data: bytes, name: str, budget: int) -> pa.Table:
     import pyarrow as pa
 
-    damaged = f"{name} is damaged: it begins like Parquet but cannot be read as such. Send it again."
+    damaged = f"{name} is damaged: it looks like Parquet but cannot be read as Parquet. Send it again."
     try:
         file = _parquet(data)
         meta = file.metadata
@@ -285,7 +287,7 @@ def _row_groups_bytes(meta: pq.FileMetaData) -> int:
 
 
 def _claimed_parquet(data: bytes) -> tuple[int, Iterator[pa.RecordBatch]]:
-    """What a file says of its size, and its batches with text as codes."""
+    """The unpacked size that a file declares, and its batches with text as codes."""
     file = _parquet(data)
     meta = file.metadata
     claimed = max(_row_groups_bytes(meta), meta.num_rows * meta.num_columns * 8)
@@ -293,7 +295,7 @@ def _claimed_parquet(data: bytes) -> tuple[int, Iterator[pa.RecordBatch]]:
 
 
 def _claimed_arrow(data: bytes) -> tuple[int, Iterator[pa.RecordBatch]]:
-    """What a stream says of its size, and its batches."""
+    """The unpacked size that a stream declares, and its batches."""
     import pyarrow as pa
 
     from core.data.ipc import unpacked_bytes
@@ -321,7 +323,7 @@ def _plain_bytes(batch: pa.RecordBatch) -> int:
 
 
 def _check_types(schema: pa.Schema, name: str) -> None:
-    """Refuse columns that hold more than one value a row, or bytes."""
+    """Refuse columns with more than one value per row, or with bytes."""
     import pyarrow.types as at
 
     takes = (
@@ -336,7 +338,7 @@ def _check_types(schema: pa.Schema, name: str) -> None:
                 FieldProblem(f"column {field.name}", str(field.type)[:60], "numbers, text, booleans or instants")
             )
     if problems:
-        raise refusal(f"{name} has columns that cannot be taken", problems, "Remove or flatten them.")
+        raise refusal(f"{name} has columns of unsupported types", problems, "Remove or flatten them.")
 
 
 def _plain(batch: pa.RecordBatch, name: str, budget: int) -> pa.RecordBatch:
@@ -367,12 +369,12 @@ def _plain(batch: pa.RecordBatch, name: str, budget: int) -> pa.RecordBatch:
             column = column.cast(pa.float64())
         out.append(column)
     if left < 0:
-        raise TooLarge(f"{name} unpacks to more bytes than are taken from a file of its size limit. Send it in parts.")
+        raise TooLarge(f"{name} unpacks to more bytes than allowed. Send it in parts.")
     return pa.RecordBatch.from_arrays(out, names=batch.schema.names)
 
 
 def _undecimal(table: pa.Table) -> pa.Table:
-    """Whole decimals exactly: as whole numbers, or where they are too long for that as text of their digits."""
+    """Whole decimals exactly: as integers, or as text of their digits if they are too long for that."""
     import pyarrow as pa
     import pyarrow.types as at
 
@@ -388,7 +390,7 @@ def _undecimal(table: pa.Table) -> pa.Table:
 
 
 def _read_arrow(data: bytes, name: str, budget: int) -> pa.Table:
-    """An Arrow stream, or an Arrow file, which is a stream behind eight bytes."""
+    """An Arrow stream, or an Arrow file, which is a stream after eight bytes."""
     import pyarrow as pa
 
     from core.data.ipc import unpacked_bytes
@@ -413,7 +415,7 @@ def _read_arrow(data: bytes, name: str, budget: int) -> pa.Table:
         return _undecimal(pa.Table.from_batches(batches, batches[0].schema if batches else reader.schema))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UnsupportedFormat(
-            f"{name} is damaged: it begins like Arrow but cannot be read as such. Send it again."
+            f"{name} is damaged: it looks like Arrow but cannot be read as Arrow. Send it again."
         ) from error
 
 
@@ -421,9 +423,9 @@ def _read_arrow(data: bytes, name: str, budget: int) -> pa.Table:
 
 
 def write_csv(frame: pd.DataFrame) -> bytes:
-    """A frame as CSV (UTF-8, comma, empty = missing) that a spreadsheet cannot run.
+    """A frame as CSV (UTF-8, comma, empty = missing) in which a spreadsheet executes nothing.
 
-    Text that begins like a formula (= + - @ tab return) gets an apostrophe before it, which reading takes off again;
+    Text that begins like a formula (= + - @ tab return) gets an apostrophe before it, which reading removes again;
     numbers written as text do not.
     """
     import pandas as pd

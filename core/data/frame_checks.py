@@ -1,4 +1,4 @@
-"""What must hold for every frame before its columns are looked at: names that are unique, rows, the columns that are asked for."""
+"""Checks of every frame before its columns are read: unique names, at least one row, the required columns."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from core.words import counted
 
 
 def checked_frame(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with text names and a fresh index, after checks that hold for every frame."""
+    """The frame with text names and a fresh index, after the checks that apply to every frame."""
     names = [str(c) for c in frame.columns]
     if len(names) > MAX_COLUMNS:
         raise TooLarge(f"The data has {len(names):,} columns, expected at most {MAX_COLUMNS:,}. Leave some out.")
     twice = sorted({n for n in names if names.count(n) > 1}) if len(set(names)) < len(names) else []
     if twice:
         problems = [FieldProblem(f"column {n}", f"{names.count(n):,} columns of that name", "one") for n in twice]
-        raise refusal("Column names must be unique", problems, "Rename or remove the doubled ones.")
+        raise refusal("Column names must be unique", problems, "Rename or remove the duplicates.")
     if not names or not len(frame):
-        raise BadInput(f"The data has {counted(len(frame), 'row')} and {counted(len(names), 'column')}, expected some.")
+        raise BadInput(
+            f"The data has {counted(len(frame), 'row')} and {counted(len(names), 'column')}, expected at least one of each."
+        )
     return frame.set_axis(names, axis=1).reset_index(drop=True)
 
 

@@ -1,6 +1,6 @@
-"""The schema that a first file fixes: the task, the classes of its target, and what each feature holds.
+"""The schema that a first file defines: the task, the classes of its target, and what each feature holds.
 
-Every later batch and request is held to it, by `conforming`. All refuse with every problem named.
+Every later batch and request is validated by it, in `conforming`. All refuse with a list of every problem.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from core.data.roles import Roles, guess_roles, guess_target, refuse_two_roles
 from core.errors import BadInput
 from core.records import PLAINLY, ROW_ID, ROW_TIME, Feature, FeatureKind, FeatureSchema, Label, Problem, Task, Written
 
-WHOLE_NUMBER_CLASSES = 50  # up to so many distinct whole numbers are classes, more are regression
-_MANY_WHOLE_CLASSES = 10  # from which it is said that whole numbers were taken as classes
+WHOLE_NUMBER_CLASSES = 50  # up to this many distinct whole numbers are classes, more mean regression
+_MANY_WHOLE_CLASSES = 10  # number of classes from which it is reported that whole numbers are treated as classes
 
 
 class ColumnChoices(TypedDict, total=False):
-    """What is said of a first file's columns beside its target; the rest is guessed or inferred."""
+    """What the caller states about a first file's columns besides the target; the rest is guessed or inferred."""
 
-    id_column: str | None  # neither this nor the next is a feature
+    id_column: str | None  # neither this nor the next one is a feature
     time_column: str | None
-    task: Task | Literal["classification"] | None  # classes or a number; how many classes there are is counted
-    kinds: Mapping[str, FeatureKind] | None  # of single features
-    categorical: Sequence[str]  # short for features of that kind
-    exclude: Sequence[str]  # columns that are no features
+    task: Task | Literal["classification"] | None  # classes or a number; the classes are counted
+    kinds: Mapping[str, FeatureKind] | None  # kinds of single features
+    categorical: Sequence[str]  # shorthand for features of that kind
+    exclude: Sequence[str]  # columns that are not features
 
 
 def first_schema(
@@ -40,21 +40,21 @@ def first_schema(
     target: str | None = None,
     **chosen: Unpack[ColumnChoices],
 ) -> tuple[FeatureSchema, tuple[Problem, ...]]:
-    """The schema that a first file fixes, and what was assumed: roles by `guess_roles`, the rest by `infer_schema`.
+    """The schema that a first file defines, and what was assumed: roles by `guess_roles`, the rest by `infer_schema`.
 
     Raises:
         BadInput: as those two.
     """
-    asked = _asked_kinds(chosen)
+    kinds = _given_kinds(chosen)
     roles = guess_roles(
         frame,
         target=target,
         id_column=chosen.get("id_column"),
         time_column=chosen.get("time_column"),
         exclude=chosen.get("exclude", ()),
-        features=asked,
+        features=kinds,
     )
-    return _inferred(checked_frame(frame), roles, chosen.get("task"), asked)
+    return _inferred(checked_frame(frame), roles, chosen.get("task"), kinds)
 
 
 def infer_schema(
@@ -63,7 +63,7 @@ def infer_schema(
     target: str | None = None,
     **chosen: Unpack[ColumnChoices],
 ) -> FeatureSchema:
-    """The schema of a frame whose roles are known: every column that has none named here is a feature.
+    """The schema of a frame whose roles are known: every column without a role given here is a feature.
 
     Target: text and booleans are classes; whole numbers (1.0 too) are classes up to 50 distinct values, else
     regression. Features: text and booleans are categorical and boolean, numbers numeric.
@@ -72,25 +72,25 @@ def infer_schema(
         target: None = guessed by name, else the last column. `id_column` and `time_column` are not guessed.
 
     Raises:
-        BadInput: a named column that is not there, a target without two classes or without any value, no feature.
+        BadInput: a named column that does not exist, a target without two classes or without any value, no feature.
     """
     frame = checked_frame(frame)
-    asked, exclude = _asked_kinds(chosen), chosen.get("exclude", ())
+    kinds, exclude = _given_kinds(chosen), chosen.get("exclude", ())
     id_column, time_column = chosen.get("id_column"), chosen.get("time_column")
     if target is None:
         target = guess_target(frame.drop(columns=[c for c in (id_column, time_column, *exclude) if c in frame.columns]))
-    refuse_missing(frame, [target, *(c for c in (id_column, time_column) if c), *asked, *exclude])
-    refuse_two_roles(target, id_column, time_column, exclude, asked)
+    refuse_missing(frame, [target, *(c for c in (id_column, time_column) if c), *kinds, *exclude])
+    refuse_two_roles(target, id_column, time_column, exclude, kinds)
     roles = Roles(target=target, id_column=id_column, time_column=time_column, excluded=tuple(exclude), problems=())
-    return _inferred(frame, roles, chosen.get("task"), asked)[0]
+    return _inferred(frame, roles, chosen.get("task"), kinds)[0]
 
 
-def _asked_kinds(chosen: ColumnChoices) -> dict[str, FeatureKind]:
+def _given_kinds(chosen: ColumnChoices) -> dict[str, FeatureKind]:
     return {**dict.fromkeys(chosen.get("categorical", ()), "categorical"), **(chosen.get("kinds") or {})}
 
 
 def _inferred(
-    frame: pd.DataFrame, roles: Roles, task: str | None, asked: Mapping[str, FeatureKind]
+    frame: pd.DataFrame, roles: Roles, task: str | None, kinds: Mapping[str, FeatureKind]
 ) -> tuple[FeatureSchema, tuple[Problem, ...]]:
     target = roles.target
     assert target is not None
@@ -99,34 +99,34 @@ def _inferred(
     if not names:
         left = f" ({listed(roles.excluded)} are left out)" if roles.excluded else ""
         raise BadInput(
-            f"There is no feature: '{target}' is the target and no other column is left to predict from{left}."
+            f"There are no features: '{target}' is the target and no other column is left to predict from{left}."
         )
-    said = list(roles.problems)
+    notes = list(roles.problems)
     looks = _looks(frame, [target, *names])
-    found, classes = _infer_target(frame[target], target, task, looks.get(target), said)
-    features = tuple(_infer_feature(frame[c], c, asked.get(c), looks.get(c), said) for c in names)
-    written = looks[target].written if found == "regression" and target in looks else PLAINLY
+    inferred_task, classes = _infer_target(frame[target], target, task, looks.get(target), notes)
+    features = tuple(_infer_feature(frame[c], c, kinds.get(c), looks.get(c), notes) for c in names)
+    written = looks[target].written if inferred_task == "regression" and target in looks else PLAINLY
     schema = FeatureSchema(
-        task=found, target=target, features=features, classes=classes, id_column=roles.id_column,
+        task=inferred_task, target=target, features=features, classes=classes, id_column=roles.id_column,
         time_column=roles.time_column, excluded=roles.excluded, target_written=written,
         day_first=dates.shows_day_first(frame[roles.time_column]) if roles.time_column else None,
     )  # fmt: skip
-    return schema, tuple(said)
+    return schema, tuple(notes)
 
 
 def _looks(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, looking.Look]:
-    """What the columns of cells hold; the decimal mark that some show counts for those that do not."""
-    found = {c: looking.look_at(frame[c], c) for c in names if columns.is_cells(frame[c])}
-    marks = {look.mark for look in found.values()} - {""}
+    """What the columns of cells hold; the decimal mark that some columns show applies to the ambiguous ones."""
+    looks = {c: looking.look_at(frame[c], c) for c in names if columns.is_cells(frame[c])}
+    marks = {look.mark for look in looks.values()} - {""}
     if len(marks) != 1:
-        return found
+        return looks
     mark = marks.pop()
-    unsure = [c for c, look in found.items() if look.problem is not None and look.problem.code == "ambiguous_numbers"]
-    return found | {c: looking.look_at(frame[c], c, mark=mark) for c in unsure}
+    unsure = [c for c, look in looks.items() if look.problem is not None and look.problem.code == "ambiguous_numbers"]
+    return looks | {c: looking.look_at(frame[c], c, mark=mark) for c in unsure}
 
 
 def infer_task(column: pd.Series, name: str) -> Task:
-    """The task that a target column means: text, booleans and few whole numbers are classes, other numbers regression.
+    """The task that a target column implies: text, booleans and few whole numbers are classes, other numbers regression.
 
     Raises:
         BadInput: it has no value, one class only, or too many.
@@ -136,18 +136,22 @@ def infer_task(column: pd.Series, name: str) -> Task:
 
 
 def _infer_target(
-    column: pd.Series, name: str, task: str | None, look: looking.Look | None, said: list[Problem]
+    column: pd.Series, name: str, task: str | None, look: looking.Look | None, notes: list[Problem]
 ) -> tuple[Task, tuple[Label, ...]]:
     if not column.notna().any():
-        raise BadInput(f"Target '{name}' has no value in any row, expected labels. Name another column as the target.")
+        raise BadInput(
+            f"Target '{name}' has no value in any row, expected labels. Choose another column as the target."
+        )
     kind = looking.kind_of(column) if look is None else "numeric" if look.kind == "empty" else look.kind
     written = PLAINLY if look is None else look.written
     if look is not None and look.problem is not None:
-        said.append(look.problem)
+        notes.append(look.problem)
     whole = kind == "numeric" and _few_whole_numbers(column, name, written)
     if task == "regression" or (task is None and kind == "numeric" and not whole):
         if not np.isfinite(columns.numbers(column, name, written=written)).any():
-            raise BadInput(f"Target '{name}' has no finite value, expected numbers. Name another column as the target.")
+            raise BadInput(
+                f"Target '{name}' has no finite value, expected numbers. Choose another column as the target."
+            )
         return "regression", ()
     like: type = {"numeric": int, "boolean": bool, "categorical": str}[kind]
     if like is int and written != PLAINLY:
@@ -159,15 +163,15 @@ def _infer_target(
         seen = f"one class only ({shown(classes[0])})" if classes else "no class"
         raise BadInput(f"Target '{name}' has {seen}, expected at least two. Add rows of another class.")
     if len(classes) > MAX_CLASSES:
-        advice = "Name another target" + (", or say that the task is regression." if kind == "numeric" else ".")
+        advice = "Choose another target" + (", or set the task to regression." if kind == "numeric" else ".")
         raise BadInput(f"Target '{name}' has {len(classes):,} classes, expected at most {MAX_CLASSES:,}. {advice}")
     if task == "binary" and len(classes) > 2:
         raise BadInput(
             f"Target '{name}' has {len(classes)} classes ({listed(classes)}), expected two. "
-            "Choose several classes as the task."
+            "Choose multiclass as the task."
         )
     if task is None and whole and len(classes) > _MANY_WHOLE_CLASSES:
-        said.append(Problem(code="classes_assumed", column=name, count=len(classes), example=shown(classes[0])))
+        notes.append(Problem(code="classes_assumed", column=name, count=len(classes), example=shown(classes[0])))
     return ("binary" if len(classes) == 2 else "multiclass"), classes
 
 
@@ -184,12 +188,12 @@ def _expected_class(like: type) -> str:
 
 
 def _infer_feature(
-    column: pd.Series, name: str, asked: FeatureKind | None, look: looking.Look | None, said: list[Problem]
+    column: pd.Series, name: str, wanted: FeatureKind | None, look: looking.Look | None, notes: list[Problem]
 ) -> Feature:
-    looked = looking.kind_of(column) if look is None else "numeric" if look.kind == "empty" else look.kind
-    kind = asked or looked
-    if look is not None and look.problem is not None and asked in (None, "numeric"):
-        said.append(look.problem)
+    inferred_kind = looking.kind_of(column) if look is None else "numeric" if look.kind == "empty" else look.kind
+    kind = wanted or inferred_kind
+    if look is not None and look.problem is not None and wanted in (None, "numeric"):
+        notes.append(look.problem)
     if kind == "numeric":
         written = PLAINLY if look is None else look.written
         values = columns.numbers(column, name, written=written)

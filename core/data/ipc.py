@@ -1,7 +1,7 @@
-"""How much an Arrow stream unpacks to, told from its messages before anything of it is unpacked.
+"""The unpacked size of an Arrow stream, read from its messages before anything is unpacked.
 
 The library allocates what a compressed buffer's first eight bytes claim; a small body can claim terabytes. The
-message headers are flatbuffers with a fixed layout (format/Message.fbs of Apache Arrow), so few lines read them.
+message headers are flatbuffers with a fixed layout (format/Message.fbs of Apache Arrow), so a few lines of code read them.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ def unpacked_bytes(stream: bytes) -> int:
     """Bytes of all buffers of the stream once decompressed.
 
     Raises:
-        ValueError: a message that cannot be understood.
-        pyarrow.ArrowException: a stream that is cut off or damaged.
+        ValueError: a message that cannot be parsed.
+        pyarrow.ArrowException: a truncated or damaged stream.
     """
     import pyarrow as pa
 
@@ -56,7 +56,7 @@ def _message_bytes(meta: bytes, body: memoryview | None) -> int:
             total += max(length, 0)
             continue
         claimed = _INT64.unpack_from(content, offset)[0]
-        total += length if claimed == -1 else max(claimed, 0)  # -1: this buffer was left as it is
+        total += length if claimed == -1 else max(claimed, 0)  # -1: this buffer is not compressed
     return total
 
 

@@ -1,4 +1,4 @@
-"""How much of a file is taken: the limits that every format and schema is held to, and the texts that refuse what is beyond."""
+"""The limits of files and schemas in every format, and the texts that refuse what exceeds them."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from core.words import counted
 
 MAX_COLUMNS = 2_000
 MAX_CLASSES = 1_000
-MAX_CATEGORIES = 1_000  # of one feature kept in the schema; the most frequent ones
+MAX_CATEGORIES = 1_000  # categories of one feature in the schema; the most frequent ones
 MAX_ROWS = 10_000_000
-EXPANSION = 10  # unpacked bytes that are taken for each byte of the size limit
+EXPANSION = 10  # unpacked bytes that are allowed for each byte of the size limit
 
 
 def megabytes(n: int) -> str:
-    """A size as texts give it."""
+    """A size as messages write it."""
     return f"{n / 1e6:,.1f} MB" if n >= 1e5 else counted(n, "byte")
 
 
 def check_names(names: list[str], name: str) -> None:
-    """Refuse too many columns, names that are blank, names that stand twice; `name` is the file's."""
+    """Refuse too many columns, blank names and duplicate names; `name` is the file's."""
     if len(names) > MAX_COLUMNS:
-        raise TooLarge(f"{name} has {len(names):,} columns, expected at most {MAX_COLUMNS:,}. Leave some out.")
+        raise TooLarge(f"{name} has {len(names):,} columns, expected at most {MAX_COLUMNS:,}. Remove some.")
     unnamed = [i + 1 for i, n in enumerate(names) if not n.strip()]
     if unnamed:
         problems = [FieldProblem(f"column {i}", "without a name", "a name") for i in unnamed[:MAX_PROBLEMS]]
@@ -35,13 +35,13 @@ def check_names(names: list[str], name: str) -> None:
             for n, at in places.items()
             if len(at) > 1
         ]
-        raise refusal(f"{name}: column names must be unique", problems, "Rename or remove the doubled ones.")
+        raise refusal(f"{name}: column names must be unique", problems, "Rename or remove the duplicates.")
 
 
 def check_shape(rows: int, n_columns: int, name: str, budget: int) -> None:
     """Refuse a table that would take more than `budget` bytes at eight a cell, before it is decoded."""
     if n_columns > MAX_COLUMNS:
-        raise TooLarge(f"{name} has {n_columns:,} columns, expected at most {MAX_COLUMNS:,}. Leave some out.")
+        raise TooLarge(f"{name} has {n_columns:,} columns, expected at most {MAX_COLUMNS:,}. Remove some.")
     if rows > MAX_ROWS:
         raise TooLarge(f"{name} has {rows:,} rows, expected at most {MAX_ROWS:,}. Send it in parts.")
     if rows * n_columns * 8 > budget:

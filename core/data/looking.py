@@ -1,4 +1,4 @@
-"""What a column turns out to hold: numbers and how they are written, booleans, or text; found by looking at its cells."""
+"""Type detection of a column from its cells: numbers and how they are written, booleans, or text."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     import pyarrow as pa
 from core.data.columns import arrow_of, is_cells
 
-NEARLY = 0.9  # share of numbers from which a column of text is said to be nearly one of numbers
-_SAMPLE = 200  # distinct cells that are looked at before a whole column is parsed
-_LONG = 17  # digits from which a whole number would lose its last ones
+NEARLY = 0.9  # share of numbers from which a text column is reported as almost numeric
+_SAMPLE = 200  # distinct cells that are checked before a whole column is parsed
+_LONG = 17  # digits from which a whole number would lose precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What a column of cells turns out to hold."""
+    """The detected content of a column of cells."""
 
     kind: FeatureKind | Literal["empty"]
     written: Written = PLAINLY
-    problem: Problem | None = None  # why it is not numbers though it nearly is, or how its numbers are written
-    mark: str = ""  # decimal mark that its cells show; empty where they do not tell
+    problem: Problem | None = None  # why an almost numeric column is not numeric, or how its numbers are written
+    mark: str = ""  # decimal mark that its cells show; empty if ambiguous
 
 
 def kind_of(series: pd.Series) -> FeatureKind:
@@ -44,8 +44,8 @@ def kind_of(series: pd.Series) -> FeatureKind:
         return "numeric"
     if isinstance(dtype, pd.StringDtype):
         if is_cells(series):
-            found = look_at(series, str(series.name)).kind
-            return "numeric" if found == "empty" else found
+            kind = look_at(series, str(series.name)).kind
+            return "numeric" if kind == "empty" else kind
         return "numeric" if series.isna().all() else "categorical"
     if types.is_object_dtype(dtype):
         inferred = types.infer_dtype(series, skipna=True)
@@ -59,10 +59,10 @@ def kind_of(series: pd.Series) -> FeatureKind:
 def look_at(series: pd.Series, name: str, *, mark: str = "") -> Look:
     """What a column of cells holds: numbers where every one is a number, booleans where every one is true or false.
 
-    Numbers with leading zeros (007), 0x1F and whole numbers of 17 digits or more are names.
+    Numbers with leading zeros (007), 0x1F and whole numbers of 17 digits or more are identifiers.
 
     Args:
-        mark: decimal mark of the file's other columns, for one whose cells do not tell.
+        mark: decimal mark of the file's other columns, for a column whose own is ambiguous.
     """
     column = arrow_of(series)
     known = column.drop_null()
@@ -91,7 +91,7 @@ def _all_booleans(known: pa.ChunkedArray) -> bool:
 
 
 def _plain_numbers(known: pa.ChunkedArray) -> np.ndarray | None:
-    """The numbers of cells that are all written plainly; None where one is not."""
+    """The numbers, if all cells are plainly written ones; None otherwise."""
     import pyarrow as pa
 
     for target in (pa.int64(), pa.float64()):
@@ -107,7 +107,7 @@ def _points(values: np.ndarray) -> bool:
 
 
 def _names(known: pa.ChunkedArray, values: np.ndarray) -> bool:
-    """Whether numbers are names: leading zeros, or more digits than a number can hold."""
+    """Whether numbers are identifiers: leading zeros, or more digits than a number can hold."""
     import pyarrow.compute as pc
 
     if values.dtype != np.int64:
@@ -127,8 +127,8 @@ def _names(known: pa.ChunkedArray, values: np.ndarray) -> bool:
 
 def _written_numbers(known: pa.ChunkedArray, distinct: list[str], name: str, mark: str) -> Look:
     """Numbers with thousands separators, decimal commas, currencies, percent signs, or gaps that a program wrote."""
-    found = {v: cells.as_written(v) for v in distinct if v not in NO_NUMBER_MARKERS and not _is_name(v)}
-    wrong = [v for v in distinct if v not in NO_NUMBER_MARKERS and found.get(v) is None and not _exponent(v)]
+    written_as = {v: cells.as_written(v) for v in distinct if v not in NO_NUMBER_MARKERS and not _is_name(v)}
+    wrong = [v for v in distinct if v not in NO_NUMBER_MARKERS and written_as.get(v) is None and not _exponent(v)]
     if wrong:
         n = _count(known, wrong)
         if n > len(known) * (1 - NEARLY):
@@ -137,7 +137,7 @@ def _written_numbers(known: pa.ChunkedArray, distinct: list[str], name: str, mar
             kind="categorical",
             problem=Problem(code="nearly_numbers", column=name, count=n, example=shown(wrong[0])),
         )
-    parts = {v: p for v, p in found.items() if p is not None}
+    parts = {v: p for v, p in written_as.items() if p is not None}
     units = {unit for _, _, unit in parts.values()}
     if len(units - {""}) > 1 or ("%" in units and len(units) > 1):
         two = [next(v for v, p in parts.items() if p[2] == unit) for unit in sorted(units)[:2]]
@@ -159,16 +159,16 @@ def _written_numbers(known: pa.ChunkedArray, distinct: list[str], name: str, mar
     decimal = own or ("." if _thousands(bodies) else mark) or "."
     written = Written(decimal=decimal, unit=next(iter(units - {""}), ""))
     signs = [v for v, p in parts.items() if p[2] or p[1] != v.lstrip("+-") or "," in p[1]]
-    said = (
+    note = (
         Problem(code="numbers_written", column=name, count=_count(known, signs), example=shown(signs[0]))
         if signs
         else None
     )
-    return Look(kind="numeric", written=written, problem=said, mark=own)
+    return Look(kind="numeric", written=written, problem=note, mark=own)
 
 
 def _thousands(bodies: list[str]) -> bool:
-    """Whether commas are seen to part thousands: numbers below a thousand have none, and none has another form."""
+    """Whether the cells show that commas separate thousands: numbers below a thousand have none, and none has another form."""
     whole = [b for b in bodies if b.isdecimal()]
     return bool(whole) and all(len(b) <= 3 for b in whole) and all(b.isdecimal() or "," in b for b in bodies)
 

@@ -1,7 +1,7 @@
-"""A document and arrays of numbers as one run of bytes: what a scorer and a block of the prediction log are kept as.
+"""A document and arrays of numbers as one sequence of bytes: the format of scorers and of blocks of the prediction log.
 
 Layout: the magic, the header's length (4 bytes, little-endian), the header (JSON: the document, and name, type and
-length of every array), then the arrays one after the other, little-endian; the magic tells whether they are packed by
+length of every array), then the arrays one after the other, little-endian; the magic shows whether they are compressed with
 zlib. Reading needs no numpy.
 """
 
@@ -23,7 +23,7 @@ _LENGTH = struct.Struct("<I")
 
 
 def pack(document: Mapping[str, Any], arrays: Mapping[str, tuple[str, bytes]], *, squeeze: bool = False) -> bytes:
-    """One run of bytes; an array is its type code (d, i, b) and its little-endian bytes."""
+    """The packed bytes; an array is its type code (d, i, b) and its little-endian bytes."""
     index = [[name, code, len(data) // SIZES[code]] for name, (code, data) in arrays.items()]
     header = orjson.dumps({"document": document, "arrays": index})
     magic, content = PLAIN, b"".join(data for _, data in arrays.values())
@@ -36,7 +36,7 @@ def unpack(data: bytes) -> tuple[JsonObject, dict[str, memoryview]]:
     """The document, and each array as a view of plain bytes.
 
     Raises:
-        StorageError: it is not of this form, or cut off.
+        StorageError: it does not have this form, or is truncated.
     """
     try:
         if data[:4] not in (PLAIN, SQUEEZED):
@@ -49,9 +49,9 @@ def unpack(data: bytes) -> tuple[JsonObject, dict[str, memoryview]]:
             packed = zlib.decompressobj()
             content = memoryview(packed.decompress(content, total + 1))
             if not packed.eof or packed.unused_data:
-                raise ValueError("it is cut off, or goes on behind its end")
+                raise ValueError("it is truncated, or continues after its end")
         if len(content) != total:
-            raise ValueError("it is cut off")
+            raise ValueError("it is truncated")
         views, start = {}, 0
         for name, code, length in header["arrays"]:
             views[name], start = content[start : start + SIZES[code] * length], start + SIZES[code] * length
@@ -61,7 +61,7 @@ def unpack(data: bytes) -> tuple[JsonObject, dict[str, memoryview]]:
 
 
 def repacked(data: bytes, document: Mapping[str, Any]) -> bytes:
-    """The same arrays under another document.
+    """The same arrays with another document.
 
     Raises:
         StorageError: as `unpack`.

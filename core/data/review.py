@@ -1,4 +1,4 @@
-"""A person looks at what was inferred of a first file, and says what each column is instead."""
+"""The review of an inferred schema: a person corrects what each column of a first file is."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from core.data.looking import kind_of
 from core.errors import BadInput
 from core.records import FeatureKind, FeatureSchema
 
-SEEN = 4  # values of a column that are shown beside it
+SEEN = 4  # example values shown for a column
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnReview:
-    """One column as it was inferred, or as a person wants it."""
+    """One column as inferred, or as a person corrected it."""
 
     name: str
     kind: FeatureKind
-    used: bool  # False: kept with the rows, not learnt from
+    used: bool  # False: kept with the rows, not used for training
     seen: str = ""  # its first values
 
 
 def columns_to_review(frame: pd.DataFrame, inferred: FeatureSchema, *, limit: int) -> list[ColumnReview]:
-    """The features, then the columns that are left out; at most so many."""
-    found: list[tuple[str, FeatureKind | None]] = [(f.name, f.kind) for f in inferred.features]
-    found += [(name, None) for name in inferred.excluded]
+    """The features, then the excluded columns; at most `limit` of them."""
+    columns: list[tuple[str, FeatureKind | None]] = [(f.name, f.kind) for f in inferred.features]
+    columns += [(name, None) for name in inferred.excluded]
     return [
         ColumnReview(
             name=name,
@@ -37,7 +37,7 @@ def columns_to_review(frame: pd.DataFrame, inferred: FeatureSchema, *, limit: in
             used=kind is not None,
             seen=", ".join(map(str, frame[name].dropna().iloc[:SEEN])),
         )
-        for name, kind in found[:limit]
+        for name, kind in columns[:limit]
     ]
 
 
@@ -48,10 +48,10 @@ def reviewed_schema(
 
     Args:
         shown: the columns as they were inferred.
-        wanted: the same columns in the same order, as the person left them.
+        wanted: the same columns in the same order, with the person's corrections.
 
     Raises:
-        BadInput: a column cannot be of the kind that is wanted, or none is used.
+        BadInput: a column cannot be of the requested kind, or none is used.
     """
     unused = {now.name for now in wanted if not now.used}
     kinds = {
@@ -71,6 +71,6 @@ def reviewed_schema(
         )
     features = tuple(f for f in schema.features if f.name not in unused)
     if not features:
-        raise BadInput("No column is used; at least one is needed to predict from. Tick one.")
+        raise BadInput("No column is selected, expected at least one feature. Select one.")
     excluded = tuple(dict.fromkeys([*schema.excluded, *(f.name for f in schema.features if f.name in unused)]))
     return dataclasses.replace(schema, features=features, excluded=excluded)

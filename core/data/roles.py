@@ -1,4 +1,4 @@
-"""Which column of a first file is what: target, row id, instant, or none of the features; named, or guessed from names and cells."""
+"""The roles of a first file's columns (target, row id, time, excluded): given, or guessed from names and cells."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ _ROW_NUMBERS = (
     "#",
 )
 _DATE = re.compile(r"\d{4}[-/]\d{1,2}[-/]\d{1,2}([ T].*)?|\d{1,2}[/.-]\d{1,2}[/.-]\d{4}([ T].*)?")
-_GUESS_ROWS = 200  # looked at before a column is held to be one of dates
-_DISTINCT_ROWS = 50  # rows from which a text of its own in each row is an id or free text
+_GUESS_ROWS = 200  # cells that are checked before a column counts as dates
+_DISTINCT_ROWS = 50  # rows from which a column of unique texts counts as ids or free text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roles:
-    """Which column of a first file is what."""
+    """The roles of a first file's columns."""
 
     target: str | None
     id_column: str | None
@@ -76,32 +76,32 @@ def guess_roles(
     features: Collection[str] = (),
     needs_target: bool = True,
 ) -> Roles:
-    """The roles of the columns of a first file: what is named here, else what names and cells show.
+    """The roles of the columns of a first file: as given here, else guessed from names and cells.
 
-    The id is named as one, unique and never missing; the time is one that never goes back. Left out of the features:
+    The id is named as one, unique and never missing; the time never goes back. Excluded from the features:
     index columns that a program wrote, further ids and dates, columns without any value.
 
     Args:
         id_column, time_column: None = guessed, the empty text = there is none.
-        exclude: columns to leave out besides.
+        exclude: further columns to exclude.
         features: columns that are features, whatever they look like.
         needs_target: False = a target is not guessed.
 
     Raises:
-        BadInput: a named column that is not there, or has two roles.
+        BadInput: a named column that does not exist, or has two roles.
     """
     frame = checked_frame(frame)
     named = [c for c in (target, id_column, time_column) if c]
     refuse_missing(frame, [*named, *exclude, *features])
     refuse_two_roles(target, id_column, time_column, exclude, features)
-    said: list[Problem] = []
+    notes: list[Problem] = []
     free = [c for c in frame.columns if c not in {*named, *exclude, *features, ROW_ID, ROW_TIME}]
     left = [*exclude]
 
     def leave(name: str, code: str, example: str | None = None) -> None:
         left.append(name)
         free.remove(name)
-        said.append(Problem(code=code, column=name, count=len(frame), example=example))
+        notes.append(Problem(code=code, column=name, count=len(frame), example=example))
 
     for name in list(free):
         index = WRITTEN_INDEX.fullmatch(name) is not None and not _are_dates(frame[name])
@@ -109,20 +109,20 @@ def guess_roles(
             leave(name, "index_column")
     if needs_target and target is None:
         target = _guess_target([c for c in frame.columns if c in free], frame)
-        said.append(Problem(code="target_assumed", column=target, count=len(frame)))
+        notes.append(Problem(code="target_assumed", column=target, count=len(frame)))
     free = [c for c in free if c != target]
     if id_column is None and ROW_ID not in frame.columns:
         id_column = guess_id(frame[free])
         if id_column is not None:
             free.remove(id_column)
             example = shown(frame[id_column].iloc[0])
-            said.append(Problem(code="id_assumed", column=id_column, count=len(frame), example=example))
+            notes.append(Problem(code="id_assumed", column=id_column, count=len(frame), example=example))
     if time_column is None and ROW_TIME not in frame.columns:
         time_column = guess_time(frame[free])
         if time_column is not None:
             free.remove(time_column)
             example = shown(frame[time_column].iloc[0])
-            said.append(Problem(code="time_assumed", column=time_column, count=len(frame), example=example))
+            notes.append(Problem(code="time_assumed", column=time_column, count=len(frame), example=example))
     for name in list(free):
         column = frame[name]
         if not column.notna().any():
@@ -136,7 +136,7 @@ def guess_roles(
         id_column=id_column or None,
         time_column=time_column or None,
         excluded=tuple(left),
-        problems=tuple(said),
+        problems=tuple(notes),
     )
 
 
@@ -157,14 +157,18 @@ def refuse_two_roles(
     for role, name in given.items():
         if name in features:
             raise (
-                BadInput(f"Column '{name}' holds row ids or instants, so it can be neither the target nor a feature.")
+                BadInput(
+                    f"Column '{name}' holds row ids or instants, so it can be neither the target nor a feature. Choose another column."
+                )
                 if role != "target"
-                else BadInput(f"Column '{name}' is the target, so it cannot be a feature.")
+                else BadInput(f"Column '{name}' is the target, so it cannot be a feature. Remove one of the two.")
             )
         if name in exclude:
-            raise BadInput(f"Column '{name}' is the {role}, so it cannot be left out.")
+            raise BadInput(f"Column '{name}' is the {role}, so it cannot be excluded. Remove one of the two.")
     if target in (ROW_ID, ROW_TIME):
-        raise BadInput(f"Column '{target}' holds row ids or instants, so it can be neither the target nor a feature.")
+        raise BadInput(
+            f"Column '{target}' holds row ids or instants, so it can be neither the target nor a feature. Choose another column."
+        )
 
 
 def guess_target(frame: pd.DataFrame) -> str:
@@ -177,10 +181,10 @@ def guess_target(frame: pd.DataFrame) -> str:
 
 
 def _guess_target(among: Sequence[str], frame: pd.DataFrame) -> str:
-    """One of those columns; ids, dates and columns without a value only where there is nothing else."""
+    """One of those columns; ids, dates and empty columns only if there is nothing else."""
     names = [c for c in among if c not in (ROW_ID, ROW_TIME)]
     if not names:
-        raise BadInput("The data has no column, expected features and a target.")
+        raise BadInput("The data has no columns, expected features and a target.")
     by_name = {name.strip().lower(): name for name in reversed(names)}
     usual = next((by_name[usual] for usual in _TARGETS if usual in by_name), None)
     if usual is not None:
@@ -220,7 +224,7 @@ def _are_ids(column: pd.Series) -> bool:
 
 
 def _names_each_row(column: pd.Series, name: str) -> bool:
-    """Whether a column has a value of its own in each row: a further id, or free text."""
+    """Whether a column has a different value in each row: a further id, or free text."""
     if len(column) < _DISTINCT_ROWS or not _is_unique(column):
         return False
     if is_id_name(name):
@@ -229,7 +233,7 @@ def _names_each_row(column: pd.Series, name: str) -> bool:
 
 
 def _is_row_number(column: pd.Series, name: str) -> bool:
-    """Whether a column that is named as an index counts the rows."""
+    """Whether a column with an index's name numbers the rows."""
     if name.strip().lower() not in _ROW_NUMBERS or len(column) < 2:
         return False
     try:
@@ -240,7 +244,7 @@ def _is_row_number(column: pd.Series, name: str) -> bool:
 
 
 def guess_time(frame: pd.DataFrame) -> str | None:
-    """A column of instants: one that is named as such, else the first one of dates that never go back."""
+    """A column of instants: one with such a name, else the first column of dates that never go back."""
     names = [str(c) for c in frame.columns]
     usual = [n for u in _TIMES for n in names if n.strip().lower() == u]
     usual += [n for n in names if n not in usual and n.strip().lower().endswith(("_time", "_date", "_at"))]
@@ -250,10 +254,10 @@ def guess_time(frame: pd.DataFrame) -> str | None:
         if not column.notna().all() or (columns.is_cells(column) and _no_instant(column.iloc[0])):
             continue
         try:
-            found = dates.instants(column, name)
+            parsed = dates.instants(column, name)
         except BadInput:
             continue
-        if found.is_monotonic_increasing or name.strip().lower() in _TIMES:
+        if parsed.is_monotonic_increasing or name.strip().lower() in _TIMES:
             return name
     return None
 
@@ -263,7 +267,7 @@ def _no_instant(text: str) -> bool:
 
 
 def _are_dates(column: pd.Series) -> bool:
-    """Whether a column holds dates: by its type, or as every cell looks."""
+    """Whether a column holds dates: by its type, or by every cell."""
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         return True
     if not (columns.is_text(column) or column.dtype == object):

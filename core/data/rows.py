@@ -1,6 +1,6 @@
-"""The rows of a request, JSON objects, into the values that scorers take: quick where all is well, exact where not.
+"""Converts the rows of a request, JSON objects, into the values that scorers take: fast for valid rows, exact in its errors.
 
-A row's values stand in schema order: float with NaN for a missing number, text with None for a missing category,
+A row's values are in schema order: float with NaN for a missing number, text with None for a missing category,
 booleans as "true" and "false". One row needs neither numpy nor pandas.
 """
 
@@ -58,7 +58,7 @@ class RowReader:
     """Reads the rows of requests for one schema.
 
     A row is an object with every feature; null is a missing value. `_id` (text or whole number) and `_time` (ISO 8601,
-    naive = UTC) may come besides, also under the names of the schema's id and time columns.
+    naive = UTC) may be given as well, also under the names of the schema's id and time columns.
     """
 
     def __init__(self, schema: FeatureSchema) -> None:
@@ -71,17 +71,17 @@ class RowReader:
         self._known = [frozenset(f.categories) for f in schema.features]
 
     def one(self, row: Any) -> tuple[list[Any], str | None, datetime | None]:
-        """The values of a single row, its id and its instant (UTC) where it has one.
+        """The values of a single row, its id and its instant (UTC) if given.
 
         Raises:
             BadInput: every problem (the first 20) with its field.
         """
         try:
-            found = self._pick(row)
+            cells = self._pick(row)
             if self._numeric:
-                values: list[Any] = [*map(_float, found)]
+                values: list[Any] = [*map(_float, cells)]
             else:
-                values = [*map(_value, found, self.schema.features, self._known)]
+                values = [*map(_value, cells, self.schema.features, self._known)]
             if len(row) == self._width:
                 return values, None, None
             return values, *_extras(row, self.schema)
@@ -92,11 +92,11 @@ class RowReader:
         """The rows of one call.
 
         Raises:
-            BadInput: every problem (the first 20) with its field; nothing of the call is to be taken.
+            BadInput: every problem (the first 20) with its field; no row of the call may be used.
         """
         if not rows:
             missing = FieldProblem("rows", "none", "at least one row")
-            raise BadInput("There is no row, expected at least one.", (missing,))
+            raise BadInput("There are no rows, expected at least one.", (missing,))
         try:
             columns = self._columns([self._pick(row) for row in rows])
             if set(map(len, rows)) == {self._width}:
@@ -148,7 +148,7 @@ def rows_to_frame(
 
 
 def frame_of(columns: Sequence[Any], schema: FeatureSchema) -> pd.DataFrame:
-    """Columns as the frame that estimators take."""
+    """Columns as a frame for estimators."""
     import pandas as pd
 
     kinds = zip(schema.features, columns, strict=True)
@@ -197,14 +197,14 @@ def _value(value: Any, feature: Feature, known: Collection[str]) -> Any:
 
 def _extras(row: Mapping[str, Any], schema: FeatureSchema) -> tuple[str | None, datetime | None]:
     """Id and instant of a row; ValueError when one is wrong or a key is unknown."""
-    row_id, at, found = None, None, len(schema.features)
-    for name in {schema.id_column: None, ROW_ID: None}:  # the reserved name goes before the project's own
+    row_id, at, n_known = None, None, len(schema.features)
+    for name in {schema.id_column: None, ROW_ID: None}:  # the reserved name takes precedence over the project's own
         if name is not None and name in row:
-            row_id, found = _row_id(row[name]), found + 1
+            row_id, n_known = _row_id(row[name]), n_known + 1
     for name in {schema.time_column: None, ROW_TIME: None}:
         if name is not None and name in row:
-            at, found = None if row[name] is None else instant(row[name]), found + 1
-    if len(row) != found + sum(name in row for name in schema.excluded):
+            at, n_known = None if row[name] is None else instant(row[name]), n_known + 1
+    if len(row) != n_known + sum(name in row for name in schema.excluded):
         raise ValueError
     return row_id, at
 
@@ -221,13 +221,13 @@ def _row_id(value: Any) -> str | None:
 
 
 def _refused(rows: Sequence[Any], schema: FeatureSchema, *, single: bool) -> BadInput:
-    """The refusal with every problem of the rows, looked for cell by cell."""
+    """The refusal with every problem of the rows, found by checking each cell."""
     problems: list[FieldProblem] = []
     for i, row in enumerate(rows):
         _check_row(row, schema, "" if single else f"rows[{i}]", problems)
         if len(problems) >= MAX_PROBLEMS:
             break
-    lead = "The row cannot be taken" if single or len(rows) == 1 else "Not all rows can be taken, so none was"
+    lead = "The row is not valid" if single or len(rows) == 1 else "Not all rows are valid, so none was accepted"
     return refusal(lead, problems[:MAX_PROBLEMS])
 
 

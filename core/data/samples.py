@@ -1,4 +1,4 @@
-"""The data sets that come with the program; what they are and whose is told in data/samples/README.md."""
+"""The data sets that come with the program; their content and origin are described in data/samples/README.md."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Sample:
 
 
 def sample_path(name: str = "insects") -> Path:
-    """Where a sample's file lies.
+    """The path of a sample's file.
 
     Raises:
         NotFound: no sample of that name.
     """
     if name not in SAMPLES:
-        raise NotFound(f"There is no sample '{name}'. There is: {', '.join(SAMPLES)}.")
+        raise NotFound(f"There is no sample '{name}'. Choose one of: {', '.join(SAMPLES)}.")
     return _FOLDER / SAMPLES[name].file
 
 
@@ -40,7 +40,7 @@ SAMPLES: dict[str, Sample] = {
         target="y",
         title="Insects under rising temperature",
         description=(
-            "Flying insects, six kinds in equal numbers, told apart by an optical sensor while the temperature in the "
+            "Flying insects, six kinds in equal numbers, recognised by an optical sensor while the temperature in the "
             "chamber drifts: 24,150 flights in stream order, 33 measures of the signal of each."
         ),
         threshold=0.70,  # over six equal classes, where guessing has .17, .70 is good

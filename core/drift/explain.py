@@ -1,6 +1,6 @@
 """What most of the change between two windows is, in a sentence: the rows that became more, since when, and what they cost.
 
-Owns the segment, how it is found (a shallow tree), and its words. Needs sklearn when a segment is looked for.
+Owns the segment, how it is found (a shallow tree), and the facts of its sentence. Needs sklearn when a segment is looked for.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -15,14 +16,14 @@ import numpy as np
 from core import words
 from core.drift.encode import ANOTHER, categories, encoded, numbers, sampled
 from core.errors import BadInput
-from core.records import METRICS, FeatureSchema
+from core.records import FeatureSchema, Reason, because
 
 if TYPE_CHECKING:
     import pandas as pd
 
 DEPTH = 3  # of the tree; a rule has at most two of its conditions
 MIN_ROWS = 100  # of each window
-LEAST_TOLD = 30  # rows in a segment from which on its score is told
+LEAST_SCORED = 30  # rows in a segment from which on its score is reported
 SIGMAS = 3.0  # by which a batch's share must exceed the reference share
 _LEAST_GAIN = 0.03  # share of rows that must have moved
 _LEAST_SURE = 3.0  # standard errors of that share
@@ -68,13 +69,12 @@ class _Rule:
         return self.after - self.before
 
 
-def explain(reference: pd.DataFrame, current: pd.DataFrame, schema: FeatureSchema, *, seed: int = 0) -> str | None:
-    """`71 % of the change is temperature > 31: 1 % → 38 % of rows`; None when nothing can be told apart."""
+def explain(reference: pd.DataFrame, current: pd.DataFrame, schema: FeatureSchema, *, seed: int = 0) -> Reason | None:
+    """`71 % of the change is temperature > 31: 1 % → 38 % of rows`; None when the windows are not distinguishable."""
     segment = find_segment(reference, current, schema, seed=seed)
     if segment is None:
         return None
-    shares = words.share_change(segment.before, segment.after)
-    return f"{words.share_in_finding(segment.part)} of the change is {segment.rule}: {shares} of rows"
+    return because("change_is", part=segment.part, rule=segment.rule, before=segment.before, after=segment.after)
 
 
 def find_segment(
@@ -136,38 +136,41 @@ def in_segment(frame: pd.DataFrame, segment: Segment) -> np.ndarray:
     return _mask(frame, segment.conditions)
 
 
-def tell(
+def located(
     segment: Segment,
     *,
-    since: str | None = None,
+    since: datetime | None = None,
     score_inside: float | None = None,
     score_outside: float | None = None,
     n_inside: int = 0,
     metric: str = "accuracy",
-) -> str:
+) -> Reason:
     """`71 % of it is temperature > 31 (1 % → 38 % of rows); new since 3 May; accuracy there is 4.1 points lower (n = 412)`.
 
     Args:
-        since: when the segment began to grow, in words; left out when None.
-        score_inside, score_outside: of the rows with labels; the clause is left out when one is None.
-        n_inside: rows with labels in the segment; below LEAST_TOLD the clause says that they are too few.
-        metric: its name; differences of shares (accuracy, macro_f1) are told in percentage points, others as they are.
+        since: when the segment began to grow; left out when None.
+        score_inside, score_outside: of the rows with labels; left out when one is None.
+        n_inside: rows with labels in the segment; below LEAST_SCORED the sentence says that they are too few.
+        metric: its name.
 
     Raises:
         BadInput: a score is not finite.
     """
     if not all(math.isfinite(s) for s in (score_inside, score_outside) if s is not None):
         raise BadInput(f"The scores are {score_inside} and {score_outside}; expected numbers, or None where unknown.")
-    parts = [
-        f"{words.share_in_finding(segment.part)} of it is {segment.rule} ({words.share_change(segment.before, segment.after)} of rows)"
-    ]
-    if since is not None:
-        parts.append(f"new since {since}")
-    if n_inside < LEAST_TOLD and (n_inside > 0 or score_outside is not None):
-        parts.append(f"{words.metric_in_finding(metric)} there not judged (n = {n_inside:,}, too few to tell)")
-    elif score_inside is not None and score_outside is not None:
-        parts.append(_loss_words(score_inside, score_outside, n_inside, metric))
-    return "; ".join(parts)
+    return because(
+        "change_located",
+        part=segment.part,
+        rule=segment.rule,
+        before=segment.before,
+        after=segment.after,
+        since=since.isoformat() if since is not None else None,
+        inside=score_inside,
+        outside=score_outside,
+        n=n_inside,
+        least=LEAST_SCORED,
+        metric=metric,
+    )
 
 
 def since(batches: Sequence[tuple[Any, float, int]], *, reference: float) -> int | None:
@@ -191,23 +194,6 @@ def since(batches: Sequence[tuple[Any, float, int]], *, reference: float) -> int
             break
         first = i
     return first
-
-
-# --- the segment's words ------------------------------------------------------------------------------------------
-
-
-def _loss_words(inside: float, outside: float, n: int, metric: str) -> str:
-    """`accuracy there is 4.1 points lower (n = 412)`."""
-    difference = abs(inside - outside)
-    shown = (
-        f"{difference * 100:.1f} points"
-        if metric in METRICS and METRICS[metric].in_points
-        else words.figure(difference)
-    )
-    told = f"{shown} {'higher' if inside > outside else 'lower'}"
-    if shown in ("0", "0.0 points"):
-        told = "the same"
-    return f"{words.metric_in_finding(metric)} there is {told} (n = {n:,})"
 
 
 # --- the search ---------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The clock: looks every second whether somebody asked for work, every CHECK_INTERVAL_SECONDS whether something is new.
+"""The clock: polls every second for requested work, and every CHECK_INTERVAL_SECONDS for new data.
 
 It computes nothing itself. When there is work it starts one worker process (`core.jobs.worker`), which ends when idle:
 a quiet night costs one small process and a query a second. A file lock makes one of several schedulers the leader.
@@ -32,15 +32,15 @@ from core.storage.engine import file_lock
 from core.storage.workspace import Workspace
 
 LOOK_EVERY_S = 0.5
-STOP_S = 7.5  # how long the worker may take to end its step
-RESTART_AFTER_S = 5.0  # a worker that failed, or found another one at work, is not started again at once
+STOP_S = 7.5  # how long the worker may take to finish its step
+RESTART_AFTER_S = 5.0  # a worker that failed, or exited because another one runs, is not restarted at once
 STANDBY_S = 1.0
 WATCH_EVERY_S = 1.0
-JUMP_S = 5.0  # by so much wall time and elapsed time may differ between two looks at both
+JUMP_S = 5.0  # allowed difference between wall time and elapsed time from one poll to the next
 
 
 class Scheduler:
-    """The leader's two looks and the one worker that they may start."""
+    """The leader's two polls and the one worker that they may start."""
 
     def __init__(self, ws: Workspace) -> None:
         self._ws = ws
@@ -51,7 +51,7 @@ class Scheduler:
         self.last_look = kuma.Look()
 
     def check(self) -> None:
-        """The heartbeat, and one query whether any project has something new."""
+        """Send the heartbeat, and query once whether any project has new data."""
         now, began = datetime.now(UTC), time.monotonic()
         workers.beat(self._ws, status.SCHEDULER, owner=self._owner, now=now, detail={"memory_bytes": _memory_bytes()})
         with self._ws.database.read() as session:
@@ -62,7 +62,7 @@ class Scheduler:
         self.last_look = kuma.Look(ended=ended, seconds=ended - began)
 
     def look(self) -> None:
-        """One query whether a job waits or a live run is due, one whether a message waits."""
+        """Query once whether a job is queued or a live run is due, and once whether a message is queued."""
         now = datetime.now(UTC)
         with self._ws.database.read() as session:
             pending, notices = due_work.pending(session, now), due_work.notices_due(session, now)
@@ -72,7 +72,7 @@ class Scheduler:
             delivery.deliver_due(self._ws, now)
 
     def _wake(self, *, check: bool) -> None:
-        """Start a worker where none lives; with `check`, tell it to look through the projects."""
+        """Start a worker if none runs; with `check`, have it check the projects."""
         with self._lock:
             if not self._lives():
                 if time.monotonic() < self._not_before:
@@ -102,20 +102,20 @@ class Scheduler:
             self._worker.stdin.write(order)
             self._worker.stdin.flush()
         except BrokenPipeError:
-            logger.debug("the worker has just ended; the next look starts another")
+            logger.debug("the worker has just ended; the next poll starts another")
 
     def stop(self) -> None:
-        """Let the worker end its step, kill it when that takes too long."""
+        """Let the worker finish its step; kill it if that takes too long."""
         with self._lock:
             worker, self._worker = self._worker, None
-            self._not_before = math.inf  # a look that is under way starts no other
+            self._not_before = math.inf  # a poll that is running must not start another worker
         if worker is None or worker.poll() is not None:
             return
         worker.terminate()
         try:
             worker.wait(STOP_S)
         except subprocess.TimeoutExpired:
-            logger.warning("the worker did not end its step in {s} s and was killed", s=STOP_S)
+            logger.warning("the worker did not finish its step within {s} s and was killed", s=STOP_S)
             worker.kill()
             worker.wait()
 
@@ -125,45 +125,45 @@ def _memory_bytes() -> int:
     own = psutil.Process()
     total = 0
     for process in (own, *own.children(recursive=True)):
-        with contextlib.suppress(psutil.Error):  # it has just ended
+        with contextlib.suppress(psutil.Error):  # it has just exited
             total += process.memory_info().rss
     return total
 
 
 class ClockWatch:
-    """Notices that the wall clock was set: it and the monotonic clock have moved by different amounts."""
+    """Detects that the wall clock was changed: it and the monotonic clock have advanced by different amounts."""
 
     def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic) -> None:
         self._wall, self._steady = wall, steady
         self._apart = wall() - steady()
 
     def jump(self) -> float:
-        """Seconds by which the wall clock was set since the last call, 0 when by no more than JUMP_S; negative: back."""
+        """Seconds by which the wall clock was changed since the last call, negative if set back; 0 up to JUMP_S."""
         apart = self._wall() - self._steady()
         moved, self._apart = apart - self._apart, apart
         return moved if abs(moved) > JUMP_S else 0.0
 
 
 def look_again(clock: BackgroundScheduler, watch: ClockWatch) -> None:
-    """Let every job run now when the wall clock was set: APScheduler would sleep for as long as it went back."""
+    """Run every job now if the wall clock was changed: after a change backwards APScheduler would sleep for that long."""
     jump = watch.jump()
     if jump:
         way = "back" if jump < 0 else "forward"
-        logger.warning("the clock was set {way} by {s:.0f} s: looking again now", way=way, s=abs(jump))
+        logger.warning("the clock was set {way} by {s:.0f} s: running all checks now", way=way, s=abs(jump))
         for job in clock.get_jobs():
             job.modify(next_run_time=datetime.now(UTC))
 
 
 def stand_by(ws: Workspace, stop: Stop) -> None:
-    """Lead whenever nobody else does, until told to stop."""
-    told = False
+    """Lead whenever no other scheduler does, until stopped."""
+    standing_by = False
     while not stop.is_set():
         with file_lock(ws.locks_path / "scheduler.lock", wait=False) as leader:
             if leader:
                 _lead(ws, stop)
-            elif not told:
+            elif not standing_by:
                 logger.info("another scheduler leads this state folder: standing by")
-                told = True
+                standing_by = True
         stop.wait(STANDBY_S)
 
 

@@ -1,4 +1,4 @@
-"""How what went wrong in a worker is told: in a sentence, in the log, and never so that it stops the work."""
+"""How failures in a worker are reported: as a sentence and in the log, never in a way that stops the work."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from core.storage.troubles import trouble_of
 
 
 def brief(error: Exception) -> str:
-    """A failure in a sentence."""
+    """A failure as a sentence."""
     if isinstance(error, ContinualError):
         return str(error)
     trouble = trouble_of(error)
@@ -19,7 +19,7 @@ def brief(error: Exception) -> str:
 
 
 def tell_failed(what: str, error: Exception) -> None:
-    """Log a failure: in a sentence where it is one of the surroundings, else with where it happened."""
+    """Log a failure: as a sentence if its cause is outside the program, else with the traceback."""
     trouble = trouble_of(error)
     if trouble is not None:
         logger.error("{what}: {text}", what=what, text=trouble.text)
@@ -28,7 +28,7 @@ def tell_failed(what: str, error: Exception) -> None:
 
 
 def quietly(action: Callable[[], None]) -> None:
-    """Write to the jobs table; what stands in the way is logged."""
+    """Write to the jobs table; errors are logged, not raised."""
     try:
         action()
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Less memory for an app that is served alone: all of it lives in one small container (Community Cloud: about 690 MB).
+"""Less memory for an app that runs without a separate scheduler, in one small container (Community Cloud: about 690 MB).
 
 glibc keeps a heap for each thread and gives little of it back. One heap, large blocks outside of it, and what is free
 given back after each step take about a fifth less, at the cost of some time.
@@ -20,10 +20,10 @@ SETTINGS = {
 
 
 def begin() -> None:
-    """Have this process keep less memory and, by the environment, the workers that it starts; what is set there stands."""
+    """Make this process and, through the environment, its workers use less memory; variables that are set are not changed."""
     if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
         os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
-        if (arrow := sys.modules.get("pyarrow")) is not None:  # it has chosen its own heap already
+        if (arrow := sys.modules.get("pyarrow")) is not None:  # it has already chosen its heap
             arrow.set_memory_pool(arrow.system_memory_pool())
     for name, (number, value) in SETTINGS.items():
         if name not in os.environ:
@@ -33,7 +33,7 @@ def begin() -> None:
 
 
 def give_back() -> None:
-    """Give the system what is free, in a process that is to be frugal."""
+    """Return free memory to the system, in a process that should save memory."""
     if NAME in os.environ:
         with contextlib.suppress(AttributeError, OSError):
             ctypes.CDLL(None).malloc_trim(0)

@@ -1,4 +1,4 @@
-"""The clock within the app's own process, for an app that is served alone: `streamlit run Home.py`, Community Cloud.
+"""The clock inside the app's process, for an app that runs without a scheduler process: `streamlit run Home.py`, Community Cloud.
 
 The first visitor starts it, signed in or not: after a sleep, what fell due meanwhile is checked at once. It shares the
 leader's lock with `scheduler.py`, so nothing is done twice where both run; the work itself is done by a worker process.
@@ -21,7 +21,7 @@ _started = False
 
 
 def start(ws: Workspace) -> bool:
-    """Start it unless this process has or CONTINUAL_SCHEDULER_IN_APP is off; whether it was started. Takes no time."""
+    """Start it once per process unless CONTINUAL_SCHEDULER_IN_APP is off; returns whether it was started. Does not block."""
     global _started
     if ws.settings.scheduler_in_app == "off":
         return False
@@ -39,21 +39,21 @@ def start(ws: Workspace) -> bool:
 
 
 def run(ws: Workspace, stop: Stop) -> None:
-    """The clock, taken up again after an error: nobody would start this thread again."""
-    from core.jobs.clock import stand_by  # APScheduler and psutil: not while a page waits
+    """Run the clock and restart it after an error, because nothing else would restart this thread."""
+    from core.jobs.clock import stand_by  # APScheduler and psutil: imported here, so that no page waits for them
 
     while not stop.is_set():
         try:
             stand_by(ws, stop)
         except Exception as error:
-            logger.opt(exception=error).error("the scheduler in the app failed: again in {s:g} s", s=AGAIN_AFTER_S)
+            logger.opt(exception=error).error("the scheduler in the app failed: retrying in {s:g} s", s=AGAIN_AFTER_S)
             stop.wait(AGAIN_AFTER_S)
 
 
 def _end_with_the_app(led: threading.Thread, stop: Stop) -> None:
-    """Have the interpreter wait for the clock's end, and so for the worker's; Streamlit keeps the signals for itself.
+    """Make the interpreter wait for the clock, and so for the worker, to end; Streamlit handles the signals itself.
 
-    The last to register is asked first, so it comes before thread pools refuse the clock's jobs; `atexit` comes after.
+    The last one to register runs first, so it comes before thread pools refuse the clock's jobs; `atexit` comes after.
     """
     import concurrent.futures.thread  # noqa: F401  # registered before this
 

@@ -1,4 +1,4 @@
-"""What each kind of job does beside a cycle: a file becomes a batch, a file is answered, policies are compared."""
+"""What each kind of job except a cycle does: store a file as a batch, predict a file, compare policies."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from core.storage.workspace import Workspace
 if TYPE_CHECKING:
     from core.data.problems import ProblemDocument
 
-TELL_S = 0.5  # between two words on how far a job is
+TELL_S = 0.5  # between two progress updates of a job
 
 
 def ingest_file(ws: Workspace, job: JobInfo) -> IngestResult:
-    """A file becomes a batch. The batch and the job's end are one transaction: done again, nothing is stored twice."""
+    """Store a file as a batch. Batch and job are finished in one transaction, so a repeated job stores nothing twice."""
     assert job.project_id is not None
     options = dict(job.payload)
     path = Path(options.pop("path"))
@@ -41,7 +41,7 @@ def ingest_file(ws: Workspace, job: JobInfo) -> IngestResult:
 
 
 def score_file(ws: Workspace, job: JobInfo) -> ScoreResult:
-    """Predictions of a file. The log and the job's end are one transaction: done again, nothing is logged twice."""
+    """Predict a file. Log and job are finished in one transaction, so a repeated job logs nothing twice."""
     from core.data.conforming import table_of
     from core.data.files import read_table
     from core.services.serving import answering, champion_cache
@@ -67,7 +67,7 @@ def score_file(ws: Workspace, job: JobInfo) -> ScoreResult:
 
 
 def compare_policies(ws: Workspace, job: JobInfo) -> JsonObject:
-    """Policies side by side over the rows that are stored."""
+    """Compare policies on the stored rows."""
     from core.learning.policy import policy_from_document
     from core.services.automation import backtests
 
@@ -83,7 +83,7 @@ def compare_policies(ws: Workspace, job: JobInfo) -> JsonObject:
 
 
 def teller(ws: Workspace, job: JobInfo) -> Callable[[float, str], None]:
-    """Progress that is written to the job's row, now and then."""
+    """Progress, written to the job's row at intervals."""
     last = [0.0]
 
     def tell(share: float, text: str) -> None:
@@ -95,7 +95,7 @@ def teller(ws: Workspace, job: JobInfo) -> Callable[[float, str], None]:
 
 
 class CycleResult(TypedDict):
-    """What a check came to, as the result of its job."""
+    """The outcome of a check, as the result of its job."""
 
     cycle: int | None  # None = nothing was new
     decision: str
@@ -114,7 +114,7 @@ class IngestResult(TypedDict):
 
 
 class ScoreResult(TypedDict):
-    """An answered file, as the result of its job; the answers are in a file beside it."""
+    """A predicted file, as the result of its job; the predictions are in a separate file."""
 
     rows: int
     model_version: int

@@ -1,6 +1,6 @@
-"""What an orchestrator needs to know of the program without loading it: how a check is started, and what its end means.
+"""What an orchestrator needs to know about the program without loading it: how a check is started, and how it ended.
 
-A check is a process of the program's own environment; exit code and JSON decide, never the wording. Nothing of Prefect is known
+A check is a process of the program's own environment; exit code and JSON decide, never a message's wording. Nothing of Prefect is known
 here, and of the program only its settings: both environments import this module.
 """
 
@@ -20,51 +20,53 @@ from core.jobs import MAY_PASS
 from core.records import JsonObject
 from core.settings import ROOT, Settings
 
-PYTHON = "CONTINUAL_PYTHON"  # the program's own interpreter, for whoever runs in another environment
+PYTHON = "CONTINUAL_PYTHON"  # the program's interpreter, for callers in another environment
 AHEAD_S = 180.0  # the server writes runs every minute
-SMOKE_THRESHOLD = 0.5  # a number below it stands for a model that needs retraining
+SMOKE_THRESHOLD = 0.5  # a lower number simulates a model that needs retraining
 
 
 class CheckFailed(Exception):
-    """A check that failed, and would fail again."""
+    """A check that failed and would fail again if retried."""
 
 
 class MayPass(CheckFailed):
-    """A check that failed, and may succeed when it is tried again."""
+    """A check that failed and may succeed if retried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """A check that came to its end."""
+    """A check that completed."""
 
-    state: str  # checked | nothing | skipped (another process holds the lease, or the checks are set aside)
+    state: str  # checked | nothing | skipped (another process holds the lease, or the checks are suspended)
     text: str
 
 
 def own_python() -> str:
-    """The interpreter of the program's own environment."""
-    told = os.environ.get(PYTHON)
+    """The interpreter of the program's environment."""
+    configured = os.environ.get(PYTHON)
     usual = ROOT / ".venv" / "bin" / "python"
-    return told or (str(usual) if usual.exists() else sys.executable)
+    return configured or (str(usual) if usual.exists() else sys.executable)
 
 
 def check_command(slug: str, *, attempt: int) -> list[str]:
-    """What checks one project once; `attempt` counts from 1."""
+    """The command that checks one project once; `attempt` counts from 1."""
     again = ["--again"] if attempt > 1 else []
     return [own_python(), "-m", "core.jobs.worker", "--project", slug, *again]
 
 
 def own_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment of a check: the orchestrator retries, so the check itself does not."""
-    kept = {name: value for name, value in environment.items() if not name.startswith(("PREFECT__", "VIRTUAL_ENV"))}
-    return {**kept, "PYTHONPATH": str(ROOT), "TASK_RETRIES": "0"}
+    inherited = {
+        name: value for name, value in environment.items() if not name.startswith(("PREFECT__", "VIRTUAL_ENV"))
+    }
+    return {**inherited, "PYTHONPATH": str(ROOT), "TASK_RETRIES": "0"}
 
 
 def outcome_of(code: int, output: str) -> Checked:
-    """What a check's end means.
+    """The result of a finished check.
 
     Raises:
-        MayPass: another try may succeed.
+        MayPass: a retry may succeed.
         CheckFailed: it would fail again, or its process was ended: it took too long, or memory ran out.
     """
     try:
@@ -76,7 +78,7 @@ def outcome_of(code: int, output: str) -> Checked:
         return Checked(state=str(document["state"]), text=text)
     if code == MAY_PASS:
         raise MayPass(text or "The check failed.")
-    raise CheckFailed(text or f"The check's process ended with exit code {code}; its log tells more.")
+    raise CheckFailed(text or f"The check's process ended with exit code {code}. See its log.")
 
 
 def check(slug: str, *, attempt: int) -> Checked:
@@ -84,7 +86,7 @@ def check(slug: str, *, attempt: int) -> Checked:
     process = subprocess.Popen(  # noqa: S603  # a fixed command of ours; slugs are letters, digits and dashes
         check_command(slug, attempt=attempt),
         env=own_environment(os.environ),
-        stdin=subprocess.PIPE,  # stays open: that it closes tells the check that nobody waits for it
+        stdin=subprocess.PIPE,  # stays open: when it closes, the check knows that its parent is gone
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -97,7 +99,7 @@ def check(slug: str, *, attempt: int) -> Checked:
 
 
 def list_projects() -> list[str]:
-    """The slugs of all projects, asked of the program; raises CheckFailed when it does not answer."""
+    """The slugs of all projects, read through the command line; raises CheckFailed if that fails."""
     command = [own_python(), "-m", "core.cli", "projects", "list", "--json"]
     done = subprocess.run(  # noqa: S603  # a fixed command of ours
         command, env=own_environment(os.environ), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
@@ -107,14 +109,14 @@ def list_projects() -> list[str]:
     return [str(project["slug"]) for project in json.loads(done.stdout)["projects"]]
 
 
-def changes(served: Iterable[str], found: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Projects that came and projects that went, each sorted."""
-    before, now = set(served), set(found)
+def changes(served: Iterable[str], projects: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Added and removed projects, each sorted."""
+    before, now = set(served), set(projects)
     return sorted(now - before), sorted(before - now)
 
 
 def draw(seed: int | None, *, attempt: int) -> float:
-    """The number that an attempt of the smoke flow draws; with a seed the same for the same attempt."""
+    """The random number of a smoke flow's attempt; with a seed the same attempt draws the same number."""
     if seed is None:
         return random.random()  # noqa: S311  # nothing secret
     drawn = random.Random(seed)  # noqa: S311
@@ -126,7 +128,7 @@ def draw(seed: int | None, *, attempt: int) -> float:
 def pretend(number: float) -> str:
     """The smoke flow's model: "OK", or a retraining that fails; raises MayPass then."""
     if number < SMOKE_THRESHOLD:
-        raise MayPass(f"Drew {number:.3f}, below {SMOKE_THRESHOLD}: the retraining (a pretended one) failed.")
+        raise MayPass(f"Drew {number:.3f}, below {SMOKE_THRESHOLD}: the simulated retraining failed.")
     return f"OK: drew {number:.3f}."
 
 

@@ -1,7 +1,7 @@
 """The cycle as a Prefect flow, and the process that serves one deployment for each project. Runs in Prefect's environment only.
 
-Every state is a line in the flow's own log: running, retrying, completed, failed. People are told of a failed cycle by the cycle
-itself, in the transaction that records it, as from every other clock; a check that finds nothing says so in the log alone.
+Every state is a line in the flow's own log: running, retrying, completed, failed. People are notified of a failed cycle by the cycle
+itself, in the transaction that records it, as with every other clock; a check that finds nothing only logs it.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from core.errors import ContinualError
 from core.jobs import orchestrated
 from core.settings import Settings, get_settings
 
-MOST_AT_ONCE = 2  # flow runs; each is a process
+MOST_AT_ONCE = 2  # parallel flow runs; each is a process
 SERVER_WAIT_S = 1.0
 SMOKE = "smoke"
 PAGE = 100
 
 
 def _may_pass(_task: Any, _run: Any, state: Any) -> bool:
-    """Whether another try is worth it."""
+    """Whether a retry may succeed."""
     try:
         state.result()
     except orchestrated.MayPass:
@@ -53,7 +53,7 @@ def _retried() -> dict[str, Any]:
 
 
 def _attempt() -> int:
-    """Which try this is, from 1; logs that it runs or is tried again."""
+    """The number of this attempt, from 1; logs whether it is the first one or a retry."""
     attempt = int(runtime.task_run.run_count or 1)
     if attempt == 1:
         get_run_logger().info("running")
@@ -74,7 +74,7 @@ def _draw(seed: int | None) -> str:
 
 @flow(name="check")
 def check(project: str) -> Any:
-    """One check of one project. Its state is Skipped where another process is at it: that is no failure."""
+    """One check of one project. Its state is Skipped if another process holds the lease: that is no failure."""
     log = get_run_logger()
     try:
         done = _check.with_options(**_retried())(project)
@@ -87,28 +87,28 @@ def check(project: str) -> Any:
 
 @flow(name="random-check")
 def random_check(seed: int | None = None) -> Any:
-    """Draw a number; below 0.5 a pretended retraining fails and is tried again, else all is well. Touches no project."""
+    """Draw a number; below 0.5 a simulated retraining fails and is retried, else the run succeeds. Uses no project."""
     log = get_run_logger()
     try:
-        said = _draw.with_options(**_retried())(seed)
+        result = _draw.with_options(**_retried())(seed)
     except orchestrated.CheckFailed as error:
         log.error("failed: %s", error)
         raise
-    log.info("completed: %s", said)
-    return Completed(message=said)
+    log.info("completed: %s", result)
+    return Completed(message=result)
 
 
 class Server:
-    """Deployments at the Prefect server, kept in step with the projects."""
+    """Deployments at the Prefect server, kept in sync with the projects."""
 
     def __init__(self, settings: Settings) -> None:
         self._interval = timedelta(seconds=settings.check_interval_s)
-        # What is left at the server is deleted at the next start: pausing it would wait for a server that ends as well.
+        # Leftover deployments are deleted at the next start: pausing them would wait for a server that is shutting down too.
         self._runner = Runner(name="continual-ml", limit=MOST_AT_ONCE, pause_on_shutdown=False)
         self._served: dict[str, UUID] = {}
 
     async def run(self) -> None:
-        """Serve until told to stop."""
+        """Serve until stopped."""
         await _until_healthy()
         await self._forget_unserved()
         await self._serve_smoke()
@@ -124,17 +124,17 @@ class Server:
             await asyncio.sleep(self._interval.total_seconds())
             try:
                 await self._keep_in_step()
-            except Exception as error:  # the server or the database may come back
-                _say(f"The projects could not be looked through ({type(error).__name__}); trying again.")
+            except Exception as error:  # the server or the database may become available again
+                _say(f"The projects could not be listed ({type(error).__name__}); retrying.")
 
     async def _keep_in_step(self) -> None:
         try:
-            found = await asyncio.to_thread(orchestrated.list_projects)
+            projects = await asyncio.to_thread(orchestrated.list_projects)
         except orchestrated.CheckFailed as error:
             _say(str(error))
             return
-        came, went = orchestrated.changes(self._served, found)
-        for slug in came:
+        added, removed = orchestrated.changes(self._served, projects)
+        for slug in added:
             deployment = await check.to_deployment(
                 name=slug,
                 interval=self._interval,
@@ -144,7 +144,7 @@ class Server:
             )
             self._served[slug] = await self._runner.add_deployment(deployment)
             _say(f"serving {slug}: a check every {self._interval.total_seconds():g} s")
-        for slug in went:
+        for slug in removed:
             await _delete(self._served.pop(slug))
             _say(f"no longer serving {slug}: the project was deleted")
 
@@ -161,11 +161,11 @@ class Server:
         await self._runner.add_deployment(deployment)
 
     async def _forget_unserved(self) -> None:
-        """Delete what a process before this one left: its late runs would all come at once, its projects may be gone."""
+        """Delete an earlier process's deployments: their late runs would all start at once, their projects may be gone."""
         async with get_client() as client:
             # Limit and order are named: the server refuses the nulls that the client would send for them.
-            while found := await client.read_deployments(limit=PAGE, sort=DeploymentSort.NAME_ASC):
-                for deployment in found:
+            while deployments := await client.read_deployments(limit=PAGE, sort=DeploymentSort.NAME_ASC):
+                for deployment in deployments:
                     await _delete(deployment.id)
 
 
@@ -202,7 +202,7 @@ def main() -> int:
     # Entrypoints are module paths: the flows belong to the module's real name, not to __main__.
     from core.jobs import prefect_flow
 
-    with suppress(KeyboardInterrupt, asyncio.CancelledError):  # who asked for the end sees no traceback
+    with suppress(KeyboardInterrupt, asyncio.CancelledError):  # no traceback after a requested stop
         asyncio.run(prefect_flow.Server(settings).run())
     return 0
 

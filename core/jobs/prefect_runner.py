@@ -1,4 +1,4 @@
-"""`make prefect`: a Prefect server and the process that serves the flows, in the foreground, until somebody stops them.
+"""`make prefect`: a Prefect server and the process that serves the flows, in the foreground, until they are stopped.
 
 Both run in an environment of their own (`.venv-prefect`); this process, and every check, in the program's.
 """
@@ -25,7 +25,7 @@ def environment_path() -> Path:
 
 
 def commands(settings: Settings) -> dict[str, str]:
-    """The two processes, as a shell starts them."""
+    """The commands of the two processes."""
     folder = environment_path() / "bin"
     server = [str(folder / "prefect"), "server", "start", "--host", "127.0.0.1", "--port", str(settings.prefect_port)]
     flows = [str(folder / "python"), "-m", "core.jobs.prefect_flow"]
@@ -33,14 +33,16 @@ def commands(settings: Settings) -> dict[str, str]:
 
 
 def main() -> int:
-    """Run both; 0 when somebody asked for the end, else the exit code of what kept ending by itself (at least 1)."""
+    """Run both; 0 if a stop was requested, else the exit code of the process that kept exiting (at least 1)."""
     make = Make()
     signal.signal(signal.SIGINT, interrupted)
     signal.signal(signal.SIGTERM, interrupted)
     try:
         settings = get_settings()
         if not (environment_path() / "bin" / "prefect").exists():
-            raise ContinualError(f"There is no Prefect in {environment_path().name}. `make prefect` installs it.")
+            raise ContinualError(
+                f"Prefect is not installed in {environment_path().name}. Install it with `make prefect`."
+            )
         check_ports([("PREFECT_PORT", "127.0.0.1", settings.prefect_port)], "make prefect")
         orchestrated.prefect_home(settings).mkdir(parents=True, exist_ok=True)
     except ContinualError as error:

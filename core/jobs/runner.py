@@ -1,8 +1,8 @@
-"""`make run`: the processes of the Procfile in the foreground, by honcho, until somebody stops them.
+"""`make run`: the processes of the Procfile in the foreground, by honcho, until they are stopped.
 
-Added to honcho here: what the first start needs, ports that are looked at first, word when everything is healthy, a new
-start for a process that ended by itself, and an end that leaves nobody behind, also when only `make` is signalled or this
-process is killed.
+Added to honcho here: the setup of the first start, a check of the ports, a message when everything is healthy, a restart
+of a process that exited by itself, and a shutdown that leaves no process behind, even if only `make` gets the signal or
+this process is killed.
 """
 
 from __future__ import annotations
@@ -32,31 +32,31 @@ from honcho.process import Popen, Process
 from core.errors import ContinualError
 from core.settings import ROOT, Settings, get_settings
 
-STOP_S = 8.0  # between the request to end and the kill; the whole end takes less than 10 s
+STOP_S = 8.0  # between the stop request and the kill; the whole shutdown takes less than 10 s
 START_S = 300.0
 POLL_S = 0.25
 PR_SET_PDEATHSIG = 1
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0  # before a process that ended by itself is started again; doubled each time
-MOST_ENDS, WITHIN_S = 5, 60.0  # of one process: then all end with its code
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0  # before a process that exited by itself is restarted; doubled each time
+MOST_ENDS, WITHIN_S = 5, 60.0  # restarts of one process; then all stop with its exit code
 
 
 def die_with_parent(signal_number: int) -> None:
-    """Ask the system (Linux) to send this process a signal as soon as its parent is gone, however it went."""
-    with suppress(AttributeError):  # another system: its parent's orderly end is what it has
+    """Ask the system (Linux) to send this process a signal as soon as its parent has exited, for whatever reason."""
+    with suppress(AttributeError):  # other systems: only an orderly exit of the parent stops it
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal_number)
 
 
 class _Supervised(Process):
-    """A process whose end follows from its runner's, that has no terminal to read, and is started again when it ends.
+    """A process that stops with its runner, has no terminal to read from, and is restarted when it exits.
 
-    Runs in a process of its own between the runner and the program: it alone starts and signals the program, so that none
-    is started, or missed, when the runner's wish to end falls between two starts.
+    Runs in a separate process between the runner and the program: it alone starts and signals the program, so that no
+    program is started, or missed, when the stop request falls between two starts.
     """
 
     def __init__(self, *args: Any, ending: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._child_ctor = functools.partial(Popen, stdin=subprocess.DEVNULL)
-        self._ending = ending  # the runner's flag, shared by all processes
+        self._ending = ending  # the runner's stop flag, shared by all processes
 
     def run(self, events: Any = None, ignore_signals: bool = False) -> None:
         die_with_parent(signal.SIGKILL)
@@ -74,18 +74,18 @@ class _Supervised(Process):
             if self._ending.value:
                 break
             if len(ends) >= MOST_ENDS:
-                self._tell(f"ended by itself {len(ends)} times within {WITHIN_S:.0f} s (exit code {code}): giving up.")
+                self._tell(f"exited {len(ends)} times within {WITHIN_S:.0f} s (exit code {code}): giving up.")
                 break
             if now - started > WITHIN_S:
                 pause = FIRST_PAUSE_S
-            self._tell(f"ended by itself (exit code {code}): starting it again in {pause:g} s.")
+            self._tell(f"exited unexpectedly (exit code {code}): restarting it in {pause:g} s.")
             if self._ends_within(pause):
                 break
             pause = min(2 * pause, LONGEST_PAUSE_S)
         self._send_message({"returncode": code}, type="stop")
 
     def _ends_within(self, seconds: float) -> bool:
-        """Whether the runner asked for the end by then."""
+        """Whether the runner requested a stop by then."""
         until = time.monotonic() + seconds
         while not self._ending.value:
             left = until - time.monotonic()
@@ -98,7 +98,7 @@ class _Supervised(Process):
         self._send_message(f"{self.name} {text}\n".encode())
 
     def _once(self, ignored: bool) -> int:
-        """Start the program, pass its lines on, wait for its end; its exit code."""
+        """Start the program, pass its output on, wait until it exits; returns its exit code."""
         defaults = (signal.SIGINT, signal.SIGTERM) if ignored else ()
         self._child = self._child_ctor(
             self.cmd,
@@ -126,39 +126,39 @@ class _Supervised(Process):
 
 
 def _begin(defaults: tuple[signal.Signals, ...]) -> None:
-    """In the new program, before it is loaded: signals that its parent ignores, and its end with its parent's."""
+    """In the new process, before the program is loaded: restore ignored signals, and stop when the parent exits."""
     for number in defaults:
         signal.signal(number, signal.SIG_DFL)
     die_with_parent(signal.SIGTERM)
 
 
 class Runner(honcho.manager.Manager):
-    """Honcho's manager, told to stop by a flag that signals and the watching thread set."""
+    """Honcho's manager, stopped by a flag that signals and the watching thread set."""
 
     def __init__(self) -> None:
         super().__init__()
         # a number in shared memory: an Event blocks when one of those that wait for it is killed
         self._ending = multiprocessing.sharedctypes.RawValue("b", 0)
         self._process_ctor = functools.partial(_Supervised, ending=self._ending)
-        self.asked: str | None = None  # who asked for the end
+        self.stop_signal: str | None = None  # signal that requested the stop
         self.ended_at: float | None = None
 
     def _start(self) -> None:
         super()._start()
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._on_signal)  # honcho's own would print from inside the handler
+            signal.signal(number, self._on_signal)  # honcho's handler would print from inside a signal handler
 
     def _on_signal(self, number: int, _frame: Any) -> None:
-        self.asked = self.asked or signal.Signals(number).name
+        self.stop_signal = self.stop_signal or signal.Signals(number).name
 
     def terminate(self) -> None:
-        """Ask all to end; says which one had ended by itself."""
+        """Request all to stop; print which one had exited by itself."""
         if self.ended_at is None:
             self.ended_at = time.monotonic()
-            if self.asked is None:
+            if self.stop_signal is None:
                 for name, process in self._processes.items():
                     if process.get("returncode") is not None:
-                        _say(f"{name} ended by itself (exit code {process['returncode']}): stopping the others.")
+                        _say(f"{name} exited unexpectedly (exit code {process['returncode']}): stopping the others.")
         self._terminating = True
         self._ending.value = 1
 
@@ -184,7 +184,7 @@ def _unhealthy(settings: Settings, seconds: float) -> list[str]:
     if body is None:
         return [*missing, "api", "scheduler"]
     age = json.loads(body).get("scheduler_age_seconds")
-    if age is None or not 0 <= age <= seconds:  # an older beat is of the run before
+    if age is None or not 0 <= age <= seconds:  # an older heartbeat is from the previous run
         missing.append("scheduler")
     return missing
 
@@ -197,7 +197,7 @@ class Make:
     """The `make` that started this process, if one did.
 
     A terminal's Ctrl-C reaches both. When only `make` gets SIGINT, it puts the signal back to its default and waits
-    for us without a word: that its handler has gone is the sign. SIGTERM it passes on.
+    for us silently: that its handler is gone is the only sign. It passes SIGTERM on.
     """
 
     def __init__(self) -> None:
@@ -212,26 +212,26 @@ class Make:
         return False
 
     def wants_end(self) -> bool:
-        """Whether it was interrupted or is gone."""
+        """Whether it was interrupted or has exited."""
         if self.pid is None:
             return False
         return os.getppid() != self.pid or (self._caught and not self._catches_interrupt())
 
 
 def watch(runner: Runner, make: Make, unhealthy: Callable[[float], list[str]], addresses: list[str]) -> None:
-    """Thread: says when all are healthy, and sees to the end when it was asked for.
+    """Thread: reports when all are healthy, and stops everything when requested.
 
     Args:
-        unhealthy: names of the processes that do not answer so many seconds after their start.
-        addresses: lines to print when all do.
+        unhealthy: names of the processes that do not respond, given the seconds since their start.
+        addresses: lines to print when all respond.
     """
     started, healthy = time.monotonic(), False
     while True:
         time.sleep(POLL_S)
         seconds = time.monotonic() - started
-        if runner.asked is None and make.wants_end():
-            runner.asked = "make"
-        if runner.asked is not None and runner.ended_at is None:
+        if runner.stop_signal is None and make.wants_end():
+            runner.stop_signal = "make"
+        if runner.stop_signal is not None and runner.ended_at is None:
             _say("Stopping.")
             runner.terminate()
         if runner.ended_at is not None:
@@ -244,13 +244,13 @@ def watch(runner: Runner, make: Make, unhealthy: Callable[[float], list[str]], a
                 for line in addresses:
                     _say(line)
             elif seconds > START_S:
-                _say(f"Not healthy after {START_S:.0f} s: {', '.join(missing)}. The lines above say why.")
+                _say(f"Not healthy after {START_S:.0f} s: {', '.join(missing)}. See the lines above.")
                 runner.returncode = 1
                 runner.terminate()
 
 
 def check_ports(ports: Sequence[tuple[str, str, int]], command: str = "make run") -> None:
-    """Raises ContinualError that names the port (setting, host, port) which another program holds."""
+    """Raises ContinualError that names the port (setting, host, port) which another program uses."""
     for name, host, port in ports:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -259,12 +259,12 @@ def check_ports(ports: Sequence[tuple[str, str, int]], command: str = "make run"
             except OSError as error:
                 raise ContinualError(
                     f"Port {port} cannot be used ({error.strerror}). "
-                    f"Stop what holds it, or choose another: {name}={port + 10} {command}"
+                    f"Stop the program that uses it, or choose another port: {name}={port + 10} {command}"
                 ) from None
 
 
 def _first_steps() -> Settings:
-    """Settings, ports; then secrets, schema and first user by a process of its own, to keep this one small."""
+    """Settings, ports; then secrets, schema and first user in a separate process, to keep this one small."""
     for name in ("API_KEY", "CONTINUAL_COOKIE_KEY"):
         if os.environ.get(name) == "":
             del os.environ[name]  # set but empty would hide the value in .env
@@ -277,7 +277,7 @@ def _first_steps() -> Settings:
     )
     done = subprocess.run([sys.executable, "-m", "core.cli", "init"], stdin=subprocess.DEVNULL, check=False)
     if done.returncode:
-        raise ContinualError("Nothing was started: the state folder could not be prepared, the lines above say why.")
+        raise ContinualError("Nothing was started: the state folder could not be prepared. See the lines above.")
     return settings
 
 
@@ -286,7 +286,7 @@ def interrupted(number: int, _frame: Any) -> None:
 
 
 def main() -> int:
-    """Run everything; 0 when somebody asked for the end, else the exit code of what kept ending by itself (at least 1)."""
+    """Run everything; 0 if a stop was requested, else the exit code of the process that kept exiting (at least 1)."""
     make = Make()
     signal.signal(signal.SIGINT, interrupted)
     signal.signal(signal.SIGTERM, interrupted)
@@ -316,11 +316,11 @@ def main() -> int:
 
 
 def run(runner: Runner, make: Make, unhealthy: Callable[[float], list[str]], addresses: list[str]) -> int:
-    """Run what was added until somebody asks for the end; the exit code as `main` returns it."""
+    """Run the added processes until a stop is requested; the exit code as `main` returns it."""
     honcho.manager.KILL_WAIT = STOP_S
     threading.Thread(target=watch, args=(runner, make, unhealthy, addresses), daemon=True).start()
     runner.loop()
-    return 0 if runner.asked is not None else max(abs(runner.returncode or 1), 1)
+    return 0 if runner.stop_signal is not None else max(abs(runner.returncode or 1), 1)
 
 
 if __name__ == "__main__":

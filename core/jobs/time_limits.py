@@ -1,6 +1,6 @@
-"""How long a step of the worker may take: its claim is kept meanwhile, and beyond the limit the process is ended.
+"""How long a step of the worker may take: its claim is renewed meanwhile, and beyond the limit the process is killed.
 
-After the end was asked for the step under way may take a few seconds more; one that is cut off then is taken up again.
+After a stop request the current step may take a few seconds more; a step that is cut off then is resumed later.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from core.services.automation.jobs import JobInfo
 from core.storage.workspace import Workspace
 
 RENEW_S = 15.0
-STOP_S = 7.0  # a step that has not ended so long after SIGTERM is cut off; it is taken up again
+STOP_S = 7.0  # a step that still runs this long after SIGTERM is cut off; it is resumed later
 TOO_LONG = 70
-_under_way: list[Callable[[], None]] = []  # what crosses out the try of the step that runs
+_under_way: list[Callable[[], None]] = []  # cancels the counted attempt of the running step
 
 
 @contextmanager
 def limited(ws: Workspace, owner: str, job: JobInfo | None, *, forgive: Callable[[], None]) -> Iterator[None]:
-    """Keep the job's claim while its step runs, and end the process when that takes longer than it may.
+    """Renew the job's claim while its step runs, and kill the process if the step exceeds its time limit.
 
     Args:
-        forgive: crosses out the try, should the step be cut off because somebody ends the worker.
+        forgive: cancels the counted attempt if the step is cut off because the worker is stopped.
     """
     done = threading.Event()
     _under_way.append(forgive)
@@ -48,7 +48,7 @@ def limited(ws: Workspace, owner: str, job: JobInfo | None, *, forgive: Callable
 def _keep(ws: Workspace, owner: str, job: JobInfo | None, done: threading.Event) -> None:
     limit = ws.settings.cycle_timeout_s
     ends = time.monotonic() + limit
-    text = f"It took longer than {limit:g} s (CONTINUAL_CYCLE_TIMEOUT_SECONDS) and was ended."
+    text = f"It exceeded the time limit of {limit:g} s (CONTINUAL_CYCLE_TIMEOUT_SECONDS) and was stopped."
     while not done.wait(min(RENEW_S, max(ends - time.monotonic(), 0.0))):
         if time.monotonic() < ends:
             if job is not None:
@@ -61,22 +61,22 @@ def _keep(ws: Workspace, owner: str, job: JobInfo | None, done: threading.Event)
 
 
 def watch(stop: Stop) -> None:
-    """Thread: once the end is asked for, the step under way may take so long and no longer."""
+    """Thread: after a stop request, limit the remaining time of the current step."""
     stop.wait()
     cut_off()
 
 
 def cut_off() -> None:
-    """End a step that goes on too long after the end was asked for."""
+    """Cut off a step that runs too long after the stop request."""
     time.sleep(STOP_S)
-    logger.warning("the step did not end within {s:g} s and was cut off; it is taken up again", s=STOP_S)
+    logger.warning("the step did not finish within {s:g} s and was cut off; it will be resumed", s=STOP_S)
     for forgive in list(_under_way):
         quietly(forgive)
     end_now(1)
 
 
 def end_now(code: int) -> None:
-    """End this process and the fits that it started, from any thread, whatever the main thread is computing."""
+    """Kill this process and the fits that it started, from any thread, whatever the main thread is computing."""
     import psutil
 
     for child in psutil.Process().children(recursive=True):

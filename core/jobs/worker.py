@@ -1,6 +1,6 @@
-"""The process that does the work: `python -m core.jobs.worker`, started when there is some, gone when idle.
+"""The process that does the work: `python -m core.jobs.worker`, started when there is work, ends when idle.
 
-It takes up jobs, checks projects when told to, and advances live runs, one step at a time. A file lock allows one per
+It runs jobs, checks projects on request, and advances live runs, one step at a time. A file lock allows one per
 state folder. `--follow`: takes orders from the scheduler on stdin and ends when that closes. `--once`: does what waits
 and ends. `--project`: makes one check of one project, as an orchestrator asks for it, and answers in JSON. Whatever goes wrong in a step is recorded with it and never ends the process.
 """
@@ -42,30 +42,30 @@ from core.storage.troubles import trouble_of
 from core.storage.workspace import Workspace, open_workspace
 
 IDLE_S = 20.0
-IDLE_AFTER_LIVE_S = 60.0  # a paused run may go on at any moment: keep the imports warm
+IDLE_AFTER_LIVE_S = 60.0  # a paused run may be resumed at any moment: keep the imports loaded
 POLL_S = 0.2
-LONGEST_WAIT_S = 15.0  # after steps that failed, one after another
+LONGEST_WAIT_S = 15.0  # pauses after consecutive failed steps
 BUSY_WAIT_S = 120.0  # how long a job waits for a project that another process works on
 
 
 class Worker:
-    """One pass after another over what waits."""
+    """Works through what is queued, in passes."""
 
     def __init__(self, ws: Workspace, stop: Stop | threading.Event, checks: threading.Event) -> None:
         self._ws = ws
         self._stop = stop
-        self._checks = checks  # set: look through the projects for something new
+        self._checks = checks  # set: check the projects for new data
         self._owner = f"{socket.gethostname()}:{os.getpid()}"
         self._live_seen = False
 
     def run(self, *, once: bool) -> None:
-        """Work until told to stop, until idle for a while, or (`once`) until nothing waits and no live run plays."""
+        """Work until stopped, until idle for a while, or (`once`) until nothing is queued and no live run plays."""
         idle_since, failures = time.monotonic(), 0
         while not self._stop.is_set():
             try:
                 worked = self.step()
                 failures = 0
-            except Exception as error:  # a database out of reach, a disk that is full: it may come back
+            except Exception as error:  # an unavailable database or a full disk may recover
                 tell_failed("a step failed", error)
                 worked = False
                 failures += 1
@@ -73,7 +73,9 @@ class Worker:
             if worked:
                 frugal.give_back()
                 if _fit_left_running():
-                    logger.warning("a fit that did not end in time may still be running: this worker makes way")
+                    logger.warning(
+                        "a fit that exceeded its time limit may still be running: this worker ends so that a new one can start"
+                    )
                     return
                 idle_since = time.monotonic()
                 continue
@@ -84,7 +86,7 @@ class Worker:
             self._stop.wait(POLL_S)
 
     def step(self) -> bool:
-        """One job, one live batch and, when asked for, one look through the projects; whether anything was done."""
+        """One job, one live batch and, on request, one check of the projects; returns whether anything was done."""
         worked = False
         job = jobs.claim_next(self._ws, self._owner, _now())
         if job is not None:
@@ -117,8 +119,8 @@ class Worker:
                 logger.warning("{kind} failed: {error}", kind=job.kind, error=error)
             except Exception as error:
                 trouble = trouble_of(error)
-                said = trouble.text if trouble else f"{type(error).__name__}: the log of this job tells more."
-                jobs.fail(self._ws, job.id, said, _now())
+                reason = trouble.text if trouble else f"{type(error).__name__}: see the worker's log, job {job.id}."
+                jobs.fail(self._ws, job.id, reason, _now())
                 tell_failed(f"{job.kind} failed", error)
             else:
                 jobs.finish(self._ws, job.id, result, _now())
@@ -141,7 +143,7 @@ class Worker:
         return job_kinds.cycle_told(report)
 
     def _turn(self, project_id: int, **options: Any) -> Any:
-        """`run_cycle`, once more after what may pass: TASK_RETRIES times, RETRY_DELAY_SECONDS apart."""
+        """`run_cycle` with retries after transient errors: TASK_RETRIES times, RETRY_DELAY_SECONDS apart."""
         from core.cycle import run_cycle
 
         settings, failures = self._ws.settings, 0
@@ -154,12 +156,12 @@ class Worker:
                     raise
                 self._stop.wait(1.0)
             except ContinualError:
-                raise  # the same input gives the same answer
+                raise  # the same input would fail again
             except Exception as error:
                 failures += 1
                 if failures > settings.task_retries or self._stop.is_set():
                     raise
-                logger.warning("attempt {n} failed ({error}): trying again", n=failures, error=type(error).__name__)
+                logger.warning("attempt {n} failed ({error}): retrying", n=failures, error=type(error).__name__)
                 self._stop.wait(settings.retry_delay_s)
 
     def _check(self) -> bool:
@@ -169,7 +171,7 @@ class Worker:
             if self._stop.is_set():
                 break
             if not attempts.begin_check(self._ws, project_id, _now()):
-                logger.warning("the checks of project {id} are set aside", id=project_id)
+                logger.warning("the checks of project {id} are suspended", id=project_id)
                 continue
             try:
                 self.check_project(project_id)
@@ -180,7 +182,7 @@ class Worker:
         return bool(due)
 
     def check_project(self, project_id: int) -> CycleReport | None:
-        """One check by the clock, whose try was counted; raises what the cycle raises."""
+        """One scheduled check, whose attempt was counted; raises what the cycle raises."""
         with limited(self._ws, self._owner, None, forgive=lambda: attempts.forgive_check(self._ws, project_id)):
             try:
                 report: CycleReport | None = self._turn(project_id, cause="schedule")
@@ -203,12 +205,12 @@ class Worker:
             try:
                 advance_live(self._ws, run_id, now=_now())
             except NotFound as error:
-                logger.info("the live run is gone: {error}", error=error)
+                logger.info("the live run no longer exists: {error}", error=error)
             except Exception as error:
                 trouble = trouble_of(error)
                 tell_failed("the live run failed", error)
-                said = trouble.text if trouble else f"{type(error).__name__}: the worker's log tells more."
-                live.fail_run(self._ws, run_id, said)
+                reason = trouble.text if trouble else f"{type(error).__name__}: see the worker's log."
+                live.fail_run(self._ws, run_id, reason)
 
 
 def _fit_left_running() -> bool:
@@ -221,7 +223,7 @@ def _now() -> datetime:
 
 
 def _obey(stop: Stop, checks: threading.Event) -> None:
-    """Thread: orders of the scheduler; a closed pipe means that it has gone."""
+    """Thread: reads requests from the scheduler; a closed pipe means that it has exited."""
     for line in sys.stdin:
         if line.strip() == "check":
             checks.set()
@@ -229,11 +231,11 @@ def _obey(stop: Stop, checks: threading.Event) -> None:
 
 
 def _tidy(ws: Workspace) -> None:
-    """Take away what nothing names; what stands in the way of that never stands in the way of work."""
+    """Remove unreferenced files; an error here never stops the work."""
     try:
         refused = tidying.tidy(ws, _now()).refused
     except (ContinualError, SQLAlchemyError, OSError) as error:
-        refused = f"Nothing was tidied. {brief(error)}"
+        refused = f"No unreferenced file was removed. {brief(error)}"
     if refused:
         logger.warning("{text}", text=refused)
 
@@ -242,11 +244,11 @@ def check_once(ws: Workspace, slug: str, *, again: bool, stop: Stop | threading.
     """Check one project as the scheduler would, without the worker's lock: the project's lease keeps both from one loop.
 
     Args:
-        again: a try after one that failed: what is new was looked at then, and is looked at once more.
+        again: a retry after a failed check: data that the failed check has read is read again.
 
     Returns:
-        The exit code and its document: 0 with `state` checked, nothing or skipped (another process is at it, the project is gone,
-        or its checks are set aside), 1 failed and would fail again, 76 failed and may pass.
+        The exit code and its document: 0 with `state` checked, nothing or skipped (another process holds the lease, the project is gone,
+        or its checks are suspended), 1 failed and would fail again, 76 failed and may succeed if retried.
     """
     try:
         project = projects.get_project(ws, slug)
@@ -255,10 +257,10 @@ def check_once(ws: Workspace, slug: str, *, again: bool, stop: Stop | threading.
         if not due:
             return 0, {"state": "nothing", **job_kinds.cycle_told(None)}
         if not attempts.begin_check(ws, project.id, _now()):
-            return 0, {"state": "skipped", "reason": "Its checks are set aside."}
+            return 0, {"state": "skipped", "reason": "Its checks are suspended."}
         report = Worker(ws, stop, threading.Event()).check_project(project.id)
         return 0, {"state": "nothing" if report is None else "checked", **job_kinds.cycle_told(report)}
-    except (Busy, NotFound) as why:  # another process is at it; or the project was deleted meanwhile
+    except (Busy, NotFound) as why:  # another process holds the lease, or the project was deleted meanwhile
         return 0, {"state": "skipped", "reason": str(why)}
     except ContinualError as error:
         return 1, {"state": "failed", "reason": str(error)}
@@ -272,13 +274,13 @@ def check_once(ws: Workspace, slug: str, *, again: bool, stop: Stop | threading.
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry; 75 when another worker holds the state folder."""
-    parser = argparse.ArgumentParser(prog="python -m core.jobs.worker", description="Do the work that waits.")
+    parser = argparse.ArgumentParser(prog="python -m core.jobs.worker", description="Run queued work.")
     mode = parser.add_mutually_exclusive_group()
-    mode.add_argument("--once", action="store_true", help="end as soon as nothing waits")
-    mode.add_argument("--follow", action="store_true", help="take orders on stdin, end when it closes")
-    mode.add_argument("--project", metavar="SLUG", help="check this project once; ends when stdin closes")
+    mode.add_argument("--once", action="store_true", help="exit as soon as nothing is queued")
+    mode.add_argument("--follow", action="store_true", help="read requests from stdin, exit when it closes")
+    mode.add_argument("--project", metavar="SLUG", help="check this project once; exits when stdin closes")
     parser.add_argument(
-        "--again", action="store_true", help="with --project: also when nothing came since a check failed"
+        "--again", action="store_true", help="with --project: check even if there is no new data since a failed check"
     )
     chosen = parser.parse_args(arguments)
     os.nice(5)  # pages and answers come first
@@ -312,7 +314,7 @@ def main(arguments: list[str] | None = None) -> int:
                 return ANOTHER_WORKS if chosen.follow else 0
             _tidy(ws)
             Worker(ws, stop, checks).run(once=chosen.once)
-        # Who asked for work while this process was about to end found the lock taken, and relies on it.
+        # A request made while this process was about to exit found the lock held and relies on this process.
         with ws.database.read() as session:
             more = not stop.is_set() and due_work.pending(session, _now())
     return 0

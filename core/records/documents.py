@@ -77,7 +77,10 @@ def _reader(wanted: Any) -> Read:
         return lambda document: from_document(wanted, document) if document else None
     if origin in (typing.Union, types.UnionType):
         kinds = [part for part in parts if part is not type(None)]
-        return _reader(kinds[0]) if len(kinds) == 1 else _as_it_is
+        if len(kinds) != 1:
+            return _as_it_is
+        inner = _reader(kinds[0])
+        return lambda value: None if value is None else inner(value)
     if origin is tuple:
         of = _reader(parts[0]) if parts[-1] is Ellipsis else _as_it_is
         return lambda values: tuple(of(value) for value in values or ())

@@ -123,7 +123,7 @@ class DriftReport:
     residual: DriftScore | None = None  # regression: label minus what was predicted before it was known
     multivariate: DomainClassification | None = None
     reconstruction: Reconstruction | None = None
-    explanation: str | None = None  # the sentence: what most of the change is, since when, what it costs
+    explanation: Reason | None = None  # what most of the change is, since when, what it costs
     segment: ChangedSegment | None = None
     importance: dict[str, float] | None = None  # of each feature to the champion: loss when it is shuffled
     attribution: AttributionDrift | None = None  # importance then and now

@@ -99,7 +99,11 @@ class History:
             # A few are looked up at once; of many, those of each batch that is read.
             few = self._has_late and queries.label_count(session, project_id, at_most=FEW_LABELS) < FEW_LABELS
             self._late = queries.labels_by_row(session, project_id) if few else None
-        self.measured = [b for b in self.batches if not is_set_aside(b)]
+
+    @property
+    def measured(self) -> list[Batch]:
+        """The batches whose rows are measured and learnt from, newest first."""
+        return [b for b in self.batches if not is_set_aside(b)]
 
     @property
     def has_late_labels(self) -> bool:

@@ -6,10 +6,11 @@ No sentence is stored as a fact, so any of them may be reworded. Nothing parses 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from core import words
-from core.records import Reason, reason_from, sides, to_document
+from core.records import METRICS, Reason, reason_from, sides, to_document
 from core.words import duration, metric_in_reason, plain_score
 
 Numbers = Mapping[str, Any]
@@ -221,6 +222,34 @@ def _structure(of: Numbers) -> str:
     return f"reconstruction error {words.figure(of['error'], step)}, expected {band}"
 
 
+def _change_is(of: Numbers) -> str:
+    shares = words.share_change(of["before"], of["after"])
+    return f"{words.share_in_finding(of['part'])} of the change is {of['rule']}: {shares} of rows"
+
+
+def _change_located(of: Numbers) -> str:
+    shares = words.share_change(of["before"], of["after"])
+    parts = [f"{words.share_in_finding(of['part'])} of it is {of['rule']} ({shares} of rows)"]
+    if of["since"] is not None:
+        at = datetime.fromisoformat(of["since"])
+        parts.append(f"new since {at.day} {at:%b, %H:%M} UTC")
+    if of["n"] < of["least"] and (of["n"] > 0 or of["outside"] is not None):
+        parts.append(f"{words.metric_in_finding(of['metric'])} there not judged (n = {of['n']:,}, too few)")
+    elif of["inside"] is not None and of["outside"] is not None:
+        parts.append(_score_there(of))
+    return "; ".join(parts)
+
+
+def _score_there(of: Numbers) -> str:
+    """`accuracy there is 4.1 points lower (n = 412)`."""
+    difference, metric = abs(of["inside"] - of["outside"]), METRICS.get(of["metric"])
+    shown = f"{difference * 100:.1f} points" if metric is not None and metric.in_points else words.figure(difference)
+    beside = f"{shown} {'higher' if of['inside'] > of['outside'] else 'lower'}"
+    if shown in ("0", "0.0 points"):
+        beside = "the same"
+    return f"{words.metric_in_finding(of['metric'])} there is {beside} (n = {of['n']:,})"
+
+
 def _leans_on(of: Numbers) -> str:
     if moved := of["moved"]:
         way = "more" if of["after"] > of["before"] else "less"
@@ -390,6 +419,8 @@ SENTENCES: dict[str, str | Callable[[Numbers], str]] = {
     "too_few_features_vary": (
         lambda of: f"{words.counted(of['features'], 'feature')} with more than one value; needs 2"
     ),
+    "change_is": _change_is,
+    "change_located": _change_located,
     "leans_on": _leans_on,
     "importance_drifted": lambda of: f"drifted: {_importance(of)}",
     "importance_moved_little": lambda of: f"significant but small: {_importance(of)}",

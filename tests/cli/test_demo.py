@@ -17,7 +17,7 @@ from core.records import CycleReport
 from core.storage.tables import Cycle, Lease
 from core.storage.workspace import Workspace
 
-WAITING = "another worker checks this project; waiting"
+WAITING = "another worker is running a cycle of this project; waiting"
 
 
 @pytest.mark.slow

@@ -212,7 +212,7 @@ def test_bytes_behind_a_gzip_stream_are_refused_but_padding_is_not() -> None:
 
     packed = gzip.compress(b"a,b\n1,2\n")
     assert len(read_table(packed + bytes(512), name="a.csv.gz", max_bytes=1000).frame) == 1
-    with pytest.raises(UnsupportedFormat, match="behind its gzip stream"):
+    with pytest.raises(UnsupportedFormat, match="after its gzip stream"):
         read_table(packed + b"\x1f\x00rest", name="a.csv.gz", max_bytes=1000)
 
 
@@ -251,7 +251,7 @@ def test_what_is_named_goes_before_what_is_guessed() -> None:
     assert (none.target, none.id_column, none.time_column, none.excluded) == ("x", None, None, ())
     with pytest.raises(BadInput, match=r"column ID is not there \('id' is\)"):
         guess_roles(frame, id_column="ID")
-    with pytest.raises(BadInput, match="cannot be left out"):
+    with pytest.raises(BadInput, match="cannot be excluded"):
         guess_roles(frame, target="y", exclude=("y",))
 
 
@@ -287,7 +287,7 @@ def test_an_instant_of_a_request_is_read_as_in_a_file(text: Any) -> None:
 def test_days_are_read_as_the_column_shows_or_refused() -> None:
     assert dates.instants(column("13/04/2026", "01/05/2026"), "x")[1] == pd.Timestamp("2026-05-01T00:00:00Z")
     assert dates.instants(column("04/13/2026", "05/01/2026 9:30"), "x")[1] == pd.Timestamp("2026-05-01T09:30:00Z")
-    with pytest.raises(BadInput, match="more than one reading"):
+    with pytest.raises(BadInput, match="ambiguous"):
         dates.instants(column("03/04/2026", "05/06/2026"), "x")
     schema, _ = first_schema(read("t,x,y\n13/04/2026,1.5,a\n14/04/2026,2,b\n"), target="y", time_column="t")
     assert schema.day_first is True
@@ -300,7 +300,7 @@ def test_days_are_read_as_the_column_shows_or_refused() -> None:
     ("values", "words"),
     [
         (["1899-12-31T00:00:00Z"], "an instant of 1900 or later"),
-        (["2026-01-01T05:00:00Z"], "rows of the future are not taken"),
+        (["2026-01-01T05:00:00Z"], "rows from the future are not accepted"),
     ],
 )
 def test_instants_that_cannot_be_are_refused(values: list[str], words: str) -> None:

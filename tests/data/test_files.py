@@ -94,7 +94,7 @@ MALFORMED: dict[str, tuple[bytes | str, str, type[ContinualError], str]] = {
     "too big": (b"a,b\n" + b"1,2\n" * MB, "a.csv", TooLarge, "4.0 MB, expected at most 1.0 MB"),
     "a zip bomb named .parquet": (zipped(), "a.parquet", UnsupportedFormat, "named as Parquet but holds a zip archive"),
     "a gzip bomb": (gzip.compress(bytes(20 * MB)), "a.csv.gz", TooLarge, "unpacks to more than 10.0 MB"),
-    "gzip that is cut off": (gzip.compress(b"a,b\n1,2\n" * 99)[:-9], "a.csv.gz", UnsupportedFormat, "cut off"),
+    "gzip that is cut off": (gzip.compress(b"a,b\n1,2\n" * 99)[:-9], "a.csv.gz", UnsupportedFormat, "truncated"),
     "gzip that is damaged": (b"\x1f\x8b\x08" + b"\0" * 40, "a.csv.gz", UnsupportedFormat, "damaged"),
     "gzip named .csv": (gzip.compress(b"a,b\n1,2\n"), "a.csv", UnsupportedFormat, "named as CSV text but holds gzip"),
     "text named .parquet": ("a,b\n1,2\n", "a.parquet", UnsupportedFormat, "named as Parquet but holds CSV text"),

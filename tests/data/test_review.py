@@ -57,5 +57,5 @@ def test_columns_that_were_not_shown_stay_as_inferred(frame: pd.DataFrame, infer
 def test_at_least_one_column_is_used(frame: pd.DataFrame, inferred: FeatureSchema) -> None:
     shown = columns_to_review(frame, inferred, limit=9)
     none: list[ColumnReview] = [dataclasses.replace(column, used=False) for column in shown]
-    with pytest.raises(BadInput, match="No column is used"):
+    with pytest.raises(BadInput, match="No column is selected"):
         reviewed_schema(frame, inferred, shown, none)

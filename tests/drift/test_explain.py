@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from core.drift.explain import Segment, explain, find_segment, in_segment, since, tell
+from core.drift.explain import Segment, explain, find_segment, in_segment, located, since
 from core.errors import BadInput
 from core.records import Feature, FeatureSchema
+from core.text.reasons import sentence
+
+MAY = datetime(2026, 5, 3, 14, 5, tzinfo=UTC)
 
 SCHEMA = FeatureSchema(
     task="binary",
@@ -47,24 +53,30 @@ def test_a_change_is_found_told_and_recognised() -> None:
     assert (feature, op) == ("temperature", ">") and 29 < value < 35 and segment.part > 0.85
     assert in_segment(reference, segment).mean() == pytest.approx(segment.before, abs=0.02)
     assert in_segment(current, segment).mean() == pytest.approx(segment.after, abs=0.03)
-    text = tell(segment, since="3 May", score_inside=0.83, score_outside=0.871, n_inside=412)
-    assert text.endswith("of rows); new since 3 May; accuracy there is 4.1 points lower (n = 412)")
-    told = explain(reference, current, SCHEMA, seed=0) or ""
-    assert told.startswith(text.split(" of it")[0] + f" of the change is {segment.rule}: ")
+    text = text_of(segment, since=MAY, score_inside=0.83, score_outside=0.871, n_inside=412)
+    assert text.endswith("of rows); new since 3 May, 14:05 UTC; accuracy there is 4.1 points lower (n = 412)")
+    whole = explain(reference, current, SCHEMA, seed=0)
+    assert whole is not None and sentence(whole).startswith(
+        text.split(" of it")[0] + f" of the change is {segment.rule}: "
+    )
+
+
+def text_of(segment: Segment, **known: Any) -> str:
+    return sentence(located(segment, **known))
 
 
 def test_the_sentence_has_only_the_clauses_that_are_known() -> None:
-    assert tell(HOT) == "71 % of it is temperature > 31 (1 % → 38 % of rows)"
-    assert tell(HOT, since="3 May").endswith("; new since 3 May")
-    few = tell(HOT, score_inside=0.5, score_outside=0.9, n_inside=12)
-    assert few.endswith("; accuracy there not judged (n = 12, too few to tell)") and "0.5" not in few
-    assert tell(HOT, score_outside=0.9).endswith("(n = 0, too few to tell)")
-    assert tell(HOT, score_inside=0.5, n_inside=100) == tell(HOT)
+    assert text_of(HOT) == "71 % of it is temperature > 31 (1 % → 38 % of rows)"
+    assert text_of(HOT, since=MAY).endswith("; new since 3 May, 14:05 UTC")
+    few = text_of(HOT, score_inside=0.5, score_outside=0.9, n_inside=12)
+    assert few.endswith("; accuracy there not judged (n = 12, too few)") and "0.5" not in few
+    assert text_of(HOT, score_outside=0.9).endswith("(n = 0, too few)")
+    assert text_of(HOT, score_inside=0.5, n_inside=100) == text_of(HOT)
 
 
 def test_losses_are_told_in_points_for_shares_and_as_they_are_for_errors() -> None:
     def ending(**of: float | int | str) -> str:
-        return tell(HOT, n_inside=1_412, **of).split("; ")[1]
+        return text_of(HOT, n_inside=1_412, **of).split("; ")[1]
 
     assert ending(score_inside=0.83, score_outside=0.871) == "accuracy there is 4.1 points lower (n = 1,412)"
     assert ending(score_inside=0.9, score_outside=0.8) == "accuracy there is 10.0 points higher (n = 1,412)"

@@ -209,11 +209,11 @@ def test_the_classifier_and_the_labels_are_told_without_json(
     after = pd.DataFrame({"x": NUMBERS + 3, "y": np.where(NUMBERS > 1, "yes", "no")})
     assert drift_command(tmp_path, before, after, "--multivariate", "--target", "y") == 0
     said = capsys.readouterr().out
-    assert "All features together: the windows can be told apart, by x (AUC 0.9" in said
+    assert "All features together: the windows are distinguishable, by x (AUC 0.9" in said
     assert "Labels: total variation" in said and "above the minimum effect" in said
     assert drift_command(tmp_path, before, before, "--multivariate", "--target", "y") == 0
     said = capsys.readouterr().out
-    assert "All features together: the windows cannot be told apart for sure (AUC" in said
+    assert "All features together: the windows are not distinguishable with confidence (AUC" in said
     assert "Labels: total variation 0.00" in said
 
 

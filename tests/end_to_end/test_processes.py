@@ -166,7 +166,7 @@ def test_first_start_makes_secrets_and_user_then_all_are_healthy_and_end_togethe
     patience = Patience(START_S)
     while not _answers(second.api):
         patience.check(f"the API to be back, after:\n{second.text}")
-    assert "api ended by itself (exit code -9): starting it again in 1 s." in second.text
+    assert "api exited unexpectedly (exit code -9): restarting it in 1 s." in second.text
     assert app.is_running()
     second.children = psutil.Process(second.process.pid).children(recursive=True)
     second.process.send_signal(signal.SIGINT)
@@ -196,8 +196,8 @@ def test_a_process_that_ends_again_and_again_ends_all_with_its_code() -> None:
     command = [sys.executable, "-c", RUNNER, "exit 7", STEADY]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=limit(60))
     assert done.returncode == 7, done.stdout
-    assert done.stdout.count("quick ended by itself (exit code 7): starting it again") == 4
-    assert "quick ended by itself 5 times within 60 s (exit code 7): giving up." in done.stdout
+    assert done.stdout.count("quick exited unexpectedly (exit code 7): restarting it") == 4
+    assert "quick exited 5 times within 60 s (exit code 7): giving up." in done.stdout
     assert "steady stopped (rc=-15)" in done.stdout
 
 
@@ -216,7 +216,7 @@ def test_a_process_that_dies_once_is_started_again(tmp_path: Path) -> None:
         lines += list(running.stdout)
         running.wait(limit(STOP_S))
     text = "".join(lines)
-    assert "quick ended by itself (exit code -11): starting it again in 0.01 s." in text
+    assert "quick exited unexpectedly (exit code -11): restarting it in 0.01 s." in text
     assert "steady stopped (rc=-15)" in text and "quick stopped (rc=-15)" in text
 
 

@@ -178,7 +178,7 @@ def test_a_step_that_takes_too_long_is_ended_and_said(ws: Workspace, project_id:
         assert process.wait(limit(60)) == time_limits.TOO_LONG
     failed = jobs.get_job(ws, job)
     assert failed.status == "failed"
-    assert failed.error == "It took longer than 0.5 s (CONTINUAL_CYCLE_TIMEOUT_SECONDS) and was ended."
+    assert failed.error == "It exceeded the time limit of 0.5 s (CONTINUAL_CYCLE_TIMEOUT_SECONDS) and was stopped."
 
 
 def test_sigterm_lets_the_running_step_finish(ws: Workspace, project_id: int) -> None:

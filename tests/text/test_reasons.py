@@ -41,6 +41,24 @@ RARE = {
     because("error_rose", detector="adwin", before=0.0949, after=0.4123, row=12_345): (
         "ADWIN: the error rose from 0.095 to 0.412 since row 12,345"
     ),
+    because(
+        "change_is", part=0.714, rule="a > 1", before=0.01, after=0.38
+    ): "71 % of the change is a > 1: 1 % → 38 % of rows",
+    because(
+        "change_located",
+        part=0.714,
+        rule="a > 1",
+        before=0.01,
+        after=0.38,
+        since="2026-05-03T14:05:00+00:00",
+        inside=0.83,
+        outside=0.871,
+        n=412,
+        least=30,
+        metric="accuracy",
+    ): (
+        "71 % of it is a > 1 (1 % → 38 % of rows); new since 3 May, 14:05 UTC; accuracy there is 4.1 points lower (n = 412)"
+    ),
     because("leans_on", moved=[], judged=4, correlation=None, least=3): (
         "The model relies on its features as before (4 features compared); order not compared: fewer than 3 "
         "features have a significant importance"

@@ -55,7 +55,9 @@ AnswerOf = Callable[[int, "pd.DataFrame"], "Predicted"]  # of a version
 
 
 @one_thread()
-def check(ws: Workspace, project: ProjectInfo, current_ids: set[int], answer_of: AnswerOf) -> DriftReport | None:
+def check(
+    ws: Workspace, project: ProjectInfo, reader: history.History, current_ids: set[int], answer_of: AnswerOf
+) -> DriftReport | None:
     """Drift of the given batches against what the champion learnt from; None without a champion or without rows.
 
     Args:
@@ -69,7 +71,6 @@ def check(ws: Workspace, project: ProjectInfo, current_ids: set[int], answer_of:
     schema, champion = project.schema, project.champion
     if schema is None or champion is None:
         return None
-    reader = history.History(ws, project.id, schema)
     sides = windows.reference_and_current(ws, project, current_ids=current_ids, reader=reader)
     if sides is None:
         return None
@@ -98,9 +99,9 @@ def check(ws: Workspace, project: ProjectInfo, current_ids: set[int], answer_of:
             attribution = _attribution(
                 answers, worth if answers.version == champion else None, schema, answer_of, weighed
             )
-    sentence, segment = _explained(ws, project, reader, reference, current)
+    explanation, segment = _explained(reader, reference, current)
     return dataclasses.replace(
-        report, importance=importance, attribution=attribution, explanation=sentence, segment=segment
+        report, importance=importance, attribution=attribution, explanation=explanation, segment=segment
     )
 
 
@@ -224,24 +225,18 @@ def _attribution(
     return dataclasses.replace(moved, finding=finding, version=answers.version, weighed=of, features=features)
 
 
-def _explained(
-    ws: Workspace, project: ProjectInfo, reader: history.History, reference: Rows, current: Rows
-) -> tuple[str | None, ChangedSegment | None]:
+def _explained(reader: history.History, reference: Rows, current: Rows) -> tuple[Reason | None, ChangedSegment | None]:
     """The sentence and its figures; None when no segment holds most of the change."""
-    from core.drift.explain import find_segment, tell
+    from core.drift.explain import find_segment, located
 
-    assert project.schema is not None
-    segment = find_segment(reference.frame, current.frame, project.schema, seed=SEED)
+    segment = find_segment(reference.frame, current.frame, reader.schema, seed=SEED)
     if segment is None:
         return None, None
     began = _since(reader, segment)
-    inside, outside, n = _cost(ws, project, segment)
-    metric = row_metric(project.schema.task)
-    sentence = tell(
-        segment, since=_day(began) if began is not None else None, score_inside=inside, score_outside=outside,
-        n_inside=n, metric=metric,
-    )  # fmt: skip
-    return sentence, ChangedSegment(
+    inside, outside, n = _cost(reader, segment)
+    metric = row_metric(reader.schema.task)
+    explanation = located(segment, since=began, score_inside=inside, score_outside=outside, n_inside=n, metric=metric)
+    return explanation, ChangedSegment(
         rule=segment.rule,
         conditions=segment.conditions,
         part=segment.part,
@@ -273,17 +268,17 @@ def _since(reader: history.History, segment: Segment) -> datetime | None:
     return None if first is None or (first == 0 and len(reader.measured) > LOOKED_BACK) else shares[first][0]
 
 
-def _cost(ws: Workspace, project: ProjectInfo, segment: Segment) -> tuple[float | None, float | None, int]:
+def _cost(reader: history.History, segment: Segment) -> tuple[float | None, float | None, int]:
     """Accuracy (or mean absolute error) inside and outside the segment on the newest judged rows, and how many are inside."""
     import numpy as np
 
     from core.drift.explain import in_segment
 
-    judged = monitoring.labelled_with_predictions(ws, project, n=JUDGED_ROWS)
-    if judged is None or project.schema is None:
+    judged = monitoring.labelled_rows(reader, n=JUDGED_ROWS)
+    if judged is None:
         return None, None, 0
     inside = in_segment(judged.X, segment)
-    if project.schema.task == "regression":
+    if reader.schema.task == "regression":
         merit = np.abs(judged.y_true.astype(float) - judged.y_pred)
     else:
         merit = (judged.y_true == judged.y_pred).astype(float)
@@ -291,8 +286,3 @@ def _cost(ws: Workspace, project: ProjectInfo, segment: Segment) -> tuple[float 
     if n == 0 or n == len(merit):
         return None, None, n
     return float(merit[inside].mean()), float(merit[~inside].mean()), n
-
-
-def _day(at: datetime) -> str:
-    """`3 May, 14:05 UTC`."""
-    return f"{at.day} {at:%b, %H:%M} UTC"

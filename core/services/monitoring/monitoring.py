@@ -298,12 +298,17 @@ def labelled_with_predictions(
     Args:
         but: ids of batches that are left out.
     """
+    if project.schema is None:
+        return None
+    return labelled_rows(history.History(ws, project.id, project.schema), n=n, but=but)
+
+
+def labelled_rows(reader: history.History, *, n: int, but: frozenset[int] = frozenset()) -> Judged | None:
+    """As `labelled_with_predictions`, by a reader that is open already."""
     import numpy as np
     import pandas as pd
 
-    if project.schema is None:
-        return None
-    reader = history.History(ws, project.id, project.schema)
+    task = reader.schema.task
     parts: list[tuple[pd.DataFrame, np.ndarray, history.Scores, np.ndarray]] = []
     found = 0
     for batch in reader.batches:
@@ -319,7 +324,7 @@ def labelled_with_predictions(
         if read is None:
             continue
         frame, y = read
-        mask = history.is_labelled(y, project.schema.task) & np.array([v is not None for v in scores.labels])
+        mask = history.is_labelled(y, task) & np.array([v is not None for v in scores.labels])
         at = np.flatnonzero(mask)[-(n - found) :]
         if len(at):
             parts.append((frame.iloc[at], y[at], scores, at))
@@ -334,9 +339,9 @@ def labelled_with_predictions(
     if classes:
         proba = np.concatenate([align(p[2], classes)[p[3]] for p in parts])
     return Judged(
-        X=table[list(project.schema.names)],
+        X=table[list(reader.schema.names)],
         y_true=np.concatenate([p[1] for p in parts]),
-        y_pred=y_pred.astype(float) if project.schema.task == "regression" else y_pred,
+        y_pred=y_pred.astype(float) if task == "regression" else y_pred,
         y_proba=proba,
         classes=classes,
         row_ids=tuple(table[ROW_ID]),

@@ -58,7 +58,7 @@ def drift_page(
         reference=_window(report.reference),
         made_at=made_at.strftime("%d %b %Y, %H:%M %Z"),
         headline=headline(report),
-        finding=f"{report.explanation}." if report.explanation else "",
+        finding=f"{sentence(report.explanation)}." if report.explanation else "",
         rule=rule_in_words(policy),
         features=report.ranked,
         others=[s for s in (report.prediction, report.label, report.residual) if s is not None],

@@ -22,7 +22,7 @@ CHUNK_ROWS = 5_000  # newest rows of a batch that are looked at
 
 
 def estimate_batches(
-    ws: Workspace, project: ProjectInfo, batches: Sequence[Batch], *, now: datetime, seed: int
+    ws: Workspace, project: ProjectInfo, reader: history.History, batches: Sequence[Batch], *, now: datetime, seed: int
 ) -> list[EstimateRun]:
     """Estimated scores of each new batch, from its predictions and the labelled rows of every other batch.
 
@@ -33,14 +33,13 @@ def estimate_batches(
     scored = [b for b in batches if b.scores_path is not None]
     if schema is None or not scored:
         return []
-    known = monitoring.labelled_with_predictions(ws, project, n=REFERENCE_ROWS, but=frozenset(b.id for b in batches))
+    known = monitoring.labelled_rows(reader, n=REFERENCE_ROWS, but=frozenset(b.id for b in batches))
     if known is None or len(known.y_true) < LEAST_ROWS:
         return []
     import numpy as np
 
     from core.performance.estimated import fit_estimator
 
-    reader = history.History(ws, project.id, schema)
     loaded = [(b, reader.scores(b, last=CHUNK_ROWS)) for b in scored]
     classes = _classes(known, [s for _, s in loaded if s is not None], schema)
     task = _task(schema, classes)

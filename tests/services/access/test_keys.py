@@ -16,9 +16,9 @@ from core.storage.workspace import Workspace
 def test_keys_say_which_project_they_open(ws: Workspace, now: datetime, capsys: pytest.CaptureFixture[str]) -> None:
     projects.create_project(ws, "Insects", Origin(source="api"), by="test", now=now)
     assert cli.main(["keys", "create", "--scope", "read", "--name", "wide"]) == 0
-    assert "it opens every project" in capsys.readouterr().out
+    assert "it gives access to every project" in capsys.readouterr().out
     assert cli.main(["keys", "create", "--scope", "read", "--name", "narrow", "--project", "insects"]) == 0
-    assert "it opens project 'insects' only" in capsys.readouterr().out
+    assert "it gives access to project 'insects' only" in capsys.readouterr().out
     assert cli.main(["keys", "list"]) == 0
     head, narrow, wide = capsys.readouterr().out.splitlines()
     at = head.index("project")
@@ -27,4 +27,4 @@ def test_keys_say_which_project_they_open(ws: Workspace, now: datetime, capsys: 
     assert [key["project"] for key in json.loads(capsys.readouterr().out)["keys"]] == ["insects", None]
     with pytest.raises(SystemExit):
         cli.main(["keys", "create", "--help"])
-    assert "left out: every project" in " ".join(capsys.readouterr().out.split())
+    assert "default: every project" in " ".join(capsys.readouterr().out.split())

@@ -81,7 +81,7 @@ def test_the_command_line_tells_who_made_a_token_and_whether_they_are_still_ther
     assert cli.main(["keys", "list"]) == 0
     assert "eve" in capsys.readouterr().out
     assert cli.main(["users", "remove", "eve", "--keep-tokens"]) == 0
-    assert "work on" in (said := capsys.readouterr().out) and "gateway" in said
+    assert "stay valid" in (said := capsys.readouterr().out) and "gateway" in said
     assert cli.main(["keys", "list"]) == 0
     assert "eve (removed)" in capsys.readouterr().out
     assert cli.main(["keys", "list", "--json"]) == 0

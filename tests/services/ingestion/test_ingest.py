@@ -142,7 +142,7 @@ def test_a_fast_clock_of_one_batch_does_not_make_the_next_ones_late(ws: Workspac
     report = ingest.ingest_frame(ws, later(ws, made), right, origin="b", by="t", now=now + timedelta(minutes=1))
     assert not report.backfill
     late = rows(10, seed=2).assign(t=[now + timedelta(hours=2)] * 10)
-    with pytest.raises(BadInput, match="rows of the future"):
+    with pytest.raises(BadInput, match="rows from the future"):
         ingest.ingest_frame(ws, later(ws, made), late, origin="c", by="t", now=now)
 
 

@@ -305,4 +305,4 @@ def test_the_command_line_shows_the_plan_stores_after_a_yes_and_takes_back(
     assert cli.main(["labels", "--undo", str(change.id), "--project", "demo"]) == 0
     assert newest(ws, waiting) == [None] * 5
     assert cli.main(["labels", "--project", "demo"]) == 1
-    assert "expected one of labels" in capsys.readouterr().err
+    assert "expected a file of labels" in capsys.readouterr().err

@@ -17,7 +17,7 @@ def show(ctx: ui.Context, project: ProjectInfo, seen: Seen) -> None:
     report = seen.report
     st.caption(f"{words.plain(report.current.description)} against {words.plain(report.reference.description)}")
     state = _state(report)
-    explanation = f" {words.plain(report.explanation)}." if report.explanation else ""
+    explanation = f" {words.plain(ui.sentence(report.explanation))}." if report.explanation else ""
     sentence = f"**{words.plain(headline(report))}**{explanation}"
     with (
         ui.summary(state, sentence, word="Steady" if state == "well" else None),
