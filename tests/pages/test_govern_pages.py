@@ -196,7 +196,7 @@ def test_guards_are_told_edited_and_their_hits_drawn(grown: Workspace) -> None:
     at.run()
     assert not at.exception
     assert guarding.guards_of(grown, project) == Guards(out_of_range="abstain", range_margin=0.25)
-    assert "25% of the training range" in text_of(open_page("automation"))
+    assert "by more than 25% of its width" in text_of(open_page("automation"))
     at = open_page("predict")
     at.number_input(key=f"x-{project.id}-warmth").set_value(900.0)
     click(at, "Predict")

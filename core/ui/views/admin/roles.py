@@ -8,7 +8,7 @@ ROLES = {
     "admin": "can do everything, including people and tokens",
 }
 SCOPES = {
-    "predict": "ask for predictions",
+    "predict": "request predictions",
     "ingest": "send rows and labels",
     "read": "read predictions and metrics",
     "admin": "everything",

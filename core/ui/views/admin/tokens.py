@@ -31,7 +31,7 @@ def show(ctx: ui.Context) -> None:
         if all_tokens:
             _offer_revoke(ctx, _pick(ctx, all_tokens, names))
         else:
-            st.markdown("No tokens yet. Programs that send rows or ask for predictions need one: create it below.")
+            st.markdown("No tokens yet. Programs that send rows or request predictions need one: create it below.")
     new_token.show(ctx, names)
 
 
