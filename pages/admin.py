@@ -1,4 +1,4 @@
-"""Who may do what, who changed what? People, tokens, settings in force, the audit, the health of the installation."""
+"""Who may do what, who changed what? People, tokens, effective settings, the audit, the health of the installation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What do I have, is it sound? Rows, batches and their problems; new rows, labels and projects come in here."""
+"""What data is there, and is it all right? Rows, batches and their warnings; new rows, labels and projects are added here."""
 
 from __future__ import annotations
 

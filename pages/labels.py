@@ -1,23 +1,23 @@
-"""Which rows should be labelled next, and what do the labels say of all? Rows drawn with known chances, answered here."""
+"""Which rows should be labelled next, and what do the labels say about all rows? Rows sampled with known probabilities."""
 
 from __future__ import annotations
 
 from core import ui
 from core.records import ProjectInfo
 from core.services.ingestion import label_queue
-from core.ui.views.labels import asking, desk, head, summary
+from core.ui.views.labels import head, queue, request, summary
 
 
 def show(ctx: ui.Context, project: ProjectInfo) -> None:
-    """The parts of the page, from what the answers say to asking for more."""
-    rows, found = label_queue.open_asks(ctx.ws, project), label_queue.measured(ctx.ws, project)
+    """The parts of the page, from the measured score to requesting more labels."""
+    rows, result = label_queue.open_asks(ctx.ws, project), label_queue.measured(ctx.ws, project)
     head.show(len(rows))
-    summary.show(project, rows, found)
+    summary.show(project, rows, result)
     if rows:
-        desk.show(ctx, project, rows)
-    elif not found.asked:
-        head.nothing_asked()
-    asking.show(ctx, project, len(rows))
+        queue.show(ctx, project, rows)
+    elif not result.asked:
+        head.nothing_requested()
+    request.show(ctx, project, len(rows))
 
 
 context = ui.start_page("Labels", choose_project=True)

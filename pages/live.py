@@ -1,4 +1,4 @@
-"""Watch it learn: a sample played batch by batch through the real loop, by a worker, whoever looks."""
+"""Watch it learn: a sample played batch by batch through the real loop, by a worker, whether or not a page is open."""
 
 from __future__ import annotations
 

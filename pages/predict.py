@@ -1,4 +1,4 @@
-"""What does it say for this row, for this file? Every answer comes from the champion and is logged with its version."""
+"""What does the model predict for this row, for this file? Every prediction comes from the champion and is logged with its version."""
 
 from __future__ import annotations
 

@@ -196,17 +196,17 @@ def draw_line(
     stroke: Stroke,
 ) -> Point:
     """A line, its band under it, and its hover; returns its last point with a value."""
-    kept = [points[i] for i in thin([p.value for p in points], 900 if stroke.band else 2_000)]
-    xs = [frame.value(p) for p in kept]
+    thinned = [points[i] for i in thin([p.value for p in points], 900 if stroke.band else 2_000)]
+    xs = [frame.value(p) for p in thinned]
     if stroke.band:
-        _band(fig, frame, kept, stroke.color)
+        _band(fig, frame, thinned, stroke.color)
     fig.add_scatter(
         x=xs,
-        y=[p.value for p in kept],
-        mode="lines" if sum(p.value is not None for p in kept) > 1 else "markers",
+        y=[p.value for p in thinned],
+        mode="lines" if sum(p.value is not None for p in thinned) > 1 else "markers",
         line={"color": stroke.color, "shape": "linear", **stroke.style},
         marker={"color": stroke.color, "size": 5},
-        customdata=[[_detail(p)] for p in kept],
+        customdata=[[_detail(p)] for p in thinned],
         hovertemplate=f"{stroke.name} <b>%{{y:.{stroke.decimals}f}}</b>%{{customdata[0]}}<extra></extra>",
         connectgaps=False,
     )
@@ -235,9 +235,9 @@ def _band(fig: go.Figure, frame: Frame, points: Sequence[Point], color: str) -> 
 
 
 def quiet_line(fig: go.Figure, frame: Frame, points: Sequence[Point], color: str, budget: int) -> None:
-    kept = [points[i] for i in thin([p.value for p in points], budget)]
+    thinned = [points[i] for i in thin([p.value for p in points], budget)]
     fig.add_scatter(
-        x=[frame.value(p) for p in kept], y=[p.value for p in kept], mode="lines",
+        x=[frame.value(p) for p in thinned], y=[p.value for p in thinned], mode="lines",
         line={"color": color, "width": 1.1}, hoverinfo="skip",
     )  # fmt: skip
 
@@ -331,24 +331,24 @@ def add_events(fig: go.Figure, events: Sequence[Happened], *, frame: Frame, colo
         )  # fmt: skip
     ticks = [e for e in inside if e.kind in EVENTS and EVENTS[EventKind(e.kind)].tick]
     if ticks:
-        kept = ticks[:: max(1, len(ticks) // 500)]
+        thinned = ticks[:: max(1, len(ticks) // 500)]
         fig.add_scatter(
-            x=[frame.value(e) for e in kept], y=[floor] * len(kept), mode="markers", cliponaxis=False,
+            x=[frame.value(e) for e in thinned], y=[floor] * len(thinned), mode="markers", cliponaxis=False,
             marker={"symbol": "line-ns-open", "size": 7, "color": colors.well, "line": {"width": 1.2}},
-            hovertemplate=[f"{EVENTS[EventKind(e.kind)].words} {plain(e.text)}<extra></extra>" for e in kept],
+            hovertemplate=[f"{EVENTS[EventKind(e.kind)].words} {plain(e.text)}<extra></extra>" for e in thinned],
         )  # fmt: skip
 
 
 def _room(events: Sequence[Happened], frame: Frame) -> list[tuple[Happened, bool]]:
     """The events that have room for their sign, each with whether its text has room too."""
-    kept: list[tuple[float, float, Happened, bool]] = []
+    fitting: list[tuple[float, float, Happened, bool]] = []
     drawn = [e for e in events if e.kind in EVENTS and not EVENTS[EventKind(e.kind)].tick]
     for event in sorted(drawn, key=lambda e: (EVENTS[EventKind(e.kind)].rank, -frame.number(e))):
         px = frame.px(event) * NARROW
         text = 8 + 7.0 * len(event.text[:14])
         for named in (True, False) if EVENTS[EventKind(event.kind)].named and event.text else (False,):
             half = (16 + text) / 2 if named else 8.0
-            if all(abs(px - other) >= half + width for other, width, _, _ in kept):
-                kept.append((px, half, event, named))
+            if all(abs(px - other) >= half + width for other, width, _, _ in fitting):
+                fitting.append((px, half, event, named))
                 break
-    return [(event, named) for _, _, event, named in kept]
+    return [(event, named) for _, _, event, named in fitting]

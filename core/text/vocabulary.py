@@ -138,7 +138,7 @@ EVENTS: dict[EventKind, EventMark] = {
         sign=ROUND, role="current", rank=4, words="retrained", legend=f"{ROUND} retrained, not promoted"
     ),
     EventKind.ROLLED_BACK: EventMark(sign=DOWN, role="second", rank=1, named=True, words="rolled back"),
-    EventKind.DRIFT: EventMark(sign=DIAMOND, role="watch", rank=3, words="drift found"),
+    EventKind.DRIFT: EventMark(sign=DIAMOND, role="watch", rank=3, words="drift detected"),
     EventKind.FAILED: EventMark(sign=CROSS, role="bad", rank=0, words="check failed"),
     EventKind.REFRESHED: EventMark(
         sign=ROUND, role="well", rank=5, tick=True, words="refreshed", legend="green ticks: refreshed"

@@ -1,7 +1,7 @@
-"""The frame of every page: sign-in, navigation, project switcher, and the few shapes that pages are made of.
+"""The frame of every page: sign-in, navigation, project switcher, and the building blocks of pages.
 
 The only package of core that imports Streamlit. `start_page` is the first statement of every page: it draws nothing but
-the sign-in until somebody is signed in, whichever address was asked for. How numbers are written comes from `core.words`.
+the sign-in until somebody is signed in, whichever address was requested. How numbers are written comes from `core.words`.
 """
 
 from core.text.reasons import sentence

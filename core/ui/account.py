@@ -62,7 +62,7 @@ def _ask(dialog: str | None = None) -> None:
 
 
 def show_dialog(ctx: Context) -> None:
-    """The dialog that was asked for, in every run until it is closed."""
+    """The requested dialog, in every run until it is closed."""
     if (asked := st.session_state.get("account dialog")) is not None:
         DIALOGS[asked](ctx)
 

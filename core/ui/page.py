@@ -1,6 +1,6 @@
 """The gate and frame of a page: `start_page` is its first statement, `run_app` is Home.py's work.
 
-Whichever address was asked for, nothing but the sign-in is drawn until somebody is signed in.
+Whichever address was requested, nothing but the sign-in is drawn until somebody is signed in.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ICON = str(ROOT / "core" / "icon.png")
 
 
 def run_app(home: Callable[[], None]) -> None:
-    """Home.py's work: sign-in first, then the navigation and the page that was asked for."""
+    """Home.py's work: sign-in first, then the navigation and the requested page."""
     _configure("Continual ML")
     ws = _workspace_or_stop()
     user = session.current_user(ws)
@@ -88,7 +88,7 @@ def gate_again(ctx: Context) -> None:
 
 
 def _hand_over(user: UserInfo) -> None:
-    """Let Home.py drive, where the page's file was asked for before Home.py ever ran: once the pages are registered, it does.
+    """Let Home.py drive, where the page's file was requested before Home.py ever ran: once the pages are registered, it does.
 
     Asked once a session: where Home.py does not take over, the page goes on alone instead of restarting for ever.
     """

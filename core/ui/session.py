@@ -57,7 +57,7 @@ def _connection() -> str | None:
 def user_of_connection(ws: Workspace) -> UserInfo | None:
     """Who signed in on this very connection, while that sign-in lasts.
 
-    A session's id stands in addresses that proxies log, so it is no sign-in: on another connection the cookie counts.
+    A session's id is part of addresses that proxies log, so it is no sign-in: on another connection the cookie counts.
     """
     state = st.session_state
     if state.get("connection") != _connection() or time.time() > state.get("sign-in ends", float("inf")):

@@ -1,4 +1,4 @@
-"""The sign-in form, which stands in every page's place until somebody is signed in."""
+"""The sign-in form, shown instead of every page until somebody is signed in."""
 
 from __future__ import annotations
 

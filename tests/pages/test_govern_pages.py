@@ -196,7 +196,7 @@ def test_guards_are_told_edited_and_their_hits_drawn(grown: Workspace) -> None:
     at.run()
     assert not at.exception
     assert guarding.guards_of(grown, project) == Guards(out_of_range="abstain", range_margin=0.25)
-    assert "25% of the training range" in text_of(open_page("automation"))
+    assert "by more than 25% of its width" in text_of(open_page("automation"))
     at = open_page("predict")
     at.number_input(key=f"x-{project.id}-warmth").set_value(900.0)
     click(at, "Predict")
@@ -262,12 +262,12 @@ def test_a_role_is_changed_but_never_that_of_the_only_admin(grown: Workspace) ->
 
 def test_a_token_is_shown_once_and_revoked(grown: Workspace) -> None:
     at = open_page("admin", tab="Tokens")
-    assert "No token in force" in text_of(at)
+    assert "No active tokens" in text_of(at)
     at.text_input(key="token-name").set_value("sensor *gateway*")
     at.number_input(key="token-limit").set_value(600)
     click(at, "Create the token")
     assert at.code[0].value.startswith("cml_")
-    assert "1 token in force" in text_of(at)
+    assert "1 active token" in text_of(at)
     assert tokens.list_tokens(grown)[0].rate_limit == 600
     at.run()
     assert not at.code
@@ -286,7 +286,7 @@ def test_removing_a_person_offers_to_revoke_the_tokens_that_they_made(grown: Wor
     at.text_input(key="token-name").set_value("gateway")
     click(at, "Create the token")
     at = open_page("admin", tab="Tokens")
-    assert at.dataframe[0].value["Made by"].tolist() == ["ada"]
+    assert at.dataframe[0].value["Created by"].tolist() == ["ada"]
     accounts.set_role(grown, "otto", "admin", by="test", now=BEGAN)
     at = open_page("admin", "otto")  # ada is the first person in the list
     at.button(key="remove").click()
@@ -302,7 +302,7 @@ def test_removing_a_person_offers_to_revoke_the_tokens_that_they_made(grown: Wor
     assert accounts.get_user(grown, "ada") is None
     assert (tokens.list_tokens(grown)[0].revoked_at is not None) is revoke
     at = open_page("admin", "otto", tab="Tokens")
-    assert at.dataframe[0].value["Made by"].tolist() == ["ada (removed)"]
+    assert at.dataframe[0].value["Created by"].tolist() == ["ada (removed)"]
 
 
 def test_settings_are_shown_without_any_secret(grown: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -318,7 +318,7 @@ def test_audit_and_health_are_there(grown: Workspace) -> None:
     at = open_page("admin", tab="Audit")
     assert "user added" in at.dataframe[0].value["What"].tolist()
     at = open_page("admin", tab="Health")
-    assert "checks are well" in text_of(at)
+    assert "checks passed" in text_of(at)
     click(at, "Read every stored file too")
     assert any("checksums match" in m.value for m in at.markdown)
 
@@ -417,7 +417,7 @@ def test_the_admin_page_sends_a_test_and_says_what_came_of_it(
         st.cache_resource.clear()
         hook.answers = [(204, None, {}), (404, None, {})]
         at = click(open_page("admin", tab="Health"), "Send a test")
-        assert "Discord has taken it" in at.success[-1].value
+        assert "Discord accepted it" in at.success[-1].value
         at = click(at, "Send a test")
         assert "wrong or was deleted" in at.warning[-1].value
         assert "Messages to Discord · stopped" in text_of(open_page("admin", tab="Health"))

@@ -375,7 +375,7 @@ def test_another_stream_drift_and_policy_are_chosen_and_play_at_once(
     at.selectbox(key="n-policy").set_value("fast")
     click(at, "Create and play")
     assert not at.exception
-    made = next(p for p in projects.list_projects(sample) if p.name.startswith("The rule turns, recurring, fast"))
+    made = next(p for p in projects.list_projects(sample) if p.name.startswith("Concept rotation, recurring, fast"))
     assert (made.task, made.policy.name, made.policy.metric, made.rows) == ("regression", "fast", "r2", 1_000)
     assert made.generator is not None and made.generator["stream"]["drift"]["shape"] == "recurring"
     run = live.latest_live(sample, made.id)

@@ -47,7 +47,7 @@ def test_a_viewer_looks_but_does_not_act(grown: Workspace) -> None:
     assert not at.exception
     assert closed(at, "Undo this batch")
     assert open_page("data", "vera", view="Add rows").file_uploader(key="rows-file").disabled
-    assert "a viewer looks" in text_of(open_page("data", "vera", view="New project")).lower()
+    assert "viewers cannot create projects" in text_of(open_page("data", "vera", view="New project")).lower()
     assert closed(open_page("train", "vera"), "Start a race")
     assert closed(open_page("predict", "vera"), "Predict")
 
@@ -58,11 +58,11 @@ def test_a_viewer_looks_but_does_not_act(grown: Workspace) -> None:
 def test_data_shows_the_batches_and_what_there_is_to_know(grown: Workspace) -> None:
     at = open_page("data")
     said = text_of(at)
-    assert "1 of 3 batches came with something to know" in said
+    assert "1 of 3 batches has warnings" in said
     assert [m.value for m in at.metric] == ["700", "700", "3", "1"]
     assert at.dataframe[0].value["Batch"].tolist() == [3, 2, 1]
     assert "New column 'humidity' is kept but not used." in said.replace("\\", "")
-    assert "learnt from by v3 · sha256" in said, "the way back from a batch to the versions"
+    assert "used to train v3 · sha256" in said, "the way back from a batch to the versions"
 
 
 def test_a_batch_is_undone_after_its_effect_was_named(grown: Workspace) -> None:
@@ -99,7 +99,7 @@ def test_generated_rows_become_a_project_with_the_drift_that_was_asked_for(empty
 
 
 def test_a_file_is_previewed_and_its_types_corrected_before_it_is_stored(empty: Workspace) -> None:
-    at = open_page("data", way="A file of yours")
+    at = open_page("data", way="Your own file")
     frame = rows(0, 60)
     frame.insert(0, "id", [f"r{i}" for i in range(60)])
     at.file_uploader(key="first-file").set_value(("flies in may.csv", csv(frame), "text/csv"))
@@ -132,7 +132,7 @@ def test_a_file_is_previewed_and_its_types_corrected_before_it_is_stored(empty: 
 def test_a_file_that_cannot_be_taken_is_refused_in_place(
     empty: Workspace, name: str, content: bytes, said: str
 ) -> None:
-    at = open_page("data", way="A file of yours")
+    at = open_page("data", way="Your own file")
     at.file_uploader(key="first-file").set_value((name, content, "text/csv"))
     at.run()
     assert not at.exception
@@ -143,7 +143,7 @@ def test_a_file_that_cannot_be_taken_is_refused_in_place(
 
 def test_signs_in_a_column_name_are_shown_and_not_acted_on(empty: Workspace) -> None:
     name = "<b>x</b>'; DROP TABLE projects;--"
-    at = open_page("data", way="A file of yours")
+    at = open_page("data", way="Your own file")
     at.file_uploader(key="first-file").set_value(
         ("odd.csv", csv(rows(0, 40).rename(columns={"warmth": name})), "text/csv")
     )
@@ -193,7 +193,7 @@ def test_labels_that_replace_others_are_shown_first_and_can_be_taken_back(grown:
     at.run()
     said = text_of(at).replace("\\", "")
     assert "1 label would be replaced" in said and "1 class is new: 'unheard'" in said
-    assert at.dataframe[0].value["Then"].tolist() == [other]
+    assert at.dataframe[0].value["New"].tolist() == [other]
     click(at, "Store 2 labels, replacing 1")
     assert "1 replaced, 1 waiting" in at.success[0].value
     assert stored_batches.read_rows(grown, project, n=1).iloc[0]["species"] == other
@@ -259,10 +259,10 @@ def test_one_row_is_filled_answered_and_logged_with_its_version(grown: Workspace
     assert not at.exception
     said = text_of(at)
     assert "species is" in said
-    assert f"Answered by v{project.champion}" in said
+    assert f"Predicted by v{project.champion}" in said
     assert stored_batches.labels_due(grown, project.id) == due + 1
-    assert "Why: " in said and "counts most" in said
-    assert "for usual rows" in said
+    assert "Why: " in said and "contributes most" in said
+    assert "for typical rows" in said
 
 
 def test_what_guards_say_stands_beside_the_answer_and_a_withheld_one_is_said_to_be(grown: Workspace) -> None:
@@ -274,13 +274,13 @@ def test_what_guards_say_stands_beside_the_answer_and_a_withheld_one_is_said_to_
         at.number_input(key=f"x-{project.id}-speed").set_value(0.5)
         click(at, "Predict")
         assert not at.exception
-        assert ("The model says: species is" in text_of(at)) == bool(at.error)
+        assert ("Model output: species is" in text_of(at)) == bool(at.error)
         return " ".join(box.value for box in (*at.warning, *at.error)).replace("\\", "")
 
     assert "out of range: warmth is 900, expected" in asked()
     guarding.set_guards(grown, project, Guards(out_of_range="abstain"), by="test", now=BEGAN)
     ui.champions()._slots.clear()
-    assert "The answer is withheld" in asked()
+    assert "The prediction is withheld" in asked()
     guarding.set_guards(grown, project, Guards(out_of_range="override", override="aedes"), by="test", now=BEGAN)
     ui.champions()._slots.clear()
     assert "Replaced:" in asked()

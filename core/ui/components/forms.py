@@ -1,4 +1,4 @@
-"""Values to change, a widget each: what it may be comes from the rule that also checks it, how it is asked for from here."""
+"""Values to change, one widget each: its limits come from the rule that also checks it, its label and help from here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from core.learning.policy import NumberIn, OneOf, Rule, Whole
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """How a value is asked for."""
+    """Label, key and format of the widget of a value."""
 
     label: str
     key: str  # of its widget, within the form
@@ -29,7 +29,7 @@ class Field:
 def fields(
     asked: Mapping[str, Field], rules: Mapping[str, Rule], values: Mapping[str, Any], *, key: Callable[[str], str]
 ) -> dict[str, object]:
-    """Every value that is asked for, as it stands in its widget.
+    """The value of each widget.
 
     Args:
         values: what the widgets begin with.

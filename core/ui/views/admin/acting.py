@@ -1,4 +1,4 @@
-"""Changes that an admin makes: some are made only by who has just given the own password."""
+"""Changes that an admin makes: some require the password to be confirmed first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from core.errors import ProofNeeded
 
 
 def act(change: Callable[[], object], done: str, *, icon: str = ":material/check_circle:") -> None:
-    """Make a change and say so after the rerun; an error stays where it happened."""
+    """Make a change and say so after the rerun; an error is shown in place."""
     try:
         ui.change(change, done=done, icon=icon)
     except ProofNeeded:

@@ -18,9 +18,9 @@ PAGE_ROWS = 50
 def show(ctx: ui.Context) -> None:
     """One page of the audit."""
     _, total = audit_log.audit_entries(ctx.ws, limit=0)
-    with ui.card(f"{ui.counted(total, 'change')} by hand, newest first", "Cycles have their own audit on Automation"):
+    with ui.card(f"{ui.counted(total, 'manual change')}, newest first", "Cycles have their own audit on Automation"):
         if not total:
-            st.markdown("Nothing was changed by hand yet.")
+            st.markdown("No manual changes yet.")
             return
         above = st.container()
         with st.container(horizontal=True, vertical_alignment="center"):

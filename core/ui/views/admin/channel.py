@@ -8,10 +8,10 @@ from core import ui
 from core.services.incidents import channels
 
 TRIED = {
-    "delivered": "Discord has taken it: look into the channel.",
+    "delivered": "Discord accepted it: check the channel.",
     "later": "Discord asks to wait {wait} before the next message. The webhook works.",
-    "dead": "The webhook is wrong or was deleted: {why}. Make a new one, set DISCORD_WEBHOOK_URL and restart.",
-    "refused": "Discord did not take this message: {why}.",
+    "dead": "The webhook is wrong or was deleted: {why}. Create a new one, set DISCORD_WEBHOOK_URL and restart.",
+    "refused": "Discord rejected this message: {why}.",
     "unreachable": "Discord could not be reached ({why}). Messages wait and are sent later.",
     "not_set_up": "DISCORD_WEBHOOK_URL is not set.",
 }
@@ -39,8 +39,8 @@ def _send_test(ctx: ui.Context) -> None:
     if tried is None:
         return
     wait = ui.seconds(tried.wait_s) if tried.wait_s is not None else ""
-    said = TRIED[tried.outcome].format(wait=wait, why=ui.plain(tried.why))
+    result = TRIED[tried.outcome].format(wait=wait, why=ui.plain(tried.why))
     if tried.outcome == "delivered":
-        st.success(said, icon=":material/check_circle:")
+        st.success(result, icon=":material/check_circle:")
     else:
-        st.warning(said, icon=":material/error:")
+        st.warning(result, icon=":material/error:")

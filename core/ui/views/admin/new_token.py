@@ -19,7 +19,7 @@ MADE = "made-token"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What was put into the form."""
+    """The values of the form."""
 
     name: str
     scopes: Sequence[str]
@@ -29,11 +29,11 @@ class Asked:
 
 
 def show_made(ctx: ui.Context) -> None:
-    """The token that was made in the run before; said once."""
+    """The token that was created in the last run; shown once."""
     if (made := st.session_state.pop(MADE, None)) is None:
         return
     with st.container(border=True):
-        st.markdown(f"**Token “{ui.plain(made[0])}” is shown this once.** Copy it now; only its hash is stored.")
+        st.markdown(f"**Token “{ui.plain(made[0])}” is shown only once.** Copy it now; only its hash is stored.")
         st.code(made[1], language=None)
         st.caption(f"Use it as `Authorization: Bearer …` at {ui.plain(ctx.ws.settings.api_url)}")
 
@@ -45,7 +45,7 @@ def show(ctx: ui.Context, names: Mapping[int, str]) -> None:
         names: of the projects, by id.
     """
     with (
-        ui.card("Create a token", "Give it the least it needs: scope, project, expiry and pace"),
+        ui.card("Create a token", "Grant only what it needs: scope, project, expiry and rate limit"),
         st.form("token", border=False),
     ):
         asked = _form(ctx, names)
@@ -70,17 +70,17 @@ def _form(ctx: ui.Context, names: Mapping[int, str]) -> Asked:
             min_value=ctx.now.date(),
             key="token-until",
             format="YYYY-MM-DD",
-            help="Left empty it never expires.",
+            help="If empty, it never expires.",
         )
         limit = st.number_input(
-            "Requests a minute",
+            "Requests per minute",
             min_value=1,
             max_value=tokens.MOST_A_MINUTE,
             value=None,
             step=1,
             key="token-limit",
-            placeholder="any number",
-            help="Beyond it the API answers 429 and says when to come back. Left empty there is no limit.",
+            placeholder="no limit",
+            help="Above it, the API answers 429 with the time to wait. If empty, there is no limit.",
         )
     scopes = st.pills(
         "Scopes",
@@ -88,7 +88,7 @@ def _form(ctx: ui.Context, names: Mapping[int, str]) -> Asked:
         selection_mode="multi",
         default=["predict"],
         key="token-scopes",
-        help="; ".join(f"{scope}: {said}" for scope, said in SCOPES.items()),
+        help="; ".join(f"{scope}: {right}" for scope, right in SCOPES.items()),
     )
     return Asked(name=name, scopes=tuple(scopes), project_id=project, until=until, limit=limit)
 

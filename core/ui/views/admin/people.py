@@ -19,7 +19,7 @@ def show(ctx: ui.Context) -> None:
     admins = sum(person.role == "admin" for person in people)
     with ui.card(
         f"{ui.counted(len(people), 'person', 'people')}, {ui.counted(admins, 'admin')}",
-        "A change of password or role ends the person's open sessions or counts at once · select one to act",
+        "A new password ends the person's open sessions, a new role takes effect at once · select a person to act",
     ):
         at = ui.pick(
             [_line(ctx, person) for person in people],
@@ -37,7 +37,7 @@ def _line(ctx: ui.Context, person: UserInfo) -> dict[str, object]:
     return {
         "Name": person.name,
         "Role": person.role,
-        "May": ROLES.get(person.role, ""),
+        "Permissions": ROLES.get(person.role, ""),
         "Second factor": "✓" if person.second_factor else None,
         "Since": words.wall(person.created_at, ctx.zone),
         "Last seen": words.wall(person.last_seen_at, ctx.zone),
@@ -66,7 +66,7 @@ def _offer_changes(ctx: ui.Context, person: UserInfo) -> None:
 def _show_form(ctx: ui.Context) -> None:
     """A new person."""
     with (
-        ui.card("Add a person", "They sign in with this name and password and can be given another one here"),
+        ui.card("Add a person", "They sign in with this name and password; you can set a new password here"),
         st.form("add", border=False, clear_on_submit=False),
     ):
         with ui.grid(columns=3):
@@ -76,5 +76,5 @@ def _show_form(ctx: ui.Context) -> None:
         if st.form_submit_button("Add", type="primary", icon=":material/person_add:"):
             act(
                 lambda: accounts.create_user(ctx.ws, name, password, role, by=ctx.actor, now=ctx.now),
-                f"{name} may sign in as {role}.",
+                f"{name} can sign in as {role}.",
             )

@@ -1,4 +1,4 @@
-"""What is done with a person: each names its effect before it happens."""
+"""Changes of a person: each names its effect before it happens."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def change_role(ctx: ui.Context, person: UserInfo) -> None:
     """Another role, from the next click of that person on."""
     roles = list(ROLES)
     role = st.selectbox("Role", roles, index=roles.index(person.role), format_func=role_words, key="new-role")
-    st.markdown(f"It counts from the next click of **{ui.plain(person.name)}** on, in every open tab.")
+    st.markdown(f"Takes effect with the next click of **{ui.plain(person.name)}**, in every open tab.")
     if st.button(f"Make {person.name} {role}", type="primary", key="role-yes", disabled=role == person.role):
         act(
             lambda: accounts.set_role(ctx.ws, person.name, role, by=ctx.actor, now=ctx.now),
-            f"{person.name} is {role} now, was {person.role}.",
+            f"{person.name} is now {role} (was {person.role}).",
         )
 
 
 @st.dialog("Set a password", icon=":material/password:")
 def set_password(ctx: ui.Context, person: UserInfo) -> None:
     """A new password; open sessions end."""
-    st.markdown(f"Every open session of **{ui.plain(person.name)}** ends; they sign in again with the new password.")
+    st.markdown(f"All open sessions of **{ui.plain(person.name)}** end; they sign in again with the new password.")
     password = st.text_input("New password", type="password", key="new-password", help=HELP)
     if st.button("Set password", type="primary", key="password-yes"):
         act(
@@ -44,7 +44,7 @@ def set_password(ctx: ui.Context, person: UserInfo) -> None:
 def remove(ctx: ui.Context, person: UserInfo) -> None:
     """Removal, with its effect."""
     st.markdown(
-        f"**{ui.plain(person.name)}** cannot sign in any more, and every open session ends. What they did stays in the audit. They can be added anew."
+        f"**{ui.plain(person.name)}** can no longer sign in, and all their open sessions end. Their actions stay in the audit. They can be added again."
     )
     revoke = _revoke_too(tokens.tokens_made_by(ctx.ws, person.uid, ctx.now))
     if st.button(f"Remove {person.name}", type="primary", key="remove-yes"):
@@ -55,12 +55,12 @@ def remove(ctx: ui.Context, person: UserInfo) -> None:
 
 
 def _revoke_too(made: Sequence[TokenInfo]) -> bool:
-    """Whether the tokens that the person made go as well: yes, unless somebody wants to keep them."""
+    """Whether to revoke the tokens that the person created too: yes by default."""
     if not made:
         return True
     named = ", ".join(f"**{ui.plain(t.name)}** ({ui.plain(t.prefix)}…, {', '.join(t.scopes)})" for t in made)
     st.markdown(
-        f"They made {ui.counted(len(made), 'token')} that still {'works' if len(made) == 1 else 'work'} and may know the secret: {named}."
+        f"They created {ui.counted(len(made), 'token')} that still {'works' if len(made) == 1 else 'work'} and may know the secret: {named}."
     )
     return st.checkbox(
         "Revoke these tokens too", value=True, key="remove-tokens", help="Programs that send them are answered 401."

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 ROLES = {
-    "viewer": "looks",
-    "operator": "stores rows, starts checks, promotes",
-    "admin": "everything, people and tokens too",
+    "viewer": "can view",
+    "operator": "can also store rows, start checks and promote",
+    "admin": "can do everything, including people and tokens",
 }
 SCOPES = {
-    "predict": "ask for predictions",
+    "predict": "request predictions",
     "ingest": "send rows and labels",
     "read": "read predictions and metrics",
     "admin": "everything",

@@ -1,4 +1,4 @@
-"""Bearer tokens of the API: only their beginnings are known here."""
+"""Bearer tokens of the API: only their prefixes are known here."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from core.ui.views.admin import new_token
 from core.ui.views.admin.acting import act
 from core.ui.views.admin.new_token import WHOLE
 
-STATES = {"revoked": "✕ Revoked", "expired": "✕ Expired", "in_force": "✓ In force"}
+STATES = {"revoked": "✕ Revoked", "expired": "✕ Expired", "in_force": "✓ Active"}
 
 
 def show(ctx: ui.Context) -> None:
-    """Every token in a table, the way to revoke the selected one, and the form for a new one."""
-    found = tokens.list_tokens(ctx.ws)
+    """Every token in a table, the button to revoke the selected one, and the form for a new one."""
+    all_tokens = tokens.list_tokens(ctx.ws)
     names = inventory.project_names(ctx.ws)
-    live = sum(token.state(ctx.now) == "in_force" for token in found)
+    live = sum(token.state(ctx.now) == "in_force" for token in all_tokens)
     new_token.show_made(ctx)
     with ui.card(
-        f"{ui.counted(live, 'token')} in force" if live else "No token in force",
+        ui.counted(live, "active token") if live else "No active tokens",
         "Stored as hashes · a revoked token is refused within 2 seconds",
     ):
-        if found:
-            _offer_revoke(ctx, _pick(ctx, found, names))
+        if all_tokens:
+            _offer_revoke(ctx, _pick(ctx, all_tokens, names))
         else:
-            st.markdown("No token yet. Programs that send rows or ask for predictions need one: create it below.")
+            st.markdown("No tokens yet. Programs that send rows or request predictions need one: create it below.")
     new_token.show(ctx, names)
 
 
-def _pick(ctx: ui.Context, found: list[TokenInfo], names: Mapping[int, str]) -> TokenInfo:
+def _pick(ctx: ui.Context, all_tokens: list[TokenInfo], names: Mapping[int, str]) -> TokenInfo:
     """The table; returns the selected token."""
     here = {person.uid for person in accounts.list_users(ctx.ws)}
     at = ui.pick(
-        [_line(ctx, token, names, here, ctx.now) for token in found],
+        [_line(ctx, token, names, here, ctx.now) for token in all_tokens],
         {"Expires": ui.moment(), "Last used": ui.moment()},
         key="tokens",
-        alt=f"{len(found)} tokens with scopes, project and expiry",
-        height="content" if len(found) <= 10 else 360,
+        alt=f"{len(all_tokens)} tokens with scopes, project and expiry",
+        height="content" if len(all_tokens) <= 10 else 360,
     )
-    return found[min(at, len(found) - 1)]
+    return all_tokens[min(at, len(all_tokens) - 1)]
 
 
 def _line(
@@ -56,11 +56,11 @@ def _line(
     return {
         "Name": token.name,
         "State": STATES[token.state(now)],
-        "Begins": token.prefix + "…",
+        "Prefix": token.prefix + "…",
         "Scopes": ", ".join(token.scopes),
         "Project": names.get(token.project_id, "deleted") if token.project_id else WHOLE,
-        "A minute": token.rate_limit,
-        "Made by": f"{token.created_by} (removed)" if gone else token.created_by,
+        "Per minute": token.rate_limit,
+        "Created by": f"{token.created_by} (removed)" if gone else token.created_by,
         "Expires": words.wall(token.expires_at, ctx.zone),
         "Last used": words.wall(token.last_used_at, ctx.zone),
     }
@@ -84,7 +84,7 @@ def _revoke(ctx: ui.Context, token: TokenInfo) -> None:
         return  # the setting API_KEY is no token that is listed
     used = f"last used {ui.when(token.last_used_at, ctx)}" if token.last_used_at else "never used"
     st.markdown(
-        f"Programs that send **{ui.plain(token.name)}** ({ui.plain(token.prefix)}…, {used}) are answered 401 within 2 seconds. It cannot be brought back; a new one can be created."
+        f"Programs that send **{ui.plain(token.name)}** ({ui.plain(token.prefix)}…, {used}) are answered 401 within 2 seconds. This cannot be undone; a new one can be created."
     )
     if st.button("Revoke", type="primary", key="revoke-yes"):
         act(

@@ -45,7 +45,7 @@ def _sentences(guards: Guards) -> list[str]:
     }
     return [
         f"With a category that the model has not seen, the prediction is **{effect[guards.unseen_category]}**.",
-        f"With a number more than {guards.range_margin:.0%} of the training range beyond it, the prediction is **{effect[guards.out_of_range]}**.",
+        f"With a number outside the training range by more than {guards.range_margin:.0%} of its width, the prediction is **{effect[guards.out_of_range]}**.",
         f"With a probability below {guards.least_confidence:.0%}, the prediction is **{effect[guards.low_confidence]}**.",
     ]
 

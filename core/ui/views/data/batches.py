@@ -1,4 +1,4 @@
-"""The stored batches, page by page: the selected one with what it brought and the way to take it back."""
+"""The stored batches, page by page: the selected one with its warnings and the button to undo it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def show(ctx: ui.Context, project: ProjectInfo) -> None:
     _, total = stored_batches.list_batches(ctx.ws, project.id, limit=0)
     with ui.card(
         "Newest first; a batch is stored once and never edited",
-        f"{ui.counted(total, 'batch', 'batches')} · select a row to see what it brought",
+        f"{ui.counted(total, 'batch', 'batches')} · select a row for details",
     ):
         below = st.container()
         page = ui.page_of(total, PAGE_ROWS, key="page")
@@ -39,9 +39,9 @@ def _line(ctx: ui.Context, batch: BatchInfo) -> dict[str, object]:
     if batch.undone:
         state = "✕ Undone"
     elif batch.problems:
-        state = f"⚠ {len(batch.problems)} to know"
+        state = f"⚠ {ui.counted(len(batch.problems), 'warning')}"
     else:
-        state = "✓ Sound"
+        state = "✓ No warnings"
     return {
         "Batch": batch.number,
         "State": state + (" · backfill" if batch.backfill else ""),
@@ -54,48 +54,48 @@ def _line(ctx: ui.Context, batch: BatchInfo) -> dict[str, object]:
 
 
 def _show_batch(ctx: ui.Context, project: ProjectInfo, batch: BatchInfo) -> None:
-    """What one batch brought, and the way to take it back."""
-    told = f"{ui.counted(len(batch.problems), 'thing')} to know" if batch.problems else "taken whole, nothing odd"
-    with ui.card(f"Batch {batch.number}: {told}", _about(ctx, batch)):
+    """One batch with its warnings, and the button to undo it."""
+    warnings = ui.counted(len(batch.problems), "warning") if batch.problems else "no warnings"
+    with ui.card(f"Batch {batch.number}: {warnings}", _about(ctx, batch)):
         for problem in batch.problems:
             st.markdown(f":material/info: {ui.plain(text_of(problem))}")
         if batch.backfill:
             st.markdown(
-                ":material/history: A backfill: rows of the past, stored with their own instants. They are neither measured nor news."
+                ":material/history: Backfill: past rows, stored with their own timestamps. They are not measured and do not count as new data."
             )
         with st.container(horizontal=True, vertical_alignment="center"):
-            learnt = _learnt(lineage.versions_of(ctx.ws, project, batch.id))
-            st.caption(f"{learnt} · sha256 {batch.sha256[:16]}… · id {batch.id}", width="stretch")
+            used = _used_by(lineage.versions_of(ctx.ws, project, batch.id))
+            st.caption(f"{used} · sha256 {batch.sha256[:16]}… · id {batch.id}", width="stretch")
             if batch.undone:
-                st.badge("Undone: its rows no longer count", icon=":material/undo:", color="gray")
+                st.badge("Undone: its rows are no longer used", icon=":material/undo:", color="gray")
             elif ui.button(ctx, "Undo this batch", icon=":material/undo:", key="undo"):
                 _undo_dialog(ctx, project, batch)
 
 
 def _about(ctx: ui.Context, batch: BatchInfo) -> str:
-    """Where a batch came from, how much it holds, and of when."""
+    """Origin, size and time span of a batch."""
     first, last = ui.when(batch.first_at, ctx), ui.when(batch.last_at, ctx)
     span = f"rows of {last}" if first == last else f"rows from {first} to {last}"
     return f"{ui.plain(batch.origin)} · {ui.counted(batch.rows, 'row')}, {ui.count(batch.labelled)} labelled · {span}"
 
 
-def _learnt(versions: list[int]) -> str:
-    """Which versions learnt from a batch, in words."""
+def _used_by(versions: list[int]) -> str:
+    """Which versions were trained on a batch, in words."""
     if not versions:
-        return "no version has learnt from it"
+        return "no version was trained on it"
     names = [f"v{version}" for version in versions]
-    return f"learnt from by {names[0]} to {names[-1]}" if len(names) > 2 else f"learnt from by {', '.join(names)}"
+    return f"used to train {names[0]} to {names[-1]}" if len(names) > 2 else f"used to train {', '.join(names)}"
 
 
 @st.dialog("Undo this batch?", icon=":material/undo:")
 def _undo_dialog(ctx: ui.Context, project: ProjectInfo, batch: BatchInfo) -> None:
     rows = ui.counted(batch.rows, "row")
     ui.confirm(
-        f"The {rows} of batch {batch.number} ({ui.plain(batch.origin)}) stop counting: they leave the windows, the totals and every later race. "
-        "Models that learnt from them and measurements already made stay as they are. The file is kept; the mark cannot be taken back, but the same rows can be stored anew.",
+        f"The {rows} of batch {batch.number} ({ui.plain(batch.origin)}) are no longer used: they are removed from the windows, the totals and every later race. "
+        "Models trained on them and earlier measurements stay unchanged. The file is kept. This cannot be reverted, but the same rows can be stored again.",
         f"Undo batch {batch.number}",
         lambda: stored_batches.undo_batch(ctx.ws, project, batch.id, by=ctx.actor, now=ctx.now),
         key="undo",
-        done=f"Batch {batch.number} is undone: {rows} no longer count.",
+        done=f"Batch {batch.number} is undone: {rows} are no longer used.",
         icon=":material/undo:",
     )

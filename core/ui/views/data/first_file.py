@@ -1,4 +1,4 @@
-"""A first file: what was inferred of its columns is corrected by a person, then fixed with its rows."""
+"""A first file: the inferred column types are corrected by a person, then stored with its rows."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
     from core.data.review import ColumnReview
 
-SHOWN_COLUMNS = 200  # that the editor shows; a wide file keeps what was inferred of the others
+SHOWN_COLUMNS = 200  # that the editor shows; the others of a wide file keep their inferred types
 NONE = "(none)"
 TASKS: dict[Literal["classification", "regression"] | None, str] = {
     None: "as inferred",
-    "classification": "one of some classes",
-    "regression": "a number",
+    "classification": "classification",
+    "regression": "regression",
 }
 KINDS = ("numeric", "categorical", "boolean")
 
 
 class Roles(NamedTuple):
-    """Which column is what, in the words of the choices."""
+    """The roles of the columns, as chosen."""
 
     target: str
     id_column: str = NONE
@@ -41,7 +41,7 @@ class Roles(NamedTuple):
 
 
 class Inferred(NamedTuple):
-    """What a file's columns are, and what was assumed."""
+    """The types of a file's columns, and the assumptions made."""
 
     schema: FeatureSchema
     problems: tuple[Problem, ...]
@@ -92,7 +92,7 @@ def _make_project(ctx: ui.Context, name: str, read: TableRead, origin: str, sche
 
 
 def _choose_roles(file: UploadedFile, frame: pd.DataFrame) -> Roles | None:
-    """Target, id, time and task, as guessed and then as the user says."""
+    """Target, id, time and task, as guessed and then as the user chooses."""
     columns = [str(c) for c in frame.columns]
     likely = ui.computed_once("guessed", file.file_id, lambda: ui.attempt(lambda: _guess(frame, columns[-1])))
     if likely is None:
@@ -106,7 +106,7 @@ def _choose_roles(file: UploadedFile, frame: pd.DataFrame) -> Roles | None:
             others,
             likely.id_column,
             key="id",
-            help="Labels that come later find their row by it. Without one, ids are made.",
+            help="Later labels are matched to their rows by it. Without one, ids are generated.",
         )
         left = [c for c in others if c == NONE or c != id_column]
         time_column = _choose(
@@ -115,40 +115,40 @@ def _choose_roles(file: UploadedFile, frame: pd.DataFrame) -> Roles | None:
             left,
             likely.time_column,
             key="time",
-            help="When a row happened. Without one, the moment of its arrival counts.",
+            help="When a row occurred. Without one, its arrival time is used.",
         )
         task = st.selectbox(
             "Task",
             list(TASKS),
             format_func=TASKS.__getitem__,
             key=f"task-{file.file_id}",
-            help="Whole numbers with at most 50 values are taken as classes unless you say otherwise.",
+            help="Whole numbers with at most 50 distinct values are treated as classes unless you choose otherwise.",
         )
     return Roles(target, id_column, time_column, task)
 
 
 def _guess(frame: pd.DataFrame, last: str) -> Roles:
-    """The likely roles; the last column is the target where nothing tells it."""
+    """The likely roles; the last column is the target where it is unclear."""
     from core.data.roles import guess_roles
 
-    found = guess_roles(frame)
-    return Roles(found.target or last, found.id_column or NONE, found.time_column or NONE)
+    guess = guess_roles(frame)
+    return Roles(guess.target or last, guess.id_column or NONE, guess.time_column or NONE)
 
 
 def _choose(
     file: UploadedFile, label: str, options: list[str], likely: str, *, key: str, help: str | None = None
 ) -> str:
-    """A column of the file; the likely one until somebody says otherwise."""
+    """A column of the file; the likely one by default."""
     at = options.index(likely) if likely in options else 0
     return st.selectbox(label, options, index=at, key=f"{key}-{file.file_id}", help=help)
 
 
 def _infer(file: UploadedFile, frame: pd.DataFrame, roles: Roles) -> Inferred | None:
-    """What every column is, looked at once per file and choice."""
+    """The type of every column, inferred once per file and choice."""
     from core.data.inferring import first_schema
 
-    def look() -> Inferred:
-        with st.spinner("Looking at every column"):
+    def infer() -> Inferred:
+        with st.spinner("Inspecting every column"):
             return Inferred(
                 *first_schema(
                     frame,
@@ -159,21 +159,21 @@ def _infer(file: UploadedFile, frame: pd.DataFrame, roles: Roles) -> Inferred | 
                 )
             )
 
-    return ui.computed_once("inferred", (file.file_id, roles), lambda: ui.attempt(look))
+    return ui.computed_once("inferred", (file.file_id, roles), lambda: ui.attempt(infer))
 
 
 def _correct(file: UploadedFile, frame: pd.DataFrame, inferred: FeatureSchema) -> FeatureSchema | None:
-    """The inferred kind of each feature in an editor; unticked columns are kept in the rows but not learnt from."""
+    """The inferred kind of each feature in an editor; unticked columns are stored but not used for training."""
     from core.data.review import columns_to_review, reviewed_schema
 
-    st.markdown(f"**{ui.plain(inferred.target)}** is {ui.plain(_goal(inferred))}. Correct what was inferred wrongly:")
+    st.markdown(f"**{ui.plain(inferred.target)}** is {ui.plain(_goal(inferred))}. Correct any type that is wrong:")
     shown = columns_to_review(frame, inferred, limit=SHOWN_COLUMNS)
     key = f"kinds-{file.file_id}-{inferred.target}-{inferred.id_column}-{inferred.time_column}-{inferred.task}"
     wanted = _edit(shown, key)
     whole = len(inferred.features) + len(inferred.excluded)
     if whole > len(shown):
         st.caption(
-            f"The first {SHOWN_COLUMNS} of {ui.count(whole)} columns can be corrected here; the others keep what was inferred."
+            f"The first {SHOWN_COLUMNS} of {ui.count(whole)} columns can be corrected here; the others keep their inferred types."
         )
     return ui.attempt(lambda: reviewed_schema(frame, inferred, shown, wanted))
 
@@ -207,9 +207,9 @@ def _edit(shown: list[ColumnReview], key: str) -> list[ColumnReview]:
         key=key,
         column_config={
             "Kind": st.column_config.SelectboxColumn(options=list(KINDS), required=True),
-            "Use": st.column_config.CheckboxColumn(help="Unticked: kept with the rows, not learnt from."),
+            "Use": st.column_config.CheckboxColumn(help="Unticked: stored with the rows, but not used for training."),
         },
         alt="Columns of the file with their inferred kinds",
     )
-    said = zip(edited["Column"].tolist(), edited["Kind"].tolist(), edited["Use"].tolist(), strict=True)
-    return [ColumnReview(name=name, kind=kind, used=used) for name, kind, used in said]
+    corrected = zip(edited["Column"].tolist(), edited["Kind"].tolist(), edited["Use"].tolist(), strict=True)
+    return [ColumnReview(name=name, kind=kind, used=used) for name, kind, used in corrected]

@@ -1,4 +1,4 @@
-"""Controlled data: linear rows with drift on request, for a project of the generator or a new one."""
+"""Generated data: linear rows with optional drift, for a generator project or a new one."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from core.services.projects import projects
 from core.ui.views.data.way import open_project
 
 NONE = "(none)"
-KEPT = "as it was"
-STRENGTH = "Mean shift: standard deviations. Scale: factor less 1. Label flip: share of labels, at most 1. Concept rotation: right angles."
+KEPT = "unchanged"
+STRENGTH = "Mean shift: standard deviations. Scale: factor minus 1. Label flip: share of labels, at most 1. Concept rotation: multiples of 90°."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What the form asks for."""
+    """The values of the form."""
 
     rows: int
     features: int
     noise: float
     balance: float
     seed: int | None
-    drift: Mapping[str, Any] | None  # None = as it was last
+    drift: Mapping[str, Any] | None  # None = unchanged
 
 
 def show(ctx: ui.Context, project: ProjectInfo | None) -> None:
@@ -49,16 +49,16 @@ def _ask_name() -> str:
 
 
 def _ask(before: Mapping[str, Any], *, closed: bool) -> Wanted:
-    """The fields, with what was generated last in them.
+    """The fields, filled with the last values.
 
     Args:
-        closed: the number of features is fixed by the rows that are there.
+        closed: the number of features is fixed by the stored rows.
     """
     rows = st.number_input("Rows", min_value=1, max_value=1_000_000, value=1_000, step=100, key="g-rows")
     last = int(before.get("features", 2))
     features = st.number_input("Features", min_value=1, max_value=1_000, value=last, key="g-features", disabled=closed)
     noise = _ask_share(
-        "Noise", 0.0, 1.0, before.get("noise", 0.1), key="g-noise", help="Share of labels that are drawn at random."
+        "Noise", 0.0, 1.0, before.get("noise", 0.1), key="g-noise", help="Share of labels that are random."
     )
     balance = _ask_share("Balance", 0.05, 0.95, before.get("balance", 0.5), key="g-balance", help="Share of class 1.")
     seed = st.number_input(
@@ -67,7 +67,7 @@ def _ask(before: Mapping[str, Any], *, closed: bool) -> Wanted:
         value=None,
         step=1,
         key="g-seed",
-        placeholder="drawn anew",
+        placeholder="random",
         help="The same seed gives the same rows.",
     )
     return Wanted(
@@ -85,7 +85,7 @@ def _ask_share(label: str, low: float, high: float, value: float, *, key: str, h
 
 
 def _ask_drift(last: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """Kind, course and strength of the drift."""
+    """Kind, shape and size of the drift."""
     from core.data.synthetic import DRIFT_KINDS, DRIFT_SHAPES
 
     kind = st.selectbox(
@@ -94,25 +94,23 @@ def _ask_drift(last: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
         format_func=lambda k: k.replace("_", " "),
         key="g-kind",
     )
-    shape = st.selectbox("How it comes", list(DRIFT_SHAPES), key="g-shape")
-    size = st.number_input(
-        "How strong", min_value=0.0, max_value=10.0, value=1.0, step=0.25, key="g-size", help=STRENGTH
-    )
+    shape = st.selectbox("Shape", list(DRIFT_SHAPES), key="g-shape")
+    size = st.number_input("Size", min_value=0.0, max_value=10.0, value=1.0, step=0.25, key="g-size", help=STRENGTH)
     return asked_drift(kind, shape, size, last)
 
 
 def asked_drift(kind: str, shape: str, size: float, last: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """The drift that a choice means, as the generator takes it: None leaves it as it was last."""
+    """The drift that a choice means, as the generator takes it: None leaves it unchanged."""
     if kind == KEPT or (kind == NONE and not last):
         return None
     if kind == NONE:
         assert last is not None
-        return {"kind": last["kind"], "size": 0.0}  # left out, it would stay as it was
+        return {"kind": last["kind"], "size": 0.0}  # left out, it would stay unchanged
     return {"kind": kind, "shape": shape, "size": size}
 
 
 def _generate(ctx: ui.Context, project: ProjectInfo | None, name: str, wanted: Wanted) -> None:
-    """Store the rows and go to them; a project that was made for rows which cannot be is deleted again."""
+    """Store the rows and go to them; a project created for rows that cannot be stored is deleted again."""
     made = project
     try:
         with st.status(f"Generating {ui.counted(wanted.rows, 'row')}") as status:

@@ -1,4 +1,4 @@
-"""Labels that come later, by row id: shown as they would be taken, then stored."""
+"""Labels that arrive later, by row id: previewed, then stored."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def show(ctx: ui.Context, project: ProjectInfo) -> None:
-    """How many rows wait for theirs, and the way in."""
+    """How many rows wait for their labels, and the upload."""
     due = stored_batches.labels_due(ctx.ws, project.id)
-    found = f"{ui.counted(due, 'row')} wait for their label" if due else "Every stored row has its label"
+    heading = f"{ui.counted(due, 'row')} waiting for a label" if due else "All stored rows have labels"
     with ui.card(
-        found,
-        "A file with the columns row_id (or prediction_id, or the id column) and label (or the target). The same label twice changes nothing; another one replaces it.",
+        heading,
+        "A file with the columns row_id (or prediction_id, or the id column) and label (or the target). Sending the same label again changes nothing; a different one replaces it.",
     ):
         file = ui.upload(ctx, "Labels", ["csv", "gz", "parquet", "arrow"], key="labels-file")
         if file is not None:
@@ -40,13 +40,13 @@ def _take(ctx: ui.Context, project: ProjectInfo, file: UploadedFile) -> None:
     st.markdown(f"{labels}: {_counts(plan)}.")
     _warn(plan)
     says = f"Store {labels}" + (f", replacing {ui.count(plan.replaced)}" if plan.replaced else "")
-    key = f"store-labels-{plan.replaced}-{len(plan.new_classes)}"  # a yes is given to this plan alone
+    key = f"store-labels-{plan.replaced}-{len(plan.new_classes)}"  # consent is for this plan only
     if ui.button(ctx, says, icon=":material/label:", key=key, type="primary"):
         _store(ctx, project, file, replace=plan.needs_consent)
 
 
 def _warn(plan: LabelPlan) -> None:
-    """What of a plan is worth a second look: classes that are new, labels that would be replaced."""
+    """Warn of new classes, and of labels that would be replaced."""
     if plan.new_classes:
         st.warning(f"{ui.plain(label_plans.new_classes_text(plan))}.", icon=":material/new_label:")
     if plan.replaced:
@@ -54,24 +54,24 @@ def _warn(plan: LabelPlan) -> None:
         these = ":" if plan.replaced == some else f"; the first {some}:"
         st.warning(f"{ui.counted(plan.replaced, 'label')} would be replaced{these}", icon=":material/sync_alt:")
         ui.table(
-            [{"Row": r.row_id, "Now": str(r.before), "Then": str(r.after)} for r in plan.replacements],
+            [{"Row": r.row_id, "Current": str(r.before), "New": str(r.after)} for r in plan.replacements],
             alt=f"The first {some} labels that would be replaced, with their row, before and after",
         )
 
 
 def _store(ctx: ui.Context, project: ProjectInfo, file: UploadedFile, *, replace: bool) -> None:
-    taken = ui.attempt(
+    stored = ui.attempt(
         lambda: label_intake.add_label_file(
             ctx.ws, project, file.getvalue(), name=file.name, by=ctx.actor, now=ctx.now, replace=replace
         ),
         doing="Storing the labels",
-        done=lambda found: f"{ui.counted(len(found.results), 'label')} taken",
+        done=lambda stored: f"{ui.counted(len(stored.results), 'label')} stored",
     )
-    if taken is None:
+    if stored is None:
         return
-    labels = ui.counted(len(taken.results), "label")
-    st.success(f"{labels}: {_counts(taken.plan)}. The next check measures with them.", icon=":material/check_circle:")
-    st.toast(f"{labels} taken.", icon=":material/label:")
+    labels = ui.counted(len(stored.results), "label")
+    st.success(f"{labels}: {_counts(stored.plan)}. The next check uses them.", icon=":material/check_circle:")
+    st.toast(f"{labels} stored.", icon=":material/label:")
 
 
 def _counts(plan: LabelPlan) -> str:

@@ -9,13 +9,13 @@ from core.services.projects import projects, streams
 from core.ui.views.data import first_file, generate, upload
 from core.ui.views.data.way import open_project
 
-WAYS = {"sample": "Bundled sample", "file": "A file of yours", "generator": "Generator"}
+WAYS = {"sample": "Bundled sample", "file": "Your own file", "generator": "Generator"}
 
 
 def show(ctx: ui.Context) -> None:
     """The choice of the way, and its form."""
     if not ctx.may("operator"):
-        st.info("A viewer looks; an operator or admin makes projects.", icon=":material/lock:")
+        st.info("Viewers cannot create projects; operators and admins can.", icon=":material/lock:")
         return
     way = st.segmented_control(
         "Where the rows come from",
@@ -36,8 +36,8 @@ def show(ctx: ui.Context) -> None:
 
 def _from_generator(ctx: ui.Context) -> None:
     with ui.card(
-        "Linear data with drift on request",
-        "Two classes from a linear rule over features drawn from a normal distribution; the drift, if any, is the one you ask for.",
+        "Linear data with optional drift",
+        "Two classes from a linear rule over features drawn from a normal distribution; with the drift that you choose, if any.",
     ):
         generate.show(ctx, None)
 
@@ -45,7 +45,7 @@ def _from_generator(ctx: ui.Context) -> None:
 def _from_file(ctx: ui.Context) -> None:
     with ui.card(
         "Your rows",
-        f"CSV, CSV.gz, Parquet or Arrow, up to {ctx.ws.settings.max_upload_mb:g} MB. You see what was read and correct the types before anything is stored.",
+        f"CSV, CSV.gz, Parquet or Arrow, up to {ctx.ws.settings.max_upload_mb:g} MB. You can check and correct the types before anything is stored.",
     ):
         file = ui.upload(ctx, "Rows", ui.ROWS_FILE, key="first-file")
         read = upload.read(ctx, file, target=None) if file is not None else None
@@ -57,7 +57,7 @@ def _from_sample(ctx: ui.Context) -> None:
     """Its first rows as batch 1, the rest for the Live page."""
     with (
         ui.card(
-            "Flying insects, told apart by an optical sensor while the temperature drifts",
+            "Flying insects, classified from an optical sensor's readings while the temperature drifts",
             "33 sensor readings, six classes. The first 1,000 rows become batch 1; the Live page plays the rest.",
         ),
         st.form("sample", border=False),
@@ -69,7 +69,7 @@ def _from_sample(ctx: ui.Context) -> None:
     made = ui.attempt(
         lambda: streams.create_sample_project(ctx.ws, by=ctx.actor, now=ctx.now, name=name),
         doing="Storing the first 1,000 rows",
-        done=lambda project: f"Project {ui.plain(project.name)} holds {ui.counted(project.rows, 'row')}",
+        done=lambda project: f"Project {ui.plain(project.name)} has {ui.counted(project.rows, 'row')}",
     )
     if made is None:
         return

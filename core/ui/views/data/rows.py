@@ -1,4 +1,4 @@
-"""A further batch: from the generator where it made the project, else from a file that is held to the schema first."""
+"""A further batch: from the generator for its own projects, else from a file that is validated against the schema."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 
 def show(ctx: ui.Context, project: ProjectInfo) -> None:
-    """The way in that the project has."""
+    """The form that suits the project."""
     if project.source == "generator":
         with ui.card(
             "The generator adds rows that continue where the last ones ended",
-            "Left out, noise, balance and drift stay as they were last.",
+            "Noise, balance and drift keep their last values unless you change them.",
         ):
             generate.show(ctx, project)
         return
     with ui.card(
         "Add a batch from a file",
-        f"CSV, CSV.gz, Parquet or Arrow, up to {ctx.ws.settings.max_upload_mb:g} MB. Rows may come with or without their label.",
+        f"CSV, CSV.gz, Parquet or Arrow, up to {ctx.ws.settings.max_upload_mb:g} MB. Rows may have labels or not.",
     ):
         file = ui.upload(ctx, "Rows", ui.ROWS_FILE, key="rows-file")
         if file is None:
@@ -46,23 +46,23 @@ def show(ctx: ui.Context, project: ProjectInfo) -> None:
 def _take_later_file(
     ctx: ui.Context, file: UploadedFile, read: TableRead, project: ProjectInfo, schema: FeatureSchema
 ) -> None:
-    """Hold a file to the schema before anything is stored; a missing column is refused by name here."""
+    """Validate a file against the schema before anything is stored; a missing column is refused by name here."""
     from core.data.cells import AHEAD
     from core.data.conforming import conform
 
     upload.preview(read.frame)
-    taken = ui.attempt(lambda: conform(read.frame, schema, latest=ctx.now + AHEAD))
-    if taken is None:
+    checked = ui.attempt(lambda: conform(read.frame, schema, latest=ctx.now + AHEAD))
+    if checked is None:
         return
-    problems = (*read.problems, *taken.problems)
+    problems = (*read.problems, *checked.problems)
     for problem in problems:
         st.warning(ui.plain(text_of(problem)), icon=":material/info:")
     if not problems:
-        st.success("Every column is there and of its kind.", icon=":material/check_circle:")
+        st.success("All columns are present and have the expected types.", icon=":material/check_circle:")
     past = st.checkbox(
-        "Rows of the past (backfill)",
+        "Past rows (backfill)",
         key="backfill",
-        help="They are stored with their own instants, and are neither measured nor taken for news.",
+        help="They are stored with their own timestamps, not measured, and do not count as new data.",
     )
     if upload.store_button(ctx, read) and upload.store(ctx, project, read, origin=file.name, backfill=past):
         open_project(project.slug)

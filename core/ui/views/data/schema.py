@@ -1,4 +1,4 @@
-"""The schema that later batches are held to: what is predicted, from which columns."""
+"""The schema that later batches are validated against: what is predicted, from which columns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def show(project: ProjectInfo) -> None:
         return
     with ui.card(
         f"{ui.counted(len(schema.features), 'feature')} predict {ui.plain(schema.target)}, {_goal(schema)}",
-        f"What every later batch is held to{_named(schema)}. A new column is kept but unused; a missing one is refused by name.",
+        f"Every later batch is validated against it{_named(schema)}. A new column is stored but not used; a batch with a missing one is refused.",
     ):
         if len(schema.features) > SHOWN_COLUMNS:
             st.caption(f"The first {SHOWN_COLUMNS} of {ui.count(len(schema.features))} are shown.")
@@ -26,9 +26,9 @@ def show(project: ProjectInfo) -> None:
         number = st.column_config.NumberColumn(format="%.4g")
         ui.table(
             [_line(f) for f in schema.features[:SHOWN_COLUMNS]],
-            {"Lowest": number, "Highest": number},
+            {"Minimum": number, "Maximum": number},
             alt=f"{len(schema.features)} features with their kinds and the range seen in the first batch",
-            order=["Feature", "Kind", "Lowest", "Highest", *values],
+            order=["Feature", "Kind", "Minimum", "Maximum", *values],
             height="content" if len(schema.features) <= 12 else 430,
         )
 
@@ -50,7 +50,7 @@ def _line(feature: Feature) -> dict[str, object]:
     return {
         "Feature": feature.name,
         "Kind": feature.kind,
-        "Lowest": feature.low,
-        "Highest": feature.high,
+        "Minimum": feature.low,
+        "Maximum": feature.high,
         "Values": (f"{values} and {more} more" if more > 0 else values) or None,
     }

@@ -22,9 +22,9 @@ PREVIEW_COLUMNS = 200
 
 
 def read(ctx: ui.Context, file: UploadedFile, *, target: str | None) -> TableRead | None:
-    """The uploaded file's table, read once per file; None when it cannot be read, which is said in place."""
+    """The uploaded file's table, read once per file; None when it cannot be read, with the error shown in place."""
 
-    def look() -> TableRead:
+    def read_file() -> TableRead:
         with ui.on_disk(file, "upload") as path:
             return read_table(path, name=file.name, max_bytes=ctx.ws.settings.max_upload_bytes, target=target)
 
@@ -32,7 +32,7 @@ def read(ctx: ui.Context, file: UploadedFile, *, target: str | None) -> TableRea
         "upload",
         (file.file_id, target),
         lambda: ui.attempt(
-            look, doing=f"Reading {ui.plain(file.name)}", done=lambda found: f"Read {_size(found.frame)}"
+            read_file, doing=f"Reading {ui.plain(file.name)}", done=lambda table: f"Read {_size(table.frame)}"
         ),
     )
 
@@ -49,7 +49,7 @@ def preview(frame: pd.DataFrame) -> None:
 
 
 def store_button(ctx: ui.Context, read: TableRead) -> bool:
-    """Whether the rows shall be stored."""
+    """Whether the rows are to be stored."""
     label = f"Store {ui.counted(len(read.frame), 'row')}"
     return ui.button(ctx, label, icon=":material/save:", key="store", type="primary")
 
@@ -63,7 +63,7 @@ def store(
     schema: FeatureSchema | None = None,
     backfill: bool = False,
 ) -> bool:
-    """Store a file's rows as a batch and say what became of it; an error is shown in place."""
+    """Store a file's rows as a batch and show the result; an error is shown in place."""
     try:
         with st.status(f"Storing {ui.counted(len(read.frame), 'row')}", expanded=True) as status:
             st.write("Checking every row, writing the file, then its manifest")
@@ -86,9 +86,9 @@ def store(
         return False
     st.session_state.pop("upload", None)
     n = len(report.problems)
-    to_know = f" {ui.counted(n, 'thing')} to know: select the batch under Stored." if n else ""
+    warnings = f" {ui.counted(n, 'warning')}: select the batch under Stored." if n else ""
     ui.toast_next(
-        f"Batch {report.batch.number} holds {ui.counted(report.rows, 'row')}, {ui.count(report.labelled)} labelled.{to_know}",
+        f"Batch {report.batch.number} has {ui.counted(report.rows, 'row')}, {ui.count(report.labelled)} labelled.{warnings}",
         icon=":material/check_circle:",
     )
     return True

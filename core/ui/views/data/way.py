@@ -1,4 +1,4 @@
-"""Which part of the Data page is seen: the choice at its head, and the way back to what is stored."""
+"""Which part of the Data page is shown: the choice at its head, and the link back to the stored rows."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ SOURCES = {
     "sample": "from a bundled sample",
     "file": "from a file",
     "generator": "from the generator",
-    "api": "made over the API",
+    "api": "created through the API",
 }
 
 
 def head(project: ProjectInfo | None) -> str | None:
-    """The page's head with the choice of what is seen; returns its key."""
+    """The page's head with the choice of the view; returns its key."""
     wanted = st.session_state.pop("open-view", None)
     if wanted is not None:
         st.session_state["view"] = wanted
@@ -41,13 +41,13 @@ def no_project() -> None:
     """What a project is, where there is none yet."""
     ui.empty(
         "No project yet.",
-        "A project is one table with a label to predict. Begin with the bundled sample, a file of yours, or generated rows.",
+        "A project is one table with a label to predict. Start with the bundled sample, your own file, or generated rows.",
     )
 
 
 def no_rows() -> None:
     """What the first batch is for, where there is none yet."""
-    ui.empty("No rows yet.", "The first batch fixes what a row looks like; every later one is held to it.")
+    ui.empty("No rows yet.", "The first batch defines the schema; every later one is validated against it.")
 
 
 def open_project(slug: str) -> None:

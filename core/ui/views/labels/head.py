@@ -1,4 +1,4 @@
-"""The head of the page; and what stands here while nothing is asked for."""
+"""The head of the page, and the empty states."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from core import ui
 
 def show(waiting: int) -> None:
     """How many rows wait for a label."""
-    with ui.head_row("Labels", f"{waiting:,} waiting" if waiting else "nothing asked for"):
+    with ui.head_row("Labels", f"{waiting:,} waiting" if waiting else "no open requests"):
         pass  # this head has no buttons
 
 
 def no_champion() -> None:
-    """The page before there is anything to ask about."""
-    with ui.head_row("Labels", "which rows are worth one"):
+    """The page before there is a champion."""
+    with ui.head_row("Labels", "which rows to label"):
         pass  # this head has no buttons
     ui.empty(
         "No champion yet.",
-        "The desk asks for labels of rows that a model has answered. Store labelled rows and start the first race.",
+        "The labelling queue requests labels for rows that a model has predicted. Store labelled rows and start the first race.",
         page="train",
         action="Go to Train",
     )
 
 
-def nothing_asked() -> None:
-    """What the desk is good for."""
+def nothing_requested() -> None:
+    """What the labelling queue is for."""
     ui.empty(
-        "Nothing is asked for.",
-        "Where labels cost time, let the desk choose: a few dozen well chosen ones tell how good the champion is now, and teach the next one most.",
+        "No labels are requested.",
+        "Let active learning pick the most informative rows: a few dozen labels measure the current champion and help to train the next one.",
     )

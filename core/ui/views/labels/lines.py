@@ -10,13 +10,13 @@ SHOWN_FEATURES = 8
 
 
 def of(row: DeskRow, project: ProjectInfo) -> dict[str, object]:
-    """A row: what was answered to it, its chance to be drawn, a cell for its label, the first features."""
+    """A row: its prediction, its selection probability, a cell for its label, the first features."""
     names = project.schema.names[:SHOWN_FEATURES] if project.schema else ()
     return {
         "Row": row.row_id,
         "Predicted": row.prediction,
-        "Sure": None if row.probability is None else round(100 * row.probability),
-        "Chance": round(100 * row.chance, 1),
+        "Confidence": None if row.probability is None else round(100 * row.probability),
+        "Selection": round(100 * row.chance, 1),
         LABEL: None,
         **{name: row.features[name] for name in names},
     }

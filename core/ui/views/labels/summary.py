@@ -1,4 +1,4 @@
-"""What the answers say, and how many more would tell it twice as well."""
+"""The score measured by the requested labels, and how many more would halve its interval."""
 
 from __future__ import annotations
 
@@ -9,49 +9,49 @@ from core.records import ProjectInfo
 from core.services.ingestion.label_queue import DeskResult, DeskRow
 from core.ui.views.labels import lines
 
-JUDGED_FROM = 30  # answers, where the policy does not judge by fewer
+LEAST_LABELS = 30  # for a comparison with the threshold, unless the policy needs fewer
 
 
-def show(project: ProjectInfo, rows: Sequence[DeskRow], found: DeskResult) -> None:
-    """Sentence and figures; nothing before anything was asked for."""
-    if not found.asked:
+def show(project: ProjectInfo, rows: Sequence[DeskRow], result: DeskResult) -> None:
+    """Sentence and figures; nothing before any label was requested."""
+    if not result.asked:
         return
-    state, word, text = _told(project, found)
+    state, word, text = _sentence(project, result)
     with ui.summary(state, text, word=word):
         ui.download_table(
             "The rows that wait for a label as CSV",
-            f"{project.slug}-desk.csv",
+            f"{project.slug}-labels.csv",
             [lines.of(row, project) for row in rows],
         )
-    _show_tiles(len(rows), found)
+    _show_tiles(len(rows), result)
 
 
-def _told(project: ProjectInfo, found: DeskResult) -> tuple[str, str | None, str]:
+def _sentence(project: ProjectInfo, result: DeskResult) -> tuple[str, str | None, str]:
     """State, its word, and the sentence."""
-    score, policy = found.weighted, project.policy
+    score, policy = result.weighted, project.policy
     if score.value is None:
-        text = f"**{found.answered} of {ui.counted(found.asked, 'asked row')} answered.** {ui.plain(ui.sentence(score.reason))}"
-        return "unknown", "Not told yet", text
-    state, _ = ui.standing(score, policy.threshold, score.metric, least=min(policy.min_rows, JUDGED_FROM))
+        text = f"**{result.answered} of {ui.counted(result.asked, 'requested row')} labelled.** {ui.plain(ui.sentence(score.reason))}"
+        return "unknown", "Not measured yet", text
+    state, _ = ui.standing(score, policy.threshold, score.metric, least=min(policy.min_rows, LEAST_LABELS))
     text = (
-        f"**{ui.metric_label(score.metric)} of all {ui.counted(found.pool, 'row')} is about {words.number(score.value)}** (95 % interval {ui.interval(score)}), "
-        f"told by {ui.counted(found.answered, 'label')}; the threshold is {policy.threshold:g}. Unweighted, hard rows would count too much: "
-        f"{words.number(found.unweighted.value)}."
+        f"**{ui.metric_label(score.metric)} of all {ui.counted(result.pool, 'row')} is about {words.number(score.value)}** (95 % interval {ui.interval(score)}), "
+        f"based on {ui.counted(result.answered, 'label')}; the threshold is {policy.threshold:g}. Without weights, hard rows would count too much: "
+        f"{words.number(result.unweighted.value)}."
     )
-    if found.to_halve is not None:
-        text += f" **{found.to_halve:,} more labels** make the interval half as wide."
+    if result.to_halve is not None:
+        text += f" **{result.to_halve:,} more labels** would make the interval half as wide."
     return state, None, text
 
 
-def _show_tiles(waiting: int, found: DeskResult) -> None:
-    score = found.weighted
+def _show_tiles(waiting: int, result: DeskResult) -> None:
+    score = result.weighted
     with ui.tiles():
-        ui.tile("Waiting", f"{waiting:,}", note="rows whose label is asked for")
-        ui.tile("Answered", f"{found.answered:,}", note=f"of {found.asked:,} asked")
+        ui.tile("Waiting", f"{waiting:,}", note="rows without their label")
+        ui.tile("Labelled", f"{result.answered:,}", note=f"of {result.asked:,} requested")
         ui.tile(
-            f"{ui.metric_label(score.metric)} of all",
+            f"{ui.metric_label(score.metric)} of all rows",
             words.number(score.value),
-            note=ui.interval(score) or "not told yet",
+            note=ui.interval(score) or "not measured yet",
         )
-        more = words.ABSENT if found.to_halve is None else f"{found.to_halve:,}"
+        more = words.ABSENT if result.to_halve is None else f"{result.to_halve:,}"
         ui.tile("To halve the interval", more, note="more labels")

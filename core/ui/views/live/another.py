@@ -1,4 +1,4 @@
-"""Another stream, drift and policy: a project of its own, playing at once."""
+"""Another stream, drift and policy: a new project that starts playing at once."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ STREAMS = {
 NO_DRIFT, USUAL_DRIFT, USUAL_POLICY = "none", 4, "balanced"
 DRIFTS = {
     NO_DRIFT: "No drift",
-    "mean_shift": "Features move",
-    "scale": "Features spread",
-    "label_flip": "Labels turn round",
-    "concept_rotation": "The rule turns",
+    "mean_shift": "Mean shift",
+    "scale": "Scale change",
+    "label_flip": "Label flip",
+    "concept_rotation": "Concept rotation",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What was chosen."""
+    """The values of the form."""
 
     stream: str  # of STREAMS
     drift: str  # of DRIFTS
@@ -40,7 +40,7 @@ class Asked:
     policy: str
 
     def name(self, now: datetime) -> str:
-        """Of the project: what happens to the stream, by which policy, since when."""
+        """Name of the project: drift, policy and creation time."""
         at = f"{now:%d %b %H%M%S}"
         if self.stream in streams.TASKS:
             return f"{DRIFTS[self.drift]}, {self.shape}, {self.policy} {at}"
@@ -54,7 +54,7 @@ def show_folded(ctx: ui.Context) -> None:
 
 
 def show(ctx: ui.Context) -> None:
-    """The form; once it was sent, the project is made, plays and is chosen."""
+    """The form; once submitted, the project is created, plays and is selected."""
     with st.form("another", border=False), ui.grid(columns=3):
         asked = _fields()
         sent = ui.submit(ctx, "Create and play", icon=":material/play_circle:")
@@ -75,9 +75,9 @@ def _fields() -> Asked:
         index=USUAL_DRIFT,
         format_func=DRIFTS.__getitem__,
         key="n-drift",
-        help="Of generated rows only: what happens in the samples is what happened.",
+        help="For generated streams only; the sample has its own, real drift.",
     )
-    shape = st.selectbox("How it comes", list(DRIFT_SHAPES), format_func=str.capitalize, key="n-shape")
+    shape = st.selectbox("Shape", list(DRIFT_SHAPES), format_func=str.capitalize, key="n-shape")
     size = st.slider(
         "Size",
         0.1,
@@ -85,7 +85,7 @@ def _fields() -> Asked:
         1.0,
         0.1,
         key="n-size",
-        help="Standard deviations, or right angles that the rule turns; at most 1 counts for turned labels.",
+        help="Mean shift: standard deviations. Scale: factor minus 1. Label flip: share of labels, at most 1. Concept rotation: multiples of 90°.",
     )
     policies = list(POLICIES)
     policy = st.selectbox("Policy", policies, index=policies.index(USUAL_POLICY), key="n-policy")

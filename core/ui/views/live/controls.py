@@ -13,7 +13,7 @@ NORMAL = "normal"
 
 
 def show(ctx: ui.Context, project: ProjectInfo, run: LiveInfo | None) -> None:
-    """The controls of the newest run; an error stays in its place."""
+    """The controls of the newest run; an error is shown in place."""
     ui.attempt(lambda: _show(ctx, project, run))
 
 
@@ -27,7 +27,7 @@ def _show(ctx: ui.Context, project: ProjectInfo, run: LiveInfo | None) -> None:
 
 
 def _show_speed(ctx: ui.Context, run: LiveInfo | None) -> str:
-    """The pace that is chosen, stored where it is another one than the run's."""
+    """The chosen speed, stored where it differs from the run's."""
     names = list(SPEEDS)
     current = next((n for n in names if run is not None and SPEEDS[n] == run.seconds_per_batch), NORMAL)
     speed = st.segmented_control(
@@ -47,7 +47,7 @@ def _show_speed(ctx: ui.Context, run: LiveInfo | None) -> str:
 
 
 def _offer_start(ctx: ui.Context, project: ProjectInfo, run: LiveInfo | None, speed: str) -> None:
-    """Play from where the rows end; closed once all of them were played."""
+    """Play from where the rows end; disabled once all of them were played."""
     over = run is not None and run.status == "done"
     if ui.button(ctx, "Play", type="primary", icon=":material/play_arrow:", closed=over):
         live.start_live(ctx.ws, project, by=ctx.actor, now=ctx.now, seconds_per_batch=SPEEDS[speed])
@@ -65,6 +65,6 @@ def _offer_pause(ctx: ui.Context, run: LiveInfo) -> None:
 
 
 def _offer_stop(ctx: ui.Context, run: LiveInfo) -> None:
-    if ui.button(ctx, "Stop", icon=":material/stop:", help="The rows that are stored stay."):
+    if ui.button(ctx, "Stop", icon=":material/stop:", help="Stored rows are kept."):
         live.set_live_status(ctx.ws, run.id, "stopped", by=ctx.actor, now=ctx.now)
         st.rerun()

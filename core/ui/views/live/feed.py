@@ -1,4 +1,4 @@
-"""What happens: one line a turn."""
+"""The events: one line per cycle."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from core.text.reasons import sentence
 
 
 def show(reports: Sequence[CycleReport]) -> None:
-    """The turns, newest first."""
-    st.markdown("\n\n".join(map(_line, reports)) if reports else "Waiting for the first turn.")
+    """The cycles, newest first."""
+    st.markdown("\n\n".join(map(_line, reports)) if reports else "Waiting for the first cycle.")
 
 
 def _line(report: CycleReport) -> str:
-    """Figure, what came of it, and why."""
+    """Score, outcome, and the reason."""
     score = report.evidence.score if report.evidence else None
     figure = f"{words.number(score)}" if score is not None else "first race"
-    said = vocabulary.outcome(report.outcome)
+    outcome = vocabulary.outcome(report.outcome)
     version = f" v{report.champion_after}" if report.outcome in SERVING else ""
     why = words.plain(sentence(report.verdict.reason if report.verdict else report.reason))
-    return f"{said.sign} **{figure} · {said.inline}{version}**  \n:small[:gray[{why}]]"
+    return f"{outcome.sign} **{figure} · {outcome.inline}{version}**  \n:small[:gray[{why}]]"

@@ -8,7 +8,7 @@ from core.ui.views.live.reading import Seen
 
 
 def show(seen: Seen) -> None:
-    """How far it is, how good, how far the rows have moved, what came of it."""
+    """Progress, score, drift and races."""
     run = seen.run
     with ui.tiles():
         ui.tile("Batch", f"{run.batches} of {run.total_batches}", note=f"{run.position:,} rows")
@@ -23,16 +23,16 @@ def _show_score(seen: Seen) -> None:
         f"{words.metric_label(metric)} now",
         words.number(seen.points[-1].value if seen.points else None),
         note="not measured yet" if gap is None else f"{words.points(gap, metric)} by retraining",
-        help="Beside the first champion on the same rows; a class that its own rows did not hold it can never name.",
+        help="Compared with the first champion on the same rows, which cannot predict classes that were missing from its training rows.",
     )
 
 
 def _show_drift(seen: Seen) -> None:
-    judged, schema = seen.judged, seen.project.schema
+    drift, schema = seen.drift, seen.project.schema
     ui.tile(
         "Features drifted",
-        words.share(judged.share_drifted) if judged else words.ABSENT,
-        note=f"{len(judged.drifted)} of {len(schema.names) if schema else 0}" if judged else "no check yet",
+        words.share(drift.share_drifted) if drift else words.ABSENT,
+        note=f"{len(drift.drifted)} of {len(schema.names) if schema else 0}" if drift else "no check yet",
     )
 
 

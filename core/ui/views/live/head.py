@@ -1,4 +1,4 @@
-"""The head of the page with the controls of the run; and what stands here where nothing plays."""
+"""The head of the page with the controls of the run, and the empty states."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def no_project() -> None:
         pass  # this head has no buttons
     ui.empty(
         "Nothing to play yet.",
-        "Choose a stream, what shall happen to it, and the policy that has to cope; it takes about two minutes.",
+        "Choose a stream, a drift scenario and the policy to handle it; it takes about two minutes.",
     )
 
 
@@ -34,7 +34,7 @@ def nothing_plays(project: ProjectInfo) -> None:
     else:
         ui.empty(
             "This project was not made from a stream.",
-            "Its own rows come by Data, API or command line; Home shows their course.",
+            "Its rows arrive through Data, API or command line; Home shows the score over time.",
             page="",
             action="Open Home",
         )

@@ -1,4 +1,4 @@
-"""What the stage shows, read anew each time."""
+"""What the stage shows, read again each time."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from core.services.automation.live import LiveInfo
 from core.services.monitoring import monitoring
 from core.services.monitoring.monitoring import LoopEvent
 
-FEED = 40  # newest turns that are told
+FEED = 40  # newest cycles that are listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """A run as it stands."""
+    """The current state of a run."""
 
     project: ProjectInfo
     run: LiveInfo
@@ -28,14 +28,14 @@ class Seen:
 
     @property
     def newest(self) -> CycleReport | None:
-        """The newest turn."""
+        """The newest cycle."""
         return self.reports[0] if self.reports else None
 
     @property
-    def judged(self) -> Evidence | None:
-        """What the newest turn that judged drift found."""
-        found = (r.evidence for r in self.reports if r.evidence and r.evidence.share_drifted is not None)
-        return next(found, None)
+    def drift(self) -> Evidence | None:
+        """The evidence of the newest cycle that tested drift."""
+        tested = (r.evidence for r in self.reports if r.evidence and r.evidence.share_drifted is not None)
+        return next(tested, None)
 
     @property
     def by_retraining(self) -> float | None:
@@ -46,11 +46,11 @@ class Seen:
 
     @property
     def races(self) -> int:
-        """How many there were, whatever came of them."""
+        """How many there were, whatever the outcome."""
         return sum(event.kind in RACED for event in self.events)
 
     def happened(self, kind: EventKind) -> int:
-        """How often it did."""
+        """How often it happened."""
         return sum(event.kind == kind for event in self.events)
 
 

@@ -1,4 +1,4 @@
-"""The part that changes: drawn anew every two seconds while a browser looks."""
+"""The part that changes: redrawn every two seconds while the page is open."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEIGHT = 286  # of chart and feed, side by side
 
 @st.fragment(run_every="2s")
 def show(ctx: ui.Context, project_id: int) -> None:
-    """The newest run: sentence, progress, figures, course and feed."""
+    """The newest run: summary, progress, figures, score over time and feed."""
     ui.gate_again(ctx)
     run = live.latest_live(ctx.ws, project_id)
     if run is None:
@@ -25,13 +25,13 @@ def show(ctx: ui.Context, project_id: int) -> None:
     figures.show(seen)
     left, right = st.columns((2.1, 1))
     with left:
-        _show_course(ctx, seen)
-    with right, ui.card("What happens", "newest first"), st.container(height=HEIGHT, border=False):
+        _show_score(ctx, seen)
+    with right, ui.card("Events", "newest first"), st.container(height=HEIGHT, border=False):
         feed.show(seen.reports)
 
 
-def _show_course(ctx: ui.Context, seen: Seen) -> None:
-    """The score over the rows, with the first model left to itself."""
+def _show_score(ctx: ui.Context, seen: Seen) -> None:
+    """The score over the rows, with the first model, never retrained."""
     policy, points, events = seen.project.policy, seen.points, ui.charted(seen.events)
     label = words.metric_label(policy.metric)
     with ui.card(
@@ -39,7 +39,7 @@ def _show_course(ctx: ui.Context, seen: Seen) -> None:
         f"{label} per batch of {seen.run.batch_rows} rows, each predicted before its labels were used · dots: the first model, never retrained",
     ):
         if not points:
-            st.caption("The chart begins with the first batch after it.")
+            st.caption("The chart starts with the first batch after that.")
             return
         figure = plots.performance_over_time(
             plots.ScoreHistory(measured=ui.line(points), never=ui.line(seen.never), metric_label=label),

@@ -1,4 +1,4 @@
-"""The newest turn in a sentence."""
+"""The newest cycle in a sentence."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from core.text import vocabulary
 from core.ui.views.live.reading import Seen
 
 SHOWN = {"playing": "Playing", "paused": "Paused", "stopped": "Stopped", "done": "All rows played", "failed": "Failed"}
-STATES = {"playing": "well", "paused": "unknown", "failed": "failed"}  # of the verdict; else unknown
+STATES = {"playing": "well", "paused": "unknown", "failed": "failed"}  # of the summary; else unknown
 
 
 def show(seen: Seen) -> None:
-    """How the run stands, and what it has just done."""
+    """The state of the run, and its last outcome."""
     status = seen.run.status
-    with ui.summary(STATES.get(status, "unknown"), _told(seen), word=SHOWN[status]):
-        pass  # this verdict has no buttons
+    with ui.summary(STATES.get(status, "unknown"), _sentence(seen), word=SHOWN[status]):
+        pass  # this summary has no buttons
 
 
-def _told(seen: Seen) -> str:
+def _sentence(seen: Seen) -> str:
     run, project, newest = seen.run, seen.project, seen.newest
     if run.error:
-        return f"**{'It waits' if run.status == 'playing' else 'It stopped'}: {words.plain(run.error)}**"
+        return f"**{'Waiting' if run.status == 'playing' else 'Stopped'}: {words.plain(run.error)}**"
     place = f"{run.position:,} of {run.total:,} rows have arrived."
     if newest is None or newest.evidence is None or newest.evidence.score is None:
         return f"{place} The loop trains the first champion on the first {project.rows:,}."
@@ -32,7 +32,7 @@ def _told(seen: Seen) -> str:
 
 
 def _score(evidence: Evidence) -> Score:
-    """What was measured, as a score."""
+    """The measured score."""
     return Score(
         metric=evidence.metric,
         value=evidence.score,

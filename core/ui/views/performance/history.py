@@ -28,7 +28,7 @@ def show(ctx: ui.Context, project: ProjectInfo, seen: Seen) -> None:
     events = monitoring.events(ctx.ws, project.id)
     threshold = project.policy.threshold if metric == project.policy.metric else None
     guessed = plots.estimated_points(seen.guesses, metric)
-    first = _worth_a_line(plots.points_of(seen.never, metric))
+    first = _enough_for_a_line(plots.points_of(seen.never, metric))
     finding = plots.performance_finding(points, events, threshold, metric=metric)
     with ui.card(finding, _caption(label, guessed, first, kinds={event.kind for event in events})):
         figure = plots.performance_over_time(
@@ -46,7 +46,7 @@ def show(ctx: ui.Context, project: ProjectInfo, seen: Seen) -> None:
         ui.chart(figure, key=f"history-{metric}", alt=ui.score_alt(points, metric))
 
 
-def _worth_a_line(points: Sequence[Point]) -> Sequence[Point]:
+def _enough_for_a_line(points: Sequence[Point]) -> Sequence[Point]:
     """The points, unless labels that arrived in parts left too few of them for a line."""
     return [] if 2 * sum(p.value is not None for p in points) < len(points) else points
 

@@ -14,5 +14,5 @@ def loaded(ctx: ui.Context, project: ProjectInfo) -> Served | None:
     with st.spinner(f"Loading v{project.champion}"):
         served = ui.served(ctx, project)
     if served is None:
-        st.error(ui.plain(ui.champions().problem(project.id) or "No model answers yet."), icon=":material/error:")
+        st.error(ui.plain(ui.champions().problem(project.id) or "No model is serving yet."), icon=":material/error:")
     return served

@@ -25,7 +25,7 @@ def show(project: ProjectInfo, feature: Feature) -> Any:
         ui.plain(feature.name),
         [MISSING, *feature.categories],
         key=key,
-        help=f"{ui.counted(len(feature.categories), 'value')} seen; another one may be typed.",
+        help=f"{ui.counted(len(feature.categories), 'value')} seen; you may enter another one.",
         accept_new_options=feature.kind == "categorical",
     )
     return None if chosen in (MISSING, None) else chosen
@@ -45,7 +45,7 @@ def fill_from_recent(ctx: ui.Context, project: ProjectInfo, schema: FeatureSchem
 
 
 def known_answer() -> Any:
-    """What the row that filled the form is labelled with; told once."""
+    """The label of the row that filled the form; returned once."""
     return st.session_state.pop("known", None)
 
 
@@ -56,7 +56,7 @@ def _key(project: ProjectInfo, feature: Feature) -> str:
 
 def _range(feature: Feature) -> str:
     if feature.low is None or feature.high is None:
-        return "No finite value was seen"
+        return "No finite value seen"
     return f"Seen: {feature.low:.4g} to {feature.high:.4g}"
 
 

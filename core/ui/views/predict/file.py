@@ -23,14 +23,14 @@ SLOT = "scored"
 
 
 class Scored(NamedTuple):
-    """A file's rows with their answers."""
+    """A file's rows with their predictions."""
 
     rows: pd.DataFrame
-    version: int  # that answered
+    version: int  # that predicted
 
 
 def show(ctx: ui.Context, project: ProjectInfo, schema: FeatureSchema) -> None:
-    """The way in, and once it was asked for, what came of it."""
+    """The upload, and the result once it was requested."""
     with ui.card(
         "Predict for every row of a file",
         f"CSV, CSV.gz, Parquet or Arrow, up to {ctx.ws.settings.max_upload_mb:g} MB, with the {ui.counted(len(schema.features), 'feature column')} of the project",
@@ -45,7 +45,7 @@ def show(ctx: ui.Context, project: ProjectInfo, schema: FeatureSchema) -> None:
 
 
 def _offer(ctx: ui.Context, project: ProjectInfo, file: UploadedFile) -> Scored | None:
-    """The button, and what it does; None before, and where the file cannot be taken, which is said in place."""
+    """The button, and its result; None before, and where the file cannot be used, with the error shown in place."""
     if not st.button("Predict the file", type="primary", icon=":material/online_prediction:", key="predict-run"):
         return None
     served = champion.loaded(ctx, project)
@@ -59,7 +59,7 @@ def _offer(ctx: ui.Context, project: ProjectInfo, file: UploadedFile) -> Scored 
 
 
 def _score(ctx: ui.Context, project: ProjectInfo, served: Served, file: UploadedFile) -> pd.DataFrame:
-    """Predictions for a file, logged, told step by step."""
+    """Predictions for a file, logged, with the progress shown."""
     with st.status(f"Reading {ui.plain(file.name)}", expanded=True) as status, ui.on_disk(file, "upload") as path:
         limit = ctx.ws.settings.max_upload_bytes
         frame = read_table(path, name=file.name, max_bytes=limit, target=served.schema.target).frame
@@ -67,15 +67,15 @@ def _score(ctx: ui.Context, project: ProjectInfo, served: Served, file: Uploaded
         status.update(label=f"v{served.version} predicts {ui.counted(len(frame), 'row')}")
         rows = asking.ask_file(ctx.ws, project, frame, by=ctx.actor, now=ctx.now)
         st.write("Predicted and logged")
-        told = f"{ui.counted(len(rows), 'row')} predicted by v{served.version}"
-        status.update(label=told, state="complete", expanded=False)
+        done = f"{ui.counted(len(rows), 'row')} predicted by v{served.version}"
+        status.update(label=done, state="complete", expanded=False)
     return rows
 
 
 def _show_result(name: str, scored: Scored) -> None:
     with ui.card(
         f"{ui.counted(len(scored.rows), 'row')} predicted by v{scored.version}",
-        f"The first {min(len(scored.rows), SHOWN_ROWS)} rows; the download holds all of them. Each one is in the prediction log.",
+        f"The first {min(len(scored.rows), SHOWN_ROWS)} rows; the download has all of them. All are in the prediction log.",
     ):
         ui.table(scored.rows.iloc[:SHOWN_ROWS], alt=f"Predictions for the first rows of {name}")
         ui.download_later(

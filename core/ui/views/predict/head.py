@@ -1,4 +1,4 @@
-"""The head of the page: one row or a file; and what stands here before there is a champion."""
+"""The head of the page: one row or a file; and the empty state before the first champion."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ WAYS = {ROW: "One row", "file": "A file"}
 
 
 def show(project: ProjectInfo) -> str:
-    """Which way was chosen: a key of WAYS."""
-    with ui.head_row("Predict", f"v{project.champion} answers" if project.champion else "no model yet"):
+    """The choice: a key of WAYS."""
+    with ui.head_row("Predict", f"v{project.champion} is serving" if project.champion else "no model yet"):
         if not project.champion:
             return ROW
         return st.segmented_control(
@@ -29,7 +29,7 @@ def show(project: ProjectInfo) -> str:
 
 
 def no_champion() -> None:
-    """What will stand here and what to do for it."""
+    """What is missing and what to do about it."""
     ui.empty(
         "No champion yet.",
         "Predictions come from the model that won a race. Start the first one.",

@@ -1,4 +1,4 @@
-"""One row: the form on the left, the answer on the right."""
+"""One row: the form on the left, the prediction on the right."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from core.records import FeatureSchema, ProjectInfo
 from core.services.serving import asking
 from core.ui.views.predict import answer, champion, fields
 
-FORM_FEATURES = 200  # more fields than these are no form: a file is asked for
-WITHOUT_SCROLLING = 12  # so many fields stand below one another in full
+FORM_FEATURES = 200  # more fields than these need a file
+WITHOUT_SCROLLING = 12  # so many fields are shown without scrolling
 
 
 def show(ctx: ui.Context, project: ProjectInfo, schema: FeatureSchema) -> None:
-    """The form; once it was sent, the answer."""
+    """The form; once submitted, the prediction."""
     if len(schema.features) > FORM_FEATURES:
         st.info(
             f"{ui.count(len(schema.features))} features are too many for a form. Predict for a file instead.",
@@ -30,18 +30,18 @@ def show(ctx: ui.Context, project: ProjectInfo, schema: FeatureSchema) -> None:
     with right:
         if values is not None:
             _ask(ctx, project, values)
-        elif answer.kept() is None:
+        elif answer.newest() is None:
             answer.show_nothing_yet()
-        if (given := answer.kept()) is not None and given.told.project_id == project.id:
+        if (given := answer.newest()) is not None and given.answer.project_id == project.id:
             answer.show(ctx, given)
 
 
 def _show_form(ctx: ui.Context, project: ProjectInfo, schema: FeatureSchema) -> Mapping[str, Any] | None:
-    """A field for each feature; returns their values where they were sent."""
+    """A field for each feature; returns their values once submitted."""
     n = len(schema.features)
     with ui.card(
         "The row",
-        f"{ui.counted(n, 'feature')} · the range seen in the first batch stands in each help · an empty field is a missing value",
+        f"{ui.counted(n, 'feature')} · the help of a field shows the range in the first batch · an empty field is a missing value",
     ):
         st.button(
             "Fill from a recent row",
@@ -59,12 +59,15 @@ def _show_form(ctx: ui.Context, project: ProjectInfo, schema: FeatureSchema) -> 
 
 
 def _ask(ctx: ui.Context, project: ProjectInfo, values: Mapping[str, Any]) -> None:
-    """Predict, log, and keep the answer and its reasons for this session."""
+    """Predict, log, and keep the prediction with its contributions for this session."""
     served = champion.loaded(ctx, project)
     if served is None:
         return
-    told = ui.attempt(lambda: asking.ask_row(ctx.ws, served, values, by=ctx.actor, now=ctx.now))
-    if told is None:
+    row_answer = ui.attempt(lambda: asking.ask_row(ctx.ws, served, values, by=ctx.actor, now=ctx.now))
+    if row_answer is None:
         return
-    answer.keep(answer.Given(told=told, known=fields.known_answer()))
-    st.toast(f"Logged as {told.prediction_id[:8]}…, answered by v{told.version}.", icon=":material/check_circle:")
+    answer.keep(answer.Given(answer=row_answer, known=fields.known_answer()))
+    st.toast(
+        f"Logged as {row_answer.prediction_id[:8]}…, predicted by v{row_answer.version}.",
+        icon=":material/check_circle:",
+    )

@@ -1,23 +1,23 @@
-"""Why it was answered so: what each feature adds."""
+"""Why this prediction: the contribution of each feature."""
 
 from __future__ import annotations
 
 from core import plots, ui, words
 from core.learning.contributions import Explanation
 
-WAYS_TO_KNOW = {"linear": "exact", "trees": "exact", "permutation": "estimated from sampled orders of the features"}
+METHODS = {"linear": "exact", "trees": "exact", "permutation": "estimated from sampled orders of the features"}
 READ_ALOUD = 10  # features in the words for screen readers
 
 
 def show(ctx: ui.Context, why: Explanation, target: str) -> None:
-    """Contributions of the features to the answer."""
+    """Contributions of the features to the prediction."""
     ranked = sorted(why.contributions, key=lambda c: -abs(c[2]))
     first = ranked[0]
     of = f"{target} = {ui.plain(str(why.of))}" if why.of is not None else target
-    finding = f"Why: {ui.plain(first[0])} counts most" if first[2] else "Why: no feature makes a difference here"
+    finding = f"Why: {ui.plain(first[0])} contributes most" if first[2] else "Why: no feature makes a difference here"
     caption = (
-        f"What each feature adds to the {why.unit} of {of}: {words.three_figures(why.base)} for usual rows, "
-        f"{words.three_figures(why.answer)} for this one · {WAYS_TO_KNOW[why.method]}"
+        f"What each feature adds to the {why.unit} of {of}: {words.three_figures(why.base)} for typical rows, "
+        f"{words.three_figures(why.answer)} for this one · {METHODS[why.method]}"
     )
     with ui.card(finding, caption):
         ui.chart(

@@ -16,11 +16,11 @@ from core.ui.views.labels.lines import LABEL
 
 
 def show(ctx: ui.Context, project: ProjectInfo, rows: Sequence[DeskRow]) -> None:
-    """The table to fill in, and the button that stores what was given."""
+    """The table to fill in, and the button that stores the labels."""
     assert project.schema is not None
     with ui.card(
-        f"{ui.counted(len(rows), 'row')} wait for a label",
-        "In random order: answer from the top, as many as you like · sure: probability of the predicted class · chance: of being drawn",
+        f"{ui.counted(len(rows), 'row')} waiting for a label",
+        "In random order: label from the top, as many as you like · confidence: probability of the predicted class · selection: probability of being selected",
     ):
         edited = _show_table(ctx, project, project.schema, rows)
         given = label_queue.given(project.schema, {line["Row"]: line[LABEL] for line in edited})
@@ -29,7 +29,7 @@ def show(ctx: ui.Context, project: ProjectInfo, rows: Sequence[DeskRow]) -> None
             f"Save {ui.counted(len(given), 'label')}" if given else "Save labels",
             type="primary",
             icon=":material/save:",
-            key="desk-save",
+            key="queue-save",
             closed=not given,
         ):
             _store(ctx, project, given)
@@ -39,20 +39,20 @@ def _show_table(
     ctx: ui.Context, project: ProjectInfo, schema: FeatureSchema, rows: Sequence[DeskRow]
 ) -> Sequence[Mapping[str, Any]]:
     """The lines as they were filled in."""
-    found = [lines.of(row, project) for row in rows]
+    table = [lines.of(row, project) for row in rows]
     edited: Any = st.data_editor(
-        found,
+        table,
         hide_index=True,
         row_height=32,
         height=min(420, 70 + 32 * len(rows)),
         placeholder=words.ABSENT,
-        disabled=[name for name in found[0] if name != LABEL] if ctx.may("operator") else True,
-        key=f"desk-{project.id}-{rows[0].row_id}-{len(rows)}",
+        disabled=[name for name in table[0] if name != LABEL] if ctx.may("operator") else True,
+        key=f"queue-{project.id}-{rows[0].row_id}-{len(rows)}",
         column_config={
             LABEL: _label_column(schema),
             "Row": st.column_config.TextColumn(width=90),
-            "Sure": st.column_config.NumberColumn(format="%d %%", width=60),
-            "Chance": st.column_config.NumberColumn(format="%.1f %%", width=70),
+            "Confidence": st.column_config.NumberColumn(format="%d %%", width=84),
+            "Selection": st.column_config.NumberColumn(format="%.1f %%", width=74),
         },
     )
     return list(edited)
@@ -68,5 +68,5 @@ def _label_column(schema: FeatureSchema) -> Any:
 def _store(ctx: ui.Context, project: ProjectInfo, given: Mapping[str, Label]) -> None:
     ui.change(
         lambda: label_queue.answer(ctx.ws, project, given, by=ctx.actor, now=ctx.now),
-        done=f"{ui.counted(len(given), 'label')} stored. The next check learns from them.",
+        done=f"{ui.counted(len(given), 'label')} stored. The next check uses them.",
     )
