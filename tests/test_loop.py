@@ -422,7 +422,7 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def answer(served: champion_cache.Served, X: pd.DataFrame) -> predicting.Predicted:
         if (X["a"] >= FAR).any():
-            raise BadInput("The model has no answer: a is too great.")
+            raise BadInput("The model has no prediction: a is too great.")
         return real(served, X)
 
     monkeypatch.setattr("core.services.serving.predicting.predict", answer)
@@ -452,7 +452,7 @@ def test_a_batch_that_cannot_be_scored_is_set_aside_and_the_loop_goes_on(
     assert report.evidence.n_labelled == BATCH
     assert report.evidence.set_aside == (
         BatchSetAside(
-            code="batch_not_scored", batch=odd.batch.number, cause="The model has no answer: a is too great."
+            code="batch_not_scored", batch=odd.batch.number, cause="The model has no prediction: a is too great."
         ),
     )
     with ws.database.read() as session:

@@ -23,7 +23,7 @@ class Span(NamedTuple):
     since: datetime
     until: datetime | None  # None = it still serves
     event: str  # promoted | refreshed | rolled_back
-    reason: Reason | None  # a person's is their text
+    reason: Reason | None  # a text where a person gave it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,1 +1,1 @@
-"""How the model and its data do: windows, drift, scores with and without labels, when labels arrive, and reports of it."""
+"""Monitoring of model and data: windows, drift, scores with and without labels, label arrival, and reports."""

@@ -1,4 +1,4 @@
-"""Any two windows of a project's rows side by side: which batches they hold, each feature in both, the report as a file."""
+"""Comparison of two windows of a project's rows: their batches, each feature in both, the report as a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from core.storage.workspace import Workspace
 if TYPE_CHECKING:
     import pandas as pd
 
-Against = Literal["champion", "before"]  # what the champion learnt from, or the batches before
+Against = Literal["champion", "before"]  # the champion's training rows, or the batches before
 Sides = tuple["pd.DataFrame", "pd.DataFrame"]  # reference, current
 DRAWN = 12  # distributions in the report as a file
 
@@ -62,7 +62,7 @@ def rows(
 
 
 def distribution_of(project: ProjectInfo, score: DriftScore, sides: Sides | None) -> Distribution | None:
-    """One feature in both windows; None where there is nothing to draw."""
+    """One feature in both windows; None if there is nothing to draw."""
     feature = next((f for f in project.schema.features if f.name == score.name), None) if project.schema else None
     if sides is None or feature is None or not score.judged:
         return None

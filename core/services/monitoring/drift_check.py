@@ -1,6 +1,6 @@
 """One drift check of a project: every feature, all of them together, and what the change is, since when and at what cost.
 
-Answers are compared like with like: a model answers rows that it learnt from otherwise than new ones, though nothing moved. So
+Like is compared with like: a model predicts its training rows differently from new ones, even without drift. So
 predictions (and residuals) are those of **one version**, to rows that came after all that it learnt from, in both windows. It is
 the champion once it has served long enough; where each batch brings a new champion, it is the newest former one that has.
 Comparing what was served at the time would take a better model for drift; rows held back from a race are too few.
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from core.drift.explain import Segment
     from core.services.serving.predicting import Predicted
 
-LOOKED_BACK = 40  # batches in which the beginning of a change is looked for
+LOOKED_BACK = 40  # batches in which the start of a change is searched
 JUDGED_ROWS = 2_000  # newest labelled rows on which the cost of a change is measured
-TOGETHER_ROWS = 2_000  # of the reference, that the new rows are told from
+TOGETHER_ROWS = 2_000  # rows of the reference with which the new rows are compared
 IMPORTANCE_ROWS = 500  # newest rows of each window in which features are shuffled
 IMPORTANCE_FEATURES = 50  # that are shuffled, those of the largest effect; each costs a prediction of all those rows
 REPEATS = 2
@@ -58,7 +58,7 @@ AnswerOf = Callable[[int, "pd.DataFrame"], "Predicted"]  # of a version
 def check(
     ws: Workspace, project: ProjectInfo, reader: history.History, current_ids: set[int], answer_of: AnswerOf
 ) -> DriftReport | None:
-    """Drift of the given batches against what the champion learnt from; None without a champion or without rows.
+    """Drift of the given batches against the champion's training rows; None without a champion or without rows.
 
     Args:
         answer_of: a version's predictions for rows with the schema's features.
@@ -107,7 +107,7 @@ def check(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Answers:
-    """One version's answers to rows that it has not learnt from: earlier ones, and the new ones."""
+    """One version's predictions for rows that it was not trained on: earlier ones, and the new ones."""
 
     version: int
     earlier: Rows
@@ -117,7 +117,7 @@ class _Answers:
 
 
 def _targets(reference: Rows, current: Rows, answers: _Answers | None, task: Task | None) -> Targets:
-    """Labels and answers of both windows; of numbers also label minus answer."""
+    """Labels and predictions of both windows; for regression also the residuals."""
     import numpy as np
 
     labels = (reference.y, current.y)
@@ -144,14 +144,14 @@ def _answers(
     for version, earlier in windows.not_learnt_by_versions(ws, project, current_ids, reader):
         try:
             before, now = answer_of(version, earlier.frame).labels, answer_of(version, current.frame).labels
-        except (BadInput, Damaged):  # a former champion that is damaged, or knows other columns
+        except (BadInput, Damaged):  # a former champion that is damaged, or has other columns
             continue
         return _Answers(version, earlier, current, before, now)
     return None
 
 
 def _with_answers_told(report: DriftReport, answers: _Answers | None, task: Task | None) -> DriftReport:
-    """The report with whose answers to which rows were compared, or why none could be."""
+    """The report with the version and rows whose predictions were compared, or why none could be."""
     names = ("prediction", "residual") if task == "regression" else ("prediction",)
     told: dict[str, Any] = {}
     for name in names:
@@ -169,7 +169,7 @@ def _with_answers_told(report: DriftReport, answers: _Answers | None, task: Task
 
 
 def _with_all_together(report: DriftReport, reference: Rows, current: Rows, schema: FeatureSchema) -> DriftReport:
-    """The report with all features at once: can the windows be told apart, and does the old structure still fit?"""
+    """The report with all features at once: are the windows distinguishable, and does the old structure still fit?"""
     from core.drift.multivariate import domain_classifier, pca_reconstruction
 
     before = reference.frame
@@ -189,7 +189,7 @@ def _furthest(report: DriftReport) -> list[str]:
 
 
 def _importances(rows: Rows, schema: FeatureSchema, answer: Answer, weighed: Sequence[str]) -> dict[str, Importance]:
-    """What each of these features is worth to a version's own answers over the newest rows of a window."""
+    """The importance of each of these features for a version's predictions on the newest rows of a window."""
     from core.drift.attribution import Shuffles, permutation_importance
 
     X = rows.frame[list(schema.names)].tail(IMPORTANCE_ROWS).reset_index(drop=True)
@@ -209,9 +209,9 @@ def _attribution(
     answer_of: AnswerOf,
     weighed: Sequence[str],
 ) -> AttributionDrift:
-    """What each feature is worth to one version's answers then and now, on rows that it learnt from in neither window.
+    """The importance of each feature for one version's predictions then and now, on rows that it was not trained on.
 
-    Held against its own answers, so that rows without labels count too.
+    Measured against its own predictions, so that rows without labels count too.
     """
     from core.drift.attribution import attribution_drift
 
@@ -264,7 +264,7 @@ def _since(reader: history.History, segment: Segment) -> datetime | None:
         inside = in_segment(frame, segment)
         shares.append((frame[ROW_TIME].min().to_pydatetime(), float(inside.mean()) if len(frame) else 0.0, len(frame)))
     first = since(shares, reference=segment.before)
-    # Where it is as old as what was looked at, when it began cannot be told.
+    # If it is present in all examined batches, its start is unknown.
     return None if first is None or (first == 0 and len(reader.measured) > LOOKED_BACK) else shares[first][0]
 
 

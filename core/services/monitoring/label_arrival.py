@@ -1,6 +1,6 @@
-"""When labels came, and what each batch scores once they have: read from storage for the pure parts that compute.
+"""When labels arrived, and each batch's score with them: read from storage for the pure functions that compute.
 
-Labels that come in portions leave several stored measurements of one batch, each of a few rows; `by_batch` makes them one.
+Labels that arrive in portions leave several stored measurements of one batch, each of a few rows; `by_batch` makes them one.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from core.storage import history, queries
 from core.storage.tables import Batch, Label, Prediction
 from core.storage.workspace import Workspace
 
-NEWEST_ROWS = 20_000  # rows that are looked at
-WITH_ITS_ROW_S = 1.0  # a label that comes within it came with its row
+NEWEST_ROWS = 20_000  # rows that are examined
+WITH_ITS_ROW_S = 1.0  # a label that arrives within it counts as stored with its row
 MEASURED_AGAIN = 20  # newest batches with labels in portions whose rows are read
 _MANIFEST = (Batch.number, Batch.path, Batch.rows, Batch.labelled, Batch.created_at, Batch.ids_from_user)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelTimes:
-    """When rows came and when their first label did, newest rows first."""
+    """When rows and their first labels arrived, newest rows first."""
 
     stored_at: tuple[datetime, ...]
-    labelled_at: tuple[datetime | None, ...]  # None = it waits; a label that came with its row has the row's instant
+    labelled_at: tuple[datetime | None, ...]  # None = no label yet; a label stored with its row has the row's instant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +46,12 @@ class Arrival:
 
     @property
     def takes_time(self) -> bool:
-        """Whether labels are due, or some came later than with their rows."""
+        """Whether labels are due, or some arrived later than their rows."""
         return bool(self.due) or bool(self.curve.delays_s and self.curve.delays_s[-1] > WITH_ITS_ROW_S)
 
     @property
     def expected(self) -> float | None:
-        """About how many of the labels that are due will come, as far as days tell it; None where no day does."""
+        """The expected number of due labels that will still arrive, estimated by day; None if no day allows it."""
         known = [day.expected for day in self.due if day.expected is not None]
         return sum(known) if known else None
 

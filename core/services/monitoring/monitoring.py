@@ -1,4 +1,4 @@
-"""What the pages, the API and the metrics read: stored measurements, drift, cycles, and the rows behind them."""
+"""Reads for the pages, the API and the metrics: stored measurements, drift, cycles, and the rows behind them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class PerformancePoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopEvent:
-    """Something that belongs on every chart over time."""
+    """An event shown on every chart over time."""
 
     at: datetime
     rows_seen: int
@@ -213,7 +213,7 @@ def replay_decision(ws: Workspace, cycle_id: int) -> tuple[Decision, Decision, b
     with ws.database.read() as session:
         row = session.get(Cycle, cycle_id)
         if row is None or row.evidence is None or row.policy is None:
-            raise NotFound(f"Cycle {cycle_id} holds no evidence to replay.")
+            raise NotFound(f"Cycle {cycle_id} has no stored evidence to replay.")
         report = documents.cycle_from(row)
         policy = policy_from_document(row.policy)
     assert report.evidence is not None
@@ -315,7 +315,7 @@ def labelled_rows(reader: history.History, *, n: int, but: frozenset[int] = froz
             break
         if batch.id in but or (batch.labelled == 0 and not reader.has_late_labels):
             continue
-        last = LOOKED_AT * n  # of a large batch the last rows will do
+        last = LOOKED_AT * n  # the last rows of a large batch are enough
         scores = reader.scores(batch, last=last)
         if scores is None:
             continue
@@ -362,7 +362,7 @@ def align(scores: history.Scores, wanted: tuple[Any, ...]) -> np.ndarray:
 
 
 def running_cycle(session: Session, project_id: int) -> Cycle | None:
-    """The cycle that is under way, if any."""
+    """The running cycle, if any."""
     return session.scalar(
         select(Cycle)
         .where(Cycle.project_id == project_id, Cycle.status == "running")
@@ -383,7 +383,7 @@ def recent_jobs(ws: Workspace, project_id: int, *, limit: int = 20) -> list[jobs
 
 
 def promotions(ws: Workspace, project_id: int) -> int:
-    """How many promotions there were; the first model and refreshes aside."""
+    """The number of promotions, excluding the first model and refreshes."""
     with ws.database.read() as session:
         return (
             session.scalar(

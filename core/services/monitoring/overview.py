@@ -1,4 +1,4 @@
-"""A project at a glance: its newest figures, and what waits for a person."""
+"""A project at a glance: its newest figures, and what needs a person's attention."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from core.storage.workspace import Workspace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """Something that waits for a person."""
+    """Something that needs a person's attention."""
 
     kind: str  # labels | challenger | paused | stopped | failed | set_aside | model
     text: str
     detail: str
-    page: str  # where to go, e.g. "data"
+    page: str  # page to open, e.g. "data"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """The figures of the Home page; what is not known is None."""
+    """The figures of the Home page; unknown ones are None."""
 
     score: Score | None  # newest measurement of the policy's metric
     score_at: datetime | None
@@ -55,7 +55,7 @@ class Overview:
 
 
 def overview(ws: Workspace, project: ProjectInfo, now: datetime) -> Overview:
-    """The figures as they are stored now."""
+    """The figures as currently stored."""
     points = monitoring.performance_history(ws, project.id, limit=2)
     never = monitoring.performance_history(ws, project.id, role="never", limit=1)
     drift = monitoring.latest_drift(ws, project.id)
@@ -88,12 +88,12 @@ def overview(ws: Workspace, project: ProjectInfo, now: datetime) -> Overview:
 
 
 def _of_models(project: ProjectInfo, champion: ModelVersion | None, challenger: ModelVersion | None) -> Iterator[Need]:
-    """A first model to train, an imported one to look at."""
+    """A first model to train, an imported one to review."""
     if champion is None:
         yield Need(
             kind="model",
             text="No model yet",
-            detail="Store labelled rows, then start the first race.",
+            detail="Store labelled rows, then train the first model.",
             page="train" if project.labelled else "data",
         )
     if challenger is not None and challenger.source == "import":
@@ -106,7 +106,7 @@ def _of_models(project: ProjectInfo, champion: ModelVersion | None, challenger: 
 
 
 def _of_rows(due: int, last: CycleReport | None) -> Iterator[Need]:
-    """Labels to bring, and what the last check could not do with its rows."""
+    """Missing labels, and rows that the last check could not process."""
     if due:
         yield Need(
             kind="labels", text=f"{due:,} labels due", detail="Accuracy is measured as they arrive.", page="data"
@@ -120,15 +120,15 @@ def _of_rows(due: int, last: CycleReport | None) -> Iterator[Need]:
 
 
 def _of_checks(project: ProjectInfo, stopped_at: datetime | None) -> Iterator[Need]:
-    """Checks that do not run by themselves."""
+    """Checks that do not run automatically."""
     if stopped_at is not None:
         detail = f"Since {stopped_at:%d %b %H:%M} UTC: {attempts.STOPPED.format(n=attempts.MAX_ATTEMPTS)}"
-        yield Need(kind="stopped", text="Checks are set aside", detail=detail, page="automation")
+        yield Need(kind="stopped", text="Checks are suspended", detail=detail, page="automation")
     if project.paused:
         yield Need(
             kind="paused",
             text="Checks are paused",
-            detail="Nothing happens by itself until they are resumed.",
+            detail="There are no automatic checks until they are resumed.",
             page="automation",
         )
 

@@ -99,7 +99,7 @@ def _together(report: DriftReport) -> list[str]:
         m = report.multivariate
         names = words.listed(list(m.features)) if m.features else ""
         carried = f", mostly by {names}" if m.drifted and names else ""
-        can = "can be told apart" if m.drifted else "cannot be told apart"
+        can = "are distinguishable" if m.drifted else "are not distinguishable"
         told.append(f"The windows {can}: AUC {m.auc:.2f} (95 % interval {m.low:.2f}–{m.high:.2f}){carried}.")
     for part in (
         report.reconstruction and sentence(report.reconstruction.reason),

@@ -1,4 +1,4 @@
-"""Scores of the serving model on rows whose labels have not come, estimated and later held against those labels."""
+"""Estimated scores of the serving model on rows without labels, later compared with the labels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REFERENCE_ROWS = 2_000  # newest labelled rows that the estimator is fitted on
-LEAST_ROWS = 100  # labelled rows without which nothing is estimated
+LEAST_ROWS = 100  # minimum labelled rows for an estimate
 CHUNK_ROWS = 5_000  # newest rows of a batch that are looked at
 
 
@@ -26,7 +26,7 @@ def estimate_batches(
 ) -> list[EstimateRun]:
     """Estimated scores of each new batch, from its predictions and the labelled rows of every other batch.
 
-    The labels of the batches themselves are not looked at, whether they came or not: so the estimate can be graded by
+    The labels of the batches themselves are not used, so the estimate can be graded by
     them. Rows of the result are not stored yet. Nothing is estimated below LEAST_ROWS labelled rows.
     """
     schema = project.schema
@@ -90,7 +90,7 @@ def estimate_batches(
 def newest_estimate(
     ws: Workspace, project: ProjectInfo, runs: Sequence[EstimateRun], metric: str
 ) -> tuple[Score | None, bool | None]:
-    """The estimate of a metric on the newest batch, and whether such estimates were borne out before.
+    """The estimate of a metric on the newest batch, and whether earlier estimates were confirmed.
 
     Its band is as wide as the graded ones show it should be.
     """
@@ -132,7 +132,7 @@ def _classes(known: monitoring.Judged, scores: Sequence[history.Scores], schema:
 def _table(
     X: pd.DataFrame, y_pred: Any, proba: np.ndarray | None, classes: Sequence[Any], schema: FeatureSchema
 ) -> pd.DataFrame:
-    """Rows as the estimator takes them: features, the predicted class by its number, a probability a class."""
+    """Rows in the estimator's form: features, the predicted class by its number, a probability a class."""
     table = X.rename(columns={name: f"x:{name}" for name in X.columns}).reset_index(drop=True)
     table["y_pred"] = _codes(y_pred, classes, schema)
     if proba is not None and len(classes) == 2:

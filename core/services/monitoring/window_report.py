@@ -1,4 +1,4 @@
-"""What the newest labelled rows say of the model that answered them: scores, weakest slices, confusion, calibration."""
+"""The model's performance on the newest labelled rows: scores, weakest slices, confusion, calibration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.records import PerformanceReport, ProjectInfo
 from core.services.monitoring import monitoring
 from core.storage.workspace import Workspace
 
-SLICED_ROWS = 5_000  # newest rows of a window in which slices are looked for
+SLICED_ROWS = 5_000  # newest rows of a window in which slices are searched
 NEWEST_ROWS, NEWEST_SLICES = 2_000, 5  # of `weakest`
 
 
@@ -24,14 +24,14 @@ class WindowReport:
     first_at: datetime  # of its rows
     last_at: datetime
     report: PerformanceReport
-    sliced: int  # newest rows in which slices were looked for
+    sliced: int  # newest rows in which slices were searched
     slices: tuple[Slice, ...]
     confusion: Confusion | None = None  # None: regression
     calibration: Calibration | None = None  # None: regression, or no probabilities
 
 
 def window_report(ws: Workspace, project: ProjectInfo, *, n: int) -> WindowReport | None:
-    """What the newest n labelled rows say; None while there are none."""
+    """The report on the newest n labelled rows; None while there are none."""
     judged = monitoring.labelled_with_predictions(ws, project, n=n)
     if judged is None or project.schema is None or project.task is None:
         return None
@@ -70,5 +70,5 @@ def weakest(ws: Workspace, project: ProjectInfo) -> tuple[Slice, ...] | None:
 
 
 def _merit(judged: monitoring.Judged, *, regression: bool) -> Any:
-    """Right or wrong of each row; for a regression its absolute error."""
+    """Whether each row was predicted correctly; for regression its absolute error."""
     return abs(judged.y_true.astype(float) - judged.y_pred) if regression else judged.y_true == judged.y_pred

@@ -1,4 +1,4 @@
-"""Windows of a project's stored rows: what the champion learnt from, what is newest, and the profiles of every batch."""
+"""Windows of a project's stored rows: the champion's training rows, the newest rows, and the profiles of every batch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 WINDOW_ROWS = 5_000  # rows of a reference or current window that are read
 ENOUGH_ANSWERS = 1_000  # to rows that a version has not learnt from: no older version is asked then
-LEAST_ANSWERS = 200  # fewer are no reference
+LEAST_ANSWERS = 200  # fewer are not enough for a reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ class DriftHistory:
 
 
 def learnt_from(session: Session, project_id: int, version: int | None) -> set[int]:
-    """Ids of the batches that a model version learnt from."""
+    """Ids of the training batches of a model version."""
     if version is None:
         return set()
     found = session.scalar(
@@ -115,7 +115,7 @@ def rows_of(
 def reference_and_current(
     ws: Workspace, project: ProjectInfo, *, current_ids: set[int] | None = None, reader: history.History | None = None
 ) -> tuple[Rows, Rows] | None:
-    """What the champion learnt from and what is new; None without a champion or without rows.
+    """The champion's training rows and the new rows; None without a champion or without rows.
 
     The reference is the newest rows that the champion learnt from, so it moves by itself with each promotion. Current are
     the rows of the given batches, by default those of the newest check.
@@ -138,7 +138,7 @@ def reference_and_current(
         reader,
         learnt - current_ids or learnt,
         name="reference",
-        description=f"the newest {{n}} of the rows v{project.champion} learnt from",
+        description=f"the newest {{n}} of the training rows of v{project.champion}",
     )
     current = rows_of(reader, current_ids, name="current", description="the newest {n} rows")
     return None if reference is None or current is None else (reference, current)
@@ -296,7 +296,7 @@ def drift_history(ws: Workspace, project: ProjectInfo, *, limit: int = 1_000) ->
         ),
         reference=Window(
             name="reference", n_rows=reference.rows, last_at=base[-1].at,
-            description=f"the newest {reference.rows:,} of the rows v{project.champion} learnt from",
+            description=f"the newest {reference.rows:,} of the training rows of v{project.champion}",
         ),
         gates=gates,
     )  # fmt: skip

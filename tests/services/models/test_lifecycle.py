@@ -30,7 +30,7 @@ from sqlalchemy import select, update
 from core.cycle import run_cycle
 from core.errors import BadInput, Busy, Conflict, NotEnoughRows, NotFound, StorageError, TooLarge, UnsupportedFormat
 from core.learning.models import Converted
-from core.records import Change, ProjectInfo
+from core.records import Change, ProjectInfo, as_written
 from core.services.ingestion import ingest, stored_batches
 from core.services.models import comparing, importing, lifecycle, sandbox
 from core.services.projects import projects
@@ -480,9 +480,9 @@ def test_promoting_and_going_back_by_hand(ws: Workspace, project: ProjectInfo, n
     with ws.database.read() as session:
         spans = registry.serving_spans(session, project.id)
     assert [(s[0], s[3], s[4]) for s in spans] == [
-        (1, "promoted", "first"),
-        (2, "promoted", "better"),
-        (1, "rolled_back", "worse at night"),
+        (1, "promoted", as_written("first")),
+        (2, "promoted", as_written("better")),
+        (1, "rolled_back", as_written("worse at night")),
     ]
 
 

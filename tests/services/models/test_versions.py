@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import NotFound
 from core.learning.policy import policy_named
-from core.records import Comparison, ModelVersion, ProjectInfo, Score
+from core.records import Comparison, ModelVersion, ProjectInfo, Score, as_written
 from core.services.ingestion import ingest
 from core.services.models import lifecycle, versions
 from core.services.models.versions import Registered, Span
@@ -52,8 +52,8 @@ def test_the_registry_is_read_as_it_is_at_one_moment(ws: Workspace, project: Pro
     held = versions.registered(ws, project)
     assert [v.version for v in held.versions] == [3, 2, 1]
     assert held.spans == [
-        Span(1, now, now + HOUR, "promoted", "first"),
-        Span(2, now + HOUR, None, "promoted", "better"),
+        Span(1, now, now + HOUR, "promoted", as_written("first")),
+        Span(2, now + HOUR, None, "promoted", as_written("better")),
     ]
     assert held.champion is not None and held.champion.version == 2
     assert held.previous is not None and held.previous.version == 1

@@ -67,7 +67,7 @@ def test_demo_the_drift_history_reads_no_row(
     assert [b.number for b in found.batches] == [1, 2, 3, 4, 5, 6]
     moved = {c.name: c.since for c in found.trends}
     assert moved == {"a": 4, "b": None, "site": None}
-    assert found.reference.description == "the newest 200 of the rows v1 learnt from"
+    assert found.reference.description == "the newest 200 of the training rows of v1"
 
 
 def test_a_profile_that_is_missing_or_of_another_version_is_made_again(ws: Workspace, project: ProjectInfo) -> None:
