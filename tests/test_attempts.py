@@ -98,7 +98,7 @@ def test_what_was_set_aside_is_told_and_begun_again_when_something_new_comes(
         assert due_work.due_projects(session, datetime.now(UTC) + timedelta(days=1)) == []
     assert [entry.project_id for entry in told] == [heavy.id]
     assert "CONTINUAL_CYCLE_TIMEOUT_SECONDS" in str(told[0].after)
-    assert [n.payload["embeds"][0]["title"] for n in notices] == ["Heavy: checks set aside"]
+    assert [n.payload["embeds"][0]["title"] for n in notices] == ["Heavy: checks suspended"]
     health = status.health(ws, None, now, damaged=lambda _id: False)
     assert (health.status, health.reason) == ("degraded", status.CHECKS_STOPPED)
     check = next(c for c in doctor.examine(ws, now=now) if c.name == "checks")
@@ -220,7 +220,7 @@ def test_an_error_that_may_pass_puts_a_live_run_off(
             assert row.next_at is not None
             pauses.append((row.next_at - now).total_seconds())
             assert row.error is not None
-            assert "tried again" in row.error
+            assert "retried" in row.error
     assert pauses == [2.0, 4.0, 8.0]
     monkeypatch.setattr("core.cycle.live.run_cycle", lambda *_given, **_options: None)
     core.cycle.advance_live(ws, run.id, now=now)
@@ -264,7 +264,7 @@ def test_a_full_disk_at_the_rows_puts_it_off_and_a_missing_file_ends_it(
     assert live.due_runs(ws, now) == [run.id]
     live.fail_run(ws, run.id, "It cannot be done.")
     live.start_live(ws, projects.project_by_id(ws, run.project_id), by="me", now=now)
-    with pytest.raises(Conflict, match="under way"):
+    with pytest.raises(Conflict, match="in progress"):
         live.set_live_status(ws, run.id, "playing", by="me", now=now)
 
 

@@ -24,6 +24,7 @@ from core.services.serving import champion_cache
 from core.storage import registry
 from core.storage.tables import Batch, ModelRow, Project
 from core.storage.workspace import Workspace
+from core.text.reasons import sentence
 
 HOUR = timedelta(hours=1)
 
@@ -151,9 +152,9 @@ def test_a_damaged_learner_begins_anew_and_the_audit_row_says_so(
         HARMS[harm](path)
     learner_state._learners.clear()
     report = turn()
-    assert "The learner began anew" in report.reason
+    assert "The learner began anew" in sentence(report.reason)
     learner_state._learners.clear()
-    assert "began anew" not in turn().reason
+    assert "began anew" not in sentence(turn().reason)
 
 
 def test_a_damaged_champion_is_replaced_by_a_race_at_once(
@@ -165,7 +166,7 @@ def test_a_damaged_champion_is_replaced_by_a_race_at_once(
         truncate(ws.models_path / row.path)
     report = turn(store=False)
     assert (report.decision, report.outcome, report.champion_before) == ("retrain", "promoted", project.champion)
-    assert "artefact of v" in report.reason
+    assert "artefact of v" in sentence(report.reason)
     champion = projects.project_by_id(ws, project.id).champion
     assert champion is not None and champion not in [row.version for row in rows]
     registry.load_model(ws, project.id, champion)
@@ -193,7 +194,7 @@ def test_a_state_of_an_earlier_version_of_the_program_is_taken_up(
     stored = json.loads(path.read_text())
     path.write_text(json.dumps({"state": stored["state"], "estimators": sorted(stored["estimators"])}))
     learner_state._learners.clear()
-    assert "began anew" not in turn().reason
+    assert "began anew" not in sentence(turn().reason)
 
 
 def test_a_batch_of_another_digest_is_not_read(ws: Workspace, project: ProjectInfo) -> None:

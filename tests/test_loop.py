@@ -391,7 +391,11 @@ def test_the_clock_alone_starts_a_scheduled_race_within_its_budget(ws: Workspace
     raced = run_cycle(ws, made.id, cause="schedule", now=night)
     assert raced is not None and raced.evidence is not None
     assert [f.trigger for f in raced.firings] == ["schedule"]
-    assert raced.evidence.races_last_day == 1 and raced.decision == "alert" and "budget is used up" in raced.reason
+    assert (
+        raced.evidence.races_last_day == 1
+        and raced.decision == "alert"
+        and "budget is used up" in sentence(raced.reason)
+    )
     again = night + timedelta(days=1)
     raced = run_cycle(ws, made.id, cause="schedule", now=again)
     assert raced is not None and raced.decision == "retrain" and raced.evidence is not None

@@ -26,6 +26,7 @@ from core.records import (
     CycleReport,
     EventKind,
     Outcome,
+    as_written,
     estimated_metrics,
     higher_is_better,
     is_worse,
@@ -201,7 +202,7 @@ def test_every_outcome_has_a_sign_a_state_and_words_for_every_place(outcome: Out
 def test_every_outcome_is_told_by_its_message_or_is_no_news(outcome: Outcome) -> None:
     report = CycleReport(
         id=3, project_id=1, cause="schedule", status="done", started_at=NOW, finished_at=NOW, decision="retrain",
-        reason="It was due.", outcome=outcome, champion_before=1, champion_after=2, challenger=2,
+        reason=as_written("It was due."), outcome=outcome, champion_before=1, champion_after=2, challenger=2,
     )  # fmt: skip
     told = [message.kind for message in notify.messages_of(report, project="P", slug="p")]
     message = vocabulary.OUTCOMES[outcome].message

@@ -24,6 +24,7 @@ from core.cli.common import (
 )
 from core.cli.options import add_command, add_project, add_roles, count, delay, share, split_names
 from core.records import METRICS
+from core.text.reasons import sentence
 
 
 def add(commands: Any) -> None:
@@ -58,8 +59,13 @@ def _cycle(args: argparse.Namespace) -> int:
             {"cycle": None, "decision": "nothing", "reason": "Nothing new since the last check.", "outcome": "none"},
             "Nothing new since the last check.",
         )
-    document = {"cycle": report.id, "decision": report.decision, "reason": report.reason, "outcome": report.outcome}
-    return say(args, document, f"Cycle {report.id}: {report.decision}, {report.outcome}. {report.reason}")
+    document = {
+        "cycle": report.id,
+        "decision": report.decision,
+        "reason": sentence(report.reason),
+        "outcome": report.outcome,
+    }
+    return say(args, document, f"Cycle {report.id}: {report.decision}, {report.outcome}. {sentence(report.reason)}")
 
 
 def _add_replay(commands: Any) -> None:

@@ -25,7 +25,10 @@ from core.records import (
     CommitteeMember,
     CycleReport,
     ProjectInfo,
+    Reason,
     ShadowRecord,
+    as_written,
+    because,
     from_document,
     to_document,
 )
@@ -34,7 +37,6 @@ from core.services.incidents import notify
 from core.storage import documents, history, leases, queries, registry
 from core.storage.tables import Batch, Cycle, DriftRun, EstimateRun, PerformanceRun
 from core.storage.workspace import Workspace
-from core.text.reasons import sentence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -162,7 +164,7 @@ def _fill_row(row: Cycle, turn: Turn, step: Step, shadow: ShadowRecord | None, s
     found = turn.found
     row.status, row.finished_at, row.seconds = "done", turn.asked.now + timedelta(seconds=seconds), seconds
     row.evidence = dataclasses.asdict(dataclasses.replace(step.evidence, set_aside=found.left_out()))
-    row.decision, row.reason = step.decision.action, " ".join([sentence(step.decision.reason), *found.notes])
+    row.decision, row.reason = step.decision.action, _with_notes(step.decision.reason, found.notes)
     row.firings = list(step.decision.firings)
     row.candidates = list(step.candidates)
     row.comparison = to_document(step.comparison)
@@ -170,6 +172,11 @@ def _fill_row(row: Cycle, turn: Turn, step: Step, shadow: ShadowRecord | None, s
     row.outcome, row.challenger, row.champion_after = step.outcome, step.challenger_version, step.champion_version
     row.memory = dataclasses.asdict(step.memory) if step.memory else None
     row.shadow, row.label_watermark = to_document(shadow), found.label_watermark
+
+
+def _with_notes(reason: Reason, notes: Sequence[str]) -> Reason:
+    """The reason of a decision, and what was lost before it was made."""
+    return because("together", parts=[reason, *map(as_written, notes)]) if notes else reason
 
 
 def _add_measured(session: Session, turn: Turn, measured: Measured) -> None:
@@ -203,7 +210,7 @@ def _add_serving_event(session: Session, turn: Turn, step: Step) -> None:
         turn.project.id,
         step.champion_version,
         step.outcome,
-        sentence(step.verdict.reason if step.verdict else step.decision.reason),
+        step.verdict.reason if step.verdict else step.decision.reason,
         Change(by=turn.asked.by or "loop", now=turn.asked.now, cycle_id=turn.cycle_id),
     )
 

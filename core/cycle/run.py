@@ -22,6 +22,7 @@ from core.services.ingestion import sealing
 from core.services.models import pruning
 from core.storage import learners, mlflow_copy, queries
 from core.storage.workspace import Workspace
+from core.text.reasons import sentence
 
 ATTEMPTS = 3  # at a cycle that a person's change overtakes
 
@@ -118,7 +119,10 @@ def _watched(turn: Turn) -> CycleReport:
         fail_cycle(ws, project, turn.cycle_id, error, step=turn.progress.step, now=now, seconds=spent)
         raise
     logger.info(
-        "{decision}: {outcome}. {reason}", decision=report.decision, outcome=report.outcome, reason=report.reason
+        "{decision}: {outcome}. {reason}",
+        decision=report.decision,
+        outcome=report.outcome,
+        reason=sentence(report.reason),
     )
     return report
 

@@ -16,6 +16,7 @@ from core.services.automation.jobs import JobInfo
 from core.services.ingestion import ingest
 from core.services.projects import projects
 from core.storage.workspace import Workspace
+from core.text.reasons import sentence
 
 if TYPE_CHECKING:
     from core.data.problems import ProblemDocument
@@ -125,7 +126,12 @@ def cycle_told(report: CycleReport | None) -> CycleResult:
     if report is None:
         reason = "Nothing new since the last check: no rows, no labels."
         return {"cycle": None, "decision": "nothing", "reason": reason, "outcome": "none"}
-    return {"cycle": report.id, "decision": report.decision, "reason": report.reason, "outcome": report.outcome}
+    return {
+        "cycle": report.id,
+        "decision": report.decision,
+        "reason": sentence(report.reason),
+        "outcome": report.outcome,
+    }
 
 
 def ingest_told(report: ingest.IngestReport) -> IngestResult:

@@ -9,6 +9,7 @@ from typing import Literal
 from core.records.data import FeatureSchema, Task
 from core.records.documents import JsonObject
 from core.records.learning import Candidate, Comparison, Evidence, Firing, Memory, Policy, Verdict
+from core.records.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,7 @@ class CycleReport:
     started_at: datetime
     finished_at: datetime | None
     decision: str  # nothing | alert | retrain
-    reason: str
+    reason: Reason
     outcome: str  # of Outcome; "" while it runs
     seconds: float | None = None
     by: str | None = None

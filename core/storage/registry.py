@@ -30,6 +30,7 @@ from core.records import (
     FeatureSchema,
     ModelVersion,
     ProjectInfo,
+    Reason,
     from_document,
     to_document,
 )
@@ -308,7 +309,7 @@ def load_model(ws: Workspace, project_id: int, version: int) -> Any:
 # --- which one serves -------------------------------------------------------------------------------------------
 
 
-def record_event(session: Session, project_id: int, version: int, event: str, reason: str, change: Change) -> None:
+def record_event(session: Session, project_id: int, version: int, event: str, reason: Reason, change: Change) -> None:
     """Let a version serve from now on.
 
     Args:
@@ -373,7 +374,7 @@ def aliases_of(session: Session, project_id: int) -> dict[str, int]:
     return {alias: version for alias, version in found.items() if version is not None}
 
 
-def serving_spans(session: Session, project_id: int) -> list[tuple[int, datetime, datetime | None, str, str | None]]:
+def serving_spans(session: Session, project_id: int) -> list[tuple[int, datetime, datetime | None, str, Reason | None]]:
     """Who served from when to when, oldest first: (version, from, to or None, event, reason)."""
     events = _events(session, project_id)
     ends = [event.at for event in events[1:]] + [None]

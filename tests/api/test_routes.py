@@ -60,7 +60,7 @@ def test_health_degrades_when_a_scheduler_that_once_beat_is_late(client: httpx.C
     late = client.get("/health")
     assert late.status_code == 200
     assert late.json()["status"] == "degraded"
-    assert late.json()["reason"] == "The scheduler has not been heard of for more than three intervals."
+    assert late.json()["reason"] == "The scheduler has sent no heartbeat for more than three intervals."
 
 
 def test_health_is_down_when_the_database_is_gone(client: httpx.Client, trained: Path) -> None:

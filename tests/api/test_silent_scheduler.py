@@ -34,5 +34,5 @@ def test_silence_and_return_are_told_once_each(trained: Path, monkeypatch: pytes
 
             until("the message that it is back", _back)
         ws.database.dispose()
-    assert [e["title"] for e in hook.embeds] == ["The scheduler is silent"]
+    assert [e["title"] for e in hook.embeds] == ["The scheduler is not responding"]
     assert hook.embeds[0]["url"] == "https://ml.example.org/automation"

@@ -17,6 +17,7 @@ from sqlalchemy import func, select
 import core.cycle
 from core.errors import Conflict
 from core.jobs import MAY_PASS, orchestrated, prefect_runner, worker
+from core.records import as_written
 from core.services.automation import due_work
 from core.services.projects import projects
 from core.services.projects.projects import Origin
@@ -24,7 +25,7 @@ from core.settings import Settings
 from core.storage.tables import Cycle, Lease, Project
 from core.storage.workspace import Workspace
 
-REPORT = SimpleNamespace(id=7, decision="nothing", reason="well", outcome="none")
+REPORT = SimpleNamespace(id=7, decision="nothing", reason=as_written("well"), outcome="none")
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from sqlalchemy import select, update
 import core.cycle
 from core.errors import Busy, Conflict
 from core.jobs import ANOTHER_WORKS, time_limits, worker
+from core.records import as_written
 from core.services.automation import due_work, jobs
 from core.services.ingestion import ingest
 from core.services.projects import projects
@@ -30,7 +31,7 @@ from core.storage.engine import file_lock
 from core.storage.tables import Batch, Cycle, Job
 from core.storage.workspace import Workspace
 
-REPORT = SimpleNamespace(id=7, decision="nothing", reason="well", outcome="none")
+REPORT = SimpleNamespace(id=7, decision="nothing", reason=as_written("well"), outcome="none")
 
 
 @pytest.fixture
@@ -151,10 +152,11 @@ def test_a_stored_file_answers_with_its_batch(
 
 SLOW = """
 import sys, time, types, core.cycle
+from core.records import as_written
 def run_cycle(ws, project_id, **options):
     print("working", flush=True)
     time.sleep(float(sys.argv[1]))
-    return types.SimpleNamespace(id=7, decision="nothing", reason="well", outcome="none")
+    return types.SimpleNamespace(id=7, decision="nothing", reason=as_written("well"), outcome="none")
 core.cycle.run_cycle = run_cycle
 from core.jobs.worker import main
 sys.exit(main(sys.argv[2:]))

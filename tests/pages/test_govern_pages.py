@@ -320,7 +320,7 @@ def test_audit_and_health_are_there(grown: Workspace) -> None:
     at = open_page("admin", tab="Health")
     assert "checks passed" in text_of(at)
     click(at, "Read every stored file too")
-    assert any("are as they were written" in m.value for m in at.markdown)
+    assert any("checksums match" in m.value for m in at.markdown)
 
 
 # --- what they read ------------------------------------------------------------------------------------------------

@@ -444,8 +444,8 @@ def test_people_change_their_own_password_and_stay_signed_in_here_alone(
         ("not this one", NEW, None, "Your password is wrong"),
         (PASSWORD, NEW, "another", "differ"),
         (PASSWORD, "short", None, "expected at least 12"),
-        (PASSWORD, "Administrator-1", None, "common one"),
-        (PASSWORD, PASSWORD, None, "is the old one"),
+        (PASSWORD, "Administrator-1", None, "too easy to guess"),
+        (PASSWORD, PASSWORD, None, "is the same as the old one"),
     ],
 )
 def test_an_own_password_is_not_changed_by_a_wrong_old_or_weak_new_one(
@@ -557,7 +557,7 @@ def test_a_second_factor_is_set_up_at_the_name_and_asked_for_at_the_next_sign_in
     assert secret in address
     at.text_input(key="factor-code").set_value("000000")
     click(at, "Turn it on")
-    assert "not the one that was expected" in at.error[0].value
+    assert "The code does not match the one expected" in at.error[0].value
     at.text_input(key="factor-code").set_value(second_factor.code_of(secret, int(time.time()) // 30))
     click(at, "Turn it on")
     assert not at.exception

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from sqlalchemy.dialects import sqlite
 
 from core.records import (
     BatchSetAside,
@@ -30,6 +31,8 @@ from core.records import (
     from_document,
     to_document,
 )
+from core.storage.tables.base import ReasonText
+from core.text.reasons import sentence
 
 AT = "2026-05-03T14:05:00+00:00"
 REASON = {"code": "too_few_rows", "numbers": {"needed": 2, "found": 1}}
@@ -161,3 +164,21 @@ def test_a_document_of_an_earlier_version_takes_defaults_and_keeps_its_sentences
 def test_a_document_that_lacks_what_has_no_default_is_refused() -> None:
     with pytest.raises(TypeError, match="metric"):
         from_document(Score, {"value": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("reason", "stored"),
+    [
+        (because("too_few_rows", needed=2, found=1), '{"code": "too_few_rows", "numbers": {"needed": 2, "found": 1}}'),
+        (as_written("better on the holiday rows"), "better on the holiday rows"),
+        (as_written('{"code": "leans_on"}'), '{"code": "text", "numbers": {"text": "{\\"code\\": \\"leans_on\\"}"}}'),
+        (Reason(""), ""),
+        (None, None),
+    ],
+)
+def test_a_reason_is_stored_by_its_facts_and_a_persons_text_as_it_is(reason: Reason | None, stored: str | None) -> None:
+    column, dialect = ReasonText(), sqlite.dialect()
+    assert column.process_bind_param(reason, dialect) == stored
+    assert column.process_result_value(stored, dialect) == reason
+    if isinstance(stored, str) and reason:
+        assert sentence(reason)

@@ -17,7 +17,16 @@ from sqlalchemy import select
 
 from core.errors import Conflict, NotFound, StorageError
 from core.learning.models import Committee, fit_family
-from core.records import Change, CommitteeMember, Feature, FeatureSchema, ModelVersion, ProjectInfo
+from core.records import (
+    NO_REASON,
+    Change,
+    CommitteeMember,
+    Feature,
+    FeatureSchema,
+    ModelVersion,
+    ProjectInfo,
+    as_written,
+)
 from core.services.projects import projects
 from core.services.projects.projects import Origin
 from core.storage import artefacts, mlflow_copy, registry
@@ -89,7 +98,7 @@ def register(ws: Workspace, project: ProjectInfo, line: Any, now: datetime) -> C
 def serve(ws: Workspace, project: ProjectInfo, version: int, at: datetime, event: str = "promoted") -> None:
     """Let a version serve from an instant on."""
     with ws.database.write() as session:
-        registry.record_event(session, project.id, version, event, "better", Change(by="test", now=at))
+        registry.record_event(session, project.id, version, event, as_written("better"), Change(by="test", now=at))
 
 
 def test_a_stored_committee_answers_exactly_as_the_one_that_was_tested(
@@ -172,7 +181,7 @@ def test_aliases_and_spans_follow_the_events(
     ]
     assert at == [None, 1, 2, 1]
     with ws.database.write() as session, pytest.raises(NotFound):
-        registry.record_event(session, project.id, 9, "promoted", "", Change(by="t", now=now))
+        registry.record_event(session, project.id, 9, "promoted", NO_REASON, Change(by="t", now=now))
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Who is there and what they may: people, passwords, second factors, tokens, and the trail of changes to them.
+"""Users and permissions: people, passwords, second factors, tokens, and the audit trail of changes to them.
 
-Every other room asks here whether whoever acts may do so; this one asks nobody.
+Every other room checks permissions here; this one depends on none of them.
 """

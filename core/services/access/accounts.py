@@ -1,4 +1,4 @@
-"""People who may sign in: made, given a role or another password, taken away, listed."""
+"""User accounts: created, given a role or another password, removed, listed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from core.storage.workspace import Workspace
 Role = Literal["viewer", "operator", "admin"]
 
 
-ROLES: tuple[Role, ...] = ("viewer", "operator", "admin")  # each includes those before it
+ROLES: tuple[Role, ...] = ("viewer", "operator", "admin")  # each includes the ones before it
 
 
 FIRST_USER = "admin"
@@ -33,7 +33,7 @@ FIRST_USER = "admin"
 BCRYPT_ROUNDS = 12
 
 
-NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")  # lower case: the sign-in form's library folds names
+NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")  # lower case, because the sign-in form's library converts names to it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,21 +41,21 @@ class UserInfo:
     """A person who may sign in."""
 
     name: str
-    uid: str  # never given twice: a name made again is another person
+    uid: str  # never reused: a new account with an old name is another person
     role: Role
-    epoch: int  # a cookie of an older epoch has ended
+    epoch: int  # a cookie of an older epoch is no longer valid
     created_at: datetime
     last_seen_at: datetime | None
-    previous_visit_at: datetime | None  # end of the visit before this one
-    weak_password: bool  # as seen at the last sign-in: it would be refused today
+    previous_visit_at: datetime | None  # end of the previous visit
+    weak_password: bool  # at the last sign-in the password would have been refused as a new one
     password_set_at: datetime | None
-    password_set_by: str | None  # somebody else set it, and the person has not yet said that they know
+    password_set_by: str | None  # somebody else set it, and the person has not confirmed that yet
     second_factor: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstUser:
-    """The user made on the first start; `password` only when it was generated, to be shown once."""
+    """The user created on the first start; `password` only if it was generated, to be shown once."""
 
     name: str
     password: str | None
@@ -70,7 +70,7 @@ def hashed(password: str) -> str:
 
 @lru_cache(maxsize=1)
 def nobodys_hash() -> str:
-    """What the password of an unknown user is compared with, so that it takes as long as a known one's."""
+    """The hash for passwords of unknown users, so that checking them takes as long as for known users."""
     return hashed(secrets.token_urlsafe(16))
 
 
@@ -90,7 +90,7 @@ def _role(role: str) -> Role:
 
 
 def fold_name(name: str) -> str:
-    """The form in which names are compared: what no database takes stands as "?", which no name holds."""
+    """The form in which names are compared: characters that databases refuse become "?", which no name contains."""
     return name.strip().lower().replace("\0", "?").encode(errors="replace").decode()
 
 
@@ -124,25 +124,27 @@ def existing_user(session: Session, name: str) -> User:
 def _keep_an_admin(session: Session, row: User) -> None:
     admins = session.scalar(select(func.count()).select_from(User).where(User.role == "admin")) or 0
     if row.role == "admin" and admins == 1:
-        raise Conflict(f"'{row.name}' is the only admin. Make another user admin first.")
+        raise Conflict(f"'{row.name}' is the only admin. Give another user the role admin first.")
 
 
 def ensure_first_user(ws: Workspace, now: datetime) -> FirstUser | None:
-    """Make the admin `admin` when there is no user at all; None when there is one.
+    """Create the admin `admin` if there are no users; None if there are.
 
-    With STREAMLIT_PASSWORD set that is the password, and a weak one is to be changed after signing in; else one is
-    generated, returned this once and kept as a hash.
+    The password is STREAMLIT_PASSWORD if set, and a weak one has to be changed after signing in; else one is
+    generated, returned only here and stored as a hash.
     """
     with ws.database.read() as session:
         if session.scalar(select(User.id).limit(1)) is not None:
             return None
     given = ws.settings.streamlit_password
     password = given.get_secret_value() if given is not None else secrets.token_urlsafe(12)
-    if parts(password, FIRST_USER) < 3:  # one word or run that everybody tries first
-        raise ConfigurationError("STREAMLIT_PASSWORD is a common password, expected one that is not tried first.")
+    if parts(password, FIRST_USER) < 3:  # a single word or sequence that attackers try first
+        raise ConfigurationError(
+            "STREAMLIT_PASSWORD is a common password, expected one that is hard to guess. Choose four unrelated words."
+        )
     password_hash = hashed(password)
     with ws.database.write() as session:
-        if session.scalar(select(User.id).limit(1)) is not None:  # another process was quicker
+        if session.scalar(select(User.id).limit(1)) is not None:  # another process was faster
             return None
         session.add(User(name=FIRST_USER, password_hash=password_hash, role="admin", epoch=1, created_at=now))
         trail.record(session, who="first start", what="user added", after={"user": FIRST_USER}, now=now)
@@ -195,7 +197,7 @@ def put_password(row: User, password_hash: str, now: datetime) -> None:
 
 
 def set_role(ws: Workspace, name: str, role: str, *, by: str, now: datetime) -> None:
-    """Change a role; it counts from the person's next click on. Conflict for the only admin."""
+    """Change a role, with effect from the person's next click. Conflict for the only admin."""
     require_proof(ws, by, "admin", now)
     role = _role(role)
     with ws.database.write() as session:
@@ -209,10 +211,10 @@ def set_role(ws: Workspace, name: str, role: str, *, by: str, now: datetime) -> 
 
 
 def remove_user(ws: Workspace, name: str, *, keep_tokens: bool = False, by: str, now: datetime) -> list[TokenInfo]:
-    """Remove a person; open sessions end, and so do the tokens that the person made and may know.
+    """Remove a person; their sessions end, and the tokens that they created are revoked.
 
     Args:
-        keep_tokens: let those tokens work on.
+        keep_tokens: keep those tokens valid.
 
     Returns:
         Those tokens, as they were before.
@@ -235,13 +237,13 @@ def remove_user(ws: Workspace, name: str, *, keep_tokens: bool = False, by: str,
 
 
 def list_users(ws: Workspace) -> list[UserInfo]:
-    """Everybody, by name."""
+    """All users, by name."""
     with ws.database.read() as session:
         return [info_of(row) for row in session.scalars(select(User).order_by(User.name))]
 
 
 def get_user(ws: Workspace, name: str) -> UserInfo | None:
-    """One person as stored now; None when removed. Pages ask at each run: role and epoch may have changed."""
+    """One user as stored now; None if removed. Pages call this at each run: role and epoch may have changed."""
     with ws.database.read() as session:
         row = find_user(session, name)
         return None if row is None else info_of(row)

@@ -1,9 +1,9 @@
-"""Who acts, and whether they may: asked at the moment of the act, whenever the page was drawn.
+"""Who acts, and whether they are allowed to: checked at the moment of the action, whenever the page was drawn.
 
-A page hands services an `Actor` in the place of a name. Dialogs, fragments, callbacks and downloads can be as old as the page around
-them; so each service that changes something calls `require` first, which reads the person anew. Names that are no
-`Actor` are those of other edges, which know their callers otherwise: the command line (whoever may run it owns the
-folder), the API (its token has been checked), the loop itself.
+A page passes an `Actor` to the services instead of a name. Dialogs, fragments, callbacks and downloads can be as old as the page around
+them; so each service that changes something calls `require` first, which reads the person again. Plain
+names come from callers that are authenticated elsewhere: the command line (its user owns the folder), the API (its
+token has been checked), the loop itself.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from core.storage.tables import User
 from core.storage.workspace import Workspace
 
 ROLES = ("viewer", "operator", "admin")
-PROOF_LASTS = timedelta(minutes=10)  # that a password given once opens what needs a fresh proof
-FACTOR_FIRST = "Admins need a second factor here. Set yours up first: your name at the left, Second factor."
+PROOF_LASTS = timedelta(minutes=10)  # how long a confirmed password allows protected actions
+FACTOR_FIRST = "Admins need a second factor here. Set up yours first: your name on the left, Second factor."
 
 
 class Actor(str):
-    """A person of the app: the name, as the audit trail shows it, and the sign-in that it stands for."""
+    """A person of the app: the name, as the audit trail shows it, and the sign-in that it belongs to."""
 
     __slots__ = ("epoch", "uid")
     uid: str
@@ -38,27 +38,27 @@ class Actor(str):
 
 
 def includes(role: str, wanted: str) -> bool:
-    """Whether a role may do what another may."""
+    """Whether a role includes another one's permissions."""
     return ROLES.index(role) >= ROLES.index(wanted)
 
 
 def require(ws: Workspace, by: str | None, role: str) -> None:
-    """Refuse a person who is gone, signed out, or has not (any more) the role.
+    """Refuse a person who was removed, is signed out, or does not have the role (any more).
 
     Raises:
-        NotAllowed: and why.
+        NotAllowed: with the reason.
     """
     if not isinstance(by, Actor):
         return
     with ws.database.read() as session:
-        found = session.execute(select(User.epoch, User.role, User.totp_secret).where(User.uid == by.uid)).one_or_none()
-    if found is None or found.epoch != by.epoch:
-        _refused(by, "the sign-in has ended")
-        raise NotAllowed("This sign-in has ended, so nothing was done. Sign in again.")
-    if not includes(found.role, role):
-        _refused(by, f"the role is {found.role}, needed is {role}")
-        raise NotAllowed(f"Your role is {found.role}; this needs {role}. Nothing was done.")
-    if role == "admin" and found.totp_secret is None and ws.settings.require_second_factor == "admins":
+        user = session.execute(select(User.epoch, User.role, User.totp_secret).where(User.uid == by.uid)).one_or_none()
+    if user is None or user.epoch != by.epoch:
+        _refused(by, "the session has ended")
+        raise NotAllowed("Your session has ended, so nothing was done. Sign in again.")
+    if not includes(user.role, role):
+        _refused(by, f"the role is {user.role}, required is {role}")
+        raise NotAllowed(f"Your role is {user.role}; this requires {role}. Nothing was done.")
+    if role == "admin" and user.totp_secret is None and ws.settings.require_second_factor == "admins":
         raise NotAllowed(f"{FACTOR_FIRST} Nothing was done.")
 
 
@@ -67,11 +67,11 @@ def _refused(by: Actor, why: str) -> None:
 
 
 def require_proof(ws: Workspace, by: str | None, role: str, now: datetime) -> None:
-    """As `require`, and the person has given the own password within the last ten minutes, in a sign-in of this epoch.
+    """As `require`, and the person has entered their password within the last ten minutes, in a session of this epoch.
 
     Raises:
-        NotAllowed: and why.
-        ProofNeeded: the password is to be given once more.
+        NotAllowed: with the reason.
+        ProofNeeded: the password has to be entered again.
     """
     require(ws, by, role)
     if not isinstance(by, Actor):
@@ -82,6 +82,6 @@ def require_proof(ws: Workspace, by: str | None, role: str, now: datetime) -> No
         proved is None
         or proved.proved_at is None
         or proved.proved_epoch != by.epoch
-        or abs(now - proved.proved_at) > PROOF_LASTS  # to either side: clocks are set back
+        or abs(now - proved.proved_at) > PROOF_LASTS  # in both directions, because clocks may be set back
     ):
-        raise ProofNeeded("This needs your password once more, so nothing was done yet.")
+        raise ProofNeeded("This requires your password again, so nothing was done yet. Enter it to continue.")

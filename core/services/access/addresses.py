@@ -1,4 +1,4 @@
-"""Whose request it is: the peer of the connection, or whom a trusted proxy says that it speaks for."""
+"""The client's address: the peer of the connection, or the client that a trusted proxy reports."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def lies_in(address: Address | None, networks: Iterable[str]) -> bool:
 
 
 def client_of(peer: str | None, forwarded_for: Sequence[str], trusted: Sequence[str]) -> str | None:
-    """The caller's address: the peer's own, or where that is a trusted proxy the last one in X-Forwarded-For that is none.
+    """The caller's address: the peer's or, behind trusted proxies, the last untrusted address in X-Forwarded-For.
 
     Args:
-        forwarded_for: values of the header X-Forwarded-For, in their order; whatever a stranger wrote into it is left
+        forwarded_for: values of the header X-Forwarded-For, in order; whatever a client wrote into it is to the left
             of what trusted proxies added.
         trusted: CONTINUAL_TRUSTED_PROXIES.
     """
@@ -49,17 +49,17 @@ def client_of(peer: str | None, forwarded_for: Sequence[str], trusted: Sequence[
     if not lies_in(address, trusted):
         return str(address) if address is not None else peer
     for part in reversed(",".join(forwarded_for).split(",")):
-        found = parsed(part)
-        if found is None:
-            break  # nothing left of it can be believed
-        address = found
-        if not lies_in(found, trusted):
+        parsed_part = parsed(part)
+        if parsed_part is None:
+            break  # nothing to the left of it can be trusted
+        address = parsed_part
+        if not lies_in(parsed_part, trusted):
             break
     return str(address)
 
 
 def who(client: str | None) -> str:
-    """What attempts of one caller are counted under: the address, of IPv6 its network of 64 bits."""
+    """The key under which a caller's attempts are counted: the address or, for IPv6, its /64 network."""
     address = parsed(client)
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((address, 64), strict=False))

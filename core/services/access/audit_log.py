@@ -1,4 +1,4 @@
-"""What was changed, by whom and when, as it is shown."""
+"""The audit trail for display: what was changed, by whom and when."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.storage.workspace import Workspace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditInfo:
-    """One entry of the trail: who changed what outside the cycles."""
+    """One entry of the audit trail: who changed what outside the cycles."""
 
     id: int
     at: datetime
@@ -35,13 +35,13 @@ def audit(
     after: JsonObject | None,
     now: datetime,
 ) -> None:
-    """Add an entry that belongs to no other change of ours, such as a download."""
+    """Add an entry for an action without a stored change, such as a download."""
     with ws.database.write() as session:
         audit_log.record(session, who=who, what=what, project_id=project_id, before=before, after=after, now=now)
 
 
 def audit_entries(ws: Workspace, limit: int = 50, offset: int = 0) -> tuple[list[AuditInfo], int]:
-    """One page of the trail, newest first, and how many entries there are."""
+    """One page of the audit trail, newest first, and the total number of entries."""
     with ws.database.read() as session:
         total = session.scalar(select(func.count()).select_from(AuditEntry)) or 0
         rows = session.scalars(select(AuditEntry).order_by(AuditEntry.id.desc()).limit(limit).offset(offset))

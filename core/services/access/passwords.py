@@ -1,7 +1,7 @@
-"""Which passwords are taken: long enough to type, short enough to hash, and not one that everybody would try first.
+"""Which passwords are accepted: long enough to resist guessing, short enough to hash, and not a common one.
 
-Nothing is asked over the network. A password is cut into the parts that guessing programs know (common words, names,
-keyboard runs, years, repetitions); what is left counts. The words are in `common_passwords.txt`, one a line.
+Nothing is sent over the network. A password is split into the parts that guessing programs know (common words, names,
+keyboard runs, years, repetitions); the number of parts counts. The words are in `common_passwords.txt`, one per line.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pathlib import Path
 from core.errors import BadInput
 from core.settings import MIN_PASSWORD
 
-MAX_PASSWORD = 72  # bytes: bcrypt reads no more
-HELP = f"At least {MIN_PASSWORD} characters, at most {MAX_PASSWORD} bytes, and no common word with a few signs: four unrelated words are fine."
+MAX_PASSWORD = 72  # bytes: bcrypt ignores the rest
+HELP = f"At least {MIN_PASSWORD} characters, at most {MAX_PASSWORD} bytes, and not a common word with a few characters added. Four unrelated words work well."
 
-_FEWEST_PARTS = 4  # that somebody has to guess one after the other
-_FEWEST_WITH_NAME = 7  # where the person's own name is among them
+_FEWEST_PARTS = 4  # parts that an attacker has to guess
+_FEWEST_WITH_NAME = 7  # if the person's name is among them
 _REPEATED = re.compile(r"(.{1,6}?)\1+")
 _LEET = {"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "8": "b", "@": "a", "$": "s", "!": "i", "|": "l"}
 _ROWS = (
@@ -29,13 +29,13 @@ _LONGEST_WORD = 40
 
 
 def refuse_weak(password: str, name: str) -> None:
-    """Refuse a new password that cannot be kept or that is soon guessed.
+    """Refuse a new password that cannot be stored or is easy to guess.
 
     Args:
-        name: of the person, which must not be what the password is made of.
+        name: the person's, which must not make up the password.
 
     Raises:
-        BadInput: and what to choose instead; the password is not repeated.
+        BadInput: with what to choose instead; the password is not repeated.
     """
     if len(password) < MIN_PASSWORD:
         raise BadInput(
@@ -46,17 +46,19 @@ def refuse_weak(password: str, name: str) -> None:
     if size > MAX_PASSWORD:
         raise BadInput(f"The password has {size} bytes, expected at most {MAX_PASSWORD}. Choose a shorter one.")
     if "\0" in password or not password.isprintable():
-        raise BadInput("The password holds a sign that cannot be typed, expected letters, digits, signs and spaces.")
+        raise BadInput(
+            "The password contains a control character, expected letters, digits, punctuation and spaces. Choose another one."
+        )
     own = any(word in _unleet(password.casefold()) for word in _words_of(name))
     if parts(password, name) < (_FEWEST_WITH_NAME if own else _FEWEST_PARTS):
         raise BadInput(
-            "The password is a common one: words, names, years or keyboard rows that are tried first, with little besides. "
+            "The password is too easy to guess: it consists of common words, names, years or keyboard rows. "
             "Choose four unrelated words, or have one generated."
         )
 
 
 def is_weak(password: str, name: str) -> bool:
-    """Whether a password that was taken earlier would be refused now."""
+    """Whether an existing password would be refused as a new one."""
     try:
         refuse_weak(password, name)
     except BadInput:
@@ -65,10 +67,10 @@ def is_weak(password: str, name: str) -> bool:
 
 
 def parts(password: str, name: str) -> int:
-    """The least number of parts that a password is made of; each known word, run, year or repetition counts as one.
+    """The smallest number of parts that make up a password; each known word, sequence, year or repetition counts as one.
 
-    So do up to eight digits or signs at the end, and one piece over and over, which people write where a rule asks for
-    more. Case is folded, and a digit or sign that stands for a letter counts as that letter (`P4$$w0rd`).
+    So do up to eight digits or symbols at the end, and one piece repeated, which people use where a rule requires
+    more. Case is ignored, and a digit or symbol that replaces a letter counts as that letter (`P4$$w0rd`).
     """
     text = password.casefold()
     folded = _unleet(text)
@@ -93,12 +95,12 @@ def _words_of(name: str) -> set[str]:
 
 
 def _unleet(text: str) -> str:
-    # One sign for `i` and `l`: both are written as 1.
+    # One character for `i` and `l`: both are written as 1.
     return "".join(_LEET.get(sign, sign) for sign in text).replace("l", "i")
 
 
 def _is_run(piece: str) -> bool:
-    """Whether a piece is one sign over and over, or follows the alphabet, the digits or a row of keys, to either side."""
+    """Whether a piece is one character repeated, or follows the alphabet, the digits or a keyboard row in either direction."""
     return len(set(piece)) == 1 or any(piece in row or piece[::-1] in row for row in _ROWS)
 
 

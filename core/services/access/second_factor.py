@@ -1,7 +1,7 @@
 """A second factor at sign-in: codes of an authenticator app by RFC 6238, and recovery codes for when it is lost.
 
-SHA-1, six digits, steps of 30 seconds, as every authenticator app has them. The secret is kept as it is, since codes are
-computed from it; recovery codes as hashes.
+SHA-1, six digits, steps of 30 seconds, as every authenticator app supports them. The secret is stored in plain text, since codes
+are computed from it; recovery codes as hashes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from core.storage.workspace import Workspace
 
 STEP_S = 30
 DIGITS = 6
-SKEW = 1  # steps that a telephone's clock may be ahead or behind
+SKEW = 1  # steps that a phone's clock may be ahead or behind
 RECOVERY_CODES = 8
 
 
@@ -32,7 +32,7 @@ def code_of(secret: str, step: int, *, digits: int = DIGITS) -> str:
     """The code of one step.
 
     Args:
-        secret: base32, as authenticator apps take it.
+        secret: base32, as authenticator apps expect it.
         step: whole steps of 30 seconds since 1970.
     """
     key = base64.b32decode(secret)
@@ -43,30 +43,32 @@ def code_of(secret: str, step: int, *, digits: int = DIGITS) -> str:
 
 
 def propose(name: str) -> tuple[str, str]:
-    """A new secret of 160 bits, and the otpauth:// address that hands it to an app; nothing is stored."""
+    """A new secret of 160 bits, and its otpauth:// URI for an app; nothing is stored."""
     secret = base64.b32encode(secrets.token_bytes(20)).decode()
     return secret, f"otpauth://totp/{quote(f'Continual ML:{name}')}?secret={secret}&issuer={quote('Continual ML')}"
 
 
 def enable(ws: Workspace, secret: str, code: str, *, by: Actor, now: datetime) -> list[str]:
-    """Ask the person for codes of this secret from the next sign-in on.
+    """Require codes of this secret from the person's next sign-in on.
 
     Returns:
-        Recovery codes, each good for one sign-in; nobody can read them again.
+        Recovery codes, each valid for one sign-in; they cannot be read again.
 
     Raises:
-        ProofNeeded, NotAllowed: the password is to be given first; the sign-in has ended.
-        BadInput: the code is not that of the secret: the app was not set up with it, or its clock is wrong.
+        ProofNeeded, NotAllowed: the password has to be entered first; the session has ended.
+        BadInput: the code does not match the secret: the app was not set up with it, or its clock is wrong.
     """
     require_proof(ws, by, "viewer", now)
     try:
         step = _step_of(secret, code, now, after=None)
     except (binascii.Error, ValueError):
-        raise BadInput("This is no secret of an authenticator app, expected base32 as it was shown.") from None
+        raise BadInput(
+            "This is not a secret of an authenticator app, expected base32 as it was shown. Start the setup again."
+        ) from None
     if step is None:
         raise BadInput(
-            "The code is not the one that was expected. Take the newest one from the app; if it stays so, set the "
-            "telephone's clock."
+            "The code does not match the one expected. Enter the newest one from the app; if that fails again, set the "
+            "phone's clock."
         )
     codes = [f"{secrets.token_hex(3)}-{secrets.token_hex(3)}" for _ in range(RECOVERY_CODES)]
     with ws.database.write() as session:
@@ -80,7 +82,7 @@ def enable(ws: Workspace, secret: str, code: str, *, by: Actor, now: datetime) -
 
 
 def disable(ws: Workspace, name: str, *, by: str, now: datetime) -> bool:
-    """Let a person sign in with the password alone again; whether there was a second factor. Others than they: admins."""
+    """Turn off a person's second factor; returns whether there was one. For another person this requires an admin."""
     require_proof(ws, by, "viewer" if name == by else "admin", now)
     with ws.database.write() as session:
         row = session.scalar(select(User).where(User.name == name.strip().lower()))
@@ -94,7 +96,7 @@ def disable(ws: Workspace, name: str, *, by: str, now: datetime) -> bool:
 
 
 def take(row: User, code: str, now: datetime) -> bool:
-    """Whether a code is right, which uses it up: an app's code counts once, and none before it; a recovery code once."""
+    """Whether a code is correct, which invalidates it: an app's code and all earlier ones, or a recovery code."""
     assert row.totp_secret is not None
     if (step := _step_of(row.totp_secret, code, now, after=row.totp_step)) is not None:
         row.totp_step = step
@@ -108,7 +110,7 @@ def take(row: User, code: str, now: datetime) -> bool:
 
 
 def _step_of(secret: str, code: str, now: datetime, *, after: int | None) -> int | None:
-    """The step that a code belongs to, now or one step to either side, and later than the last one used."""
+    """The step that a code belongs to: the current one or a neighbour, and later than the last one used."""
     given = "".join(code.split())
     present = int(now.timestamp()) // STEP_S
     for step in range(present - SKEW, present + SKEW + 1):

@@ -1,4 +1,4 @@
-"""Who is signed in: cookies, visits, and the end of both."""
+"""Sessions: cookies, visits, and when they end."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from core.storage.workspace import Workspace
 SEEN_EVERY = timedelta(minutes=1)
 
 
-VISIT_GAP = timedelta(minutes=30)  # after so long a pause the next click is a new visit
+VISIT_GAP = timedelta(minutes=30)  # pause after which the next click starts a new visit
 
 
 def signed_in(ws: Workspace, marked: str | None) -> UserInfo | None:
-    """The person whom "uid@epoch" of a cookie or session stands for, as stored now; None where that sign-in has ended."""
+    """The person of a cookie's or session's "uid@epoch", as stored now; None if that session has ended."""
     uid, _, epoch = (marked or "").partition("@")
     with ws.database.read() as session:
         row = session.scalar(select(User).where(User.uid == uid)) if uid else None
@@ -34,7 +34,7 @@ def signed_in(ws: Workspace, marked: str | None) -> UserInfo | None:
 
 
 def of_cookie(ws: Workspace, raw: str | None, key: str) -> tuple[UserInfo, float] | None:
-    """Whom a browser's cookie signs in, and until when (Unix seconds); None where it is forged, expired or ended."""
+    """The person that a browser's cookie signs in, and until when (Unix seconds); None if it is forged, expired or ended."""
     import jwt
 
     try:
@@ -49,12 +49,12 @@ def of_cookie(ws: Workspace, raw: str | None, key: str) -> tuple[UserInfo, float
 
 
 def is_idle(ws: Workspace, user: UserInfo, now: datetime) -> bool:
-    """Whether the person has not clicked for so long that the sign-in has ended."""
+    """Whether the person has been idle for so long that the session has ended."""
     return user.last_seen_at is not None and now - user.last_seen_at > timedelta(minutes=ws.settings.idle_minutes)
 
 
 def cookie_key(ws: Workspace) -> str:
-    """Key of the sign-in cookie: the setting, else one generated into the state folder, for its owner alone to read."""
+    """Key of the sign-in cookie: the setting, else one generated into the state folder, readable by its owner only."""
     given = ws.settings.cookie_key
     if given is not None:
         return given.get_secret_value()
@@ -70,7 +70,7 @@ def cookie_key(ws: Workspace) -> str:
 
 
 def note_visit(ws: Workspace, name: str, now: datetime) -> None:
-    """Remember that the person is here; written at most once a minute."""
+    """Record that the person is active; written at most once a minute."""
     with ws.database.read() as session:
         row = find_user(session, name)
         if row is None or (row.last_seen_at is not None and now - row.last_seen_at < SEEN_EVERY):
@@ -91,7 +91,7 @@ def sign_out_everywhere(ws: Workspace, name: str) -> None:
 
 
 def authenticator_credentials(ws: Workspace) -> dict[str, Any]:
-    """What streamlit-authenticator wants to be given, by sign-in: a copy of its own, with hashes only."""
+    """The credentials for streamlit-authenticator, by name: a separate copy, with hashes only."""
     with ws.database.read() as session:
         people = {
             f"{row.uid}@{row.epoch}": {

@@ -1,4 +1,4 @@
-"""Wrong passwords are counted by name and address, by address, and by name; too many lock for a while."""
+"""Wrong passwords are counted by name and address, by address, and by name; too many lock temporarily."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ FIRST_LOCK = timedelta(minutes=1)
 LONGEST_LOCK = {"pair": timedelta(minutes=15), "client": timedelta(minutes=15), "user": FIRST_LOCK}
 
 
-KNOWN_FOR = timedelta(days=90)  # that an address counts as one from which somebody has signed in
+KNOWN_FOR = timedelta(days=90)  # how long an address counts as one from which a person has signed in
 
 
 FORGET_AFTER = timedelta(hours=1)
 
 
 def attempt_key(kind: str, value: str) -> str:
-    # Hashed: names and addresses are as long as a stranger likes, and nobody needs to read them here.
+    # Hashed: clients choose the length of names and addresses, and nobody needs to read them here.
     return f"{kind}:{hashlib.sha256(value.encode(errors='replace')).hexdigest()}"
 
 
@@ -48,7 +48,7 @@ def count_attempt(session: Session, key: str, free: int, now: datetime, *, longe
 
 
 def take_back(session: Session, key: str, *, free: int) -> None:
-    """Uncount this attempt, but lift no lock that wrong ones have brought about."""
+    """Uncount this attempt, but keep a lock that wrong ones have caused."""
     if (row := session.get(SignInFailure, key)) is not None:
         row.count = max(row.count - 1, 0)
         if row.count < free - 1:

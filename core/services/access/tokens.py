@@ -1,6 +1,6 @@
-"""Bearer tokens of programs: made, listed, revoked, and checked in memory at every request.
+"""Bearer tokens for programs: created, listed, revoked, and checked in memory at every request.
 
-A token is shown once and kept as its sha256; it is never logged. What a header or a status code is, the API knows.
+A token is shown once and stored as its sha256; it is never logged. Out of scope: HTTP headers and status codes.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ NOTE_USE_EVERY = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRights:
-    """What a new token may do."""
+    """The rights of a new token."""
 
     scopes: Sequence[str]
     project_id: int | None = None  # None = every project
     expires_at: datetime | None = None  # None = never
-    rate_limit: int | None = None  # requests a minute; None = any number
+    rate_limit: int | None = None  # requests per minute; None = unlimited
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,15 +61,15 @@ class TokenInfo:
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
-    created_uid: str | None = None  # of the person who made it; None: command line, API
-    rate_limit: int | None = None  # requests a minute, in each process that checks it
+    created_uid: str | None = None  # uid of the person who created it; None: command line, API
+    rate_limit: int | None = None  # requests per minute, in each process that checks it
 
     def allows(self, scope: Scope) -> bool:
-        """Whether it holds this scope; admin holds all, the others only themselves."""
+        """Whether it includes this scope; admin includes all, the others only themselves."""
         return scope in self.scopes or "admin" in self.scopes
 
     def state(self, now: datetime) -> TokenState:
-        """Whether it is admitted at this instant, and if not, why."""
+        """Whether it is valid at this instant, and if not, why."""
         if self.revoked_at is not None:
             return "revoked"
         return "expired" if self.expires_at is not None and self.expires_at <= now else "in_force"
@@ -100,7 +100,7 @@ def create_token(
     by: str,
     now: datetime,
 ) -> tuple[TokenInfo, str]:
-    """Make a token; the second value is the token itself, which nobody can read again.
+    """Create a token; the second value is the token itself, which cannot be read again.
 
     Raises:
         BadInput: no or unknown scopes, no name, an expiry in the past, a limit below 1.
@@ -115,9 +115,11 @@ def create_token(
     if not name.strip() or len(name) > 100:
         raise BadInput(f"The token's name has {len(name.strip())} characters, expected 1 to 100.")
     if rights.expires_at is not None and rights.expires_at <= now:
-        raise BadInput(f"The token would expire at {rights.expires_at:%Y-%m-%d %H:%M}, expected an instant after now.")
+        raise BadInput(f"The token would expire at {rights.expires_at:%Y-%m-%d %H:%M}, expected a time in the future.")
     if rights.rate_limit is not None and not 1 <= rights.rate_limit <= MOST_A_MINUTE:
-        raise BadInput(f"The limit is {rights.rate_limit} requests a minute, expected 1 to {MOST_A_MINUTE:,}, or none.")
+        raise BadInput(
+            f"The limit is {rights.rate_limit} requests per minute, expected 1 to {MOST_A_MINUTE:,}, or none."
+        )
     token = TOKEN_PREFIX + secrets.token_urlsafe(32)
     with ws.database.write() as session:
         if rights.project_id is not None and session.get(Project, rights.project_id) is None:
@@ -158,7 +160,7 @@ def list_tokens(ws: Workspace) -> list[TokenInfo]:
 
 
 def tokens_made_by(ws: Workspace, uid: str, now: datetime) -> list[TokenInfo]:
-    """The tokens of that person's making that are still in force, newest first."""
+    """The active tokens that this person created, newest first."""
     return [
         token
         for token in list_tokens(ws)
@@ -169,7 +171,7 @@ def tokens_made_by(ws: Workspace, uid: str, now: datetime) -> list[TokenInfo]:
 
 
 def revoke_all(session: Session, ids: Iterable[int | None], *, by: str, now: datetime) -> None:
-    """End tokens as part of another change, such as the removal of who made them."""
+    """Revoke tokens as part of another change, such as the removal of their creator."""
     for row in session.scalars(select(ApiToken).where(ApiToken.id.in_(ids), ApiToken.revoked_at.is_(None))):
         _revoke(session, row, by=by, now=now)
 
@@ -181,7 +183,7 @@ def _revoke(session: Session, row: ApiToken, *, by: str, now: datetime) -> None:
 
 
 def revoke_token(ws: Workspace, token_id: int, *, by: str, now: datetime) -> None:
-    """End a token for good; every process refuses it within 2 seconds. Once revoked, nothing more happens."""
+    """Revoke a token permanently; every process refuses it within 2 seconds. Does nothing if it is already revoked."""
     require_proof(ws, by, "admin", now)
     with ws.database.write() as session:
         row = session.get(ApiToken, token_id)
@@ -194,7 +196,7 @@ def revoke_token(ws: Workspace, token_id: int, *, by: str, now: datetime) -> Non
 class Tokens:
     """The tokens in memory, for a process that checks one at every request; safe to share between threads.
 
-    They are read anew once a second while requests come. Where `due` is True, `check` asks or writes the database: an event loop
+    They are read again once a second while requests arrive. Where `due` is True, `check` reads or writes the database: an event loop
     then calls it in a thread.
     """
 
@@ -206,10 +208,10 @@ class Tokens:
         self._known: dict[str, TokenInfo] = {}
         self._noted: dict[int, datetime] = {}
         self._read_at: float | None = None
-        self._left: dict[int, tuple[float, float]] = {}  # token -> requests that are left, and when that was so
+        self._left: dict[int, tuple[float, float]] = {}  # token -> remaining requests, and when that was computed
 
     def at_once(self, bearer: str, now: datetime) -> TokenInfo | None:
-        """The token, where that can be told without the database; None is not yet a refusal: ask `check`."""
+        """The token, if it is known without the database; None is not yet a refusal: call `check`."""
         digest = _digest(bearer)
         if self._is_api_key(digest):
             return _API_KEY
@@ -219,10 +221,10 @@ class Tokens:
         return token if token.expires_at is None or token.expires_at > now else None
 
     def admit(self, token: TokenInfo) -> None:
-        """Count a request of a token that has a limit: so many at once, and as many more each minute.
+        """Count a request of a token with a limit: that many at once, and as many more each minute.
 
         Raises:
-            TooOften: the limit is reached; it says when the next request may come.
+            TooOften: the limit is reached; it states when the next request is allowed.
         """
         limit = token.rate_limit
         if limit is None or token.id is None:
@@ -234,7 +236,8 @@ class Tokens:
             self._left[token.id] = left, at
             wait = max(math.ceil((1 - left) * 60 / limit), 1)
             raise TooOften(
-                f"This token may ask {limit:,} times a minute. Wait {wait} s, or have the limit raised.", wait_s=wait
+                f"This token is limited to {limit:,} requests per minute. Wait {wait} s, or have the limit raised.",
+                wait_s=wait,
             )
         self._left[token.id] = left - 1, at
 
@@ -247,18 +250,18 @@ class Tokens:
         return token is None or self._age() > REREAD_S or self._unnoted(token, now)
 
     def check(self, bearer: str, scope: Scope | None, project_id: int | None, now: datetime) -> TokenInfo:
-        """The token: in force, with the scope (None = any) and may act on the project (None = no certain one).
+        """The token, if it is active, has the scope (None = any) and may act on the project (None = no particular one).
 
         Raises:
             NotAuthenticated: unknown, revoked or expired.
-            NotAllowed: in force, but without the scope or for another project.
+            NotAllowed: active, but without the scope or for another project.
             StorageError: the tokens cannot be read.
         """
         token = self._authenticate(bearer, now)
         if scope is not None and not token.allows(scope):
-            raise NotAllowed(f"This token has the scope {', '.join(token.scopes)}; this needs {scope}.")
+            raise NotAllowed(f"This token has the scope {', '.join(token.scopes)}; this requires {scope}.")
         if project_id is not None and token.project_id is not None and token.project_id != project_id:
-            raise NotAllowed("This token is for another project.")
+            raise NotAllowed("This token is limited to another project.")
         return token
 
     def _authenticate(self, bearer: str, now: datetime) -> TokenInfo:
@@ -272,7 +275,7 @@ class Tokens:
         if token is None and bearer.startswith(TOKEN_PREFIX):
             token = self._look_up(digest)
         if token is None:
-            raise NotAuthenticated("This token is not known here. `keys create` makes one.")
+            raise NotAuthenticated("This token is unknown. Create one with `keys create`.")
         state = token.state(now)
         if state == "revoked":
             raise NotAuthenticated("This token was revoked.")
@@ -294,16 +297,16 @@ class Tokens:
             with self._ws.database.read() as session:
                 self._known = {row.sha256: _token(row) for row in session.scalars(select(ApiToken))}
         except SQLAlchemyError as error:
-            raise StorageError("The tokens cannot be read: the database is out of reach.") from error
+            raise StorageError("The tokens cannot be read: the database is unavailable.") from error
         self._read_at = at
 
     def _look_up(self, digest: str) -> TokenInfo | None:
-        """A token that another process may have made a moment ago: one row, and nobody else waits for it."""
+        """A token that another process may have created a moment ago: reads one row without holding the lock."""
         try:
             with self._ws.database.read() as session:
                 row = session.scalar(select(ApiToken).where(ApiToken.sha256 == digest))
         except SQLAlchemyError as error:
-            raise StorageError("The tokens cannot be read: the database is out of reach.") from error
+            raise StorageError("The tokens cannot be read: the database is unavailable.") from error
         return self._keep(digest, _token(row)) if row is not None else None
 
     def _keep(self, digest: str, token: TokenInfo) -> TokenInfo:
@@ -325,7 +328,7 @@ class Tokens:
                 if row is not None:
                     row.last_used_at = now
         except SQLAlchemyError as error:  # the request itself may well succeed
-            logger.warning("a token's use could not be noted: {error}", error=type(error).__name__)
+            logger.warning("a token's use could not be recorded: {error}", error=type(error).__name__)
 
 
 _API_KEY = TokenInfo(

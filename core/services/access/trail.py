@@ -1,4 +1,4 @@
-"""Changes of people, passwords, roles and tokens: into the audit with the change itself, and into the log with the address."""
+"""Changes of people, passwords, roles and tokens: recorded in the audit with the change itself, and in the log with the address."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def record(
     before: JsonObject | None = None,
     after: JsonObject | None = None,
 ) -> None:
-    """Add an entry to the audit and say the same in the log; `before` and `after` hold no secret."""
+    """Add an entry to the audit and to the log; `before` and `after` contain no secrets."""
     audit.record(session, who=who, what=what, now=now, project_id=project_id, before=before, after=after)
-    told = "; ".join(f"{key} {value}" for key, value in {**(before or {}), **(after or {})}.items())
+    details = "; ".join(f"{key} {value}" for key, value in {**(before or {}), **(after or {})}.items())
     logger.info(
-        "{who} from {client}: {what} ({told})",
+        "{who} from {client}: {what} ({details})",
         who=str(who),
         client=address.get(),
         what=what,
-        told=" ".join(told.split()),
+        details=" ".join(details.split()),
     )

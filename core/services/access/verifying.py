@@ -1,4 +1,4 @@
-"""Whether a password is right: at the sign-in, as a proof, before one's own is changed."""
+"""Password checks: at sign-in, as a fresh confirmation, and before a password is changed."""
 
 from __future__ import annotations
 
@@ -36,28 +36,28 @@ from core.storage.workspace import Workspace
 
 
 def change_own_password(ws: Workspace, by: Actor, old: str, new: str, client: str, now: datetime) -> UserInfo:
-    """Change the own password, giving the old one; every other session ends.
+    """Change one's own password, given the old one; every other session ends.
 
     Args:
         client: the caller's address; wrong old passwords are throttled like wrong sign-ins.
 
     Returns:
-        The person as of now: the session that asked goes on with this epoch.
+        The updated person: the calling session continues with this epoch.
 
     Raises:
-        NotAllowed: the sign-in has ended.
+        NotAllowed: the session has ended.
         NotAuthenticated: the old password is wrong, or locked.
-        BadInput: the new one cannot be used.
+        BadInput: the new one is not accepted.
     """
     prove(ws, by, old, client, now)
     refuse_weak(new, by)
     if new == old:
-        raise BadInput("The new password is the old one, expected another.")
+        raise BadInput("The new password is the same as the old one, expected a different one.")
     password_hash = hashed(new)
     with ws.database.write() as session:
         row = session.scalar(select(User).where(User.uid == by.uid, User.epoch == by.epoch))
         if row is None:
-            raise NotAllowed("This sign-in has ended, so nothing was done. Sign in again.")
+            raise NotAllowed("Your session has ended, so nothing was done. Sign in again.")
         put_password(row, password_hash, now)
         row.proved_at, row.proved_epoch = now, row.epoch
         trail.record(session, who=by, what="own password changed", after={"user": row.name}, now=now)
@@ -65,7 +65,7 @@ def change_own_password(ws: Workspace, by: Actor, old: str, new: str, client: st
 
 
 def know_of_password(ws: Workspace, by: Actor) -> None:
-    """The person has read that somebody else set the password."""
+    """Record that the person has confirmed that somebody else set the password."""
     require(ws, by, "viewer")
     with ws.database.write() as session:
         row = session.scalar(select(User).where(User.uid == by.uid))
@@ -74,7 +74,7 @@ def know_of_password(ws: Workspace, by: Actor) -> None:
 
 
 def verify_password(ws: Workspace, name: str, password: str, client: str, now: datetime, *, code: str = "") -> UserInfo:
-    """The person whose password this is, and whose code, where a second factor is set up.
+    """The person with this name and password and, if a second factor is set up, this code.
 
     Every attempt is counted before it is judged, so many at once do not slip through. After 5 failures on a name from
     one address, or 20 from an address, known or not, it is locked for a minute, then twice as long each time, up to 15
@@ -86,8 +86,8 @@ def verify_password(ws: Workspace, name: str, password: str, client: str, now: d
         code: of the authenticator app, or a recovery code.
 
     Raises:
-        NotAuthenticated: wrong name or password (which of them is not told), a wrong code, or locked, and for how long.
-        CodeNeeded: the password is right and no code was given; this counts as no failure, and washes none away.
+        NotAuthenticated: wrong name or password (not stating which), a wrong code, or locked, and for how long.
+        CodeNeeded: the password is correct and no code was given; this neither counts as a failure nor clears any.
     """
     user = _verify(ws, name, password, client, now, code=code, wrong="The user name or the password is wrong.")
     logger.info("{name} signed in from {client}", name=user.name, client=who(client))
@@ -97,7 +97,7 @@ def verify_password(ws: Workspace, name: str, password: str, client: str, now: d
 def _verify(
     ws: Workspace, name: str, password: str, client: str, now: datetime, *, code: str | None, wrong: str
 ) -> UserInfo:
-    """What `verify_password` does; `wrong` is what to say of a wrong password. No code is asked for where it is None."""
+    """Implements `verify_password`; `wrong` is the message for a wrong password. If `code` is None, none is required."""
     folded, place = fold_name(name), who(client)
     pair = f"{place} {folded}"
     keys = {
@@ -115,9 +115,9 @@ def _verify(
         if until is None:
             for kind, key in keys.items():
                 count_attempt(session, key, FREE_FAILURES[kind], now, longest=LONGEST_LOCK[kind])
-        found = find_user(session, name)
-        stored = found.password_hash if found is not None else None
-        factor = found is not None and found.totp_secret is not None and code is not None
+        user = find_user(session, name)
+        stored = user.password_hash if user is not None else None
+        factor = user is not None and user.totp_secret is not None and code is not None
     if until is not None:
         wait = int((until - now).total_seconds()) + 1
         logger.warning("sign-in of {name!r} from {client} refused: locked", name=folded[:64], client=place)
@@ -130,18 +130,18 @@ def _verify(
         with ws.database.write() as session:
             for kind, key in keys.items():
                 take_back(session, key, free=FREE_FAILURES[kind])
-        raise CodeNeeded("Type the code that your authenticator app shows, or one of your recovery codes.")
+        raise CodeNeeded("Enter the code that your authenticator app shows, or one of your recovery codes.")
     with ws.database.write() as session:
         user = find_user(session, name)
         if user is None or user.password_hash != stored:
             raise NotAuthenticated(wrong)
         if user.totp_secret is not None and code is not None and not second_factor.take(user, code, now):
             logger.warning("wrong second factor of {name!r} from {client}", name=user.name, client=place)
-            raise NotAuthenticated("The code is wrong or was used already. Wait for the next one that the app shows.")
+            raise NotAuthenticated("The code is wrong or was already used. Wait for the app to show the next one.")
         for kind in ("user", "pair"):
             if (row := session.get(SignInFailure, attempt_key(kind, folded if kind == "user" else pair))) is not None:
                 session.delete(row)
-        # One good account does not wash a client clean: only this attempt is taken back.
+        # One successful sign-in does not clear a client's failures: only this attempt is uncounted.
         if (row := session.get(SignInFailure, keys["client"])) is not None:
             row.count, row.locked_until = max(row.count - 1, 0), None
         session.merge(
@@ -153,10 +153,10 @@ def _verify(
 
 
 def prove(ws: Workspace, by: Actor, password: str, client: str, now: datetime) -> None:
-    """Take the own password once more: what needs a fresh proof (`require_proof`) is open for ten minutes then.
+    """Confirm one's own password: actions that require it (`require_proof`) are then allowed for ten minutes.
 
     Raises:
-        NotAllowed: the sign-in has ended.
+        NotAllowed: the session has ended.
         NotAuthenticated: wrong, or locked after too many wrong ones.
     """
     require(ws, by, "viewer")

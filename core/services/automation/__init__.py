@@ -1,1 +1,1 @@
-"""What happens without a person: jobs and what is due, tries that are counted, live runs, and backtests."""
+"""Automatic work: jobs and due checks, counted attempts, live runs, and backtests."""

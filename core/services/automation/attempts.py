@@ -1,7 +1,7 @@
-"""Checks by the clock: whose turn it is, and which project's have ended their worker too often to be begun again.
+"""Attempts of scheduled checks: which projects' checks have ended their worker too often to be started again.
 
-A check that takes its process with it (out of memory, out of time) leaves no word. So a try is counted before it begins
-and crossed out when it ends, whatever came of it; what stays counted has killed its worker.
+A check that ends its process (out of memory, out of time) leaves no record. So an attempt is counted before it starts
+and uncounted when it ends, whatever its result; attempts that stay counted have killed their worker.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from core.storage.workspace import Workspace
 
 MAX_ATTEMPTS = 3
 STOPPED = (
-    "The check has ended its worker {n} times in a row, before it could say why: most likely memory ran out, or it took longer "
-    "than CONTINUAL_CYCLE_TIMEOUT_SECONDS. It is begun again when new rows or labels come, or when somebody asks for a check. "
+    "The check has ended its worker {n} times in a row without an error message: most likely it ran out of memory, or took longer "
+    "than CONTINUAL_CYCLE_TIMEOUT_SECONDS. It is retried when new rows or labels arrive, or when somebody requests a check. "
     "Give the machine more memory or the check more time, or choose a policy with fewer families or smaller windows."
 )
 
 
 def begin_check(ws: Workspace, project_id: int, now: datetime) -> bool:
-    """Count a check that is about to begin; False where the last MAX_ATTEMPTS took their worker along: it is set aside then.
+    """Count a check that is about to start; False if the last MAX_ATTEMPTS ended their worker: the checks are suspended then.
 
-    What is new by now counts as looked at, so only what comes later, or a person, begins it again: once, until one ends.
+    Data that is new by now counts as checked, so only later data or a person starts another attempt: one, until one completes.
     """
     with ws.database.write() as session:
         row = session.get(Project, project_id)
@@ -51,11 +51,11 @@ def _stop(ws: Workspace, session: Session, row: Project, now: datetime) -> None:
         row.checks_stopped_at = now
         text = STOPPED.format(n=row.check_attempts)
         audit.record(session, who="worker", what="checks set aside", project_id=row.id, after={"why": text}, now=now)
-        notify.tell_of(ws, session, "failed", row.id, text, now, headline="checks set aside")
+        notify.tell_of(ws, session, "failed", row.id, text, now, headline="checks suspended")
 
 
 def end_check(ws: Workspace, project_id: int) -> None:
-    """A check came to an end with its worker alive; whatever it found, the next ones are begun as usual."""
+    """Reset the count: a check completed with its worker alive, whatever its result."""
     with ws.database.write() as session:
         works_again(session, project_id)
 
@@ -66,7 +66,7 @@ def works_again(session: Session, project_id: int) -> None:
 
 
 def forgive_check(ws: Workspace, project_id: int) -> None:
-    """Cross out one try that says nothing of the project: another process was at work, or the worker was told to end."""
+    """Uncount one attempt that says nothing about the project: another process was working on it, or the worker was stopped."""
     with ws.database.write() as session:
         session.execute(
             update(Project)

@@ -1,4 +1,4 @@
-"""What a backtest over the stored history found, read from the document that its job left, and who did best in it."""
+"""The results of a backtest over the stored history, read from its job's document, and the best policy in it."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class Backtest:
     """Several policies side by side."""
 
     metric: str
-    turns: int  # checks that were replayed
-    rows: int  # that these found
+    turns: int  # replayed checks
+    rows: int  # rows of those checks
     policies: tuple[Replayed, ...]
-    document: Mapping[str, Any]  # as `backtests.compare_policies` wrote it, with every turn
+    document: Mapping[str, Any]  # the document of `backtests.compare_policies`, with every turn
 
     def policy(self, name: str) -> Replayed:
-        """The one of a name, which must be among them."""
+        """The policy of that name, which must be among them."""
         return next(p for p in self.policies if p.name == name)
 
     def against_best(self, name: str) -> tuple[Replayed, Replayed] | None:
-        """The policy of that name, else the first, and the best of the others; None where either was not scored."""
+        """The policy of that name, else the first, and the best of the others; None if either was not scored."""
         own = next((p for p in self.policies if p.name == name), self.policies[0])
         scored = {p.score: p for p in reversed(self.policies) if p.score is not None and p.name != own.name}
         if own.score is None or not scored:

@@ -1,7 +1,7 @@
-"""What would another policy have done with this project's own history? Read, replayed in memory, told; nothing is stored.
+"""What would another policy have done with this project's history? Replayed in memory and reported; nothing is stored.
 
-The history is cut into the turns that it really had: which rows each finished cycle found, and which labels. The same policy
-over the whole of it decides as the live cycles did; a person's promotions in between are not repeated.
+The history is divided into its actual turns: the rows and labels that each finished cycle found. The same policy makes the
+same decisions as the live cycles did; manual promotions in between are not repeated.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ Progress = Callable[[float, str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """A project's rows in stream order, and the turns in which they and their labels came."""
+    """A project's rows in stream order, and the turns in which they and their labels arrived."""
 
     X: pd.DataFrame
     y: np.ndarray
-    turns: list[Turn]  # the first one is what the first model is made from
+    turns: list[Turn]  # the first model is trained on the first one
 
 
 def compare_policies(
@@ -59,13 +59,13 @@ def compare_policies(
     since: datetime | None = None,
     progress: Progress | None = None,
 ) -> JsonObject:
-    """Several policies over the stored history, side by side, and never retraining beside them.
+    """Compare several policies over the stored history, with never retraining as the baseline.
 
     Args:
-        since: what came before makes the first model and is not scored; None = all but the first cycle.
+        since: earlier rows train the first model and are not scored; None = all but the first cycle.
 
     Returns:
-        {"metric", "from", "to", "rows", "turns", "policies": [one document a policy]} as plain JSON values.
+        {"metric", "from", "to", "rows", "turns", "policies": [one document per policy]} as plain JSON values.
 
     Raises:
         BadInput: no data yet, or two policies of one name.
@@ -78,12 +78,12 @@ def compare_policies(
         raise BadInput(f"Project '{project.slug}' has no data yet. Store labelled rows first.")
     wanted = [*policies] if any(p.name == NEVER for p in policies) else [*policies, policy_named(NEVER)]
     if len({p.name for p in wanted}) < len(wanted):
-        raise BadInput("Two of the policies have the same name. Give each its own.")
+        raise BadInput("Two of the policies have the same name, expected different names. Rename one.")
     tell = progress or (lambda share, text: None)
     tell(0.0, "Reading the stored rows")
     stored = stored_turns(ws, project, since=since)
     metric = metric_for(project.policy, project.schema.task)
-    told = []
+    results = []
     for i, policy in enumerate(wanted):
         measured = dataclasses.replace(policy, metric=project.policy.metric)
         began = time.perf_counter()
@@ -96,21 +96,25 @@ def compare_policies(
             metric=metric,
             progress=lambda share, text, i=i, name=policy.name: tell((i + share) / len(wanted), f"{name}: {text}"),  # type: ignore[misc]
         )
-        told.append(_document(policy, report, metric, time.perf_counter() - began))
+        results.append(_document(policy, report, metric, time.perf_counter() - began))
     return {
         "metric": metric,
         "from": to_document(stored.turns[1].at),
         "to": to_document(stored.turns[-1].at),
         "rows": int(sum(len(turn.arrived) for turn in stored.turns[1:])),
         "turns": len(stored.turns) - 1,
-        "policies": told,
+        "policies": results,
     }
 
 
 def _document(policy: Policy, report: ReplayReport, metric: str, seconds: float) -> JsonObject:
     turns = [
-        {name: told[name] for name in ("at", "rows", "decision", "fired", "outcome", "fits", metric) if name in told}
-        for told in (turn.to_document() for turn in report.per_batch)
+        {
+            name: turn_document[name]
+            for name in ("at", "rows", "decision", "fired", "outcome", "fits", metric)
+            if name in turn_document
+        }
+        for turn_document in (turn.to_document() for turn in report.per_batch)
     ]
     return to_document(
         {
@@ -134,7 +138,7 @@ def _document(policy: Policy, report: ReplayReport, metric: str, seconds: float)
 
 
 def stored_turns(ws: Workspace, project: ProjectInfo, *, since: datetime | None = None) -> Stored:
-    """The project's rows and the turns that its finished cycles found them in.
+    """The project's rows and the turns in which its finished cycles found them.
 
     Raises:
         NotEnoughRows: fewer than two turns.
@@ -166,7 +170,7 @@ def stored_turns(ws: Workspace, project: ProjectInfo, *, since: datetime | None 
 
 
 def _watermark(session: Any, project_id: int, cycle: Cycle) -> int:
-    """The newest label that a cycle had read; told by the clock for cycles of before it was kept."""
+    """The newest label that a cycle had read; derived from the time for cycles of versions that did not store it."""
     if cycle.label_watermark is not None:
         return cycle.label_watermark
     newest = select(func.max(Label.id)).where(Label.project_id == project_id, Label.created_at <= cycle.started_at)
@@ -174,7 +178,7 @@ def _watermark(session: Any, project_id: int, cycle: Cycle) -> int:
 
 
 def _undone_since(session: Any, project_id: int, cycles: Sequence[Cycle]) -> list[Batch]:
-    """Batches that count no more and did when a cycle ran; the others were never seen by any."""
+    """Batches that counted when a cycle ran but no longer do; the others were never seen by any cycle."""
     statement = select(Batch).where(Batch.project_id == project_id, Batch.undone_at.is_not(None))
     named = {batch_id for cycle in cycles for batch_id in cycle.batch_ids or ()}
     return [
@@ -190,12 +194,12 @@ def _is_there(batch: Batch, at: datetime) -> bool:
 
 
 def _first_labels(ws: Workspace, reader: history.History, project_id: int) -> dict[str, int]:
-    """Row id -> id of the first label that came for it."""
+    """Row id -> id of the first label that arrived for it."""
     if not reader.has_late_labels:
         return {}
     with ws.database.read() as session:
-        came = queries.labels_by_row(session, project_id)
-        return queries.first_labels(session, project_id, list(came))
+        labels = queries.labels_by_row(session, project_id)
+        return queries.first_labels(session, project_id, list(labels))
 
 
 class _Rows:
@@ -220,34 +224,32 @@ class _Rows:
         start = 0
         for batch in [*self.batches]:
             read = reader.frame_or_none(batch) if batch.undone_at is not None else reader.frame(batch)
-            if (
-                read is None
-            ):  # undone, perhaps because its file was damaged: it is replayed as if it had never been there
+            if read is None:  # undone, perhaps because its file was damaged: replayed as if it had never existed
                 self.batches.remove(batch)
                 continue
             frame, y = read
             ids = frame[ROW_ID]
             frames.append(frame[list(schema.names)])
             labels.append(y)
-            came = np.array([first_labels.get(row_id, 0) for row_id in ids], dtype=np.int64)
-            if came.any():
+            label_ids = np.array([first_labels.get(row_id, 0) for row_id in ids], dtype=np.int64)
+            if label_ids.any():
                 embedded = history.is_labelled(reader.own_labels(batch), schema.task)
-                came[embedded] = 0  # it came with its row
+                label_ids[embedded] = 0  # it was stored with its row
             weights.append(np.array([chosen.get(row_id, 0.0) for row_id in ids]))
-            late.append(np.where(history.is_labelled(y, schema.task), came, -1))
+            late.append(np.where(history.is_labelled(y, schema.task), label_ids, -1))
             self.place[batch.id] = np.arange(start, start + len(frame))
             start += len(frame)
         self.X = pd.concat(frames, ignore_index=True)
         self.y = np.concatenate(labels)
-        self.weights = np.concatenate(weights)  # of rows that the label desk asked for; 0 = it did not
-        self.late = np.concatenate(late)  # id of the label that made it known; 0 = came with the row, -1 = never
+        self.weights = np.concatenate(weights)  # of rows that the labelling queue requested; 0 = not requested
+        self.late = np.concatenate(late)  # id of the label that made it known; 0 = stored with the row, -1 = never
         self.gaps = bool((self.late < 0).any())
-        self.seen: set[int] = set()  # batches that earlier cycles found
-        self.gone: set[int] = set()  # and those of them that are undone since
+        self.seen: set[int] = set()  # batches that earlier cycles had found
+        self.gone: set[int] = set()  # and those of them that have been undone since
         self.read_until = 0  # label id
 
     def turn(self, cycle: Cycle, watermark: int) -> Turn:
-        """What one cycle found: new batches, rows that became known, and backfilled ones that are just there."""
+        """What one cycle found: new batches, newly labelled rows, and backfilled rows."""
         import numpy as np
 
         from core.drift import budget
@@ -260,12 +262,12 @@ class _Rows:
         self.gone |= {b.id for b in gone}
         arrived = self._places(new)
         known_before = np.concatenate([self._places([b for b in self.batches if b.id in self._counting()]), arrived])
-        came = (self.late > self.read_until) & (self.late <= watermark)
+        newly_labelled = (self.late > self.read_until) & (self.late <= watermark)
         with_row = np.zeros(len(self.late), dtype=bool)
         with_row[arrived] = (self.late[arrived] >= 0) & (self.late[arrived] <= watermark)
         old = np.zeros(len(self.late), dtype=bool)
         old[known_before] = True
-        due = np.flatnonzero((came & old) | with_row)
+        due = np.flatnonzero((newly_labelled & old) | with_row)
         there = self._places(filled)
         self.seen |= {b.id for b in [*new, *filled]}
         self.read_until = max(self.read_until, watermark)
@@ -294,7 +296,7 @@ class _Rows:
 
 
 def _merged(turns: Sequence[Turn]) -> list[Turn]:
-    """Several turns as one: all that a first model is made from."""
+    """Several turns as one: the data of the first model."""
     import numpy as np
 
     if not turns:

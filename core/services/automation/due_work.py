@@ -1,4 +1,4 @@
-"""Which projects the clock has to look at, and whether anything waits for a worker."""
+"""Which projects the scheduler has to check, and whether work is queued for a worker."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ LABEL_AGE = queries.SEAL_AGE
 
 
 def pending(session: Session, now: datetime) -> bool:
-    """Whether a worker is wanted now: a job waits, or a live run is due. One query."""
+    """Whether a worker is needed now: a job is queued, or a live run is due. One query."""
     jobs = exists().where(is_free(now))
     live = exists().where(LiveRun.status == "playing", queries.has_come(LiveRun.next_at, now))
     return bool(session.scalar(select(or_(jobs, live))))
 
 
 def notices_due(session: Session, now: datetime) -> bool:
-    """Whether a message waits to be sent. One query."""
+    """Whether a message is queued. One query."""
     return bool(
         session.scalar(select(exists().where(Notice.sent_at.is_(None), queries.has_come(Notice.next_attempt_at, now))))
     )
 
 
 def clock_asks(now: datetime) -> ColumnElement[bool]:
-    """The condition that a project's policy asks for a look by the clock: by its age or its schedule.
+    """The SQL condition that a project's policy requires a check by time: by the model's age or its schedule.
 
-    It does too where the last check was made by a clock that was ahead, and so put off the next one.
+    Also if the last check ran while the clock was ahead, which would delay the next one.
     """
     ahead = Project.checked_at > now + queries.LONGEST_PAUSE
     return and_(Project.next_race_at.is_not(None), or_(Project.next_race_at <= now, ahead))
 
 
 def due_projects(session: Session, now: datetime) -> list[int]:
-    """Projects with something new (batches, enough or old enough log rows or labels), or whose policy asks by the clock.
+    """Projects with new data (batches, enough or old enough log rows or labels), or whose policy requires a check by time.
 
-    The one whose turn came longest ago is first. Where checks are set aside, only rows and labels that came since count.
+    The one checked longest ago is first. If checks are suspended, only rows and labels that arrived since then count.
     """
     waiting = Prediction.unsealed(Project.id)
     log = select(func.coalesce(func.sum(Prediction.rows), 0)).where(waiting).scalar_subquery()
@@ -51,7 +51,7 @@ def due_projects(session: Session, now: datetime) -> list[int]:
         waiting,
         or_(Prediction.created_at <= now - queries.SEAL_AGE, Prediction.created_at > now + queries.LONGEST_PAUSE),
     )
-    # Labels that a failed check has seen are looked at again only when something else comes: by their ids, no clock tells.
+    # Labels that a failed check has seen are checked again only with other new data: compared by id, not by time.
     fresh = and_(
         Label.project_id == Project.id,
         Label.id > Project.label_watermark,
@@ -62,13 +62,13 @@ def due_projects(session: Session, now: datetime) -> list[int]:
     old_labels = exists().where(
         fresh, or_(Label.created_at <= now - LABEL_AGE, Label.created_at > now + queries.LONGEST_PAUSE)
     )
-    came = or_(Project.news != Project.checked_news, labels >= LABELS_WORTH_A_CHECK, old_labels)
+    new_data = or_(Project.news != Project.checked_news, labels >= LABELS_WORTH_A_CHECK, old_labels)
     ripe = or_(clock_asks(now), log >= queries.SEAL_ROWS, old_log)
     works = Project.checks_stopped_at.is_(None)
     return list(
         session.scalars(
             select(Project.id)
-            .where(Project.paused.is_(False), Project.schema.is_not(None), or_(came, and_(works, ripe)))
+            .where(Project.paused.is_(False), Project.schema.is_not(None), or_(new_data, and_(works, ripe)))
             .order_by(Project.turn_at.asc().nulls_first(), Project.id)
         )
     )

@@ -1,6 +1,6 @@
-"""Work that somebody asked for, and what is due by itself. The table is the truth; processes only look at it.
+"""Requested work. The table is the single source of truth; processes only read and update it.
 
-A job is claimed for a time and the claim renewed while it runs: when its process dies, another takes it up.
+A job is claimed for a limited time and the claim renewed while it runs: if its process dies, another one takes over.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Also = Callable[[Session, str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobInfo:
-    """A job as clients see it."""
+    """A job as shown to clients."""
 
     id: str
     kind: str
@@ -50,8 +50,8 @@ class JobInfo:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    stage: str | None = None  # what it is doing, in words, while it runs
-    share: float | None = None  # of it that is done
+    stage: str | None = None  # the current step as text, while it runs
+    share: float | None = None  # completed share
 
 
 def _info(row: Job) -> JobInfo:
@@ -77,10 +77,10 @@ def _info(row: Job) -> JobInfo:
 def request_cycle(
     ws: Workspace, project_id: int, *, cause: str, force: bool, by: str, now: datetime, also: Also | None = None
 ) -> str:
-    """Ask for a cycle; returns the job's id. A queued request of the same kind is joined, not doubled.
+    """Request a cycle; returns the job's id. An equal queued request is reused, not duplicated.
 
     Args:
-        also: more to write in the same transaction, given the id.
+        also: further writes in the same transaction, called with the id.
     """
     require(ws, by, "operator")
     with ws.database.write() as session:
@@ -100,19 +100,19 @@ def request_cycle(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spooled:
-    """A file that waits for a worker."""
+    """A file queued for a worker."""
 
     path: Path
     kind: Literal["ingest", "score"]
-    options: JsonObject  # of what is done with it
+    options: JsonObject  # options of the job
 
 
 def request_file(
     ws: Workspace, project_id: int, file: Spooled, *, by: str, now: datetime, also: Also | None = None
 ) -> str:
-    """Ask a worker to store a spooled file, or to predict its rows; returns the job's id.
+    """Request that a worker stores a spooled file, or predicts its rows; returns the job's id.
 
-    The file is removed when the job ends; predictions stand in `Workspace.results_path` then.
+    The file is removed when the job ends; the predictions are then in `Workspace.results_path`.
     """
     require(ws, by, "operator")
     with ws.database.write() as session:
@@ -125,7 +125,7 @@ def request_file(
 def request_backtest(
     ws: Workspace, project_id: int, policies: Sequence[Policy], *, since: datetime | None, by: str, now: datetime
 ) -> str:
-    """Ask a worker what policies would have done with the stored history; returns the job's id."""
+    """Request a backtest of policies on the stored history; returns the job's id."""
     require(ws, by, "operator")
     payload = {
         "policies": [policy_to_document(policy) for policy in policies],
@@ -136,7 +136,7 @@ def request_backtest(
 
 
 def newest_backtest(ws: Workspace, project_id: int) -> JobInfo | None:
-    """The last backtest of a project that came to an end with a result."""
+    """The last completed backtest of a project."""
     with ws.database.read() as session:
         row = session.scalar(
             select(Job)
@@ -148,7 +148,7 @@ def newest_backtest(ws: Workspace, project_id: int) -> JobInfo | None:
 
 
 def running_cycle(ws: Workspace, project_id: int) -> JobInfo | None:
-    """A cycle that somebody asked for and that waits or runs."""
+    """A requested cycle that is queued or running."""
     with ws.database.read() as session:
         row = session.scalar(
             select(Job)
@@ -160,7 +160,7 @@ def running_cycle(ws: Workspace, project_id: int) -> JobInfo | None:
 
 
 def tell(ws: Workspace, job_id: str, share: float, stage: str) -> None:
-    """What a running job is doing."""
+    """The current step of a running job."""
     with ws.database.write() as session:
         row = session.get(Job, job_id)
         if row is not None and row.status == "running":
@@ -183,7 +183,7 @@ def _add(session: Session, kind: str, project_id: int, payload: JsonObject, by: 
 
 
 def get_job(ws: Workspace, job_id: str) -> JobInfo:
-    """A job by id; NotFound when there is none."""
+    """A job by id; NotFound if it does not exist."""
     with ws.database.read() as session:
         row = session.get(Job, job_id)
         if row is None:
@@ -192,12 +192,12 @@ def get_job(ws: Workspace, job_id: str) -> JobInfo:
 
 
 def is_free(now: datetime) -> ColumnElement[bool]:
-    """Jobs that wait, or whose worker is gone."""
+    """Jobs that are queued, or whose worker is gone."""
     return or_(Job.status == "queued", and_(Job.status == "running", queries.has_come(Job.lease_until, now)))
 
 
 def claim_next(ws: Workspace, owner: str, now: datetime) -> JobInfo | None:
-    """Take the oldest job that waits, or whose worker is gone; None when there is none."""
+    """Claim the oldest job that is queued, or whose worker is gone; None if there is none."""
     free = is_free(now)
     with ws.database.read() as session:
         if session.scalar(select(Job.id).where(free).limit(1)) is None:
@@ -209,12 +209,12 @@ def claim_next(ws: Workspace, owner: str, now: datetime) -> JobInfo | None:
         if row is None:
             return None
         if row.attempts >= MAX_ATTEMPTS:
-            said = f"given up after {row.attempts} attempts whose process ended"
-            row.status, row.error, row.finished_at = "failed", said, now
-            after = {"job": row.id, "kind": row.kind, "why": said}
+            reason = f"given up after {row.attempts} attempts that ended their process"
+            row.status, row.error, row.finished_at = "failed", reason, now
+            after = {"job": row.id, "kind": row.kind, "why": reason}
             audit.record(session, who="worker", what="job given up", project_id=row.project_id, after=after, now=now)
             if row.project_id is not None:
-                text, headline = f"{row.kind} {row.id}: {said}.", "a job was given up"
+                text, headline = f"{row.kind} {row.id}: {reason}.", "a job was given up"
                 notify.tell_of(ws, session, "attention", row.project_id, text, now, headline=headline)
             return None
         row.status, row.owner, row.lease_until = "running", owner, now + CLAIM
@@ -225,7 +225,7 @@ def claim_next(ws: Workspace, owner: str, now: datetime) -> JobInfo | None:
 
 
 def renew(ws: Workspace, job_id: str, owner: str, now: datetime) -> None:
-    """Keep a claim for another while."""
+    """Renew a claim."""
     with ws.database.write() as session:
         row = session.get(Job, job_id)
         if row is not None and row.owner == owner and row.status == "running":
@@ -233,7 +233,7 @@ def renew(ws: Workspace, job_id: str, owner: str, now: datetime) -> None:
 
 
 def forgive(ws: Workspace, job_id: str, owner: str) -> None:
-    """Give a claim back, and cross out the attempt: the worker was told to end, which says nothing of the job."""
+    """Release a claim and uncount the attempt: the worker was stopped, which says nothing about the job."""
     with ws.database.write() as session:
         row = session.get(Job, job_id)
         if row is not None and row.owner == owner and row.status == "running":
@@ -241,7 +241,7 @@ def forgive(ws: Workspace, job_id: str, owner: str) -> None:
 
 
 def note_cycle(ws: Workspace, job_id: str, cycle_id: int) -> None:
-    """Remember which cycle a job started, as soon as it has an id."""
+    """Store which cycle a job started, as soon as it has an id."""
     with ws.database.write() as session:
         row = session.get(Job, job_id)
         if row is not None:
@@ -249,22 +249,22 @@ def note_cycle(ws: Workspace, job_id: str, cycle_id: int) -> None:
 
 
 def finish(ws: Workspace, job_id: str, result: Mapping[str, Any], now: datetime) -> None:
-    """The job is done."""
+    """Mark the job as done."""
     with ws.database.write() as session:
         end(session, job_id, result, now)
 
 
 def end(session: Session, job_id: str, result: Mapping[str, Any], now: datetime) -> None:
-    """The same in the transaction that stores what the job brought."""
+    """The same in the transaction that stores the job's result."""
     row = session.get(Job, job_id)
-    if row is None:  # it went with its project
+    if row is None:  # it was deleted with its project
         return
     row.status, row.result, row.finished_at, row.lease_until = "done", dict(result), now, None
     row.cycle_id = result.get("cycle") or row.cycle_id
 
 
 def fail(ws: Workspace, job_id: str, error: str, now: datetime) -> None:
-    """The job ended without its result; `error` is for people. One that is done stays so, whatever went wrong after it."""
+    """Mark the job as failed; `error` is for people. A job that is done stays done, whatever fails afterwards."""
     with ws.database.write() as session:
         row = session.get(Job, job_id)
         if row is not None and row.status != "done":

@@ -24,18 +24,18 @@ from core.storage.tables import Batch, LiveRun
 from core.storage.workspace import Workspace
 
 LiveStatus = Literal["playing", "paused", "stopped", "done", "failed"]
-MAX_ATTEMPTS = 3  # steps in a row that end their worker
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 300.0  # before an error that may pass is tried again
+MAX_ATTEMPTS = 3  # consecutive steps that end their worker
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 300.0  # pauses before a retry after a transient error
 ENDED_WORKER = (
-    "It has ended its worker {n} times in a row, before it could say why: most likely memory ran out, or a check took longer than "
-    "CONTINUAL_CYCLE_TIMEOUT_SECONDS. Play goes on with it."
+    "It has ended its worker {n} times in a row without an error message: most likely it ran out of memory, or a check took longer than "
+    "CONTINUAL_CYCLE_TIMEOUT_SECONDS. Press Play to continue."
 )
 SPEEDS = {"slow": 5.0, "normal": 2.0, "fast": 0.0}  # seconds between two batches, computing time included
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveInfo:
-    """A live run as the page shows it."""
+    """A live run, for display."""
 
     id: int
     project_id: int
@@ -51,22 +51,22 @@ class LiveInfo:
 
     @property
     def ended(self) -> bool:
-        """Whether it has come to its end, of whatever kind."""
+        """Whether it has ended, in any way."""
         return self.status in ("stopped", "done", "failed")
 
     @property
     def batches(self) -> int:
-        """Batches that were played after the warm-up."""
+        """Batches played after the warm-up."""
         return _batches(self.position, self.batch_rows)
 
     @property
     def total_batches(self) -> int:
-        """Batches that there are after the warm-up."""
+        """Total number of batches after the warm-up."""
         return _batches(self.total, self.batch_rows)
 
     @property
     def share(self) -> float:
-        """Share of the rows that is stored."""
+        """Share of the rows that are stored."""
         return min(self.position / self.total, 1.0)
 
 
@@ -108,18 +108,18 @@ def start_live(
     seconds_per_batch: float = SPEEDS["normal"],
     batch_rows: int | None = None,
 ) -> LiveInfo:
-    """Play the rows of the project's sample that are not stored yet.
+    """Start playing the rows of the project's sample that are not stored yet.
 
     Raises:
         BadInput: the project was not made from a sample, or every row of it is stored.
-        Conflict: a run is under way.
+        Conflict: a run is in progress.
     """
     require(ws, by, "operator")
     stream = streams.stream_of(project.generator)
     sample, total = str((project.generator or {})["sample"]), len(stream.frame)
     if project.rows >= total:
         raise BadInput(
-            f"All {total:,} rows of the sample are stored in '{project.slug}'. Create another sample project to see it again."
+            f"All {total:,} rows of the sample are already stored in '{project.slug}'. Create another sample project to play it again."
         )
     with ws.database.write() as session:
         _refuse_second(session, project.id)
@@ -144,21 +144,21 @@ def start_live(
 def _refuse_second(session: Session, project_id: int) -> None:
     running = select(LiveRun.id).where(LiveRun.project_id == project_id, LiveRun.status.in_(("playing", "paused")))
     if session.scalar(running) is not None:
-        raise Conflict("A live run of this project is under way. Stop it first.")
+        raise Conflict("A live run of this project is already in progress. Stop it first.")
 
 
 def _stored_rows(session: Session, project_id: int) -> int:
-    """Rows ever stored from the sample; undone ones are not played again."""
+    """Rows ever stored from the sample, including undone ones, which are not played again."""
     return sum(
         session.scalars(select(Batch.rows).where(Batch.project_id == project_id, Batch.ids_from_user.is_(False)))
     )
 
 
 def set_live_status(ws: Workspace, run_id: int, status: LiveStatus, *, by: str, now: datetime) -> LiveInfo:
-    """Play, pause or stop a run. One that failed can be set playing again; one that is done or was stopped stays so.
+    """Play, pause or stop a run. A failed one can be resumed; one that is done or was stopped cannot.
 
     Raises:
-        Conflict: another run of the project is under way.
+        Conflict: another run of the project is in progress.
     """
     require(ws, by, "operator")
     with ws.database.write() as session:
@@ -175,7 +175,7 @@ def set_live_status(ws: Workspace, run_id: int, status: LiveStatus, *, by: str, 
 
 
 def set_live_speed(ws: Workspace, run_id: int, seconds_per_batch: float, *, now: datetime) -> LiveInfo:
-    """Change the pace from the next batch on."""
+    """Change the pace, with effect from the next batch."""
     with ws.database.write() as session:
         row = _row(session, run_id)
         row.seconds_per_batch = seconds_per_batch
@@ -185,7 +185,7 @@ def set_live_speed(ws: Workspace, run_id: int, seconds_per_batch: float, *, now:
 
 
 def due_runs(ws: Workspace, now: datetime) -> list[int]:
-    """Runs whose next batch is due."""
+    """Runs with a due batch."""
     with ws.database.read() as session:
         return list(
             session.scalars(
@@ -205,7 +205,7 @@ def next_due_at(ws: Workspace) -> datetime | None:
 
 
 def store_next(ws: Workspace, run_id: int, *, now: datetime) -> tuple[LiveInfo, bool]:
-    """Store the run's next rows as a batch, position and batch in one transaction; returns whether rows were left."""
+    """Store the run's next rows as a batch, position and batch in one transaction; returns False if none were left."""
     with ws.database.read() as session:
         run = _info(_row(session, run_id))
         project = queries.project_info(session, queries.project_row(session, run.project_id))
@@ -220,7 +220,7 @@ def store_next(ws: Workspace, run_id: int, *, now: datetime) -> tuple[LiveInfo, 
     def advance(session: Session, _report: ingest.IngestReport) -> None:
         row = _row(session, run_id)
         if row.position != run.position:
-            raise Busy("Another worker advanced this live run.")
+            raise Busy("Another worker has already advanced this live run.")
         row.position, row.advanced_at = stop, now
 
     rows = frame.iloc[run.position : stop].reset_index(drop=True)
@@ -243,7 +243,7 @@ def schedule_next(ws: Workspace, run_id: int, at: datetime) -> None:
 
 
 def begin_step(ws: Workspace, run_id: int, now: datetime) -> bool:
-    """Count a step that is about to begin; False where the last MAX_ATTEMPTS took their worker along: the run fails then."""
+    """Count a step that is about to start; False if the last MAX_ATTEMPTS ended their worker: the run fails then."""
     with ws.database.write() as session:
         row = session.get(LiveRun, run_id)
         if row is None:
@@ -259,7 +259,7 @@ def begin_step(ws: Workspace, run_id: int, now: datetime) -> bool:
 
 
 def forgive_step(ws: Workspace, run_id: int) -> None:
-    """Cross out a step that was cut off because somebody ended the worker."""
+    """Uncount a step that was cut off because the worker was stopped."""
     with ws.database.write() as session:
         row = session.get(LiveRun, run_id)
         if row is not None:
@@ -267,18 +267,18 @@ def forgive_step(ws: Workspace, run_id: int) -> None:
 
 
 def put_off(ws: Workspace, run_id: int, why: str, now: datetime) -> float:
-    """After an error that may pass: try again later, and say why meanwhile; the pause in seconds doubles each time."""
+    """Schedule a retry after a transient error and store the reason; returns the pause in seconds, which doubles each time."""
     with ws.database.write() as session:
         row = _row(session, run_id)
         pause = min(FIRST_PAUSE_S * 2**row.retries, LONGEST_PAUSE_S)
         row.attempts, row.retries = 0, row.retries + 1
         if row.status == "playing":
-            row.error, row.next_at = f"{why} It is tried again in {pause:g} s.", now + timedelta(seconds=pause)
+            row.error, row.next_at = f"{why} It is retried in {pause:g} s.", now + timedelta(seconds=pause)
         return pause
 
 
 def fail_run(ws: Workspace, run_id: int, error: str) -> LiveInfo:
-    """End a run that cannot go on, with the reason for people."""
+    """End a run that cannot continue, with a reason for people."""
     return _end(ws, run_id, "failed", error)
 
 

@@ -1,4 +1,4 @@
-"""What came of a race: its entrants in order, who makes the committee, who is best alone. Reads records only."""
+"""The results of a race: its candidates in order, the committee, the best single one. Reads records only."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from core.records import Candidate, CycleReport
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RaceResult:
-    """A race that is over, or as far as it came."""
+    """A finished race, or an unfinished one so far."""
 
     cycle: CycleReport
-    ranked: tuple[Candidate, ...]  # by weight, then by loss; those that dropped out last
+    ranked: tuple[Candidate, ...]  # by weight, then by loss; dropped ones last
 
     @property
     def members(self) -> tuple[Candidate, ...]:
-        """The committee: those that carry weight in the vote, the heaviest first.
+        """The committee: the candidates with a weight in the vote, largest first.
 
-        One whose refit failed is among them where its earlier model was kept, as in the version that was stored.
+        One whose refit failed is included if its earlier model was kept, as in the stored version.
         """
         return tuple(c for c in self.ranked if c.weight)
 
     @property
     def fitted(self) -> tuple[Candidate, ...]:
-        """Those that were fitted in this race, not kept from before."""
+        """Those fitted in this race, not kept from earlier ones."""
         return tuple(c for c in self.ranked if c.fitted)
 
     @property
     def fit_seconds(self) -> float:
-        """What these fits took together."""
+        """The total duration of these fits in seconds."""
         return sum(c.seconds or 0.0 for c in self.fitted)
 
     @property
     def dropped_out(self) -> tuple[Candidate, ...]:
-        """Those that could not be fitted and carry no weight, each with its error."""
+        """Those that could not be fitted and have no weight, each with its error."""
         return tuple(c for c in self.ranked if _dropped_out(c))
 
     @property
@@ -52,7 +52,7 @@ class RaceResult:
 
     @property
     def metric(self) -> str:
-        """What they were scored by."""
+        """The metric of their scores."""
         return self.cycle.candidates[0].score.metric
 
 
@@ -62,9 +62,9 @@ def result_of(cycle: CycleReport) -> RaceResult:
     return RaceResult(cycle=cycle, ranked=tuple(ranked))
 
 
-def chosen(races: Sequence[CycleReport], asked: str) -> CycleReport:
-    """The race of the cycle whose number was asked for, else the first one."""
-    named = int(asked) if asked.isdecimal() else None
+def chosen(races: Sequence[CycleReport], requested: str) -> CycleReport:
+    """The race of the requested cycle, else the first one."""
+    named = int(requested) if requested.isdecimal() else None
     return next((race for race in races if race.id == named), races[0])
 
 

@@ -1,4 +1,4 @@
-"""Heartbeats of the standing processes, and the worker that is started where nobody else would."""
+"""Heartbeats of the long-running processes, and the worker that is started if no scheduler runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.storage.workspace import Workspace
 
 
 def beat(ws: Workspace, name: str, *, owner: str, now: datetime, detail: JsonObject | None = None) -> None:
-    """Say that a process lives."""
+    """Record a process's heartbeat."""
     with ws.database.write() as session:
         row = session.get(Heartbeat, name)
         if row is None:
@@ -26,21 +26,21 @@ def beat(ws: Workspace, name: str, *, owner: str, now: datetime, detail: JsonObj
 
 
 def scheduler_lives(ws: Workspace, now: datetime) -> bool:
-    """Whether a scheduler has beaten within its last three intervals."""
+    """Whether a scheduler has sent a heartbeat within the last three intervals."""
     with ws.database.read() as session:
         age = status.scheduler_age(session, now)
     return age is not None and not status.is_late(age, ws.settings.check_interval_s)
 
 
 def see_to_worker(ws: Workspace, now: datetime) -> None:
-    """Without a scheduler that lives, start a worker: somebody has just asked for something."""
+    """Start a worker for a new request if no scheduler runs."""
     if not scheduler_lives(ws, now):
         start_worker(ws)
 
 
 def start_worker(ws: Workspace) -> None:
-    """Start a worker process of its own that does what waits and then ends; a second one ends at once."""
-    # The folder stays: the child reads the same `.env`.
+    """Start a separate worker process that does the queued work and then ends; a second one ends immediately."""
+    # Same working directory: the child reads the same `.env`.
     environment = {**os.environ, "CONTINUAL_HOME": str(ws.settings.home_path), "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
         [sys.executable, "-m", "core.jobs.worker", "--once"],
@@ -49,5 +49,5 @@ def start_worker(ws: Workspace) -> None:
         start_new_session=True,
         close_fds=True,
     )
-    # Somebody has to take note of its end, or it stays a zombie of this process.
+    # Its exit has to be collected, or it stays a zombie of this process.
     threading.Thread(target=process.wait, name="worker's end", daemon=True).start()

@@ -1,1 +1,1 @@
-"""Whether the installation is well, and who is told when it is not: health, messages, and the channels that carry them."""
+"""Whether the installation is healthy, and who is notified if not: health, messages, and their channels."""

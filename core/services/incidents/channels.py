@@ -1,4 +1,4 @@
-"""The channels that messages go to: how each is reached, and whether it refuses."""
+"""The channels that messages are sent to: how they are called, and whether they refuse."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ FIRST_WAIT_S = 5.0
 TIMEOUT_S = 10.0
 
 
-STILL_NEWS = timedelta(days=1)  # what waited for a channel for longer is not sent any more
+STILL_NEWS = timedelta(days=1)  # messages that have waited for a channel longer than this are not sent any more
 
 
 class Notifier(Protocol):
     """A channel."""
 
     def send(self, payload: JsonObject) -> float | None:
-        """Deliver; returns seconds to wait when the channel says "later". Raises DeadChannel, Refused or any network error."""
+        """Deliver; returns the seconds to wait if the channel is rate-limited. Raises DeadChannel, Refused or any network error."""
 
 
 class DeadChannel(Exception):
-    """The channel refuses for good: wrong or deleted address."""
+    """The channel refuses permanently: wrong or deleted address."""
 
 
 class Refused(Exception):
-    """The channel refuses this message, now and later."""
+    """The channel refuses this message permanently."""
 
 
 class Discord:
-    """Discord webhook: one embed a message."""
+    """Discord webhook: one embed per message."""
 
     def __init__(self, url: str) -> None:
         self._url = url
 
     def send(self, payload: JsonObject) -> float | None:
-        """POST the message; honours 429's retry_after; 401, 403 and 404 mean that the webhook is gone."""
+        """POST the message; honours 429's retry_after; 401, 403 and 404 mean that the webhook no longer exists."""
         import httpx
 
         response = httpx.post(self._url, json=payload, timeout=TIMEOUT_S)
@@ -64,32 +64,32 @@ class Discord:
 
 
 def _retry_after(response: Any) -> float:
-    """Seconds that a 429 asks for: in its body, or where a proxy answered in its header."""
+    """The wait in seconds that a 429 requests: in its body or, from a proxy, in its header."""
     try:
-        asked = float(response.json()["retry_after"])
+        wait_s = float(response.json()["retry_after"])
     except (ValueError, KeyError, TypeError):
         try:
-            asked = float(response.headers.get("Retry-After", FIRST_WAIT_S))
+            wait_s = float(response.headers.get("Retry-After", FIRST_WAIT_S))
         except ValueError:
-            asked = FIRST_WAIT_S
-    return asked if 0 <= asked < float("inf") else FIRST_WAIT_S
+            wait_s = FIRST_WAIT_S
+    return wait_s if 0 <= wait_s < float("inf") else FIRST_WAIT_S
 
 
 def channels(ws: Workspace) -> dict[str, Notifier]:
-    """The channels that are set up."""
+    """The configured channels."""
     url = ws.settings.discord_webhook_url
     return {name: build(url.get_secret_value()) for name, build in NOTIFIERS.items() if url is not None}
 
 
 def _fingerprint(ws: Workspace) -> str:
-    """Tells one webhook from another without holding it."""
+    """A fingerprint of a webhook's address, which does not reveal it."""
     url = ws.settings.discord_webhook_url
     return hashlib.sha256(url.get_secret_value().encode()).hexdigest() if url is not None else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelState:
-    """How a channel is."""
+    """The state of a channel."""
 
     set_up: bool
     dead_since: datetime | None = None
@@ -97,7 +97,7 @@ class ChannelState:
 
 
 def state_of(ws: Workspace, channel: str = "discord") -> ChannelState:
-    """Whether the channel is set up, and since when it refuses."""
+    """Whether the channel is configured, and since when it refuses."""
     with ws.database.read() as session:
         row = dead_row(ws, session, channel)
         return ChannelState(
@@ -108,13 +108,13 @@ def state_of(ws: Workspace, channel: str = "discord") -> ChannelState:
 
 
 def dead_row(ws: Workspace, session: Session, channel: str) -> Channel | None:
-    """The channel's row, if its present address has refused for good."""
+    """The channel's row, if its current address has refused permanently."""
     row = session.get(Channel, channel)
     return row if row is not None and row.fingerprint == _fingerprint(ws) else None
 
 
 def start_again(ws: Workspace, now: datetime, *, worked: bool = False) -> None:
-    """Where the address of a dead channel was changed, or has just worked, forget that and send what is still news."""
+    """If the address of a dead channel was changed, or has just worked, reactivate it and send what is still recent."""
     with ws.database.read() as session:
         if session.scalar(select(Channel.name).limit(1)) is None:
             return
@@ -141,7 +141,7 @@ Delivery = Literal["delivered", "later", "dead", "refused", "unreachable", "not_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """What came of one message that was sent at once."""
+    """The result of one message that was sent immediately."""
 
     outcome: Delivery
     wait_s: float | None = None
@@ -149,38 +149,38 @@ class Tried:
 
 
 def send_test(ws: Workspace, *, by: str, now: datetime, notifier: Notifier | None = None) -> Tried:
-    """Send a message now, past the outbox, and tell what came of it."""
+    """Send a message now, bypassing the outbox, and return the result."""
     require(ws, by, "admin")
-    found = _try(ws, notifier or channels(ws).get("discord"), by, now)
+    result = _try(ws, notifier or channels(ws).get("discord"), by, now)
     with ws.database.write() as session:
-        audit.record(session, who=by, what="test message sent", after={"outcome": found.outcome}, now=now)
-        if found.outcome == "dead":
-            mark_dead(ws, session, "discord", found.why, now)
-    if found.outcome == "delivered":
+        audit.record(session, who=by, what="test message sent", after={"outcome": result.outcome}, now=now)
+        if result.outcome == "dead":
+            mark_dead(ws, session, "discord", result.why, now)
+    if result.outcome == "delivered":
         start_again(ws, now, worked=True)
-    return found
+    return result
 
 
 def _try(ws: Workspace, notifier: Notifier | None, by: str, now: datetime) -> Tried:
     if notifier is None:
         return Tried(outcome="not_set_up")
-    message = Message(kind="attention", headline="a test of the messages", facts=Facts(by=by), text=TEST)
+    message = Message(kind="attention", headline="test message", facts=Facts(by=by), text=TEST)
     try:
         wait = notifier.send(payload(message, ws.settings.public_url, now))
     except DeadChannel as error:
         return Tried(outcome="dead", why=str(error))
     except Refused as error:
         return Tried(outcome="refused", why=str(error))
-    except Exception as error:  # its text holds the address
+    except Exception as error:  # its text contains the address
         return Tried(outcome="unreachable", why=type(error).__name__)
     return Tried(outcome="delivered" if wait is None else "later", wait_s=wait)
 
 
-TEST = "Messages of Continual ML arrive here."
+TEST = "Messages from Continual ML arrive here."
 
 
 def mark_dead(ws: Workspace, session: Session, channel: str, why: str, now: datetime) -> None:
-    """Call the channel no more while its address is this one; what waits for it stays in the outbox."""
+    """Stop calling the channel while it has this address; its messages stay in the outbox."""
     row = session.get(Channel, channel)
     if row is None:
         session.add(Channel(name=channel, fingerprint=_fingerprint(ws), dead_since=now, why=why))

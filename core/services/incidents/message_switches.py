@@ -1,4 +1,4 @@
-"""Which kinds of messages a project sends."""
+"""The switches for the kinds of messages that a project sends."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def switches(ws: Workspace, project: ProjectInfo) -> dict[str, bool]:
 def set_switches(
     ws: Workspace, project: ProjectInfo, changes: Mapping[str, bool], *, by: str, now: datetime
 ) -> dict[str, bool]:
-    """Set some; the others stay. Returns them all.
+    """Set some switches; the others stay. Returns all of them.
 
     Raises:
-        BadInput: a kind that there is not.
+        BadInput: an unknown kind.
     """
     require(ws, by, "operator")
     with ws.database.write() as session:

@@ -1,7 +1,7 @@
-"""Messages to people: written to an outbox with the transaction that makes them news, sent later, retried, never lost.
+"""Messages to people: written to an outbox in the transaction of the event itself, sent later, retried, never lost.
 
-What is news: the kinds of `core.services.incidents.messages`, each switched on or off by project. A state is told when it begins and
-not again while it lasts. A refresh or a quiet check is an audit row and no message. A failed delivery never fails a cycle.
+The kinds are those of `core.services.incidents.messages`, each switched on or off per project. A state is reported when it begins
+and not again while it lasts. A refresh or an uneventful check is an audit row and no message. A failed delivery never fails a cycle.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from core.text.reasons import sentence
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What a check found to be so; told where the check before had not."""
+    """The state found by a check; reported if it differs from the check before."""
 
     drifting: bool | None = None  # None: it was not measured
     below: bool | None = None
 
 
 def standing(evidence: Any, policy: Mapping[str, Any]) -> Standing:
-    """Drift and score of a check's evidence (a record or its document) against the policy that it was decided by."""
+    """Drift and score in a check's evidence (a record or its document), judged by the policy of that check."""
     if evidence is None:
         return Standing()
-    told = evidence if isinstance(evidence, dict) else {k: getattr(evidence, k) for k in _LOOKED_AT}
-    share, score = told["share_drifted"], told["score"]
-    drifting = None if share is None else share >= policy["drift_share"] and bool(told["drifted"])
+    values = evidence if isinstance(evidence, dict) else {k: getattr(evidence, k) for k in _LOOKED_AT}
+    share, score = values["share_drifted"], values["score"]
+    drifting = None if share is None else share >= policy["drift_share"] and bool(values["drifted"])
     below = None
-    if score is not None and told["score_n"] >= policy["min_rows"]:
-        below = is_worse(score, policy["threshold"], told["metric"])
+    if score is not None and values["score_n"] >= policy["min_rows"]:
+        below = is_worse(score, policy["threshold"], values["metric"])
     return Standing(drifting=drifting, below=below)
 
 
@@ -59,40 +59,41 @@ def messages_of(
     before: Standing | None = None,
     shadow: tuple[int | None, int | None] = (None, None),
 ) -> list[Message]:
-    """What is news in a cycle, what weighs most first.
+    """The messages about a cycle, most important first.
 
     Args:
-        policy: that the cycle was decided by.
-        before: how drift and score stood when they were last measured.
-        shadow: version in the shadow before and after.
+        policy: the one that decided the cycle.
+        before: drift and score when they were last measured.
+        shadow: version in shadow mode before and after.
     """
     verdict, facts = sentence(report.verdict.reason) if report.verdict else "", _facts(report, policy)
-    found: list[Message] = []
+    why = sentence(report.reason)
+    messages: list[Message] = []
 
     def _add(kind: str, *reasons: str, version: int | None = None) -> None:
-        said = "\n".join(dict.fromkeys(r for r in reasons if r))
-        told = dataclasses.replace(facts, version=version)
-        found.append(Message(kind=kind, text=said, project=project, slug=slug, cycle=report.id, facts=told))
+        text = "\n".join(dict.fromkeys(r for r in reasons if r))
+        figures = dataclasses.replace(facts, version=version)
+        messages.append(Message(kind=kind, text=text, project=project, slug=slug, cycle=report.id, facts=figures))
 
     if report.status == "failed":
-        _add("failed", report.error or "The reason is in the log.")
+        _add("failed", report.error or "See the log for the reason.")
     elif (kind := vocabulary.outcome(report.outcome).message) is not None:
-        # What led to a race says nothing of why an earlier version came back.
-        said = (verdict or report.reason,) if report.outcome == Outcome.ROLLED_BACK else (report.reason, verdict)
-        _add(kind, *said, version=report.champion_after if report.outcome in SERVING else report.challenger)
+        # The reason for a race does not explain why an earlier version was restored.
+        texts = (verdict or why,) if report.outcome == Outcome.ROLLED_BACK else (why, verdict)
+        _add(kind, *texts, version=report.champion_after if report.outcome in SERVING else report.challenger)
     if shadow[0] != shadow[1]:
         if shadow[0] is not None:
             _add("shadow_ended", verdict, version=shadow[0])
         if shadow[1] is not None:
-            _add("shadow_begun", report.reason, verdict, version=shadow[1])
+            _add("shadow_begun", why, verdict, version=shadow[1])
     now, then = standing(report.evidence, policy) if policy else Standing(), before or Standing()
     if now.below and not then.below:
-        _add("below_threshold", report.reason)
+        _add("below_threshold", why)
     if now.drifting and not then.drifting:
-        _add("drift", report.reason)
-    if report.decision == "alert" and not found:
-        _add("attention", report.reason)
-    return found
+        _add("drift", why)
+    if report.decision == "alert" and not messages:
+        _add("attention", why)
+    return messages
 
 
 def _facts(report: CycleReport, policy: Mapping[str, Any] | None) -> Facts:
@@ -123,7 +124,7 @@ def enqueue(
     *,
     shadow: tuple[int | None, int | None] = (None, None),
 ) -> None:
-    """Add what is news in a cycle to the outbox of each channel, as far as its project wants to hear of it."""
+    """Add the messages about a cycle to the outbox of each channel, for the kinds that its project sends."""
     row = queries.project_row(session, report.project_id)
     policy = session.scalar(select(Cycle.policy).where(Cycle.id == report.id)) or row.policy
     before = _stood(session, report)
@@ -142,7 +143,7 @@ def enqueue(
 
 
 def _stood(session: Session, report: CycleReport) -> Standing:
-    """How drift and score stood when an earlier check last measured each."""
+    """Drift and score when an earlier check last measured them."""
     earlier = session.execute(
         select(Cycle.evidence, Cycle.policy)
         .where(Cycle.project_id == report.project_id, Cycle.id < report.id, Cycle.status == "done")
@@ -161,7 +162,7 @@ def _stood(session: Session, report: CycleReport) -> Standing:
     return Standing(drifting=drifting, below=below)
 
 
-LOOK_BACK = 50  # checks in which nothing was measured are passed over
+LOOK_BACK = 50  # checks in which nothing was measured are skipped
 
 
 def tell(
@@ -178,11 +179,13 @@ def tell(
         put(ws, session, message, now, project_id=project_id, cycle_id=cycle_id)
 
 
-def tell_of(ws: Workspace, session: Session, kind: str, project_id: int, text: str, now: datetime, **told: Any) -> None:
+def tell_of(
+    ws: Workspace, session: Session, kind: str, project_id: int, text: str, now: datetime, **facts: Any
+) -> None:
     """The same from its parts: facts by name, and `headline`."""
     row = queries.project_row(session, project_id)
-    headline = told.pop("headline", None)
-    message = Message(kind=kind, text=text, project=row.name, slug=row.slug, headline=headline, facts=Facts(**told))
+    headline = facts.pop("headline", None)
+    message = Message(kind=kind, text=text, project=row.name, slug=row.slug, headline=headline, facts=Facts(**facts))
     tell(ws, session, message, now, project_id=project_id)
 
 

@@ -1,4 +1,4 @@
-"""Whether the scheduler beats, seen from another process, and the message when it does not."""
+"""Monitors the scheduler's heartbeat from another process, and sends a message if it stops."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from core.services.incidents.notify import put
 from core.storage.tables import Heartbeat, Project
 from core.storage.workspace import Workspace
 
-SILENT = "Nothing is checked by itself until it runs again. Start it: `make run`, or `python scheduler.py`."
-BACK = "Checks go on. What came meanwhile is looked at now."
-SILENCE = "silence"  # of the heartbeats: whether people were told that the scheduler is silent
+SILENT = "There are no automatic checks until it runs again. Start it: `make run`, or `python scheduler.py`."
+BACK = "Automatic checks continue. Data that arrived meanwhile is checked now."
+SILENCE = "silence"  # heartbeat row that records whether people were notified that the scheduler is not responding
 
 
 class SchedulerWatch:
-    """Looks from another process whether the scheduler beats; two looks in a row have to agree, for a machine that slept
+    """Checks the scheduler's heartbeat from another process; two checks in a row have to agree, because a machine that slept
     wakes its processes one after another."""
 
     def __init__(self, ws: Workspace) -> None:
@@ -28,27 +28,27 @@ class SchedulerWatch:
         self._late_before = False
 
     def look(self, now: datetime) -> str | None:
-        """Tell people once that the scheduler is silent, and once that it is back; returns the kind that was told.
+        """Notify people once that the scheduler is not responding, and once that it runs again; returns the kind that was sent.
 
-        Messages are sent from here while it is silent, for nobody else does.
+        Messages are delivered from here meanwhile, because no other process does so.
         """
         with self._ws.database.read() as session:
             age = status.scheduler_age(session, now)
             row = session.get(Heartbeat, SILENCE)
-            told = row is not None and bool((row.detail or {}).get("silent"))
+            notified = row is not None and bool((row.detail or {}).get("silent"))
         late = age is not None and status.is_late(age, self._ws.settings.check_interval_s)
         sure, self._late_before = late and self._late_before, late
         kind = None
-        if sure and not told and self._turn(True, age, now):
+        if sure and not notified and self._turn(True, age, now):
             kind = "silent"
-        elif told and age is not None and not late and self._turn(False, age, now):
+        elif notified and age is not None and not late and self._turn(False, age, now):
             kind = "back"
-        if late and (sure or told):
+        if late and (sure or notified):
             deliver_due(self._ws, now)
         return kind
 
     def _turn(self, silent: bool, age: float | None, now: datetime) -> bool:
-        """Write that it is silent, or back, with the message; False where another process has done so."""
+        """Store that it is silent, or running again, with the message; False if another process has already done so."""
         try:
             with self._ws.database.write() as session:
                 row = session.get(Heartbeat, SILENCE, with_for_update=True)
@@ -68,6 +68,6 @@ class SchedulerWatch:
                 text = status.CLOCK_SET_BACK if silent and (age or 0.0) < 0 else SILENT if silent else BACK
                 message = Message(kind="silent" if silent else "back", text=text, facts=facts)
                 put(self._ws, session, message, now, project_id=None, cycle_id=None)
-        except IntegrityError:  # two processes wrote the first row at once
+        except IntegrityError:  # two processes wrote the first row at the same time
             return False
         return True

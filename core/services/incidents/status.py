@@ -1,6 +1,6 @@
-"""What probes and the API's routing ask, in a query or two each: projects, champions, heartbeat. No pandas, no model.
+"""The reads of probes and of the API's routing, one or two queries each: projects, champions, heartbeat. No pandas, no model.
 
-A health check must answer in milliseconds in a process that has just started, so these few reads stand alone here.
+A health check must answer in milliseconds in a process that has just started, so these few reads are separate.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from core.storage.workspace import Workspace
 ROOT_SLUG = "default"
 SCHEDULER = "scheduler"
 MISSED_BEATS = 3
-AHEAD_S = 60.0  # a beat further in the future tells of a clock that was set back, and of no scheduler
-DATABASE_DOWN = "The database is out of reach."
-SCHEDULER_LATE = "The scheduler has not been heard of for more than three intervals."
+AHEAD_S = 60.0  # a heartbeat further in the future shows that a clock was set back, not that a scheduler runs
+DATABASE_DOWN = "The database is unavailable."
+SCHEDULER_LATE = "The scheduler has sent no heartbeat for more than three intervals."
 CLOCK_SET_BACK = (
-    "The scheduler's last heartbeat lies in the future: the clock was set back, or two machines disagree on the time."
+    "The scheduler's last heartbeat is in the future: the clock was set back, or two machines disagree on the time."
 )
-MODEL_LOADING = "The model that answers is being loaded."
-MODEL_DAMAGED = "The model that should answer cannot be loaded."
-CHECKS_STOPPED = "The checks of a project are set aside: they ended their worker too often. `doctor` names it."
+MODEL_LOADING = "The serving model is being loaded."
+MODEL_DAMAGED = "The serving model cannot be loaded."
+CHECKS_STOPPED = "The checks of a project are suspended: they ended their worker too often. `doctor` shows which."
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,10 @@ class ProjectRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """Whether the installation is well, as probes see it."""
+    """Whether the installation is healthy, for probes."""
 
     status: Literal["ok", "degraded", "down"]
-    reason: str | None  # one of the sentences above
+    reason: str | None  # one of the texts above
     database: Literal["ok", "down"]
     model_version: int | None
     scheduler_age_seconds: float | None
@@ -54,11 +54,11 @@ class Health:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beat:
-    """What the scheduler's last heartbeat tells of it."""
+    """The scheduler's state, by its last heartbeat."""
 
-    state: Literal["never", "ahead", "late", "alive"]  # ahead: the beat lies in the future
-    age_s: float = 0.0  # since the beat, or until it where it lies ahead
-    next_s: float = 0.0  # until the next check, of one that is alive
+    state: Literal["never", "ahead", "late", "alive"]  # ahead: the heartbeat is in the future
+    age_s: float = 0.0  # since the heartbeat, or until it if it is in the future
+    next_s: float = 0.0  # until the next check, if it is alive
 
 
 def project_refs(ws: Workspace) -> list[ProjectRef]:
@@ -68,22 +68,22 @@ def project_refs(ws: Workspace) -> list[ProjectRef]:
 
 
 def root_project(projects: list[ProjectRef]) -> ProjectRef | None:
-    """The project that the API's root stands for: `default` where it exists, else the only one."""
+    """The project that the API's root addresses: `default` if it exists, else the only one."""
     named = next((p for p in projects if p.slug == ROOT_SLUG), None)
     return named or (projects[0] if len(projects) == 1 else None)
 
 
 def champions(session: Session) -> dict[int, int]:
-    """Project id -> version that serves."""
+    """Project id -> serving version."""
     newest = select(func.max(ModelEvent.id)).group_by(ModelEvent.project_id)
     rows = session.execute(select(ModelEvent.project_id, ModelEvent.version).where(ModelEvent.id.in_(newest)))
     return dict(rows.all())
 
 
 def scheduler_age(session: Session, now: datetime) -> float | None:
-    """Seconds since the scheduler's last beat; None when there never was one.
+    """Seconds since the scheduler's last heartbeat; None if there never was one.
 
-    Negative when the beat lies more than AHEAD_S in the future: then it tells nothing of whether a scheduler lives.
+    Negative if it is more than AHEAD_S in the future: then it does not show whether a scheduler runs.
     """
     at = session.scalar(select(Heartbeat.at).where(Heartbeat.name == SCHEDULER))
     age = None if at is None else (now - at).total_seconds()
@@ -91,12 +91,12 @@ def scheduler_age(session: Session, now: datetime) -> float | None:
 
 
 def is_late(age: float, interval_s: float) -> bool:
-    """Whether a scheduler of that age is not well: three intervals without a beat, or a beat in the future."""
+    """Whether a heartbeat of that age is unhealthy: older than three intervals, or in the future."""
     return age < 0 or age > MISSED_BEATS * interval_s
 
 
 def beat(ws: Workspace, now: datetime) -> Beat:
-    """Whether a scheduler lives here, and when it looks next."""
+    """Whether a scheduler runs here, and when it checks next."""
     with ws.database.read() as session:
         age = scheduler_age(session, now)
     interval = ws.settings.check_interval_s
@@ -110,10 +110,10 @@ def beat(ws: Workspace, now: datetime) -> Beat:
 
 
 def health(ws: Workspace, slug: str | None, now: datetime, *, damaged: Callable[[int], bool]) -> Health:
-    """The state now. Nothing trained yet, or a scheduler that never ran here, is well.
+    """The current state. No trained model yet, or a scheduler that has never run here, counts as healthy.
 
     Args:
-        slug: the project whose model is told; None = the root's.
+        slug: the project whose model is reported; None = the root's.
         damaged: whether this process has failed to load the champion of a project id.
     """
     if not _database_file_is_there(ws):
@@ -146,12 +146,12 @@ def health(ws: Workspace, slug: str | None, now: datetime, *, damaged: Callable[
 
 
 def down() -> Health:
-    """What is told while the database does not answer."""
+    """What is reported while the database is unavailable."""
     return Health(status="down", reason=DATABASE_DOWN, database="down", model_version=None, scheduler_age_seconds=None)
 
 
 def _database_file_is_there(ws: Workspace) -> bool:
-    """An open connection would go on reading a file that somebody has removed."""
+    """Whether the database file is gone: an open connection would continue to read a removed file."""
     if not ws.database.is_sqlite:
         return True
     path = make_url(ws.database.url).database

@@ -1,1 +1,1 @@
-"""Rows and labels come in: files, frames, the sealed log, labels that arrive later, and rows that a person is asked to label."""
+"""Ingestion of rows and labels: files, frames, the sealed prediction log, late labels, and the labelling queue."""

@@ -1,4 +1,4 @@
-"""What a later file names of the project's columns must fit the first one; what it calls otherwise is this file's alone."""
+"""Options of later files must agree with the first file; other names of id or time columns apply to that file only."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 def refuse_changes(
     schema: FeatureSchema, target: str | None, task: str | None, categorical: Sequence[str], exclude: Sequence[str]
 ) -> None:
-    """What a later call names of the schema must be what the schema says."""
+    """Refuse options of a later call that contradict the schema."""
     if target is not None and target != schema.target:
         raise BadInput(
-            f"This project's target is '{schema.target}', but '{target}' was named. Leave the target out, or make another project."
+            f"This project's target is '{schema.target}', but '{target}' was given. Omit the target, or create another project."
         )
     if task is not None and not _same_task(task, schema.task):
         raise BadInput(
-            f"This project's task is {schema.task}, but {task} was named. Leave the task out, or make another project."
+            f"This project's task is {schema.task}, but {task} was given. Omit the task, or create another project."
         )
     kinds = {f.name: f.kind for f in schema.features}
     problems = [
@@ -32,12 +32,12 @@ def refuse_changes(
         if kinds.get(name) != "categorical"
     ]
     problems += [
-        FieldProblem(f"column {name}", "a feature of this project", "a column that is none")
+        FieldProblem(f"column {name}", "a feature of this project", "a column that is not a feature")
         for name in exclude
         if name in kinds
     ]
     if problems:
-        raise refusal("The first file has fixed the columns", problems, "Make another project to change them.")
+        raise refusal("The columns are fixed by the first file", problems, "Create another project to change them.")
 
 
 def _same_task(named: str, task: Task) -> bool:
@@ -50,7 +50,7 @@ def renamed(
     """The frame with the columns that hold this file's ids and instants under the names that the project knows.
 
     Raises:
-        BadInput: a named column that is not there, or is the target or a feature.
+        BadInput: a named column that does not exist, or is the target or a feature.
     """
     names = [str(c) for c in frame.columns]
     found: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Rows that the generator makes, stored as any others are."""
+"""Generated rows, stored like any others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from core.storage.workspace import Workspace
 
 
 class Asked(TypedDict, total=False):
-    """What may be asked of the generator; None = as it was last."""
+    """The generator's options; None = as in the last call."""
 
     features: int | None
     noise: float | None
@@ -31,7 +31,7 @@ class Asked(TypedDict, total=False):
 
 
 class Chosen(TypedDict):
-    """What the generator makes rows with; kept with the project."""
+    """The generator's settings, stored with the project."""
 
     features: int
     noise: float
@@ -51,10 +51,10 @@ def generate(
     also: Also | None = None,
     **asked: Unpack[Asked],
 ) -> IngestReport:
-    """Store new generated rows in a project that the generator made; what is left out stays as it was last.
+    """Store new generated rows in a generator project; omitted options stay as in the last call.
 
     Args:
-        also: more to write in the transaction that stores the batch.
+        also: further writes in the transaction that stores the batch.
 
     Raises:
         Conflict: the project holds rows that the generator did not make.
@@ -63,11 +63,11 @@ def generate(
     require(ws, by, "operator")
     if project.source != "generator":
         raise Conflict(
-            f"Project '{project.slug}' was not made by the generator (it came from: {project.source}), so no generated rows are mixed into it. Make a generator project."
+            f"Project '{project.slug}' was not made by the generator (it came from: {project.source}), so it accepts no generated rows. Create a generator project."
         )
     options = _options(project, asked)
     spec = drift_from_document(options["drift"]) if options["drift"] is not None else None
-    if spec is not None:  # places given as shares mean this call's rows; later calls go on from there
+    if spec is not None:  # positions given as shares refer to this call's rows; later calls continue from there
         spec = spec.anchored(rows=rows, start_row=project.rows)
         options["drift"] = dataclasses.asdict(spec)
     drawn = seed if seed is not None else secrets.randbelow(2**31)
@@ -99,7 +99,7 @@ def generate(
 
 
 def _options(project: ProjectInfo, asked: Asked) -> Chosen:
-    """What is asked for now, else as it was last, else as the generator begins.
+    """The options given now, else those of the last call, else the generator's defaults.
 
     Raises:
         BadInput: another number of features than the project has.
@@ -119,6 +119,6 @@ def _options(project: ProjectInfo, asked: Asked) -> Chosen:
     )
     if project.schema is not None and options["features"] != len(project.schema.features):
         raise BadInput(
-            f"features is {options['features']}, but project '{project.slug}' has {len(project.schema.features)}. Leave it out, or make another project."
+            f"features is {options['features']}, but project '{project.slug}' has {len(project.schema.features)}. Omit it, or create another project."
         )
     return options

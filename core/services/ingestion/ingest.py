@@ -1,7 +1,7 @@
-"""Rows come in: file or frame to immutable batch. Labels that come later by row id are taken in `label_intake`.
+"""Ingestion of rows: file or frame to immutable batch. Late labels by row id are stored in `label_intake`.
 
-What is taken is stored whole or not at all. Batches follow one another as they arrive. A backfill (declared as one, or rows
-whose own instants all lie before the newest such batch) is stored with its instants, and is no news.
+A file is stored completely or not at all. Batches follow one another as they arrive. A backfill (declared as one, or rows
+whose own instants all lie before the newest such batch) is stored with its instants and not treated as new data.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ if TYPE_CHECKING:
 
 
 class Options(ColumnChoices, total=False):
-    """What may be said of a file or frame beside its rows."""
+    """Options of a file or frame."""
 
     schema: FeatureSchema | None  # of the first batch; else it is inferred with what follows
     target: str | None
-    seen: Sequence[Problem]  # what was noticed when the file was read
-    backfill: bool  # the rows are of the past: they are stored, and neither measured nor taken for news
-    also: Also | None  # more to write in the transaction that stores the batch
+    seen: Sequence[Problem]  # problems noticed when the file was read
+    backfill: bool  # historical rows: stored, but neither measured nor treated as new data
+    also: Also | None  # further writes in the transaction that stores the batch
 
 
 @lru_cache(maxsize=2)
 def read_sample(name: str) -> pd.DataFrame:
-    """A bundled sample as a frame; callers must not change it."""
+    """A bundled sample as a frame; callers must not modify it."""
     path = sample_path(name)
     return read_table(path, name=path.name, max_bytes=50_000_000, target=SAMPLES[name].target).frame
 
@@ -80,21 +80,21 @@ def ingest_frame(
 ) -> IngestReport:
     """Store a frame as one immutable batch.
 
-    The first batch fixes the schema (given, or inferred from the frame with what is named here); later ones are held
-    to it. What a later call names must fit it, and never changes it: an id or time column of another name is this
-    file's alone.
+    The first batch defines the schema (given, or inferred from the frame with these options); later ones are validated
+    by it. Options of a later call must agree with it and never change it: an id or time column of another name applies
+    to this file only.
 
     Args:
         now: arrival; the instant of rows without a time column. No row may have happened more than an hour later.
 
     Raises:
-        BadInput: rows that cannot be taken, row ids that were stored before; nothing is stored.
+        BadInput: rows that are not valid, row ids that are already stored; nothing is stored.
     """
     require(ws, by, "operator")
-    said = list(options.get("seen", ()))
-    held, frame = _held(project, frame, said, options)
+    notes = list(options.get("seen", ()))
+    held, frame = _held(project, frame, notes, options)
     taken = conforming.conform(frame, held, latest=now + AHEAD)
-    said += taken.problems
+    notes += taken.problems
     digest = _digest(taken, held)
     prepared = PreparedBatch(
         schema=held if not taken.new_classes else with_classes(held, taken.new_classes),
@@ -106,7 +106,7 @@ def ingest_frame(
         stem=f"{folder_of(project.id)}/{now:%Y%m%dT%H%M%S}-{secrets.token_hex(6)}",
         origin=origin,
         digest=digest,
-        problems=said,
+        problems=notes,
         known=refuse_seen(ws, project, digest, taken.ids),
         timed=taken.times is not None,
         declared=options.get("backfill", False),
@@ -115,15 +115,15 @@ def ingest_frame(
 
 
 def _held(
-    project: ProjectInfo, frame: pd.DataFrame, said: list[Problem], options: Options
+    project: ProjectInfo, frame: pd.DataFrame, notes: list[Problem], options: Options
 ) -> tuple[FeatureSchema, pd.DataFrame]:
-    """The schema that the rows are held to, and the frame under the project's column names; notes go to `said`."""
+    """The schema that the rows are held to, and the frame under the project's column names; notes go to `notes`."""
     target, task = options.get("target"), options.get("task")
     categorical, exclude = options.get("categorical", ()), options.get("exclude", ())
     id_column, time_column = options.get("id_column"), options.get("time_column")
     if project.schema is not None:
         refuse_changes(project.schema, target, task, categorical, exclude)
-        return project.schema, renamed(frame, project.schema, id_column, time_column, said)
+        return project.schema, renamed(frame, project.schema, id_column, time_column, notes)
     given = options.get("schema")
     if given is not None:
         return given, frame
@@ -137,7 +137,7 @@ def _held(
         categorical=categorical,
         exclude=exclude,
     )
-    said += assumed
+    notes += assumed
     return schema, frame
 
 
@@ -156,7 +156,7 @@ def _times(taken: Any, n: int, now: datetime) -> pd.Series:
 
 
 def _digest(taken: Any, schema: FeatureSchema) -> str:
-    """Digest of the rows as given, to know a file that comes twice; ids and times included."""
+    """Digest of the rows as given, including ids and times, to detect a file that is sent twice."""
     import pandas as pd
 
     parts = hashlib.sha256()

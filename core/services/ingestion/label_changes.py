@@ -1,4 +1,4 @@
-"""What labels have changed, and how it is taken back.
+"""Changes made by labels, and how they are undone.
 
 An undone label is marked, never deleted: every read leaves it out, and the newest label of the row that is left counts.
 """
@@ -28,7 +28,7 @@ from core.storage.workspace import Workspace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelChange:
-    """Labels that replaced others or added a class, and whether they still count."""
+    """One call's labels that replaced others or added a class, and whether they still count."""
 
     id: int
     at: datetime
@@ -53,7 +53,7 @@ def newest_changes(ws: Workspace, project: ProjectInfo, *, limit: int = 10) -> l
 
 
 def undo_labels(ws: Workspace, project: ProjectInfo, change_id: int, *, by: str, now: datetime) -> LabelChange:
-    """Take back what one call stored: the labels before it count again, and its classes go where nothing holds them.
+    """Undo what one call stored: the earlier labels count again, and its classes are removed if nothing uses them.
 
     Raises:
         NotFound: no such change of labels in this project.
@@ -65,7 +65,7 @@ def undo_labels(ws: Workspace, project: ProjectInfo, change_id: int, *, by: str,
         mark = mark_of(session, project.id)
         entry, own = _own_labels(session, project, change_id)
         wanted = set(session.scalars(select(LabelRow.row_id).where(*own)))
-    assert project.schema is not None  # it has had labels
+    assert project.schema is not None  # its labels were changed
     present, embedded = embedded_labels(ws, project, project.schema, wanted)
     with ws.database.write() as session:
         session.execute(select(Project.id).where(Project.id == project.id).with_for_update())
@@ -75,7 +75,7 @@ def undo_labels(ws: Workspace, project: ProjectInfo, change_id: int, *, by: str,
         entry, own = _own_labels(session, project, change_id)
         before = _change(session, entry)
         if before.undone:
-            raise Conflict(f"The labels of change {change_id} were undone already.")
+            raise Conflict(f"The labels of change {change_id} were already undone.")
         values = {json.loads(text) for text in session.scalars(select(LabelRow.value).where(*own).distinct())}
         session.execute(update(LabelRow).where(*own).values(undone_at=now))
         left = queries.labels_by_row(session, project.id, wanted)
@@ -95,7 +95,7 @@ def undo_labels(ws: Workspace, project: ProjectInfo, change_id: int, *, by: str,
 
 
 def _own_labels(session: Session, project: ProjectInfo, change_id: int) -> tuple[AuditEntry, tuple[Any, ...]]:
-    """The audit row of a change, and the conditions that its labels meet."""
+    """The audit row of a change, and the conditions that select its labels."""
     entry = session.get(AuditEntry, change_id)
     if entry is None or entry.project_id != project.id or entry.what not in (REPLACED, CLASSES_ADDED):
         raise NotFound(
@@ -123,7 +123,7 @@ def _change(session: Session, entry: AuditEntry) -> LabelChange:
 
 
 def _drop_classes(ws: Workspace, session: Session, row: Project, values: set[Label]) -> list[Label]:
-    """Take those of the classes out of the schema that no label, batch or model version holds; two at least stay."""
+    """Remove the classes that no label, batch or model version uses from the schema; at least two stay."""
     schema = schema_from_document(row.schema or {})
     gone = values.intersection(schema.classes)
     if schema.task == "regression" or not gone:

@@ -25,7 +25,7 @@ from core.storage.workspace import Workspace
 
 @dataclass(frozen=True, slots=True)
 class LabelFile:
-    """What a file of labels holds."""
+    """The content of a file of labels."""
 
     pairs: list[tuple[str, Any]]  # id and label
     by_prediction: bool  # the ids are those of predictions
@@ -33,10 +33,10 @@ class LabelFile:
 
 
 def read_labels(source: Path | bytes, *, name: str, max_bytes: int, project: ProjectInfo) -> LabelFile:
-    """Ids and labels of a file in any format of batches; lines without a label are left out, and said.
+    """Ids and labels of a file in any format of batches; lines without a label are ignored, which is reported.
 
-    The ids stand under row_id, prediction_id, _id, id or the project's own id column, the labels under label or the
-    name of the target; case does not count.
+    The ids are in a column row_id, prediction_id, _id, id or the project's id column, the labels in label or the
+    target column; case is ignored.
 
     Raises:
         BadInput: no such columns, an id missing, no label at all; as `read_table`.
@@ -55,24 +55,24 @@ def read_labels(source: Path | bytes, *, name: str, max_bytes: int, project: Pro
         names = ["row_id", "prediction_id", *([own_id] if own_id else [])]
         expected = f"{' or '.join(names)}, and {' or '.join(['label', *([target] if target else [])])}"
         raise BadInput(
-            f"{name} begins with the columns {listed(map(str, frame.columns))}, expected {expected}.",
+            f"{name} has the columns {listed(map(str, frame.columns))}, expected {expected}.",
             (FieldProblem("header", listed(map(str, frame.columns)), expected),),
         )
     ids, labels = frame[by_name[key.lower()]], frame[by_name[label.lower()]]
     there = labels.notna().to_numpy()
     if not there.any():
-        raise BadInput(f"{name} holds no label: expected one line a label below the header.")
+        raise BadInput(f"{name} contains no labels, expected one line per label below the header.")
     keys = columns.mapped(ids, key, as_id, "a row id")
     missing = [i for i, k in enumerate(keys) if k is None and there[i]]
     if missing:
         problems = [FieldProblem(f"row {i + 1}", "no id", "the id of a row") for i in missing[:MAX_PROBLEMS]]
         raise refusal(f"{name} has labels without an id", problems)
-    said = list(read.problems)
+    notes = list(read.problems)
     if not there.all():
         example = next(str(keys[i]) for i in range(len(keys)) if not there[i])
-        said.append(Problem(code="no_label", column=label, count=int((~there).sum()), example=example))
+        notes.append(Problem(code="no_label", column=label, count=int((~there).sum()), example=example))
     pairs = [(k, v) for k, v, known in zip(keys, labels.tolist(), there, strict=True) if known]
-    return LabelFile(pairs, key.lower() == "prediction_id", tuple(said))
+    return LabelFile(pairs, key.lower() == "prediction_id", tuple(notes))
 
 
 def file_pairs(

@@ -1,6 +1,6 @@
-"""Labels come in by row id: looked at first, then stored all or none.
+"""Storing labels by row id: checked first, then stored all or none.
 
-What they changed leaves an audit row, by whose id `label_changes` takes it back.
+Their changes leave an audit row, by whose id `label_changes` undoes them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ CLASSES_ADDED = "classes added by labels"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelsTaken:
-    """What became of a file of labels."""
+    """The result of storing a file of labels."""
 
     results: list[LabelResult]
     plan: LabelPlan
@@ -53,13 +53,13 @@ class LabelsTaken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Order:
-    """Who stores labels, when, and what was agreed to."""
+    """Who stores labels, when, and what was confirmed."""
 
     by: str
     now: datetime
     replace: bool
     source: str | None = None  # name of the file
-    also: Callable[[Session, list[LabelResult]], None] | None = None  # more to write in the transaction
+    also: Callable[[Session, list[LabelResult]], None] | None = None  # further writes in the transaction
 
 
 def plan_labels(ws: Workspace, project: ProjectInfo, pairs: Sequence[tuple[str, Any]]) -> LabelPlan:
@@ -94,17 +94,17 @@ def add_labels(
     replace: bool = False,
     also: Callable[[Session, list[LabelResult]], None] | None = None,
 ) -> list[LabelResult]:
-    """Store labels by row id, all or none; answers one status a label, in order.
+    """Store labels by row id, all or none; returns one status per label, in order.
 
     `stored`: the row is known and had none; `unchanged`: it had this one; `replaced`: it had another; `waiting`: no
-    such row yet, the label is joined when it comes.
+    such row yet, the label is joined when it arrives.
 
     Args:
-        replace: labels that are there may be replaced, and classes that a champion does not know be added.
+        replace: existing labels may be replaced, and classes that a champion does not know added.
         also: more to write in the transaction that stores the labels.
 
     Raises:
-        BadInput: no schema yet, or a label that the project cannot take.
+        BadInput: no schema yet, or a label that is not valid in the project.
         NeedsConsent: labels would be replaced or classes added, and `replace` is false.
     """
     require(ws, by, "operator")
@@ -137,7 +137,7 @@ def add_label_file(
 def _store(
     ws: Workspace, project: ProjectInfo, pairs: Sequence[tuple[str, Any]], order: _Order
 ) -> tuple[LabelLook, int | None]:
-    """Look, ask where that is needed, store; the id of the change besides."""
+    """Check, require confirmation if needed, store; also returns the id of the change."""
     project = as_now(ws, project)
     given = checked_labels(project, pairs)
     look = look_at_labels(ws, project, given)
@@ -146,7 +146,7 @@ def _store(
         # One call at a time stores labels of a project, so that its labels' ids follow one another.
         session.execute(select(Project.id).where(Project.id == project.id).with_for_update())
         row = queries.project_row(session, project.id)
-        if mark_of(session, project.id) != look.mark:  # something came in between
+        if mark_of(session, project.id) != look.mark:  # something was stored in between
             project = queries.project_info(session, row)
             look = look_at_labels(ws, project, given)
             ask_consent(look.plan, project, order.replace)
@@ -177,9 +177,9 @@ def _store(
 
 
 def _insert(session: Session, project_id: int, look: LabelLook, *, by: str, now: datetime) -> tuple[int, int]:
-    """Store what is new; the first and the last id it got.
+    """Store new labels; returns their first and last id.
 
-    A label of a row that waits in the log is no older than the row's prediction, though the clock be set back in between.
+    A label of a row in the log is never older than the row's prediction, even if the clock was set back in between.
     """
     if not look.fresh:
         return 0, 0

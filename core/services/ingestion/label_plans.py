@@ -1,6 +1,6 @@
-"""What labels would do, by what is stored now, and what of it needs a yes.
+"""What labels would change in the stored data, and which changes need confirmation.
 
-Labels that would replace others, or add a class to a project with a champion, wait for a yes. Nothing is stored here.
+Labels that would replace others, or add a class to a project with a champion, need confirmation. Nothing is stored here.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MAX_REMEMBERED = 10_000  # different values whose meaning is kept while a file i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelResult:
-    """What became of one label."""
+    """The status of one label."""
 
     row_id: str
     status: LabelStatus
@@ -48,7 +48,7 @@ class LabelResult:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What a look depends on: while it is the same, the look is right."""
+    """The state that a plan depends on: while it is unchanged, the plan is valid."""
 
     newest_label: int
     newest_undo: int
@@ -59,21 +59,21 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class LabelLook:
-    """Labels as they would be taken."""
+    """Labels as they would be stored."""
 
     mark: Mark
     results: list[LabelResult]
     plan: LabelPlan
     fresh: list[tuple[str, Label]]  # row id and label of those that have to be stored
-    predicted: dict[str, datetime]  # rows that wait in the log: when they were predicted
+    predicted: dict[str, datetime]  # rows still in the log: when they were predicted
     labelled: int  # stored rows that get their first label
 
 
 def parse_label(value: Any, schema: FeatureSchema, *, field: str) -> Label:
-    """A label as the project takes it: a class of the right type, a new one too, or a finite number.
+    """A label in the project's form: a class of the right type, also a new one, or a finite number.
 
     Raises:
-        BadInput: names the field, what was seen and what is expected.
+        BadInput: with the field, what was seen and what is expected.
     """
     try:
         label = label_of(value, schema.task, schema.classes)
@@ -94,7 +94,7 @@ def as_now(ws: Workspace, project: ProjectInfo) -> ProjectInfo:
 
 
 def mark_of(session: Session, project_id: int) -> Mark:
-    """What looks at labels depend on, as it is now."""
+    """The current state that plans depend on."""
     counts = select(func.count(), func.max(Batch.id), func.count(Batch.undone_at)).where(Batch.project_id == project_id)
     total, newest, undone = session.execute(counts).one()
     undo = select(func.max(AuditEntry.id)).where(AuditEntry.project_id == project_id, AuditEntry.what == UNDONE)
@@ -108,10 +108,10 @@ def mark_of(session: Session, project_id: int) -> Mark:
 
 
 def checked_labels(project: ProjectInfo, pairs: Sequence[tuple[str, Any]]) -> list[tuple[str, Label]]:
-    """Row ids and labels as the project takes them.
+    """Row ids and labels in the project's form.
 
     Raises:
-        BadInput: no schema yet, or an id or a label that cannot be taken.
+        BadInput: no schema yet, or an id or a label that is not valid.
     """
     schema = project.schema
     if schema is None:
@@ -136,7 +136,7 @@ def checked_labels(project: ProjectInfo, pairs: Sequence[tuple[str, Any]]) -> li
 
 
 def look_at_labels(ws: Workspace, project: ProjectInfo, given: Sequence[tuple[str, Label]]) -> LabelLook:
-    """What would become of each label, by what is stored now.
+    """What would happen to each label, given the stored data.
 
     Raises:
         BadInput: more classes in all than a project can have.
@@ -144,7 +144,7 @@ def look_at_labels(ws: Workspace, project: ProjectInfo, given: Sequence[tuple[st
     assert project.schema is not None
     classes = set(project.schema.classes)
     wanted = {row_id for row_id, _ in given}
-    with ws.database.read() as session:  # before anything is read: what comes meanwhile changes it
+    with ws.database.read() as session:  # before anything is read: data stored meanwhile changes it
         mark = mark_of(session, project.id)
     present, embedded = embedded_labels(ws, project, project.schema, wanted)
     with ws.database.read() as session:
@@ -192,13 +192,13 @@ def look_at_labels(ws: Workspace, project: ProjectInfo, given: Sequence[tuple[st
 def _refuse_many_classes(classes: set[Label], new: dict[Label, NewClass]) -> None:
     if new and len(classes) + len(new) > MAX_CLASSES:
         raise BadInput(
-            f"The labels bring {len(new):,} new classes ({listed(sorted(new, key=str))}), expected at most "
+            f"The labels add {len(new):,} new classes ({listed(sorted(new, key=str))}), expected at most "
             f"{MAX_CLASSES:,} in all. Is it the right column? Nothing was stored."
         )
 
 
 def ask_consent(plan: LabelPlan, project: ProjectInfo, replace: bool) -> None:
-    """Raises NeedsConsent where the plan needs a yes that was not given."""
+    """Raises NeedsConsent if the plan needs confirmation that was not given."""
     if replace or not plan.needs_consent:
         return
     assert project.schema is not None
@@ -214,7 +214,7 @@ def ask_consent(plan: LabelPlan, project: ProjectInfo, replace: bool) -> None:
     ]
     named = {p.field: p for _, p in sorted(problems, key=lambda at: at[0])}
     raise NeedsConsent(
-        f'{consent_text(plan)} Nothing was stored. If that is meant, agree: `--yes`, "replace": true, or the button on '
+        f'{consent_text(plan)} Nothing was stored. If this is intended, confirm with `--yes`, "replace": true, or the button on '
         "the Data page.",
         plan=plan,
         problems=tuple(named.values())[:MAX_PROBLEMS],
@@ -222,7 +222,7 @@ def ask_consent(plan: LabelPlan, project: ProjectInfo, replace: bool) -> None:
 
 
 def consent_text(plan: LabelPlan) -> str:
-    """What of a plan needs a yes, with an example of each; empty where nothing does."""
+    """The changes of a plan that need confirmation, with an example of each; empty if there are none."""
     said = []
     if plan.replaced:
         r = plan.replacements[0]
@@ -245,7 +245,7 @@ def new_classes_text(plan: LabelPlan) -> str:
 def embedded_labels(
     ws: Workspace, project: ProjectInfo, schema: FeatureSchema, wanted: set[str]
 ) -> tuple[set[str], dict[str, Label]]:
-    """Which row ids lie in batches, and the labels that came with them."""
+    """Which row ids are in batches, and the labels stored with them."""
     present: set[str] = set()
     labels: dict[str, Label] = {}
     for batch, at in history.locate(ws, project.id, wanted):

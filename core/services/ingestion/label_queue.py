@@ -1,7 +1,7 @@
-"""The label desk of a project: rows that are worth a label, who they were asked of, and what the answers say of all.
+"""The labelling queue of a project: informative rows to label, which were requested, and what their labels show about all rows.
 
-A draw takes the unlabelled rows of some batches that the champion has answered; a batch is in one draw at most, so that each row's
-chance is exactly the one that is stored. The arithmetic is `core.learning.desk`.
+A draw samples unlabelled rows of some batches that the champion has predicted; a batch is in one draw at most, so that each row's
+stored probability of being drawn is exact. The arithmetic is `core.learning.desk`.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ from core.storage.workspace import Workspace
 if TYPE_CHECKING:
     import numpy as np
 
-POOL_ROWS = 2_000  # newest unlabelled rows that a draw takes its pool from, in whole batches
+POOL_ROWS = 2_000  # newest unlabelled rows in a draw's pool, in whole batches
 MOST_ASKED = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeskRow:
-    """A row whose label is asked for."""
+    """A row whose label is requested."""
 
     row_id: str
     at: datetime
     prediction: Label
     probability: float | None  # of the predicted class
-    chance: float  # that it had to be drawn
+    chance: float  # of being drawn
     features: JsonObject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeskResult:
-    """What the answers say of all rows that the draws took their pools from."""
+    """The score of all rows in the draws' pools, estimated from the labels given."""
 
     asked: int
     answered: int
     pool: int
-    weighted: Score  # stands for the whole pool
-    unweighted: Score  # of the drawn rows as they are: hard ones count too much
-    to_halve: int | None  # more labels that make the interval half as wide
+    weighted: Score  # estimate for the whole pool
+    unweighted: Score  # of the drawn rows without weights: biased towards hard rows
+    to_halve: int | None  # additional labels that would halve the interval
 
 
 # --- asking -----------------------------------------------------------------------------------------------------
@@ -60,16 +60,16 @@ class DeskResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asking:
-    """How rows are drawn that a person is asked to label."""
+    """How rows for labelling are drawn."""
 
     n: int
     seed: int
-    random_share: float = arithmetic.RANDOM_SHARE  # drawn whatever the champion thinks of them
+    random_share: float = arithmetic.RANDOM_SHARE  # share drawn regardless of the champion's uncertainty
     pool_rows: int = POOL_ROWS  # newest rows that are drawn from
 
 
 def ask(ws: Workspace, project: ProjectInfo, asking: Asking, *, by: str, now: datetime) -> int:
-    """Draw some of the newest unlabelled rows that the champion has answered; returns how many were drawn.
+    """Draw some of the newest unlabelled rows that the champion has predicted; returns how many were drawn.
 
     Raises:
         BadInput: the number or the share is out of range.
@@ -79,23 +79,21 @@ def ask(ws: Workspace, project: ProjectInfo, asking: Asking, *, by: str, now: da
 
     require(ws, by, "operator")
     if not 1 <= asking.n <= MOST_ASKED:
-        raise BadInput(f"{asking.n} rows were asked for, expected 1 to {MOST_ASKED:,}.")
+        raise BadInput(f"{asking.n} rows were requested, expected 1 to {MOST_ASKED:,}.")
     if project.champion is None or project.schema is None:
-        raise Conflict(
-            f"Project '{project.slug}' has no champion yet, so no row can be told from another. Start a race first."
-        )
+        raise Conflict(f"Project '{project.slug}' has no champion yet, so rows cannot be ranked. Train a first model.")
     reader = history.History(ws, project.id, project.schema)
     pool = _pool(ws, project, reader, asking.pool_rows)
     if not pool:
         raise Conflict(
-            "There is no unlabelled row left to draw: each batch is drawn from once. Wait for new rows, or answer those that were asked for."
+            "There are no unlabelled rows left to draw: each batch is sampled once. Wait for new rows, or label the requested ones."
         )
     gains = np.concatenate([part.gains for part in pool])
     picked = arithmetic.draw(gains, n=asking.n, random_share=asking.random_share, seed=asking.seed)
     asked = list(_asked(reader, pool, picked))
     with ws.database.write() as session:
         if _drawn_batches(session, project.id) & {part.batch.id for part in pool}:
-            raise Conflict("Somebody else has just drawn from these rows. Look at the desk again.")
+            raise Conflict("Somebody else has just drawn from these rows. Reload the labelling queue.")
         row = LabelDraw(
             project_id=project.id,
             batch_ids=[part.batch.id for part in pool],
@@ -120,12 +118,12 @@ class _Part:
     """The rows of a batch that may be drawn."""
 
     batch: Batch
-    at: np.ndarray  # places in the batch
-    gains: np.ndarray  # what a label of each would tell
+    at: np.ndarray  # positions in the batch
+    gains: np.ndarray  # how informative a label of each would be
 
 
 def _pool(ws: Workspace, project: ProjectInfo, reader: history.History, rows: int) -> list[_Part]:
-    """The newest rows that may be drawn, whole batches of them, until there are so many."""
+    """The newest rows that may be drawn, whole batches of them, until there are enough."""
     with ws.database.read() as session:
         drawn = _drawn_batches(session, project.id)
     found: list[_Part] = []
@@ -141,7 +139,7 @@ def _pool(ws: Workspace, project: ProjectInfo, reader: history.History, rows: in
 
 
 def _asked(reader: history.History, pool: Sequence[_Part], picked: arithmetic.Drawn) -> Iterator[LabelAsk]:
-    """A row to ask for each position that was picked, in the order in which they were."""
+    """A row to request for each picked position, in the same order."""
     import numpy as np
 
     of_batch = np.repeat(np.arange(len(pool)), [len(part.at) for part in pool])
@@ -160,7 +158,7 @@ def _asked(reader: history.History, pool: Sequence[_Part], picked: arithmetic.Dr
 
 
 def _drawn_batches(session: Session, project_id: int) -> set[int]:
-    """Batches that were in a draw, withdrawn ones aside."""
+    """Batches that were in a draw, excluding withdrawn ones."""
     draws = session.scalars(
         select(LabelDraw.batch_ids).where(LabelDraw.project_id == project_id, LabelDraw.withdrawn_at.is_(None))
     )
@@ -168,7 +166,7 @@ def _drawn_batches(session: Session, project_id: int) -> set[int]:
 
 
 def _pool_of(reader: history.History, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-    """Places of a batch's unlabelled rows that were answered in time, and what a label of each could teach."""
+    """Positions of a batch's unlabelled rows that were predicted in time, and how informative a label of each would be."""
     import numpy as np
 
     scores, read = reader.scores(batch), reader.frame_or_none(batch, features=())
@@ -183,7 +181,7 @@ def _pool_of(reader: history.History, batch: Batch) -> tuple[np.ndarray, np.ndar
 
 
 def withdraw(ws: Workspace, project: ProjectInfo, *, by: str, now: datetime) -> int:
-    """Take back every row that was asked for and not answered, with its draw; returns how many."""
+    """Withdraw every requested row without a label, with its draw; returns how many."""
     require(ws, by, "operator")
     open_rows = {row.row_id for row in open_asks(ws, project)}
     with ws.database.write() as session:
@@ -205,17 +203,17 @@ def withdraw(ws: Workspace, project: ProjectInfo, *, by: str, now: datetime) -> 
 
 
 def open_asks(ws: Workspace, project: ProjectInfo) -> list[DeskRow]:
-    """Rows that were asked for and have no label yet, in the order in which they were drawn."""
+    """Requested rows without a label, in the order in which they were drawn."""
     return [row for row, label in _asks(ws, project) if label is None]
 
 
 def answer(
     ws: Workspace, project: ProjectInfo, labels: Mapping[str, Any], *, by: str, now: datetime
 ) -> list[LabelResult]:
-    """Store the labels of asked rows, all or none.
+    """Store the labels of requested rows, all or none.
 
     Raises:
-        BadInput: a row that was not asked for, or a label that the project cannot take.
+        BadInput: a row that was not requested, or a label that is not valid in the project.
         NeedsConsent: somebody has given a row another label meanwhile.
     """
     require(ws, by, "operator")
@@ -223,14 +221,12 @@ def answer(
         asked = set(session.scalars(select(LabelAsk.row_id).where(LabelAsk.project_id == project.id)))
     strangers = [row_id for row_id in labels if row_id not in asked]
     if strangers:
-        raise BadInput(
-            f"Row '{strangers[0][:60]}' was not asked for. Labels of other rows are stored on the Data page."
-        )
+        raise BadInput(f"Row '{strangers[0][:60]}' was not requested. Store labels of other rows on the Data page.")
     return add_labels(ws, project, list(labels.items()), by=by, now=now)
 
 
 def given(schema: FeatureSchema, cells: Mapping[str, Any]) -> dict[str, Label]:
-    """The labels that were written into a table of asked rows, by row id; empty cells and unknown classes are left out.
+    """The labels that were entered into a table of requested rows, by row id; empty cells and unknown classes are left out.
 
     Args:
         cells: numbers, or the texts of the classes.
@@ -243,9 +239,9 @@ def given(schema: FeatureSchema, cells: Mapping[str, Any]) -> dict[str, Label]:
 
 
 def measured(ws: Workspace, project: ProjectInfo, *, metric: str | None = None) -> DeskResult:
-    """The policy's metric over the answered rows, weighted so that it stands for all rows of the pools.
+    """The policy's metric over the newly labelled rows, weighted so that it estimates that of all rows of the pools.
 
-    Rows are asked for in random order, so those answered so far are a random part of them: each stands for as many more.
+    Rows are requested in random order, so those labelled so far are a random part of them and weighted accordingly.
     """
     import numpy as np
 
@@ -267,7 +263,7 @@ def measured(ws: Workspace, project: ProjectInfo, *, metric: str | None = None) 
     kind = float if task == "regression" else object
     y_true, y_pred = np.empty(len(known), dtype=kind), np.empty(len(known), dtype=kind)
     y_true[:], y_pred[:] = [label for _, label in known], [row.prediction for row, _ in known]
-    if task != "regression":  # of their own type, as labels are elsewhere
+    if task != "regression":  # of the classes' type, like labels elsewhere
         y_true, y_pred = np.asarray(y_true.tolist()), np.asarray(y_pred.tolist())
     weighted = arithmetic.weighted_score(task, wanted, y_true, y_pred, weights)
     plain = arithmetic.weighted_score(task, wanted, y_true, y_pred, np.ones(len(known)))
@@ -278,7 +274,7 @@ def measured(ws: Workspace, project: ProjectInfo, *, metric: str | None = None) 
 
 
 def weights_of(session: Session, project_id: int, row_ids: Sequence[str]) -> dict[str, float]:
-    """One over the chance to be drawn, of those rows that a draw asked for."""
+    """The inverse probability of being drawn, for the requested rows."""
     found: dict[str, float] = {}
     for i in range(0, len(row_ids), queries.CHUNK):
         rows = session.execute(
@@ -295,7 +291,7 @@ def _counts(values: Sequence[int]) -> dict[int, int]:
 
 
 def _asks(ws: Workspace, project: ProjectInfo) -> list[tuple[DeskRow, Label | None]]:
-    """Every asked row of a batch that counts, with its label as known now, in the order in which they were drawn."""
+    """Every requested row of a batch that counts, with its label as known now, in the order in which they were drawn."""
     if project.schema is None:
         return []
     with ws.database.read() as session:

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-SEAL_AT_MOST = 50_000  # rows of one batch, but for a single call of more
+SEAL_AT_MOST = 50_000  # maximum rows of one batch, except for a single larger call
 READ_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Portion:
-    """Consecutive rows of the log that models of the same classes answered."""
+    """Consecutive rows of the log predicted by models with the same classes."""
 
     frame: pd.DataFrame
     row_ids: list[str]
@@ -56,10 +56,10 @@ def seal_ripe(session: Session, project_id: int, now: datetime) -> bool:
 
 
 def seal_log(ws: Workspace, project: ProjectInfo, *, now: datetime, force: bool = False) -> BatchInfo | None:
-    """Turn logged predictions into a batch with the predictions beside it; None when there is nothing ripe.
+    """Turn logged predictions into a batch with the predictions beside it; None if there are not enough or old enough ones.
 
     A row id that was predicted more than once becomes one row, with its first prediction. A prediction counts for
-    measuring only if it was made before its label came. Rows that were asked without a token stay in the log.
+    measuring only if it was made before its label came. Rows of requests without a token stay in the log.
     """
     import pandas as pd
 
@@ -79,7 +79,7 @@ def seal_log(ws: Workspace, project: ProjectInfo, *, now: datetime, force: bool 
         late = queries.labels_by_row(session, project.id, set(row_ids)) if labelled else {}
     known = _stored(ws, project, row_ids)
     chosen = _first_of_each(row_ids, set(known))
-    if not chosen:  # all of them predict rows that a batch holds already
+    if not chosen:  # all of them predict rows that are already in a batch
         with ws.database.write() as session:
             _mark(session, marked, next(iter(known.values())))
         return None
@@ -119,7 +119,7 @@ def seal_log(ws: Workspace, project: ProjectInfo, *, now: datetime, force: bool 
 
 
 def _oldest(session: Session, project_id: int) -> Iterator[Prediction]:
-    """What of the log goes into the next batch."""
+    """The rows of the log for the next batch."""
     total, after = 0, 0
     while True:
         statement = select(Prediction).where(Prediction.unsealed(project_id), Prediction.id > after)
@@ -177,7 +177,7 @@ def _block(row: Prediction, schema: FeatureSchema) -> _Portion:
 def _answers(
     portions: Sequence[_Portion],
 ) -> tuple[tuple[Label, ...], list[Any], np.ndarray | None, list[int], list[datetime], list[datetime]]:
-    """All portions' classes, labels, probabilities, versions and instants; a class that a model did not know has none."""
+    """All portions' classes, labels, probabilities, versions and instants; a class that a model did not know has no probability."""
     import numpy as np
 
     classes = tuple({json.dumps(c): c for p in portions for c in p.classes}.values())
@@ -202,7 +202,7 @@ def _answers(
 
 
 def _stored(ws: Workspace, project: ProjectInfo, row_ids: Sequence[str]) -> dict[str, int]:
-    """Which of the rows lie in batches already: row id -> batch."""
+    """Which of the rows are already in batches: row id -> batch."""
     assert project.schema is not None
     found: dict[str, int] = {}
     for batch, at in history.locate(ws, project.id, set(row_ids)):
@@ -212,7 +212,7 @@ def _stored(ws: Workspace, project: ProjectInfo, row_ids: Sequence[str]) -> dict
 
 
 def _first_of_each(row_ids: Sequence[str], left_out: set[str]) -> list[int]:
-    """Places of the rows to store."""
+    """Positions of the rows to store."""
     first: dict[str, int] = {}
     for i, row_id in enumerate(row_ids):
         if row_id not in left_out:

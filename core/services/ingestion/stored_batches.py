@@ -1,4 +1,4 @@
-"""The stored batches: their list, what they hold, and how one is undone."""
+"""The stored batches: their list, their content, and undoing one."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def list_batches(ws: Workspace, project_id: int, *, limit: int = 50, offset: int
     reader = history.History(ws, project_id, project.schema)
     counted = []
     for row, info in zip(rows, infos, strict=True):
-        if row.labelled == row.rows:  # every label came with its row
+        if row.labelled == row.rows:  # all labels were stored with their rows
             counted.append(info)
             continue
         read = reader.frame_or_none(row, features=())
@@ -61,11 +61,11 @@ def _project(ws: Workspace, project_id: int) -> ProjectInfo:
 
 
 def undo_batch(ws: Workspace, project: ProjectInfo, batch_id: int, *, by: str, now: datetime) -> BatchInfo:
-    """Mark a batch as undone: its rows no longer count; the file stays. That it is missing or damaged is no hindrance.
+    """Mark a batch as undone: its rows no longer count; the file stays. The file may be missing or damaged.
 
     Raises:
         NotFound: no such batch in this project.
-        Conflict: it is undone already.
+        Conflict: it is already undone.
     """
     require(ws, by, "operator")
     assert project.schema is not None or project.rows == 0
@@ -96,7 +96,7 @@ def undo_batch(ws: Workspace, project: ProjectInfo, batch_id: int, *, by: str, n
             )
         )
         if _is_empty(session, project):
-            owner.schema = None  # the next file is the first one again
+            owner.schema = None  # the next file defines the schema again
         audit.record(
             session,
             who=by,
@@ -110,9 +110,9 @@ def undo_batch(ws: Workspace, project: ProjectInfo, batch_id: int, *, by: str, n
 
 
 def _labelled_by_rows(ws: Workspace, batch: Batch) -> int:
-    """How many rows of a batch whose file cannot be read have a label, by what the database knows of them.
+    """How many rows of a batch whose file cannot be read have a label, by the database alone.
 
-    Its own ids are known where they were made; labels that came later for ids of the sender's cannot be counted.
+    Generated ids are known; late labels for ids chosen by the sender cannot be counted.
     """
     if batch.labelled == batch.rows or batch.ids_from_user:
         return batch.labelled
@@ -122,7 +122,7 @@ def _labelled_by_rows(ws: Workspace, batch: Batch) -> int:
 
 
 def _judge_backfills(session: Session, owner: Project) -> None:
-    """Work out anew which batches are backfills, now that one is gone; what is none any more is read by the next cycle."""
+    """Determine again which batches are backfills, now that one is undone; the next cycle reads those that are not any more."""
     batches = session.scalars(
         select(Batch)
         .where(Batch.project_id == owner.id, Batch.undone_at.is_(None), Batch.timed, Batch.declared.is_(False))
@@ -139,7 +139,7 @@ def _judge_backfills(session: Session, owner: Project) -> None:
 
 
 def _is_empty(session: Session, project: ProjectInfo) -> bool:
-    """Whether nothing hangs on the schema any more: no batch that counts, no model, no logged prediction, no label."""
+    """Whether nothing depends on the schema any more: no batch that counts, no model, no logged prediction, no label."""
     if project.champion is not None or queries.logged_count(session, project.id):
         return False
     batches = select(func.count()).where(Batch.project_id == project.id, Batch.undone_at.is_(None))
@@ -147,21 +147,21 @@ def _is_empty(session: Session, project: ProjectInfo) -> bool:
 
 
 def labels_due(ws: Workspace, project_id: int) -> int:
-    """Stored rows whose label has not come; rows still in the log included."""
+    """Stored rows without a label, including rows still in the log."""
     with ws.database.read() as session:
         row = queries.project_row(session, project_id)
         return max(row.rows - row.labelled, 0) + queries.logged_count(session, project_id)
 
 
 def read_rows(ws: Workspace, project: ProjectInfo, *, n: int) -> pd.DataFrame:
-    """The newest n rows as a person would want them: id, time, features, target as in the data."""
+    """The newest n rows for display: id, time, features, target as in the data."""
     if project.schema is None:
-        raise BadInput(f"Project '{project.slug}' has no rows yet.")
+        raise BadInput(f"Project '{project.slug}' has no rows yet. Store rows first.")
     table, y, _ = history.History(ws, project.id, project.schema).newest(n, labelled=False)
     table[project.schema.target] = y
     return table
 
 
 def touch_news(session: Session, project_id: int) -> None:
-    """Tell the scheduler that there is something to look at."""
+    """Mark the project as having new data, for the scheduler."""
     session.execute(update(Project).where(Project.id == project_id).values(news=Project.news + 1))

@@ -1,6 +1,6 @@
-"""Rows that are ready become one immutable batch: the Parquet file first, then its manifest row.
+"""Stores validated rows as one immutable batch: the Parquet file first, then its manifest row.
 
-Nothing of a batch counts before the transaction that writes its row; a file that no row names is swept up later.
+Nothing of a batch counts before the transaction that writes its row; an unreferenced file is removed later.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assumed:
-    """Which column of a file was taken for what."""
+    """The roles that were assumed for a file's columns."""
 
     id: str | None
     time: str | None
@@ -41,12 +41,12 @@ class Assumed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestReport:
-    """What became of a file or frame."""
+    """The result of storing a file or frame."""
 
     batch: BatchInfo
     rows: int
     labelled: int
-    problems: tuple[Problem, ...]  # what was assumed, kept unused, taken as missing, new
+    problems: tuple[Problem, ...]  # assumptions, unused columns, values treated as missing, new categories
     backfill: bool
     assumed: Assumed
 
@@ -56,24 +56,22 @@ Also = Callable[[Session, IngestReport], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PreparedBatch:
-    """Rows that fit the schema, and what is to be remembered of them."""
+    """Rows that conform to the schema, and their metadata."""
 
     schema: FeatureSchema
-    table: pd.DataFrame  # the features, a row each
-    y: np.ndarray  # (n,), missing where a label has not come
+    table: pd.DataFrame  # the features, one row each
+    y: np.ndarray  # (n,), missing without a label
     times: pd.Series  # (n,) instants
-    ids: list[str] | None  # (n,) of the sender; None = they are made
+    ids: list[str] | None  # (n,) from the sender; None = generated
     extra: pd.DataFrame | None  # columns that are kept unused
     stem: str  # of the file's path, without its ending
     origin: str
     digest: str
     problems: Sequence[Problem] = ()
-    known: int = 0  # newest batch that was looked at for the same rows and ids
-    timed: bool = (
-        False  # the rows carry instants of their own; only such ones can be a backfill without being declared one
-    )
-    declared: bool = False  # the sender says that they are a backfill
-    news: bool = True  # the next cycle has something to look at
+    known: int = 0  # newest batch that was checked for the same rows and ids
+    timed: bool = False  # the rows have their own instants; only such rows can be a backfill without being declared one
+    declared: bool = False  # the sender declared them a backfill
+    news: bool = True  # the next cycle treats them as new data
     scores: tuple[str, str, int | None] | None = None  # file, sha256 and version of predictions made for them before
 
 
@@ -83,12 +81,12 @@ def store_batch(
     """Write the Parquet file, then the manifest row with everything that depends on it, in one transaction.
 
     Args:
-        also: more to write in that transaction.
+        also: further writes in that transaction.
 
     Raises:
         Conflict: the rows, or ids of them, are stored already.
     """
-    # The number is part of generated ids, so it is taken before the file is written; a crash in between leaves a gap.
+    # The number is part of generated ids, so it is reserved before the file is written; a crash in between leaves a gap.
     with ws.database.read() as session:
         number = _newest_number(session, project.id) + 1
     if prepared.ids is None:
@@ -120,7 +118,7 @@ def _newest_number(session: Session, project_id: int) -> int:
 
 
 def _stored(prepared: PreparedBatch, row_ids: list[str]) -> pd.DataFrame:
-    """The rows as the file holds them: id, instant, features, target, then what is kept unused."""
+    """The rows as the file stores them: id, instant, features, target, then unused columns."""
     stored = prepared.table.copy(deep=False)
     stored[prepared.schema.target] = history.encode_target(prepared.y, prepared.schema.task).to_numpy()
     stored.insert(0, ROW_TIME, prepared.times.array)
@@ -133,7 +131,7 @@ def _stored(prepared: PreparedBatch, row_ids: list[str]) -> pd.DataFrame:
 
 
 def _refuse_late(ws: Workspace, session: Session, project: ProjectInfo, prepared: PreparedBatch) -> None:
-    """What another call has stored since these rows were looked at."""
+    """Refuse if another call has stored conflicting rows since these were checked."""
     if project.schema is None and queries.project_row(session, project.id).schema is not None:
         raise Conflict(f"Another first batch was stored for '{project.slug}' at the same moment. Try again.")
     _refuse_twin(session, project.id, prepared.digest)
@@ -143,7 +141,7 @@ def _refuse_late(ws: Workspace, session: Session, project: ProjectInfo, prepared
 def _manifest(
     session: Session, project: ProjectInfo, prepared: PreparedBatch, number: int, *, by: str, now: datetime
 ) -> Batch:
-    """The batch's row, but for what is known of its file."""
+    """The batch's row, without the columns about its file."""
     last_at = prepared.times.max().to_pydatetime()
     begins = queries.newest_start(session, project.id, now=now) if prepared.timed else None
     batch = Batch(
@@ -169,7 +167,7 @@ def _manifest(
 
 
 def _count(session: Session, project: ProjectInfo, prepared: PreparedBatch, batch: Batch, row_ids: list[str]) -> int:
-    """Count the batch in its project, and keep hashes of its ids; how many of its rows have a label, earlier ones included."""
+    """Count the batch in its project, and store hashes of its ids; returns how many of its rows have a label, earlier ones included."""
     waiting = queries.labels_by_row(session, project.id, row_ids) if queries.has_labels(session, project.id) else {}
     own = history.is_labelled(prepared.y, prepared.schema.task)
     labelled = batch.labelled + sum(1 for i, row_id in enumerate(row_ids) if row_id in waiting and not own[i])
@@ -214,7 +212,7 @@ def is_past(last_at: datetime, begins: datetime | None) -> bool:
 
 
 def refuse_seen(ws: Workspace, project: ProjectInfo, digest: str, ids: list[str] | None) -> int:
-    """Refuse rows that are stored already; the newest batch that was looked at."""
+    """Refuse rows that are already stored; returns the newest batch that was checked."""
     with ws.database.read() as session:
         newest = session.scalar(select(func.max(Batch.id)).where(Batch.project_id == project.id)) or 0
         _refuse_twin(session, project.id, digest)
@@ -245,21 +243,21 @@ def _refuse_twin(session: Session, project_id: int, digest: str) -> None:
     )
     if twin is not None:
         raise Conflict(
-            f"These very rows are already stored as batch {twin.number} ({twin.origin}). If they are new rows that happen to be "
-            "equal, send them with row ids or a time column; if they are meant to replace the stored ones, undo that batch first."
+            f"The same rows are already stored as batch {twin.number} ({twin.origin}). If they are new rows that happen to be "
+            "equal, send them with row ids or a time column; if they should replace the stored ones, undo that batch first."
         )
 
 
 def _known_ids(ws: Workspace, batch: Batch, at: list[int], n: int) -> Conflict:
     some = history.read_rows(ws, batch, [ROW_ID])[ROW_ID].iloc[at[:3]]
     return Conflict(
-        f"{n:,} row ids are stored already, e.g. {', '.join(repr(i) for i in some)} in batch {batch.number} ({batch.origin}). "
-        "Send labels for known rows as labels; give new rows new ids; or undo that batch."
+        f"{n:,} row ids are already stored, e.g. {', '.join(repr(i) for i in some)} in batch {batch.number} ({batch.origin}). "
+        "Send labels of stored rows as labels, give new rows new ids, or undo that batch."
     )
 
 
 def _free_number(ws: Workspace, project: ProjectInfo, number: int, n: int) -> int:
-    """The first batch number from `number` on whose made ids no row has: a user's own may have that form, too."""
+    """The first batch number from `number` on whose generated ids are unused: a user's ids may have that form, too."""
     if project.schema is None:
         return number
     while history.locate(ws, project.id, {f"b{number}-{i}" for i in range(n)}):

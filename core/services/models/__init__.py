@@ -1,1 +1,1 @@
-"""What a person does with versions of a model, where they come from, and which of their files stay. The race is the loop's."""
+"""Model versions: manual changes, provenance, and which files are kept. Out of scope: training, which the loop does."""

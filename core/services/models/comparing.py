@@ -1,4 +1,4 @@
-"""Two versions on the newest labelled rows that neither has learnt from."""
+"""Two versions on the newest labelled rows that neither was trained on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COMPARE_ROWS = 2_000
 
 
 def compare(ws: Workspace, project: ProjectInfo, a: int, b: int) -> Comparison:
-    """Version b (as challenger) against version a on the newest labelled rows that neither has learnt from.
+    """Version b (as challenger) against version a on the newest labelled rows that neither was trained on.
 
     Raises:
         NotFound, StorageError: no such version, or a damaged one.
@@ -31,10 +31,12 @@ def compare(ws: Workspace, project: ProjectInfo, a: int, b: int) -> Comparison:
 
     schema = schema_of(project)
     metric = project.policy.metric
-    X, y, told = _unseen_rows(ws, project, schema, (a, b))
+    X, y, description = _unseen_rows(ws, project, schema, (a, b))
     if not len(y):
         nothing = Score(metric=metric, value=None, n=0, reason=because("no_row_new_to_both"))
-        return Comparison(n=0, metric=metric, champion=nothing, challenger=nothing, difference=None, rows_from=told)
+        return Comparison(
+            n=0, metric=metric, champion=nothing, challenger=nothing, difference=None, rows_from=description
+        )
     scores, merits, given = [], [], []
     for version in (a, b):
         served = champion_cache.served_by(project.id, version, registry.load_model(ws, project.id, version), schema)
@@ -54,12 +56,12 @@ def compare(ws: Workspace, project: ProjectInfo, a: int, b: int) -> Comparison:
         losses=losses,
         p=judged.p,
         test=judged.test,
-        rows_from=told,
+        rows_from=description,
     )
 
 
 def _judged(served: champion_cache.Served, X: Any, y: Any, metric: str) -> tuple[Score, Any, Given]:
-    """The metric, each row's merit (1 when right, or minus the error), and what was answered."""
+    """The metric, each row's score (1 if correct, or minus the error), and the predictions."""
     import numpy as np
 
     from core.performance.paired import Given
@@ -83,7 +85,7 @@ def _judged(served: champion_cache.Served, X: Any, y: Any, metric: str) -> tuple
 def _unseen_rows(
     ws: Workspace, project: ProjectInfo, schema: FeatureSchema, versions: tuple[int, int]
 ) -> tuple[Any, Any, str]:
-    """Features and labels of rows younger than all that both versions learnt from, and in words which rows they are."""
+    """Features and labels of rows newer than the training rows of both versions, and a description of these rows."""
     import numpy as np
     import pandas as pd
 
@@ -100,22 +102,22 @@ def _unseen_rows(
     reader = history.History(ws, project.id, schema)
     frames: list[Any] = []
     labels: list[Any] = []
-    found = 0
+    n_rows = 0
     for batch in reader.measured:
-        if found >= COMPARE_ROWS:
+        if n_rows >= COMPARE_ROWS:
             break
         if batch.id <= newest or batch.id in learnt:
             continue
         frame, y = reader.frame(batch)
         mask = history.is_labelled(y, schema.task)
-        at = np.flatnonzero(mask)[-(COMPARE_ROWS - found) :]
+        at = np.flatnonzero(mask)[-(COMPARE_ROWS - n_rows) :]
         frames.insert(0, frame.iloc[at][list(schema.names)])
         labels.insert(0, y[at])
-        found += len(at)
-    told = f"the newest {found:,} labelled rows that neither has learnt from"
+        n_rows += len(at)
+    description = f"the newest {n_rows:,} labelled rows that neither was trained on"
     imported = [f"v{row.version}" for row in made if row.source == "import"]
     if imported:
-        told += f"; what {' and '.join(imported)} learnt from before the import is not known"
-    if not found:
-        return pd.DataFrame(columns=list(schema.names)), np.empty(0), told
-    return pd.concat(frames, ignore_index=True), np.concatenate(labels), told
+        description += f"; the training rows of {' and '.join(imported)} before the import are not known"
+    if not n_rows:
+        return pd.DataFrame(columns=list(schema.names)), np.empty(0), description
+    return pd.concat(frames, ignore_index=True), np.concatenate(labels), description

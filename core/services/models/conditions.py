@@ -1,4 +1,4 @@
-"""What has to be so before a person's change of versions."""
+"""Preconditions of manual changes of versions."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def schema_of(project: ProjectInfo) -> FeatureSchema:
 
 
 def refuse_while_checked(session: Session, project_id: int, what: str) -> None:
-    """A check under way began before this change, and would overwrite it at its end."""
+    """Refuse during a check: it began before this change, and would overwrite it at its end."""
     if leases.is_held(session, project_id, datetime.now(UTC)):
-        raise Busy(f"A check of this project is under way. {what} when it has ended, in a minute at most.")
+        raise Busy(f"A check of this project is in progress. {what} when it has finished, in a minute at most.")
 
 
 def need(reason: str) -> None:
     if not reason.strip():
-        raise BadInput("A reason is expected: it stands in the audit beside your name. Write one sentence.")
+        raise BadInput("The reason is empty, expected a sentence: the audit shows it with your name. Enter one.")

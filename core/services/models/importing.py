@@ -1,4 +1,4 @@
-"""A model of one's own becomes a version: looked into and tried in a child process, then registered as a challenger."""
+"""Import of a user's model: inspected and tested in a child process, then registered as a challenger."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ if TYPE_CHECKING:
 
 from core.services.models.conditions import refuse_while_checked, schema_of
 
-CHECK_ROWS = 500  # newest labelled rows that an imported model has to answer
+CHECK_ROWS = 500  # newest labelled rows that an imported model has to predict
 
 
 DEFAULT_MAX_BYTES = 200 * 1024 * 1024
 
 
 def inspect_import(path: Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> ImportReport:
-    """What a .skops file holds, read in a child process; nothing of it is loaded.
+    """The content of a .skops file, read in a child process; nothing of it is loaded.
 
     Raises:
-        UnsupportedFormat: pickle, joblib, cloudpickle, or no skops file.
+        UnsupportedFormat: pickle, joblib, cloudpickle, or not a skops file.
         TooLarge, BadInput: beyond a limit, unreadable.
     """
     return sandbox.inspect(archives.read_skops(path, max_bytes))
 
 
 def import_challenger(ws: Workspace, project: ProjectInfo, path: Path, *, by: str, now: datetime) -> ModelVersion:
-    """Register a user's fitted pipeline as the challenger; it serves only once somebody promotes it.
+    """Register a user's fitted pipeline as the challenger; it serves only after somebody promotes it.
 
-    Everything in it has to be on the list of `core.storage.modelfile`; then it is loaded and asked for the newest labelled
-    rows in a child process, and only then here, by the same list.
+    Everything in it has to be on the list of `core.storage.modelfile`; it is loaded, and predicts the newest labelled
+    rows, in a child process, and only then here, by the same list.
 
     Raises:
         UnsupportedFormat, TooLarge: as in `inspect_import`.
-        BadInput: a part or type that is not loaded, or a model that cannot answer this project's rows as it should.
-        NotEnoughRows: no labelled row to ask it for.
-        Busy: a check of the project is under way.
+        BadInput: a part or type that is not allowed, or a model without valid predictions for this project's rows.
+        NotEnoughRows: no labelled row to test it on.
+        Busy: a check of the project is in progress.
     """
     require_proof(ws, by, "admin", now)
     schema = schema_of(project)
@@ -62,7 +62,7 @@ def import_challenger(ws: Workspace, project: ProjectInfo, path: Path, *, by: st
     model = loads(data) if checked.packed is None else _converted(checked.packed, X, schema)
 
     def beside(session: Session) -> None:
-        # a check that races has given the next version's number away already
+        # a running race has already reserved the next version number
         refuse_while_checked(session, project.id, "Import the model")
         after = {"file": path.name, "checked_on": checked.n}
         audit.record(session, who=by, what="model imported", project_id=project.id, after=after, now=now)
@@ -86,10 +86,10 @@ def import_challenger(ws: Workspace, project: ProjectInfo, path: Path, *, by: st
 
 
 def _converted(packed: bytes, X: pd.DataFrame, schema: FeatureSchema) -> Any:
-    """The model as the numbers that the trial made of it, held to what a model of this project answers.
+    """The scorer that the child process exported, checked against this project's form of predictions.
 
     Raises:
-        BadInput: it is not of that form.
+        BadInput: it does not have that form.
     """
     import numpy as np
 
@@ -100,9 +100,11 @@ def _converted(packed: bytes, X: pd.DataFrame, schema: FeatureSchema) -> Any:
         model = Converted(np.frombuffer(packed, dtype=np.uint8), schema.task, document["classes"])
         answers = model.predict(X) if schema.task == "regression" else model.predict_proba(X)
     except (StorageError, KeyError, TypeError, ValueError, IndexError) as error:
-        raise BadInput(f"The model's numbers cannot be read ({type(error).__name__}). It was not imported.") from error
+        raise BadInput(
+            f"The model's exported scorer cannot be read ({type(error).__name__}). It was not imported."
+        ) from error
     sandbox.refuse_answers(answers, len(X), len(document["classes"]), schema.task == "regression")
     alien = [c for c in document["classes"] if c not in schema.classes]
     if alien:
-        raise BadInput(f"The model knows {alien[:5]}, which are no classes of this project. It was not imported.")
+        raise BadInput(f"The model has the classes {alien[:5]}, which this project does not have. It was not imported.")
     return model

@@ -1,4 +1,4 @@
-"""A person lets a version serve, or brings the one before it back."""
+"""Manual promotion of a version, and rollback to the previous one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 from loguru import logger
 
 from core.errors import Conflict
-from core.records import Change, Outcome, ProjectInfo
+from core.records import Change, Outcome, ProjectInfo, as_written
 from core.services.access.actors import require
 from core.services.incidents import notify
 from core.services.models.conditions import need
@@ -17,7 +17,7 @@ from core.text import vocabulary
 
 
 def promote(ws: Workspace, project: ProjectInfo, version: int, *, reason: str, by: str, now: datetime) -> None:
-    """Let a version serve, by hand; every process serves it within 2 s. In the shadow, it leaves the shadow.
+    """Promote a version manually; every process serves it within 2 s. It leaves shadow mode.
 
     Raises:
         NotFound: no such version.
@@ -26,12 +26,12 @@ def promote(ws: Workspace, project: ProjectInfo, version: int, *, reason: str, b
         BadInput: no reason.
     """
     require(ws, by, "operator")
-    registry.load_model(ws, project.id, version)  # what cannot be loaded must not be made champion
+    registry.load_model(ws, project.id, version)  # a version that cannot be loaded must not become champion
     _let_serve(ws, project, version, event=Outcome.PROMOTED, reason=reason, by=by, now=now)
 
 
 def rollback(ws: Workspace, project: ProjectInfo, *, reason: str, by: str, now: datetime) -> int:
-    """Let the version that the champion replaced serve again; returns its number.
+    """Make the version that the champion replaced the champion again; returns its number.
 
     Raises:
         Conflict: the champion replaced nothing.
@@ -44,7 +44,7 @@ def rollback(ws: Workspace, project: ProjectInfo, *, reason: str, by: str, now: 
             (v.version for v in registry.list_versions(session, project.id) if "previous" in v.aliases), None
         )
     if version is None:
-        raise Conflict(f"Project '{project.slug}' has no earlier champion to go back to.")
+        raise Conflict(f"Project '{project.slug}' has no earlier champion to roll back to.")
     registry.load_model(ws, project.id, version)
     _let_serve(ws, project, version, event=Outcome.ROLLED_BACK, reason=reason, by=by, now=now)
     return version
@@ -57,16 +57,18 @@ def _let_serve(
     with ws.database.write() as session:
         before = registry.serving_version(session, project.id)
         if before is not None and before[0] == version:
-            raise Conflict(f"v{version} of '{project.slug}' serves already.")
-        registry.record_event(session, project.id, version, event, reason.strip(), Change(by=by, now=now))
+            raise Conflict(f"v{version} of '{project.slug}' is already the champion.")
+        registry.record_event(session, project.id, version, event, as_written(reason.strip()), Change(by=by, now=now))
         row = queries.project_row(session, project.id)
         was = before[0] if before else None
         kind = vocabulary.OUTCOMES[event].message or ""
-        told = {"version": version, "before": was, "after": version, "by": by}
-        notify.tell_of(ws, session, kind, project.id, reason.strip(), now, **told)
+        facts = {"version": version, "before": was, "after": version, "by": by}
+        notify.tell_of(ws, session, kind, project.id, reason.strip(), now, **facts)
         if row.shadow_version == version:
             row.shadow_version = None
-            notify.tell_of(ws, session, "shadow_ended", project.id, "It serves now.", now, version=version, by=by)
+            notify.tell_of(
+                ws, session, "shadow_ended", project.id, "It is the champion now.", now, version=version, by=by
+            )
         audit.record(
             session,
             who=by,
@@ -76,5 +78,5 @@ def _let_serve(
             after={"champion": version, "reason": reason.strip()},
             now=now,
         )
-    logger.info("{event} by hand: v{version}", event=event, version=version)
+    logger.info("{event} manually: v{version}", event=event, version=version)
     mlflow_copy.sync_in_child(ws, project.id)

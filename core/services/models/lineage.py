@@ -1,5 +1,5 @@
-"""Where a version comes from: the batches it could learn from, the cycle that made it, whom it met. And what the
-champion remembers. Reads only; making and choosing versions is `lifecycle` and the loop.
+"""Provenance of a version: the batches it could learn from, the cycle that made it, which champion it faced. And the
+champion's memory of past regimes. Reads only; versions are created and chosen by `lifecycle` and the loop.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from core.storage.workspace import Workspace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parents:
-    """What a version came out of, and whom it met."""
+    """The cycle that made a version, and the champion it faced."""
 
     version: int
-    cycle_id: int | None  # that made it; None for an import
+    cycle_id: int | None  # cycle that made it; None for an import
     cycle_at: datetime | None
-    policy: str | None  # name of the policy then
+    policy: str | None  # name of the policy at that time
     outcome: str | None  # of that cycle
     raced_against: int | None  # champion of that cycle; None for the first model and for an import
-    replaced: int | None  # whom it replaced when it last began to serve; None when it never did, or was the first
-    replaced_at: datetime | None  # when it last began to serve
+    replaced: int | None  # version it replaced when it last became champion; None if it never did, or was the first
+    replaced_at: datetime | None  # when it last became champion
     verdict: Verdict | None  # of that cycle
 
     @property
     def clauses(self) -> tuple[Clause, ...]:
-        """What the verdict asked; empty where nothing was."""
+        """The verdict's clauses; empty if there was no verdict."""
         return self.verdict.clauses if self.verdict is not None else ()
 
     @property
@@ -46,22 +46,22 @@ class Parents:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remembered:
-    """The newest look at what the champion knows of past regimes."""
+    """The newest evaluation of what the champion remembers of past regimes."""
 
     memory: Memory
     cycle_id: int
     at: datetime
-    version: int | None  # that served after that cycle
+    version: int | None  # version that served after that cycle
 
     @property
     def rows(self) -> int:
-        """Rows of all regimes on which it was looked at."""
+        """Rows of all regimes on which it was evaluated."""
         return sum(regime.n for regime in self.memory.regimes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extent:
-    """What batches hold together."""
+    """The totals of several batches."""
 
     rows: int
     first_at: datetime
@@ -69,7 +69,7 @@ class Extent:
 
 
 def batches_of(ws: Workspace, project: ProjectInfo, version: int) -> list[BatchInfo]:
-    """The stored batches that a version could learn from, in stream order; those undone since say so.
+    """The stored batches that a version could learn from, in stream order; those undone since are marked.
 
     Batches that are no longer stored are left out; an imported version has none.
 
@@ -95,7 +95,7 @@ def batches_of(ws: Workspace, project: ProjectInfo, version: int) -> list[BatchI
 
 
 def extent(batches: Sequence[BatchInfo]) -> Extent | None:
-    """Rows of some batches and their span; None of no batch."""
+    """Rows of some batches and their time span; None without batches."""
     if not batches:
         return None
     return Extent(
@@ -124,7 +124,7 @@ def versions_of(ws: Workspace, project: ProjectInfo, batch_id: int) -> list[int]
 
 
 def parents(ws: Workspace, project: ProjectInfo, version: int) -> Parents:
-    """The cycle that made a version, whom it was raced against, and whom it replaced.
+    """The cycle that made a version, the champion it competed with, and the one it replaced.
 
     Raises:
         NotFound: no such version.
@@ -153,7 +153,7 @@ def parents(ws: Workspace, project: ProjectInfo, version: int) -> Parents:
 
 
 def newest_memory(ws: Workspace, project: ProjectInfo) -> Remembered | None:
-    """What the champion knew of past regimes when it was last looked at; None before there is a frozen row."""
+    """What the champion remembered of past regimes at the last evaluation; None before there is a frozen row."""
     with ws.database.read() as session:
         cycle = session.scalars(
             select(Cycle)

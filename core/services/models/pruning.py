@@ -1,7 +1,7 @@
-"""Versions whose time is over keep no artefact for ever: the newest do, of the others the row stays and the files go.
+"""Removal of old versions' artefacts: the newest ones are kept; of the others the row stays and the files are removed.
 
-An artefact grows with the rows that it learnt from, and every race leaves one. What neither serves nor waits is asked by
-nobody: the bound on disk is what the newest few take.
+An artefact grows with its training rows, and every race leaves one. Versions that neither serve nor are candidates are not
+needed: disk use is limited to that of the newest few.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ def prune(
     keep_former: int | None = None,
     keep_rejected: int | None = None,
 ) -> Pruned:
-    """Remove the artefacts and scorers of former champions and rejected challengers; see `registry.mark_removed` for which.
+    """Remove the artefacts and scorers of former champions and rejected challengers; see `registry.mark_removed` for the rule.
 
-    The rows are marked first: a process that dies in between leaves files that nothing names, for the tidying.
+    The rows are marked first: a process that dies in between leaves unreferenced files, which the clean-up removes.
 
     Args:
-        keep_former: former champions that keep theirs; by default CONTINUAL_KEEP_FORMER.
-        keep_rejected: rejected challengers that do; by default CONTINUAL_KEEP_REJECTED.
+        keep_former: number of former champions that keep theirs; by default CONTINUAL_KEEP_FORMER.
+        keep_rejected: number of rejected challengers that do; by default CONTINUAL_KEEP_REJECTED.
     """
     settings = ws.settings
     keep_former = settings.keep_former if keep_former is None else max(keep_former, 0)
@@ -58,8 +58,8 @@ def prune(
         return Pruned(versions=(), bytes=0)
     with ws.database.read() as session:  # named by their content: another version may have the same
         own = ModelRow.project_id == project_id
-        kept = session.execute(select(ModelRow.path, ModelRow.scorer_path).where(own, ModelRow.removed_at.is_(None)))
-        still = {path for pair in kept for path in pair if path}
+        paths = session.execute(select(ModelRow.path, ModelRow.scorer_path).where(own, ModelRow.removed_at.is_(None)))
+        still = {path for pair in paths for path in pair if path}
     total = 0
     for path in dict.fromkeys(named):
         place = ws.models_path / path
@@ -74,8 +74,8 @@ def prune(
 
 
 def prune_quietly(ws: Workspace, project_id: int, now: datetime) -> None:
-    """The same after a check, which counts whatever goes wrong here."""
+    """The same after a check, which stays valid whatever fails here."""
     try:
         prune(ws, project_id, now, by="loop")
     except (OSError, SQLAlchemyError) as error:
-        logger.warning("artefacts that could go stay for now: {error}", error=type(error).__name__)
+        logger.warning("old artefacts could not be removed: {error}", error=type(error).__name__)

@@ -1,7 +1,7 @@
-"""Model files of somebody else's: recognised by their bytes here, looked through and tried in a child process first.
+"""Untrusted model files: recognised by their bytes here, inspected and tested in a child process first.
 
 `inspect` says what is inside without loading it; `score` loads it, by the list of `core.storage.modelfile`, and lets it
-predict rows. The parent reads one JSON answer. The child has a small environment without secrets, a folder of its own,
+predict rows. The parent reads one JSON answer. The child has a small environment without secrets, a separate folder,
 little memory, time and disk. Started as root on Linux it is another user without privileges and without a network;
 started as anybody else it keeps that user's rights to files and network: the list is the protection, the child the second.
 """
@@ -52,7 +52,7 @@ MAX_SCORER_BYTES = 64 * 1024**2
 SCORER = "scorer.cml"
 
 
-MAX_ANSWER = 2_000  # characters of a reason
+MAX_ANSWER = 2_000  # maximum characters of a reason
 
 
 NOBODY = 65534
@@ -66,37 +66,37 @@ class ImportReport:
     """What is inside a model file; nothing of it was loaded."""
 
     types: tuple[str, ...]  # all of them
-    problems: tuple[str, ...]  # why it cannot be imported at all, in words
+    problems: tuple[str, ...]  # why it cannot be imported, as sentences
     root: str  # type of the object itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """A model that has answered rows of the project as it should."""
+    """A model that has given valid predictions for rows of the project."""
 
     metrics: dict[str, float | None]
     n: int  # rows
-    kind: str  # what the estimator is, in a word
-    packed: bytes | None  # its scorer, where it can be told in numbers alone
+    kind: str  # short name of the estimator
+    packed: bytes | None  # its scorer, if it can be exported
 
 
 def inspect(data: bytes) -> ImportReport:
-    """What a skops file holds, read in a child process.
+    """The content of a skops file, read in a child process.
 
     Raises:
         BadInput: the child could not read it, or ran out of memory or time.
     """
     answer = _ask("inspect", data, {})
-    found = {key: tuple(answer[key]) for key in ("types", "problems")}
-    return ImportReport(**found, root=answer["root"])
+    content = {key: tuple(answer[key]) for key in ("types", "problems")}
+    return ImportReport(**content, root=answer["root"])
 
 
 def check_score(data: bytes, X: pd.DataFrame, y: Sequence[Any], *, schema: FeatureSchema) -> Checked:
-    """Load a skops file in a child process, let it predict labelled rows, and tell it in numbers where that is possible.
+    """Load a skops file in a child process, let it predict labelled rows, and export its scorer if possible.
 
     Raises:
-        BadInput: it holds what is not loaded, cannot be loaded, cannot predict these rows, or answers what
-            cannot be; the reason says which.
+        BadInput: it contains parts that are not allowed, cannot be loaded, cannot predict these rows, or gives invalid
+            predictions; the reason says which.
     """
     request = {"task": schema.task, "classes": list(schema.classes), "y": list(y), "schema": schema_to_document(schema)}
     packed: list[bytes] = []
@@ -113,7 +113,7 @@ def check_score(data: bytes, X: pd.DataFrame, y: Sequence[Any], *, schema: Featu
 def _ask(
     what: str, data: bytes, request: JsonObject, X: pd.DataFrame | None = None, packed: list[bytes] | None = None
 ) -> JsonObject:
-    """Run this module as a child on a folder of its own; its answer, and the scorer that it made."""
+    """Run this module as a child on a separate folder; its answer, and the scorer that it exported."""
     with tempfile.TemporaryDirectory(prefix="continual-import-") as folder:
         place = Path(folder)
         (place / "model.skops").write_bytes(data)
@@ -135,24 +135,24 @@ def _ask(
 
 
 def _read_plain(path: Path, most: int = MAX_ANSWER_BYTES) -> bytes:
-    """What the child wrote; OSError when it is no plain file of bearable size (a link, a pipe that never ends)."""
+    """The child's output; OSError if it is not a regular file within the size limit (a link, an endless pipe)."""
     number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(number, "rb") as opened:
-        found = os.fstat(number)
-        if not stat.S_ISREG(found.st_mode) or found.st_size > most:
-            raise OSError(f"{path.name} is no plain file of at most {most} bytes")
+        status = os.fstat(number)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > most:
+            raise OSError(f"{path.name} is not a regular file of at most {most} bytes")
         return opened.read(most)
 
 
 def _run(what: str, folder: Path) -> int:
-    """The child's exit code; BadInput when it had to be stopped."""
-    kept = {name: os.environ[name] for name in ("LANG", "LD_LIBRARY_PATH") if name in os.environ}
+    """The child's exit code; BadInput if it had to be stopped."""
+    inherited = {name: os.environ[name] for name in ("LANG", "LD_LIBRARY_PATH") if name in os.environ}
     threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "LOKY")}
     os.chmod(folder, 0o700)
     child = subprocess.Popen(  # noqa: S603  # a fixed command of ours
         [sys.executable, "-P", "-m", "core.services.models.sandbox", what, str(folder)],
         env={
-            **kept,
+            **inherited,
             **threads,
             "PATH": "/usr/bin:/bin",
             "PYTHONPATH": str(ROOT),
@@ -170,17 +170,19 @@ def _run(what: str, folder: Path) -> int:
     try:
         return child.wait(TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        raise BadInput(f"The model was stopped after {TIMEOUT_S:g} s in its own process. Make it smaller.") from None
+        raise BadInput(
+            f"The model was stopped after {TIMEOUT_S:g} s in its separate process. Make it smaller."
+        ) from None
     finally:
-        with contextlib.suppress(ProcessLookupError):  # whatever it started goes with it
+        with contextlib.suppress(ProcessLookupError):  # also stops the processes that it started
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()
 
 
 def _why_ended(code: int) -> str:
     if code in (-signal.SIGXCPU, -signal.SIGKILL):
-        return f"The model used more than {CPU_S} s of computing time in its own process. Make it smaller."
-    return f"The model ended its own process without an answer (exit code {code}). It was not imported."
+        return f"The model used more than {CPU_S} s of computing time in its separate process. Make it smaller."
+    return f"The model's separate process ended without an answer (exit code {code}). It was not imported."
 
 
 def _limit() -> None:
@@ -193,17 +195,19 @@ def _limit() -> None:
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, 256),
     ]
-    if os.getuid() == NOBODY:  # of a user who runs nothing else: others may have more processes than this already
+    if os.getuid() == NOBODY:  # only for a user who runs nothing else: others may already have more processes
         limits.append((resource.RLIMIT_NPROC, 64))
     for what, most in limits:
         _, hard = resource.getrlimit(what)
         allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        with contextlib.suppress(ValueError, OSError):  # macOS knows no limit of address space; time still ends there
+        with contextlib.suppress(
+            ValueError, OSError
+        ):  # macOS has no limit of address space; the time limit still applies
             resource.setrlimit(what, (allowed, allowed))
 
 
 def _leave_privileges(folder: Path) -> None:
-    """As root on Linux: no network, another user who owns this one folder. Else nothing of it is possible.
+    """As root on Linux: no network, another user who owns this one folder. Otherwise none of this is possible.
 
     What the trial needs was loaded by `_rehearse`: the other user need not be able to read the program. A container may
     lack the capability for a network of its own, then that one stays; where another step is refused, the trial ends.
@@ -223,7 +227,7 @@ def _leave_privileges(folder: Path) -> None:
 
 
 def _rehearse() -> None:
-    """Try two small models of our own, so that all libraries are loaded while their files can still be read."""
+    """Try two small models of the program, so that all libraries are loaded while their files can still be read."""
     import encodings.cp437
     import encodings.idna  # noqa: F401
     import importlib
@@ -273,8 +277,10 @@ def _answer(what: str, folder: Path) -> JsonObject:
         return {"error": str(error)}
     except (MemoryError, RecursionError) as error:
         limit = f"{MEMORY_BYTES // 1024**3} GB"
-        return {"error": f"The model needs more than the {limit} of its own process ({type(error).__name__})."}
-    except Exception as error:  # whatever the file provokes is an answer about the file
+        return {
+            "error": f"The model needs more memory than the {limit} of its separate process ({type(error).__name__})."
+        }
+    except Exception as error:  # any exception is a finding about the file
         return {"error": f"The file cannot be read as skops ({type(error).__name__}: {str(error)[:300]}). {HOW}"}
 
 
@@ -286,9 +292,9 @@ def _inspect(data: bytes) -> JsonObject:
 
 
 def _no_estimator(root: str) -> list[str]:
-    """Objects of the language itself or of numpy cannot predict."""
+    """Refuse plain Python or numpy objects, which cannot predict."""
     if root.split(".")[0] in ("builtins", "numpy", "pandas", "scipy"):
-        return [f"It holds a {root}, expected a fitted scikit-learn pipeline or estimator."]
+        return [f"The file contains a {root}, expected a fitted scikit-learn pipeline or estimator."]
     return []
 
 
@@ -306,7 +312,9 @@ def _score(data: bytes, request: JsonObject, rows: Path) -> JsonObject:
     X, regression = pd.read_parquet(rows), request["task"] == "regression"
     for method in ("predict",) if regression else ("predict", "predict_proba"):
         if not hasattr(model, method):
-            raise BadInput(f"A {type(model).__name__} has no {method}; a model for {request['task']} needs one.")
+            raise BadInput(
+                f"A {type(model).__name__} has no {method}; a model for {request['task']} needs one. Choose another model."
+            )
     try:
         if regression:
             values, classes = np.asarray(predict_quietly(model, X, proba=False)), ()
@@ -315,8 +323,8 @@ def _score(data: bytes, request: JsonObject, rows: Path) -> JsonObject:
     except BadInput:
         raise
     except Exception as error:
-        said = f"{type(error).__name__}: {str(error)[:300]}"
-        raise BadInput(f"The model cannot predict this project's rows: {said}") from error
+        message = f"{type(error).__name__}: {str(error)[:300]}"
+        raise BadInput(f"The model cannot predict this project's rows: {message}") from error
     refuse_answers(values, len(X), len(classes), regression)
     y = np.empty(len(X), dtype=float if regression else object)
     y[:] = request["y"]
@@ -333,7 +341,7 @@ def _score(data: bytes, request: JsonObject, rows: Path) -> JsonObject:
 
 
 def _tell_in_numbers(model: Any, X: pd.DataFrame, schema: FeatureSchema, place: Path) -> None:
-    """Write the scorer of a model whose kinds are all known; nothing for others."""
+    """Write the scorer of a model whose parts are all exportable; nothing for others."""
     from core.data.packed import unpack
     from core.learning.export import export
 
@@ -349,23 +357,25 @@ def _classes(model: Any, known: Sequence[Any]) -> tuple[Any, ...]:
         c for c in own if not isinstance(c, (str, int, float, bool)) or json.dumps(c) not in map(json.dumps, known)
     ]
     if alien or len(own) < 2:
-        seen = ", ".join(map(repr, (alien or own)[:5])) or "no classes at all"
+        seen = ", ".join(map(repr, (alien or own)[:5])) or "none"
         expected = ", ".join(map(repr, known[:20]))
-        raise BadInput(f"The model knows {seen}; this project's classes are {expected}. Train it on the same labels.")
+        raise BadInput(f"The model's classes are {seen}; this project's are {expected}. Train it on the same labels.")
     return own
 
 
 def refuse_answers(values: Any, n: int, k: int, regression: bool) -> None:
-    """Refuse answers that are none: another shape, not finite, probabilities that do not sum to one."""
+    """Refuse invalid predictions: another shape, not finite, probabilities that do not sum to one."""
     import numpy as np
 
     expected = (n,) if regression else (n, k)
     if values.shape != expected:
-        raise BadInput(f"The model answers {n} rows in the shape {values.shape}, expected {expected}.")
+        raise BadInput(f"The model's predictions for {n} rows have the shape {values.shape}, expected {expected}.")
     if not np.isfinite(values).all():
-        raise BadInput("The model answers with values that are not finite (NaN or infinity) on this project's rows.")
+        raise BadInput(
+            "The model's predictions for this project's rows contain NaN or infinity, expected finite values."
+        )
     if not regression and (values.min() < 0 or not np.allclose(values.sum(axis=1), 1.0, atol=1e-6)):
-        raise BadInput("The model's probabilities are not such: expected values from 0 to 1 that sum to 1 in each row.")
+        raise BadInput("The model's probabilities are invalid, expected values from 0 to 1 that sum to 1 in each row.")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The versions of a project as they are registered: which serves, which served when, and which of two is better.
+"""The registered versions of a project: which one serves, which served when, and which of two is better.
 
-Reads only; making, promoting and trying versions is `training` and the loop.
+Reads only; versions are created, promoted and tested elsewhere.
 """
 
 from __future__ import annotations
@@ -11,40 +11,40 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Literal, NamedTuple
 
 from core.learning import policy
-from core.records import Comparison, ModelVersion, ProjectInfo, Score, Verdict
+from core.records import Comparison, ModelVersion, ProjectInfo, Reason, Score, Verdict
 from core.storage import registry
 from core.storage.workspace import Workspace
 
 
 class Span(NamedTuple):
-    """For how long a version served, and what brought it."""
+    """How long a version served, and how it became champion."""
 
     version: int
     since: datetime
-    until: datetime | None  # None = it serves still
+    until: datetime | None  # None = it still serves
     event: str  # promoted | refreshed | rolled_back
-    reason: str | None
+    reason: Reason | None  # a person's is their text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registered:
-    """What the registry holds of a project, as it was at one moment."""
+    """A snapshot of a project's registered versions."""
 
     versions: list[ModelVersion]  # newest first
     spans: list[Span]  # oldest first
 
     @property
     def champion(self) -> ModelVersion | None:
-        """The version that serves."""
+        """The serving version."""
         return self._with("champion")
 
     @property
     def previous(self) -> ModelVersion | None:
-        """The version that a rollback brings back."""
+        """The version that a rollback restores."""
         return self._with("previous")
 
     def find(self, version: int | None) -> ModelVersion | None:
-        """The version of a number."""
+        """The version with that number."""
         return next((v for v in self.versions if v.version == version), None)
 
     def rivals(self) -> tuple[int, int] | None:
@@ -56,7 +56,7 @@ class Registered:
         return first, next(n for n in numbers if n != first)
 
     def changes(self) -> dict[str, int]:
-        """How often the champion changed since the first one, by what brought the new one."""
+        """How often the champion changed since the first one, by event."""
         events = [span.event for span in self.spans[1:]]
         return {event: events.count(event) for event in dict.fromkeys(events)}
 
@@ -74,7 +74,7 @@ def registered(ws: Workspace, project: ProjectInfo) -> Registered:
 
 
 def artefact(ws: Workspace, project: ProjectInfo, version: int) -> bytes:
-    """The file of a version, as it was stored.
+    """The stored file of a version.
 
     Raises:
         NotFound: no such version, or its artefact was removed.
@@ -100,7 +100,7 @@ def served_on(spans: Sequence[Span], day: date, zone: tzinfo, *, now: datetime) 
 
 
 def told_apart(difference: Score | None) -> Literal["better", "worse", "unclear", "unknown"]:
-    """What an interval of a difference says of the second version; unknown without a row to judge by."""
+    """Whether an interval of a difference shows the second version to be better; unknown without rows."""
     if difference is None or difference.value is None:
         return "unknown"
     if difference.low is not None and difference.low > 0:
@@ -111,5 +111,5 @@ def told_apart(difference: Score | None) -> Literal["better", "worse", "unclear"
 
 
 def judge(project: ProjectInfo, found: Comparison) -> Verdict:
-    """What the policy of the project says to a comparison, clause by clause."""
+    """The verdict of the project's policy on a comparison, clause by clause."""
     return policy.verdict(found, project.policy)

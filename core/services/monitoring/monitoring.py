@@ -30,7 +30,6 @@ from core.records import (
     Outcome,
     ProjectInfo,
     Score,
-    as_written,
     from_document,
 )
 from core.services.automation import jobs
@@ -218,7 +217,7 @@ def replay_decision(ws: Workspace, cycle_id: int) -> tuple[Decision, Decision, b
         report = documents.cycle_from(row)
         policy = policy_from_document(row.policy)
     assert report.evidence is not None
-    stored = Decision(action=report.decision, reason=as_written(report.reason), firings=report.firings)  # type: ignore[arg-type]
+    stored = Decision(action=report.decision, reason=report.reason, firings=report.firings)  # type: ignore[arg-type]
     again = decide(report.evidence, policy)
     return stored, again, same_decision(stored, again)
 

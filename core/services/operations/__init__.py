@@ -1,1 +1,1 @@
-"""The installation as a whole: first start, examination, repair, tidying, backup, figures for Prometheus, and its machine."""
+"""The installation as a whole: first start, checks, repair, clean-up, backup, Prometheus metrics, and the hosting machine."""

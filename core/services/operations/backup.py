@@ -1,7 +1,7 @@
-"""One consistent file of the whole state, while everything runs; and a new state folder from it, verified.
+"""A consistent backup of the whole state in one file, while everything runs; and its verified restore into a new folder.
 
 The database is copied first, then the files that the copy names: those are immutable and written before their
-rows, so none can be missing. Secrets (`.env`, the cookie key) stay outside.
+rows, so none can be missing. Secrets (`.env`, the cookie key) are not included.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ FOLDERS = ("batches", "models", "mlartifacts")
 BLOCK = 1 << 20
 MANIFEST_BYTES = 64 << 20
 EXPANSION = 20  # unpacked bytes for each byte of the archive; those that `backup` writes are not compressed
-DEEPEST = 20  # folders in a name
-# Every file that a row names and that counts, with the digest that the row holds.
+DEEPEST = 20  # folder levels in a name
+# Every referenced file that still counts, with the digest stored in its row.
 _NAMED = (
     "SELECT 'batches/' || path, sha256 FROM batches WHERE undone_at IS NULL",
     "SELECT 'batches/' || scores_path, scores_sha256 FROM batches WHERE scores_path IS NOT NULL AND undone_at IS NULL",
@@ -49,14 +49,14 @@ _NAMED = (
     "WHERE a.project_id = m.project_id AND a.what = 'model given up' AND json_extract(a.\"after\", '$.version') = m.version)",
     "SELECT 'models/' || scorer_path, scorer_sha256 FROM model_versions m WHERE scorer_path IS NOT NULL AND removed_at IS NULL AND NOT EXISTS (SELECT 1 FROM audit a "
     "WHERE a.project_id = m.project_id AND a.what = 'model given up' AND json_extract(a.\"after\", '$.version') = m.version)",
-    "SELECT 'models/' || learner_path, NULL FROM projects WHERE learner_path IS NOT NULL",  # there, whatever it holds
+    "SELECT 'models/' || learner_path, NULL FROM projects WHERE learner_path IS NOT NULL",  # only its existence is checked
 )
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
 class Kept(TypedDict):
-    """A file of the archive, as the manifest holds it."""
+    """The manifest's entry of one file in the archive."""
 
     sha256: str
     bytes: int
@@ -64,12 +64,12 @@ class Kept(TypedDict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupReport:
-    """What a backup or a restore wrote."""
+    """The result of a backup or a restore."""
 
     path: Path
     files: int
     bytes: int
-    damaged: tuple[str, ...] = ()  # files that are missing or not as they were written
+    damaged: tuple[str, ...] = ()  # files that are missing or do not match their checksum
 
 
 # --- backup -------------------------------------------------------------------------------------------------------
@@ -79,11 +79,11 @@ def backup(ws: Workspace, target: Path, *, now: datetime, damaged: bool = False)
     """Copy the state into one zip with a digest of each file.
 
     Args:
-        damaged: copy files too that are not as they were written, and do without those that are missing.
+        damaged: also copy files that do not match their checksum, and skip those that are missing.
 
     Raises:
         Conflict: the file exists.
-        StorageError: a batch or model is missing or damaged, and its name; or the disk is full.
+        StorageError: a batch or model is missing or damaged (the message names it), or the disk is full.
         ConfigurationError: the database is not the state folder's SQLite file; use the server's own tools.
     """
     if target.exists():
@@ -92,7 +92,7 @@ def backup(ws: Workspace, target: Path, *, now: datetime, damaged: bool = False)
     place = make_url(ws.database.url).database if ws.database.is_sqlite else None
     if place is None or Path(place).resolve() != home / MAIN:
         raise ConfigurationError(
-            "DATABASE_URL names another database than the state folder's: back it up with its own tools (pg_dump), and copy the folders batches and models."
+            "DATABASE_URL points to a database outside the state folder: back it up with its own tools (pg_dump), and copy the folders batches and models."
         )
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     files: dict[str, Kept] = {}
@@ -118,14 +118,14 @@ def backup(ws: Workspace, target: Path, *, now: datetime, damaged: bool = False)
                             files[name] = _add(archive, path, name)
                         except (
                             FileNotFoundError
-                        ):  # an older learner state, dropped this moment: the copy of the database names a newer one
+                        ):  # an older learner state, deleted just now: the copied database references a newer one
                             continue
             bad = _damaged(Path(folder) / MAIN, files)
             if bad and not damaged:
                 more = f" and {len(bad) - 1:,} more" if len(bad) > 1 else ""
                 raise StorageError(
-                    f"{bad[0]}{more}: missing, or not as it was written; nothing was backed up. Restore it from an "
-                    "earlier backup (`doctor --deep` lists what is affected), or copy what there is with --damaged."
+                    f"{bad[0]}{more}: missing, or does not match its checksum; nothing was backed up. Restore it from an "
+                    "earlier backup (`doctor --deep` lists what is affected), or use --damaged to back up what can be read."
                 )
             document = {"version": __version__, "made_at": now.isoformat(), "files": files, "damaged": bad}
             archive.writestr(MANIFEST, json.dumps(document))
@@ -134,7 +134,7 @@ def backup(ws: Workspace, target: Path, *, now: datetime, damaged: bool = False)
         temporary.rename(target)
     except OSError as error:
         raise StorageError(
-            f"The backup was not written: {error.strerror or error}. Choose a place with free space that can be written."
+            f"The backup was not written: {error.strerror or error}. Choose a writable location with free space."
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -160,7 +160,7 @@ def _add(archive: zipfile.ZipFile, path: Path, name: str) -> Kept:
 
 
 def _damaged(database: Path, files: dict[str, Kept]) -> list[str]:
-    """The files that a row of the copied database names, but that were not copied with its digest."""
+    """The files that the copied database references, but that were not copied with a matching digest."""
     with closing(sqlite3.connect(database)) as copied:
         named = [row for statement in _NAMED for row in copied.execute(statement)]
     return sorted({name for name, sha256 in named if name not in files or sha256 not in (None, files[name]["sha256"])})
@@ -170,13 +170,13 @@ def _damaged(database: Path, files: dict[str, Kept]) -> list[str]:
 
 
 def restore(source: Path, target: Path) -> BackupReport:
-    """Unpack a backup into a new state folder, all or nothing; every file is checked against its digest.
+    """Unpack a backup into a new state folder, all or nothing; the digest of every file is verified.
 
-    It grows under another name and gets its own when all is on the disk; an empty folder that is there is filled,
-    the database last. What an attempt that was killed has left behind goes with the next one.
+    It is written under a temporary name and renamed once everything is on the disk; an existing empty folder is filled,
+    the database last. Leftovers of an interrupted attempt are removed by the next one.
 
     Raises:
-        BadInput: not a backup, damaged, or not as `backup` writes them: says what.
+        BadInput: not a backup, damaged, or not in the format of `backup`; the message says what.
         Conflict: the folder exists and is not empty, or is being restored.
         StorageError: the disk is full or cannot be written.
     """
@@ -191,7 +191,7 @@ def restore(source: Path, target: Path) -> BackupReport:
             work.parent.mkdir(parents=True, exist_ok=True)
             with file_lock(lock, wait=False) as held:
                 if not held:
-                    raise Conflict(f"{target} is being restored by another process. Wait for its end.")
+                    raise Conflict(f"{target} is being restored by another process. Wait until it has finished.")
                 try:
                     _fill(archive, files, work, target, source)
                 finally:
@@ -202,10 +202,10 @@ def restore(source: Path, target: Path) -> BackupReport:
         raise NotFound(f"There is no file {source}.") from None
     except OSError as error:
         raise StorageError(
-            f"The backup was not restored: {error.strerror or error}. Choose a place with free space that can be written."
+            f"The backup was not restored: {error.strerror or error}. Choose a writable location with free space."
         ) from error
     except (
-        zipfile.BadZipFile,  # and what its parts raise on files that are none
+        zipfile.BadZipFile,  # and what zipfile raises on other files
         zlib.error,
         struct.error,
         EOFError,
@@ -216,12 +216,12 @@ def restore(source: Path, target: Path) -> BackupReport:
         RecursionError,
         RuntimeError,
     ):
-        raise BadInput(f"{source.name} is damaged, or is not a backup made by `backup`. Use another one.") from None
+        raise BadInput(f"{source.name} is damaged, or was not made by `backup`. Use another file.") from None
     return BackupReport(path=target, files=len(files), bytes=sum(size for _, size in files.values()))
 
 
 def _fill(archive: zipfile.ZipFile, files: dict[str, tuple[str, int]], work: Path, target: Path, source: Path) -> None:
-    """Everything into `work`, to the disk, and under its own name."""
+    """Write everything into `work`, flush it to the disk, and rename it."""
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(mode=0o700)
     try:
@@ -231,7 +231,7 @@ def _fill(archive: zipfile.ZipFile, files: dict[str, tuple[str, int]], work: Pat
             raise StorageError(
                 f"{source.name} unpacks to {megabytes(total)}, and {megabytes(free)} are free. Free disk space."
             )
-        # The database comes last: a folder that is not whole has none.
+        # The database comes last: an incomplete folder has none.
         for name in sorted(files, key=lambda n: (n in DATABASES, n == MAIN)):
             _unpack(archive, name, *files[name], work / name, source)
         for folder in (*(p for p in work.rglob("*") if p.is_dir()), work):
@@ -271,34 +271,40 @@ def _to_disk(folder: Path) -> None:
 
 
 def _manifest(archive: zipfile.ZipFile, source: Path) -> dict[str, tuple[str, int]]:
-    """Digest and size of each file, by its name; BadInput when the manifest is not of the form that `backup` writes."""
+    """Digest and size of each file, by its name; BadInput if the manifest does not have the format of `backup`."""
     with archive.open(MANIFEST) as packed:
         text = packed.read(MANIFEST_BYTES + 1)
     if len(text) > MANIFEST_BYTES:
-        raise BadInput(f"{source.name}: its {MANIFEST} has more than {megabytes(MANIFEST_BYTES)}.")
+        raise BadInput(
+            f"{source.name}: its {MANIFEST} is larger than {megabytes(MANIFEST_BYTES)}, so it was not made by `backup`. Use another file."
+        )
     document = json.loads(text)
     given = document.get("files") if isinstance(document, dict) else None
     if not isinstance(given, dict):
-        raise BadInput(f"{source.name}: its {MANIFEST} has no list of files, so it is not a backup made by `backup`.")
+        raise BadInput(
+            f"{source.name}: its {MANIFEST} has no list of files, so it was not made by `backup`. Use another file."
+        )
     files: dict[str, tuple[str, int]] = {}
     for name, entry in given.items():
-        told = repr(name[:80])
+        quoted_name = repr(name[:80])
         if not _is_name(name):
-            raise BadInput(f"{source.name} holds {told}, which no backup of ours holds.")
+            raise BadInput(f"{source.name} contains {quoted_name}, which `backup` never writes. Use another file.")
         sha256, size = (entry.get("sha256"), entry.get("bytes")) if isinstance(entry, dict) else (None, None)
         if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256) or type(size) is not int or size < 0:
-            raise BadInput(f"{source.name}: its {MANIFEST} does not say size and sha256 of {told}.")
+            raise BadInput(
+                f"{source.name}: its {MANIFEST} has no size and sha256 of {quoted_name}. Use another backup."
+            )
         files[name] = sha256, size
     both = next((str(p) for name in files for p in PurePosixPath(name).parents if str(p) in files), None)
     if both is not None:
-        raise BadInput(f"{source.name} holds '{both[:80]}' as a file and as a folder.")
+        raise BadInput(f"{source.name} contains '{both[:80]}' both as a file and as a folder. Use another file.")
     if MAIN not in files:
-        raise BadInput(f"{source.name} holds no database ({MAIN}), so it is not a whole backup.")
+        raise BadInput(f"{source.name} contains no database ({MAIN}), so it is incomplete. Use another backup.")
     return files
 
 
 def _is_name(name: str) -> bool:
-    """Whether a file of a backup may be called so: one of the databases, or a plain path below one of the folders."""
+    """Whether a backup may contain a file of this name: one of the databases, or a plain path below one of the folders."""
     parts = name.split("/")
     plain = "\\" not in name and name.isprintable() and not _DRIVE.match(name) and len(parts) <= DEEPEST
     whole = all(part not in ("", ".", "..") and len(part.encode()) <= 255 for part in parts)
@@ -306,11 +312,11 @@ def _is_name(name: str) -> bool:
 
 
 def _check_members(archive: zipfile.ZipFile, files: dict[str, tuple[str, int]], source: Path) -> None:
-    """BadInput when the archive holds other members than the manifest names, or ones that unpack to too much."""
+    """BadInput if the archive has other members than the manifest lists, or if they unpack to too much."""
     members = [member for member in archive.infolist() if not member.is_dir()]
     odd = next(_odd(members, files), None)
     if odd is not None:
-        raise BadInput(f"{source.name} holds {odd[:80]!r}, which no backup of ours holds.")
+        raise BadInput(f"{source.name} contains {odd[:80]!r}, which `backup` never writes. Use another file.")
     lacking = sorted(set(files) - {member.filename for member in members})
     if lacking:
         raise BadInput(f"{source.name} is damaged: '{lacking[0][:80]}' is not in it. Use another backup.")
@@ -318,7 +324,7 @@ def _check_members(archive: zipfile.ZipFile, files: dict[str, tuple[str, int]], 
     if total > EXPANSION * packed:
         raise BadInput(
             f"{source.name} has {megabytes(packed)} and would unpack to {megabytes(total)}, more than {EXPANSION} "
-            "times as much. No backup of ours does."
+            "times as much, so it was not made by `backup`. Use another file."
         )
 
 

@@ -1,4 +1,4 @@
-"""Checks of an installation: what is looked at, whether it is well, and how to mend it if not."""
+"""Checks of an installation: what is checked, whether it is healthy, and how to fix it if not."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from core.storage.troubles import trouble_of, what_failed
 from core.storage.workspace import Workspace, holding
 
 LEAST_FREE = 500 * 1024 * 1024
-MEND = "Restore it from a backup, or see with `repair --dry-run` how to go on without it."
-SHOWN = 10  # damaged files that a check names
+MEND = "Restore it from a backup, or run `repair --dry-run` to see how to continue without it."
+SHOWN = 10  # damaged files that a check lists
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One finding. `mend` is empty when all is well."""
+    """The result of one check. `mend` says how to fix it; empty if nothing is wrong."""
 
     name: str
     ok: bool
@@ -42,11 +42,11 @@ class Check:
 
 
 def examine(ws: Workspace, *, now: datetime, deep: bool = False) -> list[Check]:
-    """Every check in order; `deep` also reads each stored file and compares its digest."""
-    found = [*_installation(ws), *_database(ws, now)]
-    if deep and all(c.ok for c in found if c.name == "database"):
-        found.extend(_files(ws))
-    return found
+    """Every check in order; `deep` also reads each stored file and verifies its checksum."""
+    checks = [*_installation(ws), *_database(ws, now)]
+    if deep and all(c.ok for c in checks if c.name == "database"):
+        checks.extend(_files(ws))
+    return checks
 
 
 def _installation(ws: Workspace) -> Iterator[Check]:
@@ -63,18 +63,20 @@ def _installation(ws: Workspace) -> Iterator[Check]:
         name="disk",
         ok=free >= LEAST_FREE,
         detail=f"{free / 1e9:.1f} GB free",
-        mend="" if free >= LEAST_FREE else "Free disk space: rows are refused before anything is lost.",
+        mend=""
+        if free >= LEAST_FREE
+        else "Free disk space: new rows are refused while there is too little, stored ones are safe.",
     )
     probe = home / ".doctor"
     try:
         probe.write_text("")
         probe.unlink()
-        yield Check(name="state folder", ok=True, detail="can be written")
+        yield Check(name="state folder", ok=True, detail="is writable")
     except OSError as error:
         yield Check(
             name="state folder",
             ok=False,
-            detail=f"cannot be written: {error.strerror}",
+            detail=f"is not writable: {error.strerror}",
             mend="Give this user write permission to CONTINUAL_HOME.",
         )
     yield _private(ws)
@@ -89,19 +91,21 @@ def _installation(ws: Workspace) -> Iterator[Check]:
         )
     secrets_set = ws.settings.api_key is not None
     yield Check(
-        name="API_KEY", ok=True, detail="set" if secrets_set else "not set: the API takes tokens only (`keys create`)"
+        name="API_KEY", ok=True, detail="set" if secrets_set else "not set: the API accepts tokens only (`keys create`)"
     )
 
 
 def _private(ws: Workspace) -> Check:
-    """Whether nobody but its owner can read the state."""
+    """Whether only its owner can read the state."""
     home = ws.settings.home_path
     bad = [path for path in holding(ws.settings) if private.is_open(path)]
     bad = [home] if home in bad else bad
     return Check(
         name="modes",
         ok=not bad,
-        detail="for its owner only" if not bad else f"other users may enter or read {', '.join(p.name for p in bad)}",
+        detail="accessible to its owner only"
+        if not bad
+        else f"other users can access {', '.join(p.name for p in bad)}",
         mend="" if not bad else "chmod -R go= " + " ".join(shlex.quote(str(p)) for p in bad),
     )
 
@@ -134,28 +138,28 @@ def _database(ws: Workspace, now: datetime) -> Iterator[Check]:
 
 
 def _scheduler(ws: Workspace, session: Session, now: datetime) -> Check:
-    """Whether the scheduler beats."""
+    """Whether the scheduler sends heartbeats."""
     age = status.scheduler_age(session, now)
     if age is None:
-        return Check(name="scheduler", ok=True, detail="never ran here")
+        return Check(name="scheduler", ok=True, detail="has never run here")
     late = status.is_late(age, ws.settings.check_interval_s)
     mend = "Start it: `make run`, or `python scheduler.py`."
     if age < 0:
         mend = f"Check this machine's clock. {mend}"
-    told = f"last beat {age:.0f} s ago" if age >= 0 else f"last beat {-age:.0f} s in the future"
-    return Check(name="scheduler", ok=not late, detail=told, mend=mend if late else "")
+    detail = f"last heartbeat {age:.0f} s ago" if age >= 0 else f"last heartbeat {-age:.0f} s in the future"
+    return Check(name="scheduler", ok=not late, detail=detail, mend=mend if late else "")
 
 
 def _loop(session: Session, projects: Sequence[Project], now: datetime) -> Iterator[Check]:
-    """What may keep the loop from turning: checks set aside, rows from the future, leases of the dead."""
+    """What may block the loop: suspended checks, rows from the future, leases of dead processes."""
     stopped = [p.slug for p in projects if p.checks_stopped_at is not None]
     yield Check(
         name="checks",
         ok=not stopped,
-        detail=f"set aside for {', '.join(stopped)}: they ended their worker again and again"
+        detail=f"suspended for {', '.join(stopped)}: they ended their worker repeatedly"
         if stopped
-        else "none is set aside",
-        mend="Give them more memory or time (CONTINUAL_CYCLE_TIMEOUT_SECONDS), or a lighter policy; then `cycle`."
+        else "none is suspended",
+        mend="Give them more memory or time (CONTINUAL_CYCLE_TIMEOUT_SECONDS), or choose a lighter policy; then run `cycle`."
         if stopped
         else "",
     )
@@ -163,16 +167,16 @@ def _loop(session: Session, projects: Sequence[Project], now: datetime) -> Itera
     yield Check(
         name="clock",
         ok=not ahead,
-        detail="rows are not from the future" if not ahead else f"rows from the future in {', '.join(ahead)}",
+        detail="no rows from the future" if not ahead else f"rows from the future in {', '.join(ahead)}",
         mend="" if not ahead else "Check this machine's clock and the time column.",
     )
     stuck = leases.run_out(session, datetime.now(UTC))
-    detail = "none is stuck" if not stuck else f"{len(stuck)} expired, taken over by the next cycle"
+    detail = "none is stuck" if not stuck else f"{len(stuck)} expired; the next cycle takes over"
     yield Check(name="leases", ok=True, detail=detail)
 
 
 def _champions(ws: Workspace, session: Session, projects: Sequence[Project]) -> Iterator[Check]:
-    """Whether the artefact of each champion is there and whole."""
+    """Whether the artefact of each champion exists and is undamaged."""
     for project in projects:
         champion = queries.champion_of(session, project.id)
         if champion is None:
@@ -188,17 +192,19 @@ def _champions(ws: Workspace, session: Session, projects: Sequence[Project]) -> 
 
 
 def _messages(ws: Workspace) -> Check:
-    """Whether messages reach their channel."""
-    found = channels.state_of(ws)
-    if found.dead_since is None:
+    """Whether messages can be delivered."""
+    channel = channels.state_of(ws)
+    if channel.dead_since is None:
         return Check(
-            name="messages", ok=True, detail="go to Discord" if found.set_up else "go nowhere: no webhook is set"
+            name="messages",
+            ok=True,
+            detail="sent to Discord" if channel.set_up else "not sent: no webhook is configured",
         )
     return Check(
         name="messages",
         ok=False,
-        detail=f"none is sent since {found.dead_since:%Y-%m-%d %H:%M} UTC: {found.why}",
-        mend="Make a new webhook in Discord, set DISCORD_WEBHOOK_URL to it and restart.",
+        detail=f"not sent since {channel.dead_since:%Y-%m-%d %H:%M} UTC: {channel.why}",
+        mend="Create a new webhook in Discord, set DISCORD_WEBHOOK_URL to it and restart.",
     )
 
 
@@ -207,17 +213,17 @@ def _schema(revision: str | None) -> Check:
     if revision == newest:
         return Check(name="schema", ok=True, detail=f"revision {newest}")
     if revision is None:
-        mend = "If there was a state before, its database file is gone or another one: see CONTINUAL_HOME and DATABASE_URL, or restore a backup. For a new one: `init`."
+        mend = "If there was data before, the database file is missing or another one is used: check CONTINUAL_HOME and DATABASE_URL, or restore a backup. For a new installation: `init`."
         return Check(name="schema", ok=False, detail="the database is empty", mend=mend)
     if revision < newest:
-        mend = "Bring it up to date: `migrate`."
+        mend = "Upgrade it: `migrate`."
     else:
-        mend = "A newer version of the program wrote it: start that one, or restore a backup."
-    return Check(name="schema", ok=False, detail=f"revision {revision}, this version knows {newest}", mend=mend)
+        mend = "It was written by a newer version of the program: start that version, or restore a backup."
+    return Check(name="schema", ok=False, detail=f"revision {revision}, this version expects {newest}", mend=mend)
 
 
 def _harm(check: Callable[[], object]) -> str:
-    """What is wrong with a stored file, in a few words; nothing where it is whole."""
+    """What is wrong with a stored file, in a few words; empty if it is undamaged."""
     try:
         check()
     except Damaged as error:
@@ -228,7 +234,7 @@ def _harm(check: Callable[[], object]) -> str:
 
 
 def _files(ws: Workspace) -> Iterator[Check]:
-    """Every file that counts, read anew: those of undone batches and of models that were given up do not."""
+    """Every file that counts, read again: those of undone batches and of models given up do not count."""
     wrong = ws.database.integrity()
     yield Check(
         name="database pages",
@@ -270,9 +276,9 @@ def _files(ws: Workspace) -> Iterator[Check]:
     }
     yield _found("models", {**looks, **exported})
     yield _found("learners", {f"that of {slug}": partial(learners.check, ws, path, anew=True) for slug, path in learnt})
-    found = tidying.orphans(ws, datetime.now(UTC))
+    unreferenced = tidying.orphans(ws, datetime.now(UTC))
     yield Check(
-        name="orphans", ok=True, detail=f"{len(found)} files that no row names; a worker moves them to the trash"
+        name="orphans", ok=True, detail=f"{len(unreferenced)} unreferenced files; a worker moves them to the trash"
     )
     refused = tidying.mismatch(ws)
     yield Check(
@@ -284,10 +290,10 @@ def _files(ws: Workspace) -> Iterator[Check]:
 
 
 def _found(name: str, looks: Mapping[str, Callable[[], object]]) -> Check:
-    """One check of many files: the first few that are damaged, and how."""
+    """One check of many files: the first few damaged ones, and what is wrong with them."""
     bad = {what: harm for what, look in looks.items() if (harm := _harm(look))}
     if not bad:
-        return Check(name=name, ok=True, detail=f"{len(looks)} are as they were written")
+        return Check(name=name, ok=True, detail=f"all {len(looks)} checksums match")
     named = "; ".join(f"{what} {harm}" for what, harm in list(bad.items())[:SHOWN])
     more = f"; and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
     return Check(name=name, ok=False, detail=f"{len(bad)} of {len(looks)} damaged: {named}{more}", mend=MEND)

@@ -1,4 +1,4 @@
-"""The settings as they are in force, for people: secrets are told only as set or not."""
+"""The effective settings, for display: secrets appear only as set or not set."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from core.settings import Settings
 class Setting:
     """One setting."""
 
-    name: str  # as the environment names it
+    name: str  # name of the environment variable
     value: str  # "set" or "not set" in place of a secret
-    usual: bool  # as it is by default
+    usual: bool  # whether it has its default value
 
 
 def effective(settings: Settings) -> list[Setting]:
     """Every setting, in the order in which they are declared."""
-    found = []
+    fields = []
     for field, info in type(settings).model_fields.items():
         value = getattr(settings, field)
         secret = "SecretStr" in str(info.annotation) or isinstance(value, SecretStr)
         empty = value is None or value == ()
         default = info.get_default(call_default_factory=True)
-        found.append(
+        fields.append(
             Setting(
                 name=str(info.validation_alias or field),
                 value=_shown(value, secret=secret, empty=empty),
                 usual=value == default,
             )
         )
-    return found
+    return fields
 
 
 def _shown(value: object, *, secret: bool, empty: bool) -> str:

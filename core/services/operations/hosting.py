@@ -1,4 +1,4 @@
-"""What is known of the machine that the program runs on: whether its disk lasts, and what a restart would lose."""
+"""What is known about the hosting machine: whether its disk is persistent, and what a restart would lose."""
 
 from __future__ import annotations
 
@@ -10,29 +10,28 @@ from core.settings import ROOT, Settings
 
 CLOUD_FOLDER = Path("/mount/src")
 ALL_LOST = (
-    "**Demo storage.** This machine's disk does not last: a restart, a redeployment or a long sleep loses everything, "
-    "people, projects, rows and models. Take a backup of what you want to keep, or run it where a disk lasts."
+    "**Demo storage.** This machine's disk is not persistent: a restart, a redeployment or a long sleep deletes everything, "
+    "users, projects, rows and models. Take a backup of what you want to keep, or run it on a machine with a persistent disk."
 )
 FILES_LOST = (
-    "**Demo storage for rows and models.** Your database keeps people, settings and history. Stored rows and models lie "
-    "on this machine's disk, and a restart, a redeployment or a long sleep loses them."
+    "**Demo storage for rows and models.** Your database keeps users, settings and history. Stored rows and models are "
+    "on this machine's disk, and a restart, a redeployment or a long sleep deletes them."
 )
 
 
 def on_community_cloud(program: Path = ROOT) -> bool:
-    """Whether Streamlit Community Cloud runs the program.
+    """Whether the program runs on Streamlit Community Cloud.
 
-    It documents no sign of itself. What shows is where it clones a repository: `/mount/src/<repository>`, in every
-    traceback that its users report, and what other programs go by. A folder of that name elsewhere is not enough: the
-    program itself has to lie in it.
+    It has no documented marker. It clones a repository to `/mount/src/<repository>`, as its users' tracebacks show and
+    other programs rely on. A folder of that name elsewhere is not enough: the program itself has to be in it.
     """
     return program.is_relative_to(CLOUD_FOLDER)
 
 
 def lost(settings: Settings, program: Path = ROOT) -> str | None:
-    """What a restart of this machine would lose, in a sentence for people; None where its disk lasts.
+    """What a restart of this machine would lose, as a sentence for people; None if its disk is persistent.
 
-    `DATA_URL` names a folder and models lie in the state folder, so both go with the disk wherever the database is.
+    `DATA_URL` is a folder and models are in the state folder, so both are lost with the disk wherever the database is.
     """
     if settings.storage == "durable" or (settings.storage == "auto" and not on_community_cloud(program)):
         return None

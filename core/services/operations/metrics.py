@@ -1,7 +1,7 @@
-"""Prometheus metrics: the state of every project, read from the database when asked, and what this process has answered.
+"""Prometheus metrics: the state of every project, read from the database at each scrape, and the requests that this process has answered.
 
-An absent value is an absent series, never a zero. Names: base units, `_total` for counters, ratios from 0 to 1;
-labels are only what is bounded: projects, metrics, routes, versions.
+A missing value is a missing series, never a zero. Names: base units, `_total` for counters, ratios from 0 to 1;
+labels have a bounded number of values: projects, metrics, routes, versions.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from core.storage.workspace import Workspace
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-Samples = Iterable[tuple[tuple[str, ...], float | None]]  # values of the labels in their order, and the value
+Samples = Iterable[tuple[tuple[str, ...], float | None]]  # label values in order, and the value
 
 disable_created_metrics()
 
 
 class _Families(Collector):
-    """Families as they are; those without a sample are left out."""
+    """The metric families; those without a sample are omitted."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = families
@@ -94,52 +94,54 @@ def metrics_text(ws: Workspace, now: datetime, *, project_id: int | None = None)
 _Projects = Sequence[Row[int, str, int, int, JsonObject, datetime | None, bool]]
 
 
-def _of_projects(session: Session, found: _Projects) -> Iterator[Metric]:
-    slugs = {row.id: row.slug for row in found}
+def _of_projects(session: Session, projects: _Projects) -> Iterator[Metric]:
+    slugs = {row.id: row.slug for row in projects}
     champions, logged = status.champions(session), _unsealed(session)
     per_project = (((slug,), key) for key, slug in slugs.items())
     yield _gauge(
         "continual_model_version",
-        "Version of the model that serves.",
+        "Version of the serving model.",
         ((values, champions.get(key)) for values, key in per_project),
     )
-    yield _counter("continual_rows", "Rows stored, undone ones too.", _stored(session, slugs))
+    yield _counter("continual_rows", "Stored rows, including undone ones.", _stored(session, slugs))
     yield _gauge(
-        "continual_rows_labelled", "Stored rows that have their label.", (((r.slug,), float(r.labelled)) for r in found)
+        "continual_rows_labelled", "Stored rows that have a label.", (((r.slug,), float(r.labelled)) for r in projects)
     )
-    due = (((r.slug,), float(max(r.rows - r.labelled, 0) + logged.get(r.id, 0))) for r in found)
-    yield _gauge("continual_labels_due", "Rows whose label has not come.", due)
+    due = (((r.slug,), float(max(r.rows - r.labelled, 0) + logged.get(r.id, 0))) for r in projects)
+    yield _gauge("continual_labels_due", "Rows that have no label yet.", due)
     pending = dict(
         session.execute(select(Batch.project_id, func.count()).where(Batch.pending).group_by(Batch.project_id)).all()
     )
     yield _gauge(
         "continual_batches_pending",
-        "Stored batches that no check has read yet.",
+        "Stored batches that no check has processed yet.",
         (((slug,), pending.get(key, 0)) for key, slug in slugs.items()),
     )
-    yield from _judged(session, slugs, found)
-    yield from _checked(session, slugs, found)
+    yield from _judged(session, slugs, projects)
+    yield from _checked(session, slugs, projects)
 
 
-def _judged(session: Session, slugs: Mapping[int, str], found: _Projects) -> Iterator[Metric]:
+def _judged(session: Session, slugs: Mapping[int, str], projects: _Projects) -> Iterator[Metric]:
     """Scores and drift, with the policy's limits."""
     by_metric = ("project", "metric")
-    yield _gauge("continual_score", "Newest measured score of the served answers.", _scores(session, slugs), by_metric)
+    yield _gauge(
+        "continual_score", "Newest measured score of the served predictions.", _scores(session, slugs), by_metric
+    )
     yield _gauge(
         "continual_score_estimated",
-        "Newest score as estimated without labels.",
+        "Newest score estimated without labels.",
         _estimates(session, slugs),
         by_metric,
     )
-    limits = (((r.slug, r.policy.get("metric", "")), r.policy.get("threshold")) for r in found)
+    limits = (((r.slug, r.policy.get("metric", "")), r.policy.get("threshold")) for r in projects)
     yield _gauge("continual_score_threshold", "The policy's threshold for its own metric.", limits, by_metric)
-    yield _gauge("continual_drift_share", "Share of features that drifted, newest report.", _drift(session, slugs))
-    shares = (((r.slug,), r.policy.get("drift_share")) for r in found)
-    yield _gauge("continual_drift_share_limit", "The policy's limit for the share of features that drifted.", shares)
+    yield _gauge("continual_drift_share", "Share of drifted features in the newest report.", _drift(session, slugs))
+    shares = (((r.slug,), r.policy.get("drift_share")) for r in projects)
+    yield _gauge("continual_drift_share_limit", "The policy's limit for the share of drifted features.", shares)
 
 
-def _checked(session: Session, slugs: Mapping[int, str], found: _Projects) -> Iterator[Metric]:
-    """Cycles, the newest of each project, and what keeps checks from happening."""
+def _checked(session: Session, slugs: Mapping[int, str], projects: _Projects) -> Iterator[Metric]:
+    """Cycles, the newest one of each project, and what prevents checks."""
     yield _counter("continual_cycles", "Finished cycles by outcome.", _cycles(session, slugs), ("project", "outcome"))
     newest = _newest_cycles(session, slugs)
     yield _gauge(
@@ -154,18 +156,18 @@ def _checked(session: Session, slugs: Mapping[int, str], found: _Projects) -> It
     )
     yield _gauge(
         "continual_last_cycle_failed",
-        "1 where the newest finished cycle failed, else 0.",
+        "1 if the newest finished cycle failed, else 0.",
         (((slugs[key],), float(state == "failed")) for key, _, _, state in newest),
     )
     yield _gauge(
         "continual_checks_set_aside",
-        "1 where checks ended their worker so often that they are set aside, else 0.",
-        (((r.slug,), float(r.checks_stopped_at is not None)) for r in found),
+        "1 if checks are suspended because they ended their worker repeatedly, else 0.",
+        (((r.slug,), float(r.checks_stopped_at is not None)) for r in projects),
     )
     yield _gauge(
         "continual_paused",
-        "1 where a person has paused the checks, else 0.",
-        (((r.slug,), float(r.paused)) for r in found),
+        "1 if a person has paused the checks, else 0.",
+        (((r.slug,), float(r.paused)) for r in projects),
     )
 
 
@@ -192,10 +194,10 @@ def _estimates(session: Session, slugs: Mapping[int, str]) -> Samples:
     return _by_metric(session.execute(statement).all(), slugs)
 
 
-def _by_metric(found: Iterable[Row[int, JsonObject]], slugs: Mapping[int, str]) -> Samples:
+def _by_metric(rows: Iterable[Row[int, JsonObject]], slugs: Mapping[int, str]) -> Samples:
     return [
         ((slugs[key], metric), score.get("value"))
-        for key, scores in found
+        for key, scores in rows
         if key in slugs
         for metric, score in scores.items()
     ]
@@ -223,7 +225,7 @@ def _newest_cycles(session: Session, slugs: Mapping[int, str]) -> list[Row[int, 
 def _of_installation(ws: Workspace, session: Session, now: datetime) -> Iterator[Metric]:
     yield _gauge(
         "continual_scheduler_heartbeat_age_seconds",
-        "Seconds since the scheduler's last beat.",
+        "Seconds since the scheduler's last heartbeat.",
         [((), status.scheduler_age(session, now))],
         (),
     )
@@ -231,12 +233,15 @@ def _of_installation(ws: Workspace, session: Session, now: datetime) -> Iterator
     about = (beat.detail if beat is not None else None) or {}
     yield _gauge(
         "continual_scheduler_resident_memory_bytes",
-        "Memory of the scheduler and of its worker at the last beat.",
+        "Memory of the scheduler and of its worker at the last heartbeat.",
         [((), about.get("memory_bytes"))],
         (),
     )
     yield _gauge(
-        "continual_scheduler_interval_seconds", "Seconds between two beats.", [((), ws.settings.check_interval_s)], ()
+        "continual_scheduler_interval_seconds",
+        "Seconds between two heartbeats.",
+        [((), ws.settings.check_interval_s)],
+        (),
     )
     waiting = select(func.count()).select_from(Notice).where(Notice.sent_at.is_(None))
     pending = session.scalar(waiting.where(Notice.next_attempt_at.is_not(None)))
@@ -251,7 +256,7 @@ def _of_installation(ws: Workspace, session: Session, now: datetime) -> Iterator
     newest = session.scalar(select(func.max(Label.created_at)).where(Label.undone_at.is_(None)))
     yield _gauge(
         "continual_last_label_timestamp_seconds",
-        "When the newest label came by row id.",
+        "When the newest label was sent by row id.",
         [((), None if newest is None else newest.timestamp())],
         (),
     )
@@ -259,23 +264,23 @@ def _of_installation(ws: Workspace, session: Session, now: datetime) -> Iterator
         free: float | None = shutil.disk_usage(ws.settings.home_path).free
     except OSError:
         free = None
-    yield _gauge("continual_disk_free_bytes", "Space left where the state folder lies.", [((), free)], ())
+    yield _gauge("continual_disk_free_bytes", "Free space on the disk of the state folder.", [((), free)], ())
 
 
 # --- of this process --------------------------------------------------------------------------------------------
 
 
 class Requests:
-    """What this process has answered, and what it takes; safe to share between threads."""
+    """The requests that this process has answered, and its resource use; safe to share between threads."""
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         self._predictions = Counter(
-            "continual_predictions", "Rows answered by this process.", ("project", "version"), registry=registry
+            "continual_predictions", "Rows predicted by this process.", ("project", "version"), registry=registry
         )
         self._guarded = Counter(
             "continual_guard_hits",
-            "Answers of this process that a guard spoke about.",
+            "Predictions of this process that triggered a guard.",
             ("project", "guard", "action"),
             registry=registry,
         )
@@ -287,7 +292,7 @@ class Requests:
         )
         self._seconds = Histogram(
             "continual_http_request_duration_seconds",
-            "Time from request to answer.",
+            "Time from request to response.",
             ("route",),
             buckets=BUCKETS_S,
             registry=registry,
@@ -296,23 +301,23 @@ class Requests:
         self._queue: Gauge | None = None
 
     def watch_queue(self, waiting: Callable[[], int]) -> None:
-        """Expose how many requests wait for the log's writer."""
+        """Expose how many requests are waiting for the log's writer."""
         if self._queue is None:
-            about = "Answers that wait for their commit."
+            about = "Responses waiting for the commit of their log entry."
             self._queue = Gauge("continual_log_queue", about, registry=self._registry)
         self._queue.set_function(waiting)
 
     def guarded(self, project: str, guard: str, action: str) -> None:
-        """Count a guard that spoke."""
+        """Count a triggered guard."""
         self._guarded.labels(project, guard, action).inc()
 
     def answered(self, route: str, method: str, code: int, seconds: float) -> None:
-        """Count one answer; `route` is a template, never a path that a client made up."""
+        """Count one response; `route` is a template, never a path from a client."""
         self._answers.labels(route, method, str(code)).inc()
         self._seconds.labels(route).observe(seconds)
 
     def predicted(self, project: str, version: int, rows: int) -> None:
-        """Count answered rows."""
+        """Count predicted rows."""
         self._predictions.labels(project, str(version)).inc(rows)
 
     def text(self, *, project: str | None = None) -> str:

@@ -1,6 +1,6 @@
-"""A way on when stored files are missing or damaged: what can be made anew is, the rest no longer counts, nothing is deleted.
+"""Repair when stored files are missing or damaged: what can be is rebuilt, the rest is excluded, nothing is deleted.
 
-Each step says what it costs. A damaged database is not touched: there a backup has to be restored.
+Each step states its cost. A damaged database is not touched: a backup has to be restored.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 from core.data.contract import schema_from_document
 from core.drift import profile as profiles
 from core.errors import ContinualError, Damaged, StorageError
-from core.records import Change, Outcome, ProjectInfo
+from core.records import Change, Outcome, ProjectInfo, as_written
 from core.services.ingestion import stored_batches
 from core.services.monitoring import windows
 from core.services.operations import tidying
@@ -32,7 +32,7 @@ BY = "repair"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """One thing that was found, what is done about it, and what that costs."""
+    """One problem, what is done about it, and what that costs."""
 
     project: str | None  # its slug
     what: str
@@ -44,18 +44,18 @@ class Action:
 class _Step:
     what: str
     cost: str
-    do: Callable[[], None] | None  # None: nothing can be done here
+    do: Callable[[], None] | None  # None: it cannot be repaired here
 
 
 def repair(ws: Workspace, *, now: datetime, project: ProjectInfo | None = None, dry_run: bool = False) -> list[Action]:
-    """Look at every file of one project or of all, and mend what can be; with `dry_run` only say what would be done.
+    """Check every file of one project or of all, and repair what can be; with `dry_run` only report what would be done.
 
     Raises:
-        StorageError: database and folders do not belong together, or a folder is not there at all.
+        StorageError: database and folders do not belong together, or a folder is missing.
     """
     wrong = ws.database.integrity()
     if wrong:
-        cost = "What came after that backup is lost. Stop the program, then: `restore FILE --to FOLDER`."
+        cost = "Changes made after that backup are lost. Stop the program, then: `restore FILE --to FOLDER`."
         return [
             Action(project=None, what=f"The database is damaged ({wrong}): restore a backup.", done=False, cost=cost)
         ]
@@ -65,11 +65,11 @@ def repair(ws: Workspace, *, now: datetime, project: ProjectInfo | None = None, 
 
 
 def _refuse_foreign(ws: Workspace) -> None:
-    """Files that lie elsewhere, or on a disk that is not mounted, are not lost."""
+    """Refuse if files are elsewhere, or on a disk that is not mounted: they are not lost."""
     refused = tidying.mismatch(ws)
     for folder in (ws.batches.root, ws.models_path):
         if tidying.named(ws) and not (folder.is_dir() and any(folder.iterdir())):
-            refused = f"The folder {folder.name} is empty or not there. See that DATA_URL and CONTINUAL_HOME are right and their disk is mounted."
+            refused = f"The folder {folder.name} is empty or missing. Check that DATA_URL and CONTINUAL_HOME are correct and their disk is mounted."
     if refused:
         raise StorageError(f"Nothing was repaired. {refused}")
 
@@ -117,8 +117,8 @@ def _models(ws: Workspace, project: ProjectInfo, now: datetime) -> Iterator[_Ste
         elif (project.id, version) not in given_up:
             yield _Step(
                 f"The artefact of v{version} is given up: the file {error.file} {error.how}.",
-                "It can neither serve nor be downloaded; its place in the history stays."
-                + (" The shadow ends." if version == project.shadow else ""),
+                "It can neither serve nor be downloaded; it stays in the history."
+                + (" Its shadow run ends." if version == project.shadow else ""),
                 partial(_give_up, ws, project, version, now),
             )
     for row in rows:
@@ -129,7 +129,7 @@ def _models(ws: Workspace, project: ProjectInfo, now: datetime) -> Iterator[_Ste
         if error is not None:
             yield _Step(
                 f"The scorer of v{row.version} is exported again: the file {error.file} {error.how}.",
-                "Nothing: it is made from the artefact.",
+                "Nothing: it is rebuilt from the artefact.",
                 partial(_export, ws, project, row),
             )
 
@@ -137,25 +137,27 @@ def _models(ws: Workspace, project: ProjectInfo, now: datetime) -> Iterator[_Ste
 def _dethroned(
     ws: Workspace, project: ProjectInfo, version: int, error: Damaged, whole: list[int], served: set[int], now: datetime
 ) -> _Step:
-    """What serves instead of a champion whose artefact is gone."""
+    """What replaces a champion whose artefact is lost."""
     earlier = sorted((v for v in whole if v < version), key=lambda v: (v in served, v), reverse=True)
     reason = f"The artefact of v{version} cannot be read: the file {error.file} {error.how}."
 
     def serve() -> None:
         with ws.database.write() as session:
-            registry.record_event(session, project.id, earlier[0], Outcome.ROLLED_BACK, reason, Change(by=BY, now=now))
+            registry.record_event(
+                session, project.id, earlier[0], Outcome.ROLLED_BACK, as_written(reason), Change(by=BY, now=now)
+            )
         _give_up(ws, project, version, now)
 
     if earlier:
         return _Step(
-            f"v{earlier[0]} serves again: the file {error.file} of the champion v{version} {error.how}.",
-            f"What v{version} had learnt since v{earlier[0]}; the next races start from there.",
+            f"v{earlier[0]} becomes the champion again: the file {error.file} of the champion v{version} {error.how}.",
+            f"What v{version} had learned since v{earlier[0]}; the next training starts from there.",
             serve,
         )
     return _Step(
-        f"The champion v{version} is given up: the file {error.file} {error.how}, and no earlier version is whole.",
-        "The next check races for a new champion at once, over the stored rows; until then nothing answers once the program "
-        "has been started anew.",
+        f"The champion v{version} is given up: the file {error.file} {error.how}, and no earlier version is undamaged.",
+        "The next check trains a new champion on the stored rows; until then no predictions are returned once the program "
+        "has been restarted.",
         lambda: _give_up(ws, project, version, now),
     )
 
@@ -174,7 +176,7 @@ def _give_up(ws: Workspace, project: ProjectInfo, version: int, now: datetime) -
 def _export(ws: Workspace, project: ProjectInfo, row: ModelRow) -> None:
     (ws.models_path / str(row.scorer_path)).unlink(
         missing_ok=True
-    )  # named by its content, so it is written there again
+    )  # named by its content, so it is written to the same path
     with ws.database.write() as session:
         session.execute(update(ModelRow).where(ModelRow.id == row.id).values(scorer_path=None, scorer_sha256=None))
     schema = schema_from_document(row.schema)
@@ -203,8 +205,8 @@ def _learner(ws: Workspace, project: ProjectInfo, now: datetime) -> Iterator[_St
             )
 
     yield _Step(
-        f"The learner begins anew from the stored rows: the file {error.file} {error.how}.",
-        "What it had kept of earlier regimes and of its candidates' past scores; rows, models and history stay.",
+        f"The learner is rebuilt from the stored rows: the file {error.file} {error.how}.",
+        "Its memory of earlier regimes and its candidates' past scores; rows, models and history stay.",
         begin_anew,
     )
 
@@ -218,12 +220,12 @@ def _counting(ws: Workspace, project: ProjectInfo) -> list[Batch]:
 
 
 def check_rows(ws: Workspace, batch: Batch) -> None:
-    """See that a batch's file is whole, read anew; Damaged when not."""
+    """Read a batch's file again and verify it; Damaged if that fails."""
     verify(ws.batches.root / batch.path, batch.sha256, what=f"batch {batch.number}", name=batch.path, anew=True)
 
 
 def check_scores(ws: Workspace, batch: Batch) -> None:
-    """See that the file of a batch's predictions is whole, where it has one; Damaged when not."""
+    """Verify the file of a batch's predictions, if it has one; Damaged if that fails."""
     if batch.scores_path is not None:
         what = f"the predictions of batch {batch.number}"
         path = ws.batches.root / batch.scores_path
@@ -236,8 +238,8 @@ def _batches(ws: Workspace, project: ProjectInfo, now: datetime) -> Iterator[_St
         if error is not None:
             yield _Step(
                 f"Batch {batch.number} ({batch.origin}) is marked as lost: the file {error.file} {error.how}.",
-                f"{batch.rows:,} rows and their labels no longer count; what models learnt from them stays. Store the rows again "
-                "where you have them.",
+                f"{batch.rows:,} rows and their labels no longer count; what models learned from them stays. Store the rows again "
+                "if you have them.",
                 partial(_lose, ws, project, batch, error, now),
             )
 
@@ -260,15 +262,15 @@ def _scores(ws: Workspace, project: ProjectInfo, now: datetime) -> Iterator[_Ste
         artefact = None if version is None else _harm(partial(registry.check_artefact, ws, project.id, version))
         if version is not None and artefact is None:
             yield _Step(
-                f"The predictions of batch {batch.number} are made anew by v{version}: the file {error.file} {error.how}.",
-                "Nothing: the same version answers the same rows.",
+                f"The predictions of batch {batch.number} are recomputed by v{version}: the file {error.file} {error.how}.",
+                "Nothing: the same version gives the same predictions.",
                 partial(_score_again, ws, project, batch, version),
             )
         else:
             yield _Step(
                 f"The predictions of batch {batch.number} are given up: the file {error.file} {error.how}, and the version "
-                "that made them is not there.",
-                "Its rows count as not predicted: they are learnt from, and measured no more.",
+                "that made them is not available.",
+                "Its rows count as not predicted: they are used for training, but no longer measured.",
                 partial(_store_scores, ws, batch, None, None, None),
             )
 
@@ -286,7 +288,7 @@ def _score_again(ws: Workspace, project: ProjectInfo, batch: Batch, version: int
 
 
 def _store_scores(ws: Workspace, batch: Batch, path: str | None, sha256: str | None, version: int | None) -> None:
-    """Without a path the version is taken out, too: a batch that names one alone would be set aside."""
+    """Remove path and version together: a batch with only one of them would be set aside."""
     with ws.database.write() as session:
         named = update(Batch).where(Batch.id == batch.id, Batch.scores_path == batch.scores_path)
         session.execute(named.values(scores_path=path, scores_sha256=sha256, scored_by=version))
@@ -301,8 +303,8 @@ def _profiles(ws: Workspace, project: ProjectInfo, now: datetime) -> Iterator[_S
             profiles.from_bytes(batch.profile or b"")
         except StorageError:
             yield _Step(
-                f"The profile of batch {batch.number} is made again.",
-                "Nothing: it is made from the rows.",
+                f"The profile of batch {batch.number} is rebuilt.",
+                "Nothing: it is rebuilt from the rows.",
                 partial(_profile, ws, project, batch),
             )
 

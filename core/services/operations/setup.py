@@ -1,4 +1,4 @@
-"""The first start: secrets that nobody set, the schema, the first user."""
+"""The first start: generates missing secrets, creates the schema and the first user."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ def ensure_secrets(env_file: Path, environment: Mapping[str, str]) -> tuple[str,
 
     descriptor = os.open(env_file, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "r+", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # two copies may start at once in one folder
+        fcntl.flock(file, fcntl.LOCK_EX)  # two processes may start at once in one folder
         text = file.read()
-        found = dotenv_values(env_file, interpolate=False)
+        stored = dotenv_values(env_file, interpolate=False)
         given = {name for name in GENERATED if environment.get(name) or environment.get(f"{name}_FILE")}
-        missing = tuple(name for name in GENERATED if name not in given and not found.get(name))
+        missing = tuple(name for name in GENERATED if name not in given and not stored.get(name))
         if missing:
             os.fchmod(file.fileno(), 0o600)
-            # Hexadecimal: no such value can look like a sample or need quotes.
+            # Hexadecimal: such a value cannot look like a placeholder or need quotes.
             lines = "".join(f"{name}={secrets.token_hex(32)}\n" for name in missing)
             file.write(("\n" if text and not text.endswith("\n") else "") + lines)
     return missing
 
 
 def initialise(settings: Settings, *, now: datetime) -> tuple[str, ...]:
-    """Bring the state folder to this version's schema and make the first user where there is none.
+    """Upgrade the state folder to this version's schema and create the first user if there is none.
 
     Returns:
-        Lines for stdout, never for a log: user and password, or nothing when there were users already.
+        Lines for stdout, never for a log: user and password, or empty if there were users already.
     """
     ws = open_workspace(settings, migrate=True)
     try:
@@ -54,5 +54,5 @@ def initialise(settings: Settings, *, now: datetime) -> tuple[str, ...]:
         return ()
     return (
         f"User: {first.name}",
-        f"Password: {first.password}" if first.generated else "Password: as in STREAMLIT_PASSWORD",
+        f"Password: {first.password}" if first.generated else "Password: the value of STREAMLIT_PASSWORD",
     )

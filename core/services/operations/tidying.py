@@ -1,8 +1,8 @@
-"""Files that nothing names any more: moved into a trash folder, and removed from there when they have lain long enough.
+"""Unreferenced files: moved into a trash folder, and removed from there after some time.
 
-Deleting what a database does not name is right only if it is the right database. So the database and each folder carry the
-token of their installation; only names of the program's own form, in projects that the database knows, are touched; and
-nothing at all where the database names nothing.
+Deleting unreferenced files is safe only with the right database. So the database and each folder carry the
+token of their installation; only files with the program's naming scheme, in projects that the database knows, are touched; and
+nothing at all if the database references no file.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from core.storage.tables import Batch, Installation, Job, ModelRow, Project
 from core.storage.workspace import Workspace
 
 STAMP = ".continual-installation"
-IN_THE_MAKING = timedelta(hours=1)  # a younger file may be named in a moment
+IN_THE_MAKING = timedelta(hours=1)  # a younger file may be about to be referenced
 KEPT_FOR = timedelta(days=30)  # in the trash
-_MEND = "Check DATABASE_URL and DATA_URL; nothing is tidied meanwhile."
+_MEND = "Check DATABASE_URL and DATA_URL; no files are removed until then."
 _BATCH = re.compile(r"p(\d+)/\d{8}T\d{6}-[0-9a-f]{12}(-scores)?\.parquet")
 _MODEL = re.compile(r"p(\d+)/(?:model-[0-9a-f]{24}\.skops|scorer-[0-9a-f]{24}\.cml)")
 _LEFTOVER = re.compile(r"\.?[\w.-]+\.(\d+)\.tmp|\.model-[\w.-]+\.tmp|[0-9a-f]{24}\.part")
@@ -37,32 +37,32 @@ _SPOOLED = re.compile(r"[0-9a-f]{24}\.(csv|csv\.gz|parquet|arrow)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tidied:
-    """What was moved, and what stands in the way of tidying."""
+    """What was moved, and what prevents the clean-up."""
 
     moved: tuple[str, ...] = ()
-    refused: str = ""  # why nothing was touched: a sentence
+    refused: str = ""  # why nothing was touched, as a sentence
 
 
 def token_of(ws: Workspace, now: datetime) -> str:
-    """The installation's token, made with the first call."""
+    """The installation's token, created by the first call."""
     with ws.database.read() as session:
-        found = session.scalar(select(Installation.token).where(Installation.id == 1))
-    if found is not None:
-        return found
+        token = session.scalar(select(Installation.token).where(Installation.id == 1))
+    if token is not None:
+        return token
     made = secrets.token_hex(16)
     try:
         with ws.database.write() as session:
             session.add(Installation(id=1, token=made, created_at=now))
-    except IntegrityError:  # another process was quicker
+    except IntegrityError:  # another process was faster
         return token_of(ws, now)
     return made
 
 
 def mismatch(ws: Workspace) -> str:
-    """Why the folders are not those of the database in use, as a sentence; nothing where they are, or may become so.
+    """Why the folders do not belong to the database in use, as a sentence; empty if they do or may be assigned to it.
 
-    A folder of batches without a token is taken when it is empty or holds a file that this database names; the models lie
-    in the state folder, and follow it.
+    A batch folder without a token is assigned if it is empty or holds a file that this database references; the models
+    are in the state folder, and follow it.
     """
     with ws.database.read() as session:
         token = session.scalar(select(Installation.token).where(Installation.id == 1))
@@ -70,16 +70,16 @@ def mismatch(ws: Workspace) -> str:
         place = folder / STAMP
         if place.is_file():
             if place.read_text().strip() != token:
-                return f"The folder {folder.name} belongs to another database than the one in use. {_MEND}"
+                return f"The folder {folder.name} belongs to a different database than the one in use. {_MEND}"
             continue
         foreign = folder == ws.batches.root and folder.is_dir() and any(folder.iterdir())
         if foreign and not any((folder / name).is_file() for name in named(ws)):
-            return f"The folder {folder.name} holds files of which the database in use names none. {_MEND}"
+            return f"The folder {folder.name} holds files, none of which the database in use references. {_MEND}"
     return ""
 
 
 def stamp(ws: Workspace, now: datetime) -> str:
-    """Mark the folders as this installation's; why they cannot be, as `mismatch` says it, or nothing."""
+    """Mark the folders as this installation's; returns why they cannot be, as `mismatch` does, or an empty text."""
     token, refused = token_of(ws, now), mismatch(ws)
     if not refused:
         for folder in (ws.batches.root, ws.models_path):
@@ -90,16 +90,16 @@ def stamp(ws: Workspace, now: datetime) -> str:
 
 
 def named(ws: Workspace) -> set[str]:
-    """Every file of batches and models that a row names, below its folder."""
+    """Every referenced file of batches and models, relative to its folder."""
     with ws.database.read() as session:
         batches = session.execute(select(Batch.path, Batch.scores_path)).all()
-        kept = select(ModelRow.path, ModelRow.scorer_path).where(ModelRow.removed_at.is_(None))
-        models = session.execute(kept).all()
+        paths = select(ModelRow.path, ModelRow.scorer_path).where(ModelRow.removed_at.is_(None))
+        models = session.execute(paths).all()
     return {path for pair in [*batches, *models] for path in pair if path}
 
 
 def tidy(ws: Workspace, now: datetime) -> Tidied:
-    """Move what nothing names into the trash, and empty the trash of what has lain there for long."""
+    """Move unreferenced files into the trash, and remove old ones from it."""
     refused = stamp(ws, now)
     known = named(ws)
     if refused or not known:
@@ -117,20 +117,20 @@ def tidy(ws: Workspace, now: datetime) -> Tidied:
         moved.append(path.name)
     _empty(ws.trash_path, now - KEPT_FOR)
     if moved:
-        logger.info("{n} files that nothing names are in the trash", n=len(moved))
+        logger.info("{n} unreferenced files were moved to the trash", n=len(moved))
     return Tidied(moved=tuple(moved))
 
 
 def to_trash(ws: Workspace, path: Path, name: Path) -> None:
-    """Move a file into the trash under a name below it; OSError when that cannot be."""
+    """Move a file into the trash, keeping its relative name; OSError if that fails."""
     target = ws.trash_path / name
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(path, target)
-    os.utime(target)  # how long it lies here counts from now
+    os.utime(target)  # its age in the trash counts from now
 
 
 def orphans(ws: Workspace, now: datetime) -> list[str]:
-    """Names of what `tidy` would move."""
+    """Names of the files that `tidy` would move."""
     with ws.database.read() as session:
         projects = set(session.scalars(select(Project.id)))
         spooled = _spooled(session)
@@ -146,7 +146,7 @@ def _spooled(session: Session) -> set[str]:
 def _orphans(
     ws: Workspace, projects: set[int], known: set[str], spooled: set[str], now: datetime
 ) -> Iterator[tuple[Path, Path]]:
-    """Files of the program's own making that no row names and that are not in the making, with their folder."""
+    """Unreferenced files that the program wrote and is not just writing, with their folder."""
     for root, form in ((ws.batches.root, _BATCH), (ws.models_path, _MODEL)):
         for path in root.glob("p*/*"):
             name = path.relative_to(root).as_posix()
@@ -169,7 +169,7 @@ def _is_old_file(path: Path, limit: datetime) -> bool:
 
 
 def _empty(trash: Path, limit: datetime) -> None:
-    """Remove what has lain in the trash since before an instant, and folders that are empty by then."""
+    """Remove files that have been in the trash since before an instant, and empty folders."""
     for path in sorted(trash.rglob("*"), reverse=True):
         if path.is_dir():
             if not any(path.iterdir()):

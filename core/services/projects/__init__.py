@@ -1,1 +1,1 @@
-"""Projects themselves: made, found, renamed, paused, exported, deleted; the streams they play, and what is stored of them."""
+"""Projects: created, looked up, renamed, paused, exported, deleted; the streams they play, and counts of their stored data."""

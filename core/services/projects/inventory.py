@@ -1,4 +1,4 @@
-"""What is stored of a project, in counts and lists for the pages that work with it. Reads only."""
+"""A project's stored data as counts and lists for the pages. Reads only."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from core.storage.workspace import Workspace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
-    """How many batches there are and how sound they are."""
+    """How many batches there are, and how many of them count."""
 
-    batches: int  # that count
+    batches: int  # batches that count
     undone: int
-    with_problems: int  # of those that count
+    with_problems: int  # rows of those batches
     backfilled: int
     first_at: datetime | None  # instant of the oldest row that counts
     last_at: datetime | None
@@ -47,8 +47,8 @@ def races(ws: Workspace, project_id: int, *, limit: int = 100) -> list[CycleRepo
         statement = select(Cycle).where(
             Cycle.project_id == project_id, Cycle.decision == "retrain", Cycle.candidates.is_not(None)
         )
-        found = session.scalars(statement.order_by(Cycle.id.desc()).limit(limit))
-        return [report for report in map(documents.cycle_from, found) if report.candidates]
+        rows = session.scalars(statement.order_by(Cycle.id.desc()).limit(limit))
+        return [report for report in map(documents.cycle_from, rows) if report.candidates]
 
 
 def project_names(ws: Workspace) -> dict[int, str]:
@@ -58,7 +58,7 @@ def project_names(ws: Workspace) -> dict[int, str]:
 
 
 def cycle_page(ws: Workspace, project_id: int, cycle_id: int, page_rows: int) -> int | None:
-    """On which page of the cycles' list, newest first, a cycle stands; None when it is not this project's."""
+    """The page of the list of cycles, newest first, that contains a cycle; None if it belongs to another project."""
     with ws.database.read() as session:
         if session.scalar(select(Cycle.id).where(Cycle.project_id == project_id, Cycle.id == cycle_id)) is None:
             return None
@@ -72,12 +72,12 @@ def cycle_page(ws: Workspace, project_id: int, cycle_id: int, page_rows: int) ->
 
 
 def races_since(ws: Workspace, project_id: int, since: datetime) -> int:
-    """Races that the daily budget counts: those by hand are aside."""
+    """Races that count towards the daily budget, excluding manual ones."""
     with ws.database.read() as session:
         return sum(at > since and not by_hand for at, by_hand in queries.races(session, project_id))
 
 
 def races_left(ws: Workspace, project: ProjectInfo, now: datetime) -> int | None:
-    """Races that the policy's budget still allows in the 24 hours that end now; None without a budget."""
+    """Races that the policy's budget still allows in the 24 hours ending now; None without a budget."""
     budget = project.policy.races_per_day
     return max(budget - races_since(ws, project.id, now - timedelta(days=1)), 0) if budget else None

@@ -1,4 +1,4 @@
-"""Projects: made from the sample, a file or the generator; renamed, paused, exported, deleted."""
+"""Projects: created from the sample, a file or the generator; renamed, paused, exported, deleted."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MAX_NAME = 100
 
 
 def slug_of(name: str) -> str:
-    """Address of a project: lower case letters, digits and hyphens of its name."""
+    """A project's slug: lower-case letters, digits and hyphens of its name."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60]
 
 
@@ -39,10 +39,10 @@ def list_projects(ws: Workspace) -> list[ProjectInfo]:
 
 
 def get_project(ws: Workspace, slug: str) -> ProjectInfo:
-    """The project of that slug or name.
+    """The project with that slug or name.
 
     Raises:
-        NotFound: names the projects that exist.
+        NotFound: the message lists the existing projects.
     """
     with ws.database.read() as session:
         row = session.scalar(
@@ -56,16 +56,16 @@ def get_project(ws: Workspace, slug: str) -> ProjectInfo:
 
 
 def project_by_id(ws: Workspace, project_id: int) -> ProjectInfo:
-    """The project of that id; NotFound when it was deleted."""
+    """The project with that id; NotFound if it was deleted."""
     with ws.database.read() as session:
         return queries.project_info(session, queries.project_row(session, project_id))
 
 
 def root_project(ws: Workspace) -> ProjectInfo:
-    """The project that the API's root stands for: `default` where it exists, else the only one.
+    """The project that the API's root addresses: `default` if it exists, else the only one.
 
     Raises:
-        NotFound: none, or several without a `default`; names them.
+        NotFound: none, or several without a `default`; the message lists them.
     """
     projects = list_projects(ws)
     for project in projects:
@@ -79,8 +79,8 @@ def root_project(ws: Workspace) -> ProjectInfo:
 def _existing(ws: Workspace) -> str:
     slugs = [p.slug for p in list_projects(ws)]
     if not slugs:
-        return "There is no project yet. Make one on the Data page, with `projects create`, or with POST /generate."
-    return "Projects: " + ", ".join(slugs) + ". Name one: /projects/{slug}/... or --project."
+        return "There is no project yet. Create one on the Data page, with `projects create`, or with POST /generate."
+    return "Projects: " + ", ".join(slugs) + ". Specify one: /projects/{slug}/... or --project."
 
 
 def threshold_policy(ws: Workspace, name: str) -> Policy:
@@ -90,17 +90,17 @@ def threshold_policy(ws: Workspace, name: str) -> Policy:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where the rows of a new project are to come from."""
+    """Where the rows of a new project come from."""
 
     source: Literal["sample", "file", "generator", "api"]
-    generator: JsonObject | None = None  # its settings, where there is one
-    task: Task | None = None  # the first batch is held to it; for regression, the metric of the policy becomes R2
+    generator: JsonObject | None = None  # its settings, if it is used
+    task: Task | None = None  # the first batch has to match it; for regression, the policy's metric becomes R2
 
 
 def create_project(
     ws: Workspace, name: str, origin: Origin, *, by: str, now: datetime, policy: str | Policy = "balanced"
 ) -> ProjectInfo:
-    """Make an empty project.
+    """Create an empty project.
 
     Raises:
         BadInput: the name holds no letter or digit, or is too long.
@@ -141,7 +141,7 @@ def create_project(
 
 
 def rename_project(ws: Workspace, project: ProjectInfo, name: str, *, by: str, now: datetime) -> ProjectInfo:
-    """Change the shown name; the slug, and so every address, stays."""
+    """Change the display name; the slug, and so every URL, stays the same."""
     require(ws, by, "operator")
     if not name.strip() or len(name) > MAX_NAME:
         raise BadInput(f"Project name has {len(name)} characters, expected 1 to {MAX_NAME}.")
@@ -161,7 +161,7 @@ def rename_project(ws: Workspace, project: ProjectInfo, name: str, *, by: str, n
 
 
 def set_policy(ws: Workspace, project: ProjectInfo, policy: Policy, *, by: str, now: datetime) -> ProjectInfo:
-    """Store another policy; it counts from the next cycle on."""
+    """Store another policy; it takes effect with the next cycle."""
     require(ws, by, "operator")
     with ws.database.write() as session:
         row = queries.project_row(session, project.id)
@@ -172,12 +172,12 @@ def set_policy(ws: Workspace, project: ProjectInfo, policy: Policy, *, by: str, 
             session, who=by, what="policy changed", project_id=row.id, before=row.policy, after=document, now=now
         )
         row.policy = document
-        row.next_race_at = now  # the clock looks at the new rules at once
+        row.next_race_at = now  # the scheduler applies the new rules immediately
         return queries.project_info(session, row)
 
 
 def set_paused(ws: Workspace, project: ProjectInfo, paused: bool, *, by: str, now: datetime) -> ProjectInfo:
-    """Stop or resume scheduled checks; a cycle asked for by hand still runs."""
+    """Pause or resume scheduled checks; manually requested cycles still run."""
     require(ws, by, "operator")
     with ws.database.write() as session:
         row = queries.project_row(session, project.id)
@@ -206,7 +206,7 @@ def delete_project(ws: Workspace, project: ProjectInfo, *, by: str, now: datetim
 
 
 def remove_files(ws: Workspace, project_id: int) -> None:
-    """Remove the files of a project that was deleted."""
+    """Remove the files of a deleted project."""
     shutil.rmtree(ws.batches.root / folder_of(project_id), ignore_errors=True)
     shutil.rmtree(ws.models_path / folder_of(project_id), ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""Streams that the Live page plays: a bundled sample, or generated rows whose drift is chosen and so known.
+"""Streams that the Live page plays: a bundled sample, or generated rows with a chosen, hence known, drift.
 
 A project remembers its stream; the same description gives the same rows for ever.
 """
@@ -30,17 +30,20 @@ if TYPE_CHECKING:
 GENERATED = "generated"
 ROWS, FEATURES, NOISE = 16_000, 8, 0.1
 WARM_UP_ROWS, BATCH_ROWS = 1_000, 500
-TASKS = {"classes": "binary", "values": "regression"}  # of generated streams that are offered
-SEED, DRIFT_AT = 7, 0.35  # of these; the drift comes after that share of the rows
-THRESHOLD = {"binary": 0.85, "regression": 0.8}  # of accuracy, or R2: what noise .1 leaves is .95 and .99
+TASKS = {"classes": "binary", "values": "regression"}  # tasks of generated streams
+SEED, DRIFT_AT = 7, 0.35  # rows of a generated stream; the drift starts after that share of them
+THRESHOLD = {
+    "binary": 0.85,
+    "regression": 0.8,
+}  # of accuracy, or R2; with noise .1 the best possible values are .95 and .99
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
     """Rows in their order, and how they are played."""
 
-    name: str  # in origins of batches
-    frame: pd.DataFrame  # callers must not change it
+    name: str  # used in the origins of batches
+    frame: pd.DataFrame  # callers must not modify it
     target: str
     warm_up_rows: int
     batch_rows: int
@@ -51,7 +54,7 @@ def stream_of(described: Mapping[str, Any] | None) -> Stream:
     """The stream that a project's `generator` document describes.
 
     Raises:
-        BadInput: it describes none.
+        BadInput: it does not describe a stream.
     """
     known = described or {}
     sample = known.get("sample")
@@ -67,30 +70,30 @@ def stream_of(described: Mapping[str, Any] | None) -> Stream:
 
 @lru_cache(maxsize=2)
 def _generated(document: str) -> Stream:
-    asked = json.loads(document)
-    task = asked.get("task", "binary")
-    drift: DriftSpec | None = drift_from_document(asked["drift"]) if asked.get("drift") else None
+    options = json.loads(document)
+    task = options.get("task", "binary")
+    drift: DriftSpec | None = drift_from_document(options["drift"]) if options.get("drift") else None
     frame = generate(
-        asked.get("rows", ROWS),
+        options.get("rows", ROWS),
         Recipe(
-            features=asked.get("features", FEATURES),
-            noise=asked.get("noise", NOISE),
+            features=options.get("features", FEATURES),
+            noise=options.get("noise", NOISE),
             drift=drift,
             task=task,
-            concept_seed=asked.get("seed", 0),
+            concept_seed=options.get("seed", 0),
         ),
-        seed=asked.get("seed", 0),
+        seed=options.get("seed", 0),
     )
     return Stream(GENERATED, frame, TARGET, WARM_UP_ROWS, BATCH_ROWS, THRESHOLD[task])
 
 
 def described(stream: str, drift: str | None = None, shape: str = "", size: float = 0.0) -> dict[str, object]:
-    """A stream that somebody chose, as a project remembers it.
+    """The description of a chosen stream, as a project stores it.
 
     Args:
         stream: one of the samples, or of TASKS: generated rows.
-        drift: what happens to generated rows, one of DRIFT_KINDS; None = nothing.
-        size: how much; turned labels can turn no more than once.
+        drift: the drift of generated rows, one of DRIFT_KINDS; None = no drift.
+        size: its size; at most 1 for label flips.
     """
     if stream not in TASKS:
         return {"sample": stream}
@@ -110,7 +113,7 @@ def create_stream_project(
         described: {"sample": "insects"}, or {"sample": "generated", "stream": {"task", "seed", "drift": {...}}}.
 
     Raises:
-        BadInput: no such stream, or a drift that cannot be made.
+        BadInput: no such stream, or a drift that cannot be generated.
     """
     require(ws, by, "operator")
     stream = stream_of(described)

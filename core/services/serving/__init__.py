@@ -1,1 +1,1 @@
-"""The champion answers: loaded, asked, guarded, explained; and the log of what it answered."""
+"""Serving: loading the champion, predictions, guards, explanations; and the prediction log."""

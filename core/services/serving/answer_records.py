@@ -1,4 +1,4 @@
-"""Answers as the log keeps them."""
+"""Predictions as records of the log."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _process, _count = secrets.token_hex(3), itertools.count()
 
 
 class Asker(NamedTuple):
-    """When rows were answered, and whom."""
+    """When rows were predicted, and for whom."""
 
     now: datetime
     token_id: int | None = None
@@ -29,7 +29,7 @@ class Asker(NamedTuple):
 
 
 def new_id(now: datetime) -> str:
-    """A prediction id that nobody else gives out: instant, process, number. Ids of one time lie side by side in an index."""
+    """A unique prediction id: instant, process, number. Ids of the same time are adjacent in an index."""
     return f"{int(now.timestamp() * 1000):011x}{_process}{next(_count) & 0xFFFFFF:06x}"
 
 
@@ -43,12 +43,12 @@ def record_one(
     at: datetime | None = None,
     guarded: Guarded | None = None,
 ) -> Record:
-    """One answer as a record of the prediction log, under a new `prediction_id`.
+    """One prediction as a record of the prediction log, with a new `prediction_id`.
 
     Args:
-        row_id: the caller's; where absent, the prediction id is the row id.
-        at: the row's own instant; where absent, the answer's.
-        guarded: what the guards said.
+        row_id: the caller's; if absent, the prediction id is the row id.
+        at: the row's instant; if absent, the prediction's.
+        guarded: the result of the guards.
     """
     label, place, chances = answer
     now, token_id, anonymous = asker
@@ -82,7 +82,7 @@ def records(
     times: Sequence[datetime | None] | None = None,
     guarded: Mapping[int, Guarded] | None = None,
 ) -> list[Record]:
-    """The answers to many rows as records of the log: one a row, or one block where no row has an id or instant of its own."""
+    """Predictions of many rows as records of the log: one per row, or one block if no row has its own id or instant."""
     n, spoken = len(predicted.labels), dict(guarded or {})
     now, token_id, anonymous = asker
     if ids is None and times is None and n >= blocks.LEAST_ROWS:
@@ -90,8 +90,8 @@ def records(
         name = new_id(now)
         empty = "null"
         head = (served.project_id, name, name, served.version, empty, None, served.classes_json, empty)
-        told = orjson.dumps({"tally": tally(spoken.values())}).decode() if spoken else None
-        return [(*head, now, now, token_id, n, block, anonymous, told)]
+        tally_text = orjson.dumps({"tally": tally(spoken.values())}).decode() if spoken else None
+        return [(*head, now, now, token_id, n, block, anonymous, tally_text)]
     chances = predicted.probabilities.tolist() if predicted.probabilities is not None else [None] * n
     plain = [column.tolist() if hasattr(column, "tolist") else column for column in columns]
     return [

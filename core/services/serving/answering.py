@@ -1,4 +1,4 @@
-"""Rows into answers: what a champion and its guards say, the records for the log, and the text that is sent."""
+"""From rows to responses: predictions and guards, the records for the log, and the response text."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ from core.services.serving.prediction_log import Record
 
 
 class AnswerDocument(TypedDict):
-    """The answer to one row as it is sent."""
+    """The response for one row."""
 
-    prediction: Any  # the class, or the value; None where a guard withholds it
+    prediction: Any  # the class, or the value; None if a guard withholds it
     probability: float | None  # of that class
     probabilities: dict[str, float] | None
     prediction_id: str
     row_id: str
     model_version: int
-    guards: NotRequired[list[GuardHit]]  # that spoke
+    guards: NotRequired[list[GuardHit]]  # triggered guards
 
 
 @dataclasses.dataclass(slots=True)
 class Answered:
-    """Answers that are not committed yet."""
+    """Predictions that are not committed yet."""
 
     served: Served
     records: Sequence[Record]
     body: bytes
     rows: int
-    guarded: Mapping[int, Guarded]  # by place: the guards that spoke
+    guarded: Mapping[int, Guarded]  # by position: the triggered guards
     predicted: Predicted | None = None  # of many rows
 
     def labels(self) -> list[Any]:
-        """What is answered to each of many rows: the model's word, but where a guard did otherwise."""
+        """The value returned for each of many rows: the model's, unless a guard replaced or withheld it."""
         assert self.predicted is not None
         labels = list(self.predicted.labels)
         for i, spoken in self.guarded.items():
@@ -54,7 +54,7 @@ class Answered:
 
 
 def one(served: Served, row: Any, now: datetime, *, token_id: int | None) -> Answered:
-    """The answer to one row as a client sent it.
+    """The response for one row as sent by a client.
 
     Raises:
         BadInput: every problem of the row with its field.
@@ -90,10 +90,10 @@ def many(
     token_id: int | None,
     anonymous: bool = False,
 ) -> Answered:
-    """The answers to a table; see `document` for their text.
+    """The predictions for a table; see `document` for their text.
 
     Raises:
-        BadInput: the model gives no finite number for a row, and which.
+        BadInput: the model gives no finite number for a row; the message says which.
     """
     if table.times is not None:
         _refuse_future(table.times, now, "rows[{}]._time")
@@ -112,19 +112,19 @@ def many(
 
 
 def _refuse_future(times: Sequence[datetime | None], now: datetime, field: str) -> None:
-    """A row that has not happened yet has no answer: such an instant is a wrong clock, zone or unit."""
+    """Refuse instants in the future: they come from a wrong clock, zone or unit."""
     late = [i for i, at in enumerate(times) if at is not None and at > now + AHEAD]
     if late:
         expected = f"an instant up to now ({now:%Y-%m-%dT%H:%M:%SZ})"
         problems = tuple(FieldProblem(field.format(i), str(times[i]), expected) for i in late[:20])
-        raise BadInput(f"{len(late):,} of {len(times):,} instants lie in the future, expected {expected}.", problems)
+        raise BadInput(f"{len(late):,} of {len(times):,} instants are in the future, expected {expected}.", problems)
 
 
 # --- as text ----------------------------------------------------------------------------------------------------
 
 
 def _tell(document: AnswerDocument, spoken: Guarded) -> None:
-    """What the guards made of an answer."""
+    """The result of the guards for one prediction."""
     if spoken["action"] != "warn":
         document["prediction"] = spoken["answer"]
         document["probability"] = document["probabilities"] = None
@@ -132,20 +132,20 @@ def _tell(document: AnswerDocument, spoken: Guarded) -> None:
 
 
 def document(answered: Answered, notes: Sequence[Problem] = ()) -> bytes:
-    """The answers to many rows as they are sent, row for row."""
+    """The response for many rows, row by row."""
     served, predicted = answered.served, answered.predicted
     assert predicted is not None
     rows = _texts(served, predicted, answer_records.ids_of(answered.records, answered.rows))
     for i, spoken in answered.guarded.items():
-        told = orjson.loads(rows[i])
-        _tell(told, spoken)
-        rows[i] = orjson.dumps(told).decode()
-    said = f',"problems":{orjson.dumps([document_of(p) for p in notes]).decode()}' if notes else ""
-    return f'{{"predictions":[{",".join(rows)}],"model_version":{served.version}{said}}}'.encode()
+        document = orjson.loads(rows[i])
+        _tell(document, spoken)
+        rows[i] = orjson.dumps(document).decode()
+    problems = f',"problems":{orjson.dumps([document_of(p) for p in notes]).decode()}' if notes else ""
+    return f'{{"predictions":[{",".join(rows)}],"model_version":{served.version}{problems}}}'.encode()
 
 
 def _texts(served: Served, predicted: Predicted, ids: Sequence[tuple[str, str]]) -> list[str]:
-    """Each answer as JSON text: one template, filled row by row, costs a fifth of as many dictionaries."""
+    """Each prediction as JSON text: filling one template per row takes a fifth of the time of building dictionaries."""
     tail = f'"prediction_id":"%s","row_id":%s,"model_version":{served.version}}}'
     names = [f'"{name}"' if name is row_id else orjson.dumps(row_id).decode() for name, row_id in ids]
     keys = [name for name, _ in ids]

@@ -1,4 +1,4 @@
-"""What a person asks the champion on a page: answered where the role allows it, logged, and explained."""
+"""Predictions requested on a page: returned if the role allows it, logged, and explained."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowAnswer:
-    """What was answered to one row, and why."""
+    """The prediction for one row, and its explanation."""
 
     project_id: int
     version: int
@@ -32,28 +32,28 @@ class RowAnswer:
     label: Any  # the class, or the value
     classes: tuple[Label, ...]
     chances: tuple[float, ...]  # of the classes; empty for regression
-    spoken: Guarded | None  # by the guards; None = they are silent
+    spoken: Guarded | None  # by the guards; None = none was triggered
     why: Explanation
 
     @property
     def withheld(self) -> bool:
-        """Whether a program is given something else than the model's word."""
+        """Whether API clients would get something other than the model's prediction."""
         return self.spoken is not None and self.spoken["action"] != "warn"
 
     @property
     def chance(self) -> float | None:
-        """Probability of the class that is answered; None for regression."""
+        """Probability of the returned class; None for regression."""
         return dict(zip(self.classes, self.chances, strict=True)).get(self.label) if self.chances else None
 
 
 def ask_row(ws: Workspace, served: Served, values: Mapping[str, Any], *, by: str, now: datetime) -> RowAnswer:
-    """The champion's answer to one row, logged.
+    """The champion's prediction for one row, logged.
 
     Args:
         values: by feature; None = missing.
 
     Raises:
-        BadInput: the row cannot be taken, or the model has no finite answer to it.
+        BadInput: the row is not valid, or the model has no finite prediction for it.
     """
     row, _, _ = served.reader.one(values)
     label, place, chances = answer = predicting.predict_one(served, row)
@@ -75,6 +75,6 @@ def ask_row(ws: Workspace, served: Served, values: Mapping[str, Any], *, by: str
 
 
 def ask_file(ws: Workspace, project: ProjectInfo, frame: pd.DataFrame, *, by: str, now: datetime) -> pd.DataFrame:
-    """The rows of a file with the champion's answers, logged; see `file_answers.predict_file`."""
+    """The rows of a file with the champion's predictions, logged; see `file_answers.predict_file`."""
     require(ws, by, "operator")
     return file_answers.predict_file(ws, project, frame, now=now)

@@ -1,6 +1,6 @@
 """Many rows of one call as one block of the prediction log: packed columns instead of a table row for each.
 
-A call of thousands of rows is answered as quickly as it is read; the table would take longer than the model. The ids of
+A call of thousands of rows is answered as fast as it is read; writing table rows would take longer than the model. The ids of
 a block's rows are made from its own: `<prediction_id>.<place>`.
 """
 
@@ -27,28 +27,28 @@ def row_id(prediction_id: str, place: int) -> str:
 
 
 def base_of(name: str) -> tuple[str, int] | None:
-    """The block's prediction id and the place that an id of this form names; None for any other."""
+    """The block's prediction id and the position in an id of this form; None for any other id."""
     base, dot, place = name.rpartition(".")
     return (base, int(place)) if dot and base and place.isascii() and place.isdigit() and len(place) <= 7 else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """Rows and the model's answers to them."""
+    """Rows and the model's predictions for them."""
 
     names: tuple[str, ...]
     columns: list[Any]  # in schema order: float64 arrays, or lists of text with None
     classes: tuple[Label, ...]  # empty for regression
     answers: np.ndarray  # place of the class, or the value
     probabilities: np.ndarray | None  # (rows, classes)
-    guarded: dict[int, Guarded]  # by place: the guards that spoke
+    guarded: dict[int, Guarded]  # by position: the triggered guards
 
     def labels(self) -> list[Any]:
-        """What the model says of each row."""
+        """The model's prediction for each row."""
         return [self.classes[int(k)] for k in self.answers] if self.classes else self.answers.tolist()
 
     def answered(self) -> list[Any]:
-        """What was answered: the model's, but where a guard did otherwise."""
+        """The returned values: the model's, unless a guard changed them."""
         labels = self.labels()
         for place, spoken in self.guarded.items():
             if spoken["action"] != "warn":

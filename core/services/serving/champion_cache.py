@@ -1,8 +1,8 @@
-"""The champion of each project as this process holds it: loaded, checked against its stored answers, swapped after a promotion.
+"""The champions in this process's memory: loaded, verified against stored predictions, replaced after a promotion.
 
-A process asks the database at most twice a second which version serves, so a promotion made by any other one
-is served within a second. A new artefact that cannot be loaded leaves the old champion in place, and says so.
-The champion is loaded as its scorer; the libraries that trained it come in only where it has none.
+A process reads at most twice a second from the database which version serves, so any process's promotion
+takes effect within a second. If a new artefact cannot be loaded, the old champion stays in place and this is reported.
+The champion is loaded as its scorer; the training libraries are imported only if it has none.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ RETRY_DAMAGED_S = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """A champion that is loaded and can answer."""
+    """A loaded champion, ready to predict."""
 
     project_id: int
     version: int
     scorer: Part
     schema: FeatureSchema
     classes: tuple[Label, ...]  # in the order of the probabilities; empty for regression
-    threshold: float | None = None  # of two classes: probability from which the second is answered
+    threshold: float | None = None  # for two classes: probability from which the second is predicted
     ranges: Mapping[str, Any] = field(default_factory=dict)
-    background: tuple[Values, ...] = ()  # the check rows: what an answer is compared with when it is explained
+    background: tuple[Values, ...] = ()  # the check rows: the baseline of explanations
     guards: Watch = field(default_factory=lambda: Watch(Guards(unseen_category="off", out_of_range="off")))
     reader: RowReader
-    classes_json: str | None  # as the log keeps them
+    classes_json: str | None  # as stored in the log
     labels_json: tuple[str, ...]
-    keys: tuple[str, ...]  # the classes as names in an answer
+    keys: tuple[str, ...]  # the classes as names in a response
 
 
 @dataclass(slots=True)
@@ -62,7 +62,7 @@ class _Slot:
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     served: Served | None = None
-    known: tuple[Any, ...] | None = None  # what the database said when it was loaded
+    known: tuple[Any, ...] | None = None  # the database's version when it was loaded
     problem: str | None = None
     next_check: float = -1.0
 
@@ -77,15 +77,15 @@ class Champions:
         self._slots_lock = threading.Lock()
 
     def fresh(self, project_id: int) -> Served | None:
-        """The champion, if this process has looked a moment ago and has one; asks nobody, blocks nobody."""
+        """The cached champion, if it was refreshed a moment ago; never reads the database and never blocks."""
         slot = self._slots.get(project_id)
         return slot.served if slot is not None and self._clock() < slot.next_check else None
 
     def get(self, project_id: int) -> Served | None:
-        """The champion that answers now; None while the project has none.
+        """The current champion; None while the project has none.
 
-        While one thread loads a new champion, the others go on with the old one.
-        A damaged first one gives None too; `problem` tells them apart.
+        While one thread loads a new champion, the others continue with the old one.
+        A damaged first one gives None too; `problem` distinguishes the two.
         """
         with self._slots_lock:
             slot = self._slots.setdefault(project_id, _Slot())
@@ -100,28 +100,28 @@ class Champions:
         return slot.served
 
     def knows(self, project_id: int) -> bool:
-        """Whether anybody has asked for the project's champion here."""
+        """Whether the project's champion has been requested in this process."""
         return project_id in self._slots
 
     def problem(self, project_id: int) -> str | None:
-        """Why the version that should serve does not, in words; None when all is well."""
+        """Why the version that should serve does not, as a sentence; None if it does."""
         with self._slots_lock:
             slot = self._slots.get(project_id)
         return slot.problem if slot else None
 
     def _refresh(self, project_id: int, slot: _Slot) -> None:
         with self._ws.database.read() as session:
-            found = scorers.serving(session, project_id)
+            serving = scorers.serving(session, project_id)
         wait = CHECK_EVERY_S
-        if found is None:
+        if serving is None:
             slot.served, slot.known, slot.problem = None, None, None
-        elif slot.served is None or (found.version, found.sha256, found.guards) != slot.known:
+        elif slot.served is None or (serving.version, serving.sha256, serving.guards) != slot.known:
             try:
-                slot.served = load(self._ws, project_id, found)
-                slot.known, slot.problem = (found.version, found.sha256, found.guards), None
+                slot.served = load(self._ws, project_id, serving)
+                slot.known, slot.problem = (serving.version, serving.sha256, serving.guards), None
             except ContinualError as error:
-                instead = f"v{slot.served.version} still answers" if slot.served else "nothing answers"
-                slot.problem = f"v{found.version} should serve but cannot be loaded; {instead}. {error}"
+                instead = f"v{slot.served.version} still serves" if slot.served else "nothing answers"
+                slot.problem = f"v{serving.version} should serve but cannot be loaded; {instead}. {error}"
                 wait = RETRY_DAMAGED_S
                 logger.error("{problem}", problem=slot.problem)
         else:
@@ -129,27 +129,27 @@ class Champions:
         slot.next_check = self._clock() + wait
 
 
-def load(ws: Workspace, project_id: int, found: scorers.Serving) -> Served:
-    """The model that the database names, by its scorer where it has one, held to its check rows.
+def load(ws: Workspace, project_id: int, serving: scorers.Serving) -> Served:
+    """The serving model by the database, as its scorer if it has one, verified on its check rows.
 
     Raises:
-        StorageError: missing, damaged, or with other answers to the check rows.
+        StorageError: missing, damaged, or with different predictions for the check rows.
     """
-    guards = guards_from_document(found.guards)
-    if found.scorer_path is None or found.scorer_sha256 is None:
-        model = _estimator(ws, project_id, found.version)
-        return served_by(project_id, found.version, model, schema_from_document(found.schema), guards=guards)
-    document, views = scorers.read(ws, found.scorer_path, found.scorer_sha256)
+    guards = guards_from_document(serving.guards)
+    if serving.scorer_path is None or serving.scorer_sha256 is None:
+        model = _estimator(ws, project_id, serving.version)
+        return served_by(project_id, serving.version, model, schema_from_document(serving.schema), guards=guards)
+    document, views = scorers.read(ws, serving.scorer_path, serving.scorer_sha256)
     schema = schema_from_document(document["schema"])
     if document["part"] is not None:
         part = part_of(document["part"], views)
     else:
-        part = Estimator(_estimator(ws, project_id, found.version), schema)
+        part = Estimator(_estimator(ws, project_id, serving.version), schema)
     rows = _check_rows(document["checks"], schema)
     _hold_to(part, rows, document["checks"]["answers"], schema)
     return _served(
         project_id,
-        found.version,
+        serving.version,
         part,
         schema,
         tuple(document["classes"]),
@@ -170,9 +170,9 @@ def _hold_to(part: Part, rows: Sequence[Values], answered: Any, schema: FeatureS
         answers = [part.one(row) for row in rows]
         apart = largest_difference(answers, answered, value=schema.task == "regression")
     except (ValueError, TypeError, KeyError, IndexError, ArithmeticError) as error:
-        raise StorageError(f"The scorer cannot answer its check rows ({type(error).__name__}).") from error
+        raise StorageError(f"The scorer cannot predict its check rows ({type(error).__name__}).") from error
     if not apart <= TOLERANCE:
-        raise StorageError(f"The scorer answers its check rows otherwise than the model did, by {apart:.1e}.")
+        raise StorageError(f"The scorer's predictions for its check rows differ from the model's by {apart:.1e}.")
 
 
 def _estimator(ws: Workspace, project_id: int, version: int) -> Any:
@@ -182,7 +182,7 @@ def _estimator(ws: Workspace, project_id: int, version: int) -> Any:
 
 
 class Estimator(Part):
-    """A fitted estimator that answers itself, with the libraries that trained it."""
+    """A fitted estimator that predicts itself, with its training libraries."""
 
     def __init__(self, model: Any, schema: FeatureSchema) -> None:
         self.model = model
@@ -195,8 +195,8 @@ class Estimator(Part):
         columns = [
             np.array([v]) if f.kind == "numeric" else [v] for v, f in zip(values, self._schema.features, strict=True)
         ]
-        found: list[float] = self.many(columns, 1)[0].tolist()
-        return found
+        row: list[float] = self.many(columns, 1)[0].tolist()
+        return row
 
     def many(self, columns: Sequence[Any], n: int) -> np.ndarray:
         """See `Part`."""
@@ -212,7 +212,7 @@ class Estimator(Part):
 def served_by(
     project_id: int, version: int, model: Any, schema: FeatureSchema, *, guards: Guards | None = None
 ) -> Served:
-    """A fitted estimator, ready to answer for a project."""
+    """A fitted estimator, ready to serve for a project."""
     classes = () if schema.task == "regression" else tuple(_plain(label) for label in model.classes_)
     ranges = {
         f.name: list(f.categories) if f.kind != "numeric" else [f.low, f.high] if f.low is not None else None
@@ -224,7 +224,7 @@ def served_by(
 
 
 class _Beside(NamedTuple):
-    """What is known of a model beside its scorer and schema."""
+    """What is known about a model besides its scorer and schema."""
 
     threshold: float | None
     ranges: Mapping[str, Any]
@@ -265,7 +265,7 @@ def champion(ws: Workspace, project: ProjectInfo) -> Served:
         StorageError: its artefact is damaged.
     """
     with ws.database.read() as session:
-        found = scorers.serving(session, project.id)
-    if found is None:
+        serving = scorers.serving(session, project.id)
+    if serving is None:
         raise NoChampion(project.slug)
-    return load(ws, project.id, found)
+    return load(ws, project.id, serving)

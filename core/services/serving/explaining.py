@@ -1,4 +1,4 @@
-"""Why the champion answers a row as it does."""
+"""Explanations of the champion's predictions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.services.serving.predicting import predict_one
 
 
 def explain_row(served: Served, values: Values) -> Explanation:
-    """What each feature adds to the answer to one row, against the rows that the champion came with.
+    """Each feature's contribution to the prediction for one row, relative to the champion's check rows.
 
     Raises:
         BadInput: the model gives no finite number for the row.
@@ -30,7 +30,7 @@ def explain_row(served: Served, values: Values) -> Explanation:
 
 
 def background(served: Served) -> Sequence[Values]:
-    """The check rows without categories that nobody has seen; where there are none, one row of middling values."""
+    """The check rows without unseen categories; if there are none, one row of typical values."""
     texts = [
         (j, frozenset(served.ranges.get(f.name) or ()))
         for j, f in enumerate(served.schema.features)

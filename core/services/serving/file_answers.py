@@ -1,4 +1,4 @@
-"""Answers to the rows of a file."""
+"""Predictions for the rows of a file."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from core.services.serving.predicting import guarded, predict_columns
 def predict_file(
     ws: Workspace, project: ProjectInfo, frame: pd.DataFrame, *, now: datetime, log: bool = True
 ) -> pd.DataFrame:
-    """A file's rows with the champion's answers in front: row_id, prediction, probability, model_version.
+    """A file's rows with the champion's predictions in front: row_id, prediction, probability, model_version.
 
-    Where guards spoke, a column `guards` names them, and the prediction is what they leave of it.
+    If guards were triggered, a column `guards` lists them, and the prediction is their result.
 
     Args:
-        log: commit the answers to the prediction log first.
+        log: commit the predictions to the prediction log first.
 
     Raises:
-        NoChampion, StorageError, BadInput: none to answer, a damaged one, rows that cannot be taken.
+        NoChampion, StorageError, BadInput: no champion, a damaged one, rows that are not valid.
     """
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""A project's guards: read, changed, and how often they spoke."""
+"""A project's guards: read, changed, and how often they were triggered."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from core.storage.workspace import Workspace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardHits:
-    """How often one guard spoke on one day (UTC) about answers of the log."""
+    """How often one guard was triggered on one day (UTC) in the prediction log."""
 
     day: date
     guard: str
@@ -31,20 +31,22 @@ class GuardHits:
 
 
 def guards_of(ws: Workspace, project: ProjectInfo) -> Guards:
-    """The project's guards; the usual ones where nobody has changed them."""
+    """The project's guards; the defaults if nobody has changed them."""
     with ws.database.read() as session:
         return guards_from_document(queries.project_row(session, project.id).guards)
 
 
 def set_guards(ws: Workspace, project: ProjectInfo, guards: Guards, *, by: str, now: datetime) -> Guards:
-    """Store other guards; every process goes by them within a second.
+    """Store other guards; every process applies them within a second.
 
     Raises:
-        BadInput: they make no sense for the project, or it has no rows and so no features yet.
+        BadInput: they are not valid for the project, or it has no rows and so no features yet.
     """
     require(ws, by, "operator")
     if project.schema is None:
-        raise BadInput(f"Project '{project.slug}' has no rows yet, so there is nothing to guard. Ingest some first.")
+        raise BadInput(
+            f"Project '{project.slug}' has no rows yet, so there are no features to guard. Ingest rows first."
+        )
     checked(guards, project.schema)
     with ws.database.write() as session:
         row = queries.project_row(session, project.id)
@@ -55,7 +57,7 @@ def set_guards(ws: Workspace, project: ProjectInfo, guards: Guards, *, by: str, 
 
 
 def changed(guards: Guards, changes: Mapping[str, Any]) -> Guards:
-    """The guards with some fields set anew.
+    """The guards with some fields changed.
 
     Raises:
         BadInput: a field that guards do not have.
@@ -70,14 +72,14 @@ def changed(guards: Guards, changes: Mapping[str, Any]) -> Guards:
 
 
 def guard_hits(ws: Workspace, project_id: int, *, since: datetime) -> list[GuardHits]:
-    """How often each guard spoke each day, oldest first; an answer counts once for every guard that it broke."""
+    """How often each guard was triggered each day, oldest first; a prediction counts once for every triggered guard."""
     statement = select(Prediction.created_at, Prediction.guarded).where(
         Prediction.project_id == project_id, Prediction.created_at >= since, Prediction.guarded.is_not(None)
     )
     counts: Counter[tuple[date, str, str]] = Counter()
     with ws.database.read() as session:
         for created_at, guarded in session.execute(statement.execution_options(yield_per=1000)):
-            told = json.loads(guarded or "{}")
-            for guard, action, n in told["tally"] if "tally" in told else tally([told]):
+            document = json.loads(guarded or "{}")
+            for guard, action, n in document["tally"] if "tally" in document else tally([document]):
                 counts[created_at.date(), guard, action] += n
     return [GuardHits(day=day, guard=guard, action=action, n=n) for (day, guard, action), n in sorted(counts.items())]

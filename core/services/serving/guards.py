@@ -1,8 +1,8 @@
-"""Guards: what is done, in the open, about answers that should not be trusted as they are.
+"""Guards: visible handling of predictions that should not be trusted as they are.
 
-Three things are looked at: a category that the model has never seen, a number outside the range that it learnt from, and
-a probability below a limit. Each may be let pass (off), told beside the answer (warn), withhold the answer (abstain) or
-replace it by a fixed one (override). What the model itself said is logged and measured all the same.
+There are three checks: a category that the model has never seen, a number outside its training range, and
+a probability below a limit. Each can be ignored (off), reported with the prediction (warn), or withhold the prediction (abstain) or
+replace it by a fixed one (override). The model's own prediction is logged and measured in any case.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from core.records import FeatureSchema, JsonObject, Label, to_document
 
 Action = Literal["off", "warn", "abstain", "override"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
-STRICTEST: tuple[Action, ...] = ("abstain", "override", "warn")  # first, of the actions of one answer
+STRICTEST: tuple[Action, ...] = ("abstain", "override", "warn")  # precedence among the actions of one prediction
 KINDS = ("unseen_category", "out_of_range", "low_confidence")
 
 
 class GuardHit(TypedDict):
-    """A guard that spoke of an answer, as it is sent and logged."""
+    """A triggered guard, as it is returned and logged."""
 
     guard: str  # of KINDS
     action: Action
-    feature: str | None  # None: it is of the answer as a whole
+    feature: str | None  # None: it concerns the prediction as a whole
     seen: float | str
-    expected: str  # in words
+    expected: str  # as text
 
 
 class Guarded(TypedDict):
-    """What the guards made of an answer, as it is logged."""
+    """The result of the guards for one prediction, as it is logged."""
 
     action: Action  # the strictest of the hits'
-    answer: Label | None  # that is given: the model's own, the fixed one, or none
+    answer: Label | None  # the returned value: the model's, the fixed one, or none
     hits: list[GuardHit]
 
 
@@ -47,27 +47,27 @@ class Guards:
     unseen_category: Action = "warn"
     out_of_range: Action = "warn"
     low_confidence: Action = "off"
-    range_margin: float = 0.1  # of the range that the model learnt from, allowed beyond either end
+    range_margin: float = 0.1  # share of the training range allowed beyond either end
     least_confidence: float = 0.6  # probability of the predicted class below which it is low
-    override: Label | None = None  # the answer instead
+    override: Label | None = None  # the value returned instead
 
 
 def guards_to_document(guards: Guards) -> JsonObject:
     """Plain values."""
-    found: JsonObject = to_document(guards)
-    return found
+    document: JsonObject = to_document(guards)
+    return document
 
 
 def guards_from_document(document: Mapping[str, Any] | None) -> Guards:
-    """The guards of such values; what is left out stays as it is by default."""
+    """The guards with these values; missing ones have their default."""
     return Guards(**(document or {}))
 
 
 def checked(guards: Guards, schema: FeatureSchema) -> Guards:
-    """The guards, if they make sense for the schema.
+    """The guards, if they are valid for the schema.
 
     Raises:
-        BadInput: an action that there is not, a share that is none, an override that is no answer of this project.
+        BadInput: an unknown action, an invalid share, an override that this project cannot return.
     """
     problems = [
         FieldProblem(kind, shown(getattr(guards, kind)), f"one of {', '.join(ACTIONS)}")
@@ -90,7 +90,7 @@ def checked(guards: Guards, schema: FeatureSchema) -> Guards:
             )
             problems.append(FieldProblem("override", shown(guards.override), wanted))
     if problems:
-        raise refusal("The guards cannot be set", problems)
+        raise refusal("The guards are not valid", problems)
     return guards
 
 
@@ -101,10 +101,10 @@ class Watch:
     guards: Guards
     numbers: list[tuple[int, str, float, float]] = field(default_factory=list)  # place, name, lowest, highest
     texts: list[tuple[int, str, frozenset[str]]] = field(default_factory=list)
-    least: float = 0.0  # 0: confidence is not looked at
+    least: float = 0.0  # 0: confidence is not checked
 
     def one(self, values: Sequence[Any], label: Label, probability: float | None) -> Guarded | None:
-        """What the guards say of one row; None when they are silent."""
+        """The triggered guards of one row; None if there are none."""
         hits: list[GuardHit] = []
         for j, name, low, high in self.numbers:
             v = values[j]
@@ -119,29 +119,29 @@ class Watch:
         return self._spoken(hits, label) if hits else None
 
     def many(self, columns: Sequence[Any], labels: Sequence[Label], highest: Any | None) -> dict[int, Guarded]:
-        """The same for many rows, by place; only rows of which something is said.
+        """The same for many rows, by position; only rows with triggered guards.
 
         Args:
             highest: probability of each row's answer, as an array.
         """
         import numpy as np
 
-        found: dict[int, list[GuardHit]] = {}
+        hits_by_row: dict[int, list[GuardHit]] = {}
         for j, name, low, high in self.numbers:
             column = columns[j]
             for i in np.flatnonzero((column < low) | (column > high)).tolist():
                 hit = self._hit("out_of_range", name, float(column[i]), f"{low:.6g} to {high:.6g}")
-                found.setdefault(i, []).append(hit)
+                hits_by_row.setdefault(i, []).append(hit)
         for j, name, known in self.texts:
             expected = f"one of {len(known)} known categories"
             for i, v in enumerate(columns[j]):
                 if v is not None and v not in known:
-                    found.setdefault(i, []).append(self._hit("unseen_category", name, str(v)[:60], expected))
+                    hits_by_row.setdefault(i, []).append(self._hit("unseen_category", name, str(v)[:60], expected))
         if highest is not None and self.least:
             for i in np.flatnonzero(highest < self.least).tolist():
                 hit = self._hit("low_confidence", None, float(highest[i]), f"at least {self.least:g}")
-                found.setdefault(i, []).append(hit)
-        return {i: self._spoken(hits, labels[i]) for i, hits in sorted(found.items())}
+                hits_by_row.setdefault(i, []).append(hit)
+        return {i: self._spoken(hits, labels[i]) for i, hits in sorted(hits_by_row.items())}
 
     def _hit(self, kind: str, feature: str | None, seen: float | str, expected: str) -> GuardHit:
         action = getattr(self.guards, kind)
@@ -156,15 +156,15 @@ class Watch:
 
 
 def tally(spoken: Iterable[Guarded]) -> list[tuple[str, str, int]]:
-    """How many answers each guard spoke about: guard, action, number; an answer counts once for each."""
+    """How often each guard was triggered: guard, action, number; a prediction counts once for each."""
     counts: Counter[tuple[str, str]] = Counter()
-    for said in spoken:
-        counts.update({(hit["guard"], hit["action"]) for hit in said["hits"]})
+    for result in spoken:
+        counts.update({(hit["guard"], hit["action"]) for hit in result["hits"]})
     return [(guard, action, n) for (guard, action), n in sorted(counts.items())]
 
 
 def watch(guards: Guards, schema: FeatureSchema, ranges: Mapping[str, Any]) -> Watch:
-    """Guards for a model that learnt from these ranges: lowest and highest number, or categories, by feature."""
+    """Guards for a model with these training ranges: lowest and highest number, or categories, by feature."""
     made = Watch(guards, least=guards.least_confidence if guards.low_confidence != "off" else 0.0)
     for j, f in enumerate(schema.features):
         known = ranges.get(f.name)

@@ -1,4 +1,4 @@
-"""Answers that are kept for a day under the key that their request named, so that a repeated request gets the same."""
+"""Responses stored for a day under their request's Idempotency-Key, so that a repeated request gets the same one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEPT_FOR = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """An answer that is kept for the request that came with an Idempotency-Key."""
+    """A stored response of a request with an Idempotency-Key."""
 
     project_id: int
     key: str
@@ -27,7 +27,7 @@ class Kept:
 
 
 def kept_answer(ws: Workspace, project_id: int, key: str) -> Kept | None:
-    """What was answered to a request that came with this key."""
+    """The stored response for this key."""
     statement = select(KeptAnswer).where(KeptAnswer.project_id == project_id, KeptAnswer.key == key)
     with ws.database.read() as session:
         row = session.scalar(statement)
@@ -35,7 +35,7 @@ def kept_answer(ws: Workspace, project_id: int, key: str) -> Kept | None:
 
 
 def keep_answer(session: Session, kept: Kept) -> None:
-    """Keep an answer with what it tells of, in one transaction: of two equal requests at once, one fails as a whole."""
+    """Store a response in the transaction of its changes: of two equal requests at once, one fails as a whole."""
     session.add(
         KeptAnswer(
             project_id=kept.project_id,

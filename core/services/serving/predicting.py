@@ -1,4 +1,4 @@
-"""What the champion answers to a row, to columns, to a frame, and what its guards say of it."""
+"""The champion's predictions for a row, for columns, for a frame, and the guards' results."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 from core.services.serving.champion_cache import Served
 from core.services.serving.guards import Guarded
 
-USUAL = 1e15  # greater numbers may be why a model overflows
+USUAL = 1e15  # greater numbers may make a model overflow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predicted:
-    """Answers, row for row, as plain python values."""
+    """Predictions, row by row, as plain Python values."""
 
     labels: list[Any]  # the class as in the data, or a float
     probabilities: np.ndarray | None  # (n, len(classes)); None for regression
@@ -36,10 +36,10 @@ class Predicted:
 
 
 def predict_one(served: Served, values: Values) -> tuple[Any, int, list[float] | None]:
-    """The answer to one row: class or value, place of the class, probabilities (None for regression).
+    """The prediction for one row: class or value, position of the class, probabilities (None for regression).
 
     Raises:
-        BadInput: the model has no finite answer to it, and why.
+        BadInput: the model has no finite prediction for it; the message says why.
     """
     try:
         answer = served.scorer.one(values)
@@ -58,10 +58,10 @@ def predict_one(served: Served, values: Values) -> tuple[Any, int, list[float] |
 
 
 def predict_columns(served: Served, columns: Sequence[Any], n: int) -> Predicted:
-    """Answers for n rows, columns in schema order.
+    """Predictions for n rows, columns in schema order.
 
     Raises:
-        BadInput: the model has no finite answer to a row, and which and why.
+        BadInput: the model has no finite prediction for a row; the message says which and why.
     """
     import numpy as np
 
@@ -70,51 +70,53 @@ def predict_columns(served: Served, columns: Sequence[Any], n: int) -> Predicted
             raise _unanswered(columns, served.schema, int((np.abs(column) >= TOO_GREAT).argmax()), single=False)
     try:
         with np.errstate(over="ignore", invalid="ignore"):
-            found = served.scorer.many(columns, n)
+            outputs = served.scorer.many(columns, n)
     except (ValueError, OverflowError) as error:
         raise _unanswered(columns, served.schema, None, single=False) from error
-    finite = np.isfinite(found).all(axis=1)
+    finite = np.isfinite(outputs).all(axis=1)
     if not served.classes:
-        finite &= np.abs(found[:, 0]) <= TOO_GREAT
+        finite &= np.abs(outputs[:, 0]) <= TOO_GREAT
     if not finite.all():
         raise _unanswered(columns, served.schema, int(finite.argmin()), single=False)
     if not served.classes:
-        values = found[:, 0]
+        values = outputs[:, 0]
         return Predicted(labels=values.tolist(), probabilities=None, classes=(), places=values)
     if served.threshold is None:
-        places = found.argmax(axis=1)
+        places = outputs.argmax(axis=1)
     else:
-        places = (found[:, 1] >= served.threshold).astype(np.int64)
+        places = (outputs[:, 1] >= served.threshold).astype(np.int64)
     labels = list(map(served.classes.__getitem__, places.tolist()))
-    return Predicted(labels=labels, probabilities=found, classes=served.classes, places=places)
+    return Predicted(labels=labels, probabilities=outputs, classes=served.classes, places=places)
 
 
 def predict(served: Served, X: pd.DataFrame) -> Predicted:
-    """Answers for rows in schema order, as `core.data.conforming` makes them; see `predict_columns`."""
+    """Predictions for rows in schema order, as `core.data.conforming` makes them; see `predict_columns`."""
     return predict_columns(served, columns_of(X, served.schema), len(X))
 
 
 def _unanswered(columns: Sequence[Any], schema: FeatureSchema, row: int | None, *, single: bool) -> BadInput:
-    """Why the model answers a row (None: one of them) with no finite number, or not at all: what is odd about it."""
+    """Why the model has no finite prediction for a row (None: for one of them): the unusual values in it."""
     rows = range(len(columns[0])) if row is None else (row,)
     problems = []
     for i in rows:
         for feature, column in zip(schema.features, columns, strict=True):
             name, value = feature.name if single else f"rows[{i}].{feature.name}", column[i]
             if value is None or value != value:
-                problems.append(FieldProblem(name, "missing", "a value: this model takes no missing ones"))
+                problems.append(FieldProblem(name, "missing", "a value: this model does not accept missing ones"))
             elif feature.kind == "numeric" and abs(value) > USUAL:
-                problems.append(FieldProblem(name, repr(float(value)), "a number of usual size: the model overflows"))
+                problems.append(FieldProblem(name, repr(float(value)), "a smaller number: the model overflows"))
         if len(problems) >= MAX_PROBLEMS:
             break
     if not problems:
         place = "row" if single or row is None else f"rows[{row}]"
-        problems = [FieldProblem(place, "values that this model does not take", "values like those it learnt from")]
-    return refusal("The model has no answer", problems[:MAX_PROBLEMS])
+        problems = [
+            FieldProblem(place, "values that this model does not accept", "values like those in its training rows")
+        ]
+    return refusal("The model has no prediction", problems[:MAX_PROBLEMS])
 
 
 def guarded(served: Served, columns: Sequence[Any], predicted: Predicted) -> dict[int, Guarded]:
-    """What the project's guards say of these answers, by place."""
+    """The project's triggered guards for these predictions, by position."""
     highest = None
     if predicted.probabilities is not None:
         import numpy as np

@@ -1,7 +1,7 @@
-"""The log of answered predictions: its group commit, and how it is read page by page.
+"""The prediction log's group commit.
 
-The event loop alone owns the list of those who wait. It hands over whole groups to one thread, which commits them; only
-then are the requests answered. So an answer that left the process is on disk, whatever happens next.
+The event loop alone owns the list of waiting requests. It passes whole groups to one thread, which commits them; only
+then are the requests answered. So a response that left the process is on disk, whatever happens next.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from core.storage.tables import Prediction, UtcDateTime
 from core.storage.troubles import what_failed
 from core.storage.workspace import Workspace
 
-GROUP_ROWS = 20_000  # a transaction takes no more requests once it holds so many rows
+GROUP_ROWS = 20_000  # a transaction accepts no more requests once it holds this many rows
 
 
 STATEMENT_ROWS = 64
@@ -87,27 +87,27 @@ class PredictionWriter:
 
     @property
     def waiting(self) -> int:
-        """Requests that wait for their commit."""
+        """Requests waiting for their commit."""
         return len(self._waiting) + self._under_way
 
     async def write(self, records: Sequence[Record], keep: Kept | None = None) -> Kept | None:
         """Return when the records are committed, and `keep` with them.
 
         Returns:
-            The answer that was kept before under the same key: nothing was stored then.
+            The response stored earlier under the same key: nothing was stored in that case.
 
         Raises:
-            StorageError: they are not; nothing of them is stored.
+            StorageError: the commit failed; none of them is stored.
         """
         entry = _Entry(records, keep, self._loop.create_future())
         self._waiting.append(entry)
         if not self._under_way and len(self._waiting) == 1:
             self._idle.clear()
-            self._loop.call_soon(self._hand_over)  # after whatever else is ready now: one group for all
+            self._loop.call_soon(self._hand_over)  # after everything else that is ready now: one group for all
         return await entry.done
 
     async def close(self) -> None:
-        """Commit what waits and end."""
+        """Commit the waiting records and stop."""
         await self._idle.wait()
         self._groups.put(None)
         await asyncio.to_thread(self._thread.join, 10)
@@ -147,7 +147,7 @@ class PredictionWriter:
         self._log.close()
 
     def _commit(self, group: _Group) -> None:
-        """Commit the group. What the database refuses of it fails its own request only."""
+        """Commit the group. A record that the database refuses fails only its own request."""
         group.error = self._try(group.entries)
         if group.error is not None and len(group.entries) > 1 and _is_refusal(group.error):
             group.error = None
@@ -156,14 +156,14 @@ class PredictionWriter:
                 if error is not None:
                     group.refused[place] = error
         elif group.error is not None and _is_refusal(group.error) and group.entries[0].keep is not None:
-            group.error = self._try(group.entries)  # another process was quicker with the same key
+            group.error = self._try(group.entries)  # another process was faster with the same key
 
     def _try(self, entries: Sequence[_Entry]) -> StorageError | None:
         try:
             self._log.commit(entries)
         except Exception as error:
             logger.error("predictions could not be logged: {error}", error=f"{type(error).__name__}: {error}"[:200])
-            refused = StorageError(f"The prediction could not be stored, so it is not answered. {what_failed(error)}")
+            refused = StorageError(f"The prediction could not be stored, so it is not returned. {what_failed(error)}")
             refused.__cause__ = error
             return refused
         return None
@@ -174,7 +174,7 @@ def _is_refusal(error: StorageError) -> bool:
 
 
 class _Log:
-    """The writer's own connection, asked through its driver: one statement for many records."""
+    """The writer's own connection, used through its driver: one statement for many records."""
 
     def __init__(self, database: Database) -> None:
         self._database, self._engine, self._sqlite = database, database.engine, database.is_sqlite
@@ -208,7 +208,7 @@ class _Log:
             raise
 
     def close(self) -> None:
-        """Let go of the connection; the next commit opens another."""
+        """Close the connection; the next commit opens another."""
         raw, self._raw = self._raw, None
         if raw is not None:
             raw.invalidate()
@@ -231,7 +231,7 @@ class _Log:
         cursor.execute(sql, values)
 
     def _kept_apart(self, cursor: Any, entries: Sequence[_Entry]) -> Iterator[Record]:
-        """The records to insert; entries whose key is known get the answer that was kept."""
+        """The records to insert; entries whose key is known get the stored response."""
         now: dict[tuple[int, str], Kept] = {}
         for entry in entries:
             keep = entry.keep
@@ -243,15 +243,17 @@ class _Log:
                 self._keep(cursor, keep)
             yield from entry.records
 
-    def _kept(self, cursor: Any, asked: Kept) -> Kept | None:
+    def _kept(self, cursor: Any, request: Kept) -> Kept | None:
         at = self._mark
         cursor.execute(
             f"SELECT fingerprint, status, body FROM kept_answers WHERE project_id = {at} AND key = {at}",  # noqa: S608  # column names and marks of ours; every value is a parameter
-            (asked.project_id, asked.key),
+            (request.project_id, request.key),
         )
         row = cursor.fetchone()
         return (
-            None if row is None else Kept(asked.project_id, asked.key, row[0], row[1], bytes(row[2]), asked.created_at)
+            None
+            if row is None
+            else Kept(request.project_id, request.key, row[0], row[1], bytes(row[2]), request.created_at)
         )
 
     def _keep(self, cursor: Any, keep: Kept) -> None:
@@ -267,10 +269,10 @@ class _Log:
 
 
 def store(ws: Workspace, records: Sequence[Record], *, also: Callable[[Session], None] | None = None) -> None:
-    """Commit records from a process without a writer, all or none. An answer may leave only after this.
+    """Commit records from a process without a writer, all or none. A response may be sent only after this.
 
     Args:
-        also: more to write in the same transaction.
+        also: further writes in the same transaction.
     """
     table = Prediction.__table__
     assert isinstance(table, Table)

@@ -7,12 +7,13 @@ import zlib
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, DateTime, LargeBinary, MetaData
+from sqlalchemy import JSON, DateTime, LargeBinary, MetaData, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
-from core.records import to_document
+from core.records import Reason, reason_from, to_document
+from core.records.reasons import reason_document
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -42,6 +43,28 @@ class Document(TypeDecorator[Any]):
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         return to_document(value)
+
+
+class ReasonText(TypeDecorator[Reason]):
+    """A reason: a person's text, or a sentence of an earlier version, as it is; any other as JSON of code and numbers."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Reason | None, dialect: Dialect) -> str | None:
+        if value is None:
+            return None
+        document = reason_document(value)
+        if isinstance(document, str) and not document.startswith("{"):
+            return document
+        if isinstance(document, str):  # a text that would be read as a document
+            document = {"code": value.code, "numbers": dict(value.numbers)}
+        return json.dumps(document)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Reason | None:
+        if value is None:
+            return None
+        return reason_from(json.loads(value) if value.startswith('{"code": ') else value)
 
 
 class PackedDocument(TypeDecorator[Any]):
@@ -75,4 +98,5 @@ class Base(DeclarativeBase):
         datetime: UtcDateTime(),
         dict[str, Any]: Document(),
         list[Any]: Document(),
+        Reason: ReasonText(),
     }

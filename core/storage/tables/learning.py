@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from core.records import JsonObject
+from core.records import JsonObject, Reason
 from core.storage.tables.base import Base, PackedDocument
 
 
@@ -29,7 +29,7 @@ class Cycle(Base):
     evidence: Mapped[JsonObject | None]
     policy: Mapped[JsonObject | None]
     decision: Mapped[str | None] = mapped_column(String(16))
-    reason: Mapped[str | None] = mapped_column(Text)
+    reason: Mapped[Reason | None]
     firings: Mapped[list[Any] | None]
     candidates: Mapped[list[Any] | None]
     comparison: Mapped[JsonObject | None]
@@ -133,5 +133,5 @@ class ModelEvent(Base):
     replaced: Mapped[int | None]
     at: Mapped[datetime]
     by: Mapped[str | None] = mapped_column(String(200))
-    reason: Mapped[str | None] = mapped_column(Text)
+    reason: Mapped[Reason | None]
     cycle_id: Mapped[int | None] = mapped_column(ForeignKey("cycles.id", ondelete="SET NULL"))

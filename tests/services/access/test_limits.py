@@ -38,7 +38,7 @@ def test_so_many_at_once_and_as_many_each_minute(ws: Workspace, now: datetime) -
     clock = Clock()
     tokens = Tokens(ws, None, clock=clock)
     assert admitted(tokens, info) == 60
-    with pytest.raises(TooOften, match="60 times a minute") as refused:
+    with pytest.raises(TooOften, match="limited to 60 requests per minute") as refused:
         tokens.admit(info)
     assert refused.value.wait_s == 1
     clock.now += 1.0
@@ -75,7 +75,7 @@ def test_each_token_has_its_own_measure_and_others_have_none(ws: Workspace, now:
 
 @pytest.mark.parametrize("limit", [0, -1, 1_000_001])
 def test_a_limit_that_is_none_is_refused(ws: Workspace, now: datetime, limit: int) -> None:
-    with pytest.raises(BadInput, match="requests a minute"):
+    with pytest.raises(BadInput, match="requests per minute"):
         create_token(ws, "sensor", TokenRights(scopes=["predict"], rate_limit=limit), by="test", now=now)
 
 

@@ -60,7 +60,7 @@ def test_sign_ins_refusals_locks_and_changes_are_logged_with_who_and_where_and_n
         "sign-in of 'vera' from 203.0.113.9 refused: locked",
         "wrong second factor of 'ada' from 203.0.113.9",
         "ada signed out from 192.0.2.7",
-        "ada from 192.0.2.7 refused: the sign-in has ended",
+        "ada from 192.0.2.7 refused: the session has ended",
     ):
         assert part in told
     for secret_text in (GOOD, OTHER, WRONG, token, secret, *codes):

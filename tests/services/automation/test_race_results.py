@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from core.records import Candidate, CycleReport, Score
+from core.records import Candidate, CycleReport, Score, as_written
 from core.services.automation import race_results
 from core.ui.views.train import finding
 
@@ -24,7 +24,7 @@ def entrant(
 def race(now: datetime, *candidates: Candidate, id: int = 3) -> CycleReport:
     return CycleReport(
         id=id, project_id=1, cause="schedule", status="done", started_at=now, finished_at=now, decision="retrain",
-        reason="It was due.", outcome="promoted", candidates=candidates,
+        reason=as_written("It was due."), outcome="promoted", candidates=candidates,
     )  # fmt: skip
 
 

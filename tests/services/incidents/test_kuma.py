@@ -83,7 +83,9 @@ def test_a_push_that_fails_is_said_once_without_the_address_and_raises_nothing(
     logger.remove(sink)
     said = [line for line in lines if "Kuma" in line]
     assert len(said) == 3
-    assert "it answered 500" in said[0] and "reach Uptime Kuma again" in said[1] and "ConnectError" in said[2]
+    assert (
+        "it responded with status 500" in said[0] and "reach Uptime Kuma again" in said[1] and "ConnectError" in said[2]
+    )
     assert "secret-part" not in "".join(lines)
 
 

@@ -113,5 +113,5 @@ def test_all_but_a_refused_challenger_is_sent_by_default() -> None:
 def test_only_what_differs_from_the_default_is_stored() -> None:
     assert messages.changed(None, {"refused": True, "drift": True}) == {"refused": True}
     assert messages.changed({"refused": True}, {"refused": False}) == {}
-    with pytest.raises(BadInput, match="no message 'nonsense'"):
+    with pytest.raises(BadInput, match="no kind of message 'nonsense'"):
         messages.changed(None, {"nonsense": True})

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from core import cli
 from core.learning.policy import policy_to_document
-from core.records import CycleReport, Evidence, to_document
+from core.records import CycleReport, Evidence, as_written, to_document
 from core.services.automation import workers
 from core.services.incidents import channels, delivery, message_switches, notify, scheduler_watch, status
 from core.services.operations import doctor
@@ -36,7 +36,7 @@ def report(**changes: Any) -> CycleReport:
         "started_at": datetime(2026, 1, 1, tzinfo=UTC),
         "finished_at": None,
         "decision": "retrain",
-        "reason": "Accuracy 0.61 is below 0.70.",
+        "reason": as_written("Accuracy 0.61 is below 0.70."),
         "outcome": "promoted",
         "champion_after": 2,
     }
@@ -174,7 +174,7 @@ def test_switches_are_kept_by_project_with_an_audit_row_and_decide(ws: Workspace
         told = {"id": row.id, "project_id": made.id}
         notify.enqueue(ws, session, report(**told), now)
         notify.enqueue(ws, session, report(**told, outcome="rejected", challenger=5), now)
-    assert notice(ws).payload["embeds"][0]["title"] == "Demo: challenger v5 refused"
+    assert notice(ws).payload["embeds"][0]["title"] == "Demo: challenger v5 rejected"
 
 
 def test_the_command_line_sets_and_tells_them(ws: Workspace, now: datetime, capsys: pytest.CaptureFixture[str]) -> None:
@@ -201,13 +201,13 @@ def test_the_scheduler_is_told_silent_once_and_back_once(
     assert one.look(late) is None  # one look may be of a machine that has just woken
     assert one.look(late) == "silent"
     assert [other.look(late), other.look(late), one.look(late)] == [None, None, None]
-    assert [e["title"] for e in hook.embeds] == ["The scheduler is silent"]
+    assert [e["title"] for e in hook.embeds] == ["The scheduler is not responding"]
     assert {f["name"]: f["value"] for f in hook.embeds[0]["fields"]}["Projects"] == "Demo"
     workers.beat(ws, status.SCHEDULER, owner="s", now=late)
     assert one.look(late) == "back"
     assert [one.look(late), other.look(late)] == [None, None]
     delivery.deliver_due(ws, late)  # as the scheduler does
-    assert [e["title"] for e in hook.embeds[1:]] == ["The scheduler is back"]
+    assert [e["title"] for e in hook.embeds[1:]] == ["The scheduler is running again"]
 
 
 def test_nobody_is_told_of_silence_where_every_project_has_switched_it_off(

@@ -179,7 +179,7 @@ def test_the_same_rows_sent_twice_at_once_are_stored_once(
     with pytest.raises(Conflict, match="already stored"):
         ingest.ingest_frame(ws, project, frame, origin="second", by="t", now=now)
     missed.clear()
-    with pytest.raises(Conflict, match="5 row ids are stored already"):
+    with pytest.raises(Conflict, match="5 row ids are already stored"):
         ingest.ingest_frame(ws, later(ws, project), keyed, origin="second", by="t", now=now)
     assert later(ws, project).rows == 40 + 10 + 5
 

@@ -99,7 +99,7 @@ def test_a_batch_is_drawn_from_once_and_withdrawn_rows_can_be_asked_for_again(ws
         for a in session.scalars(select(LabelAsk)):
             by_draw.setdefault(a.draw_id, set()).add(a.batch_id)
     assert len(by_draw) == 2 and not set.intersection(*by_draw.values())
-    with pytest.raises(Conflict, match="each batch is drawn from once"):
+    with pytest.raises(Conflict, match="each batch is sampled once"):
         label_queue.ask(ws, project, label_queue.Asking(n=5, seed=3), by="ada", now=now)
     assert label_queue.withdraw(ws, project, by="ada", now=now) == 40
     assert label_queue.open_asks(ws, project) == [] and label_queue.measured(ws, project).pool == 0
@@ -113,7 +113,7 @@ def test_answers_are_checked_as_labels_are(ws: Workspace, now: datetime) -> None
     project, _ = waiting(ws, now)
     label_queue.ask(ws, project, label_queue.Asking(n=3, seed=1), by="ada", now=now)
     first, second, _ = label_queue.open_asks(ws, project)
-    with pytest.raises(BadInput, match="was not asked for"):
+    with pytest.raises(BadInput, match="was not requested"):
         label_queue.answer(ws, project, {first.row_id: "yes", "b1-0": "no"}, by="ada", now=now)
     assert len(label_queue.open_asks(ws, project)) == 3, "all or none"
     assert [r.status for r in label_queue.answer(ws, project, {first.row_id: "yes"}, by="ada", now=now)] == ["stored"]

@@ -129,10 +129,10 @@ def test_cloudpickle_is_refused_by_content_and_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"", "no zip"),
-        (b"<html></html>", "no zip"),
-        (b"PK\x03\x04broken", "no zip"),
-        (zlib.compress(b"text"), "no zip"),
+        (b"", "not a zip"),
+        (b"<html></html>", "not a zip"),
+        (b"PK\x03\x04broken", "not a zip"),
+        (zlib.compress(b"text"), "not a zip"),
     ],
 )
 def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes, told: str) -> None:
@@ -152,7 +152,7 @@ def archive(path: Path, **members: bytes) -> Path:
 def test_archives_that_are_no_skops_or_hold_a_pickle_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedFormat, match=r"no schema\.json"):
         importing.inspect_import(archive(tmp_path / "a.skops", rows_csv=b"1,2"))
-    with pytest.raises(UnsupportedFormat, match=r"holds the pickle data\.pkl"):
+    with pytest.raises(UnsupportedFormat, match=r"contains the pickle data\.pkl"):
         importing.inspect_import(archive(tmp_path / "b.skops", data_pkl=b"", schema_json=b"{}"))
     with pytest.raises(BadInput, match="cannot be read"):
         importing.inspect_import(tmp_path / "absent.skops")
@@ -185,7 +185,9 @@ def test_files_that_provoke_the_reader_get_one_clear_answer(tmp_path: Path) -> N
         with pytest.raises(BadInput, match="cannot be read as skops"):
             importing.inspect_import(archive(tmp_path / "odd.skops", schema_json=schema))
     listed = importing.inspect_import(save(tmp_path / "list.skops", [1, 2]))
-    assert listed.problems == ("It holds a builtins.list, expected a fitted scikit-learn pipeline or estimator.",)
+    assert listed.problems == (
+        "The file contains a builtins.list, expected a fitted scikit-learn pipeline or estimator.",
+    )
 
 
 @pytest.mark.usefixtures("here")
@@ -361,8 +363,8 @@ class _Wrong:
     ("make", "told"),
     [
         (_Wrong.other_columns, "cannot predict this project's rows: ValueError"),
-        (_Wrong.other_classes, "knows 0, 1; this project's classes are 'down', 'up'"),
-        (_Wrong.endless, "not finite|cannot predict"),
+        (_Wrong.other_classes, "classes are 0, 1; this project's are 'down', 'up'"),
+        (_Wrong.endless, "NaN or infinity|cannot predict"),
         (lambda: fitted(LinearSVC()), "has no predict_proba"),
         (lambda: make_pipeline(StandardScaler()).fit(rows()[["a", "b"]]), "has no predict"),
     ],
@@ -410,7 +412,7 @@ def test_an_import_waits_for_a_check_that_is_under_way(
         session.add(
             Lease(name=f"project:{project.id}", owner="x:1", expires_at=datetime.now(UTC) + timedelta(seconds=30))
         )
-    with pytest.raises(Busy, match="under way"):
+    with pytest.raises(Busy, match="in progress"):
         importing.import_challenger(ws, project, file, by="ann", now=now)
     with ws.database.write() as session:
         session.execute(update(Lease).values(owner=f"{socket.gethostname()}:{2**22}:1:1"))  # of a process that is gone
@@ -452,7 +454,7 @@ def test_two_versions_meet_on_rows_that_neither_has_learnt_from(
     fresh = rows(150, seed=9)
     ingest.ingest_frame(ws, project, fresh, origin="new.csv", by="test", now=now + timedelta(hours=1))
     found = comparing.compare(ws, project, poor, good)
-    assert found.n == 150 and "150 labelled rows that neither has learnt from" in found.rows_from
+    assert found.n == 150 and "150 labelled rows that neither was trained on" in found.rows_from
     right = float(np.mean(fitted().predict(fresh[["a", "b"]]) == fresh["y"]))
     assert found.challenger.value == pytest.approx(right)
     assert found.difference is not None and found.difference.low is not None and found.difference.low > 0
@@ -468,7 +470,7 @@ def test_promoting_and_going_back_by_hand(ws: Workspace, project: ProjectInfo, n
         register(ws, project, fitted(), now)
     lifecycle.promote(ws, project, 1, reason="first", by="ann", now=now)
     lifecycle.promote(ws, project, 2, reason="better", by="ann", now=now)
-    with pytest.raises(Conflict, match="serves already"):
+    with pytest.raises(Conflict, match="already the champion"):
         lifecycle.promote(ws, project, 2, reason="again", by="ann", now=now)
     with pytest.raises(BadInput, match="reason"):
         lifecycle.promote(ws, project, 1, reason=" ", by="ann", now=now)

@@ -16,7 +16,7 @@ from core import cli
 from core.data.inferring import first_schema
 from core.errors import NotFound
 from core.learning.models import fit_family
-from core.records import Change, ModelVersion, ProjectInfo
+from core.records import Change, ModelVersion, ProjectInfo, as_written
 from core.services.models import lifecycle, pruning
 from core.services.operations import backup, doctor, tidying
 from core.services.projects import projects
@@ -55,7 +55,9 @@ def register(ws: Workspace, project: ProjectInfo, now: datetime) -> Callable[...
 
 def serve(ws: Workspace, project: ProjectInfo, version: int, now: datetime) -> None:
     with ws.database.write() as session:
-        registry.record_event(session, project.id, version, "promoted", "better", Change(by="test", now=now))
+        registry.record_event(
+            session, project.id, version, "promoted", as_written("better"), Change(by="test", now=now)
+        )
 
 
 def with_files(ws: Workspace) -> list[int]:

@@ -25,6 +25,7 @@ from core.services.projects.projects import Origin
 from core.storage import queries, registry
 from core.storage.tables import AuditEntry, Lease, ModelRow, Notice
 from core.storage.workspace import Workspace
+from core.text.reasons import sentence
 
 BATCH = 200
 
@@ -98,7 +99,7 @@ def test_a_rejected_challenger_answers_beside_the_champion_and_is_counted(
     assert before is not None
     assert (before.rows, before.answered, before.for_better, before.state) == (0, 0, 1.0, "unknown")
     assert before.agreement is None
-    assert (before.by, before.reason, before.since) == ("ada", "a try", now)
+    assert (before.by, sentence(before.reason), before.since) == ("ada", "a try", now)
     turn()
     told = turn().shadow
     assert told is not None
@@ -175,14 +176,14 @@ def test_a_promotion_of_another_one_leaves_it_there(ws: Workspace, project: Proj
 
 
 def test_what_cannot_stand_in_the_shadow_is_refused_by_name(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
-    with pytest.raises(Conflict, match="v1 of 'demo' serves"):
+    with pytest.raises(Conflict, match="v1 of 'demo' is the champion"):
         put(ws, project, 1, now)
     with pytest.raises(NotFound, match="no model version 9"):
         put(ws, project, 9, now)
     with pytest.raises(BadInput, match="reason"):
         put(ws, project, 2, now, reason="  ")
     put(ws, project, 2, now)
-    with pytest.raises(Conflict, match="in the shadow already"):
+    with pytest.raises(Conflict, match="already in shadow mode"):
         put(ws, project, 2, now)
     with pytest.raises(BadInput, match="reason"):
         shadowing.end_shadow(ws, again(ws, project), reason="", by="ada", now=now)
@@ -209,9 +210,9 @@ def test_a_running_check_would_overwrite_it_so_it_waits(ws: Workspace, project: 
             name=f"project:{project.id}", owner="elsewhere:1:1", expires_at=datetime.now(UTC) + timedelta(minutes=1)
         )
         session.add(lease)
-    with pytest.raises(Busy, match="under way"):
+    with pytest.raises(Busy, match="in progress"):
         put(ws, project, 2, now)
-    with pytest.raises(Busy, match="under way"):
+    with pytest.raises(Busy, match="in progress"):
         shadowing.end_shadow(ws, project, reason="x", by="ada", now=now)
     with ws.database.read() as session:
         assert queries.project_row(session, project.id).shadow_version is None
@@ -250,7 +251,7 @@ def test_what_a_person_does_with_a_shadow_is_told(
     with ws.database.read() as session:
         embeds = [n.payload["embeds"][0] for n in session.scalars(select(Notice).order_by(Notice.id))]
     assert [e["title"].removeprefix("Demo: ") for e in embeds] == [
-        "v2 is in the shadow", "v2 left the shadow", "v2 is in the shadow", "v2 promoted", "v2 left the shadow",
+        "v2 entered shadow mode", "v2 left shadow mode", "v2 entered shadow mode", "v2 promoted", "v2 left shadow mode",
         "rolled back to v1",
     ]  # fmt: skip
     assert embeds[3]["description"] == "better at night"

@@ -127,7 +127,7 @@ def test_damage_is_named_and_not_copied_unasked(
 def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
     manifest = {"files": {"continual.db": entry(DATABASE), name: entry(b"x")}}
     source = crafted(tmp_path, {"continual.db": DATABASE}, manifest)
-    with pytest.raises(BadInput, match="which no backup of ours holds"):
+    with pytest.raises(BadInput, match="which `backup` never writes"):
         backup.restore(source, tmp_path / "restored")
     assert nothing_left(tmp_path / "restored")
 
@@ -167,7 +167,7 @@ def test_an_odd_manifest_is_refused_in_a_sentence(tmp_path: Path, manifest: Any)
 
 def test_a_file_and_a_folder_of_one_name_are_refused(tmp_path: Path) -> None:
     source = crafted(tmp_path, {"continual.db": DATABASE, "batches/a": b"x", "batches/a/b": b"y"})
-    with pytest.raises(BadInput, match="'batches/a' as a file and as a folder"):
+    with pytest.raises(BadInput, match="'batches/a' both as a file and as a folder"):
         backup.restore(source, tmp_path / "restored")
 
 

@@ -25,6 +25,7 @@ from core.services.projects.projects import Origin
 from core.storage import history
 from core.storage.tables import AuditEntry, Batch, ModelEvent, ModelRow, Project
 from core.storage.workspace import Workspace
+from core.text.reasons import sentence
 
 HOUR = timedelta(hours=1)
 
@@ -111,15 +112,15 @@ DAMAGE: dict[str, tuple[Callable[[Workspace], Path], Callable[[Path], None], str
     ),
     "batch truncated": (rows_of, truncate, "batches", "batch 2 of demo is cut short", "marked as lost"),
     "batch flipped": (rows_of, flip, "batches", "batch 2 of demo is not as it was written", "marked as lost"),
-    "scores missing": (scores_of, Path.unlink, "scores", "of batch 2 of demo is missing", "made anew by v"),
-    "scores truncated": (scores_of, truncate, "scores", "of batch 2 of demo is cut short", "made anew by v"),
-    "artefact missing": (champion_of, Path.unlink, "models", "of demo is missing", "serves again"),
-    "artefact truncated": (champion_of, truncate, "models", "of demo is cut short", "serves again"),
+    "scores missing": (scores_of, Path.unlink, "scores", "of batch 2 of demo is missing", "recomputed by v"),
+    "scores truncated": (scores_of, truncate, "scores", "of batch 2 of demo is cut short", "recomputed by v"),
+    "artefact missing": (champion_of, Path.unlink, "models", "of demo is missing", "becomes the champion again"),
+    "artefact truncated": (champion_of, truncate, "models", "of demo is cut short", "becomes the champion again"),
     "scorer flipped": (scorer_of, flip, "models", "the scorer of v1 of demo is not as", "exported again"),
-    "learner missing": (state_of, Path.unlink, "learners", "that of demo is missing", "learner begins anew"),
-    "learner truncated": (state_of, truncate, "learners", "that of demo cannot be read", "learner begins anew"),
-    "estimator missing": (estimator_of, Path.unlink, "learners", "that of demo is missing", "learner begins anew"),
-    "estimator flipped": (estimator_of, flip, "learners", "that of demo is not as", "learner begins anew"),
+    "learner missing": (state_of, Path.unlink, "learners", "that of demo is missing", "learner is rebuilt"),
+    "learner truncated": (state_of, truncate, "learners", "that of demo cannot be read", "learner is rebuilt"),
+    "estimator missing": (estimator_of, Path.unlink, "learners", "that of demo is missing", "learner is rebuilt"),
+    "estimator flipped": (estimator_of, flip, "learners", "that of demo is not as", "learner is rebuilt"),
 }
 
 
@@ -194,7 +195,7 @@ def test_the_newest_earlier_version_serves_with_a_reason(ws: Workspace, project:
         event = session.scalars(select(ModelEvent).order_by(ModelEvent.id.desc())).first()
     assert event is not None and project.champion is not None and event.version < project.champion
     assert (event.event, event.by, event.replaced) == ("rolled_back", "repair", project.champion)
-    assert event.reason is not None and "is missing" in event.reason
+    assert event.reason is not None and "is missing" in sentence(event.reason)
 
 
 def test_without_any_whole_version_the_next_check_races_at_once(
@@ -203,7 +204,7 @@ def test_without_any_whole_version_the_next_check_races_at_once(
     for path in (ws.models_path / f"p{project.id}").glob("*.skops"):
         path.unlink()
     actions = repairing.repair(ws, now=now + 5 * HOUR)
-    assert any("no earlier version is whole" in a.what and a.done for a in actions)
+    assert any("no earlier version is undamaged" in a.what and a.done for a in actions)
     report = run_cycle(ws, project.id, cause="schedule", now=now + 5 * HOUR)
     assert report is not None and report.outcome == "promoted"
     assert repairing.repair(ws, now=now + 6 * HOUR) == []
@@ -236,7 +237,7 @@ def test_the_command_tells_the_actions_as_json(
     (action,) = json.loads(capsys.readouterr().out)["actions"]
     assert set(action) == {"project", "what", "done", "cost"} and (action["project"], action["done"]) == ("demo", False)
     assert cli.main(["repair"]) == 0
-    assert capsys.readouterr().out.startswith("done: demo: The predictions of batch 2 are made anew")
+    assert capsys.readouterr().out.startswith("done: demo: The predictions of batch 2 are recomputed")
 
 
 # --- the database ---------------------------------------------------------------------------------------------------

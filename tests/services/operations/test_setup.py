@@ -48,7 +48,7 @@ def test_an_empty_value_counts_as_missing_and_the_new_one_wins(tmp_path: Path) -
 def test_first_user_is_told_once_and_a_given_password_never(monkeypatch: pytest.MonkeyPatch, now: datetime) -> None:
     monkeypatch.setenv("STREAMLIT_PASSWORD", "quite-a-long-one-9")
     get_settings.cache_clear()
-    assert initialise(get_settings(), now=now) == ("User: admin", "Password: as in STREAMLIT_PASSWORD")
+    assert initialise(get_settings(), now=now) == ("User: admin", "Password: the value of STREAMLIT_PASSWORD")
     assert initialise(get_settings(), now=now) == ()
 
 

@@ -99,7 +99,7 @@ def test_another_database_over_the_same_folder_moves_nothing(
         settings.model_copy(update={"database_url_setting": SecretStr(f"sqlite:///{settings.home_path}/other.db")}),
         migrate=True,
     )
-    assert "belongs to another database" in tidying.tidy(other, now).refused
+    assert "belongs to a different database" in tidying.tidy(other, now).refused
     fill(other, now)  # even one that names something
     before |= files(stored.batches.root)
     assert tidying.tidy(other, now).moved == ()
@@ -108,7 +108,7 @@ def test_another_database_over_the_same_folder_moves_nothing(
 
 def test_a_folder_with_files_of_others_is_not_taken_for_ours(ws: Workspace, now: datetime) -> None:
     put(ws.batches.root / "photos/thesis.docx")
-    assert "names none" in tidying.tidy(ws, now).refused
+    assert "none of which" in tidying.tidy(ws, now).refused
     assert files(ws.batches.root) == {"photos/thesis.docx"}
 
 

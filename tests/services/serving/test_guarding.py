@@ -15,7 +15,7 @@ from sqlalchemy import select
 from core.data.rows import frame_of
 from core.errors import BadInput
 from core.learning.models import fit_family
-from core.records import Change, Feature, FeatureSchema, ProjectInfo
+from core.records import NO_REASON, Change, Feature, FeatureSchema, ProjectInfo
 from core.services.ingestion import ingest
 from core.services.projects import projects
 from core.services.projects.projects import Origin
@@ -61,7 +61,7 @@ def project(ws: Workspace, now: datetime) -> ProjectInfo:
         Change(by="test", now=now),
     ).version
     with ws.database.write() as session:
-        registry.record_event(session, made.id, version, "promoted", "", Change(by="test", now=now))
+        registry.record_event(session, made.id, version, "promoted", NO_REASON, Change(by="test", now=now))
     return made
 
 

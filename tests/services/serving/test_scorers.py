@@ -19,7 +19,7 @@ from core.data.packed import pack, unpack
 from core.data.rows import frame_of, rows_to_frame
 from core.errors import StorageError
 from core.learning.models import fit_family
-from core.records import Change, Feature, FeatureSchema, ProjectInfo
+from core.records import NO_REASON, Change, Feature, FeatureSchema, ProjectInfo
 from core.services.projects import projects
 from core.services.projects.projects import Origin
 from core.services.serving import champion_cache, explaining, predicting
@@ -74,7 +74,7 @@ def promote(ws: Workspace, project: ProjectInfo, now: datetime) -> Promote:
             Change(by="test", now=now),
         ).version
         with ws.database.write() as session:
-            registry.record_event(session, project.id, version, "promoted", "", Change(by="test", now=now))
+            registry.record_event(session, project.id, version, "promoted", NO_REASON, Change(by="test", now=now))
         return version
 
     return _promote
@@ -136,12 +136,12 @@ BAD: dict[str, tuple[Callable[[bytes], bytes], bool, str]] = {
     "other answers": (
         lambda data: edited(data, lambda d: d["checks"]["answers"].__setitem__(0, [0.5, 0.5])),
         True,
-        "otherwise than the model did",
+        "differ from the model",
     ),
     "answers of another width": (
         lambda data: edited(data, lambda d: d["checks"]["answers"].__setitem__(0, [1.0])),
         True,
-        "cannot answer its check rows",
+        "cannot predict its check rows",
     ),
     "a kind of tomorrow": (
         lambda data: edited(data, lambda d: d["part"].__setitem__("kind", "oracle")),
@@ -173,7 +173,7 @@ def test_a_bad_scorer_leaves_the_old_champion_serving(
     served = champions.get(project.id)
     assert served is not None and served.version == first
     problem = str(champions.problem(project.id))
-    assert f"v{second} should serve but cannot be loaded; v{first} still answers" in problem and reason in problem
+    assert f"v{second} should serve but cannot be loaded; v{first} still serves" in problem and reason in problem
     with pytest.raises(StorageError, match=reason):
         champion_cache.champion(ws, project)
     replace(ws, project, good)

@@ -16,7 +16,7 @@ from sqlalchemy import select
 from core.data.rows import columns_of, rows_to_frame
 from core.errors import BadInput, NoChampion
 from core.learning.models import fit_family
-from core.records import Change, Feature, FeatureSchema, Label, ProjectInfo
+from core.records import NO_REASON, Change, Feature, FeatureSchema, Label, ProjectInfo
 from core.services.projects import projects
 from core.services.projects.projects import Origin
 from core.services.serving import answer_records, champion_cache, file_answers, predicting
@@ -81,7 +81,7 @@ def promote(ws: Workspace, project: ProjectInfo, now: datetime) -> Promote:
             Change(by="test", now=now),
         ).version
         with ws.database.write() as session:
-            registry.record_event(session, project.id, version, "promoted", "", Change(by="test", now=now))
+            registry.record_event(session, project.id, version, "promoted", NO_REASON, Change(by="test", now=now))
         return version
 
     return _promote
@@ -120,7 +120,7 @@ def test_a_damaged_new_champion_leaves_the_old_one_serving_and_is_told(
     clock.now += 1
     served = champions.get(project.id)
     assert served is not None and served.version == first
-    assert f"v{second} should serve but cannot be loaded; v{first} still answers" in str(champions.problem(project.id))
+    assert f"v{second} should serve but cannot be loaded; v{first} still serves" in str(champions.problem(project.id))
     path.write_bytes(good)
     clock.now += 6
     served = champions.get(project.id)

@@ -47,5 +47,5 @@ def _show_decision(ctx: ui.Context, cycle: CycleReport) -> None:
         for firing in cycle.firings:
             st.markdown(f":material/bolt: **{trigger_words(firing.trigger)}**: {ui.plain(sentence(firing.reason))}")
         if not cycle.firings:
-            st.markdown(ui.plain(cycle.reason) or "No decision was made.")
+            st.markdown(ui.plain(ui.sentence(cycle.reason)) or "No decision was made.")
         replay.show(ctx, cycle)

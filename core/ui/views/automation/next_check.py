@@ -51,5 +51,5 @@ def _last_decision(ctx: ui.Context, last: CycleReport | None) -> str:
             f"The last check failed {ui.when(last.started_at, ctx)}: {ui.plain(last.error or 'no reason was stored')}"
         )
     aside = "".join(f" {ui.plain(text)}" for text in words.set_aside(last.evidence))
-    decided = f"**{last.decision or 'none yet'}**. {ui.plain(last.reason)}"
+    decided = f"**{last.decision or 'none yet'}**. {ui.plain(ui.sentence(last.reason))}"
     return f"Last decision, {ui.when(last.started_at, ctx)}: {decided}{aside}"

@@ -57,7 +57,7 @@ def _line(ctx: ui.Context, project: ProjectInfo, report: CycleReport) -> dict[st
     return {
         "When": words.wall(report.started_at, ctx.zone),
         "What": vocabulary.outcome(report.outcome).line,
-        "Detail": (ui.sentence(report.verdict.reason) if report.verdict else report.reason) or report.error,
+        "Detail": ui.sentence(report.verdict.reason if report.verdict else report.reason) or report.error,
         "Champion": f"v{report.champion_after}" if report.champion_after else None,
         "By": report.by or report.cause,
         "": f"/automation?project={project.slug}&cycle={report.id}",

@@ -23,5 +23,5 @@ def _line(report: CycleReport) -> str:
     figure = f"{words.number(score)}" if score is not None else "first race"
     outcome = vocabulary.outcome(report.outcome)
     version = f" v{report.champion_after}" if report.outcome in SERVING else ""
-    why = words.plain(sentence(report.verdict.reason) if report.verdict else report.reason)
+    why = words.plain(sentence(report.verdict.reason if report.verdict else report.reason))
     return f"{outcome.sign} **{figure} · {outcome.inline}{version}**  \n:small[:gray[{why}]]"

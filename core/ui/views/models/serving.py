@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 import streamlit as st
@@ -46,7 +46,7 @@ def show(ctx: ui.Context, project: ProjectInfo, held: Registered) -> None:
 def _serving(ctx: ui.Context, champion: ModelVersion, span: Span) -> str:
     """Which version serves, since when and why, and how many rows it was trained on."""
     text = f"**v{champion.version} serves**, {vocabulary.outcome(span.event).origin} {ui.when(span.since, ctx)}"
-    text += f": {ui.plain(span.reason.rstrip('.'))}." if span.reason else "."
+    text += f": {ui.plain(ui.sentence(span.reason).rstrip('.'))}." if span.reason else "."
     return text + (f" It was trained on {ui.counted(champion.n_rows, 'row')}." if champion.n_rows else "")
 
 
@@ -61,7 +61,9 @@ def show_timeline(ctx: ui.Context, held: Registered) -> None:
         ", ".join(counts) + " since the first model" if counts else "The first model has always served",
         "Which version served when · hatched: restored by a rollback",
     ):
-        figure = plots.versions(tuple(spans[-SPANS:]), now=ctx.now, colors=ctx.colors, zone=ctx.timezone)
+        figure = plots.versions(
+            [_drawn(span) for span in spans[-SPANS:]], now=ctx.now, colors=ctx.colors, zone=ctx.timezone
+        )
         alt = f"{len(spans)} serving spans from v{spans[0].version} to v{spans[-1].version}"
         ui.chart(figure, key="versions-chart", alt=alt)
         with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -96,3 +98,8 @@ def _who_served(ctx: ui.Context, spans: list[Span], day: date, zone: ZoneInfo) -
     ]
     earlier = f"{len(served) - NAMED} earlier versions, then " if len(served) > NAMED else ""
     return f"On {day:%-d %b %Y}: {earlier}{', '.join(parts)}."
+
+
+def _drawn(span: Span) -> tuple[int, datetime, datetime | None, str, str | None]:
+    """A span as its chart takes it."""
+    return span.version, span.since, span.until, span.event, ui.sentence(span.reason) if span.reason else None

@@ -67,7 +67,9 @@ def _caption(ctx: ui.Context, standing: ShadowStanding, champion: str, right: st
         parts.append(f"There is no labelled row yet on which only one of the two is {right}")
     if standing.since is not None:
         who = "the loop" if standing.by == "loop" else ui.plain(standing.by)
-        parts.append(f"started by {who} {ui.when(standing.since, ctx)}: {ui.plain(standing.reason.rstrip('.'))}")
+        parts.append(
+            f"started by {who} {ui.when(standing.since, ctx)}: {ui.plain(ui.sentence(standing.reason).rstrip('.'))}"
+        )
     parts.append(
         f"after {ui.counted(standing.wanted, 'labelled row')} the loop decides"
         if standing.wanted

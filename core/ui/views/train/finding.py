@@ -28,7 +28,7 @@ def of(race: RaceResult) -> Finding:
     if cycle.outcome in LET_IN:
         text = f"**v{cycle.champion_after} won and was accepted: {made}.**{alone}"
         return Finding(state="well", word="Accepted", text=text)
-    why = ui.plain(ui.sentence(cycle.verdict.reason) if cycle.verdict else cycle.reason)
+    why = ui.plain(ui.sentence(cycle.verdict.reason if cycle.verdict else cycle.reason))
     if cycle.outcome == Outcome.ROLLED_BACK:
         return Finding(state="watch", word="Rolled back", text=f"**v{cycle.champion_after} serves again.** {why}")
     text = f"**{made[:1].upper() + made[1:]} did not beat the champion.** {why}{alone}"

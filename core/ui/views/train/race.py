@@ -102,6 +102,6 @@ def _state(candidate: Candidate) -> str:
 
 def _origin(ctx: ui.Context, cycle: CycleReport) -> str:
     """Which cycle it was, who requested it, and why the race started."""
-    why = " ".join(ui.sentence(firing.reason) for firing in cycle.firings) or cycle.reason
+    why = " ".join(ui.sentence(firing.reason) for firing in cycle.firings) or ui.sentence(cycle.reason)
     by = f" by {ui.plain(cycle.by)}" if cycle.by else ""
     return f"Cycle {cycle.id}, {ui.when(cycle.started_at, ctx)}, {cycle.cause}{by}. Reason: {ui.plain(why)}"
