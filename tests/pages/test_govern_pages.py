@@ -80,7 +80,7 @@ def test_two_versions_are_compared_on_rows_that_neither_has_learnt_from(grown: W
     at = click(open_page("models", a="v1", b="v2"), "Compare")
     assert not at.exception
     said = text_of(at)
-    assert "200 rows: the newest 200 labelled rows that neither has learnt from" in said
+    assert "200 rows: the newest 200 labelled rows that neither was trained on" in said
     assert "Compared on 200 labelled rows" in said
     at = click(open_page("models", a="v1", b="v3"), "Compare")
     assert "cannot be compared: no rows to compare on" in text_of(at)
@@ -212,7 +212,7 @@ def test_guards_that_make_no_sense_are_refused_where_they_are_edited(grown: Work
     at.button(key="guards-edit").click()
     at.button(key="g-save").click()
     at.run()
-    assert "The guards cannot be set" in at.error[0].value
+    assert "The guards are not valid" in at.error[0].value
     assert guarding.guards_of(grown, projects.get_project(grown, "flies")) == Guards()
 
 

@@ -68,4 +68,4 @@ def test_what_cannot_be_drawn_is_told_on_the_page(grown: Workspace) -> None:
     project = projects.get_project(grown, "flies")
     label_queue.ask(grown, project, label_queue.Asking(n=5, seed=1), by="ada", now=BEGAN)
     at = click(open_page("labels"), "Select rows")
-    assert "each batch is drawn from once" in text_of(at)
+    assert "each batch is sampled once" in text_of(at)

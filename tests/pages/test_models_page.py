@@ -74,7 +74,7 @@ def test_a_version_is_put_into_the_shadow_with_a_reason_and_taken_out_again(grow
     at.button(key="shadow").click()
     at.button(key="shadow-yes").click()
     at.run()
-    assert "The reason is empty" in at.error[0].value
+    assert "A reason is required" in at.error[0].value
     at.text_input(key="shadow-reason").set_value("rejected on few rows")
     at.button(key="shadow").click()
     at.button(key="shadow-yes").click()
