@@ -234,7 +234,7 @@ def _change_located(of: Numbers) -> str:
         at = datetime.fromisoformat(of["since"])
         parts.append(f"new since {at.day} {at:%b, %H:%M} UTC")
     if of["n"] < of["least"] and (of["n"] > 0 or of["outside"] is not None):
-        parts.append(f"{words.metric_in_finding(of['metric'])} there not judged (n = {of['n']:,}, too few)")
+        parts.append(f"{words.metric_in_finding(of['metric'])} there not evaluated (n = {of['n']:,}, too few)")
     elif of["inside"] is not None and of["outside"] is not None:
         parts.append(_score_there(of))
     return "; ".join(parts)

@@ -69,7 +69,7 @@ def test_the_sentence_has_only_the_clauses_that_are_known() -> None:
     assert text_of(HOT) == "71 % of it is temperature > 31 (1 % → 38 % of rows)"
     assert text_of(HOT, since=MAY).endswith("; new since 3 May, 14:05 UTC")
     few = text_of(HOT, score_inside=0.5, score_outside=0.9, n_inside=12)
-    assert few.endswith("; accuracy there not judged (n = 12, too few)") and "0.5" not in few
+    assert few.endswith("; accuracy there not evaluated (n = 12, too few)") and "0.5" not in few
     assert text_of(HOT, score_outside=0.9).endswith("(n = 0, too few)")
     assert text_of(HOT, score_inside=0.5, n_inside=100) == text_of(HOT)
 
