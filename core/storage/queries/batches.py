@@ -87,8 +87,8 @@ def newest_start(session: Session, project_id: int, *, now: datetime, before: in
         now: when the rows in question arrived.
         before: the batch that holds them, when it is stored already.
 
-    An instant counts at most as late as it arrived. A batch that arrived later than one that came after it, or than `now`,
-    was stored by a clock that was set back since: its instants tell nothing, and it is passed over.
+    An instant counts at most as late as it arrived. A batch that arrived later than one stored after it, or than `now`,
+    was stored by a clock that has been set back since: its instants mean nothing, and it is skipped.
     """
     counts = and_(Batch.timed, Batch.backfill.is_(False))
     statement = select(Batch.id, Batch.first_at, Batch.created_at, counts).where(

@@ -35,13 +35,13 @@ def labels_by_row(
 
 
 def has_labels(session: Session, project_id: int) -> bool:
-    """Whether any label of this project came by row id and is not undone."""
+    """Whether any label of this project was sent by row id and is not undone."""
     there = select(Label.id).where(Label.project_id == project_id, Label.undone_at.is_(None)).limit(1)
     return session.scalar(there) is not None
 
 
 def label_count(session: Session, project_id: int, *, at_most: int) -> int:
-    """How many labels came by row id, undone ones included; no more than that many are counted."""
+    """How many labels were sent by row id, undone ones included; counting stops at `at_most`."""
     some = select(Label.id).where(Label.project_id == project_id).limit(at_most).subquery()
     return session.scalar(select(func.count()).select_from(some)) or 0
 

@@ -25,6 +25,6 @@ def first_champion_of(session: Session, project_id: int) -> int | None:
 
 
 def given_up(session: Session) -> set[tuple[int, int]]:
-    """Project and version of the models whose artefacts were found damaged and given up by a repair."""
+    """Project and version of the models whose damaged artefacts a repair gave up."""
     entries = session.scalars(select(AuditEntry).where(AuditEntry.what == MODEL_GIVEN_UP))
     return {(e.project_id, int((e.after or {})["version"])) for e in entries if e.project_id is not None}
