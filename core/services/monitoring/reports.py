@@ -73,21 +73,21 @@ def rule_in_words(policy: Policy) -> str:
     """What makes a feature drift, with the policy's values."""
     budget = policy.false_alarms_per_month
     raised = (
-        f" Gates are raised so that the reference's own ups and downs pass them at most {'once' if budget == 1 else f'{budget:g} times'} a month."
+        f" The minimum effect of each feature is raised until normal variation of the reference exceeds it at most {'once' if budget == 1 else f'{budget:g} times'} a month."
         if budget > 0
         else ""
     )
     return (
-        f"A feature drifts when its change is significant (at most {words.share_as_set(policy.drift_alpha)} of steady checks would show any, after Holm's "
+        f"A feature drifts when its change is significant (at most {words.share_as_set(policy.drift_alpha)} of checks without drift would report any, after Holm's "
         f"correction) and material (KS distance or total variation above {policy.drift_gate:g}; other measures at the same size of change)."
-        f"{raised} The policy races when {words.share_as_set(policy.drift_share)} of the features drift."
+        f"{raised} The policy retrains when {words.share_as_set(policy.drift_share)} of the features drift."
     )
 
 
 def evidence_in_words() -> str:
-    """What the evidence over many batches may be trusted with."""
+    """The error rate of the evidence over many batches."""
     return (
-        f"Evidence over all batches since the reference, whatever their size and however often it is looked at: at most one false alarm in "
+        f"Evidence over all batches since the reference, whatever their size and however often it is checked: at most one false alarm in "
         f"{NEEDED * ROWS:,.0f} rows on average, from {NEEDED:g} on"
     )
 

@@ -96,7 +96,7 @@ def _who_served(ctx: ui.Context, spans: list[Span], day: date, zone: ZoneInfo) -
         f"**v{version}**" + (f" from {since.astimezone(zone):%H:%M}" if since is not None else "")
         for version, since in served[-NAMED:]
     ]
-    earlier = f"{len(served) - NAMED} earlier versions, then " if len(served) > NAMED else ""
+    earlier = f"{ui.counted(len(served) - NAMED, 'earlier version')}, then " if len(served) > NAMED else ""
     return f"On {day:%-d %b %Y}: {earlier}{', '.join(parts)}."
 
 
