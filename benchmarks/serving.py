@@ -188,7 +188,7 @@ def make_wide(home: Path, family: str = "boosting") -> Any:
     """A project of twenty numbers whose champion is one model of this family; the fitted model."""
     from core.data.inferring import infer_schema
     from core.learning.models import fit_family
-    from core.records import Change
+    from core.records import NO_REASON, Change
     from core.services.ingestion import ingest
     from core.services.projects import projects
     from core.settings import Settings
@@ -211,7 +211,7 @@ def make_wide(home: Path, family: str = "boosting") -> Any:
     new = registry.NewVersion(model=model, family=family, schema=schema, X_learnt=X, n_rows=len(X))
     version = registry.register_version(ws, project, new, change).version
     with ws.database.write() as session:
-        registry.record_event(session, project.id, version, "promoted", "", change)
+        registry.record_event(session, project.id, version, "promoted", NO_REASON, change)
     ws.database.dispose()
     return model
 

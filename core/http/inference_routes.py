@@ -181,7 +181,7 @@ async def infer(request: Request) -> Response:
     api = api_of(request)
     caller, name, served = await _model(request)
     body = await bodies.read_bytes(request)
-    pending = pending_of(request, caller, request.url.path, body)
+    pending = pending_of(request, caller, request.scope["path"], body)
     answered, parsed = await api.infer(_inferred, caller, served, body, _header_length(request))
     answered = dataclasses.replace(answered, body=_tensors(parsed, name, answered))
     response = await log_and_respond(api, caller, answered, pending)

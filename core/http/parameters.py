@@ -25,7 +25,7 @@ async def reject(request: Request, error: Exception) -> Response:
     schema = {"properties": {p.alias: _schema(p.field_info) for p in request.scope["route"].dependant.query_params}}
     errors = [cast("ErrorDetails", {**e, "loc": e["loc"][1:]}) for e in error.errors()]  # without the word "query"
     invalid = problems_of(errors, schema)
-    return problems.answer(refusal("Invalid query parameters", invalid), request.url.path)
+    return problems.answer(refusal("Invalid query parameters", invalid), request.scope["path"])
 
 
 def _schema(declared: Any) -> JsonObject:

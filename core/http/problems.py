@@ -162,4 +162,4 @@ def _http_detail(error: HTTPException) -> str:
 
 async def handle(request: Request, error: Exception) -> Response:
     """Exception handler of the application."""
-    return answer(error, request.url.path)
+    return answer(error, request.scope["path"])  # a parsed URL has lost line breaks

@@ -1,4 +1,4 @@
-"""Fitted estimators as files in the skops format; `modelfile` says what such a file may hold.
+"""Fitted estimators as files in the skops format; `modelfile` defines what such a file may hold.
 
 Nothing here knows projects or the database. Pickle is never read or written.
 """
@@ -38,10 +38,10 @@ def dumps(model: Any) -> bytes:
 
 
 def loads(data: bytes) -> Any:
-    """The estimator in a skops file, once everything in it was found to be on the list of `core.storage.modelfile`.
+    """The estimator in a skops file, once everything in it is on the list of `core.storage.modelfile`.
 
     Raises:
-        StorageError: damaged, or something that is not loaded; it says which.
+        StorageError: damaged, or of a kind that is not loaded; the message says which.
     """
     import skops.io
 

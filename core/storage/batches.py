@@ -35,7 +35,9 @@ CHANGED = "is not as it was written (its sha256 differs)"
 _Look = tuple[
     int, int, int, int
 ]  # device, inode, bytes, nanoseconds: another file, or one that was written to, looks otherwise
-_verified: OrderedDict[tuple[Path, str], _Look] = OrderedDict()  # what this process has read whole, as it looked then
+_verified: OrderedDict[tuple[Path, str], _Look] = (
+    OrderedDict()
+)  # files that this process has read whole, as they were then
 _verified_lock = threading.Lock()
 KEPT_VERIFIED = 50_000
 
@@ -52,13 +54,13 @@ def _note_verified(path: Path, sha256: str, look: _Look) -> None:
             _verified.popitem(last=False)
 
 
-def verify(path: Path, sha256: str, *, what: str, name: str = "", anew: bool = False) -> None:
+def verify(path: Path, sha256: str, *, what: str, name: str = "", reread: bool = False) -> None:
     """See that a file is there and as it was written; read whole once a process, as long as it looks the same.
 
     Args:
         what: what it holds, for the message: "batch 3".
         name: the file below its folder, for the message.
-        anew: read it whole also if it was before.
+        reread: read it whole even if this process did before.
 
     Raises:
         Damaged: it is not.
@@ -67,7 +69,7 @@ def verify(path: Path, sha256: str, *, what: str, name: str = "", anew: bool = F
     name = name or path.name
     try:
         look = _look(path)
-        if not anew and _verified.get((path, sha256)) == look:
+        if not reread and _verified.get((path, sha256)) == look:
             return
         if sha256_of(path) != sha256:
             raise Damaged(what, name, how_changed(path))
@@ -79,7 +81,7 @@ def verify(path: Path, sha256: str, *, what: str, name: str = "", anew: bool = F
 
 
 def how_changed(path: Path) -> str:
-    """In which way a file that is there is not the one that was written, as far as its end tells."""
+    """In which way a file that is there is not the one that was written, as far as its end shows."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(size - 64, 0))
@@ -118,7 +120,7 @@ def write_durably(path: Path, data: bytes | memoryview) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise StorageError(
-            f"Nothing was stored: {error.strerror or error}. Free disk space or mend the state folder's permissions, then try again."
+            f"Nothing was stored: {error.strerror or error}. Free disk space or fix the state folder's permissions, then try again."
         ) from error
 
 
@@ -188,7 +190,7 @@ class BatchStore:
         except FileNotFoundError:
             raise Damaged(what, name, MISSING) from None
         except OSError as error:
-            if error.errno is None:  # Arrow's own, of what it found in the file
+            if error.errno is None:  # raised by Arrow itself about the content
                 raise Damaged(what, name, "does not hold what was written to it") from error
             raise unreadable(what, name, error) from error
         return (table if last is None else table.slice(max(len(table) - last, 0))).to_pandas()

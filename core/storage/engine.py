@@ -177,7 +177,7 @@ def _is_current(url: str) -> bool:
     try:
         with database.engine.connect() as connection:
             found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    except SQLAlchemyError:  # no such table yet, or out of reach: the long way tells which
+    except SQLAlchemyError:  # no such table yet, or no connection: the long way distinguishes them
         return False
     finally:
         database.dispose()

@@ -1,4 +1,4 @@
-"""A project's stored rows as frames: batches read back with the labels that came later joined in.
+"""A project's stored rows as frames: batches read back, with later labels joined in.
 
 Frames carry the features in schema order, `_id`, `_time` and the target under its own name (None where the
 label has not come). Predictions made before the label was known lie in a second file, row for row.
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PREDICTION = "prediction"
 PROBABILITY = "p:"  # + JSON of the class
 VERSION = "version"
-FEW_LABELS = 20_000  # so many are kept in memory by a reader; of more, those of each batch are asked for
+FEW_LABELS = 20_000  # up to so many a reader holds in memory; of more, it looks up those of each batch it reads
 _MADE = re.compile(r"b(\d+)-(\d+)")  # an id that was made: the batch's number, and the row's place in it
 KEYS_PER_BATCH = 1 << 32  # a row's key is its batch's id times this, plus its place: it never changes
 
@@ -59,7 +59,7 @@ def decode_target(column: pd.Series, task: str) -> np.ndarray:
     import numpy as np
 
     if task == "regression":
-        return np.array(column, dtype=float)  # a copy: labels that came later are written into it
+        return np.array(column, dtype=float)  # a copy: later labels are written into it
     known: dict[Any, Any] = {text: json.loads(text) for text in column.dropna().unique()}
     out = np.empty(len(column), dtype=object)
     out[:] = [known.get(v) if isinstance(v, str) else None for v in column]
@@ -86,7 +86,7 @@ def read_rows(
 
 
 class History:
-    """Reads of one project's rows; late labels are looked up once and kept for the reader's life."""
+    """Reads of one project's rows; late labels are looked up once, when it is opened."""
 
     def __init__(self, ws: Workspace, project_id: int, schema: FeatureSchema) -> None:
         self._ws = ws
@@ -96,7 +96,7 @@ class History:
         with ws.database.read() as session:
             self.batches = queries.stored_batches(session, project_id)
             self._has_late = queries.has_labels(session, project_id)
-            # A few are looked up at once; of many, those of each batch that is read.
+            # Few are loaded at once; of many, those of each batch that is read.
             few = self._has_late and queries.label_count(session, project_id, at_most=FEW_LABELS) < FEW_LABELS
             self._late = queries.labels_by_row(session, project_id) if few else None
 
@@ -107,7 +107,7 @@ class History:
 
     @property
     def has_late_labels(self) -> bool:
-        """Whether any label came by row id."""
+        """Whether any label was sent by row id."""
         return self._has_late
 
     def frame(
@@ -130,7 +130,7 @@ class History:
     def frame_or_none(
         self, batch: Batch, *, features: Sequence[str] | None = None, last: int | None = None
     ) -> tuple[pd.DataFrame, np.ndarray] | None:
-        """As `frame`; None where the file is missing or damaged, which `damaged` tells."""
+        """As `frame`; None where the file is missing or damaged, which `damaged` records."""
         try:
             return self.frame(batch, features=features, last=last)
         except Damaged as error:
@@ -144,14 +144,14 @@ class History:
             return queries.labels_by_row(session, self._project_id, row_ids)
 
     def own_labels(self, batch: Batch) -> np.ndarray:
-        """The labels that came with a batch's rows, without those that came later."""
+        """The labels that arrived with a batch's rows, without later ones."""
         table = read_rows(self._ws, batch, [self.schema.target])
         return decode_target(table[self.schema.target], self.schema.task)
 
     def scores(self, batch: Batch, *, last: int | None = None) -> Scores | None:
         """Predictions of one batch made before its labels were known; None when no model was there to make them.
 
-        Damaged ones count as never made, and are told in `damaged`.
+        Damaged ones count as never made; `damaged` records them.
         """
         if batch.scores_path is None:
             return None
@@ -170,9 +170,9 @@ class History:
     def newest(
         self, n: int | None, *, labelled: bool = True, features: Sequence[str] | None = None, measured: bool = False
     ) -> tuple[pd.DataFrame, np.ndarray, list[int]]:
-        """The newest n rows in stream order, their labels, and the batches they came from; the index holds row keys.
+        """The newest n rows in stream order, their labels, and their batches; the index holds row keys.
 
-        Batches that cannot be read are left out, and told in `damaged`.
+        Batches that cannot be read are left out; `damaged` records them.
 
         Args:
             n: None = all.
@@ -225,7 +225,7 @@ def locate(
 ) -> list[tuple[Batch, list[int]]]:
     """The batches that count and hold some of these rows, newest first, and the rows' positions in each.
 
-    Only these batches are read, however many there are. One that cannot be read is left out, which `note` is told.
+    Only these batches are read, however many there are. One that cannot be read is left out, and passed to `note`.
     """
     import numpy as np
 
@@ -272,7 +272,7 @@ def _that_may_hold(
     import numpy as np
 
     wanted = hashed(sorted(row_ids))
-    beginnings = np.zeros(1 << 16, dtype=bool)  # one look-up tells of nearly every hash that it is none of them
+    beginnings = np.zeros(1 << 16, dtype=bool)  # one look-up rules out nearly every hash
     beginnings[_beginnings(wanted)] = True
     found: set[int] = set()
     lacking: list[int] = []

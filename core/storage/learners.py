@@ -1,6 +1,6 @@
 """The learner's state in store: one JSON document a cycle, and each estimator that it names written once.
 
-An estimator's name stands for the same fitted model for ever, so a cycle writes only what it fitted anew.
+An estimator's name stands for the same fitted model for ever, so a cycle writes only what it fitted itself.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def load(ws: Workspace, path: str) -> LearnerState:
         raise Damaged(STATE, path, f"cannot be taken up ({type(error).__name__})") from error
 
 
-def check(ws: Workspace, path: str, *, anew: bool = False) -> JsonObject:
+def check(ws: Workspace, path: str, *, reread: bool = False) -> JsonObject:
     """The document of a stored state, verified together with the estimators that it names; errors as in `load`."""
     place = ws.models_path / path
     try:
@@ -107,7 +107,7 @@ def check(ws: Workspace, path: str, *, anew: bool = False) -> JsonObject:
     for key in named:
         part = place.parent / f"{key}.skops"
         if isinstance(named, dict):
-            verify(part, named[key], what=f"{STATE} (an estimator)", name=part.name, anew=anew)
+            verify(part, named[key], what=f"{STATE} (an estimator)", name=part.name, reread=reread)
         elif not part.is_file():  # as an earlier version of this program wrote it, without digests
             raise Damaged(f"{STATE} (an estimator)", part.name, MISSING)
     return dict(stored)

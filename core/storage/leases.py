@@ -1,4 +1,4 @@
-"""The lease of a project: one row that says who turns its loop, and until when.
+"""The lease of a project: one row: which process runs its cycle, and until when.
 
 Every rule about it is here: when it may be taken over, whether it is held, who ends a transaction under it. A lease
 lives in real time, whatever instant a cycle is given. `core.cycle.lease` holds one while a cycle runs.
@@ -80,7 +80,7 @@ def _holds(row: Lease, clock: datetime) -> bool:
 
 
 def _runs(owner: str) -> bool:
-    """Whether a lease's owner can still be running: on this host its process is looked up, elsewhere time tells."""
+    """Whether a lease's owner can still be running: on this host its process is looked up, elsewhere the expiry decides."""
     host, pid, *_ = owner.split(":")
     if host != socket.gethostname():
         return True

@@ -125,7 +125,7 @@ def _client_class() -> type[MlflowClient]:
     """MLflow's client, imported.
 
     An import that fails half-way leaves modules behind with which every later one fails too: they are taken away, so
-    that the next call begins anew.
+    so that the next call starts afresh.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:
@@ -214,7 +214,7 @@ def _copy_version(ws: Workspace, client: MlflowClient, project: Project, row: Mo
         verdict, candidates = (cycle.verdict, list(cycle.candidates or ())) if cycle is not None else (None, [])
     for clause in (verdict or {}).get("clauses", ()):
         passed = "pass" if clause["passed"] else "fail"
-        note = "" if clause.get("decides", True) else " (told, not decided)"
+        note = "" if clause.get("decides", True) else " (reported, not enforced)"
         client.set_tag(
             run_id, f"clause.{clause['name']}", f"{passed}{note}: {sentence(reason_from(clause['reason']))}"[:5000]
         )
@@ -259,7 +259,7 @@ def _copy_candidates(
 def _write_mlflow_model(ws: Workspace, row: ModelRow, folder: Path, run_id: str) -> None:
     """The folder that MLflow's own loaders read: our artefact under a second name, and its description.
 
-    `log_model` would store the estimator anew, several times slower than all of this.
+    `log_model` would store the estimator again, several times slower than all of this.
     """
     import mlflow.pyfunc
     import sklearn

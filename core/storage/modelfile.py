@@ -1,6 +1,6 @@
-"""What a skops file may hold, looked at before anything of it is constructed.
+"""What a skops file may hold, checked before anything in it is constructed.
 
-A skops file is a zip of `schema.json`, a tree of nodes, and of arrays. skops trusts *names of types*, but a node also says
+A skops file is a zip of `schema.json`, a tree of nodes, and of arrays. skops trusts *names of types*, but a node also defines
 what is done with a type: some kinds of node call it with arguments from the file, and others look up functions. Here both
 are lists of exact names: the kinds of node that fitted scikit-learn pipelines need, each in exactly its form, and the types
 that may stand in them. Everything else is refused. Arrays are never pickled, and those of a tree, which compiled code
@@ -54,10 +54,10 @@ HOW = "Build the pipeline from the estimators that SECURITY.md lists, and save i
 
 
 def checked_types(data: bytes) -> frozenset[str]:
-    """All types in a skops file, once everything in it was found to be of an allowed kind, type, form and size.
+    """All types in a skops file, once everything in it has passed: allowed kinds, types, forms and sizes.
 
     Raises:
-        BadInput: it holds anything else; what and where is said.
+        BadInput: it holds anything else; the message says what and where.
     """
     try:
         return _File(data).types()
@@ -68,7 +68,7 @@ def checked_types(data: bytes) -> frozenset[str]:
 
 
 class _File:
-    """One look at a file: its members, and its schema's nodes from the root down."""
+    """One check of a file: its members, and its schema's nodes from the root down."""
 
     def __init__(self, data: bytes) -> None:
         self._zip = zipfile.ZipFile(io.BytesIO(data))

@@ -1,4 +1,4 @@
-"""Files that hold people's data are their owner's alone: what is made, what is mended, what is found to be open.
+"""Files with people's data are readable by their owner alone: created so, corrected, and checked.
 
 The umask of each process does it for whatever is written later, by libraries too; modes are set where a folder was
 made by an older version or by somebody else's hand.

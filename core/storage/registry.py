@@ -85,7 +85,7 @@ def register_version(
     *,
     also: Callable[[Session], None] | None = None,
 ) -> ModelVersion:
-    """Store a fitted model as the project's next version. It serves only once an event says so.
+    """Store a fitted model as the project's next version. It serves only after a serving event names it.
 
     The artefact is written durably, read back and asked for the last of `X_learnt`: what will serve answers as the model
     does. Beside it lies the scorer, by which the API answers.
@@ -184,7 +184,7 @@ def _check_same_answers(model: Any, stored: Any, X: pd.DataFrame) -> None:
 
     ask = "predict_proba" if len(getattr(model, "classes_", ())) else "predict"
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an unseen category says so each time it is asked for
+        warnings.simplefilter("ignore")  # sklearn warns at each unseen category
         before, after = getattr(model, ask)(X), getattr(stored, ask)(X)
     if not np.array_equal(before, after):
         raise StorageError(
@@ -265,15 +265,15 @@ def artefact_path(ws: Workspace, project_id: int, version: int) -> Path:
     return path
 
 
-def check_artefact(ws: Workspace, project_id: int, version: int, *, anew: bool = False) -> None:
+def check_artefact(ws: Workspace, project_id: int, version: int, *, reread: bool = False) -> None:
     """See that a version's artefact is whole; Damaged when not. One that this process has seen whole costs nothing.
 
     Args:
-        anew: read it also then.
+        reread: read it even then.
     """
     with ws.database.read() as session:
         row = _row(session, project_id, version)
-    verify(ws.models_path / row.path, row.sha256, what=f"the artefact of v{version}", anew=anew)
+    verify(ws.models_path / row.path, row.sha256, what=f"the artefact of v{version}", reread=reread)
 
 
 _loaded: OrderedDict[tuple[Path, str], Any] = OrderedDict()

@@ -19,7 +19,7 @@ _NEEDED = frozenset({"part", "schema", "classes", "threshold", "ranges", "checks
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serving:
-    """What the database says of the model that serves."""
+    """The database's entry of the model that serves."""
 
     version: int
     sha256: str  # of the artefact

@@ -1,4 +1,4 @@
-"""What goes wrong around the program: a full disk, a database that is locked, damaged or out of reach. One table says which.
+"""What goes wrong around the program: a full disk, a database that is locked, damaged or unavailable: one table of causes and texts.
 
 Drivers and the system say such things in many classes and words of their own, which hold statements and paths. The
 command line, the API, the pages and the worker all ask here what an exception means for a person.
@@ -92,7 +92,7 @@ _DRIVERS = ("psycopg.", "psycopg_")
 
 
 def trouble_of(error: BaseException) -> Trouble | None:
-    """Which trouble an exception tells of; None where it is none: a fault of the program, or of what it was given."""
+    """Which trouble an exception means; None for any other: a fault of the program, or of what it was given."""
     if isinstance(error, OSError):
         found = next((t for t in TROUBLES if error.errno in t.numbers), None)
         if found is not None and found.kind == "permission" and isinstance(error.filename, (str, os.PathLike)):

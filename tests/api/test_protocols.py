@@ -246,3 +246,10 @@ def test_what_is_inferred_is_in_the_log_first(client: httpx.Client, state: Works
         )
     assert len(logged(state)) == 3
     np.testing.assert_array_equal(again.as_numpy("probabilities"), first.as_numpy("probabilities"))
+
+
+@pytest.mark.parametrize("slug", ["%0A", "a%0Db", "%09"])
+def test_an_address_with_line_breaks_gets_the_protocols_own_error(shared: httpx.Client, slug: str) -> None:
+    answer = shared.post(f"/projects/{slug}/v2/models/m/infer", content=b"\x01")
+    assert answer.status_code == 401
+    assert list(answer.json()) == ["error"]

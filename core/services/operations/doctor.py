@@ -263,19 +263,21 @@ def _files(ws: Workspace) -> Iterator[Check]:
     )
     looks = {
         f"v{m.version} of {slugs[m.project_id]}": partial(
-            registry.check_artefact, ws, m.project_id, m.version, anew=True
+            registry.check_artefact, ws, m.project_id, m.version, reread=True
         )
         for m in models
     }
     exported = {
         f"the scorer of v{m.version} of {slugs[m.project_id]}": partial(
-            verify, ws.models_path / m.scorer_path, str(m.scorer_sha256), what="a scorer", anew=True
+            verify, ws.models_path / m.scorer_path, str(m.scorer_sha256), what="a scorer", reread=True
         )
         for m in models
         if m.scorer_path is not None
     }
     yield _found("models", {**looks, **exported})
-    yield _found("learners", {f"that of {slug}": partial(learners.check, ws, path, anew=True) for slug, path in learnt})
+    yield _found(
+        "learners", {f"that of {slug}": partial(learners.check, ws, path, reread=True) for slug, path in learnt}
+    )
     unreferenced = tidying.orphans(ws, datetime.now(UTC))
     yield Check(
         name="orphans", ok=True, detail=f"{len(unreferenced)} unreferenced files; a worker moves them to the trash"

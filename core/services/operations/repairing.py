@@ -107,7 +107,7 @@ def _models(ws: Workspace, project: ProjectInfo, now: datetime) -> Iterator[_Ste
         given_up = queries.given_up(session)
     bad: dict[int, Damaged] = {}
     for row in rows:
-        error = _harm(partial(registry.check_artefact, ws, project.id, row.version, anew=True))
+        error = _harm(partial(registry.check_artefact, ws, project.id, row.version, reread=True))
         if error is not None:
             bad[row.version] = error
     whole = [row.version for row in rows if row.version not in bad]
@@ -125,7 +125,7 @@ def _models(ws: Workspace, project: ProjectInfo, now: datetime) -> Iterator[_Ste
         if row.version in bad or row.scorer_path is None:
             continue
         path, sha256 = ws.models_path / row.scorer_path, str(row.scorer_sha256)
-        error = _harm(partial(verify, path, sha256, what="a scorer", anew=True))
+        error = _harm(partial(verify, path, sha256, what="a scorer", reread=True))
         if error is not None:
             yield _Step(
                 f"The scorer of v{row.version} is exported again: the file {error.file} {error.how}.",
@@ -192,7 +192,7 @@ def _export(ws: Workspace, project: ProjectInfo, row: ModelRow) -> None:
 def _learner(ws: Workspace, project: ProjectInfo, now: datetime) -> Iterator[_Step]:
     with ws.database.read() as session:
         path = queries.project_row(session, project.id).learner_path
-    error = _harm(lambda: learners.check(ws, path, anew=True)) if path is not None else None
+    error = _harm(lambda: learners.check(ws, path, reread=True)) if path is not None else None
     if error is None:
         return
 
@@ -221,7 +221,7 @@ def _counting(ws: Workspace, project: ProjectInfo) -> list[Batch]:
 
 def check_rows(ws: Workspace, batch: Batch) -> None:
     """Read a batch's file again and verify it; Damaged if that fails."""
-    verify(ws.batches.root / batch.path, batch.sha256, what=f"batch {batch.number}", name=batch.path, anew=True)
+    verify(ws.batches.root / batch.path, batch.sha256, what=f"batch {batch.number}", name=batch.path, reread=True)
 
 
 def check_scores(ws: Workspace, batch: Batch) -> None:
@@ -229,7 +229,7 @@ def check_scores(ws: Workspace, batch: Batch) -> None:
     if batch.scores_path is not None:
         what = f"the predictions of batch {batch.number}"
         path = ws.batches.root / batch.scores_path
-        verify(path, str(batch.scores_sha256), what=what, name=batch.scores_path, anew=True)
+        verify(path, str(batch.scores_sha256), what=what, name=batch.scores_path, reread=True)
 
 
 def _batches(ws: Workspace, project: ProjectInfo, now: datetime) -> Iterator[_Step]:

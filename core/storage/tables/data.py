@@ -21,7 +21,7 @@ class Project(Base):
     slug: Mapped[str] = mapped_column(String(64), unique=True)
     name: Mapped[str] = mapped_column(String(200))
     source: Mapped[str] = mapped_column(String(16))  # sample | file | generator | api
-    task: Mapped[Task | None] = mapped_column(String(16))  # as said when it was made; the first batch is held to it
+    task: Mapped[Task | None] = mapped_column(String(16))  # as chosen at creation; the first batch must fit it
     schema: Mapped[JsonObject | None]
     policy: Mapped[JsonObject]
     generator: Mapped[JsonObject | None]
@@ -66,15 +66,13 @@ class Batch(Base):
     path: Mapped[str] = mapped_column(Text)
     sha256: Mapped[str] = mapped_column(String(64))
     rows: Mapped[int]
-    labelled: Mapped[int]  # rows that came with their label
+    labelled: Mapped[int]  # rows that arrived with their label
     first_at: Mapped[datetime]
     last_at: Mapped[datetime]
     created_at: Mapped[datetime]
     created_by: Mapped[str | None] = mapped_column(String(200))
     backfill: Mapped[bool] = mapped_column(default=False)
-    declared: Mapped[bool] = mapped_column(
-        default=False, server_default=false()
-    )  # the sender said that it is a backfill
+    declared: Mapped[bool] = mapped_column(default=False, server_default=false())  # the sender declared it a backfill
     timed: Mapped[bool] = mapped_column(default=False, server_default=false())  # its rows carry instants of their own
     pending: Mapped[bool] = mapped_column(
         default=False, server_default=false()
@@ -87,14 +85,14 @@ class Batch(Base):
     # Predictions made before the labels were known: one more Parquet file, row for row.
     scores_path: Mapped[str | None] = mapped_column(Text)
     scores_sha256: Mapped[str | None] = mapped_column(String(64))
-    # Model version; None when the log's rows came from several. Without scores_path: this version could not answer the
+    # Model version; None when the log's rows are of several. Without scores_path: this version could not answer the
     # rows, and the batch is set aside.
     scored_by: Mapped[int | None]
     ids_from_user: Mapped[bool] = mapped_column(default=False)
 
 
 class BatchIds(Base):
-    """Hashes of the row ids of one batch, row by row: tells which batches a row id may lie in without reading any."""
+    """Hashes of the row ids of one batch, row by row: shows which batches may hold a row id without reading any."""
 
     __tablename__ = "batch_ids"
     batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id", ondelete="CASCADE"), primary_key=True)
@@ -102,7 +100,7 @@ class BatchIds(Base):
 
 
 class Label(Base):
-    """A label that came by row id. Append-only: the newest row of an id counts that is not undone."""
+    """A label sent by row id. Append-only: of each id, the newest row that is not undone counts."""
 
     __tablename__ = "labels"
     __table_args__ = (
@@ -115,7 +113,7 @@ class Label(Base):
     value: Mapped[str] = mapped_column(Text)  # JSON of the class or number
     created_at: Mapped[datetime]
     created_by: Mapped[str | None] = mapped_column(String(200))
-    undone_at: Mapped[datetime | None]  # the audit says by whom
+    undone_at: Mapped[datetime | None]  # by whom: see the audit
 
 
 class LabelDraw(Base):

@@ -39,7 +39,7 @@ class Cycle(Base):
     champion_after: Mapped[int | None]
     challenger: Mapped[int | None]
     error: Mapped[str | None] = mapped_column(Text)
-    memory: Mapped[JsonObject | None]  # what the champion knows of past regimes, where it was looked at
+    memory: Mapped[JsonObject | None]  # how the champion does on past regimes, where it was measured
     shadow: Mapped[JsonObject | None]  # the version in the champion's shadow, after this cycle
     label_watermark: Mapped[int | None]  # newest label that this cycle has read
 

@@ -1,4 +1,4 @@
-"""What keeps processes in step and tells people: leases, jobs, replays, kept answers, notices, heartbeats."""
+"""Coordination of processes and messages to people: leases, jobs, replays, kept answers, notices, heartbeats."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class LiveRun(Base):
 
 
 class KeptAnswer(Base):
-    """The answer to a request that came with an Idempotency-Key: given again to whoever repeats it."""
+    """The response to a request with an Idempotency-Key, for whoever repeats it."""
 
     __tablename__ = "kept_answers"
     __table_args__ = (UniqueConstraint("project_id", "key"),)
@@ -106,7 +106,7 @@ class Channel(Base):
 
 
 class Heartbeat(Base):
-    """When a process last said that it lives."""
+    """The last heartbeat of a process."""
 
     __tablename__ = "heartbeats"
     name: Mapped[str] = mapped_column(String(32), primary_key=True)
@@ -116,7 +116,7 @@ class Heartbeat(Base):
 
 
 class Installation(Base):
-    """The one row that tells which installation this database is of; its folders carry the same token."""
+    """The one row that identifies the installation of this database; its folders hold the same token."""
 
     __tablename__ = "installation"
     id: Mapped[int] = mapped_column(primary_key=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from core.cycle import cause_of, run, run_cycle
 from core.cycle.lease import hold_lease
@@ -162,12 +162,13 @@ def test_a_decision_stored_in_other_words_replays_as_the_same_and_one_of_other_n
                 for fired in row.firings or ()
             ]
             row.verdict = {**(row.verdict or {}), "reason": "It was let in."}
-            row.reason = "It was said otherwise then."
+            session.execute(text("UPDATE cycles SET reason = 'It was said otherwise then.'"))
         stored, again, agree = monitoring.replay_decision(ws, report.id)
         assert agree is same
         assert [sentence(firing.reason) for firing in stored.firings] == ["It was said otherwise."] * len(again.firings)
         old = monitoring.cycles(ws, project.id)[0][0]
         assert old.verdict is not None and sentence(old.verdict.reason) == "It was let in."
+        assert sentence(old.reason) == "It was said otherwise then."
 
 
 def test_labels_that_come_later_are_measured_against_what_was_answered(
