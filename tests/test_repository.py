@@ -85,6 +85,18 @@ def test_no_secret_is_committed() -> None:
     assert names & {".env", ".streamlit/secrets.toml"} == set()
 
 
+def test_paths_that_the_documents_name_exist() -> None:
+    folders = "alembic|benchmarks|core|data|docs|monitoring|pages|tests"
+    named = {
+        (path.name, name)
+        for path, text in _texts().items()
+        if path.suffix == ".md" and path.parent in (ROOT, ROOT / "docs")
+        for name in re.findall(rf"`((?:{folders})/[\w./-]+)`", text)
+    }
+    assert named
+    assert sorted(pair for pair in named if not (ROOT / pair[1]).exists()) == []
+
+
 def test_links_between_documents_resolve() -> None:
     broken = []
     for path, text in _texts().items():
@@ -103,6 +115,28 @@ def test_links_between_documents_resolve() -> None:
 
 def _headings(path: Path) -> list[str]:
     return re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE) if path.suffix == ".md" and path.exists() else []
+
+
+def _rows_of_changes() -> list[tuple[str, list[str], list[str]]]:
+    """What a reader wants to change, the paths that the table of architecture.md gives for it, and the names in them."""
+    text = (ROOT / "docs/architecture.md").read_text().partition("## Where to change what")[2].partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")][2:]
+    marked = [(change, re.findall(r"`([^`]+)`", where)) for change, where in rows]
+    is_path = re.compile(r"[/.]")
+    return [(c, [m for m in ms if is_path.search(m)], [m for m in ms if not is_path.search(m)]) for c, ms in marked]
+
+
+def test_every_path_that_says_where_to_change_what_exists_and_holds_the_names() -> None:
+    rows = _rows_of_changes()
+    assert len(rows) >= 20
+    lost = []
+    for change, paths, names in rows:
+        there = [path for path in paths if (ROOT / path).exists()]
+        text = "".join((ROOT / path).read_text() for path in there if (ROOT / path).is_file())
+        lost += [f"{change}: {path}" for path in paths if path not in there]
+        lost += [f"{change}: {name}" for name in names if not re.search(rf"\b{name}\b", text)]
+        assert paths, change
+    assert lost == []
 
 
 def test_readme_names_the_two_commands_and_every_document() -> None:

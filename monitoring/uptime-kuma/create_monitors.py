@@ -1,7 +1,7 @@
-"""Makes the monitors of docs/uptime-kuma.md in Uptime Kuma 1.23, or sets those of the same names right, and prints the push URL.
+"""Creates or updates the monitors of docs/uptime-kuma.md in Uptime Kuma 1.23, and prints the push URL.
 
-`monitors()` is the one list of them; a test compares the page with it. It runs apart from the program, with what
-requirements-kuma.txt names. Kuma has no other interface for this than the websocket of its pages, which that library speaks.
+`monitors()` is the only list of them; a test compares the page with it. The script runs apart from the program, with
+requirements-kuma.txt. Kuma's only interface for this is the websocket of its pages, which that library uses.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ EARLY = "2.0.0-dev.0"  # of npm, for the test: its monitors are still those of 1
 
 
 class Refused(Exception):
-    """Something that a person has to settle first; its text says what."""
+    """Something that a person has to resolve first; its text says what."""
 
 
 class Kuma(Protocol):
@@ -76,35 +76,36 @@ def monitors(api_url: str = "http://api:8000", check_interval_s: int = 30) -> li
 
 
 def sign_in(kuma: Kuma, username: str, password: str, *, create_admin: bool, code: str = "") -> None:
-    """Sign in; in a fresh Kuma make the first account, where that was asked for."""
+    """Sign in; in a fresh Kuma create the first account, if requested."""
     if kuma.need_setup():
         if not create_admin:
-            raise Refused("This Uptime Kuma has no account yet. Open its page and make one, or add --create-admin.")
+            raise Refused("This Uptime Kuma has no account yet. Open its page and create one, or add --create-admin.")
         kuma.setup(username, password)
     answer = kuma.login(username, password, code)
     if isinstance(answer, Mapping) and answer.get("tokenRequired"):
-        raise Refused(f"This account asks for a second factor: set {CODE} to the code that is shown now.")
+        raise Refused(f"This account requires a second factor: set {CODE} to its current code.")
     release = tuple(int(part) for part in kuma.version.partition("-")[0].split(".")[:2])
     if release < (1, 23) or (release >= (2, 0) and kuma.version != EARLY):
         raise Refused(
-            f"This is Uptime Kuma {kuma.version}; the script knows 1.23. Enter the monitors by hand: docs/uptime-kuma.md."
+            f"This is Uptime Kuma {kuma.version}; the script supports 1.23. Enter the monitors manually: "
+            "docs/uptime-kuma.md."
         )
 
 
 def ensure(kuma: Kuma, wanted: list[dict[str, Any]], say: Callable[[str], None]) -> str:
-    """Make what is missing and set right what differs; returns the push monitor's token.
+    """Create missing monitors and update those that differ; returns the push monitor's token.
 
-    A monitor is known by its name. What is not in the list (notifications, tags, whether it is paused) stays as it is.
+    A monitor is recognised by its name. Other settings (notifications, tags, the paused state) stay unchanged.
     """
     there: dict[str, list[dict[str, Any]]] = {}
     for monitor in kuma.get_monitors():
         there.setdefault(monitor["name"], []).append(monitor)
-    for settings in wanted:  # all are looked at before the first is changed
+    for settings in wanted:  # all are checked before the first is changed
         name, found = settings["name"], there.get(settings["name"], [])
         if len(found) > 1:
             raise Refused(f"{len(found)} monitors have the name {name!r}. Rename or delete all but one.")
         if found and found[0]["type"] != settings["type"]:
-            raise Refused(f"The monitor {name!r} is of another type. Rename or delete it.")
+            raise Refused(f"The monitor {name!r} has another type. Rename or delete it.")
     token = ""
     for settings in wanted:
         name = settings["name"]
@@ -113,7 +114,7 @@ def ensure(kuma: Kuma, wanted: list[dict[str, Any]], say: Callable[[str], None])
             if settings["type"] == "push":  # the library's own token is short, and not drawn by a source for secrets
                 token = secrets.token_hex(16)
                 kuma.edit_monitor(made["monitorID"], pushToken=token)
-            say(f"made: {name}")
+            say(f"created: {name}")
             continue
         found = there[name][0]
         changed = {key: value for key, value in settings.items() if found.get(key) != value}
@@ -121,9 +122,9 @@ def ensure(kuma: Kuma, wanted: list[dict[str, Any]], say: Callable[[str], None])
             kuma.edit_monitor(found["id"], **changed)
         if settings["type"] == "push":
             token = found["pushToken"]
-        told = ", ".join(f"{key} was {found.get(key)!r}" for key in changed)
+        differences = ", ".join(f"{key} was {found.get(key)!r}" for key in changed)
         paused = "" if found.get("active", True) else " (paused)"
-        say(f"set right: {name}{paused}: {told}" if changed else f"as it should be: {name}{paused}")
+        say(f"updated: {name}{paused}: {differences}" if changed else f"unchanged: {name}{paused}")
     return token
 
 
@@ -140,14 +141,14 @@ def _password(environment: Mapping[str, str]) -> str:
 
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description="Make the monitors of docs/uptime-kuma.md.",
+        description="Create the monitors of docs/uptime-kuma.md.",
         epilog=f"The password comes from {PASSWORD} or {PASSWORD}_FILE, never from the command line.",
     )
     parser.add_argument("--kuma-url", default="http://127.0.0.1:3001", help="where this script reaches Uptime Kuma")
     parser.add_argument("--api-url", default="http://api:8000", help="where Uptime Kuma reaches the API")
     parser.add_argument("--push-url", default="http://uptime-kuma:3001", help="where the scheduler reaches Uptime Kuma")
     parser.add_argument("--username", default="admin")
-    parser.add_argument("--create-admin", action="store_true", help="make the first account of a fresh Uptime Kuma")
+    parser.add_argument("--create-admin", action="store_true", help="create the first account of a fresh Uptime Kuma")
     parser.add_argument("--check-interval", type=int, default=30, metavar="S", help="the CHECK_INTERVAL_SECONDS in use")
     return parser.parse_args(arguments)
 
@@ -163,7 +164,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         from uptime_kuma_api import UptimeKumaApi, UptimeKumaException  # type: ignore[import-not-found]
     except ImportError:
-        print("uptime-kuma-api is not installed: docs/uptime-kuma.md tells how.", file=sys.stderr)
+        print("uptime-kuma-api is not installed: docs/uptime-kuma.md says how.", file=sys.stderr)
         return 1
     try:
         with UptimeKumaApi(options.kuma_url, timeout=30) as kuma:

@@ -166,7 +166,7 @@ def test_uptime_kuma_sees_the_api_and_the_scheduler_stop_and_come_back(
         until("Uptime Kuma to start", kuma.is_up, seconds=90, every=0.2)
         said = kuma.create_monitors("--create-admin")
         push_url = said[-1].removeprefix("CONTINUAL_KUMA_PUSH_URL=")
-        assert [line.partition(":")[0] for line in said[:-1]] == ["made"] * 7
+        assert [line.partition(":")[0] for line in said[:-1]] == ["created"] * 7
 
         with scheduler():
             with api():
@@ -194,7 +194,7 @@ def test_uptime_kuma_sees_the_api_and_the_scheduler_stop_and_come_back(
             kuma.until_all((PUSH,), "up")
 
         said = kuma.create_monitors()
-        assert [line.partition(":")[0] for line in said[:-1]] == ["set right"] * 7
+        assert [line.partition(":")[0] for line in said[:-1]] == ["updated"] * 7
         assert said[-1].endswith(push_url)
         again = kuma.create_monitors()
-        assert [line.partition(":")[0] for line in again[:-1]] == ["as it should be"] * 7
+        assert [line.partition(":")[0] for line in again[:-1]] == ["unchanged"] * 7

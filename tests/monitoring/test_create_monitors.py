@@ -134,11 +134,11 @@ def test_a_second_run_changes_nothing_and_gives_the_same_token() -> None:
     token = script.ensure(kuma, script.monitors(), said.append)
     assert len(token) == 32
     assert by_name(kuma, script.PUSH)["pushToken"] == token
-    assert [line.partition(":")[0] for line in said] == ["made"] * 7
+    assert [line.partition(":")[0] for line in said] == ["created"] * 7
     kuma.edits.clear()
     said.clear()
     assert script.ensure(kuma, script.monitors(), said.append) == token
-    assert [line.partition(":")[0] for line in said] == ["as it should be"] * 7
+    assert [line.partition(":")[0] for line in said] == ["unchanged"] * 7
     assert (len(kuma.monitors), kuma.edits) == (7, [])
 
 
@@ -152,14 +152,14 @@ def test_only_what_the_page_tells_is_set_right() -> None:
     said: list[str] = []
     script.ensure(kuma, script.monitors(), said.append)
     assert kuma.edits == [(changed["id"], {"interval": 60})]
-    assert said[0] == "set right: Continual ML (paused): interval was 20"
+    assert said[0] == "updated: Continual ML (paused): interval was 20"
     assert by_name(kuma, "Of somebody else")["interval"] == 20
 
 
 @pytest.mark.parametrize(
     ("there", "sentence"),
     [
-        ([{"name": "Continual ML model", "type": "http"}], "of another type"),
+        ([{"name": "Continual ML model", "type": "http"}], "has another type"),
         ([{"name": script.PUSH, "type": "push"}] * 2, "2 monitors have the name"),
     ],
 )
