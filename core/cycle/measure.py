@@ -117,7 +117,7 @@ def _weighed(
     """The same metrics standing for all rows that could have been chosen, where these were chosen for their labels."""
     if weights is None:
         return report
-    from core.learning.desk import weighted_score
+    from core.learning.label_sampling import weighted_score
 
     answers = typed(y_pred)
     scores = {name: weighted_score(report.task, name, y, answers, weights) for name in report.scores}
