@@ -16,7 +16,7 @@ from core.drift.frames import compare_frames
 from core.drift.profile import profile
 from core.drift.rules import DriftRules, Targets
 from core.drift.univariate import UNIVARIATE_TESTS, measure_drift
-from core.learning.desk import weighted_score
+from core.learning.label_sampling import weighted_score
 from core.learning.policy import CLAUSES, TRIGGERS, decide, verdict
 from core.performance.estimated import fit_estimator, trust_of
 from core.performance.head_to_head import paired_difference

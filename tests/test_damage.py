@@ -152,9 +152,9 @@ def test_a_damaged_learner_begins_anew_and_the_audit_row_says_so(
         HARMS[harm](path)
     learner_state._learners.clear()
     report = turn()
-    assert "The learner began anew" in sentence(report.reason)
+    assert "The learner was reset" in sentence(report.reason)
     learner_state._learners.clear()
-    assert "began anew" not in sentence(turn().reason)
+    assert "was reset" not in sentence(turn().reason)
 
 
 def test_a_damaged_champion_is_replaced_by_a_race_at_once(
@@ -194,7 +194,7 @@ def test_a_state_of_an_earlier_version_of_the_program_is_taken_up(
     stored = json.loads(path.read_text())
     path.write_text(json.dumps({"state": stored["state"], "estimators": sorted(stored["estimators"])}))
     learner_state._learners.clear()
-    assert "began anew" not in sentence(turn().reason)
+    assert "was reset" not in sentence(turn().reason)
 
 
 def test_a_batch_of_another_digest_is_not_read(ws: Workspace, project: ProjectInfo) -> None:

@@ -1,8 +1,7 @@
-"""One turn of the loop: lease, seal, read, measure, decide, race, verdict, audit row, notices.
+"""One cycle of the loop: lease, seal, read, measure, decide, race, verdict, audit row, notices.
 
-The one place where the steps meet; `core.cycle.run` tells them in order. Everything that a cycle changes is committed
-in one transaction at its end: a process that dies in the middle leaves the champion, the evidence and the watermarks
-as they were.
+The one place where the steps meet; `core.cycle.run` runs them in order. Everything that a cycle changes is committed
+in one transaction at its end: a process that dies in the middle leaves champion, evidence and watermarks unchanged.
 """
 
 from core.cycle.failing import cause_of

@@ -1,6 +1,6 @@
-"""Cycles that did not count: raised, overtaken, cut off by the end of their process, or of a project that was deleted.
+"""Cycles without effect: failed, overtaken, interrupted by the end of their process, or of a deleted project.
 
-Each leaves a failed audit row and a sentence for people; its evidence stays new.
+Each leaves a failed audit row with a readable reason; its evidence stays new.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _CAUSE_CHARS = 200
 
 
 def cause_of(error: Exception, *, step: str = "") -> str:
-    """Why something failed, in a sentence for people: an error of ours as it is, another by its kind and first line.
+    """Why something failed, as a readable sentence: our own errors verbatim, others by class and first line.
 
-    `Measuring the new rows failed: ValueError: Input y contains infinity.` No path of the machine is in it.
+    `Measuring the new rows failed: ValueError: Input y contains infinity.` Paths of the machine are removed.
     """
     if isinstance(error, ContinualError):
         return str(error)
@@ -39,30 +39,30 @@ def cause_of(error: Exception, *, step: str = "") -> str:
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     first = _PATH.sub("a file", first)
     first = first if len(first) <= _CAUSE_CHARS else first[: _CAUSE_CHARS - 1].rstrip() + "…"
-    said = f"{type(error).__name__}: {first}" if first else type(error).__name__
-    said = f"{step} failed: {said}" if step else said
-    return said if said.endswith((".", "…", "!", "?")) else f"{said}."
+    text = f"{type(error).__name__}: {first}" if first else type(error).__name__
+    text = f"{step} failed: {text}" if step else text
+    return text if text.endswith((".", "…", "!", "?")) else f"{text}."
 
 
 def fail_cycle(
     ws: Workspace, project: ProjectInfo, cycle_id: int, error: Exception, *, step: str, now: datetime, seconds: float
 ) -> None:
-    """Record a cycle that raised. Its evidence stays new, but is looked at again only when something else comes."""
-    said = cause_of(error, step=step)
+    """Record a cycle that raised. Its evidence stays new, but is checked again only when something else arrives."""
+    cause = cause_of(error, step=step)
     if isinstance(error, StorageError) or trouble_of(error) is not None:
-        logger.error("the cycle failed: {said}", said=said)
+        logger.error("the cycle failed: {cause}", cause=cause)
     else:
         logger.opt(exception=error).error("the cycle failed")
     try:
-        _record_failed(ws, project, cycle_id, said, now=now, seconds=seconds)
-    except (SQLAlchemyError, OSError) as later:  # the next cycle records it as one that was interrupted
+        _record_failed(ws, project, cycle_id, cause, now=now, seconds=seconds)
+    except (SQLAlchemyError, OSError) as later:  # the next cycle records it as interrupted
         if trouble_of(later) is None:
             raise
-        logger.warning("the failed cycle was not recorded: {said}", said=cause_of(later))
+        logger.warning("the failed cycle was not recorded: {cause}", cause=cause_of(later))
 
 
 def _record_failed(
-    ws: Workspace, project: ProjectInfo, cycle_id: int, said: str, *, now: datetime, seconds: float
+    ws: Workspace, project: ProjectInfo, cycle_id: int, cause: str, *, now: datetime, seconds: float
 ) -> None:
     with ws.database.write() as session:
         row = session.get_one(Cycle, cycle_id)
@@ -71,7 +71,7 @@ def _record_failed(
             "failed",
             now + timedelta(seconds=seconds),
             seconds,
-            said,
+            cause,
         )
         owner = queries.project_row(session, project.id)
         owner.checked_news, owner.checked_at = owner.news, now
@@ -83,7 +83,7 @@ def _record_failed(
 
 
 def end_overtaken(ws: Workspace, cycle_id: int, error: Overtaken, *, now: datetime) -> None:
-    """The audit row of a cycle that was overtaken; its evidence is still new."""
+    """Close the audit row of an overtaken cycle; its evidence stays new."""
     with ws.database.write() as session:
         row = session.get_one(Cycle, cycle_id)
         if row.status == "running":
@@ -91,20 +91,20 @@ def end_overtaken(ws: Workspace, cycle_id: int, error: Overtaken, *, now: dateti
 
 
 def end_if_deleted(ws: Workspace, project_id: int, error: Exception) -> None:
-    """Where the project was deleted under its cycle, remove what the cycle has written since.
+    """If the project was deleted during its cycle, remove the files that the cycle has written since.
 
     Raises:
-        NotFound: it was.
+        NotFound: the project was deleted.
     """
     with ws.database.read() as session:
-        there = queries.is_there(session, project_id)
-    if not there:
+        exists = queries.is_there(session, project_id)
+    if not exists:
         projects.remove_files(ws, project_id)
         raise NotFound("The project was deleted while this check ran. Nothing of the check was kept.") from error
 
 
 def close_interrupted(ws: Workspace, project_id: int, now: datetime) -> None:
-    """Cycles whose process ended before they did: recorded as failed; their evidence is still new."""
+    """Mark cycles whose process ended before them as failed; their evidence stays new."""
     with ws.database.write() as session:
         for row in session.scalars(select(Cycle).where(Cycle.project_id == project_id, Cycle.status == "running")):
             row.status, row.outcome, row.finished_at = "failed", "failed", now

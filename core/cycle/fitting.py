@@ -1,4 +1,4 @@
-"""A fit under a time limit: what does not end is given up, and the race goes on without it."""
+"""Fits under a time limit: one that does not end in time is abandoned, and the race goes on without it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from core.learning.state import Member
 
 
 def in_time(work: Callable[[], Member], seconds: float) -> Member:
-    """What the work returns; 0 seconds = without a limit.
+    """The result of the work; 0 seconds = no limit.
 
     Raises:
-        FitTimeout: it has not ended in time. Its thread is asked to stop, and left alone if it does not.
-        Exception: what the work raised.
+        FitTimeout: it has not ended in time. Its thread is asked to stop, and left running if it does not.
+        Exception: any error of the work.
     """
     if seconds <= 0:
         return work()

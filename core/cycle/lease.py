@@ -1,6 +1,6 @@
-"""The project's lease: so that button, clock and command line never turn the same loop together.
+"""The project's lease, so that button, clock and command line never run the same loop concurrently.
 
-How long it is held, renewed and given back; whose it is says `core.storage.leases`. What happens under it is another module's.
+Acquires, renews and releases it; `core.storage.leases` decides the owner. Out of scope: what is done under it.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from core.storage.troubles import trouble_of
 from core.storage.workspace import Workspace
 
 RENEW_EVERY_S = 15.0
-RETURNS, RETURN_EVERY_S = 4, 0.5  # attempts at giving a lease back, and the time between two
+RETURNS, RETURN_EVERY_S = 4, 0.5  # attempts at releasing a lease, and the time between two
 
 
 @contextmanager
 def hold_lease(ws: Workspace, project_id: int) -> Iterator[str]:
-    """Hold the project's lease, renewed by a thread, and give its token; a process that dies loses it after a minute.
+    """Hold the project's lease, renewed by a thread, and yield its token; it expires a minute after its process dies.
 
     Raises:
-        Busy: somebody else holds it.
+        Busy: another process holds it.
     """
     owner = leases.new_owner()
     try:
@@ -54,20 +54,20 @@ def hold_lease(ws: Workspace, project_id: int) -> Iterator[str]:
     finally:
         done.set()
         keeper.join()
-        _give_back(ws, project_id, owner)
+        _release(ws, project_id, owner)
 
 
-def _give_back(ws: Workspace, project_id: int, owner: str) -> None:
-    """Take the lease's row away; where that cannot be written after a few attempts, it runs out by itself."""
+def _release(ws: Workspace, project_id: int, owner: str) -> None:
+    """Delete the lease's row; if that fails after a few attempts, the lease expires by itself."""
     for attempt in range(RETURNS):
         try:
             with ws.database.write() as session:
                 leases.give_back(session, project_id, owner)
             return
-        except Exception as error:  # what the cycle itself raised, if anything, is what is told
+        except Exception as error:  # an error of the cycle itself, if any, takes precedence
             trouble, kind = trouble_of(error), type(error).__name__
         if attempt < RETURNS - 1:
             time.sleep(RETURN_EVERY_S)
-    said = trouble.text if trouble else kind
+    cause = trouble.text if trouble else kind
     seconds = leases.LASTS.total_seconds()
-    logger.warning("the lease was not given back, it runs out within {s:g} s: {said}", s=seconds, said=said)
+    logger.warning("the lease was not released, it expires within {s:g} s: {cause}", s=seconds, cause=cause)

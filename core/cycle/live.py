@@ -1,4 +1,4 @@
-"""A live run's turn: its next batch is stored and the loop turned on it, and what may pass puts the run off."""
+"""A step of a live run: stores its next batch and runs a cycle; transient errors postpone the run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.storage.workspace import Workspace
 
 
 def advance_live(ws: Workspace, run_id: int, *, now: datetime) -> None:
-    """Store a live run's next batch, turn the loop on it, and set when the next one is due."""
+    """Store a live run's next batch, run a cycle, and set when the next one is due."""
     began = time.monotonic()
     try:
         run, stored = live.store_next(ws, run_id, now=now)
@@ -28,12 +28,12 @@ def advance_live(ws: Workspace, run_id: int, *, now: datetime) -> None:
     except NotFound:  # the project was deleted, and its run with it
         raise
     except Exception as error:
-        said = cause_of(error)
-        if _may_pass(error):
-            pause = live.put_off(ws, run_id, said, now)
-            logger.warning("the live run waits {s:g} s: {error}", s=pause, error=said)
+        cause = cause_of(error)
+        if _is_transient(error):
+            pause = live.put_off(ws, run_id, cause, now)
+            logger.warning("the live run waits {s:g} s: {error}", s=pause, error=cause)
         elif isinstance(error, ContinualError):
-            live.fail_run(ws, run_id, said)
+            live.fail_run(ws, run_id, cause)
         else:
             raise
         return
@@ -41,7 +41,7 @@ def advance_live(ws: Workspace, run_id: int, *, now: datetime) -> None:
     live.schedule_next(ws, run_id, now + timedelta(seconds=max(run.seconds_per_batch, spent)))
 
 
-def _may_pass(error: BaseException | None) -> bool:
+def _is_transient(error: BaseException | None) -> bool:
     """Whether the same step may succeed later: a full disk, a lock, a database out of reach; not a file that is missing."""
     if isinstance(error, StorageError):
         error = error.__cause__

@@ -1,6 +1,6 @@
-"""How the models did on the new rows: realised scores, drift, and estimates where labels are missing.
+"""Measurements on the new rows: realised scores, drift, and estimates where labels are missing.
 
-Rows are measured here and nothing is stored: the closing transaction keeps what this returns.
+Nothing is stored here: the closing transaction stores what this returns.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from loguru import logger
 
-from core.cycle.answers import predict, typed
-from core.cycle.records import Found, Group, Turn
+from core.cycle.predictions import predict, typed
+from core.cycle.records import CycleRun, LabelledRows, NewEvidence
 from core.errors import BadInput, Damaged
 from core.records import ROW_TIME, DriftReport, PerformanceReport, ProjectInfo, Score, metric_for
 from core.services.monitoring import drift_check, score_estimates
@@ -28,8 +28,8 @@ ESTIMATE_SEED = 0  # the same rows give the same estimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """What was measured of the new rows; of the runs, the closing transaction writes the cycle's id and its instant."""
+class Measurements:
+    """Measurements on the new rows; the closing transaction adds the cycle's id and instant to the runs."""
 
     performance: list[PerformanceRun]
     estimated: list[EstimateRun]
@@ -38,27 +38,29 @@ class Measured:
     trusted: bool | None
 
 
-def measure_rows(turn: Turn, rows_before: int) -> Measured:
-    """Realised performance, drift and estimates of what is new.
+def measure_rows(cycle: CycleRun, rows_before: int) -> Measurements:
+    """Realised performance, drift and estimates of the new evidence.
 
     Args:
-        rows_before: labelled rows that earlier cycles have measured.
+        rows_before: labelled rows measured by earlier cycles.
     """
 
-    ws, project, found = turn.ws, turn.project, turn.found
+    ws, project, evidence = cycle.ws, cycle.project, cycle.evidence
     assert project.schema is not None
-    performance = _measure_performance(ws, project, found, rows_before)
-    drift = _measure_drift(ws, project, found)
+    performance = _measure_performance(ws, project, evidence, rows_before)
+    drift = _measure_drift(ws, project, evidence)
     estimated = score_estimates.estimate_batches(
-        ws, project, found.reader, found.batches, now=turn.asked.now, seed=ESTIMATE_SEED
+        ws, project, evidence.reader, evidence.batches, now=cycle.request.now, seed=ESTIMATE_SEED
     )
     metric = metric_for(project.policy, project.schema.task)
     estimate, trusted = score_estimates.newest_estimate(ws, project, estimated, metric)
-    return Measured(performance=performance, estimated=estimated, drift=drift, estimate=estimate, trusted=trusted)
+    return Measurements(performance=performance, estimated=estimated, drift=drift, estimate=estimate, trusted=trusted)
 
 
-def _measure_performance(ws: Workspace, project: ProjectInfo, found: Found, rows_before: int) -> list[PerformanceRun]:
-    """Realised performance of champion and first champion on each batch's newly labelled rows."""
+def _measure_performance(
+    ws: Workspace, project: ProjectInfo, evidence: NewEvidence, rows_before: int
+) -> list[PerformanceRun]:
+    """Realised performance of the champion and the first champion on each batch's newly labelled rows."""
     import numpy as np
 
     from core.performance.realised import Intervals, measure
@@ -69,17 +71,17 @@ def _measure_performance(ws: Workspace, project: ProjectInfo, found: Found, rows
         first = queries.first_champion_of(session, project.id)
     runs: list[PerformanceRun] = []
     seen = rows_before
-    for group in found.groups:
+    for group in evidence.labelled:
         seen += len(group.y)
         if group.scores is None:
             continue
-        judged = np.array([v is not None for v in group.scores.labels])
-        if not judged.any():
+        predicted_rows = np.array([v is not None for v in group.scores.labels])
+        if not predicted_rows.any():
             continue
-        y = group.y[judged]
-        y_pred = group.scores.labels[judged]
-        proba = group.scores.probabilities[judged] if group.scores.probabilities is not None else None
-        versions = set(group.scores.versions[judged].tolist())
+        y = group.y[predicted_rows]
+        y_pred = group.scores.labels[predicted_rows]
+        proba = group.scores.probabilities[predicted_rows] if group.scores.probabilities is not None else None
+        versions = set(group.scores.versions[predicted_rows].tolist())
         measured = measure(
             task,
             y,
@@ -88,25 +90,25 @@ def _measure_performance(ws: Workspace, project: ProjectInfo, found: Found, rows
             group.scores.classes or None,
             intervals=in_order,
         )
-        weights = group.weights[judged] if group.weights is not None else None
+        weights = group.weights[predicted_rows] if group.weights is not None else None
         measured = _weighed(measured, y, y_pred, weights)
         at = group.frame[ROW_TIME].max().to_pydatetime()
         version = versions.pop() if len(versions) == 1 else None
         runs.append(_performance_run(project, group, "champion", version, measured, seen, at))
         if first is not None:
             try:
-                answered = predict(ws, project, first, group.frame[judged])
-            except (BadInput, Damaged) as error:  # the champion could: its own score stands, this one has no point
+                predicted = predict(ws, project, first, group.frame[predicted_rows])
+            except (BadInput, Damaged) as error:  # the champion could: only its own score is stored
                 logger.warning(
-                    "v{first} has no answer to batch {batch}: {error}",
+                    "v{first} cannot predict batch {batch}: {error}",
                     first=first,
                     batch=group.batch.number,
                     error=error,
                 )
                 continue
-            predicted = np.array(answered.labels, dtype=float if task == "regression" else object)
-            alone = measure(task, y, predicted, answered.probabilities, answered.classes or None, intervals=in_order)
-            alone = _weighed(alone, y, predicted, weights)
+            y_first = np.array(predicted.labels, dtype=float if task == "regression" else object)
+            alone = measure(task, y, y_first, predicted.probabilities, predicted.classes or None, intervals=in_order)
+            alone = _weighed(alone, y, y_first, weights)
             runs.append(_performance_run(project, group, "never", first, alone, seen, at))
     return runs
 
@@ -114,19 +116,19 @@ def _measure_performance(ws: Workspace, project: ProjectInfo, found: Found, rows
 def _weighed(
     report: PerformanceReport, y: np.ndarray, y_pred: np.ndarray, weights: np.ndarray | None
 ) -> PerformanceReport:
-    """The same metrics standing for all rows that could have been chosen, where these were chosen for their labels."""
+    """The same metrics weighted to represent the whole pool, where these rows were sampled for labelling."""
     if weights is None:
         return report
-    from core.learning.desk import weighted_score
+    from core.learning.label_sampling import weighted_score
 
-    answers = typed(y_pred)
-    scores = {name: weighted_score(report.task, name, y, answers, weights) for name in report.scores}
+    y_pred = typed(y_pred)
+    scores = {name: weighted_score(report.task, name, y, y_pred, weights) for name in report.scores}
     return dataclasses.replace(report, scores=scores)
 
 
 def _performance_run(
     project: ProjectInfo,
-    group: Group,
+    group: LabelledRows,
     role: str,
     version: int | None,
     report: PerformanceReport,
@@ -145,11 +147,11 @@ def _performance_run(
     )
 
 
-def _measure_drift(ws: Workspace, project: ProjectInfo, found: Found) -> DriftReport | None:
-    """The new rows against those that the champion learnt from."""
-    if not found.batches:
+def _measure_drift(ws: Workspace, project: ProjectInfo, evidence: NewEvidence) -> DriftReport | None:
+    """The new rows against the champion's training rows."""
+    if not evidence.batches:
         return None
-    new = {b.id for b in found.batches}
+    new = {b.id for b in evidence.batches}
     return drift_check.check(
-        ws, project, found.reader, new, lambda version, frame: predict(ws, project, version, frame)
+        ws, project, evidence.reader, new, lambda version, frame: predict(ws, project, version, frame)
     )

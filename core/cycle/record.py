@@ -1,6 +1,6 @@
-"""What is written of a cycle: its audit row, the challenger's files, and the one transaction by which it counts.
+"""The writes of a cycle: its audit row, the challenger's files, and the closing transaction that makes it effective.
 
-Cycles that failed or were overtaken are written by `core.cycle.failing`.
+Failed and overtaken cycles are written by `core.cycle.failing`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select, update
 
-from core.cycle.decide import next_look
-from core.cycle.measure import Measured
-from core.cycle.records import Asked, Found, Turn, Window
+from core.cycle.decide import next_check
+from core.cycle.measure import Measurements
+from core.cycle.records import CycleRequest, CycleRun, NewEvidence, Window
 from core.errors import Overtaken
 from core.learning.policy import policy_from_document
 from core.records import (
@@ -45,22 +45,26 @@ if TYPE_CHECKING:
     from core.learning.step import Step
 
 
-def open_cycle(ws: Workspace, project: ProjectInfo, found: Found | None, asked: Asked) -> int:
-    """The id of a new audit row, of a cycle that runs; `found` is None where reading what is new failed."""
+def open_cycle(ws: Workspace, project: ProjectInfo, evidence: NewEvidence | None, request: CycleRequest) -> int:
+    """The id of a new audit row of a running cycle; `evidence` is None if collecting it failed."""
     from core.learning.policy import policy_to_document
 
-    ids = list(dict.fromkeys([*(b.id for b in found.batches), *(g.batch.id for g in found.groups)])) if found else []
+    ids = (
+        list(dict.fromkeys([*(b.id for b in evidence.batches), *(g.batch.id for g in evidence.labelled)]))
+        if evidence
+        else []
+    )
     with ws.database.write() as session:
         row = Cycle(
             project_id=project.id,
-            cause=asked.cause,
-            by=asked.by,
+            cause=request.cause,
+            by=request.by,
             status="running",
-            started_at=asked.now,
+            started_at=request.now,
             seed=0,
             batch_ids=ids,
             policy=policy_to_document(project.policy),
-            champion_before=found.serves if found else project.champion,
+            champion_before=evidence.serves if evidence else project.champion,
         )
         session.add(row)
         session.flush()
@@ -69,7 +73,7 @@ def open_cycle(ws: Workspace, project: ProjectInfo, found: Found | None, asked: 
 
 
 def export_champion(ws: Workspace, project: ProjectInfo) -> None:
-    """A champion of a version of this program that knew no scorers gets one."""
+    """Export a scorer for a champion that was stored before there were scorers."""
     schema = project.schema
     if project.champion is not None and schema is not None:
 
@@ -80,9 +84,9 @@ def export_champion(ws: Workspace, project: ProjectInfo) -> None:
         registry.ensure_scorer(ws, project.id, project.champion, rows)
 
 
-def register_challenger(turn: Turn, step: Step, window: Window, batch_ids: list[int]) -> None:
-    """Store the challenger with what it learnt from; it serves only when the cycle's transaction says so."""
-    ws, project, asked = turn.ws, turn.project, turn.asked
+def register_challenger(cycle: CycleRun, step: Step, window: Window, batch_ids: list[int]) -> None:
+    """Store the challenger with its training data's identity; it serves only once the closing transaction says so."""
+    ws, project, request = cycle.ws, cycle.project, cycle.request
     assert project.schema is not None
     challenger = step.challenger
     assert challenger is not None
@@ -115,12 +119,12 @@ def register_challenger(turn: Turn, step: Step, window: Window, batch_ids: list[
             last_at=max((s[1] for s in spans), default=None),
             candidates=step.candidates,
         ),
-        Change(by=asked.by or "loop", now=asked.now, cycle_id=turn.cycle_id),
+        Change(by=request.by or "loop", now=request.now, cycle_id=cycle.cycle_id),
     )
 
 
 def family_of(members: Sequence[CommitteeMember]) -> str:
-    """A model in a word: its family, or "committee of ..." by falling weight."""
+    """A short name of a model: its family, or "committee of ..." by descending weight."""
     shares: dict[str, float] = {}
     for member in members:
         shares[member.family] = shares.get(member.family, 0.0) + (member.weight or 0.0)
@@ -129,9 +133,9 @@ def family_of(members: Sequence[CommitteeMember]) -> str:
 
 
 def close_cycle(
-    turn: Turn,
+    cycle: CycleRun,
     step: Step,
-    measured: Measured,
+    measured: Measurements,
     shadow: ShadowRecord | None,
     *,
     learner_path: str,
@@ -140,59 +144,59 @@ def close_cycle(
     """Audit row, measurements, promotion, watermarks and notices: all or nothing.
 
     Raises:
-        Overtaken: something of what the cycle began with has changed.
+        Overtaken: the lease, champion or policy at the start of the cycle has changed.
     """
-    with turn.ws.database.write() as session:
-        row = session.get_one(Cycle, turn.cycle_id)
-        _refuse_overtaken(session, turn.project, row, turn.lease)
-        _fill_row(row, turn, step, shadow, seconds)
-        _add_measured(session, turn, measured)
-        _add_serving_event(session, turn, step)
-        shadows = _move_on(session, turn, learner_path, shadow.version if shadow else None)
-        attempts.works_again(session, turn.project.id)
+    with cycle.ws.database.write() as session:
+        row = session.get_one(Cycle, cycle.cycle_id)
+        _raise_if_overtaken(session, cycle.project, row, cycle.lease)
+        _fill_row(row, cycle, step, shadow, seconds)
+        _add_measured(session, cycle, measured)
+        _add_serving_event(session, cycle, step)
+        shadows = _advance_project(session, cycle, learner_path, shadow.version if shadow else None)
+        attempts.works_again(session, cycle.project.id)
         session.flush()
-        session.refresh(row)  # as it is stored: records became documents
+        session.refresh(row)  # as stored: records are documents now
         report = documents.cycle_from(row)
-        notify.enqueue(turn.ws, session, report, turn.asked.now, shadow=shadows)
-        if turn.asked.watcher.on_close is not None:
-            turn.asked.watcher.on_close(session, report)
+        notify.enqueue(cycle.ws, session, report, cycle.request.now, shadow=shadows)
+        if cycle.request.watcher.on_close is not None:
+            cycle.request.watcher.on_close(session, report)
         return report
 
 
-def _fill_row(row: Cycle, turn: Turn, step: Step, shadow: ShadowRecord | None, seconds: float) -> None:
-    """The audit row: the evidence, what was decided of it and why, and what came of that."""
-    found = turn.found
-    row.status, row.finished_at, row.seconds = "done", turn.asked.now + timedelta(seconds=seconds), seconds
-    row.evidence = dataclasses.asdict(dataclasses.replace(step.evidence, set_aside=found.left_out()))
-    row.decision, row.reason = step.decision.action, _with_notes(step.decision.reason, found.notes)
+def _fill_row(row: Cycle, cycle: CycleRun, step: Step, shadow: ShadowRecord | None, seconds: float) -> None:
+    """Fill the audit row: evidence, decision and its reason, outcome."""
+    evidence = cycle.evidence
+    row.status, row.finished_at, row.seconds = "done", cycle.request.now + timedelta(seconds=seconds), seconds
+    row.evidence = dataclasses.asdict(dataclasses.replace(step.evidence, set_aside=evidence.left_out()))
+    row.decision, row.reason = step.decision.action, _with_notes(step.decision.reason, evidence.notes)
     row.firings = list(step.decision.firings)
     row.candidates = list(step.candidates)
     row.comparison = to_document(step.comparison)
     row.verdict = to_document(step.verdict)
     row.outcome, row.challenger, row.champion_after = step.outcome, step.challenger_version, step.champion_version
     row.memory = dataclasses.asdict(step.memory) if step.memory else None
-    row.shadow, row.label_watermark = to_document(shadow), found.label_watermark
+    row.shadow, row.label_watermark = to_document(shadow), evidence.label_watermark
 
 
 def _with_notes(reason: Reason, notes: Sequence[str]) -> Reason:
-    """The reason of a decision, and what was lost before it was made."""
+    """The reason of a decision, followed by the notes on what was lost."""
     return because("together", parts=[reason, *map(as_written, notes)]) if notes else reason
 
 
-def _add_measured(session: Session, turn: Turn, measured: Measured) -> None:
-    """Realised scores, estimates and the drift report, as of this cycle."""
-    now, drift = turn.asked.now, measured.drift
+def _add_measured(session: Session, cycle: CycleRun, measured: Measurements) -> None:
+    """Add realised scores, estimates and the drift report of this cycle."""
+    now, drift = cycle.request.now, measured.drift
     runs: list[PerformanceRun | EstimateRun] = [*measured.performance, *measured.estimated]
     for run in runs:
-        run.cycle_id, run.created_at = turn.cycle_id, now
+        run.cycle_id, run.created_at = cycle.cycle_id, now
         session.add(run)
     if drift is None:
         return
     session.add(
         DriftRun(
-            project_id=turn.project.id,
-            cycle_id=turn.cycle_id,
-            batch_id=max(b.id for b in turn.found.batches),
+            project_id=cycle.project.id,
+            cycle_id=cycle.cycle_id,
+            batch_id=max(b.id for b in cycle.evidence.batches),
             created_at=now,
             at=drift.current.last_at or now,
             share_drifted=drift.share_drifted,
@@ -201,61 +205,63 @@ def _add_measured(session: Session, turn: Turn, measured: Measured) -> None:
     )
 
 
-def _add_serving_event(session: Session, turn: Turn, step: Step) -> None:
-    """Where the step ends with another champion: from this transaction on, it serves."""
+def _add_serving_event(session: Session, cycle: CycleRun, step: Step) -> None:
+    """Record a new champion, if there is one: it serves from this transaction on."""
     if step.outcome not in SERVING or step.champion_version is None:
         return
     registry.record_event(
         session,
-        turn.project.id,
+        cycle.project.id,
         step.champion_version,
         step.outcome,
         step.verdict.reason if step.verdict else step.decision.reason,
-        Change(by=turn.asked.by or "loop", now=turn.asked.now, cycle_id=turn.cycle_id),
+        Change(by=cycle.request.by or "loop", now=cycle.request.now, cycle_id=cycle.cycle_id),
     )
 
 
-def _move_on(session: Session, turn: Turn, learner_path: str, kept: int | None) -> tuple[int | None, int | None]:
-    """Watermarks, learner, shadow and the next look of the project's row; the shadow before and after are returned."""
-    project, found, now = turn.project, turn.found, turn.asked.now
+def _advance_project(
+    session: Session, cycle: CycleRun, learner_path: str, shadow: int | None
+) -> tuple[int | None, int | None]:
+    """Update watermarks, learner, shadow and next check in the project's row; returns the shadow before and after."""
+    project, evidence, now = cycle.project, cycle.evidence, cycle.request.now
     owner = queries.project_row(session, project.id)
-    owner.batch_watermark, owner.label_watermark = found.batch_watermark, found.label_watermark
+    owner.batch_watermark, owner.label_watermark = evidence.batch_watermark, evidence.label_watermark
     owner.learner_path = learner_path
-    owner.checked_news, owner.checked_at, owner.labels_checked = found.news, now, found.label_watermark
-    _mark_read(session, found)
+    owner.checked_news, owner.checked_at, owner.labels_checked = evidence.news, now, evidence.label_watermark
+    _clear_pending(session, evidence)
     serves = registry.serving_version(session, project.id)  # a person may have promoted the shadow meanwhile
-    stood = owner.shadow_version
-    owner.shadow_version = None if serves is not None and serves[0] == kept else kept
-    owner.next_race_at = next_look(project, now)
-    return stood, owner.shadow_version
+    before = owner.shadow_version
+    owner.shadow_version = None if serves is not None and serves[0] == shadow else shadow
+    owner.next_race_at = next_check(project, now)
+    return before, owner.shadow_version
 
 
-def _refuse_overtaken(session: Session, project: ProjectInfo, row: Cycle, lease: str) -> None:
-    """A cycle counts only if it still holds its lease, and champion and policy are those that it began with."""
+def _raise_if_overtaken(session: Session, project: ProjectInfo, row: Cycle, lease: str) -> None:
+    """Raise Overtaken unless the cycle still holds its lease, and champion and policy are those at its start."""
     if leases.owner_until_commit(session, project.id) != lease or row.status != "running":
         raise Overtaken("lease", "This check stood still for so long that another one began. Nothing of it was kept.")
     serves = registry.serving_version(session, project.id)
     if (serves[0] if serves is not None else None) != row.champion_before:
-        raise Overtaken("champion", "Somebody changed the champion while this check ran. It begins anew.")
+        raise Overtaken("champion", "Somebody changed the champion while this check ran. It starts again.")
     if policy_from_document(queries.project_row(session, project.id).policy) != project.policy:
-        raise Overtaken("policy", "Somebody changed the policy while this check ran. It begins anew.")
+        raise Overtaken("policy", "Somebody changed the policy while this check ran. It starts again.")
 
 
-def mark_checked(ws: Workspace, project_id: int, now: datetime, found: Found | None) -> None:
-    """Nothing new: remember what was looked at, so that the next check costs one query."""
+def record_no_change(ws: Workspace, project_id: int, now: datetime, evidence: NewEvidence | None) -> None:
+    """Nothing new: store what was checked, so that the next check costs one query."""
     with ws.database.write() as session:
         row = queries.project_row(session, project_id)
         row.checked_at = now
-        if found is not None:
-            row.checked_news = found.news
-            row.batch_watermark, row.label_watermark = found.batch_watermark, found.label_watermark
-            row.labels_checked = found.label_watermark
-            _mark_read(session, found)
+        if evidence is not None:
+            row.checked_news = evidence.news
+            row.batch_watermark, row.label_watermark = evidence.batch_watermark, evidence.label_watermark
+            row.labels_checked = evidence.label_watermark
+            _clear_pending(session, evidence)
         attempts.works_again(session, project_id)
 
 
-def _mark_read(session: Session, found: Found) -> None:
-    """Batches below the watermark that waited for a cycle have had theirs."""
-    waited = [b.id for b in found.batches if b.pending]
-    if waited:
-        session.execute(update(Batch).where(Batch.id.in_(waited)).values(pending=False))
+def _clear_pending(session: Session, evidence: NewEvidence) -> None:
+    """Clear the pending mark of batches that this cycle has read."""
+    pending = [b.id for b in evidence.batches if b.pending]
+    if pending:
+        session.execute(update(Batch).where(Batch.id.in_(pending)).values(pending=False))

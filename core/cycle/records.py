@@ -1,4 +1,4 @@
-"""What the steps of a cycle hand one another: what was asked, what was found, and the turn that is under way."""
+"""Records passed between the steps of a cycle: the request, the new evidence, and the running cycle."""
 
 from __future__ import annotations
 
@@ -24,54 +24,52 @@ Window = Callable[[int | None], tuple["pd.DataFrame", "np.ndarray"]]  # the newe
 
 
 def silent(share: float, text: str) -> None:
-    """Progress that nobody watches."""
+    """Progress without an observer."""
 
 
-class Told:
-    """Progress, and the step that was begun last: what a failure is told with."""
+class StepProgress:
+    """Reports progress and remembers the current step, which a failure's message names."""
 
-    def __init__(self, onward: Progress) -> None:
-        self._onward = onward
+    def __init__(self, report: Progress) -> None:
+        self._report = report
         self.step = "Starting"
 
     def __call__(self, share: float, text: str) -> None:
         self.step = text
-        self._onward(share, text)
+        self._report(share, text)
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class LabelledRows:
     """Newly labelled rows of one batch, with the predictions made before their labels were known."""
 
     batch: Batch
     frame: pd.DataFrame
     y: np.ndarray
     scores: history.Scores | None  # rows aligned with `frame`
-    keys: pd.Index  # of the rows, as the learner knows them
-    weights: np.ndarray | None  # rows that each stands for, where the label desk chose them; None = all alike
+    keys: pd.Index  # row keys of the learner
+    weights: np.ndarray | None  # rows that each represents, where they were sampled for labelling; None = equal weights
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class NewEvidence:
     """What is new since the last finished cycle."""
 
-    reader: (
-        history.History
-    )  # of all stored rows, with the labels as they were when the cycle began: the one that it uses
-    batches: list[Batch]  # new ones, oldest first, backfills aside
-    groups: list[Group]  # newly labelled rows, in stream order
+    reader: history.History  # of all stored rows, with the labels at the start of the cycle; the only reader it uses
+    batches: list[Batch]  # new ones, oldest first, without backfills
+    labelled: list[LabelledRows]  # newly labelled rows, in stream order
     batch_watermark: int
     label_watermark: int
     news: int
     set_aside: tuple[BatchSetAside, ...] = ()  # new batches that could not be scored or read
-    damaged: dict[int, Damaged] = field(default_factory=dict)  # by batch number: what else is left out, told with them
-    serves: int | None = None  # the champion, also where its artefact is damaged and the project goes on without one
+    damaged: dict[int, Damaged] = field(default_factory=dict)  # by batch number: other batches that are left out
+    serves: int | None = None  # the champion, also where its artefact is damaged and the cycle runs without one
     notes: list[str] = field(default_factory=list)  # sentences on what was lost, for the audit row
 
     def left_out(self) -> tuple[BatchSetAside, ...]:
-        """Every batch that this cycle does without, and why."""
-        told = {entry.batch for entry in self.set_aside}
-        more = [left_out_entry(number, error) for number, error in sorted(self.damaged.items()) if number not in told]
+        """Every batch that this cycle leaves out, and why."""
+        listed = {entry.batch for entry in self.set_aside}
+        more = [left_out_entry(number, error) for number, error in sorted(self.damaged.items()) if number not in listed]
         return (*self.set_aside, *more)
 
 
@@ -82,16 +80,16 @@ def left_out_entry(number: int, error: Damaged) -> BatchSetAside:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watcher:
-    """Who follows a cycle: called as it goes on, never asked."""
+    """Callbacks that follow a cycle; they never influence it."""
 
     progress: Progress = silent
-    on_start: Callable[[int], None] | None = None  # with the cycle's id as soon as it has one
-    on_close: OnClose | None = None  # more to write in the transaction by which the cycle counts
+    on_start: Callable[[int], None] | None = None  # called with the cycle's id once it exists
+    on_close: OnClose | None = None  # further writes in the closing transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """How a cycle was asked for; `run_cycle` says what each means."""
+class CycleRequest:
+    """The arguments of `run_cycle`, where they are documented."""
 
     cause: str
     now: datetime
@@ -101,14 +99,14 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
-    """A cycle under way: it has an audit row, and holds the lease."""
+class CycleRun:
+    """A running cycle: it has an audit row and holds the lease."""
 
     ws: Workspace
     project: ProjectInfo
-    found: Found
+    evidence: NewEvidence
     cycle_id: int
-    lease: str  # the token by which it is held
-    asked: Asked
-    progress: Told
-    started: float  # on the performance counter
+    lease: str  # its owner token
+    request: CycleRequest
+    progress: StepProgress
+    started: float  # by time.perf_counter

@@ -1,6 +1,6 @@
-"""The version in the shadow: its record against the champion, kept from cycle to cycle.
+"""The shadow version's record against the champion, carried from cycle to cycle.
 
-It answers beside the champion and serves nobody; whether it is let in is the learner's to decide.
+Its predictions are not served. Out of scope: whether it is promoted (`core.learning.learner`).
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from core.cycle.answers import predict
-from core.cycle.records import Found
+from core.cycle.predictions import predict
+from core.cycle.records import NewEvidence
 from core.errors import BadInput
 from core.records import ProjectInfo, ShadowRecord, from_document
 from core.storage.tables import Cycle
@@ -24,9 +24,9 @@ SAME_VALUE = 0.01  # two values this near to each other (as a share) count as ag
 
 
 def shadow_record(
-    ws: Workspace, project: ProjectInfo, found: Found, before: LearnerState, step: Step
+    ws: Workspace, project: ProjectInfo, evidence: NewEvidence, before: LearnerState, step: Step
 ) -> ShadowRecord | None:
-    """The version in the shadow after this cycle: its record, and how often it answered as the champion did."""
+    """The shadow version after this cycle: its record, and how often its predictions agree with the champion's."""
     shadow = step.state.shadow
     if shadow is None:
         return None
@@ -39,11 +39,11 @@ def shadow_record(
             .limit(1)
         )
     same_champion = step.state.champion_version == before.champion_version
-    kept = from_document(ShadowRecord, last) if last else None
-    if kept is not None and kept.version == shadow.version and same_champion:
-        answered, agreed = kept.answered, kept.agreed
+    stored = from_document(ShadowRecord, last) if last else None
+    if stored is not None and stored.version == shadow.version and same_champion:
+        answered, agreed = stored.answered, stored.agreed
     if before.shadow is not None and before.shadow.version == shadow.version and project.champion is not None:
-        answers, same = _side_by_side(ws, project, found, shadow.version)
+        answers, same = _side_by_side(ws, project, evidence, shadow.version)
         answered, agreed = answered + answers, agreed + same
     return ShadowRecord(
         version=shadow.version,
@@ -58,21 +58,21 @@ def shadow_record(
     )
 
 
-def _side_by_side(ws: Workspace, project: ProjectInfo, found: Found, version: int) -> tuple[int, int]:
-    """Rows of new batches that a version answers beside the champion, labelled or not, and on how many both agree."""
-    reader = found.reader
+def _side_by_side(ws: Workspace, project: ProjectInfo, evidence: NewEvidence, version: int) -> tuple[int, int]:
+    """Rows of new batches that both versions predicted, labelled or not, and the number on which they agree."""
+    reader = evidence.reader
     answered = agreed = 0
-    for batch in found.batches:
-        given = reader.scores(batch)
-        if given is None:
+    for batch in evidence.batches:
+        champion_scores = reader.scores(batch)
+        if champion_scores is None:
             continue
         frame, _ = reader.frame(batch)
         try:
             labels = predict(ws, project, version, frame).labels
-        except BadInput:  # it has no answer where the champion has one: nowhere the same
-            answered += sum(theirs is not None for theirs in given.labels)
+        except BadInput:  # it cannot predict these rows: counted as disagreement
+            answered += sum(theirs is not None for theirs in champion_scores.labels)
             continue
-        for mine, theirs in zip(labels, given.labels, strict=True):
+        for mine, theirs in zip(labels, champion_scores.labels, strict=True):
             if theirs is None:
                 continue
             answered += 1

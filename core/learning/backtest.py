@@ -1,8 +1,8 @@
-"""Replay of a stream through the loop, in memory: what would this policy have done?
+"""Replay of a stream through the loop, in memory: what this policy would have done.
 
-Prequential: every row is predicted by the model that served when it came, before its label is known; the learning is
-`advance`, the very function of the live loop. A stream is cut into *turns*: rows that arrive, then labels that become known.
-`replay` cuts a file into batches; a project's stored history comes with the turns that it really had.
+Prequential: every row is predicted by the model that served when it arrived, before its label is known; the learning is
+`advance`, the same function as in the live loop. A stream is cut into *turns*: rows that arrive, then labels that become known.
+`replay` cuts a file into batches; a project's stored history has the turns that really took place.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from core.data.contract import with_classes
 from core.drift.budget import Gates, budget_gates
 from core.drift.rules import DriftRules
 from core.drift.univariate import measure_drift
-from core.learning.comparing import merits, wins_and_losses
-from core.learning.field import Answers, plain_labels
+from core.learning.candidates import Answers, plain_labels
+from core.learning.comparing import row_scores, wins_and_losses
 from core.learning.learner import advance
 from core.learning.models import Committee
 from core.learning.policy import AND, next_scheduled
@@ -41,27 +41,27 @@ from core.records import (
     to_document,
 )
 
-JUDGED_ROWS = 1_000  # labelled rows over which an admitted model is compared with the one it replaced
-REFERENCE_ROWS = 5_000  # newest rows that the champion learnt from, that new ones are compared with
+COMPARED_ROWS = 1_000  # labelled rows over which a promoted model is compared with the one it replaced
+REFERENCE_ROWS = 5_000  # newest training rows of the champion, the reference for drift
 DAY = timedelta(days=1)
 
 
 @dataclass(slots=True, kw_only=True)
 class Admission:
-    """A model that was let in, and how it did against the one it replaced, both frozen."""
+    """A promoted or refreshed model, and its record against the one it replaced, both frozen."""
 
     row: int  # stream position from which it served
     kind: str  # promotion | refresh
     version: int
     replaced: int
     judged: int = 0
-    wins: int = 0  # rows that only the new one has right (regression: is nearer)
+    wins: int = 0  # rows that only the new one predicts correctly (regression: is nearer)
     losses: int = 0
     ended_by: str | None = None  # rollback | replaced; None = it served to the end
     ended_row: int | None = None
 
     def to_document(self) -> JsonObject:
-        """As in the report, with the two-sided exact McNemar p."""
+        """As in the report, with the two-sided exact McNemar p-value."""
         names = ("row", "kind", "version", "replaced", "judged", "wins", "losses")
         return {
             **{name: getattr(self, name) for name in names},
@@ -73,19 +73,19 @@ class Admission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """What came between two looks of the loop."""
+    """What happened between two checks of the loop: rows that arrived, and labels that became known."""
 
-    arrived: np.ndarray  # positions of rows that came: the champion predicts them now
-    due: np.ndarray  # positions of rows whose labels became known, in the order in which the loop learns of them
-    row: int  # stream position by the end
+    arrived: np.ndarray  # positions of rows that arrived: the champion predicts them now
+    due: np.ndarray  # positions of rows whose labels became known, in the order in which the loop receives them
+    row: int  # stream position at its end
     seed: int
-    weights: np.ndarray | None = None  # rows that each due one stands for, where they were chosen for their labels
+    weights: np.ndarray | None = None  # rows that each due one represents, where they were sampled for labelling
     known: np.ndarray = field(
         default_factory=lambda: np.empty(0, dtype=np.int64)
-    )  # labelled rows of the past that were filled in
-    gone: tuple[np.ndarray, ...] = ()  # rows of each batch that was undone since the turn before, consecutive
+    )  # labelled rows of the past that were backfilled
+    gone: tuple[np.ndarray, ...] = ()  # rows of each batch that was undone since the previous turn, consecutive
     at: datetime | None = None  # None = no clock: cooldown, age, schedule and daily budget do not apply
-    checks_per_month: float = 30.0  # by the rows' own time: what the false-alarm budget is shared over
+    checks_per_month: float = 30.0  # by the rows' timestamps: the false-alarm budget is divided by it
     forced: bool = False
     estimate: Score | None = None
     estimate_trusted: bool | None = None
@@ -93,16 +93,16 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnResult:
-    """What one turn of a replay came to."""
+    """The result of one turn of a replay."""
 
-    rows: int  # that came
-    scores: dict[str, float | None]  # metric -> on those rows; None = not all of their labels are known
+    rows: int  # that arrived
+    scores: dict[str, float | None]  # metric -> score on those rows; None = not all of their labels are known
     decision: str  # nothing | alert | retrain
     fired: tuple[str, ...]  # keys in TRIGGERS
     outcome: str  # of Outcome
-    champion_version: int | None  # that answered the rows
+    champion_version: int | None  # that predicted the rows
     fits: int
-    change_at: int | None  # stream position of the change that was found; None = none
+    change_at: int | None  # stream position of the detected change; None = none
     at: datetime | None  # None = no clock
 
     def to_document(self) -> JsonObject:
@@ -122,7 +122,7 @@ class TurnResult:
 
 @dataclass(slots=True, kw_only=True)
 class ReplayReport:
-    """What a replay came to. Scores are pooled over every row after the warm-up."""
+    """The result of a replay. Scores are pooled over every row after the warm-up."""
 
     task: Task
     policy: str
@@ -136,8 +136,8 @@ class ReplayReport:
     scores: dict[str, float | None]
     per_batch: list[TurnResult]
     admissions: list[Admission]
-    predictions: np.ndarray = field(repr=False)  # one a scored row, in stream order
-    problems: tuple[Problem, ...] = ()  # what was assumed of the file's columns, or taken otherwise than it came
+    predictions: np.ndarray = field(repr=False)  # one per scored row, in stream order
+    problems: tuple[Problem, ...] = ()  # assumptions about the file's columns, and conversions
 
     def to_document(self) -> JsonObject:
         """Plain JSON values, as `replay --json` prints them."""
@@ -169,12 +169,12 @@ def replay_turns(
     metric: str | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> ReplayReport:
-    """The loop over rows that come in given turns. The first turn is the warm-up: what arrives in it is not scored.
+    """Runs the loop over rows in given turns. The first turn is the warm-up: its rows are not scored.
 
     Args:
-        X: conformed features in stream order; turns name rows by their place in it.
-        y: labels as they were known in the end, of X's length; None or NaN where none came.
-        metric: told beside the usual ones, where it asks for answers and no probabilities.
+        X: conformed features in stream order; turns refer to rows by position.
+        y: labels as known at the end, of X's length; None or NaN where none arrived.
+        metric: reported besides the usual ones, if it needs no probabilities.
     """
     run = _Run(X.reset_index(drop=True), y, schema, policy, turns[0].seed, metric)
     for done, turn in enumerate(turns):
@@ -187,37 +187,37 @@ def replay_turns(
 
 
 class _Run:
-    """The working of one replay."""
+    """The state of one replay."""
 
     def __init__(
         self, X: DataFrame, y: np.ndarray, schema: FeatureSchema, policy: Policy, seed: int, metric: str | None
     ) -> None:
         self.X, self.y, self.schema, self.policy, self.seed = X, y, schema, policy, seed
-        self.all_classes = np.asarray(schema.classes)  # the columns of `chances`, whenever each became known
+        self.all_classes = np.asarray(schema.classes)  # the columns of `probabilities`, whenever each became known
         self.all_labels, self.task = schema.classes, schema.task
         self.regression = schema.task == "regression"
         extra = (metric,) if metric is not None and METRICS[metric].needs in ("classes", "values") else ()
-        told = replay_metrics(self.task)
-        self.pooled = tuple(dict.fromkeys([*told, *extra]))
-        self.each = tuple(dict.fromkeys([*(name for name in told if name != "macro_f1"), *extra]))
+        reported = replay_metrics(self.task)
+        self.pooled = tuple(dict.fromkeys([*reported, *extra]))
+        self.each = tuple(dict.fromkeys([*(name for name in reported if name != "macro_f1"), *extra]))
         self.named = {name for entry in policy.triggers for name in entry.split(AND)}
         self.predicted = np.empty(len(y), dtype=np.float64 if self.regression else y.dtype)
         self.by_champion = np.zeros(len(y), dtype=bool)  # predicted in time, by a model
         self.scored: list[np.ndarray] = []  # positions that count in the report
-        self.chances = None if self.regression else np.zeros((len(y), len(schema.classes)))
+        self.probabilities = None if self.regression else np.zeros((len(y), len(schema.classes)))
         self.known = np.empty(0, dtype=np.int64)  # positions of the rows whose label was known before this turn
-        self.fresh = self.known  # and those that became known in it
-        self.learnt = self.known  # positions that the champion's race could learn from
-        self.filled = self.known  # of the known ones those that were filled in: no turn learnt them
+        self.fresh = self.known  # those whose label became known in it
+        self.learnt = self.known  # positions that the champion's race could train on
+        self.filled = self.known  # of the known ones those that were backfilled: in no turn's evidence
         self.gone = self.known  # positions of undone rows
-        self.shown: set[Any] = set()  # classes that a label has shown, of undone rows too
+        self.shown: set[Any] = set()  # classes seen in labels, of undone rows too
         self.state = LearnerState()
         self.version = 0
         self.fits = 0
-        self.races: list[tuple[datetime, bool]] = []  # when, and whether by hand
+        self.races: list[tuple[datetime, bool]] = []  # when, and whether manual
         self.counts = {"promotion": 0, "refresh": 0, "rollback": 0}
         self.admissions: list[Admission] = []
-        self.open: list[tuple[Admission, Committee, Committee]] = []  # still judged: (record, new, replaced)
+        self.open: list[tuple[Admission, Committee, Committee]] = []  # still compared: (record, new, replaced)
         self.per_batch: list[TurnResult] = []
 
     def window(self, n: int | None) -> tuple[DataFrame, np.ndarray]:
@@ -227,18 +227,18 @@ class _Run:
         return self.X.iloc[rows], self.y[rows]
 
     def turn(self, turn: Turn, *, warm_up: bool) -> None:
-        """Predicts what arrived, then learns from the labels that became known."""
+        """Predicts the rows that arrived, then learns from the labels that became known."""
         for rows in turn.gone:
             self._undo(rows)
         served = self.state
-        self._grow(turn)
+        self._add_classes(turn)
         answers = Answers(self.X.iloc[turn.arrived], self.schema.task)
         scored = not warm_up and len(turn.arrived) > 0
         if len(turn.arrived):
             self._predict(turn.arrived, answers, scored)
         same = np.array_equal(turn.due, turn.arrived)
         shared = answers if same else Answers(self.X.iloc[turn.due], self.schema.task)
-        self._judge(turn.due, shared)
+        self._compare_replaced(turn.due, shared)
         step = self._learn(turn, shared, self._drift(turn))
         if warm_up:
             return
@@ -248,7 +248,7 @@ class _Run:
                 self.task, self.y[turn.arrived], self.predicted[turn.arrived], metrics=self.each,
                 intervals=None,
             ).scores
-            if scored and self._told(turn.arrived)
+            if scored and self._all_labelled(turn.arrived)
             else {}
         )  # fmt: skip
         self.per_batch.append(
@@ -266,7 +266,7 @@ class _Run:
         )
 
     def _undo(self, rows: np.ndarray) -> None:
-        """What the live loop does about a batch that was undone after it had learnt of it."""
+        """Removes a batch that was undone after its labels were counted, as the live loop does."""
         known = np.concatenate([self.known, self.fresh])
         counted = np.intersect1d(np.setdiff1d(rows, self.filled), known)
         if len(counted):
@@ -276,8 +276,8 @@ class _Run:
         self.learnt = np.setdiff1d(self.learnt, rows)
         self.gone = np.concatenate([self.gone, rows])
 
-    def _grow(self, turn: Turn) -> None:
-        """The schema has the classes that labels have shown so far: how models are made depends on their number."""
+    def _add_classes(self, turn: Turn) -> None:
+        """Extends the schema by the classes seen in labels so far: how models are built depends on their number."""
         if self.regression:
             return
         rows = np.concatenate([self.known, self.fresh, turn.known, turn.due])
@@ -287,8 +287,8 @@ class _Run:
                 replace(self.schema, classes=()), [c for c in self.all_labels if c in self.shown]
             )
 
-    def _told(self, rows: np.ndarray) -> bool:
-        """Whether the labels of all these rows are known in the end."""
+    def _all_labelled(self, rows: np.ndarray) -> bool:
+        """Whether the labels of all these rows are known at the end."""
         return not bool(isna(self.y[rows]).any())
 
     def _predict(self, rows: np.ndarray, answers: Answers, scored: bool) -> None:
@@ -296,10 +296,12 @@ class _Run:
         if champion is not None:
             self.predicted[rows] = answers.predict(champion)
             self.by_champion[rows] = True
-            if self.chances is not None:
+            if self.probabilities is not None:
                 at = np.searchsorted(self.all_classes, champion.classes_)
-                self.chances[rows[:, None], at[None, :]] = answers.of(champion)
-        elif scored and len(self.known):  # not even a constant model could be made: say the commonest label so far
+                self.probabilities[rows[:, None], at[None, :]] = answers.of(champion)
+        elif scored and len(
+            self.known
+        ):  # not even a constant model could be fitted: predict the commonest label so far
             values, counts = np.unique(self.y[self.known], return_counts=True)
             self.predicted[rows] = values[np.argmax(counts)]
         else:
@@ -308,7 +310,7 @@ class _Run:
             self.scored.append(rows)
 
     def _drift(self, turn: Turn) -> DriftReport | None:
-        """Drift of what arrived against what the champion learnt from, where it could make a difference."""
+        """Drift of the rows that arrived from the champion's training rows, where it could affect the decision."""
         if "drift_share" not in self.named or not len(turn.arrived) or not len(self.learnt):
             return None
         if turn.at is None and self.state.labels_since_race + len(turn.due) >= self.policy.new_labels:
@@ -336,9 +338,9 @@ class _Run:
         answered = self.by_champion[due]
         in_time = before.champion is not None and bool(answered.any())
         y_proba = None
-        if in_time and self.chances is not None and before.champion is not None:
+        if in_time and self.probabilities is not None and before.champion is not None:
             columns = np.searchsorted(self.all_classes, before.champion.classes_)
-            y_proba = self.chances[due][:, columns]
+            y_proba = self.probabilities[due][:, columns]
         fresh = Labelled(
             X=self.X.iloc[due],
             y=self.y[due],
@@ -357,7 +359,7 @@ class _Run:
             estimate_trusted=turn.estimate_trusted,
         )
         run = Run(schema=self.schema, policy=self.policy, seed=turn.seed, next_version=self.version + 1)
-        step = advance(before, fresh, self.window, self._by_the_clock(situation, turn.at), run)
+        step = advance(before, fresh, self.window, self._with_time(situation, turn.at), run)
         self.state = step.state
         if step.challenger is not None:
             self.version += 1
@@ -369,8 +371,8 @@ class _Run:
             self._record(step, before, turn.row)
         return step
 
-    def _by_the_clock(self, situation: Situation, at: datetime | None) -> Situation:
-        """The situation with what time adds to it."""
+    def _with_time(self, situation: Situation, at: datetime | None) -> Situation:
+        """The situation with the fields that depend on time."""
         if at is None:
             return situation
         last = self.races[-1][0] if self.races else None
@@ -383,7 +385,7 @@ class _Run:
         )
 
     def _record(self, step: Step, before: LearnerState, row: int) -> None:
-        """Counts what happened, and opens the new champion's comparison with the one it replaced."""
+        """Counts the event, and starts the comparison of a new champion with the one it replaced."""
         if step.kind == "none":
             return
         self.counts[step.kind] += 1
@@ -399,24 +401,24 @@ class _Run:
             self.admissions.append(admission)
             self.open.append((admission, step.champion, before.champion))
 
-    def _judge(self, rows: np.ndarray, answers: Answers) -> None:
-        """Compares every model let in lately with the one it replaced, on rows whose labels are becoming known."""
-        still = []
+    def _compare_replaced(self, rows: np.ndarray, answers: Answers) -> None:
+        """Compares each recently promoted model with the one it replaced, on rows whose labels became known."""
+        unfinished = []
         for admission, new, replaced in self.open:
-            use = slice(0, JUDGED_ROWS - admission.judged)
+            use = slice(0, COMPARED_ROWS - admission.judged)
             truth = self.y[rows]
             if len(truth):
-                ours, theirs = (merits(answers, truth, model)[use] for model in (new, replaced))
+                ours, theirs = (row_scores(answers, truth, model)[use] for model in (new, replaced))
                 wins, losses = wins_and_losses(ours, theirs)
                 admission.wins += wins
                 admission.losses += losses
                 admission.judged += len(ours)
-            if admission.judged < JUDGED_ROWS:
-                still.append((admission, new, replaced))
-        self.open = still
+            if admission.judged < COMPARED_ROWS:
+                unfinished.append((admission, new, replaced))
+        self.open = unfinished
 
     def report(self) -> ReplayReport:
-        """The report after the last turn; rows whose label never came, or whose batch was undone, are not scored."""
+        """The report after the last turn; rows whose label never arrived, or whose batch was undone, are not scored."""
         rows = np.concatenate(self.scored) if self.scored else np.empty(0, dtype=np.int64)
         rows = np.setdiff1d(rows[~isna(self.y[rows])], self.gone)
         truth, predicted = self.y[rows], self.predicted[rows]

@@ -1,7 +1,6 @@
-"""Challenger against champion on the same rows, in numbers: what the clauses of a verdict are told from.
+"""Challenger against champion on the same rows, in numbers: the input of a verdict's clauses.
 
-The rows are chosen by the learner (none of the two has learnt from them); what the numbers are worth is `policy.verdict`'s
-business.
+The learner chooses the rows (neither of the two was trained on them). Out of scope: judging the numbers (`policy.verdict`).
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 from pandas import DataFrame
 
-from core.learning.field import Answers
+from core.learning.candidates import Answers
 from core.learning.models import Committee
 from core.learning.step import Clock, no_clock
 from core.performance.head_to_head import mcnemar_exact
@@ -22,12 +21,12 @@ from core.performance.paired import Given, paired
 from core.performance.realised import Intervals, measure
 from core.records import CalibrationGap, Comparison, FeatureSchema, PastComparison, Score, WorstSlice, because
 
-SLICE_ROWS = 15  # of the shared rows that a slice needs
-MOST_CATEGORIES = 8  # of a feature that are looked at
+SLICE_ROWS = 15  # minimum of the shared rows in a slice
+MAX_CATEGORIES = 8  # of a feature that become slices
 
 
-def merits(answers: Answers, y: np.ndarray, model: Any) -> np.ndarray:
-    """Of each row: 1 right and 0 wrong, or minus the absolute error."""
+def row_scores(answers: Answers, y: np.ndarray, model: Any) -> np.ndarray:
+    """Score of each row, higher is better: 1 right and 0 wrong, or minus the absolute error."""
     predicted = answers.predict(model)
     if answers.task == "regression":
         return -np.abs(predicted - y.astype(np.float64))
@@ -40,7 +39,7 @@ def wins_and_losses(new: np.ndarray, old: np.ndarray) -> tuple[int, int]:
 
 
 def given(answers: Answers, model: Any) -> Given:
-    """What a model answers to the rows, as the paired tests take it."""
+    """A model's predictions for the rows, as input of the paired tests."""
     if answers.task == "regression":
         return Given(answers=answers.predict(model))
     return Given(answers=answers.predict(model), proba=answers.of(model), classes=list(model.classes_))
@@ -64,9 +63,9 @@ class Shared:
     answers: Answers
     y: np.ndarray
     weights: np.ndarray | None = (
-        None  # rows that each stands for, where some were chosen for their labels; None = all alike
+        None  # rows that each represents, where some were sampled for labelling; None = equal weights
     )
-    origin: str = ""  # which rows they are, in words
+    origin: str = ""  # description of the rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,12 +75,12 @@ class Past:
     answers: Answers
     y: np.ndarray
     regimes: int  # of how many
-    forgettable: bool  # the challenger is the answer to a detected change: what was before it may be forgotten
+    forgettable: bool  # the challenger responds to a detected change: earlier regimes may be forgotten
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Yardstick:
-    """How models are compared."""
+class CompareSettings:
+    """How models are compared: by which metric, in which units."""
 
     metric: str
     schema: FeatureSchema
@@ -91,15 +90,20 @@ class Yardstick:
 
 
 def compare(
-    shared: Shared, challenger: Committee, rival: Committee | None, yardstick: Yardstick, *, past: Past | None = None
+    shared: Shared,
+    challenger: Committee,
+    rival: Committee | None,
+    settings: CompareSettings,
+    *,
+    past: Past | None = None,
 ) -> Comparison:
-    """Everything that the clauses look at.
+    """All numbers that the clauses check.
 
     Args:
-        shared: rows that neither has learnt from; may be none.
+        shared: rows that neither was trained on; may be none.
         rival: None when there is no champion yet.
     """
-    answers, y, metric, seed = shared.answers, shared.y, yardstick.metric, yardstick.seed
+    answers, y, metric, seed = shared.answers, shared.y, settings.metric, settings.seed
     if len(y) == 0:
         nothing = Score(metric=metric, value=None, n=0, reason=because("no_row_unseen_by_both"))
         return Comparison(
@@ -112,31 +116,31 @@ def compare(
         challenger=scored(answers, y, challenger, metric, seed=seed),
         difference=None,
         rows_from=shared.origin,
-        problem=_problem(answers, challenger, yardstick.schema),
-        calibration=_calibration(answers, y, challenger, rival, yardstick.scale),
-        seconds=_seconds(answers.X, challenger, rival, yardstick.clock),
+        problem=_problem(answers, challenger, settings.schema),
+        calibration=_calibration(answers, y, challenger, rival, settings.scale),
+        seconds=_seconds(answers.X, challenger, rival, settings.clock),
     )
     if rival is None:
         return alone
-    new, old = merits(answers, y, challenger), merits(answers, y, rival)
+    new, old = row_scores(answers, y, challenger), row_scores(answers, y, rival)
     wins, losses = wins_and_losses(new, old)
     sides = given(answers, challenger), given(answers, rival)
-    judged = paired(yardstick.schema.task, metric, y, *sides, weights=shared.weights, seed=seed)
+    test = paired(settings.schema.task, metric, y, *sides, weights=shared.weights, seed=seed)
     return replace(
         alone,
         champion=scored(answers, y, rival, metric, seed=seed),
-        difference=judged.difference,
+        difference=test.difference,
         wins=wins,
         losses=losses,
-        p=judged.p,
-        test=judged.test,
-        worst_slice=_worst_slice(answers.X, new, old, yardstick.schema),
-        past=_on_the_past(past, challenger, rival, yardstick.scale) if past is not None else None,
+        p=test.p,
+        test=test.test,
+        worst_slice=_worst_slice(answers.X, new, old, settings.schema),
+        past=_on_the_past(past, challenger, rival, settings.scale) if past is not None else None,
     )
 
 
 def _problem(answers: Answers, model: Committee, schema: FeatureSchema) -> str:
-    """Why a model's answers cannot be served; empty when they can."""
+    """Why a model's predictions cannot be served; empty when they can."""
     given = answers.of(model)
     if len(given) != len(answers.X) or not np.isfinite(given).all():
         return f"Its answers to {len(answers.X):,} rows are {len(given):,}, or not all of them finite numbers."
@@ -168,7 +172,7 @@ def _calibration(
 
 
 def _seconds(X: DataFrame, challenger: Committee, rival: Committee | None, clock: Clock) -> dict[str, float] | None:
-    """Seconds for 1,000 rows of each, asked as it would serve; None without a clock."""
+    """Prediction time of each in seconds per 1,000 rows; None without a clock."""
     sides = {"challenger": challenger} | ({} if rival is None else {"champion": rival})
     spent = {}
     for name, model in sides.items():
@@ -183,7 +187,7 @@ def _seconds(X: DataFrame, challenger: Committee, rival: Committee | None, clock
 def _worst_slice(X: DataFrame, new: np.ndarray, old: np.ndarray, schema: FeatureSchema) -> WorstSlice | None:
     """The slice on which the challenger's losses are least likely to be chance; None when no slice has enough rows.
 
-    Of two such, and where it loses on none, the one where it loses most of the rows beyond those it wins.
+    Ties, and slices on which it does not lose, are ranked by net losses per row.
     """
     worst: WorstSlice | None = None
     least = (math.inf, math.inf)
@@ -219,12 +223,12 @@ def _slices(X: DataFrame, schema: FeatureSchema) -> Iterator[tuple[str, np.ndarr
             yield f"{feature.name} at most {middle:.4g}", values <= middle
             yield f"{feature.name} above {middle:.4g}", values > middle
         else:
-            # Text by text: a cell that is missing has none, and is equal to no category.
+            # Compared as text; a missing cell equals no category.
             text = np.array(
                 [None if gone else str(v) for v, gone in zip(column.tolist(), missing, strict=True)], dtype=object
             )
             names, counts = np.unique(text[~missing], return_counts=True)
-            for name in names[np.argsort(-counts, kind="stable")][:MOST_CATEGORIES].tolist():
+            for name in names[np.argsort(-counts, kind="stable")][:MAX_CATEGORIES].tolist():
                 yield f"{feature.name} = {name}", text == name
 
 
@@ -232,7 +236,7 @@ def _on_the_past(past: Past, challenger: Committee, rival: Committee, scale: flo
     if len(past.y) == 0:
         return None
     unit = scale if past.answers.task == "regression" else 1.0
-    new, old = (float(merits(past.answers, past.y, model).mean()) / unit for model in (challenger, rival))
+    new, old = (float(row_scores(past.answers, past.y, model).mean()) / unit for model in (challenger, rival))
     return PastComparison(
         n=len(past.y),
         regimes=past.regimes,

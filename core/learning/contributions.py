@@ -1,8 +1,8 @@
-"""What each feature adds to one answer: Shapley values against background rows.
+"""Feature contributions to one prediction: Shapley values against background rows.
 
-A feature's contribution is what the answer changes by when its value comes in place of a background row's, averaged over
-all orders in which the features can come in and over all background rows. For lines and trees it is computed exactly,
-in the space in which they add up; for anything else by sampled orders. Contributions and base add up to the answer.
+A feature's contribution is the change of the output when its value replaces a background row's, averaged over all orders
+of the features and all background rows. For linear models and trees it is exact, in the space in which they are additive;
+for other models it is estimated from sampled orders. Base and contributions add up to the output.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from core.records import Label
 
 Method = Literal["linear", "trees", "permutation"]
 Unit = Literal["log-odds", "probability", "value"]
-SAMPLED_ROWS = 6_000  # that a model is asked for one explanation by sampled orders, about
+SAMPLED_ROWS = 6_000  # approximate number of rows that a model predicts for one explanation by sampled orders
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """An answer taken apart: `base` and all contributions add up to `answer`.
+    """A prediction decomposed: `base` and all contributions add up to `answer`.
 
     The log-odds of one of several classes are its score less the mean of all classes' scores: the logarithm of its
     probability over the geometric mean of all.
@@ -75,11 +75,11 @@ def explain(
         of=classes[place] if classes else None,
         base=base,
         answer=float(np.dot(choice, raw)),
-        contributions=_told(names, values, found),
+        contributions=_by_feature(names, values, found),
     )
 
 
-def _told(names: Sequence[str], values: Values, found: np.ndarray) -> tuple[tuple[str, Any, float], ...]:
+def _by_feature(names: Sequence[str], values: Values, found: np.ndarray) -> tuple[tuple[str, Any, float], ...]:
     plain = [None if v is None or v != v else v for v in values]
     return tuple(zip(names, plain, found.tolist(), strict=True))
 
@@ -272,5 +272,5 @@ def _by_permutation(
         of=classes[place] if classes else None,
         base=float(answers[:, 0].mean()),
         answer=float(answers[:, -1].mean()),
-        contributions=_told(names, values, found / len(orders)),
+        contributions=_by_feature(names, values, found / len(orders)),
     )

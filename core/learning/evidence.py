@@ -1,9 +1,9 @@
-"""Evidence that one model is better than another, gathered row by row: it may be looked at after every batch.
+"""Sequential evidence that one model is better than another, updated row by row: valid after every batch (anytime-valid).
 
 A bet on each row pays when the first model gains on it. Under equal models, or a worse one, the stake's wealth has mean
-1 whatever has been seen, so that it ever reaches 1 / alpha has a chance of at most alpha, however often one looks and
-whenever one stops (Ville 1939). Several stakes are held side by side, and their mean is the evidence (Waudby-Smith and
-Ramdas 2024). What a row gains depends on the metric (`core.performance.paired.gains`).
+1 whatever has been observed, so that it ever reaches 1 / alpha has a chance of at most alpha, however often one tests and
+whenever one stops (Ville 1939). Several stakes are held in parallel, and their mean is the evidence (an e-value;
+Waudby-Smith and Ramdas 2024). What a row gains depends on the metric (`core.performance.paired.gains`).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from core.performance.paired import WIDE, Given, gains, tabled
 from core.records import Task
 
 STAKES = np.array([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8])
-MOST = 1e12  # "x : 1" beyond is not told apart
+MAX_EVIDENCE = 1e12  # as x : 1; larger values are capped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bets:
-    """What the bets have come to so far. A new pair of models starts with `Bets()`."""
+    """The state of the bets so far. A new pair of models starts with `Bets()`."""
 
-    better: tuple[float, ...] = ()  # log wealth of each stake on the first model; () = nothing was bet yet
+    better: tuple[float, ...] = ()  # log wealth of each stake on the first model; () = no bets yet
     worse: tuple[float, ...] = ()  # and on the second
     gain: float = 0.0  # of the metric, added up over the rows; above 0 speaks for the first
     rows: int = 0  # rows that were bet on
@@ -52,18 +52,18 @@ def _mean_wealth(logs: tuple[float, ...]) -> float:
     if not logs:
         return 1.0
     top = max(logs)
-    return min(MOST, math.exp(min(top, 50.0)) * sum(math.exp(v - top) for v in logs) / len(logs))
+    return min(MAX_EVIDENCE, math.exp(min(top, 50.0)) * sum(math.exp(v - top) for v in logs) / len(logs))
 
 
 def counted(wins: int, losses: int) -> Bets:
-    """The bets on rows of which only the numbers are known on which one model alone was right."""
+    """Bets from counts alone: rows that only the first model predicted correctly, and only the second."""
     better = wins * np.log1p(STAKES) + losses * np.log1p(-STAKES)
     worse = losses * np.log1p(STAKES) + wins * np.log1p(-STAKES)
     return Bets(better=tuple(better.tolist()), worse=tuple(worse.tolist()), gain=float(wins - losses), rows=wins + losses)  # fmt: skip
 
 
 def prepared(task: Task, metric: str, true: Any, new: Given, old: Given) -> Bets:
-    """Bets that know from earlier rows what a row is worth, before the first one that they are made on."""
+    """Bets before their first row, with the scale of a row's gain taken from earlier rows."""
     if metric == "accuracy" or not len(true):
         return Bets()
     bets = Bets(table=_flat(tabled(true, (new, old), {}))) if task != "regression" else Bets()
@@ -77,11 +77,11 @@ def bet(
     """The bets after some more rows.
 
     Args:
-        true, new, old: shape (n,); what the two models answered before these labels were known.
-        weights: rows that each stands for, where they were drawn with known chances: the stakes are in proportion.
+        true, new, old: shape (n,); the two models' predictions were made before these labels were known.
+        weights: rows that each represents, where they were sampled with known probabilities: the stakes are in proportion.
 
-    What a row is worth is fixed by rows before these ones. Where there are none, and the metric needs them, the first
-    rows are looked at and not bet on.
+    The gain of a row is scaled by earlier rows. Where there are none, and the metric needs them, the first rows only set
+    the scale and are not bet on.
     """
     if not len(true):
         return bets

@@ -1,6 +1,6 @@
-"""From a fitted estimator to a scorer: which kinds can be told in numbers alone, and the proof that the answers are the same.
+"""Exports a fitted estimator as a scorer of plain arrays, and verifies that its predictions are the same.
 
-What is not known here, or answers otherwise, is left to the pipeline itself: `export` then returns None.
+An estimator that is not supported, or whose scorer differs, is served by the pipeline itself: `export` then returns None.
 """
 
 from __future__ import annotations

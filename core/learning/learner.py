@@ -1,4 +1,4 @@
-"""One step of the learning loop: `advance` takes one batch of evidence and returns what serves from now on.
+"""One step of the learning loop: `advance` takes one batch of evidence and returns the champion from now on.
 
 The live cycle, the backtest of a policy, the Live page and the benchmark all call this one function. It is pure: rows
 come in through `window`, time through arguments; the state it returns is all that has to be kept.
@@ -14,15 +14,15 @@ import numpy as np
 from pandas import DataFrame
 
 from core.drift.online import detect
+from core.learning.candidates import LARGEST_ERROR, Answers, CandidatePool, FitResults, plain_labels, shares_of
 from core.learning.change import appended, likeliest_split, recent_inflation, recent_mean
-from core.learning.comparing import Past, Shared, Yardstick, compare, given, merits, scored, wins_and_losses
-from core.learning.desk import weighted_score
+from core.learning.comparing import CompareSettings, Past, Shared, compare, given, row_scores, scored, wins_and_losses
 from core.learning.evidence import Bets, bet, prepared
-from core.learning.field import LARGEST_ERROR, SHARPNESS, Answers, Field, Fitted, plain_labels, shares_of, weights_of
-from core.learning.memory import begun, frozen_keys, memory_of, score_regimes, with_frozen
+from core.learning.label_sampling import weighted_score
+from core.learning.memory import frozen_keys, memory_of, score_regimes, with_frozen, with_new_regime
 from core.learning.models import Committee
 from core.learning.policy import EVIDENCE_NEEDED, GATES, decide, verdict
-from core.learning.rising import Rise, looked_at
+from core.learning.rising import Rise, update_rise
 from core.learning.state import LearnerState, Regime, Shadow, Watch
 from core.learning.step import Labelled, Run, Situation, Step, Window
 from core.learning.threshold import TUNED, best_threshold
@@ -46,38 +46,38 @@ from core.records import (
 
 TAIL_ROWS = 1_000  # errors kept to find a change in
 HELD_OUT_SHARE, HELD_OUT_ROWS = 0.25, 100
-LEADS = 0.6  # share of the vote above which a family leads: about half and half swings by chance
-FITS_PER_ROWS = 500  # rows that earn a policy's max_fits
-ANSWER_FITS = 2.0  # that the answer to a change takes at least
-SAVED_FITS = 4  # times max_fits that are saved at most
+LEADING_SHARE = 0.6  # share of the vote above which a family leads: near one half it fluctuates by chance
+FITS_PER_ROWS = 500  # rows per accrual of the policy's max_fits
+MIN_RESPONSE_FITS = 2.0  # fit budget kept for the response to a change
+MAX_SAVED_FITS = 4  # cap of the fit budget, in multiples of max_fits
 WATCH_ROWS = 1_000  # rows over which a replaced version is compared with its successor
 
 
 def advance(state: LearnerState, fresh: Labelled, window: Window, situation: Situation, run: Run) -> Step:
-    """The loop moved on by one batch of evidence.
+    """Advances the loop by one batch of evidence.
 
     Args:
-        state: what the last call returned; `LearnerState()` at first.
+        state: of the previous step; `LearnerState()` at first.
         fresh: newly labelled rows, possibly none.
         window: the newest labelled rows, `fresh` among them.
     """
-    turn = _Turn(state, fresh, window, run)
+    builder = _StepBuilder(state, fresh, window, run)
     arrived = len(fresh.y) if situation.n_rows is None else situation.n_rows
-    turn.earn(arrived)
-    turn.measure()
-    evidence = turn.evidence(situation, arrived)
+    builder.accrue_fit_budget(arrived)
+    builder.measure()
+    evidence = builder.evidence(situation, arrived)
     decision = decide(evidence, run.policy)
-    if turn.shadow_done and not turn.changed:
-        turn.end_shadow()
+    if builder.shadow_done and not builder.changed:
+        builder.end_shadow()
     elif decision.action == "retrain":
-        turn.race(run.next_version)
+        builder.race(run.next_version)
     else:
-        turn.rest()
-    return turn.step(evidence, decision, run.next_version)
+        builder.skip_race()
+    return builder.step(evidence, decision, run.next_version)
 
 
-class _Turn:
-    """The working of one `advance`: the state so far and what has been found out."""
+class _StepBuilder:
+    """Assembles the result of one `advance`: the state so far and the results of each phase."""
 
     def __init__(self, state: LearnerState, fresh: Labelled, window: Window, run: Run) -> None:
         schema, policy = run.schema, run.policy
@@ -114,19 +114,19 @@ class _Turn:
         self.shadow_done = False
         self.fresh_held_out = np.zeros(self.n, dtype=bool)
 
-    def earn(self, rows: int) -> None:
-        """Rows that come earn fits, labelled or not; a few are saved up for a change."""
+    def accrue_fit_budget(self, rows: int) -> None:
+        """Adds to the fit budget (a token bucket) for the rows that arrived, labelled or not; some is reserved for a change."""
         most, earned = self.policy.max_fits, self.policy.max_fits * rows / FITS_PER_ROWS
-        self.reserve = max(ANSWER_FITS - earned, 0.0)  # small batches earn too little to answer a change from
-        self.state = replace(self.state, tokens=min(self.state.tokens + earned, SAVED_FITS * most))
+        self.reserve = max(MIN_RESPONSE_FITS - earned, 0.0)  # small batches accrue too little to respond to a change
+        self.state = replace(self.state, tokens=min(self.state.tokens + earned, MAX_SAVED_FITS * most))
 
     # --- measuring ------------------------------------------------------------------------------------------
 
     def measure(self) -> None:
-        """Scores the fresh rows' predictions, looks for a change, and sets a share of the rows aside."""
+        """Scores the fresh rows' predictions, tests for a change, and holds out a share of the rows."""
         state = self.state
-        kept = bool(state.labels_since_race or not self.n)
-        held_out, weights = (state.held_out, state.held_out_weights) if kept else ((), ())
+        keep = bool(state.labels_since_race or not self.n)
+        held_out, weights = (state.held_out, state.held_out_weights) if keep else ((), ())
         if self.gated and self.n:
             size = min(int(HELD_OUT_SHARE * self.n), HELD_OUT_ROWS)
             newest = np.arange(self.n - size, self.n)
@@ -142,7 +142,7 @@ class _Turn:
         if not self.n or state.champion is None:
             return
         if self.gated and not self.state.regimes:
-            self.state = replace(self.state, regimes=begun((), row=self.fresh.first_row, first=state.seen))
+            self.state = replace(self.state, regimes=with_new_regime((), row=self.fresh.first_row, first=state.seen))
         rows = np.ones(self.n, dtype=bool) if self.fresh.answered is None else self.fresh.answered
         if rows.any():
             self._score(state.champion, rows)
@@ -151,7 +151,7 @@ class _Turn:
         self._follow_shadow()
 
     def _score(self, champion: Committee, rows: np.ndarray) -> None:
-        """Scores the fresh rows whose predictions are stored, and looks for a change among them."""
+        """Scores the fresh rows whose predictions are stored, and tests their errors for a change."""
         fresh, y = self.fresh, self.fresh.y[rows]
         served = (fresh.y_pred if fresh.y_pred is not None else self.answers.predict(champion))[rows]
         classes, proba = champion.classes_, fresh.y_proba
@@ -167,10 +167,10 @@ class _Turn:
             self.score = weighted_score(self.schema.task, self.metric, y, served, weights, seed=self.seed)
             self.score_rows = max(1, round(self.score.n_effective or self.score.n))
         self._find_change(self._errors(y, served), weights)
-        self._remember_chances(proba, rows)
+        self._store_probabilities(proba, rows)
 
     def _errors(self, y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-        """Error of each row: 0 or 1, or the absolute error in units of the target's spread, cut at 3."""
+        """Error of each row: 0 or 1, or the absolute error in units of the target's spread, clipped at 3."""
         if not self.regression:
             return (np.asarray(predicted) != y).astype(np.float64)
         scale = self.state.scale or 1.0
@@ -180,7 +180,7 @@ class _Turn:
     def _find_change(self, errors: np.ndarray, weights: np.ndarray | None) -> None:
         state = self.state
         if weights is not None:
-            # Rows that were chosen because they are hard are no change: of them, as many are looked at as stand for all alike.
+            # Rows sampled because they are hard are not a change: thinned to a uniform sample of all rows.
             errors = errors[self.rng.random(len(errors)) < weights / weights.max()]
             if not len(errors):
                 return
@@ -191,7 +191,7 @@ class _Turn:
         if state.history:
             past = np.asarray(state.tail[-state.tail_since :]) if state.tail_since else np.empty(0)
             coin = np.random.default_rng((self.seed, self.seen))
-            self.rise = looked_at(state.rise, state.history, errors, past=past, rng=coin)
+            self.rise = update_rise(state.rise, state.history, errors, past=past, rng=coin)
             self.changed = self.rise.found
         value = self.score.value if self.score is not None else None
         scored = None if value is None else (self.score_rows or self.n, value)
@@ -207,7 +207,7 @@ class _Turn:
             return
         split = likeliest_split(tail)
         after = len(tail) - split  # rows since the change
-        after += round(min(after, n) * (self.n - n) / n)  # and those that were left out
+        after += round(min(after, n) * (self.n - n) / n)  # and those that were thinned out
         first = self.fresh.first_row + self.n - after
         self.change_at = max(first, 0)
         self.state = replace(
@@ -235,7 +235,7 @@ class _Turn:
         )
 
     def _regime_ended(self, first: int) -> tuple[Regime, ...]:
-        """The regimes with the champion's score on each as the last one ended, and the new one."""
+        """The regimes, with the champion's score on each at the end of the last one, and the new regime."""
         state = self.state
         if not state.regimes or state.champion is None:
             return state.regimes
@@ -244,18 +244,18 @@ class _Turn:
             state.regimes, state.champion, X, plain_labels(y), task=self.schema.task, scale=state.scale or 1.0
         )
         ended = replace(state.regimes[-1], scores=scores)
-        return begun((*state.regimes[:-1], ended), row=self.change_at or 0, first=first)
+        return with_new_regime((*state.regimes[:-1], ended), row=self.change_at or 0, first=first)
 
     def _freeze(self) -> None:
-        """Sets a few of the held-out rows of the present regime aside for ever."""
+        """Freezes a few held-out rows of the current regime: no model ever trains on them."""
         if not self.state.regimes:
             return
         inside = np.arange(self.before.seen, self.seen) >= self.state.regimes[-1].first
         keys = self.keys[self.fresh_held_out & inside]
         self.state = replace(self.state, regimes=with_frozen(self.state.regimes, keys.tolist()))
 
-    def _remember_chances(self, proba: np.ndarray | None, rows: np.ndarray) -> None:
-        """Keeps the last probabilities beside what came true, where the policy's metric asks for a threshold."""
+    def _store_probabilities(self, proba: np.ndarray | None, rows: np.ndarray) -> None:
+        """Stores the last probabilities with their outcomes, where the policy's metric needs a tuned threshold."""
         champion = self.state.champion
         if self.metric not in TUNED or proba is None or champion is None or len(champion.classes_) != 2:
             return
@@ -267,7 +267,7 @@ class _Turn:
         self.state = replace(self.state, chances=(*self.state.chances, *pairs)[-TAIL_ROWS:])
 
     def _watch(self) -> None:
-        """Adds the fresh rows to the record of the replaced version against the champion."""
+        """Updates the replaced version's record against the champion with the fresh rows."""
         watch, champion = self.state.watch, self.state.champion
         if watch is None or champion is None:
             return
@@ -281,7 +281,7 @@ class _Turn:
         self.state = replace(self.state, watch=None if over else watch)
 
     def _follow_shadow(self) -> None:
-        """Adds the fresh rows to the record of the version in the champion's shadow."""
+        """Updates the shadow version's record against the champion with the fresh rows."""
         shadow, champion = self.state.shadow, self.state.champion
         if shadow is None or champion is None:
             return
@@ -298,8 +298,8 @@ class _Turn:
         sides = (given(self.answers, model) for model in (a, b))
         return bet(bets, self.schema.task, self.metric, self.fresh.y, *sides, weights=self.fresh.weights)
 
-    def _prepared(self, a: Committee, b: Committee) -> Bets:
-        """Bets that have not begun, and know from the fresh rows what a row is worth."""
+    def _new_bets(self, a: Committee, b: Committee) -> Bets:
+        """New bets, with the scale of a row's gain taken from the fresh rows."""
         if self.metric == "accuracy" or not self.n:
             return Bets()
         sides = (given(self.answers, model) for model in (a, b))
@@ -307,11 +307,11 @@ class _Turn:
 
     def _wins(self, a: Committee, b: Committee) -> tuple[int, int]:
         """Fresh rows that only a has right, and only b (regression: is nearer)."""
-        new, old = (merits(self.answers, self.fresh.y, model) for model in (a, b))
+        new, old = (row_scores(self.answers, self.fresh.y, model) for model in (a, b))
         return wins_and_losses(new, old)
 
     def evidence(self, situation: Situation, n_rows: int) -> Evidence:
-        """What the decision rests on."""
+        """The evidence for the decision."""
         score, before, drift, estimate = self.score, self.before, situation.drift, situation.estimate
         mean = recent_mean(before.scores)
         errors = np.asarray(before.tail[-before.tail_since :]) if before.tail_since else np.empty(0)
@@ -347,7 +347,7 @@ class _Turn:
         )
 
     def _watched(self) -> WatchedVersion | None:
-        """How the version that was replaced last does beside the champion, after the fresh rows."""
+        """The record of the version that was replaced last against the champion, after the fresh rows."""
         watch = self.state.watch
         if watch is None or not self.n:
             return None
@@ -358,16 +358,16 @@ class _Turn:
 
     # --- learning -------------------------------------------------------------------------------------------
 
-    def rest(self) -> None:
-        """No race: the members' losses are kept up to date."""
-        members = self._field().with_losses(self.state.members, self.answers, self.fresh.y, self.fresh_held_out)
+    def skip_race(self) -> None:
+        """No race: only updates the members' losses."""
+        members = self._pool().update_losses(self.state.members, self.answers, self.fresh.y, self.fresh_held_out)
         self.state = replace(self.state, members=tuple(members))
 
-    def _field(self) -> Field:
-        return Field(self.before, self.state, self.run, changed=self.changed, reserve=self.reserve)
+    def _pool(self) -> CandidatePool:
+        return CandidatePool(self.before, self.state, self.run, changed=self.changed, reserve=self.reserve)
 
     def race(self, version: int) -> None:
-        """Fits what is due, forms the challenger, and lets it in or not."""
+        """Fits the members that are due, forms the challenger, and promotes it or not."""
         first = self.state.champion is None
         X, y = self.window(self.policy.max_train_rows)
         y, keys = plain_labels(y), X.index.to_numpy()
@@ -377,31 +377,32 @@ class _Turn:
         if self.regression:
             spread = float(np.std(y[-TAIL_ROWS:].astype(np.float64)))
             self.state = replace(self.state, scale=spread if spread > 0 else self.state.scale)
-        field = self._field()
+        pool = self._pool()
         held_out = self._held_out(keys, first)
         frozen = np.isin(keys, frozen_keys(self.state.regimes))
         train = ~frozen
         train[held_out] = False
-        members = field.with_losses(field.roster(first), self.answers, self.fresh.y, self.fresh_held_out)
-        fitted = field.fit(members, X, y, train, first, self.report)
+        members = pool.update_losses(pool.candidates(first), self.answers, self.fresh.y, self.fresh_held_out)
+        fitted = pool.fit(members, X, y, train, first, self.report)
         self.fits, self.unfinished = fitted.fits, fitted.unfinished
-        judged = held_out[1::2] if first and len(held_out) >= 2 else held_out  # first race: the others set the weights
+        # In the first race the other held-out rows set the weights.
+        test_rows = held_out[1::2] if first and len(held_out) >= 2 else held_out
         if first:
             rows = held_out[::2]
-            fitted = replace(fitted, members=field.first_losses(fitted.members, X.iloc[rows], y[rows]))
-        answers = Answers(X.iloc[judged], self.schema.task)
-        judged_weights = np.array(self._weights(keys[judged]))
-        weights = weights_of(fitted.members, SHARPNESS[self.regression])
+            fitted = replace(fitted, members=pool.first_losses(fitted.members, X.iloc[rows], y[rows]))
+        answers = Answers(X.iloc[test_rows], self.schema.task)
+        test_weights = np.array(self._weights(keys[test_rows]))
+        weights = pool.weights(fitted.members)
         entered = [(member, weight) for member, weight in zip(fitted.members, weights, strict=True) if weight > 0]
-        self.candidates = self._candidates(fitted, weights, answers, y[judged])
+        self.candidates = self._candidates(fitted, weights, answers, y[test_rows])
         self.state = replace(
             self.state,
             members=tuple(fitted.members),
-            tokens=fitted.tokens,
+            tokens=fitted.fit_budget,
             serial=fitted.serial,
             labels_since_race=0,
-            held_out=tuple(keys[judged].tolist()) if self.gated else (),
-            held_out_weights=tuple(self._weights(keys[judged])) if self.gated else (),
+            held_out=tuple(keys[test_rows].tolist()) if self.gated else (),
+            held_out_weights=tuple(self._weights(keys[test_rows])) if self.gated else (),
         )
         if not entered:
             why = because("nothing_fitted", errors=list(dict.fromkeys(fitted.errors.values())))
@@ -415,10 +416,10 @@ class _Turn:
             self.schema.task,
             best_threshold(self.state.chances, self.metric) if self.metric in TUNED else None,
         )
-        self._judge(answers, y[judged], judged_weights, first, version, X[frozen], y[frozen])
+        self._evaluate(answers, y[test_rows], test_weights, first, version, X[frozen], y[frozen])
 
     def _held_out(self, keys: np.ndarray, first: bool) -> np.ndarray:
-        """Rows of the window, by place, that nothing may learn from in this race: the challenger is tested on them."""
+        """Positions in the window that no model may train on in this race: the challenger is tested on them."""
         n_rows = len(keys)
         if first:
             least = int(np.ceil(n_rows * (1 - HELD_OUT_SHARE)))
@@ -431,12 +432,12 @@ class _Turn:
         return places[-HELD_OUT_ROWS:]
 
     def _weights(self, keys: np.ndarray) -> list[float]:
-        """Rows that each of the held-out rows stands for; 1 where it was not chosen for its label."""
+        """Weight of each held-out row: rows it represents; 1 where it was not sampled for labelling."""
         known = dict(zip(self.state.held_out, self.state.held_out_weights, strict=True))
         return [known.get(key, 1.0) for key in keys.tolist()]
 
     def _candidates(
-        self, fitted: Fitted, weights: list[float], answers: Answers, y: np.ndarray
+        self, fitted: FitResults, weights: list[float], answers: Answers, y: np.ndarray
     ) -> tuple[Candidate, ...]:
         errors, seconds = fitted.errors, fitted.seconds
         entrants = []
@@ -456,13 +457,13 @@ class _Turn:
             )  # fmt: skip
         return tuple(entrants)
 
-    # --- judging --------------------------------------------------------------------------------------------
+    # --- evaluating -----------------------------------------------------------------------------------------
 
-    def _judge(
+    def _evaluate(
         self, answers: Answers, y: np.ndarray, weights: np.ndarray, first: bool, version: int, X_frozen: DataFrame,
         y_frozen: np.ndarray,
     ) -> None:  # fmt: skip
-        """Compares the challenger with what would serve otherwise, and moves the champion if the gate opens."""
+        """Compares the challenger with the model that would serve otherwise, and promotes it if the gate passes."""
         state, challenger = self.state, self.challenger
         assert challenger is not None
         rival, _ = self._rival()
@@ -474,7 +475,7 @@ class _Turn:
             )
             self.comparison = compare(
                 Shared(answers=answers, y=y, weights=weights, origin=rows_from), challenger, rival,
-                Yardstick(
+                CompareSettings(
                     metric=self.metric, schema=self.schema, seed=self.seed, scale=state.scale or 1.0, clock=self.run.clock
                 ),
                 past=Past(
@@ -482,32 +483,34 @@ class _Turn:
                     forgettable=state.change_pending,
                 ),
             )  # fmt: skip
-        kind: Literal["promotion", "refresh"] = "promotion" if self._is_news(challenger, state.champion) else "refresh"
+        kind: Literal["promotion", "refresh"] = (
+            "promotion" if self._is_promotion(challenger, state.champion) else "refresh"
+        )
         to_shadow = bool(self.policy.shadow_rows) and rival is not None
-        # Into the shadow goes what is right more often; the policy's own gate decides at the end of it.
+        # To enter the shadow a challenger has to be right more often; the policy's own gate decides at the end.
         gate = replace(self.policy, gate="held_back") if to_shadow and self.gated else self.policy
         self.verdict = verdict(self.comparison, gate, first=first, kind=kind)
         if self.verdict.promote and to_shadow:
-            bets = self._prepared(challenger, state.champion) if state.champion is not None else Bets()
+            bets = self._new_bets(challenger, state.champion) if state.champion is not None else Bets()
             self.state = replace(state, shadow=Shadow(model=challenger, version=version, kind=kind, bets=bets))
             self.outcome = Outcome.SHADOWED
         elif self.verdict.promote:
-            self._let_in(challenger, version, kind)
+            self._promote(challenger, version, kind)
         now = score_regimes(
             state.regimes, self.state.champion, X_frozen, y_frozen, task=self.schema.task, scale=state.scale or 1.0
         )
         self.memory = memory_of(state.regimes, now, task=self.schema.task)
 
-    def _let_in(self, model: Committee, version: int, kind: Literal["promotion", "refresh"]) -> None:
-        """Makes a model the champion; the one that would serve otherwise is watched."""
+    def _promote(self, model: Committee, version: int, kind: Literal["promotion", "refresh"]) -> None:
+        """Makes a model the champion; the one that would serve otherwise is watched, for a rollback."""
         rival, rival_version = self._rival()
         watch = None
         if rival is not None and rival_version is not None and self.gated:
-            watch = Watch(model=rival, version=rival_version, bets=self._prepared(rival, model))
+            watch = Watch(model=rival, version=rival_version, bets=self._new_bets(rival, model))
         shadow = self.state.shadow
-        if shadow is not None:  # one that a person put there goes on, against the new champion
+        if shadow is not None:  # one that a person started goes on, against the new champion
             ended = bool(self.policy.shadow_rows) or shadow.version == version
-            shadow = None if ended else shadow.anew()
+            shadow = None if ended else shadow.restarted()
         self.rollback_due = False
         self.kind, self.outcome = kind, outcome_of(kind)
         self.state = replace(
@@ -515,13 +518,13 @@ class _Turn:
         )
 
     def end_shadow(self) -> None:
-        """Lets the version in the champion's shadow in, or lets it go, by the rows that it has answered there."""
-        self.rest()
+        """Promotes or drops the shadow version, by its record on the rows that it predicted."""
+        self.skip_race()
         shadow = self.state.shadow
         assert shadow is not None
-        told = Score(metric=self.metric, value=None, n=shadow.rows, reason=because("counted_in_shadow"))
+        unscored = Score(metric=self.metric, value=None, n=shadow.rows, reason=because("counted_in_shadow"))
         self.comparison = Comparison(
-            n=shadow.rows, metric=self.metric, champion=None, challenger=told, wins=shadow.wins, losses=shadow.losses,
+            n=shadow.rows, metric=self.metric, champion=None, challenger=unscored, wins=shadow.wins, losses=shadow.losses,
             difference=Score(metric=self.metric, value=shadow.bets.mean_gain, n=shadow.bets.rows, method="row by row"),
             p=min(1.0, 2.0 / shadow.bets.for_better), test=f"evidence {shadow.bets.for_better:.3g} : 1, row by row",
             rows_from=f"{shadow.rows:,} labelled rows that v{shadow.version} answered in the champion's shadow",
@@ -530,22 +533,22 @@ class _Turn:
         self.verdict = verdict(self.comparison, self.policy, kind=kind)
         self.state = replace(self.state, shadow=None)
         if self.verdict.promote:
-            self._let_in(shadow.model, shadow.version, kind)
+            self._promote(shadow.model, shadow.version, kind)
         else:
             self.outcome = Outcome.REJECTED
 
     def _rival(self) -> tuple[Committee | None, int | None]:
-        """Whom the challenger has to beat: the champion, or the version that is about to come back."""
+        """The model to beat: the champion, or the version that a rollback is about to restore."""
         watch = self.state.watch
         if self.rollback_due and watch is not None:
             return watch.model, watch.version
         return self.state.champion, self.state.champion_version
 
-    def _is_news(self, challenger: Committee, champion: Committee | None) -> bool:
-        """True for a promotion, False for a refresh: an answer to a change, or the lead has passed to another family."""
+    def _is_promotion(self, challenger: Committee, champion: Committee | None) -> bool:
+        """True for a promotion, False for a refresh: a response to a change, or another family leads the vote."""
         if champion is None or self.state.change_pending:
             return True
-        leads = [{family for family, share in shares_of(c).items() if share > LEADS} for c in (challenger, champion)]
+        leads = [{f for f, share in shares_of(c).items() if share > LEADING_SHARE} for c in (challenger, champion)]
         return all(leads) and leads[0] != leads[1]
 
     def step(self, evidence: Evidence, decision: Decision, next_version: int) -> Step:
@@ -564,12 +567,12 @@ class _Turn:
             self.state = replace(self.state, champion=watch.model, champion_version=watch.version, watch=None)
         elif self.outcome == Outcome.NONE and self.verdict is not None:
             self.outcome = Outcome.REJECTED if self.challenger is not None else Outcome.FAILED
-        made = self.challenger is not None
+        has_challenger = self.challenger is not None
         return Step(
             evidence=evidence, decision=decision, candidates=self.candidates, comparison=self.comparison,
             verdict=self.verdict, outcome=self.outcome, kind=self.kind, champion=self.state.champion,
             champion_version=self.state.champion_version, challenger=self.challenger,
-            challenger_version=next_version if made else None, state=self.state, fits=self.fits,
+            challenger_version=next_version if has_challenger else None, state=self.state, fits=self.fits,
             change_at=self.change_at, scores={self.metric: self.score} if self.score is not None else {},
             memory=self.memory, unfinished=self.unfinished,
         )  # fmt: skip

@@ -1,8 +1,8 @@
 """The model families that enter a race, and the committee that several of them vote in.
 
 Every family is an unfitted sklearn pipeline that takes a DataFrame in schema order (numeric columns float64 with NaN,
-the others text with None) and does imputation, scaling and categories itself. Which rows it learns from is the
-learner's business.
+the others text with None) and does imputation, scaling and categories itself. Out of scope: which rows
+it is trained on (`core.learning.learner`).
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _side_by_side(numbers: Any, numeric: list[str], categories: Any, other: list
 
 
 class FillEmpty(TransformerMixin, BaseEstimator):
-    """Puts 0 into columns that hold no value at all and leaves every other gap: boosting reads gaps, but not only gaps."""
+    """Fills columns without any value with 0 and leaves other missing values: boosting accepts NaN, but no column of NaN only."""
 
     def fit(self, X: Any, y: Any = None) -> FillEmpty:
         """Remember which columns are empty."""
@@ -114,7 +114,7 @@ class FillEmpty(TransformerMixin, BaseEstimator):
         return values
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """The names that came in."""
+        """The names of the input features."""
         return np.asarray(input_features, dtype=object)
 
 
@@ -178,7 +178,7 @@ def _constant(schema: FeatureSchema, seed: int) -> Pipeline:
 
 
 class _Near:
-    """Finds neighbours as the scorer does: the same rows at the same distances, however many are asked at once."""
+    """Finds neighbours as the scorer does: the same rows at the same distances, whatever the size of the request."""
 
     n_neighbors: int
     _fit_X: np.ndarray
@@ -189,9 +189,9 @@ class _Near:
         """Distances and numbers of the nearest rows, each of shape (n, neighbours)."""
         rows, x = np.asarray(self._fit_X, dtype=np.float64), np.asarray(X, dtype=np.float64)
         squares, k = np.einsum("ij,ij->i", rows, rows), n_neighbors or self.n_neighbors
-        found = [nearest_rows(rows, squares, x[i : i + 256], k) for i in range(0, len(x), 256)]
-        numbers = np.vstack([n for _, n in found])
-        return (np.vstack([d for d, _ in found]), numbers) if return_distance else numbers
+        nearest = [nearest_rows(rows, squares, x[i : i + 256], k) for i in range(0, len(x), 256)]
+        numbers = np.vstack([n for _, n in nearest])
+        return (np.vstack([d for d, _ in nearest]), numbers) if return_distance else numbers
 
 
 class NearClassifier(_Near, KNeighborsClassifier):
@@ -199,13 +199,13 @@ class NearClassifier(_Near, KNeighborsClassifier):
 
 
 class NearRegressor(_Near, KNeighborsRegressor):
-    """Neighbours whose mean is the answer."""
+    """Neighbours whose mean is the prediction."""
 
 
 class RowNumbered(ClassifierMixin, RegressorMixin, BaseEstimator):
-    """A model that is also given each row's number, so that it finds the dates of changes by itself.
+    """A model with the row number as an extra feature, so that it can split at the time of a change.
 
-    New rows are given the newest number: they belong to what came last.
+    New rows get the newest number: they belong to the latest regime.
     """
 
     def __init__(self, model: Any) -> None:
@@ -233,20 +233,20 @@ class RowNumbered(ClassifierMixin, RegressorMixin, BaseEstimator):
 
 
 class ResidualBoosting(RegressorMixin, BaseEstimator):
-    """A linear model, and boosting on what it leaves over: follows a target out of the range it was trained on."""
+    """A linear model, and boosting on its residuals: extrapolates beyond the range of the training targets."""
 
     def __init__(self, linear: Pipeline, boosting: Pipeline) -> None:
         self.linear = linear
         self.boosting = boosting
 
     def fit(self, X: DataFrame, y: np.ndarray) -> ResidualBoosting:
-        """Learn the line, then the rest."""
+        """Fit the linear model, then boosting on its residuals."""
         self.linear_ = clone(self.linear).fit(X, y)
         self.boosting_ = clone(self.boosting).fit(X, y - self.linear_.predict(X))
         return self
 
     def predict(self, X: DataFrame) -> np.ndarray:
-        """The line's value plus the correction."""
+        """The linear prediction plus the boosted correction."""
         return self.linear_.predict(X) + self.boosting_.predict(X)
 
 
@@ -257,7 +257,7 @@ def fit_family(family: str, schema: FeatureSchema, X: DataFrame, y: np.ndarray, 
     """A fitted pipeline of the family; same rows and seed, same bits.
 
     Raises:
-        BadInput: the window cannot teach this family anything (fewer than two rows, or one class only).
+        BadInput: the family cannot be fitted on this window (fewer than two rows, or one class only).
     """
     if len(X) < 2 and family != "constant":
         raise BadInput(f"A window of {len(X)} rows, expected at least 2. Add labelled rows.")
@@ -269,7 +269,7 @@ def fit_family(family: str, schema: FeatureSchema, X: DataFrame, y: np.ndarray, 
     if family == "extra_trees" and len(X) > TREE_ROWS:
         pipeline.named_steps["model"].set_params(bootstrap=True, max_samples=TREE_ROWS)
     with warnings.catch_warnings():
-        # An optimiser that stops at its limit, or a category unseen in a small window, is an everyday event here.
+        # An optimiser that stops at its limit, or a category unseen in a small window, is common here.
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -291,10 +291,10 @@ def _scorer_of(packed: bytes) -> tuple[Any, FeatureSchema]:
 
 
 class Converted(BaseEstimator):
-    """A model of somebody else's as the numbers that it consists of: nothing of its file is ever constructed here.
+    """An imported model reduced to its numbers: no object of its file is ever constructed here.
 
     Plain attributes only, so that skops can store it:
-        packed: uint8 array, the scorer artefact that a process apart made of the file.
+        packed: uint8 array, the scorer artefact that a separate process made from the file.
         task: of the project.
         classes_: as in the project; empty for regression.
     """
@@ -304,18 +304,18 @@ class Converted(BaseEstimator):
         self.task = task
         self.classes_ = np.array(list(classes))
 
-    def _answers(self, X: DataFrame) -> np.ndarray:
+    def _outputs(self, X: DataFrame) -> np.ndarray:
         part, schema = _scorer_of(self.packed.tobytes())
         return np.asarray(part.many(columns_of(X, schema), len(X)))
 
     def predict_proba(self, X: DataFrame) -> np.ndarray:
         """Probabilities, shape (rows, classes)."""
-        return self._answers(X)
+        return self._outputs(X)
 
     def predict(self, X: DataFrame) -> np.ndarray:
         """Classes, or values in regression."""
-        found = self._answers(X)
-        return found[:, 0] if self.task == "regression" else self.classes_[found.argmax(axis=1)]
+        outputs = self._outputs(X)
+        return outputs[:, 0] if self.task == "regression" else self.classes_[outputs.argmax(axis=1)]
 
 
 class Committee(BaseEstimator):

@@ -1,4 +1,4 @@
-"""The loop over the rows of a file, as a project would have lived it: its turns, and the schema of its warm-up."""
+"""Replay of the loop over the rows of a file, as in a live project: its turns, and the schema of its warm-up."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from core.data.contract import with_classes
 from core.data.inferring import ColumnChoices, first_schema
 from core.errors import BadInput, NotEnoughRows
 from core.learning.backtest import ReplayReport, Turn, replay_turns
-from core.learning.field import plain_labels
+from core.learning.candidates import plain_labels
 from core.learning.policy import policy_named
 from core.records import FeatureSchema, Policy, Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How a file's rows and labels come.
+    """The pace at which a file's rows and labels arrive.
 
     Raises:
         BadInput: a number out of its range.
     """
 
-    batch_rows: int = 500  # rows that are predicted before any of their labels is known
-    warmup_rows: int = 1000  # labelled rows that the first model is made from; they are not scored
-    label_delay: int = 0  # batches that pass before a row's label is known, beyond its own
-    label_fraction: float = 1.0  # of the rows after the warm-up, whose label the loop ever knows. All are scored
+    batch_rows: int = 500  # rows predicted before any of their labels is known
+    warmup_rows: int = 1000  # labelled rows that the first model is trained on; not scored
+    label_delay: int = 0  # further batches until a row's label is known
+    label_fraction: float = 1.0  # share of the rows after the warm-up whose label the loop receives; all are scored
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -50,10 +50,10 @@ def replay(
     progress: Callable[[float, str], None] | None = None,
     **columns: Unpack[ColumnChoices],
 ) -> ReplayReport:
-    """The loop over the rows of a file, in their order.
+    """Runs the loop over the rows of a file, in their order.
 
     Raises:
-        BadInput: a target that cannot be taken.
+        BadInput: a target that cannot be used.
         NotEnoughRows: nothing is left to score after the warm-up.
     """
     pace = pace or Pace()
@@ -71,7 +71,7 @@ def replay(
 
 
 def _with_a_second_class(frame: DataFrame, first: DataFrame, target: str) -> DataFrame:
-    """The warm-up, and where all its labels are one class the first row of another: without it there is no task yet."""
+    """The warm-up, and the first row of another class where all its labels are one: a schema needs two."""
     if target not in frame.columns or not frame.columns.is_unique or first[target].nunique() != 1:
         return first
     others = np.flatnonzero((frame[target] != first[target].iloc[0]).to_numpy(dtype=bool))
@@ -81,10 +81,10 @@ def _with_a_second_class(frame: DataFrame, first: DataFrame, target: str) -> Dat
 def _as_live(
     frame: DataFrame, target: str, pace: Pace, columns: ColumnChoices
 ) -> tuple[DataFrame, np.ndarray, FeatureSchema, tuple[Problem, ...]]:
-    """The labelled rows of a file as a project would have stored them, the schema by the end, and what was assumed.
+    """The labelled rows of a file as a project would have stored them, the final schema, and what was assumed.
 
-    The warm-up is the first file: it alone fixes roles, kinds and categories. Each later batch is held to that, and may only
-    add classes; one that cannot be is refused whole, so nothing of what came before depends on it.
+    The warm-up is the first file: it alone fixes roles, kinds and categories. Each later batch has to conform, and may only
+    add classes; one that does not is refused as a whole, so that earlier rows never depend on later ones.
     """
     frame = frame.rename(columns=str)
     if target in frame.columns and frame.columns.is_unique:
@@ -95,29 +95,29 @@ def _as_live(
     for start in (0, *range(pace.warmup_rows, len(frame), pace.batch_rows)):
         batch = first if start == 0 else frame.iloc[start : start + pace.batch_rows]
         try:
-            taken = conform(batch, schema)
+            conformed = conform(batch, schema)
         except BadInput as error:
             if start == 0:
                 raise
             problems.append(Problem(code="batch_refused", count=len(batch), example=str(error)))
             continue
-        assert taken.y is not None  # the target is there by name
-        schema = with_classes(schema, taken.new_classes)
-        known = ~isna(taken.y)
-        frames.append(taken.X.loc[known])
-        labels.append(taken.y[known])
-        problems += taken.problems
-    return concat(frames, ignore_index=True), np.concatenate(labels), schema, _told_once(problems)
+        assert conformed.y is not None  # the target column exists
+        schema = with_classes(schema, conformed.new_classes)
+        known = ~isna(conformed.y)
+        frames.append(conformed.X.loc[known])
+        labels.append(conformed.y[known])
+        problems += conformed.problems
+    return concat(frames, ignore_index=True), np.concatenate(labels), schema, _merged(problems)
 
 
-def _told_once(problems: Sequence[Problem]) -> tuple[Problem, ...]:
-    """Of the same problem in many batches the first example, and how many rows or cells in all."""
-    found: dict[tuple[str, str | None], Problem] = {}
+def _merged(problems: Sequence[Problem]) -> tuple[Problem, ...]:
+    """One problem for all batches: the first example, and the total of rows or cells."""
+    merged: dict[tuple[str, str | None], Problem] = {}
     for problem in problems:
         key = (problem.code, problem.column)
-        earlier = found.get(key)
-        found[key] = problem if earlier is None else replace(earlier, count=earlier.count + problem.count)
-    return tuple(found.values())
+        earlier = merged.get(key)
+        merged[key] = problem if earlier is None else replace(earlier, count=earlier.count + problem.count)
+    return tuple(merged.values())
 
 
 def replay_rows(
@@ -130,7 +130,7 @@ def replay_rows(
     progress: Callable[[float, str], None] | None = None,
 ) -> ReplayReport:
     """As `replay`, over rows that already conform to a schema and all have labels."""
-    reaches = np.random.default_rng(pace.seed).random(len(y)) < pace.label_fraction  # whose label ever becomes known
+    reaches = np.random.default_rng(pace.seed).random(len(y)) < pace.label_fraction  # rows whose label becomes known
     nothing = np.empty(0, dtype=np.int64)
     turns = [Turn(arrived=nothing, due=np.arange(pace.warmup_rows), row=pace.warmup_rows, seed=pace.seed)]
     asked = pace.warmup_rows

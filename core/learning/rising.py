@@ -1,8 +1,8 @@
-"""Evidence that the errors of a stream have risen, gathered batch by batch: it may be looked at after every one.
+"""Sequential evidence that the errors of a stream have risen, updated batch by batch: valid after every batch.
 
 Each batch is compared with the ones before it, and how far it lies above them becomes a standard normal score. Under
-errors that keep their rate those scores are as good as independent, so that exp(s z - s²/2) is a bet of mean 1 for every
-stake s. Bets are begun all the time, ROWS rows apart, and their wealth is added up: an e-detector in the form of Shiryaev
+errors at a constant rate those scores are nearly independent, so that exp(s z - s²/2) is a bet of mean 1 for every
+stake s. New bets start every ROWS rows, and their wealth is summed: an e-detector in the form of Shiryaev
 and Roberts (Shin, Ramdas and Rinaldo 2023). Its sum passes a level c after c x ROWS rows on average at the earliest, in
 batches of whatever size, for the mean of the sum grows by 1 with every ROWS rows, and no faster.
 """
@@ -15,22 +15,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from core.learning.change import BATCH_ROWS, BLOCK_ROWS, LEAST_BATCHES, LEAST_BLOCKS, recent_mean
+from core.learning.change import BATCH_ROWS, BLOCK_ROWS, MIN_BATCHES, MIN_BLOCKS, recent_mean
 
-ROWS = 500.0  # between two beginnings of bets
-NEEDED = 20.0  # so one false alarm in 10,000 rows on average, at most
+ROWS = 500.0  # between the starts of two bets
+NEEDED = 20.0  # at most one false alarm in 10,000 rows on average
 STAKES = np.array([0.5, 1.0, 2.0, 3.5, 5.0])
 MEDIAN_SQUARE = 0.455  # of a standard normal value
-FURTHEST = 8.0  # of a score; what lies beyond is not told apart
+FURTHEST = 8.0  # scores are capped here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rise:
-    """The bets on higher errors since the last change. New ones begin with `Rise()`."""
+    """The bets on higher errors since the last change. A new series starts with `Rise()`."""
 
-    sums: tuple[float, ...] = ()  # wealth of each stake's bets, those begun at any time together: against the last
+    sums: tuple[float, ...] = ()  # summed wealth of each stake's bets, whenever they started: against the last
     # batches, then against the newest rows
-    waiting: tuple[float, ...] = ()  # errors that are too few to be compared
+    waiting: tuple[float, ...] = ()  # errors of a batch that is still too small
 
     @property
     def evidence(self) -> float:
@@ -43,7 +43,7 @@ class Rise:
         return self.evidence >= NEEDED
 
 
-def looked_at(
+def update_rise(
     rise: Rise,
     history: Sequence[tuple[int, float]],
     errors: np.ndarray,
@@ -55,10 +55,10 @@ def looked_at(
 
     Args:
         history: (rows, mean error) of the last batches since the last change, these errors not among them.
-        errors: shape (n,), 0 or 1, or scaled absolute errors, in the order of their rows.
-        past: single errors of the rows before, as far as they are kept, for the spread of errors that are not 0 or 1,
-            and for how far neighbouring rows go together.
-        rng: its next number decides between counts that lie equally far, which whole numbers do.
+        errors: shape (n,), 0 or 1, or scaled absolute errors, in stream order.
+        past: errors of the rows before, as far as they are stored: for the spread of errors that are not 0 or 1,
+            and for the autocorrelation of neighbouring rows.
+        rng: one number randomises the p-value between ties of the discrete count.
     """
     waiting = np.concatenate([np.asarray(rise.waiting), errors])
     if len(waiting) < BATCH_ROWS or not history:
@@ -86,20 +86,20 @@ def score_of(
     """How far the mean of errors lies above that of so many rows before, as a standard normal score; above 0 is worse.
 
     Errors of 0 and 1 by Fisher's exact test (the count is hypergeometric, given all), others by Student's t of their
-    mean. Rows that go together count as fewer.
+    mean. Correlated rows count as fewer.
     """
     from scipy.special import ndtri, stdtr
 
     n = len(errors)
     inflated = clustering(past) if past is not None else 1.0
     if bool(np.isin(errors, (0.0, 1.0)).all()):
-        inflated = max(inflated, unrest(history, mean * (1.0 - mean)))
+        inflated = max(inflated, batch_variation(history, mean * (1.0 - mean)))
         counts = (float(errors.sum()), float(n), mean * rows, float(rows))
         above, same = hypergeometric(*(count / inflated for count in counts))
         return float(-ndtri(np.clip(above + coin * same, 1e-300, 1.0 - 1e-16)))
-    # The larger spread of the two: a batch that happens to have few large errors tells of too little.
+    # The larger spread of the two: a batch that happens to have few large errors underestimates it.
     spreads = [float(x.var(ddof=1)) for x in (errors, past) if x is not None and len(x) > 1]
-    inflated = max(inflated, unrest(history, spreads[-1]))
+    inflated = max(inflated, batch_variation(history, spreads[-1]))
     error = math.sqrt(max(spreads) * inflated * (1.0 / n + 1.0 / rows))
     if error == 0.0:
         return 0.0 if float(errors.mean()) <= mean else FURTHEST
@@ -109,11 +109,11 @@ def score_of(
 def clustering(errors: np.ndarray) -> float:
     """How much more the means of blocks of neighbouring errors vary than those of independent ones; at least 1.
 
-    As `inflation`, by the median of their squared distances from the median one: a step, which is what is looked for,
-    is not taken for rows that go together.
+    As `inflation`, by the median of their squared distances from the median one: the step to be detected
+    is not taken for autocorrelation.
     """
     blocks = len(errors) // BLOCK_ROWS
-    variance = float(errors.var()) if blocks >= LEAST_BLOCKS else 0.0
+    variance = float(errors.var()) if blocks >= MIN_BLOCKS else 0.0
     if variance == 0.0:
         return 1.0
     means = errors[-blocks * BLOCK_ROWS :].reshape(blocks, BLOCK_ROWS).mean(axis=1)
@@ -121,13 +121,13 @@ def clustering(errors: np.ndarray) -> float:
     return max(1.0, BLOCK_ROWS * float(np.median(squares)) / MEDIAN_SQUARE / variance)
 
 
-def unrest(history: Sequence[tuple[int, float]], variance: float) -> float:
+def batch_variation(history: Sequence[tuple[int, float]], variance: float) -> float:
     """How much more the means of neighbouring batches differ than those of independent rows with this variance; at least 1.
 
-    By the median of their squared differences, so that a single step in the past (a model that has just learnt what is
-    new) is not taken for batches that differ by themselves. 1 when there are fewer than LEAST_BATCHES.
+    By the median of their squared differences, so that a single step in the past (a model that was just refitted) is not
+    taken for variation between batches. 1 when there are fewer than MIN_BATCHES.
     """
-    if len(history) < LEAST_BATCHES or variance <= 0.0:
+    if len(history) < MIN_BATCHES or variance <= 0.0:
         return 1.0
     sizes, means = (np.array(values) for values in zip(*history, strict=True))
     squares = np.diff(means) ** 2 / (variance * (1.0 / sizes[1:] + 1.0 / sizes[:-1]))
@@ -139,7 +139,7 @@ def hypergeometric(hits: float, n: float, hits_before: float, rows: float) -> tu
     from scipy.special import gammaln
 
     total = hits + hits_before
-    # As far as the counts of all four cells stay at 0 or above, in steps of one.
+    # The support: counts of all four cells at least 0, in steps of one.
     steps = np.arange(-math.floor(min(hits, rows - hits_before)), math.floor(min(n - hits, hits_before)) + 1)
     inside = hits + steps
     cells = (inside, n - inside, total - inside, rows - total + inside)

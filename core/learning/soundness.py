@@ -1,4 +1,4 @@
-"""Whether a model's arrays hold together: compiled code follows them without looking, and a wrong one ends the process."""
+"""Whether a model's arrays are consistent: compiled code follows them unchecked, and a wrong index crashes the process."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _refuse_tree(estimator: Any) -> None:
 def _refuse_boosted(predictor: Any, columns: int) -> None:
     nodes = getattr(predictor, "nodes", None)
     if not isinstance(nodes, np.ndarray) or "num_threshold" not in (nodes.dtype.names or ()) or nodes.ndim != 1:
-        raise BadInput("A boosted tree is no list of nodes. Save the fitted pipeline anew.")
+        raise BadInput("A boosted tree is no list of nodes. Save the fitted pipeline again.")
     if (nodes["is_categorical"] != 0).any():
         raise BadInput(
             "A boosted tree splits on sets of categories, which are not followed here. Code them as numbers."

@@ -1,7 +1,7 @@
-"""What the learner carries from batch to batch, without the data, and how it is stored.
+"""The learner's state between batches, without the data, and how it is stored.
 
-A state is never changed in place: `advance` makes the next one. Stored, it is a JSON document and the estimators it
-names; a name stands for the same estimator for ever, so a store need not write one twice.
+A state is immutable: `advance` returns the next one. It is stored as a JSON document and the estimators that it names;
+a name always means the same estimator, so that a store writes each one only once.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from core.learning.rising import Rise
 from core.records import JsonObject
 
 FORMAT = 2  # of the document; an older one is refused by name
-ARCHIVED = "until "  # begins the window of a model that is kept from an earlier regime
+ARCHIVED = "until "  # prefix of the window of a model archived from an earlier regime
 
 
 class MemberInfo(TypedDict):
-    """What a committee tells about a member, as the learner's state and the versions hold it."""
+    """Metadata of a committee's member, as stored with the learner's state and with versions."""
 
-    key: str  # its estimator's name in store
-    name: str  # in words
+    key: str  # name of its estimator in the store
+    name: str  # for display
     family: str
     window: str
-    n_rows: int | None  # it learnt from
+    n_rows: int | None  # training rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,17 +37,17 @@ class Member:
 
     family: str
     window: str  # "change", "all" or a number of rows
-    model: Any = None  # fitted pipeline; None while it has none of its own
-    key: str = ""  # name of that estimator in store
-    loss: float | None = None  # forgotten by half every 500 rows; None = never measured
+    model: Any = None  # fitted pipeline; None before its first fit
+    key: str = ""  # name of that estimator in the store
+    loss: float | None = None  # exponentially weighted, half-life 500 rows; None = never measured
     start: int = 0  # labelled row at which its window began when it was fitted
-    fitted_at: int = 0  # labelled rows there were then
-    n_rows: int = 0  # rows it learnt from
-    barred_until: int = 0  # labelled rows before which it is not fitted again, after a fit that did not end in time
+    fitted_at: int = 0  # labelled rows at the time of the fit
+    n_rows: int = 0  # training rows
+    barred_until: int = 0  # labelled rows before which it is not fitted again, after a fit that timed out
 
     @property
     def archived(self) -> bool:
-        """Kept from an earlier regime: asked, never fitted again."""
+        """Kept from an earlier regime: predicts, is never fitted again."""
         return self.window.startswith(ARCHIVED)
 
     @property
@@ -57,7 +57,7 @@ class Member:
 
     @property
     def name(self) -> str:
-        """In words: "gradient boosting, last 1,000 rows"."""
+        """For display: "gradient boosting, last 1,000 rows"."""
         windows = {"all": "all rows", "change": "since the last change"}
         if self.archived:
             return f"{FAMILY_LABELS[self.family]}, kept from before row {int(self.window.removeprefix(ARCHIVED)):,}"
@@ -67,96 +67,94 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """The version that the champion replaced, and how it would have done since: grounds for a rollback."""
+    """The version that the champion replaced, and its record since: the evidence for a rollback."""
 
     model: Committee
     version: int
     wins: int = 0  # rows that only the replaced version has right
     losses: int = 0
     rows: int = 0
-    bets: Bets = field(default_factory=Bets)  # that the replaced version is the better one
+    bets: Bets = field(default_factory=Bets)  # that the replaced version is better
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shadow:
-    """A version that answers beside the champion without serving, and how it would have done."""
+    """A version that predicts in shadow mode next to the champion, and its record."""
 
     model: Committee
     version: int
-    kind: str = "promotion"  # what letting it in will be called
+    kind: str = "promotion"  # kind of the event when it is promoted
     wins: int = 0  # labelled rows that only the shadow has right
     losses: int = 0
     rows: int = 0
-    bets: Bets = field(default_factory=Bets)  # that the version in the shadow is the better one
+    bets: Bets = field(default_factory=Bets)  # that the shadow version is better
 
-    def anew(self) -> Shadow:
-        """The same version beside another champion: its record begins again."""
+    def restarted(self) -> Shadow:
+        """The same version against another champion: its record starts again."""
         return replace(self, wins=0, losses=0, rows=0, bets=Bets())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Regime:
-    """The time between two changes, and the rows of it that were set aside for ever."""
+    """The time between two changes, and its frozen rows, which no model ever trains on."""
 
     number: int  # 1 is the first
     row: int  # stream position of its first row
-    first: int  # the same by the learner's own count of labelled rows
+    first: int  # the same by the learner's count of labelled rows
     rows: tuple[int, ...] = ()  # keys of the frozen rows
-    scores: tuple[
-        tuple[int, float], ...
-    ] = ()  # (regime, score) of the champion when this one ended; empty while it lasts
+    scores: tuple[tuple[int, float], ...] = ()  # (regime, score) of the champion at its end; empty while it lasts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearnerState:
-    """Everything carried from batch to batch. A new project starts with `LearnerState()`."""
+    """The complete state between batches. A new project starts with `LearnerState()`."""
 
     members: tuple[Member, ...] = ()
     champion: Committee | None = None
     champion_version: int | None = None
     watch: Watch | None = None
     shadow: Shadow | None = None
-    regimes: tuple[Regime, ...] = ()  # the newest ones, the present one last
-    seen: int = 0  # labelled rows so far: the learner's own row count
+    regimes: tuple[Regime, ...] = ()  # the newest ones, the current one last
+    seen: int = 0  # labelled rows so far: the learner's row count
     change_start: int = 0  # labelled row (by that count) at which the last change began; 0 = none found
     change_row: int | None = None  # the same as a stream position
-    change_pending: bool = False  # a change that no admitted model has answered yet
+    change_pending: bool = False  # a change that no promoted model has responded to yet
     history: tuple[tuple[int, float], ...] = ()  # (rows, mean error) of the last batches since the change
-    scores: tuple[tuple[int, float], ...] = ()  # (rows, metric) of the same
+    scores: tuple[tuple[int, float], ...] = ()  # (rows, metric) of the same batches
     rise: Rise = field(default_factory=Rise)  # evidence that errors have risen since the change
     tail: tuple[float, ...] = ()  # errors of the last 1,000 rows that were predicted
     tail_since: int = 0  # how many of them lie after the last change
-    held_out: tuple[int, ...] = ()  # keys of newest labelled rows that no model has learnt from
-    held_out_weights: tuple[float, ...] = ()  # rows that each stands for
+    held_out: tuple[int, ...] = ()  # keys of the newest labelled rows that no model was trained on
+    held_out_weights: tuple[float, ...] = ()  # rows that each represents
     chances: tuple[
         tuple[float, float], ...
-    ] = ()  # (probability of the second class, 1 if it was so) of the last predicted rows
-    tokens: float = 0.0  # fits that are allowed
+    ] = ()  # (probability of the second class, 1 if it was the label) of the last predicted rows
+    tokens: float = 0.0  # fit budget
     scale: float | None = None  # spread of the target (regression): the unit of its errors
     labels_since_race: int = 0
     serial: int = 0  # fits so far: makes estimator names unique
-    undone: tuple[int, ...] = ()  # batches whose rows it had learnt of and no longer counts
+    undone: tuple[int, ...] = ()  # ids of batches that were undone after it had counted their rows
 
     def serving(self, model: Any, version: int) -> LearnerState:
-        """The state after a person has put another version in place: a committee, or any fitted pipeline."""
+        """The state after a manual promotion of another version: a committee, or any fitted pipeline."""
         shadow = self.shadow
         if shadow is not None:  # its record was against another champion
-            shadow = None if shadow.version == version else shadow.anew()
+            shadow = None if shadow.version == version else shadow.restarted()
         return replace(
             self, champion=_as_committee(model, version), champion_version=version, watch=None, shadow=shadow
         )
 
     def shadowing(self, model: Any, version: int | None) -> LearnerState:
-        """The state after a person has put a version into the champion's shadow, or (None) taken it out."""
+        """The state after a person has started a shadow version, or (None) ended it."""
         if version is None:
             return replace(self, shadow=None)
         return replace(self, shadow=Shadow(model=_as_committee(model, version), version=version))
 
     def without(self, keys: Collection[int], *, before: int) -> LearnerState:
-        """The state after rows that it has learnt of were undone: what is counted or kept row by row no longer has them.
+        """The state after rows that it has counted were undone: counts and row-by-row values no longer include them.
 
-        "Since the change", "since the last race" and every window then mean the same rows as before. What was summed up over
-        many rows stays: fitted models, members' losses, the records of watch and shadow, and tokens.
+        "Since the change", "since the last race" and every window then mean the same rows as before. Aggregates over many
+        rows stay: fitted models, members' losses, the records of watch and shadow, and the fit budget.
 
         Args:
             keys: of the labelled rows that are gone, consecutive in stream order.
@@ -170,24 +168,24 @@ class LearnerState:
         def shifted(count: int) -> int:
             return count - min(max(count - before, 0), n)
 
-        def kept(values: Sequence[Any]) -> tuple[Any, ...]:
-            """Of what is kept for the newest rows, one a row, what belongs to rows that still count."""
+        def remaining(values: Sequence[Any]) -> tuple[Any, ...]:
+            """Values of the newest rows, one per row, without those of undone rows."""
             first = self.seen - len(values)
             return tuple(v for i, v in enumerate(values, start=first) if not before <= i < before + n)
 
-        def lessened(history: Sequence[tuple[int, float]]) -> tuple[tuple[int, float], ...]:
-            """Batches of the newest rows with the rows that are left of each."""
-            found, end = [], self.seen
+        def reduced(history: Sequence[tuple[int, float]]) -> tuple[tuple[int, float], ...]:
+            """Batches of the newest rows, each with its remaining rows."""
+            batches, end = [], self.seen
             for rows, mean in reversed(history):
                 left = rows - max(0, min(end, before + n) - max(end - rows, before))
-                found += [(left, mean)] if left > 0 else []
+                batches += [(left, mean)] if left > 0 else []
                 end -= rows
-            return tuple(found[::-1])
+            return tuple(batches[::-1])
 
         held = [
             (key, weight) for key, weight in zip(self.held_out, self.held_out_weights, strict=True) if key not in gone
         ]
-        since = kept(self.tail[len(self.tail) - self.tail_since :])
+        since = remaining(self.tail[len(self.tail) - self.tail_since :])
         return replace(
             self,
             members=tuple(
@@ -204,11 +202,11 @@ class LearnerState:
             labels_since_race=self.seen - n - shifted(self.seen - self.labels_since_race),
             held_out=tuple(key for key, _ in held),
             held_out_weights=tuple(weight for _, weight in held),
-            tail=kept(self.tail),
+            tail=remaining(self.tail),
             tail_since=len(since),
-            chances=kept(self.chances),
-            history=lessened(self.history),
-            scores=lessened(self.scores),
+            chances=remaining(self.chances),
+            history=reduced(self.history),
+            scores=reduced(self.scores),
         )
 
     def to_parts(self) -> tuple[JsonObject, dict[str, object]]:
@@ -247,23 +245,23 @@ class LearnerState:
         Raises:
             StorageError: the document is of another format, or an estimator is missing.
         """
-        if document.get("format") == 1:  # before regimes and shadows; its rows set aside were named otherwise
+        if document.get("format") == 1:  # before regimes and shadows; its held-out rows had other keys
             document = {**document, "format": FORMAT, "held_out": [], "chances": [], "shadow": None, "regimes": []}
         if document.get("format") != FORMAT:
             raise StorageError(
-                f"The learner's state has format {document.get('format')!r}, expected {FORMAT}. Start the project's learner anew."
+                f"The learner's state has format {document.get('format')!r}, expected {FORMAT}. Start the project's learner again."
             )
         members = []
         for stored in document["members"]:
-            kept = {name: stored[name] for name in _MEMBER_FIELDS if name in stored}
-            members.append(Member(**kept, model=_named(kept["key"], estimators) if kept["key"] else None))
+            fields = {name: stored[name] for name in _MEMBER_FIELDS if name in stored}
+            members.append(Member(**fields, model=_named(fields["key"], estimators) if fields["key"] else None))
         watch = document["watch"]
         values: dict[str, Any] = {name: document[name] for name in _PLAIN_FIELDS}
         values |= {name: tuple(document.get(name, ())) for name in _LIST_FIELDS}
         if len(values["held_out_weights"]) != len(values["held_out"]):  # stored before there were weights
             values["held_out_weights"] = (1.0,) * len(values["held_out"])
         values |= {name: tuple((n, v) for n, v in document[name]) for name in _PAIR_FIELDS}
-        values["rise"] = Rise(**{name: tuple(kept) for name, kept in document.get("rise", {}).items()})
+        values["rise"] = Rise(**{name: tuple(stored) for name, stored in document.get("rise", {}).items()})
         values["champion"] = _committee_from_document(document["champion"], estimators)
         if watch is not None:
             model = _committee_from_document(watch["model"], estimators)
@@ -278,19 +276,19 @@ class LearnerState:
                 model=model, bets=_bets(shadow), **{name: shadow[name] for name in _SHADOW_FIELDS}
             )
         values["regimes"] = tuple(
-            Regime(**{**kept, "rows": tuple(kept["rows"]), "scores": tuple((n, v) for n, v in kept["scores"])})
-            for kept in document["regimes"]
+            Regime(**{**stored, "rows": tuple(stored["rows"]), "scores": tuple((n, v) for n, v in stored["scores"])})
+            for stored in document["regimes"]
         )
         return cls(members=tuple(members), **values)
 
 
 def _bets(record: Mapping[str, Any]) -> Bets:
-    """The bets of a stored record; of one from before there were bets, those on the rows that it counted."""
-    kept = record.get("bets")
-    if kept is None:
+    """The bets of a stored record; an older record without bets gives those from its counts."""
+    stored = record.get("bets")
+    if stored is None:
         return counted(record["wins"], record["losses"])
-    lists = {name: tuple(kept[name]) for name in ("better", "worse")}
-    return Bets(**{**kept, **lists, "table": tuple(tuple(cell) for cell in kept["table"])})
+    lists = {name: tuple(stored[name]) for name in ("better", "worse")}
+    return Bets(**{**stored, **lists, "table": tuple(tuple(cell) for cell in stored["table"])})
 
 
 def _as_committee(model: Any, version: int) -> Committee:
@@ -321,7 +319,7 @@ def _committee_from_document(document: Mapping[str, Any] | None, estimators: Map
 def _named(key: str, estimators: Mapping[str, Any]) -> Any:
     if key not in estimators:
         raise StorageError(
-            f"The learner's state names the estimator '{key}', which is not stored. Start the project's learner anew."
+            f"The learner's state names the estimator '{key}', which is not stored. Start the project's learner again."
         )
     return estimators[key]
 

@@ -10,7 +10,7 @@ import pytest
 import skops.io
 
 from core.errors import StorageError
-from core.learning import field, learner
+from core.learning import candidates, learner
 from core.learning.models import MODEL_FAMILIES, fit_family
 from core.learning.policy import POLICIES, decide
 from core.learning.state import LearnerState, Watch
@@ -120,7 +120,7 @@ def test_the_tested_rows_are_those_that_no_member_of_the_challenger_learnt_from(
         learnt.append(set(X.index))
         return fit_family(family, schema, X, y, seed=seed)
 
-    monkeypatch.setattr(field, "fit_family", watched)
+    monkeypatch.setattr(candidates, "fit_family", watched)
     loop = driver("binary")
     X, y = rows_of("binary", 900)
     loop.feed(X.iloc[:300], y[:300])
@@ -147,7 +147,7 @@ def test_a_version_that_does_worse_than_the_one_it_replaced_is_rolled_back(drive
     assert (step.kind, step.outcome, step.champion_version) == ("rollback", "rolled_back", 1)
     assert step.champion is good
     assert step.state.watch is None
-    assert step.verdict is not None and "Version 1" in sentence(step.verdict.reason)
+    assert step.verdict is not None and "version 1" in sentence(step.verdict.reason)
 
 
 def test_an_equal_successor_is_not_rolled_back(driver, rows_of) -> None:
@@ -223,7 +223,7 @@ def test_a_candidate_that_cannot_be_fitted_drops_out_and_the_race_goes_on(driver
             raise MemoryError("no room for boosting")
         return fit_family(family, schema, X, y, seed=seed)
 
-    monkeypatch.setattr(field, "fit_family", broken)
+    monkeypatch.setattr(candidates, "fit_family", broken)
     step = driver("binary").feed(*rows_of("binary", 200))
     dropped = [c for c in step.candidates if c.error]
     assert [(c.family, c.error, c.weight) for c in dropped] == [("boosting", "no room for boosting", None)] * len(

@@ -12,9 +12,17 @@ from patience import Patience, until
 from core.cycle.fitting import in_time
 from core.errors import FitTimeout
 from core.learning import models
-from core.learning.field import BARRED_ROWS, weights_of
+from core.learning.candidates import BARRED_ROWS, weights_of
 from core.learning.learner import advance
-from core.learning.memory import FROZEN_PER_BATCH, FROZEN_ROWS, MOST_REGIMES, begun, frozen_keys, memory_of, with_frozen
+from core.learning.memory import (
+    FROZEN_PER_BATCH,
+    FROZEN_ROWS,
+    MAX_REGIMES,
+    frozen_keys,
+    memory_of,
+    with_frozen,
+    with_new_regime,
+)
 from core.learning.state import LearnerState, Member, Regime
 from core.learning.step import Labelled, Run, Situation
 from core.learning.threshold import best_threshold
@@ -28,14 +36,14 @@ LIGHT = {"families": ("logistic", "ridge", "neighbours"), "new_labels": 100, "mi
 
 
 def test_rows_are_frozen_few_at_a_time_until_a_regime_has_enough() -> None:
-    regimes = begun((), row=0, first=0)
+    regimes = with_new_regime((), row=0, first=0)
     for start in (0, 100, 200):
         regimes = with_frozen(regimes, list(range(start, start + 80)))
     assert len(regimes[0].rows) == FROZEN_ROWS and regimes[0].rows[FROZEN_PER_BATCH] == 100
-    for i in range(MOST_REGIMES + 2):
-        regimes = begun(regimes, row=i + 1, first=i + 1)
-    assert len(regimes) == MOST_REGIMES
-    assert regimes[-1].number == MOST_REGIMES + 3
+    for i in range(MAX_REGIMES + 2):
+        regimes = with_new_regime(regimes, row=i + 1, first=i + 1)
+    assert len(regimes) == MAX_REGIMES
+    assert regimes[-1].number == MAX_REGIMES + 3
 
 
 def test_backward_transfer_is_the_mean_of_now_minus_then_over_past_regimes() -> None:
@@ -51,7 +59,7 @@ def test_backward_transfer_is_the_mean_of_now_minus_then_over_past_regimes() -> 
     assert found.bwt == pytest.approx(-0.35)
     errors = memory_of(regimes, ((1, 1.5), (2, 1.0), (3, 0.2)), task="regression")
     assert errors is not None and errors.bwt == pytest.approx(-(0.6 + 0.2) / 2), "a greater error is forgetting too"
-    assert memory_of(begun((), row=0, first=0), (), task="binary") is None
+    assert memory_of(with_new_regime((), row=0, first=0), (), task="binary") is None
 
 
 @pytest.mark.slow
@@ -64,7 +72,7 @@ def test_no_model_ever_learns_from_a_frozen_row(task, driver, rows_of, monkeypat
         learnt.update(X.index.tolist())
         return fit(family, schema, X, y, seed=seed)
 
-    monkeypatch.setattr("core.learning.field.fit_family", spy)
+    monkeypatch.setattr("core.learning.candidates.fit_family", spy)
     loop = driver(task, **LIGHT)
     for i in range(12):
         loop.feed(*rows_of(task, 200, seed=i, flip=i >= 6))
@@ -152,7 +160,7 @@ def test_a_candidate_whose_fit_never_ends_drops_out_and_is_left_alone_for_a_whil
             time.sleep(0.01)
         return fit(family, schema, X, y, seed=seed)
 
-    monkeypatch.setattr("core.learning.field.fit_family", stuck)
+    monkeypatch.setattr("core.learning.candidates.fit_family", stuck)
     loop = driver("binary", **{**LIGHT, "families": ("logistic", "extra_trees"), "fit_timeout_s": 0.3})
     for i in range(4):
         loop.feed(*rows_of("binary", 200, seed=i), fit_within=in_time)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from core.errors import BadInput
-from core.learning.desk import weighted_score
+from core.learning.label_sampling import weighted_score
 from core.learning.policy import (
     CLAUSES,
     GATES,

@@ -9,7 +9,17 @@ import pytest
 from scipy.stats import fisher_exact, hypergeom, kstest, poisson
 
 from core.learning.change import BATCH_ROWS, recent_mean
-from core.learning.rising import NEEDED, ROWS, STAKES, Rise, clustering, hypergeometric, looked_at, score_of, unrest
+from core.learning.rising import (
+    NEEDED,
+    ROWS,
+    STAKES,
+    Rise,
+    batch_variation,
+    clustering,
+    hypergeometric,
+    score_of,
+    update_rise,
+)
 
 Errors = Callable[[np.random.Generator, int], np.ndarray]
 
@@ -29,7 +39,7 @@ def looks(batches: Iterator[np.ndarray], seed: int) -> Iterator[Rise]:
     rng = np.random.default_rng(seed)
     rise, history, past = Rise(), [], np.empty(0)
     for errors in batches:
-        rise = looked_at(rise, history, errors, past=past, rng=rng)
+        rise = update_rise(rise, history, errors, past=past, rng=rng)
         yield rise
         if rise.found:
             rise, history, past = Rise(), [], np.empty(0)
@@ -112,28 +122,28 @@ def test_batches_that_differ_by_themselves_count_as_fewer_rows() -> None:
 
 def test_one_wrong_row_after_a_perfect_run_is_no_change_and_ten_are() -> None:
     rng = np.random.default_rng(0)
-    assert not looked_at(Rise(), [(500, 0.0)] * 10, np.r_[np.zeros(499), 1.0], rng=rng).found
-    assert looked_at(Rise(), [(500, 0.0)] * 10, np.r_[np.zeros(490), np.ones(10)], rng=rng).found
-    assert not looked_at(Rise(), [(500, 1.0)] * 10, np.ones(500), rng=rng).found
+    assert not update_rise(Rise(), [(500, 0.0)] * 10, np.r_[np.zeros(499), 1.0], rng=rng).found
+    assert update_rise(Rise(), [(500, 0.0)] * 10, np.r_[np.zeros(490), np.ones(10)], rng=rng).found
+    assert not update_rise(Rise(), [(500, 1.0)] * 10, np.ones(500), rng=rng).found
 
 
 def test_errors_without_any_spread_before_are_judged_by_their_own() -> None:
     rng = np.random.default_rng(0)
     spike = np.r_[np.zeros(499), 2.9]
-    assert not looked_at(Rise(), [(500, 0.0)] * 10, spike, past=np.zeros(1000), rng=rng).found
-    assert not looked_at(Rise(), [(500, 0.2)] * 3, np.full(500, 0.2), past=np.full(1000, 0.2), rng=rng).found
-    assert looked_at(Rise(), [(500, 0.2)] * 3, np.full(500, 0.9), past=np.full(1000, 0.2), rng=rng).found
+    assert not update_rise(Rise(), [(500, 0.0)] * 10, spike, past=np.zeros(1000), rng=rng).found
+    assert not update_rise(Rise(), [(500, 0.2)] * 3, np.full(500, 0.2), past=np.full(1000, 0.2), rng=rng).found
+    assert update_rise(Rise(), [(500, 0.2)] * 3, np.full(500, 0.9), past=np.full(1000, 0.2), rng=rng).found
 
 
 def test_few_errors_wait_for_more() -> None:
     rng = np.random.default_rng(0)
     history = [(500, 0.2)] * 3
-    waiting = looked_at(Rise(), history, np.ones(BATCH_ROWS - 1), rng=rng)
+    waiting = update_rise(Rise(), history, np.ones(BATCH_ROWS - 1), rng=rng)
     assert (waiting.evidence, len(waiting.waiting)) == (0.0, BATCH_ROWS - 1)
-    after = looked_at(waiting, history, np.ones(1), rng=rng)
+    after = update_rise(waiting, history, np.ones(1), rng=rng)
     assert after.waiting == ()
     assert after.found
-    assert looked_at(Rise(), [], np.ones(500), rng=rng) == Rise()
+    assert update_rise(Rise(), [], np.ones(500), rng=rng) == Rise()
     assert recent_mean(history) == pytest.approx(0.2)
 
 
@@ -144,5 +154,5 @@ def test_a_step_in_the_past_is_not_taken_for_rows_that_go_together_and_waves_are
     waves = (rng.random(1000) < rate).astype(float)
     assert clustering(step) < 2.0 < clustering(waves)
     assert (clustering(np.zeros(1000)), clustering(step[:50])) == (1.0, 1.0)
-    assert unrest([(500, 0.9), *[(500, 0.2)] * 5], 0.16) == 1.0
-    assert unrest([(500, 0.1), (500, 0.3)] * 4, 0.16) > 2.0
+    assert batch_variation([(500, 0.9), *[(500, 0.2)] * 5], 0.16) == 1.0
+    assert batch_variation([(500, 0.1), (500, 0.3)] * 4, 0.16) > 2.0

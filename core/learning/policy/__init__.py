@@ -1,4 +1,4 @@
-"""When to retrain and what lets a challenger in: data (`Policy`), triggers, clauses, and the decisions made from them.
+"""When to retrain and what promotes a challenger: data (`Policy`), triggers, clauses, and the decisions made from them.
 
 Everything here is a pure function of its arguments: a stored evidence replayed through `decide` gives the stored
 decision. No sklearn: pages import this package.

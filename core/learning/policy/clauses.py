@@ -1,4 +1,4 @@
-"""What lets a challenger in: clauses that are told of a comparison, the gates that ask for them, and the verdict."""
+"""What promotes a challenger: the clauses checked on a comparison, the gates that require them, and the verdict."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 from core.records import Clause, Comparison, Policy, Verdict, as_written, because, metrics_of
 
 MCNEMAR_ALPHA = 0.05
-EVIDENCE_NEEDED = 40.0  # x : 1 that one of two models is better, looked at after every batch: wrong at most once in 40
+EVIDENCE_NEEDED = 40.0  # x : 1 that one of two models is better, checked after every batch: wrong at most once in 40
 
 
 def _comparable(comparison: Comparison, policy: Policy) -> Clause:
@@ -19,25 +19,25 @@ def _comparable(comparison: Comparison, policy: Policy) -> Clause:
 
 
 def _right_more_often(comparison: Comparison, policy: Policy) -> Clause:
-    """Better by the metric that the comparison could tell, by however little."""
+    """Better by the metric of the comparison, by any amount."""
     split = {
         "regression": comparison.metric in metrics_of("regression"),
         "wins": comparison.wins,
         "losses": comparison.losses,
     }
-    reason, found = because("right_more_often", **split), comparison.difference
-    if found is None or found.value is None:
+    reason, d = because("right_more_often", **split), comparison.difference
+    if d is None or d.value is None:
         passed = comparison.wins > comparison.losses
         return Clause(name="right_more_often", passed=passed, reason=reason, observed=comparison.wins, required=comparison.losses + 1)  # fmt: skip
-    if found.metric != "accuracy" or found.value * (comparison.wins - comparison.losses) <= 0 != found.value:
-        reason = because("better_by_metric", metric=found.metric, by=found.value, rows=comparison.n, **split)
-    return Clause(name="right_more_often", passed=found.value > 0, reason=reason, observed=found.value, required=0.0)
+    if d.metric != "accuracy" or d.value * (comparison.wins - comparison.losses) <= 0 != d.value:
+        reason = because("better_by_metric", metric=d.metric, by=d.value, rows=comparison.n, **split)
+    return Clause(name="right_more_often", passed=d.value > 0, reason=reason, observed=d.value, required=0.0)
 
 
 def _significantly_better(comparison: Comparison, policy: Policy) -> Clause:
     p = comparison.p if comparison.p is not None else 1.0
-    found = comparison.difference
-    ahead = found.value > 0 if found is not None and found.value is not None else comparison.wins > comparison.losses
+    d = comparison.difference
+    ahead = d.value > 0 if d is not None and d.value is not None else comparison.wins > comparison.losses
     passed = ahead and p <= MCNEMAR_ALPHA
     reason = because("significantly_better", p=p, allowed=MCNEMAR_ALPHA, test=comparison.test)
     return Clause(name="significantly_better", passed=passed, reason=reason, observed=p, required=MCNEMAR_ALPHA)
@@ -54,47 +54,47 @@ def _not_worse(comparison: Comparison, policy: Policy) -> Clause:
     d = comparison.difference
     if d is None or d.value is None or d.high is None or d.low is None:
         return Clause(name="not_worse", passed=True, reason=because("no_paired_interval"))
-    worse = d.high < 0  # in every task above 0 is better: errors are taken with a minus
+    worse = d.high < 0  # above 0 is better in every task: errors are negated
     reason = because("not_worse", metric=d.metric, value=d.value, low=d.low, high=d.high, worse=worse)
     return Clause(name="not_worse", passed=not worse, reason=reason, observed=d.value, required=0.0)
 
 
 def _worst_slice(comparison: Comparison, policy: Policy) -> Clause:
-    """Fails where the challenger is worse on some slice of the rows, beyond the chance of finding one among all tried."""
-    found = comparison.worst_slice
-    if found is None:
+    """Fails where the challenger is worse on some slice of the rows, significantly, corrected for the number of slices tried (Bonferroni)."""
+    worst = comparison.worst_slice
+    if worst is None:
         return Clause(name="worst_slice", passed=True, reason=because("no_slice"))
-    allowed = MCNEMAR_ALPHA / found.tried
-    passed = found.losses <= found.wins or found.p > allowed
-    reason = because("worst_slice", **asdict(found), allowed=allowed)
-    return Clause(name="worst_slice", passed=passed, reason=reason, observed=found.p, required=allowed)
+    allowed = MCNEMAR_ALPHA / worst.tried
+    passed = worst.losses <= worst.wins or worst.p > allowed
+    reason = because("worst_slice", **asdict(worst), allowed=allowed)
+    return Clause(name="worst_slice", passed=passed, reason=reason, observed=worst.p, required=allowed)
 
 
 def _forgets(comparison: Comparison, policy: Policy) -> Clause:
-    found = comparison.past
-    if found is None:
+    past = comparison.past
+    if past is None:
         return Clause(name="forgetting", passed=True, reason=because("no_past"))
     limit = policy.max_forgetting
-    passed = limit <= 0 or found.difference >= -limit or found.answers_change
-    reason = because("forgetting", **asdict(found), limit=limit)
+    passed = limit <= 0 or past.difference >= -limit or past.answers_change
+    reason = because("forgetting", **asdict(past), limit=limit)
     return Clause(
         name="forgetting",
         passed=passed,
         reason=reason,
-        observed=found.difference,
+        observed=past.difference,
         required=-limit if limit > 0 else None,
     )
 
 
 def _calibrated(comparison: Comparison, policy: Policy) -> Clause:
-    found = comparison.calibration
-    if found is None:
+    gap = comparison.calibration
+    if gap is None:
         return Clause(name="calibration", passed=True, reason=because("no_calibration"))
-    allowed = abs(found.champion or 0.0) + 2 * found.error
-    passed = abs(found.challenger) <= allowed
+    allowed = abs(gap.champion or 0.0) + 2 * gap.error
+    passed = abs(gap.challenger) <= allowed
     regression = comparison.metric in metrics_of("regression")
-    reason = because("calibration", **asdict(found), allowed=allowed, regression=regression)
-    return Clause(name="calibration", passed=passed, reason=reason, observed=found.challenger, required=allowed)
+    reason = because("calibration", **asdict(gap), allowed=allowed, regression=regression)
+    return Clause(name="calibration", passed=passed, reason=reason, observed=gap.challenger, required=allowed)
 
 
 def _quick_enough(comparison: Comparison, policy: Policy) -> Clause:
@@ -114,12 +114,12 @@ def verdict(
     first: bool = False,
     kind: Literal["promotion", "refresh"] = "promotion",
 ) -> Verdict:
-    """Whether the challenger is let in. Every clause is told; those of the policy's gate decide.
+    """Whether the challenger is promoted. Every clause is reported; those of the policy's gate decide.
 
     Args:
-        comparison: None when the gate holds no rows back.
-        first: there is no champion yet; whatever could be fitted is let in.
-        kind: what letting it in would be called.
+        comparison: None when the gate holds out no rows.
+        first: there is no champion yet; whatever could be fitted is promoted.
+        kind: of the event if it is promoted.
     """
     if first:
         return Verdict(promote=True, kind="promotion", reason=because("first_model"))
@@ -128,8 +128,8 @@ def verdict(
         return Verdict(promote=True, kind=kind, reason=because("no_gate"))
     if comparison is None:
         raise ValueError(f"Gate '{policy.gate}' needs a comparison.")
-    told = (check(comparison, policy) for check in CLAUSES.values())
-    clauses = tuple(replace(clause, decides=clause.name in names) for clause in told)
+    checked = (check(comparison, policy) for check in CLAUSES.values())
+    clauses = tuple(replace(clause, decides=clause.name in names) for clause in checked)
     deciding = [clause for clause in clauses if clause.decides]
     failed = [clause for clause in deciding if not clause.passed]
     if failed:
@@ -150,13 +150,13 @@ CLAUSES: dict[str, Callable[[Comparison, Policy], Clause]] = {
     "prediction_time": _quick_enough,
 }
 
-# Which clauses each gate asks for; without any, nothing is held back and everything is let in.
+# Clauses that each gate requires; without any, no rows are held out and every challenger is promoted.
 GATES: dict[str, tuple[str, ...]] = {
     "none": (),
     "held_back": ("comparable", "fits_schema", "right_more_often"),
     "superior": tuple(CLAUSES),
 }
 
-# Rows of the newest batch that a gate tests on. Random ones leave the newest for learning; the newest are nearer to what comes,
-# and none of their neighbours in time was learnt from.
+# Rows of the newest batch that a gate tests on. Random ones leave the newest for learning; the newest are nearer to future
+# rows, and none of their neighbours in time was trained on.
 HOLD_OUTS: dict[str, str] = {"random": "a random quarter of the newest rows", "newest": "the very newest rows"}

@@ -1,4 +1,4 @@
-"""From the evidence to nothing, an alert or a race: which triggers fired, and what holds a race back."""
+"""From the evidence to nothing, an alert or a retrain: which triggers fired, and what prevents a race."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from core.learning.policy.common import AND
 from core.learning.policy.triggers import FIRST_RACE_ROWS, TRIGGERS
 from core.records import NO_REASON, Decision, Evidence, Firing, Policy, Reason, because
 
-BY_HAND: tuple[str, ...] = ("by_hand", "no_champion")  # triggers that wait for neither rows, cooldown nor budget
+BY_HAND: tuple[str, ...] = ("by_hand", "no_champion")  # triggers that ignore minimum rows, cooldown and daily budget
 
 
 def decide(evidence: Evidence, policy: Policy) -> Decision:
-    """What the policy makes of the evidence: nothing, an alert, or a retrain, with the triggers that fired.
+    """The policy's decision on the evidence: nothing, an alert, or a retrain, with the triggers that fired.
 
-    An alert means that a trigger fired and a race would be of no use or is not allowed yet: too few new labelled rows,
-    the cooldown since the last race, or the day's races are spent.
+    An alert means that a trigger fired and a race is useless or not allowed yet: too few new labelled rows, the
+    cooldown since the last race, or an exhausted daily budget.
     """
-    found = (_fired(entry, evidence, policy) for entry in policy.triggers)
-    firings = tuple(firing for firing in found if firing is not None)
+    results = (_fired(entry, evidence, policy) for entry in policy.triggers)
+    firings = tuple(firing for firing in results if firing is not None)
     if not firings:
         return Decision(action="nothing", reason=_why_nothing(evidence, policy))
     if any(firing.trigger in BY_HAND for firing in firings):
@@ -28,18 +28,18 @@ def decide(evidence: Evidence, policy: Policy) -> Decision:
 
 
 def same_decision(a: Decision, b: Decision) -> bool:
-    """Whether both do the same because of the same triggers and numbers, in whatever words either is told."""
+    """Whether both do the same because of the same triggers and numbers, regardless of their wording."""
     return a.action == b.action and [f.facts for f in a.firings] == [f.facts for f in b.firings]
 
 
 def _together(firings: Sequence[Firing], held: Reason = NO_REASON) -> Reason:
-    """What fired, and then what holds a race back."""
-    told = [*(firing.reason for firing in firings), *([held] if held else [])]
-    return told[0] if len(told) == 1 else because("together", parts=told)
+    """The reasons of what fired, then of what prevents a race."""
+    reasons = [*(firing.reason for firing in firings), *([held] if held else [])]
+    return reasons[0] if len(reasons) == 1 else because("together", parts=reasons)
 
 
 def _held_back(evidence: Evidence, policy: Policy) -> Reason:
-    """Why there is no race though a trigger fired; no reason where nothing is in its way."""
+    """Why there is no race though a trigger fired; NO_REASON if nothing prevents it."""
     needed = min(policy.min_rows, policy.new_labels)
     if evidence.labels_since_race < needed:
         return because("too_few_new_rows", rows=evidence.labels_since_race, needed=needed)

@@ -1,4 +1,4 @@
-"""Policies that are ready made, by their names."""
+"""The ready-made policies by name."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _WATCHFUL = (
 )  # fmt: skip
 
 POLICIES: dict[str, Policy] = {
-    # Races once, on the warm-up; what every other policy has to beat.
+    # Races once, on the warm-up; the baseline for every other policy.
     "never": Policy(name="never", triggers=("no_champion",)),
-    # The rule this project began with: below the threshold, the linear model is refitted on everything and let in.
+    # The rule this project began with: below the threshold, the linear model is refitted on all rows and promoted.
     "original": Policy(
         name="original",
         triggers=(*_ALWAYS, "below_threshold"),

@@ -1,6 +1,6 @@
-"""What a field of a policy may hold, as records: the check of a document and the editor of a page go by the same ones.
+"""Validation rules for the fields of a policy, as records: documents and the page's editor share them.
 
-A rule is called with a value and returns it as the policy holds it; its ValueError says what was expected.
+A rule is called with a value and returns it in the policy's type; its ValueError states what was expected.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Rule = Callable[[Any], Any]
 
 @dataclass(frozen=True, slots=True)
 class NumberIn:
-    """A finite number between two ends, themselves included."""
+    """A finite number in a closed interval."""
 
     low: float
     high: float = math.inf
@@ -33,7 +33,7 @@ class NumberIn:
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A whole number from a lowest one on."""
+    """A whole number with a minimum."""
 
     low: int
 

@@ -1,4 +1,4 @@
-"""Crontab lines: whether one can be read, and the next instant of it. No scheduler runs here."""
+"""Crontab lines: validation and the next instant. No scheduler runs here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def next_scheduled(schedule: str, after: datetime) -> datetime | None:
 
 
 def crontab(value: Any) -> str:
-    """A crontab line with single spaces, or nothing; ValueError says what was expected."""
+    """A crontab line with single spaces, or the empty string; ValueError states what was expected."""
     if not isinstance(value, str):
         raise ValueError("a crontab line such as '0 3 * * *', or nothing")
     line = " ".join(value.split())

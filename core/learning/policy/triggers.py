@@ -9,9 +9,9 @@ from core.learning.change import most_by_chance
 from core.learning.rising import NEEDED as RISE_NEEDED
 from core.records import Evidence, Firing, Policy, because, higher_is_better, is_worse
 
-FIRST_RACE_ROWS = 20  # labelled rows from which the first race starts by itself
-NAMED = 3  # drifted features that a reason names
-OLD_SIGMA = 2.33  # for evidence that does not tell how many rows its mean is over: that mean is taken as known
+FIRST_RACE_ROWS = 20  # labelled rows from which the first race starts automatically
+NAMED = 3  # drifted features listed in a reason
+OLD_SIGMA = 2.33  # for stored evidence without the number of rows of its mean: that mean is taken as exact
 
 
 def _no_champion(evidence: Evidence, policy: Policy) -> Firing | None:
@@ -46,14 +46,14 @@ def _below_threshold(evidence: Evidence, policy: Policy) -> Firing | None:
 
 
 def _below_recent_mean(evidence: Evidence, policy: Policy) -> Firing | None:
-    """Worse than its own recent mean by more than chance, of which that mean has its part: it is over some rows only.
+    """Significantly worse than its own recent mean, whose own sampling error is included.
 
-    Accuracy by the exact test of two counts, any other metric by its interval, widened by what the mean leaves open.
+    Accuracy by the exact test of two counts, any other metric by its interval, widened by the sampling error of the mean.
     """
     score, mean = evidence.score, evidence.recent_mean
     if score is None or mean is None or evidence.score_n < policy.min_rows:
         return None
-    # Chosen rows stand for others, some for many: their number is no number of independent rows.
+    # Sampled rows represent others: their number is not the number of independent rows.
     n, rows = evidence.score_rows or evidence.score_n, evidence.recent_rows
     if evidence.metric == "accuracy" and rows:
         bound = 1.0 - most_by_chance(rows, 1.0 - mean, n, inflated=evidence.recent_inflation) / n
@@ -75,7 +75,7 @@ def _below_recent_mean(evidence: Evidence, policy: Policy) -> Firing | None:
 
 
 def _estimated_below(evidence: Evidence, policy: Policy) -> Firing | None:
-    """The estimate is beyond the threshold with its whole band, no label says otherwise, and labels did not refute it."""
+    """The whole interval of the estimate is beyond the threshold, no labelled score exists, and labels did not refute such estimates."""
     if evidence.estimate_trusted is False or (evidence.score is not None and evidence.score_n >= policy.min_rows):
         return None
     best = evidence.estimated_high if higher_is_better(evidence.metric) else evidence.estimated_low
@@ -90,7 +90,7 @@ def _estimated_below(evidence: Evidence, policy: Policy) -> Firing | None:
 def _change_found(evidence: Evidence, policy: Policy) -> Firing | None:
     if not evidence.change_found:
         return None
-    if evidence.rise is None:  # of a check from before the evidence was stored
+    if evidence.rise is None:  # a check older than stored evidence
         return Firing(trigger="change_found", observed=1.0, threshold=1.0, reason=because("errors_changed"))
     return Firing(
         trigger="change_found", observed=evidence.rise, threshold=RISE_NEEDED,

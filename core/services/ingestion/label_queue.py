@@ -1,7 +1,7 @@
 """The labelling queue of a project: informative rows to label, which were requested, and what their labels show about all rows.
 
 A draw samples unlabelled rows of some batches that the champion has predicted; a batch is in one draw at most, so that each row's
-stored probability of being drawn is exact. The arithmetic is `core.learning.desk`.
+stored probability of being drawn is exact. The sampling itself is `core.learning.label_sampling`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.errors import BadInput, Conflict
-from core.learning import desk as arithmetic
+from core.learning import label_sampling
 from core.records import ROW_ID, ROW_TIME, FeatureSchema, JsonObject, Label, ProjectInfo, Score, metric_for
 from core.services.access.actors import require
 from core.services.ingestion.label_intake import add_labels
@@ -64,7 +64,7 @@ class Asking:
 
     n: int
     seed: int
-    random_share: float = arithmetic.RANDOM_SHARE  # share drawn regardless of the champion's uncertainty
+    random_share: float = label_sampling.RANDOM_SHARE  # share drawn regardless of the champion's uncertainty
     pool_rows: int = POOL_ROWS  # newest rows that are drawn from
 
 
@@ -89,7 +89,7 @@ def ask(ws: Workspace, project: ProjectInfo, asking: Asking, *, by: str, now: da
             "There are no unlabelled rows left to draw: each batch is sampled once. Wait for new rows, or label the requested ones."
         )
     gains = np.concatenate([part.gains for part in pool])
-    picked = arithmetic.draw(gains, n=asking.n, random_share=asking.random_share, seed=asking.seed)
+    picked = label_sampling.draw(gains, n=asking.n, random_share=asking.random_share, seed=asking.seed)
     asked = list(_asked(reader, pool, picked))
     with ws.database.write() as session:
         if _drawn_batches(session, project.id) & {part.batch.id for part in pool}:
@@ -138,14 +138,14 @@ def _pool(ws: Workspace, project: ProjectInfo, reader: history.History, rows: in
     return found
 
 
-def _asked(reader: history.History, pool: Sequence[_Part], picked: arithmetic.Drawn) -> Iterator[LabelAsk]:
+def _asked(reader: history.History, pool: Sequence[_Part], picked: label_sampling.LabelSample) -> Iterator[LabelAsk]:
     """A row to request for each picked position, in the same order."""
     import numpy as np
 
     of_batch = np.repeat(np.arange(len(pool)), [len(part.at) for part in pool])
     place = np.concatenate([part.at for part in pool])
     ids: dict[int, Any] = {}
-    for position, chance in zip(picked.positions.tolist(), picked.chances.tolist(), strict=True):
+    for position, chance in zip(picked.positions.tolist(), picked.inclusion_probabilities.tolist(), strict=True):
         i = int(of_batch[position])
         if i not in ids:
             ids[i] = reader.frame(pool[i].batch, features=())[0][ROW_ID]
@@ -177,7 +177,7 @@ def _pool_of(reader: history.History, batch: Batch) -> tuple[np.ndarray, np.ndar
     at = np.flatnonzero(answered & ~history.is_labelled(y, reader.schema.task))
     if scores.probabilities is None:
         return at, np.zeros(len(at))
-    return at, arithmetic.expected_gain(scores.probabilities[at])
+    return at, label_sampling.expected_gain(scores.probabilities[at])
 
 
 def withdraw(ws: Workspace, project: ProjectInfo, *, by: str, now: datetime) -> int:
@@ -265,11 +265,11 @@ def measured(ws: Workspace, project: ProjectInfo, *, metric: str | None = None) 
     y_true[:], y_pred[:] = [label for _, label in known], [row.prediction for row, _ in known]
     if task != "regression":  # of the classes' type, like labels elsewhere
         y_true, y_pred = np.asarray(y_true.tolist()), np.asarray(y_pred.tolist())
-    weighted = arithmetic.weighted_score(task, wanted, y_true, y_pred, weights)
-    plain = arithmetic.weighted_score(task, wanted, y_true, y_pred, np.ones(len(known)))
+    weighted = label_sampling.weighted_score(task, wanted, y_true, y_pred, weights)
+    plain = label_sampling.weighted_score(task, wanted, y_true, y_pred, np.ones(len(known)))
     return DeskResult(
         asked=len(found), answered=len(known), pool=pool, weighted=weighted, unweighted=plain,
-        to_halve=arithmetic.labels_to_halve(weighted, pool=pool),
+        to_halve=label_sampling.labels_to_halve(weighted, pool=pool),
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import binom
 
 from core.cycle import run_cycle
-from core.cycle.answers import predict
+from core.cycle.predictions import predict
 from core.learning.policy import policy_named
 from core.records import DriftScore, Policy, ProjectInfo
 from core.services.ingestion import ingest

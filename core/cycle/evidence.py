@@ -1,6 +1,6 @@
-"""What is new since the last finished cycle: batches, labels that came late, and the groups of rows that they make.
+"""New evidence since the last finished cycle: new batches, late labels, and the newly labelled rows.
 
-Files that are missing or damaged are left out here, and told. What is calculated from the rows is another module's.
+Missing or damaged files are left out here, and reported. Out of scope: anything computed from the rows.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from loguru import logger
 from sqlalchemy import update
 
-from core.cycle.answers import score_batch
 from core.cycle.failing import cause_of
-from core.cycle.records import Found, Group, left_out_entry
+from core.cycle.predictions import score_batch
+from core.cycle.records import LabelledRows, NewEvidence, left_out_entry
 from core.errors import Damaged, StorageError
 from core.records import ROW_ID, BatchSetAside, ProjectInfo
 from core.services.ingestion import label_queue
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def gather(ws: Workspace, project_id: int) -> tuple[ProjectInfo, Found | None]:
-    """New batches (scored by the champion where they are not yet) and newly labelled rows."""
+def collect_evidence(ws: Workspace, project_id: int) -> tuple[ProjectInfo, NewEvidence | None]:
+    """The project and its new evidence: new batches, predicted by the champion if not yet done, and newly labelled rows."""
     with ws.database.read() as session:
         row = queries.project_row(session, project_id)
         project = queries.project_info(session, row)
@@ -45,15 +45,15 @@ def gather(ws: Workspace, project_id: int) -> tuple[ProjectInfo, Found | None]:
     late_at: dict[int, list[int]] = {}
     if newest_label > after_label:
         late_at = _late_rows(ws, project, reader, after_label, {b.id for b in new})
-    groups = _groups(ws, project, reader, new, late_at)
+    labelled = _labelled_rows(ws, project, reader, new, late_at)
     unread = [b for b in new if (e := reader.damaged.get(b.number)) is not None and e.what == f"batch {b.number}"]
     set_aside += [left_out_entry(b.number, reader.damaged[b.number]) for b in unread if not b.pending]
-    _await(ws, unread)
+    _defer(ws, unread)
     watermark = max([after_batch, *(b.id for b in reader.batches)])
-    found = Found(
+    evidence = NewEvidence(
         reader=reader,
         batches=[b for b in new if b not in unread],
-        groups=groups,
+        labelled=labelled,
         batch_watermark=watermark,
         label_watermark=newest_label,
         news=news,
@@ -62,13 +62,13 @@ def gather(ws: Workspace, project_id: int) -> tuple[ProjectInfo, Found | None]:
         serves=serves,
         notes=notes,
     )
-    return project, found
+    return project, evidence
 
 
 def _score_new(
     ws: Workspace, project: ProjectInfo, reader: history.History, new: Sequence[Batch]
 ) -> list[BatchSetAside]:
-    """Have the champion score the new batches; those that it cannot answer are returned."""
+    """Has the champion predict the new batches; returns those that it cannot predict."""
     set_aside: list[BatchSetAside] = []
     if project.champion is None:
         return set_aside
@@ -85,18 +85,18 @@ def _score_new(
     return set_aside
 
 
-def _groups(
+def _labelled_rows(
     ws: Workspace, project: ProjectInfo, reader: history.History, new: Sequence[Batch], late_at: dict[int, list[int]]
-) -> list[Group]:
+) -> list[LabelledRows]:
     """The newly labelled rows, batch by batch in stream order.
 
     Args:
-        late_at: by an earlier batch's id, the positions of its rows whose label came since.
+        late_at: earlier batch's id -> positions of its rows whose label arrived since.
     """
     import numpy as np
 
     assert project.schema is not None
-    groups: list[Group] = []
+    labelled: list[LabelledRows] = []
     for batch in [b for b in reader.batches[::-1] if not history.is_set_aside(b)]:
         is_new = batch in new
         if not is_new and batch.id not in late_at:
@@ -110,21 +110,21 @@ def _groups(
             mask &= frame.index.isin(late_at[batch.id])
         if mask.any():
             scores = reader.scores(batch)
-            groups.append(
-                Group(
+            labelled.append(
+                LabelledRows(
                     batch=batch,
                     frame=frame[mask].reset_index(drop=True),
                     y=y[mask],
                     scores=_rows_of(scores, mask) if scores else None,
                     keys=history.keys_of(batch, np.flatnonzero(mask)),
-                    weights=_desk_weights(ws, project.id, frame[ROW_ID][mask].tolist()),
+                    weights=_sampling_weights(ws, project.id, frame[ROW_ID][mask].tolist()),
                 )
             )
-    return groups
+    return labelled
 
 
 def _without_damaged(ws: Workspace, project: ProjectInfo, notes: list[str]) -> ProjectInfo:
-    """The project as if it had no champion, or no shadow, where the artefact of one is missing or damaged."""
+    """The project without its champion, or its shadow, where that artefact is missing or damaged."""
     for role, version in (("champion", project.champion), ("shadow", project.shadow)):
         if version is None:
             continue
@@ -133,7 +133,7 @@ def _without_damaged(ws: Workspace, project: ProjectInfo, notes: list[str]) -> P
         except Damaged as error:
             logger.warning("{error}", error=str(error))
             if role == "champion":
-                notes.append(f"{error} This check goes on as if there were no champion.")
+                notes.append(f"{error} This check continues without a champion.")
                 project = dataclasses.replace(project, champion=None)
             else:
                 notes.append(f"{error} The shadow has ended.")
@@ -141,11 +141,11 @@ def _without_damaged(ws: Workspace, project: ProjectInfo, notes: list[str]) -> P
     return project
 
 
-def _await(ws: Workspace, batches: Sequence[Batch]) -> None:
-    """New batches that cannot be read: they wait for a cycle that finds them restored.
+def _defer(ws: Workspace, batches: Sequence[Batch]) -> None:
+    """Marks new batches that cannot be read as pending, for a cycle after they are restored.
 
     Raises:
-        StorageError: the folder of the batches is empty or not there at all, so nothing is known of any file in it.
+        StorageError: the folder of the batches is empty or not there at all, so that no file in it can be checked.
     """
     root = ws.batches.root
     if batches and not (root.is_dir() and any(root.iterdir())):
@@ -159,24 +159,24 @@ def _await(ws: Workspace, batches: Sequence[Batch]) -> None:
             session.execute(update(Batch).where(Batch.id.in_(fresh)).values(pending=True))
 
 
-def _desk_weights(ws: Workspace, project_id: int, row_ids: list[str]) -> np.ndarray | None:
-    """What each row stands for where the label desk asked for some of them; None where it asked for none."""
+def _sampling_weights(ws: Workspace, project_id: int, row_ids: list[str]) -> np.ndarray | None:
+    """Weight of each row where some of them were sampled for labelling; None otherwise."""
     import numpy as np
 
     with ws.database.read() as session:
-        told = label_queue.weights_of(session, project_id, row_ids)
-    return np.array([told.get(row_id, 1.0) for row_id in row_ids]) if told else None
+        weights = label_queue.weights_of(session, project_id, row_ids)
+    return np.array([weights.get(row_id, 1.0) for row_id in row_ids]) if weights else None
 
 
 def _late_rows(
     ws: Workspace, project: ProjectInfo, reader: history.History, after_label: int, new: set[int]
 ) -> dict[int, list[int]]:
-    """Positions of rows in earlier batches whose first label came since; replaced labels are no new evidence."""
+    """Positions of rows in earlier batches whose first label arrived since; replaced labels are not new evidence."""
     assert project.schema is not None
     with ws.database.read() as session:
-        came = queries.labels_by_row(session, project.id, after=after_label)
-        earlier = queries.first_labels(session, project.id, list(came))
-    fresh = {row_id for row_id in came if earlier[row_id] > after_label}
+        arrived = queries.labels_by_row(session, project.id, after=after_label)
+        earlier = queries.first_labels(session, project.id, list(arrived))
+    fresh = {row_id for row_id in arrived if earlier[row_id] > after_label}
     places: dict[int, list[int]] = {}
     for batch_id, at in reader.find(fresh).items():
         if batch_id in new:

@@ -1,6 +1,6 @@
-"""What a version answers to stored rows; a new batch is scored by the champion before anything is learnt from it.
+"""Predictions of a version for stored rows; the champion predicts a new batch before anything is learnt from it.
 
-The answers to a batch are kept beside its rows. How good they were is measured elsewhere.
+The predictions of a batch are stored next to its rows. Out of scope: how good they were (`core.cycle.measure`).
 """
 
 from __future__ import annotations
@@ -22,16 +22,15 @@ if TYPE_CHECKING:
 
 
 def score_batch(ws: Workspace, project: ProjectInfo, reader: history.History, batch: Batch) -> Exception | None:
-    """The champion's predictions for a new batch, made before anything is learnt from it; kept beside its rows.
+    """Stores the champion's predictions for a new batch next to its rows, before anything is learnt from it.
 
-    Rows that it cannot answer set the batch aside, and why is returned. That cannot be told from a model that answers
-    nothing at all by the error alone: the model is asked about a row without any value first, and what that raises is
-    raised.
+    A batch that it cannot predict is set aside, and the error is returned. The error alone does not show whether the model
+    can predict at all: it is given a row without any value first, and an error on that one is raised.
     """
     assert project.schema is not None and project.champion is not None
     frame, _ = reader.frame(batch)
     try:
-        answered = predict(ws, project, project.champion, frame)
+        predicted = predict(ws, project, project.champion, frame)
     except Exception as error:
         predict(ws, project, project.champion, _blank_row(project.schema))
         logger.opt(exception=error).warning("batch {number} could not be scored", number=batch.number)
@@ -42,7 +41,7 @@ def score_batch(ws: Workspace, project: ProjectInfo, reader: history.History, ba
         return error
     name = batch.path.removesuffix(".parquet") + "-scores.parquet"
     sha256 = history.write_scores(
-        ws, name, answered.labels, answered.probabilities, answered.classes, [project.champion] * len(frame)
+        ws, name, predicted.labels, predicted.probabilities, predicted.classes, [project.champion] * len(frame)
     )
     with ws.database.write() as session:
         session.execute(
@@ -65,7 +64,7 @@ def _blank_row(schema: FeatureSchema) -> pd.DataFrame:
 
 
 def predict(ws: Workspace, project: ProjectInfo, version: int, frame: pd.DataFrame) -> predicting.Predicted:
-    """A version's answers for stored rows."""
+    """A version's predictions for stored rows."""
     assert project.schema is not None
     model = registry.load_model(ws, project.id, version)
     served = champion_cache.served_by(project.id, version, model, project.schema)
@@ -73,7 +72,7 @@ def predict(ws: Workspace, project: ProjectInfo, version: int, frame: pd.DataFra
 
 
 def typed(y: np.ndarray) -> np.ndarray:
-    """Known labels in an array of their own type, as estimators want them; stored ones come as objects."""
+    """Known labels in an array of their natural dtype, as estimators need them; stored ones are objects."""
     import numpy as np
 
     return np.array(y.tolist()) if y.dtype == object and len(y) else y

@@ -1,7 +1,7 @@
-"""Which rows are worth a label: drawn by expected gain with a random share, so that what is measured on them stays unbiased.
+"""Active learning: sample the rows to label by expected gain with a random share, so that scores measured on them stay unbiased.
 
-Every row of the pool has a chance to be drawn that is known; weighting by one over that chance undoes the preference for
-hard rows (Horvitz and Thompson 1952; the ratio form is Hajek's, 1971). Numpy only: pages import this module.
+Every row of the pool has a known inclusion probability; inverse-probability weighting undoes the preference for hard rows
+(Horvitz and Thompson 1952; the ratio form is Hajek's, 1971). Numpy only: pages import this module.
 """
 
 from __future__ import annotations
@@ -19,38 +19,38 @@ from core.records import METRICS, Score, Task, because
 
 RANDOM_SHARE = 0.3
 RESAMPLES = 200
-LEAST_ROWS = 2
-MOST_GAINED = 1.5  # a drawn row stands for so many random ones at the most: few rows tell their variance badly
+MIN_ROWS = 2
+MAX_EFFECTIVE_GAIN = 1.5  # effective rows per sampled row at most: few rows estimate their variance badly
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
-    """Rows of a pool that were drawn, in random order."""
+class LabelSample:
+    """Sampled rows of a pool, in random order."""
 
     positions: np.ndarray  # shape (n,)
-    chances: np.ndarray  # shape (n,): inclusion probability of each
+    inclusion_probabilities: np.ndarray  # shape (n,), in (0, 1]
 
 
 def expected_gain(proba: np.ndarray) -> np.ndarray:
-    """What a label could teach: one minus the probability of the answer that was given, shape (n,), from 0 to 1 - 1/K.
+    """How informative a label would be: one minus the probability of the predicted class, shape (n,), from 0 to 1 - 1/K.
 
     Args:
         proba: shape (n, K), each row adding up to 1.
 
-    That is the expected number of mistakes that the label would show (uncertainty sampling, Lewis and Gale 1994); of the
-    usual measures it is the one in the unit of the metric.
+    That is the expected number of mistakes that the label would reveal (least-confidence uncertainty sampling, Lewis and
+    Gale 1994); of the usual measures it is the one in the unit of the metric.
     """
     return 1.0 - np.asarray(proba, dtype=np.float64).max(axis=1)
 
 
-def inclusion(gain: np.ndarray, *, n: int, random_share: float = RANDOM_SHARE) -> np.ndarray:
-    """Chance of each row to be among n drawn ones: a random share for all alike, the rest by gain; adds up to n.
+def inclusion_probabilities(gain: np.ndarray, *, n: int, random_share: float = RANDOM_SHARE) -> np.ndarray:
+    """Probability of each row to be among n sampled ones: a random share uniformly, the rest by gain; they sum to n.
 
     Args:
-        gain: shape (N,), finite, at least 0; all 0 counts as all alike.
+        gain: shape (N,), finite, at least 0; all 0 means uniform.
 
     Raises:
-        BadInput: a gain that is negative or no number, or a share outside [0, 1] or of 0 with a gain of 0.
+        BadInput: a gain that is negative or not finite, or a share that is not in (0, 1].
     """
     gain = np.asarray(gain, dtype=np.float64)
     if not np.isfinite(gain).all() or (gain < 0).any():
@@ -64,55 +64,54 @@ def inclusion(gain: np.ndarray, *, n: int, random_share: float = RANDOM_SHARE) -
         return np.ones(size)
     total = gain.sum()
     wanted = np.full(size, 1.0 / size) if total == 0 else random_share / size + (1.0 - random_share) * gain / total
-    chances = np.zeros(size)
-    sure = np.zeros(size, dtype=bool)
-    while True:  # those that would pass 1 are sure; what they leave over goes to the others
-        left = n - sure.sum()
-        chances[sure] = 1.0
-        chances[~sure] = left * wanted[~sure] / wanted[~sure].sum()
-        beyond = ~sure & (chances > 1.0)
+    probabilities = np.zeros(size)
+    certain = np.zeros(size, dtype=bool)
+    while True:  # probabilities above 1 are capped; the excess goes to the other rows
+        left = n - certain.sum()
+        probabilities[certain] = 1.0
+        probabilities[~certain] = left * wanted[~certain] / wanted[~certain].sum()
+        beyond = ~certain & (probabilities > 1.0)
         if not beyond.any():
-            return chances
-        sure |= beyond
+            return probabilities
+        certain |= beyond
 
 
-def draw(gain: np.ndarray, *, n: int, random_share: float = RANDOM_SHARE, seed: int) -> Drawn:
-    """n rows of a pool (all, if it has fewer), each with exactly the chance that `inclusion` says.
+def draw(gain: np.ndarray, *, n: int, random_share: float = RANDOM_SHARE, seed: int) -> LabelSample:
+    """Samples n rows of a pool (all, if it has fewer), each with exactly its probability from `inclusion_probabilities`.
 
-    Systematic sampling over a random order (Madow 1949): one random start, then every row in which the running sum of
-    chances passes another whole number.
+    Systematic sampling over a random order (Madow 1949): one random start, then every row at which the running
+    sum of the probabilities passes another whole number.
     """
-    chances = inclusion(gain, n=n, random_share=random_share)
+    probabilities = inclusion_probabilities(gain, n=n, random_share=random_share)
     rng = np.random.default_rng(seed)
-    order = rng.permutation(len(chances))
-    passed = np.cumsum(chances[order])
+    order = rng.permutation(len(probabilities))
+    passed = np.cumsum(probabilities[order])
     start = rng.random()
     picks = np.floor(passed - start + 1e-9)
     before = np.concatenate([[np.floor(-start)], picks[:-1]])
     positions = rng.permutation(order[picks > before])
-    return Drawn(positions=positions, chances=chances[positions])
+    return LabelSample(positions=positions, inclusion_probabilities=probabilities[positions])
 
 
 def weighted_score(
     task: Task, metric: str, y_true: np.ndarray, y_pred: np.ndarray, weights: np.ndarray, *, seed: int = 0
 ) -> Score:
-    """A metric over drawn rows that stands for the whole pool, with a 95 % interval.
+    """A metric over sampled rows, estimated for the whole pool, with a 95 % interval.
 
     Args:
         y_true, y_pred: shape (n,): classes, or values in regression.
-        weights: shape (n,), above 0: one over each row's chance to be drawn.
+        weights: shape (n,), above 0: one over each row's inclusion probability.
 
-    Accuracy and mae are weighted means with the linearised variance of a ratio, accuracy in Wilson's form on as many rows
-    as have that variance; the others take a bootstrap of rows with their weights (200 resamples). Metrics that need probabilities cannot be told: None with the reason.
+    Accuracy and mae are weighted means with the linearised variance of a ratio, accuracy by Wilson's interval with
+    the number of rows that has that variance; the others by a weighted bootstrap of rows (200 resamples). Metrics that need
+    probabilities are not supported: None with the reason.
     """
     n = len(y_true)
     needs = METRICS[metric].needs
     if needs not in ("classes", "values"):
         return Score(metric=metric, value=None, n=n, reason=because("needs_answers_alone"))
-    if n < LEAST_ROWS:
-        return Score(
-            metric=metric, value=None, n=n, reason=because("too_few_labelled_rows", needed=LEAST_ROWS, found=n)
-        )
+    if n < MIN_ROWS:
+        return Score(metric=metric, value=None, n=n, reason=because("too_few_labelled_rows", needed=MIN_ROWS, found=n))
     w = np.asarray(weights, dtype=np.float64)
     w = w / w.sum()
     kish = 1 / float((w**2).sum())
@@ -121,10 +120,10 @@ def weighted_score(
         mean = float(w @ z)
         variance = float(((w * (z - mean)) ** 2).sum()) * n / (n - 1)
         if metric == "accuracy":
-            # As many independent rows as have that variance; where no mistake was drawn, Kish's number of rows (1965).
+            # The number of independent rows with that variance; where no mistake was sampled, Kish's effective sample size (1965).
             alike = bool((z == z[0]).all())
             mean = float(z[0]) if alike else mean
-            rows = kish if alike else min(MOST_GAINED * n, mean * (1 - mean) / variance)
+            rows = kish if alike else min(MAX_EFFECTIVE_GAIN * n, mean * (1 - mean) / variance)
             low, high = wilson(mean * rows, rows)
             return Score(
                 metric=metric, value=mean, low=low, high=high, n=n, method="inverse probability 95 %", n_effective=rows
@@ -137,15 +136,15 @@ def weighted_score(
     if value is None:
         return Score(metric=metric, value=None, n=n, reason=because("untellable"))
     rng = np.random.default_rng(seed)
-    found = []
+    resampled = []
     for _ in range(RESAMPLES):
         at = rng.integers(0, n, n)
         again = _weighted(task, metric, y_true[at], y_pred[at], w[at] / w[at].sum())
         if again is not None:
-            found.append(again)
-    if len(found) < RESAMPLES // 2:
+            resampled.append(again)
+    if len(resampled) < RESAMPLES // 2:
         return Score(metric=metric, value=value, n=n, n_effective=kish)
-    low, high = np.quantile(found, (0.025, 0.975))
+    low, high = np.quantile(resampled, (0.025, 0.975))
     return Score(
         metric=metric,
         value=value,
@@ -164,10 +163,10 @@ def _rows(task: Task, y_true: np.ndarray, y_pred: np.ndarray, metric: str) -> np
 
 
 def _weighted(task: Task, metric: str, y_true: np.ndarray, y_pred: np.ndarray, w: np.ndarray) -> float | None:
-    """A metric of weighted rows; None where it cannot be told."""
+    """A metric of weighted rows; None where it is undefined."""
     if task == "regression":
-        truth, said = np.asarray(y_true, dtype=np.float64), np.asarray(y_pred, dtype=np.float64)
-        squared = float(w @ (truth - said) ** 2)
+        truth, predicted = np.asarray(y_true, dtype=np.float64), np.asarray(y_pred, dtype=np.float64)
+        squared = float(w @ (truth - predicted) ** 2)
         if metric == "rmse":
             return math.sqrt(squared)
         spread = float(w @ (truth - w @ truth) ** 2)
@@ -180,7 +179,7 @@ def _weighted(task: Task, metric: str, y_true: np.ndarray, y_pred: np.ndarray, w
 
 
 def labels_to_halve(score: Score, *, pool: int) -> int | None:
-    """How many more labels of the same draw make the interval half as wide; None when it has none or all are labelled.
+    """How many more labels from the same draw halve the interval; None without an interval or when all rows are labelled.
 
     Its width falls with one over the square root of the rows, so four times as many are needed; a pool that runs out gives
     less (finite population correction: 1/n - 1/pool in place of 1/n).

@@ -1,6 +1,6 @@
-"""The field of a race: which models are kept, what they are fitted on, and how much each counts.
+"""The candidate pool of a race: which models are kept, what they are fitted on, and their weights in the vote.
 
-Owns the members of the committee; when a race starts and who is let in is the learner's business.
+Out of scope: when a race starts and which model is promoted (`core.learning.learner`).
 """
 
 from __future__ import annotations
@@ -21,23 +21,28 @@ from core.performance.formulas import log_losses
 if TYPE_CHECKING:
     from core.learning.step import Run
 
-HALF_LIFE_ROWS = 500  # a member's loss forgets half of what it was over so many rows
-SHARPNESS = {False: 12.0, True: 40.0}  # weight of a member = exp(-sharpness * loss); True = regression
-LEAST_WEIGHT = 0.01  # members below are left out of the vote
-MISTAKES_SHARE = 0.5  # of a row's loss that counts plain mistakes, the rest is log-loss
-MISTAKE_LOSS = 2.0  # of a mistake: about the log-loss of one that was made with confidence
-LEAST_PROBABILITY = 0.02  # a sure mistake costs no more than this says
+HALF_LIFE_ROWS = 500  # half-life of a member's exponentially weighted loss
+INVERSE_TEMPERATURE = {
+    False: 12.0,
+    True: 40.0,
+}  # of the softmax: weight of a member ~ exp(-this * loss); True = regression
+MIN_WEIGHT = 0.01  # members with less weight are left out of the vote
+MISTAKES_SHARE = 0.5  # share of the 0/1 loss in a row's loss, the rest is log-loss
+MISTAKE_LOSS = 2.0  # scale of the 0/1 loss: about the log-loss of a confident mistake
+MIN_PROBABILITY = 0.02  # probabilities are clipped here, which bounds the log-loss
 AFTER_CHANGE_ROWS = 50  # rows after a change from which losses are measured on them alone
-HOPE_ROWS = 1_000  # rows of a new regime at which its model is trusted to have made up half of what the change cost
-WINDOW_ROWS = 30  # a candidate's window has at least so many rows, else it waits
-RECURS_AHEAD = 0.02  # loss by which a model of a regime that came back is put before those that start anew
-ARCHIVE_ROWS = 200  # a model that learnt from fewer rows is not kept beyond its regime
-BARRED_ROWS = 5_000  # a candidate whose fit did not end in time is not tried again before so many more labelled rows
-LARGEST_ERROR = 3.0  # scaled absolute errors are cut here: one outlier is no change
+RECOVERY_ROWS = 1_000  # rows of a new regime after which its model is assumed to have recovered half of the loss
+WINDOW_ROWS = 30  # minimum rows in a candidate's window
+RECURS_AHEAD = (
+    0.02  # head start, in loss, of the model of a recurring regime over candidates that are fitted from scratch
+)
+ARCHIVE_ROWS = 200  # a model fitted on fewer rows is not archived after its regime
+BARRED_ROWS = 5_000  # labelled rows before a candidate whose fit timed out is tried again
+LARGEST_ERROR = 3.0  # scaled absolute errors are clipped here, so that one outlier is not a change
 
 
 class Answers:
-    """Each model's answers over one set of rows, asked for once."""
+    """Each model's predictions for one set of rows, computed once."""
 
     def __init__(self, X: DataFrame, task: str) -> None:
         self.X, self.task = X, task
@@ -59,20 +64,20 @@ class Answers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fitted:
-    """What the fits of one race came to."""
+class FitResults:
+    """The results of the fits of one race."""
 
     members: list[Member]
-    errors: dict[int, str]  # by place in members: why it dropped out
-    seconds: dict[int, float | None]  # by place: what was tried, and how long it took; None = not timed
+    errors: dict[int, str]  # by index in members: why its fit failed
+    seconds: dict[int, float | None]  # by index: duration of each fit that was tried; None = not timed
     fits: int
-    tokens: float
+    fit_budget: float  # what is left
     serial: int
-    unfinished: bool  # some fit was left running: the process should not live for ever
+    unfinished: bool  # a fit that timed out may still be running: the process should be restarted
 
 
-class Field:
-    """The members at one turn of the loop: who they are, what they lose, who is fitted again."""
+class CandidatePool:
+    """The members at one step of the learner: which exist, their losses, which are fitted again."""
 
     def __init__(
         self,
@@ -83,17 +88,17 @@ class Field:
         changed: bool,
         reserve: float = 0.0,
     ) -> None:
-        self.before, self.state = before, state  # when the turn began, and now that it has been measured
+        self.before, self.state = before, state  # at the start of the step, and after measuring
         self.run, self.schema, self.policy = run, run.schema, run.policy
         self.seed, self.changed = run.seed, changed
-        self.reserve = reserve  # saved fits that only the answer to a change may spend
+        self.reserve = reserve  # part of the fit budget that only the response to a change may spend
         self.seen = state.seen
         self.regression = run.schema.task == "regression"
 
-    def roster(self, first: bool) -> list[Member]:
-        """The members that the policy asks for; those whose window is another's are asleep (no model)."""
+    def candidates(self, first: bool) -> list[Member]:
+        """The members that the policy asks for; one whose window coincides with another's has no model."""
         known = {(member.family, member.window): member for member in self.state.members}
-        roster: list[Member] = []
+        candidates: list[Member] = []
         for family in self.policy.families or DEFAULT_FAMILIES[self.schema.task]:
             if self.schema.task not in MODEL_FAMILIES[family].tasks:
                 continue
@@ -105,35 +110,35 @@ class Field:
                 if start in starts or (self.seen - start < WINDOW_ROWS and not first):
                     member = replace(member, model=None, key="")
                 elif name == "change" and member.start != start:
-                    member = replace(member, model=None, key="")  # learnt from another regime
+                    member = replace(member, model=None, key="")  # fitted on another regime
                 starts.add(start)
-                roster.append(member)
-        return [*roster, *self._archive()]
+                candidates.append(member)
+        return [*candidates, *self._archive()]
 
     def _archive(self) -> list[Member]:
-        """The best model of each of the last regimes, frozen; a change adds the one of the regime that has ended."""
-        kept = [member for member in self.state.members if member.archived]
+        """The best model of each of the last regimes, never refitted; a change adds that of the regime that has ended."""
+        archived = [member for member in self.state.members if member.archived]
         most = self.policy.archive
         if self.changed and most:
             known = [m for m in self.before.members if m.model is not None and m.loss is not None and not m.archived]
             best = min((m for m in known if m.n_rows >= ARCHIVE_ROWS), key=lambda m: m.loss or 0.0, default=None)
             window = f"{ARCHIVED}{self.state.change_start}"
-            if best is not None and all(m.window != window for m in kept):
+            if best is not None and all(m.window != window for m in archived):
                 now = next((m for m in self.state.members if m.key == best.key), best)
-                kept.append(replace(now, window=window, loss=None))
-        return kept[-most:] if most else []
+                archived.append(replace(now, window=window, loss=None))
+        return archived[-most:] if most else []
 
     def _start(self, window: str) -> int:
-        """Labelled row at which a window begins now."""
+        """Index of the labelled row at which a window begins now."""
         oldest = max(0, self.seen - self.policy.max_train_rows)
         if window == "all":
             return oldest
         return max(oldest, self.state.change_start if window == "change" else self.seen - int(window))
 
-    def with_losses(
+    def update_losses(
         self, members: Sequence[Member], answers: Answers, y: np.ndarray, held_out: np.ndarray
     ) -> list[Member]:
-        """Members with their loss on the fresh rows that were not set aside; a change makes them forget the past."""
+        """Members with losses updated on the fresh rows that were not held out; a change discards the earlier loss."""
         use, n = ~held_out, len(y)
         if self.changed:
             recent = np.arange(n) >= n - (self.seen - self.state.change_start)
@@ -152,13 +157,13 @@ class Field:
         return updated
 
     def _just_archived(self, member: Member) -> bool:
-        """True for the model of the regime that ends now: it is the last that could explain the new one."""
+        """True for the model of the regime that ends now: it is the least likely to fit the new one."""
         return self.changed and member.window == f"{ARCHIVED}{self.state.change_start}"
 
     def losses(self, answers: Answers, y: np.ndarray, model: Any) -> np.ndarray:
-        """Loss of each row: log-loss with bounded mistakes, half of it in place of plain mistakes; or the squared error, cut.
+        """Loss of each row: half clipped log-loss, half 0/1 loss; in regression the clipped squared error.
 
-        Log-loss alone would prefer the well calibrated to those that are right more often; mistakes alone know no doubt.
+        Log-loss alone would prefer calibration over accuracy; 0/1 loss alone ignores confidence.
         """
         if self.regression:
             scale = self.state.scale or 1.0
@@ -168,9 +173,13 @@ class Field:
         codes = np.where(
             (codes < len(classes)) & (classes[np.minimum(codes, len(classes) - 1)] == y), codes, len(classes)
         )
-        doubt = log_losses(codes, answers.of(model), least=LEAST_PROBABILITY)
+        log_loss = log_losses(codes, answers.of(model), least=MIN_PROBABILITY)
         wrong = (answers.predict(model) != y).astype(np.float64)
-        return (1.0 - MISTAKES_SHARE) * doubt + MISTAKES_SHARE * MISTAKE_LOSS * wrong
+        return (1.0 - MISTAKES_SHARE) * log_loss + MISTAKES_SHARE * MISTAKE_LOSS * wrong
+
+    def weights(self, members: Sequence[Member], *, fitted_only: bool = True) -> list[float]:
+        """`weights_of` by the task's temperature."""
+        return weights_of(members, INVERSE_TEMPERATURE[self.regression], fitted_only=fitted_only)
 
     def first_losses(self, members: list[Member], X: DataFrame, y: np.ndarray) -> list[Member]:
         answers = Answers(X, self.schema.task)
@@ -187,22 +196,22 @@ class Field:
         train: np.ndarray,
         first: bool,
         report: Callable[[float, str], None],
-    ) -> Fitted:
-        """Members with those refitted that are due, dearest first, as far as the saved-up fits go.
+    ) -> FitResults:
+        """Refits the members that are due, most promising first, within the fit budget.
 
         Args:
             X, y: the newest labelled rows.
-            train: which of them may be learnt from.
-            first: there is no model yet: all are fitted, whatever it costs.
+            train: which of them may be used for training.
+            first: there is no model yet: all are fitted, regardless of the budget.
         """
         leader = min((m for m in members if m.loss is not None and m.model is not None), key=_loss, default=None)
-        best = None if leader is None else self._hoped(leader)
-        members = [self._lent(member, best) for member in members]
-        weights = weights_of(members, SHARPNESS[self.regression], fitted_only=False)
-        tokens = self.state.tokens
+        best = None if leader is None else self._expected_loss(leader)
+        members = [self._with_assumed_loss(member, best) for member in members]
+        weights = self.weights(members, fitted_only=False)
+        fit_budget = self.state.tokens
         shares = [self._share(member) for member in members]
         least = max(self.policy.min_new_share, 1e-9)
-        due = [i for i in range(len(members)) if (first or shares[i] >= least) and not self._rests(i, members)]
+        due = [i for i in range(len(members)) if (first or shares[i] >= least) and not self._is_skipped(i, members)]
         urgent = [self.changed and member.window == "change" for member in members]
         due.sort(key=lambda i: (not urgent[i], -(weights[i] + 0.02) * shares[i], i))
         errors: dict[int, str] = {}
@@ -211,45 +220,45 @@ class Field:
         for done, i in enumerate(due):
             member = members[i]
             costs = MODEL_FAMILIES[member.family].fits
-            kept = 0.0 if urgent[i] else self.reserve
-            if costs > tokens - kept and costs and not first:
+            reserved = 0.0 if urgent[i] else self.reserve
+            if costs > fit_budget - reserved and costs and not first:
                 continue
             report(done / len(due), f"fitting {member.name}")
             began = self.run.clock()
             try:
-                fit = partial(self.fitted, member, X, y, train, serial)
+                fit = partial(self.fit_one, member, X, y, train, serial)
                 members[i] = self.run.fit_within(fit, self.policy.fit_timeout_s)
-            except FitTimeout as error:  # the process carries it along; it is left alone for a while
+            except FitTimeout as error:  # its thread may still run; not retried for a while
                 errors[i], unfinished = str(error), True
                 members[i] = replace(member, model=None, key="", barred_until=self.seen + BARRED_ROWS)
                 continue
-            except Exception as error:  # a candidate that cannot be fitted drops out; the race goes on
+            except Exception as error:  # a candidate whose fit fails drops out; the race goes on
                 errors[i] = str(error) or type(error).__name__
                 continue
             finally:
                 seconds[i] = None if began is None else (self.run.clock() or began) - began
             serial += 1
             fits += costs
-            tokens -= costs
+            fit_budget -= costs
         if first and all(member.model is None for member in members):
-            members, serial = self._stand_in(members, X, y, train, serial)
+            members, serial = self._constant_fallback(members, X, y, train, serial)
         report(1.0, "comparing")
-        left = 0.0 if first else max(tokens, 0.0)
-        return Fitted(
+        left = 0.0 if first else max(fit_budget, 0.0)
+        return FitResults(
             members=members,
             errors=errors,
             seconds=seconds,
             fits=fits,
-            tokens=left,
+            fit_budget=left,
             serial=serial,
             unfinished=unfinished,
         )
 
-    def _hoped(self, leader: Member) -> float | None:
-        """What a model of the new regime may hope for: between the best loss now and the best before the change.
+    def _expected_loss(self, leader: Member) -> float | None:
+        """Loss to expect of a model of the new regime: between the best loss now and the best before the change.
 
-        The more rows there are to learn the new regime from, the nearer to what was reached before. Where what was comes
-        back (a model kept from then does best now), that model keeps ahead of those that have still to learn it.
+        The more rows of the new regime there are, the nearer to the loss before the change. Where an old regime recurs (an
+        archived model is the best now), that model stays ahead of candidates that have yet to be fitted.
         """
         best = leader.loss
         if best is None or leader.archived:
@@ -258,20 +267,20 @@ class Field:
         if not self.changed or not before or min(before) >= best:
             return best
         rows = self.seen - self.state.change_start
-        return best - (best - min(before)) * rows / (rows + HOPE_ROWS)
+        return best - (best - min(before)) * rows / (rows + RECOVERY_ROWS)
 
-    def _lent(self, member: Member, best: float | None) -> Member:
-        """The benefit of the doubt: what has still to be fitted is lent the best member's loss, and its family's lag behind it."""
+    def _with_assumed_loss(self, member: Member, best: float | None) -> Member:
+        """The member, with the expected loss plus its family's lag where it has yet to be fitted (optimistic start)."""
         fresh = member.window == "change" and self.changed
         if best is None or not (fresh or member.model is None):
             return member
-        return replace(member, loss=best + self._lag(member.family))
+        return replace(member, loss=best + self._family_lag(member.family))
 
-    def _lag(self, family: str) -> float:
-        """By how much a family's best model lost more than the best of all when the turn began; 0 when it had none.
+    def _family_lag(self, family: str) -> float:
+        """Loss of a family's best model minus the best loss of all, at the start of the step; 0 when it had no model.
 
-        After a change in regression alone: what is no line is no line after it either. Classes that are told apart by few
-        rows are another matter: what was best on thousands is often not best on hundreds.
+        After a change it is used in regression only: a relation that was not linear stays so. In classification the family that
+        was best on thousands of rows is often not the best on the hundreds after the change.
         """
         if self.changed and not self.regression:
             return 0.0
@@ -280,7 +289,7 @@ class Field:
         return min(own) - min(loss for _, loss in known) if own else 0.0
 
     def _share(self, member: Member) -> float:
-        """Share of its window that a member has not seen; 1 without a model, 0 when it is never fitted again."""
+        """Share of its window that a member was not fitted on; 1 without a model, 0 for archived ones."""
         if member.archived:
             return 0.0
         if member.model is None:
@@ -288,8 +297,8 @@ class Field:
         size = self.seen - self._start(member.window)
         return min(1.0, (self.seen - member.fitted_at) / max(size, 1))
 
-    def _rests(self, i: int, members: list[Member]) -> bool:
-        """True for the archived and the barred, when an earlier member of the family has the same window, or it is too short."""
+    def _is_skipped(self, i: int, members: list[Member]) -> bool:
+        """True for archived and barred members, for a window that an earlier one of the family has or that is too short."""
         member = members[i]
         if member.archived or self.seen < member.barred_until:
             return True
@@ -297,7 +306,7 @@ class Field:
         same = any(m.family == member.family and not m.archived and self._start(m.window) == start for m in members[:i])
         return same or (self.seen - start < WINDOW_ROWS and self.before.champion is not None)
 
-    def fitted(self, member: Member, X: DataFrame, y: np.ndarray, train: np.ndarray, serial: int) -> Member:
+    def fit_one(self, member: Member, X: DataFrame, y: np.ndarray, train: np.ndarray, serial: int) -> Member:
         start = self._start(member.window)
         first_place = max(0, len(y) - (self.seen - start))
         rows = np.flatnonzero(train[first_place:]) + first_place
@@ -306,37 +315,37 @@ class Field:
         key = f"{member.family}-{member.window}-{serial}"
         return replace(member, model=model, key=key, start=start, fitted_at=self.seen, n_rows=len(rows))
 
-    def _stand_in(
+    def _constant_fallback(
         self, members: list[Member], X: DataFrame, y: np.ndarray, train: np.ndarray, serial: int
     ) -> tuple[list[Member], int]:
-        """A constant model where nothing else can be fitted (one class only): the loop goes on."""
-        constant = self.fitted(Member(family="constant", window="all"), X, y, train, serial)
+        """Adds a constant model where nothing else can be fitted (one class only), so that the loop can go on."""
+        constant = self.fit_one(Member(family="constant", window="all"), X, y, train, serial)
         return [*members, constant], serial + 1
 
 
 def plain_labels(y: np.ndarray) -> np.ndarray:
-    """Labels as an array of their own type: sklearn refuses numbers in an array of objects."""
+    """Labels as an array of their natural dtype: sklearn refuses numbers in an object array."""
     return np.asarray(y.tolist()) if y.dtype == object and len(y) else y
 
 
-def weights_of(members: Sequence[Member], sharpness: float, *, fitted_only: bool = True) -> list[float]:
-    """Softmax of the members' losses; 0 for those without a model, and for those that hardly count.
+def weights_of(members: Sequence[Member], inverse_temperature: float, *, fitted_only: bool = True) -> list[float]:
+    """Softmax of the negative losses; 0 for members without a model and for weights below MIN_WEIGHT.
 
-    A model kept from an earlier regime counts only while none of the present ones does better.
+    An archived model counts only while it is better than all current ones.
     """
-    mark = min((m.loss for m in members if m.loss is not None and not m.archived), default=np.inf)
+    best = min((m.loss for m in members if m.loss is not None and not m.archived), default=np.inf)
     usable = [
-        m.loss is not None and (m.model is not None or not fitted_only) and not (m.archived and m.loss >= mark)
+        m.loss is not None and (m.model is not None or not fitted_only) and not (m.archived and m.loss >= best)
         for m in members
     ]
-    if not any(usable):  # nothing measured yet: all models count alike
+    if not any(usable):  # nothing measured yet: equal weights
         usable = [m.model is not None for m in members]
         return [1.0 / max(sum(usable), 1) if u else 0.0 for u in usable]
     losses = np.array([m.loss if u and m.loss is not None else np.inf for m, u in zip(members, usable, strict=True)])
-    raw = np.exp(-sharpness * (losses - losses.min()))
+    raw = np.exp(-inverse_temperature * (losses - losses.min()))
     raw /= raw.sum()
     if fitted_only:
-        raw = np.where(raw < LEAST_WEIGHT, 0.0, raw)
+        raw = np.where(raw < MIN_WEIGHT, 0.0, raw)
         raw /= raw.sum()
     return raw.tolist()
 
