@@ -63,7 +63,9 @@ def _demo(args: argparse.Namespace) -> int:
     ws = open_state()
     project = streams.create_sample_project(ws, by=BY, now=utc_now(), name=args.name)
     _cycle(ws, project.id)
-    run = live.start_live(ws, projects.project_by_id(ws, project.id), by=BY, now=utc_now(), seconds_per_batch=0.0)
+    run = live.start_live(
+        ws, projects.project_by_id(ws, project.id), by=BY, now=utc_now(), seconds_per_batch=0.0, by_clock=False
+    )
     played, reported = 0, _newest(ws, project.id).id
     while run.status == "playing" and run.error is None and (args.batches is None or played < args.batches):
         cycle.advance_live(ws, run.id, now=utc_now())

@@ -107,8 +107,12 @@ def start_live(
     now: datetime,
     seconds_per_batch: float = SPEEDS["normal"],
     batch_rows: int | None = None,
+    by_clock: bool = True,
 ) -> LiveInfo:
     """Start playing the rows of the project's sample that are not stored yet.
+
+    Args:
+        by_clock: False: no batch ever becomes due, so that no worker plays any; the caller advances the run itself.
 
     Raises:
         BadInput: the project was not made from a sample, or every row of it is stored.
@@ -132,7 +136,7 @@ def start_live(
             batch_rows=batch_rows or stream.batch_rows,
             seconds_per_batch=seconds_per_batch,
             created_at=now,
-            next_at=now,
+            next_at=now if by_clock else None,
             created_by=by,
         )
         session.add(row)
@@ -200,7 +204,10 @@ def next_due_at(ws: Workspace) -> datetime | None:
     """When the next batch of any playing run is due."""
     with ws.database.read() as session:
         return session.scalar(
-            select(LiveRun.next_at).where(LiveRun.status == "playing").order_by(LiveRun.next_at).limit(1)
+            select(LiveRun.next_at)
+            .where(LiveRun.status == "playing", LiveRun.next_at.is_not(None))
+            .order_by(LiveRun.next_at)
+            .limit(1)
         )
 
 
@@ -237,7 +244,7 @@ def schedule_next(ws: Workspace, run_id: int, at: datetime) -> None:
         row = _row(session, run_id)
         row.attempts, row.retries, row.error = 0, 0, None
         if row.status == "playing":
-            row.next_at = at
+            row.next_at = at if row.next_at is not None else None
             if row.position >= row.total:
                 row.status, row.next_at = "done", None
 

@@ -33,3 +33,16 @@ def test_a_worker_is_started_only_where_no_scheduler_lives(
     workers.beat(ws, status.SCHEDULER, owner="test", now=now)
     workers.see_to_worker(ws, now + timedelta(seconds=1))
     assert started == [ws]
+
+
+def test_a_run_that_its_caller_advances_is_never_due_for_a_worker(ws: Workspace, now: datetime) -> None:
+    project = streams.create_stream_project(ws, CHOSEN, name="By hand", by="test", now=now)
+    run = live.start_live(ws, project, by="test", now=now, seconds_per_batch=0.0, by_clock=False)
+    other = streams.create_stream_project(ws, CHOSEN, name="By the clock", by="test", now=now)
+    played = live.start_live(ws, other, by="test", now=now)
+    for _ in range(2):
+        assert live.due_runs(ws, now + timedelta(minutes=1)) == [played.id]
+        assert live.next_due_at(ws) == now
+        _, stored = live.store_next(ws, run.id, now=now)
+        live.schedule_next(ws, run.id, now)
+        assert stored
