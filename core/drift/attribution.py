@@ -1,6 +1,6 @@
-"""Drift of what the model leans on: permutation importance (Breiman 2001) in two labelled windows, compared.
+"""Drift of feature importance: permutation importance (Breiman 2001) in two labelled windows, compared.
 
-Owns the importances of one fitted model and their comparison. The model comes in as a function; nothing is fitted here.
+Owns the importances of one fitted model and their comparison. The model is passed as a function; nothing is fitted here.
 """
 
 from __future__ import annotations

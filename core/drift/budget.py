@@ -1,8 +1,8 @@
-"""A false-alarm budget turned into a gate for each feature: how far do blocks of the reference itself lie apart?
+"""Minimum effect sizes (gates) per feature from a false-alarm budget, by the variation between blocks of the reference.
 
-Rows of a stream are not independent: a sensor warms up, customers differ by weekday. So a batch differs from the rows
-before it by more than chance, without anything having changed. Consecutive blocks of the reference, as long as the
-current window, show by how much; the gate is set where such blocks would pass it as seldom as the budget allows.
+Rows of a stream are not independent: a sensor warms up, customers differ by weekday. So a batch differs significantly
+from the rows before it without any drift. Consecutive blocks of the reference, as long as the current window, show by
+how much; the gate is set where such blocks exceed it as rarely as the budget allows.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BLOCKS = 60  # resampled from the reference
-LEAST_BLOCKS_LONG = 3  # the reference must be so many times as long as the current window
-SEED = 0  # of the blocks' places where nobody asks for another
+LEAST_BLOCKS_LONG = 3  # minimum length of the reference, in current windows
+SEED = 0  # default, of the positions of the blocks
 MONTH_S = 30 * 86_400.0
-NEWEST = 100  # batches that tell how many come in a month
-LEAST_CHANCE = 0.001  # of an alarm by one feature in one check: so few blocks tell nothing about rarer ones
+NEWEST = 100  # batches from which the monthly number is estimated
+LEAST_CHANCE = (
+    0.001  # minimum alarm probability of one feature in one check: rarer ones cannot be estimated from so few blocks
+)
 _EULER = 0.5772156649015329
 
 
@@ -40,7 +42,7 @@ class Gates:
 
 
 def checks_per_month(ends: Sequence[datetime]) -> float:
-    """How many batches come in thirty days of the rows' own time, at least one; 30 where their times do not tell.
+    """Batches per thirty days by the rows' timestamps, at least one; 30 where these are insufficient.
 
     Args:
         ends: newest time of each of the newest batches, in any order; NEWEST of them are enough.
@@ -59,7 +61,7 @@ def budget_gates(
     gate: float,
     seed: int = SEED,
 ) -> Gates:
-    """The gates, by feature, that are higher than the common one; none when the reference is too short to tell.
+    """The gates, by feature, that are higher than the common one; none when the reference is too short.
 
     Args:
         reference: rows in the order of time.

@@ -1,4 +1,4 @@
-"""How far two samples of one column are apart, and how likely chance alone takes them that far.
+"""Distances between two samples of one column, and their p-values.
 
 Numeric samples come as a `Pair` of counts in common cells from low to high, categories as a table of counts.
 docs/drift.md holds the formulas. scipy is imported inside: pages may import this module.
@@ -24,7 +24,7 @@ LEAST_EXPECTED = 5.0  # rows a cell of a chi-square table must expect (Cochran 1
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a test says of two samples."""
+    """The result of a test of two samples."""
 
     statistic: float
     p_value: float

@@ -1,4 +1,4 @@
-"""The two distributions of one column, ready to be drawn, and the sentence that says what happened to it."""
+"""The two distributions of one column, ready to be drawn, and the sentence that describes the change."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.text.reasons import first_of, sentence
 if TYPE_CHECKING:
     import pandas as pd
 
-BINS = 28  # about so many steps a histogram has
+BINS = 28  # approximate number of bins of a histogram
 TOP = 10  # categories drawn by name; the rest is "other"
 OTHER = "other"
 _TAILS = (0.002, 0.998)  # quantiles that the histogram spans; what lies beyond stands in its outer bins

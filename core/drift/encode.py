@@ -1,4 +1,4 @@
-"""Both windows as one matrix for models that tell them apart. sklearn is imported by those who fit."""
+"""Both windows as one matrix for classifiers that separate them. sklearn is imported by callers that fit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.records import FeatureSchema
 if TYPE_CHECKING:
     import pandas as pd
 
-MAX_ROWS = 5_000  # of each window; more tell a classifier little and cost it much
+MAX_ROWS = 5_000  # of each window; more improve a classifier little and are slow
 MAX_CODES = 250  # categories of a feature that keep a code of their own; boosting takes 255
 LEAST_ROWS = 5  # of both windows in which a category must occur to keep its code
 ANOTHER = "another value"
@@ -63,7 +63,7 @@ def encoded(
         texts = pd.concat([categories(reference[feature.name]), categories(current[feature.name])], ignore_index=True)
         counts = texts.value_counts(dropna=True)
         ranked = sorted(counts.index, key=lambda c: (-int(counts[c]), c))
-        # Ids would tell the windows apart by the rows themselves.
+        # Ids would separate the windows by the rows themselves.
         own = [c for c in ranked[: MAX_CODES - 1] if counts[c] >= LEAST_ROWS]
         code = {value: float(min(i, len(own))) for i, value in enumerate(ranked)}
         matrix[:, j] = texts.map(code).to_numpy(dtype=np.float64, na_value=np.nan)

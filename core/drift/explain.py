@@ -106,8 +106,8 @@ def find_segment(
     if best is None or total <= 0:
         return None
     place = {name: j for j, name in enumerate(schema.names)}
-    told = [_condition(questions[j], above, at, X[:, place[questions[j].feature]]) for j, above, at in best.conditions]
-    conditions = tuple(condition for condition, _ in told)
+    parts = [_condition(questions[j], above, at, X[:, place[questions[j].feature]]) for j, above, at in best.conditions]
+    conditions = tuple(condition for condition, _ in parts)
     # Counted as `in_segment` will: at the rounded threshold, missing cells on no side of it.
     held_old, held_new = ~half[: len(old)], ~half[len(old) :]
     before = float(_mask(old, conditions)[held_old].mean())
@@ -116,7 +116,7 @@ def find_segment(
     if after - before < max(_LEAST_GAIN, _LEAST_SURE * chance):
         return None
     return Segment(
-        rule=" and ".join(text for _, text in told),
+        rule=" and ".join(text for _, text in parts),
         conditions=conditions,
         part=min(1.0, (after - before) / total),
         before=before,
@@ -207,26 +207,26 @@ def _questions(
     Of many categories those are asked about whose share differs most on the half that grows the tree.
     """
     columns: list[np.ndarray] = []
-    told: list[_Question] = []
+    questions: list[_Question] = []
     for j, feature in enumerate(schema.features):
         missing = np.isnan(X[:, j])
         if missing.all():
             continue
         if missing.any():
             columns.append(missing.astype(np.float64))
-            told.append(_Question(feature.name, "missing"))
+            questions.append(_Question(feature.name, "missing"))
         if names[j]:
             for code in _most_moved(X[:, j], names[j], y, half):
                 columns.append((X[:, j] == code).astype(np.float64))
-                told.append(_Question(feature.name, "is", names[j][code]))
+                questions.append(_Question(feature.name, "is", names[j][code]))
         else:
             # The tree compares in single precision: positions are exact there, values of any size need not be.
             values, position = np.unique(X[~missing, j], return_inverse=True)
             column = np.full(len(X), float(np.median(position)))
             column[~missing] = position
             columns.append(column)
-            told.append(_Question(feature.name, "number", values=values))
-    return (np.column_stack(columns) if columns else np.empty((len(X), 0))), told
+            questions.append(_Question(feature.name, "number", values=values))
+    return (np.column_stack(columns) if columns else np.empty((len(X), 0))), questions
 
 
 def _most_moved(codes: np.ndarray, names: list[str], y: np.ndarray, half: np.ndarray) -> list[int]:

@@ -35,7 +35,7 @@ from core.records import (
 if TYPE_CHECKING:
     import pandas as pd
 
-ROWS_NUMBERED = 10  # from so many on, numbers that rise from row to row do not do so by chance
+ROWS_NUMBERED = 10  # minimum rows: numbers that rise over so many rows do not do so by chance
 ROWS_NAMED = 100  # likewise whole numbers of which no two are the same
 
 
@@ -87,7 +87,7 @@ def read_alike(
         reference, target=target, id_column=id_column, time_column=time_column, exclude=exclude,
         features=frozenset(categorical), needs_target=False,
     )  # fmt: skip
-    # A column that was empty may have values since; text of its own in each row is told as such by its own test.
+    # A column that was empty may have values since; unique text in each row is reported by its own test.
     kept = {
         p.column
         for p in roles.problems
@@ -96,12 +96,12 @@ def read_alike(
     aside = {target, roles.id_column, roles.time_column, ROW_ID, ROW_TIME, *(set(roles.excluded) - kept)}
     names = [c for c in dict.fromkeys([*reference.columns, *current.columns]) if c not in aside]
     task, why_not = _task(reference, target)
-    said = [p for p in roles.problems if p.column not in kept]
+    problems = [p for p in roles.problems if p.column not in kept]
     features = []
     for name in names:
         feature, problem = _feature(name, reference, current, name in categorical)
         features.append(feature)
-        said += [] if problem is None else [problem]
+        problems += [] if problem is None else [problem]
     schema = FeatureSchema(task=task, target=target or "", features=tuple(features), excluded=roles.excluded)
     before, after = _read(reference, schema), _read(current, schema)
     found = {f.name: _numbering(before, after, f) for f in features}
@@ -109,7 +109,7 @@ def read_alike(
         reference=before,
         current=after,
         schema=schema,
-        problems=tuple(said),
+        problems=tuple(problems),
         why_not=why_not,
         numbering={name: why for name, why in found.items() if why},
     )
@@ -209,7 +209,7 @@ def _feature(
 
 
 def _read(frame: pd.DataFrame, schema: FeatureSchema) -> pd.DataFrame:
-    """The frame with its cells read by the schema; a column that does not fit stays text, and is told as such."""
+    """The frame with its cells read by the schema; a column that does not fit stays text, and is reported as such."""
     read = frame.copy(deep=False)
     for f in schema.features:
         if f.name in frame.columns and columns.is_cells(frame[f.name]):

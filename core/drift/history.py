@@ -1,7 +1,7 @@
-"""Drift over a series of batches from their stored profiles: no row is read, and every feature is one array operation.
+"""Drift trends over a series of batches, from their stored profiles: no row is read, each feature is one array operation.
 
 Each batch is compared with one reference and with the batch before it. A comparison looks at the knots of the batch's
-own sketch, so the KS distance is off by at most the rank errors of both sketches, which count against an alarm.
+own sketch, so the KS distance is off by at most the rank errors of both sketches, which are subtracted before an alarm.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from core.records import FeatureSchema
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftTrend:
-    """One feature over the batches; None where a batch, or what it is compared with, cannot be judged."""
+    """One feature over the batches; None where a batch, or its reference, cannot be tested."""
 
     name: str
     kind: str
@@ -31,11 +31,11 @@ class DriftTrend:
     against_previous: tuple[float | None, ...]
     alarms: tuple[bool, ...]  # against the reference: significant and above the gate
     miss_rates: tuple[float | None, ...]
-    evidence: tuple[float | None, ...]  # that it has moved, after each batch since the reference (`core.drift.running`)
+    evidence: tuple[float | None, ...]  # of a shift, after each batch since the reference (`core.drift.running`)
 
     @property
     def moved(self) -> bool:
-        """True when the evidence has reached what is needed, as of the last batch that tells anything."""
+        """True when the evidence has reached its threshold, as of the last batch with evidence."""
         return next((e for e in reversed(self.evidence) if e is not None), 0.0) >= NEEDED
 
     @property
@@ -60,14 +60,14 @@ def drift_trends(
     """The trend of every feature.
 
     Args:
-        batches: in the order of time.
+        batches: in chronological order.
         first: index of the first batch after the reference: from there on evidence is collected.
-        alpha: chance of any false alarm in one batch, shared out over the features (Bonferroni).
+        alpha: family-wise false-alarm probability in one batch, split over the features (Bonferroni).
         gate, gates: as in `measure_drift`.
     """
     level = alpha / max(1, len(schema.features))
     trends = []
-    gathered = running(batches[first:], reference, schema, gate=gate, gates=gates)
+    evidence = running(batches[first:], reference, schema, gate=gate, gates=gates)
     for feature in schema.features:
         limit = (gates or {}).get(feature.name, gate)
         parts = [b.features.get(feature.name) for b in batches]
@@ -84,20 +84,20 @@ def drift_trends(
             DriftTrend(
                 name=feature.name, kind=feature.kind, against_reference=far, against_previous=near, alarms=alarms,
                 miss_rates=tuple(p.missing / p.rows if p is not None and p.rows else None for p in parts),
-                evidence=(*[None] * first, *_evidence(gathered.get(feature.name), len(batches) - first)),
+                evidence=(*[None] * first, *_evidence(evidence.get(feature.name), len(batches) - first)),
             )
         )  # fmt: skip
     return trends
 
 
-def _evidence(found: Running | None, n: int) -> tuple[float | None, ...]:
-    return found.evidence if found is not None else (None,) * n
+def _evidence(series: Running | None, n: int) -> tuple[float | None, ...]:
+    return series.evidence if series is not None else (None,) * n
 
 
-_Told = tuple[tuple[float | None, ...], tuple[bool, ...], tuple[float | None, ...]]
+_Series = tuple[tuple[float | None, ...], tuple[bool, ...], tuple[float | None, ...]]
 
 
-def _numbers(sketches: Sequence[Sketch | None], reference: Sketch | None, gate: float, level: float) -> _Told:
+def _numbers(sketches: Sequence[Sketch | None], reference: Sketch | None, gate: float, level: float) -> _Series:
     used = [i for i, s in enumerate(sketches) if s is not None and s.n >= MIN_ROWS]
     held = [s for s in sketches if s is not None and s.n >= MIN_ROWS]
     far: list[float | None] = [None] * len(sketches)
@@ -160,7 +160,7 @@ def _at_previous(
     return np.where(exact, left[low], between), np.where(exact, right[low], between)
 
 
-def _categories(counts: Sequence[Counts | None], reference: Counts | None, gate: float, level: float) -> _Told:
+def _categories(counts: Sequence[Counts | None], reference: Counts | None, gate: float, level: float) -> _Series:
     def usable(c: Counts | None) -> bool:
         return c is not None and c.known >= MIN_ROWS and bool(c.counts)
 

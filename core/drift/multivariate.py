@@ -1,4 +1,4 @@
-"""Drift of all features together: can a classifier tell the windows apart, does the old structure still fit the rows?
+"""Multivariate drift: whether a classifier can separate the windows, and whether the old structure still fits the rows.
 
 Both see what no single column shows, e.g. two features that no longer go together. Needs sklearn: imported when it runs.
 """
@@ -23,12 +23,12 @@ MIN_ROWS = 100  # of each window
 FOLDS = 2
 GATE = 0.55  # the AUC must exceed it, besides being above 0.5 for sure
 NAMED = 10  # features that are weighed in the result
-PAIRS = 10  # of features whose product the classifier is given
+PAIRS = 10  # of features whose product is an input of the classifier
 SURE = 4.5  # standard errors by which their correlations must differ
 MOST_SPREADS = 10.0  # standard deviations from the middle; what is farther counts as that far
 LEAST_SPREAD = 1e-100  # so that dividing by it stays finite
 VARIANCE = 0.65  # share that the principal components keep at least
-CHUNKS = 20  # of the reference half that tells how the reconstruction error varies
+CHUNKS = 20  # of the reference half, for the variation of the reconstruction error
 LEAST_CHUNKS = 5
 SIGMAS = 3.0
 
@@ -37,7 +37,7 @@ SIGMAS = 3.0
 def domain_classifier(
     reference: pd.DataFrame, current: pd.DataFrame, schema: FeatureSchema, *, seed: int = 0, gate: float = GATE
 ) -> DomainClassification:
-    """How well the windows can be told apart, and by which features.
+    """How well the windows can be separated, and by which features.
 
     The AUC is cross-fitted: each row is scored by a model that has not seen it. 0.5 = not at all, 1 = perfectly; low and
     high are a 95 % interval from DeLong's standard errors of the folds. Drifted when low is above 0.5 and the AUC above the gate. `features` maps the
@@ -58,7 +58,7 @@ def domain_classifier(
     lost = np.zeros(X.shape[1])
     for k in range(FOLDS):
         train, test = fold != k, fold == k
-        # A column without any value cannot be binned; as a constant it says as little.
+        # A column without any value cannot be binned; a constant is equivalent.
         filled = np.where(np.isnan(X[train]).all(axis=0), 0.0, X)
         products = _products(filled[train], y[train], [not n for n in names])
         model = _classifier([*map(len, names), *[0] * len(products.pairs)], seed)
@@ -230,7 +230,7 @@ def pca_reconstruction(
     What changes only along the components that are kept, e.g. a plain shift of a strong one, is not seen.
 
     Returns:
-        Errors in standard deviations of a feature. None for every number when nothing can be judged: `reason` says why.
+        Errors in standard deviations of a feature. None for every number when nothing can be tested: see `reason`.
 
     Raises:
         BadInput: chunks below 5, or variance not in (0, 1).

@@ -17,21 +17,21 @@ import numpy as np
 from core.errors import BadInput
 
 DELTA = 0.002  # of ADWIN: the lower, the fewer false alarms and the later the true ones
-TOLERANCE = 0.05  # of Page-Hinkley: a rise of the mean error that is let pass
+TOLERANCE = 0.05  # of Page-Hinkley: a tolerated rise of the mean error
 THRESHOLD = 25.0  # of Page-Hinkley: the sum of what exceeds mean and tolerance at which it raises the alarm
-SCALE_ROWS = 200  # first rows of a stream that tell how large its errors are
+SCALE_ROWS = 200  # first rows of a stream, for the scale of its errors
 LARGEST = 5.0  # mean errors: what is larger counts as that large
-RECENT_ROWS = 5_000  # that ADWIN keeps to tell where a change began
+RECENT_ROWS = 5_000  # kept by ADWIN to locate the start of a change
 _CLOCK = 32  # rows between two checks of ADWIN's window
 _BLOCK = 8_192  # rows that Page-Hinkley takes at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alarm:
-    """A change of the mean error, as the detector saw it. Rows count from 0, the first one given."""
+    """A change of the mean error as detected. Rows count from 0, the first one passed."""
 
     at: int  # the row with which it was raised
-    since: int  # the first row of the new part, as the detector tells it
+    since: int  # the first row after the change, as estimated by the detector
     before: float  # mean error from the last change (or the start) to `since`
     after: float  # mean error from `since` to `at`, both included
     detector: str  # key in DETECTORS
@@ -53,7 +53,7 @@ def detect(
     Args:
         errors: shape (n,), oldest first: 0 or 1, or any number >= 0.
         detector: key in DETECTORS.
-        rises_only: a fall of the error is no alarm; the detector starts anew after it all the same.
+        rises_only: a fall of the error is no alarm; the detector restarts after it all the same.
         scale: the error that counts as 1, larger ones count as 1 too; by default `error_scale` of the first rows.
         options: of the detector: `delta` for ADWIN, `tolerance` and `threshold` for Page-Hinkley.
 
@@ -91,7 +91,7 @@ def error_scale(first: Any) -> float:
 class ADWIN:
     """Adaptive windowing (Bifet and Gavalda 2007): the alarm is raised when an older and a newer mean differ for sure.
 
-    The exponential histogram and its cuts are river's; like there, the window starts anew after an alarm. Where the
+    The exponential histogram and its cuts are river's; like there, the window restarts after an alarm. Where the
     change began is the likeliest split of the rows since the last one: the cut itself drops a bucket at a time and is
     thousands of rows too early after a long calm.
     """
@@ -175,7 +175,7 @@ class ADWIN:
 
 
 def _likeliest_split(rows: np.ndarray, old_rows: int, old_total: float) -> int:
-    """The row at which a new mean began: the greatest likelihood of two Bernoulli rates (quasi-likelihood in [0, 1]).
+    """The row at which the mean changed: the maximum likelihood of two Bernoulli rates (quasi-likelihood in [0, 1]).
 
     Args:
         rows: shape (n,), n >= 2, in [0, 1]; old_rows with the sum old_total came before them.
@@ -190,7 +190,7 @@ def _likeliest_split(rows: np.ndarray, old_rows: int, old_total: float) -> int:
 
 
 def _fit(ones: np.ndarray, n: np.ndarray) -> np.ndarray:
-    """Greatest log-likelihood of n draws with so many ones."""
+    """Maximum log-likelihood of n draws with so many ones."""
     p = np.clip(ones / n, 1e-12, 1.0 - 1e-12)
     return ones * np.log(p) + (n - ones) * np.log1p(-p)
 

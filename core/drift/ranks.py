@@ -1,4 +1,4 @@
-"""Where the values of one numeric sample stand in another: exact ranks and the KS distance without sorting everything.
+"""Ranks of one numeric sample in another: exact ranks and the KS distance without a full sort.
 
 A sample is cut into narrow buckets of equal width by one multiplication a value. Counting rows a bucket tells the
 distribution functions at every bucket's border, and bounds what can happen inside; only the few buckets that could

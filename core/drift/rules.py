@@ -1,4 +1,4 @@
-"""What makes a column drift, and what the rows of two windows have beside their features."""
+"""When a column counts as drifted, and what the rows of two windows have besides their features."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from core.drift.budget import Gates
 
-MIN_ROWS = 30  # values that each window needs before a column is judged
+MIN_ROWS = 30  # minimum values in each window for a column to be tested
 ALPHA = 0.004  # chance of any false alarm in a report
 GATE = 0.02  # KS distance and total variation from which a change is material: a shift of a normal column by 0.05 sd
 NUMERIC, CATEGORIES = "kolmogorov_smirnov", "chi_square"  # the tests that are used unless others are named
@@ -24,7 +24,7 @@ class DriftRules:
     gate: float = GATE
     # A gate for some features by name, where the common one would alarm too often; by name alone it is that of the values.
     gates: Gates | Mapping[str, float] = field(default_factory=Gates)
-    min_rows: int = MIN_ROWS  # values that a column needs in each window; fewer are not judged
+    min_rows: int = MIN_ROWS  # minimum values of a column in each window; fewer are not tested
     numeric_test: str = NUMERIC  # keys of UNIVARIATE_TESTS
     category_test: str = CATEGORIES
 
@@ -34,7 +34,7 @@ Sides = tuple[Any, Any]  # one value a row of the reference, and of the current 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Targets:
-    """What the rows of both windows have beside their features, where it is known."""
+    """What the rows of both windows have besides their features, where it is known."""
 
     labels: Sides = (None, None)
     predictions: Sides = (None, None)

@@ -1,4 +1,4 @@
-"""Evidence over a series of batches that a feature has moved away from its reference: it may be looked at after every one.
+"""Sequential evidence over a series of batches that a feature has shifted from its reference: valid after every batch.
 
 Comparing each batch with the same reference gives p-values that hang together: the reference's own chance is in all of
 them. So what the reference leaves open is put aside once (`upper_bound`, wrong with a chance of at most DOUBT over all
@@ -26,14 +26,14 @@ DOUBT = 0.01  # chance that the reference misleads on any share of any feature
 SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)  # of the reference's rows, below which a batch's rows are counted
 ODDS = np.array([1.12, 1.3, 2.0])  # by which a bet takes rows to be more frequent than the reference allows
 MOST_CATEGORIES = 20  # counted by name; the rest together
-MOST_LOG = 27.0  # of a sum: e^27 and beyond is not told apart
+MOST_LOG = 27.0  # of a sum: larger values are capped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
     """The evidence on one feature after each batch."""
 
-    evidence: tuple[float | None, ...]  # already divided by the number of features; None = the batch tells nothing
+    evidence: tuple[float | None, ...]  # already divided by the number of features; None = no information in the batch
     since: int | None  # index of the batch from which on it most likely moved; None when it has not, as of the last one
 
 
@@ -83,7 +83,7 @@ def _summed(gains: np.ndarray, rows: np.ndarray, features: int) -> Running:
     newest = next((value for value in reversed(evidence) if value is not None), 0.0)
     if newest < NEEDED:
         return Running(evidence=tuple(evidence), since=None)
-    wealth = np.cumsum(gains[:, int(np.argmax(sums))][::-1])[::-1]  # of a bet begun at each batch
+    wealth = np.cumsum(gains[:, int(np.argmax(sums))][::-1])[::-1]  # of a bet started at each batch
     return Running(evidence=tuple(evidence), since=int(np.argmax(wealth)))
 
 

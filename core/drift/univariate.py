@@ -126,8 +126,8 @@ def headline(report: DriftReport) -> str:
     if not report.scores:
         text = "There are no features to test."
     elif not judged:
-        told = {why_not_judged(s.reason) for s in report.scores}
-        why = told.pop() if len(told) == 1 else ""
+        reasons = {why_not_judged(s.reason) for s in report.scores}
+        why = reasons.pop() if len(reasons) == 1 else ""
         text = f"No feature could be tested{': ' + why if why else ''}."
     elif drifted:
         verb = f"of {words.counted(len(judged), 'feature')} drifted"
@@ -166,9 +166,9 @@ def _feature(
 ) -> _Compared:
     """One feature of both windows."""
     if kind != "numeric" and not isinstance(reference, Profile) and not isinstance(current, Profile):
-        said = [_is_number(w[name]) for w in (reference, current) if name in w.columns]
-        if len(set(said)) == 2:
-            return _Compared(name=name, kind=kind, why_not=because("another_type_now", numbers=said[1]))
+        are_numbers = [_is_number(w[name]) for w in (reference, current) if name in w.columns]
+        if len(set(are_numbers)) == 2:
+            return _Compared(name=name, kind=kind, why_not=because("another_type_now", numbers=are_numbers[1]))
     columns: list[_Column] = []
     for window, word in ((reference, "reference"), (current, "current")):
         try:
@@ -388,13 +388,13 @@ def _score(column: _Compared, adjusted: list[float], alpha: float, tests: int) -
     values = next((part for part in column.parts if part.of == "values"), None)
     shown = column.parts[passed.index(True)] if drifted else (column.parts[0] if column.parts else None)
     judged = values is not None or drifted
-    told: list[Reason] = []
+    reasons: list[Reason] = []
     for part, p, ok in zip(column.parts, adjusted, passed, strict=True):
         if part.of == "values" or (ok and (part.of == "missing" or part is shown)):
-            told += _told(column, part, p, tests, significant=p < alpha)
+            reasons += _reasons(column, part, p, tests, significant=p < alpha)
     if column.why_not:
         why = because("values_not_judged", why=column.why_not) if drifted else because("not_judged", why=column.why_not)
-        told.append(why)
+        reasons.append(why)
     before, after = column.miss_rates or (None, None)
     new, vanished = column.unmatched or (None, None)
     return DriftScore(
@@ -417,12 +417,12 @@ def _score(column: _Compared, adjusted: list[float], alpha: float, tests: int) -
             )
             for part, ok in zip(column.parts, passed, strict=True)
         ),
-        reason=told[0] if len(told) == 1 else because("all_of", parts=told),
+        reason=reasons[0] if len(reasons) == 1 else because("all_of", parts=reasons),
         judged=judged,
     )  # fmt: skip
 
 
-def _told(column: _Compared, part: _Part, p: float, tests: int, *, significant: bool) -> list[Reason]:
+def _reasons(column: _Compared, part: _Part, p: float, tests: int, *, significant: bool) -> list[Reason]:
     """What one test found, and what happened where it is significant."""
     if part.of == "missing":
         before, after = column.miss_rates or (0.0, 0.0)

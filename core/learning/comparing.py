@@ -17,7 +17,7 @@ from core.learning.candidates import Answers
 from core.learning.models import Committee
 from core.learning.step import Clock, no_clock
 from core.performance.head_to_head import mcnemar_exact
-from core.performance.paired import Given, paired
+from core.performance.paired import ModelOutput, paired
 from core.performance.realised import Intervals, measure
 from core.records import CalibrationGap, Comparison, FeatureSchema, PastComparison, Score, WorstSlice, because
 
@@ -38,11 +38,11 @@ def wins_and_losses(new: np.ndarray, old: np.ndarray) -> tuple[int, int]:
     return int((new > old).sum()), int((old > new).sum())
 
 
-def given(answers: Answers, model: Any) -> Given:
+def outputs(answers: Answers, model: Any) -> ModelOutput:
     """A model's predictions for the rows, as input of the paired tests."""
     if answers.task == "regression":
-        return Given(answers=answers.predict(model))
-    return Given(answers=answers.predict(model), proba=answers.of(model), classes=list(model.classes_))
+        return ModelOutput(answers=answers.predict(model))
+    return ModelOutput(answers=answers.predict(model), proba=answers.of(model), classes=list(model.classes_))
 
 
 def scored(answers: Answers, y: np.ndarray, model: Any, metric: str, *, seed: int) -> Score:
@@ -124,7 +124,7 @@ def compare(
         return alone
     new, old = row_scores(answers, y, challenger), row_scores(answers, y, rival)
     wins, losses = wins_and_losses(new, old)
-    sides = given(answers, challenger), given(answers, rival)
+    sides = outputs(answers, challenger), outputs(answers, rival)
     test = paired(settings.schema.task, metric, y, *sides, weights=shared.weights, seed=seed)
     return replace(
         alone,
@@ -141,9 +141,9 @@ def compare(
 
 def _problem(answers: Answers, model: Committee, schema: FeatureSchema) -> str:
     """Why a model's predictions cannot be served; empty when they can."""
-    given = answers.of(model)
-    if len(given) != len(answers.X) or not np.isfinite(given).all():
-        return f"Its answers to {len(answers.X):,} rows are {len(given):,}, or not all of them finite numbers."
+    output = answers.of(model)
+    if len(output) != len(answers.X) or not np.isfinite(output).all():
+        return f"Its answers to {len(answers.X):,} rows are {len(output):,}, or not all of them finite numbers."
     if schema.task == "regression" or not schema.classes:
         return ""
     unknown = sorted(set(map(str, model.classes_.tolist())) - set(map(str, schema.classes)))
@@ -158,10 +158,10 @@ def _calibration(
     """Mean confidence minus accuracy, or the mean error with its sign in units of the spread; and its standard error."""
 
     def gaps(model: Committee) -> np.ndarray:
-        given = answers.of(model)
+        output = answers.of(model)
         if answers.task == "regression":
-            return (given - y.astype(np.float64)) / scale
-        return given.max(axis=1) - (model.classes_[given.argmax(axis=1)] == y)
+            return (output - y.astype(np.float64)) / scale
+        return output.max(axis=1) - (model.classes_[output.argmax(axis=1)] == y)
 
     new = gaps(challenger)
     return CalibrationGap(

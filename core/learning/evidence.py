@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from core.performance.paired import WIDE, Given, gains, tabled
+from core.performance.paired import WIDE, ModelOutput, gains, with_counts
 from core.records import Task
 
 STAKES = np.array([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8])
@@ -62,17 +62,24 @@ def counted(wins: int, losses: int) -> Bets:
     return Bets(better=tuple(better.tolist()), worse=tuple(worse.tolist()), gain=float(wins - losses), rows=wins + losses)  # fmt: skip
 
 
-def prepared(task: Task, metric: str, true: Any, new: Given, old: Given) -> Bets:
+def prepared(task: Task, metric: str, true: Any, new: ModelOutput, old: ModelOutput) -> Bets:
     """Bets before their first row, with the scale of a row's gain taken from earlier rows."""
     if metric == "accuracy" or not len(true):
         return Bets()
-    bets = Bets(table=_flat(tabled(true, (new, old), {}))) if task != "regression" else Bets()
+    bets = Bets(table=_flat(with_counts(true, (new, old), {}))) if task != "regression" else Bets()
     values, bound = gains(task, metric, true, new, old, _table(bets))
     return bets if bound is not None else replace(bets, scale=_scale(values))
 
 
 def bet(
-    bets: Bets, task: Task, metric: str, true: Any, new: Given, old: Given, *, weights: np.ndarray | None = None
+    bets: Bets,
+    task: Task,
+    metric: str,
+    true: Any,
+    new: ModelOutput,
+    old: ModelOutput,
+    *,
+    weights: np.ndarray | None = None,
 ) -> Bets:
     """The bets after some more rows.
 
@@ -88,7 +95,7 @@ def bet(
     classes = task != "regression" and metric != "accuracy"
     known = bool(bets.table) or not classes
     values, bound = gains(task, metric, true, new, old, _table(bets))
-    after = replace(bets, table=_flat(tabled(true, (new, old), _table(bets)))) if classes else bets
+    after = replace(bets, table=_flat(with_counts(true, (new, old), _table(bets)))) if classes else bets
     scale = bound if bound is not None else bets.scale
     if bound is None and scale is None:
         return replace(after, scale=_scale(values))

@@ -16,7 +16,7 @@ from pandas import DataFrame
 from core.drift.online import detect
 from core.learning.candidates import LARGEST_ERROR, Answers, CandidatePool, FitResults, plain_labels, shares_of
 from core.learning.change import appended, likeliest_split, recent_inflation, recent_mean
-from core.learning.comparing import CompareSettings, Past, Shared, compare, given, row_scores, scored, wins_and_losses
+from core.learning.comparing import CompareSettings, Past, Shared, compare, outputs, row_scores, scored, wins_and_losses
 from core.learning.evidence import Bets, bet, prepared
 from core.learning.label_sampling import weighted_score
 from core.learning.memory import frozen_keys, memory_of, score_regimes, with_frozen, with_new_regime
@@ -295,14 +295,14 @@ class _StepBuilder:
 
     def _bet(self, bets: Bets, a: Committee, b: Committee) -> Bets:
         """The bets that a is better than b by the policy's metric, after the fresh rows."""
-        sides = (given(self.answers, model) for model in (a, b))
+        sides = (outputs(self.answers, model) for model in (a, b))
         return bet(bets, self.schema.task, self.metric, self.fresh.y, *sides, weights=self.fresh.weights)
 
     def _new_bets(self, a: Committee, b: Committee) -> Bets:
         """New bets, with the scale of a row's gain taken from the fresh rows."""
         if self.metric == "accuracy" or not self.n:
             return Bets()
-        sides = (given(self.answers, model) for model in (a, b))
+        sides = (outputs(self.answers, model) for model in (a, b))
         return prepared(self.schema.task, self.metric, self.fresh.y, *sides)
 
     def _wins(self, a: Committee, b: Committee) -> tuple[int, int]:

@@ -1,7 +1,7 @@
-"""When labels come: the share that has arrived after so long, and how many of the rows that wait are still to get one.
+"""Label delay: the share of labels that has arrived by a given delay, and how many unlabelled rows can still expect one.
 
-From instants alone: when rows were stored, when their first label came. Rows that still wait are censored, so a curve
-can be told long before the last label is there. Where the instants come from is the services' business.
+Uses instants alone: when rows were stored, when their first label arrived. Unlabelled rows are censored, so the curve
+can be estimated long before the last label arrives. Out of scope: where the instants come from.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from core import words
 from core.errors import BadInput
 from core.performance.intervals import Z95
 
-AT_ONCE_S = 1.0  # a label within a second came with its row
+AT_ONCE_S = 1.0  # a label within a second counts as arriving with its row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArrivalCurve:
-    """Share of the labels that came within so many seconds of their row (Kaplan and Meier 1958)."""
+    """Share of the labels that arrived within each delay after their row (Kaplan and Meier 1958)."""
 
     delays_s: tuple[float, ...]  # each delay that occurred, ascending; the curve steps there
     share_arrived: tuple[float, ...]  # from that delay on
     low: tuple[float, ...]  # 95 % interval by Greenwood's variance
     high: tuple[float, ...]
-    median_s: float | None  # delay within which half of the labels come; None = not told by these rows
+    median_s: float | None  # median delay; None = not reached on these rows
     n: int  # rows
     n_waiting: int  # of them without label
-    followed_s: float  # the longest that any row was watched; beyond it nothing is known
+    followed_s: float  # the longest follow-up of any row; the curve ends there
     finding: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueDay:
-    """Rows of one day whose label has not come."""
+    """Unlabelled rows of one day."""
 
     day: date
     rows: int
-    expected: float | None  # of their labels that will still come, as far as the curve reaches; None = cannot tell
+    expected: float | None  # labels still to arrive, as far as the curve reaches; None = unknown
     reason: str = ""
 
 
@@ -96,7 +96,7 @@ def arrival_curve(stored_at: Sequence[datetime], labelled_at: Sequence[datetime 
 def due_by_day(
     stored_at: Sequence[datetime], curve: ArrivalCurve, now: datetime, *, zone: tzinfo = UTC
 ) -> tuple[DueDay, ...]:
-    """Rows without label by the day on which they came, newest day first, with the labels still to be expected.
+    """Unlabelled rows by day of arrival, newest day first, with the expected number of labels still to arrive.
 
     Args:
         stored_at: when each row without label came, aware. A row after `now` is left out.
@@ -141,7 +141,7 @@ def _seconds(instants: Sequence[datetime]) -> np.ndarray:
 
 
 def _interval(share: np.ndarray, variance: np.ndarray, at_risk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson's interval for as many rows as would give this variance.
+    """Wilson's interval with the number of rows that has this variance.
 
     Where it gives none, since every label has come, it is for as many rows as one step before.
     """

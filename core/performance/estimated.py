@@ -1,9 +1,9 @@
-"""Scores without labels: what accuracy, F1, kappa, ROC AUC, log-loss, MAE and RMSE of new rows will turn out to be.
+"""Performance estimation without labels: accuracy, F1, kappa, ROC AUC, log-loss, MAE and RMSE of new rows.
 
-A classifier's estimate asks what the labels of the rows would be: q, a probability of each class a row, from which every
-metric follows. A regressor's estimate models the size of its error. Both weigh the labelled reference rows by how much
-they look like the new ones. A change of the concept itself is invisible here: labels that come later grade the
-estimates, and `Trust` says when they contradict them. docs/performance.md has the formulas and what was measured.
+A classifier's estimate models the labels of the rows: q, a probability of each class per row, from which every metric
+follows. A regressor's estimate models the size of its error. Both weight the labelled reference rows by a
+density ratio to the new ones. Concept drift is invisible here: labels that arrive later grade the estimates, and
+`Trust` reports when they contradict them. docs/performance.md has the formulas and what was measured.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from core.records import METRICS, NO_REASON, Reason, Score, because, estimated_m
 if TYPE_CHECKING:
     import pandas as pd
 
-LEAST_REFERENCE = 100  # labelled rows without which nothing is estimated
+LEAST_REFERENCE = 100  # minimum of labelled reference rows
 MOST_REFERENCE = 10_000  # newest labelled rows that are used
 GRADED_CHUNKS = 3  # newest labelled chunks whose mean z decides
 # Of the mean z of one, two and three chunks; wider than 3 / sqrt(k), since errors of one estimator repeat themselves.
@@ -42,7 +42,7 @@ _WIDTH_CHUNKS, _WIDTH_PRIOR = 20, 3.0  # newest graded chunks that tell the widt
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """An estimated score with its 95 % band. `value` None = cannot tell, `reason` says why."""
+    """An estimated score with its 95 % interval. `value` None = not estimable, with the `reason`."""
 
     value: float | None
     low: float | None
@@ -52,7 +52,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """Whether labels that came later bore the estimates out. `trusted` None = none came yet."""
+    """Whether later labels confirmed the estimates. `trusted` None = none arrived yet."""
 
     trusted: bool | None
     z: float | None  # mean of (realised - estimated) / its sd over the newest graded chunks
@@ -61,7 +61,7 @@ class Trust:
 
 
 def trust_of(z_scores: Sequence[float]) -> Trust:
-    """The trust that the graded chunks give.
+    """The trust that follows from the graded chunks.
 
     Args:
         z_scores: (realised - estimated) / sd of each labelled chunk, oldest first.
@@ -88,7 +88,7 @@ def width_of(z_scores: Sequence[float]) -> float:
 
 
 def widened(score: Score, by: float) -> Score:
-    """An estimate with a band so many times as wide on both sides of its value, within what the metric can be."""
+    """An estimate with its interval scaled on both sides of its value, within the range of the metric."""
     if score.value is None or score.low is None or score.high is None:
         return score
     least, most = METRICS[score.metric].range if score.metric in METRICS else (0.0, 1.0)
@@ -124,7 +124,7 @@ def fit_estimator(reference: pd.DataFrame, *, task: str, seed: int = 0) -> Estim
 
 
 class _Model(Protocol):
-    """What stands behind an estimator: the figures of one chunk, and a metric's value and sd from them."""
+    """The model behind an estimator: figures of one chunk, and a metric's value and standard deviation from them."""
 
     def prepare(self, chunk: pd.DataFrame) -> Any: ...
     def measure(self, prepared: Any, metric: str) -> tuple[float, float, float] | Reason: ...
@@ -174,7 +174,7 @@ class Estimator:
         return trust_of(grades)
 
     def _measured(self, chunk: pd.DataFrame, metric: str) -> tuple[float, float, float] | Reason:
-        """Value and the standard deviations below and above it; or why it cannot be told."""
+        """Value and the standard deviations below and above it; or why it is not estimable."""
         if metric not in ESTIMATED[self.task]:
             raise BadInput(
                 f"There is no estimate of '{metric}' in {self.task}. Choose one of {', '.join(ESTIMATED[self.task])}."

@@ -1,4 +1,4 @@
-"""The labels of new rows, class by class: what stands behind a classifier's estimated scores."""
+"""Class probabilities of the labels of new rows: the model behind a classifier's estimated scores."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 LEAST_PROBABILITY = 1e-5  # where log-loss clips
 _FOLDS = 4
-_PRIOR_DRAWS = 20  # resamples that tell how unsure the moved shares of the classes are
+_PRIOR_DRAWS = 20  # resamples for the uncertainty of the shifted class shares
 _DRAWS = 60  # of the labels from q, for the chunk's own chance
 
 
@@ -73,7 +73,7 @@ class Labels:
         return np.clip(frame[self._names].to_numpy(dtype=np.float64), 0.0, 1.0)
 
     def _inputs(self, frame: pd.DataFrame, proba: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Centred log-probabilities with the features beside them."""
+        """Centred log-probabilities, followed by the features."""
         logs = np.log(np.clip(proba, 1e-6, 1.0))
         logs -= logs.mean(axis=1, keepdims=True)
         lines, trees = self._features.matrices(frame)
@@ -171,7 +171,7 @@ class Labels:
         return np.maximum(self._prior, 1e-4)
 
     def _priors(self, still: np.ndarray, new: np.ndarray) -> list[np.ndarray]:
-        """The classes' shares that resamples of the chunk's rows tell: how unsure they are."""
+        """The class shares of resamples of the chunk's rows, for their uncertainty."""
         rng = np.random.default_rng(self._seed)
         n = len(still)
         return [self._shares_now(still[rng.integers(0, n, n)], new, near=1e-4) for _ in range(_PRIOR_DRAWS)]
@@ -218,7 +218,7 @@ class Labels:
         share = prepared.share[1:] / prepared.share[1:].sum()
         apart = np.where(np.isfinite(alone), alone - value, 0.0) ** 2
         disagreement = 1.5 * max(float(share @ apart), 0.5 * float(apart.mean()))
-        # A label is a draw, whatever q says: so few rows never agree for sure.
+        # A label is random, whatever q is: few rows never agree exactly.
         floor = 0.25 / (n + 4) ** 2 if metric != "log_loss" else 0.0
         others = [v for v in (self._value(prepared, m, metric) for m in prepared.moved) if math.isfinite(v)]
         unsure = float(np.mean((np.array(others) - value) ** 2)) if others else 0.0

@@ -1,4 +1,4 @@
-"""The size of a regressor's error on new rows: what stands behind its estimated scores."""
+"""The size of a regressor's error on new rows: the model behind its estimated scores."""
 
 from __future__ import annotations
 
@@ -79,14 +79,14 @@ class Errors:
         """The mean of the third model's two words: its mean on the chunk, plain and doubly robust (plus the weighted
         residuals of the reference). What the other models and the weighted errors themselves say widens the band."""
         error, unseen, weights = self._error[metric], self._unseen[metric], prepared.weights
-        given = np.clip(_errors_of(self._models[metric], prepared.lines, prepared.trees), 0.0, error.max())
-        plain = given.mean(axis=1)
+        predicted = np.clip(_errors_of(self._models[metric], prepared.lines, prepared.trees), 0.0, error.max())
+        plain = predicted.mean(axis=1)
         robust = plain + (weights * (error - unseen)).mean(axis=1)
         average = float((weights * error).mean())
         value = max(float(plain[2] + robust[2]) / 2, 0.0)
         left = float((weights * (error - unseen[2]) ** 2).mean())
         spread = float((weights * (error - average) ** 2).mean())
-        chance = (left + float(given[2].var())) / given.shape[1] + max(left, spread) / prepared.rows
+        chance = (left + float(predicted[2].var())) / predicted.shape[1] + max(left, spread) / prepared.rows
         half = math.sqrt(chance + (0.6 * float(np.ptp([*plain, *robust, average]))) ** 2)
         if metric == "mae":
             return value, half, half

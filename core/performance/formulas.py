@@ -1,4 +1,4 @@
-"""How each metric of the catalogue is computed (COMPUTE), and what each row adds to it. Numpy only.
+"""The computation of each metric of the catalogue (COMPUTE), and the contribution of each row. Numpy only.
 
 Those of classes and values work over a leading axis of resamples. Confusion counts have shape (B, K, K): true class,
 predicted class.
@@ -173,7 +173,7 @@ def brier_losses(codes: np.ndarray, proba: np.ndarray) -> np.ndarray:
     return total / 2.0 if proba.shape[1] == 2 else total
 
 
-# Of ranks: `macro_auc`. Else batched over resamples: a value each, NaN = cannot tell.
+# Of ranks: `macro_auc`. Else batched over resamples: a value each, NaN = undefined.
 COMPUTE: dict[str, Callable[..., Any]] = {
     "accuracy": _accuracy,
     "balanced_accuracy": _balanced_accuracy,

@@ -1,4 +1,4 @@
-"""Two models on the same rows, by who is right: McNemar's test and the difference with its interval. Numpy only."""
+"""Two models on the same rows, by correct predictions: McNemar's test and the difference with its interval. Numpy only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def paired_difference(correct_a: np.ndarray, correct_b: np.ndarray, *, metric: s
     """Mean of a minus b over the same rows with a 95 % interval; above 0 means that a is better.
 
     Args:
-        correct_a, correct_b: shape (n,): 1 or True where the model is right, or any merit a row (minus its error).
+        correct_a, correct_b: shape (n,): 1 or True where the model is right, or any score per row (minus its error).
 
     The interval is Wald's on the paired differences. For right/wrong it adds half a row to each discordant cell
     (Agresti and Min 2005), so that it has a width even when the models agree on every row.

@@ -1,6 +1,6 @@
-"""The forms of 95 % intervals that hold on few rows, without a mistake among them, and on rows that hang together in time.
+"""95 % intervals that keep their coverage on few rows, on rows without a mistake, and on autocorrelated rows.
 
-Numpy only: pages import it. `material` says which metric takes which form; docs/performance.md how well each holds.
+Numpy only: pages import it. `material` selects the interval of each metric; docs/performance.md has their coverage.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def t95(freedom: float) -> float:
 
 
 def rows_as_one(values: np.ndarray) -> float:
-    """How many neighbouring rows tell as much as one independent row; at least 1, which stands for independent rows.
+    """Variance inflation by autocorrelation, in neighbouring rows per independent row; at least 1 (independent).
 
     Args:
         values: shape (n,), what each row adds to the metric, in the rows' order.
@@ -154,7 +154,7 @@ def r2_interval(
 
 
 class TableDraws:
-    """What a confusion table could be, given the one that was seen: one set of draws for all metrics of it.
+    """Posterior draws of a confusion table given the observed one, shared by all of its metrics.
 
     Each cell's share is Dirichlet, as in the Bayesian bootstrap. Half a row for each true class stands for what the
     sample does not hold: for a metric's low end most of it is wrong, spread over the other classes, for its high end
@@ -180,7 +180,7 @@ class TableDraws:
         self._better = (common + np.where(same, extra, 0.0)) * occurs
 
     def interval(self, compute: Callable[[np.ndarray], np.ndarray], value: float) -> tuple[float, float] | None:
-        """95 % interval of a metric of tables that is better the larger; None where hardly a draw tells it."""
+        """95 % interval of a metric of tables that is better the larger; None where it is defined in too few draws."""
         ends = []
         for tables, level in ((self._worse, 0.025), (self._better, 0.975)):
             found = compute(tables)

@@ -1,4 +1,4 @@
-"""How much labelled reference rows look like new ones: feature matrices, and a density ratio by a domain classifier."""
+"""Similarity of labelled reference rows to new ones: feature matrices, and a density ratio by a domain classifier."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-LEAST_GAIN = 2.0  # log-likelihood by which rows must be told apart before they are weighted
+LEAST_GAIN = 2.0  # minimum log-likelihood gain of the domain classifier before rows are weighted
 _LEAST_ROWS, _LEAST_SHARE = 150.0, 0.08  # effective reference rows that the weights must leave
 _ENDS = (-6.0, 4.0)  # log density ratios beyond are cut
 _LARGEST = 1e100
-_CATEGORIES = 30  # of a feature that keep a code of their own
+_CATEGORIES = 30  # most frequent categories of a feature with a code of their own
 _FLAGS = 8  # of a feature that get a column in linear models
 
 
@@ -76,7 +76,7 @@ def _texts(column: pd.Series) -> pd.Series:
 
 
 def binned(trees: np.ndarray) -> np.ndarray:
-    """Rows to fit on: a column without any value among them cannot be binned; as a constant it says as little."""
+    """Rows to fit on: a column without any value among them cannot be binned; a constant is equivalent."""
     return np.where(np.isnan(trees).all(axis=0), 0.0, trees)
 
 
@@ -115,7 +115,7 @@ class Ratio:
         return float(-np.logaddexp(0, self.reference + odds).sum() - np.logaddexp(0, -(self.chunk + odds)).sum())
 
     def gain(self) -> float:
-        """The likelihood over that of telling nothing."""
+        """The log-likelihood gain over a constant classifier."""
         return self.likelihood() - Ratio(np.zeros(len(self.reference)), np.zeros(len(self.chunk))).likelihood()
 
     def weights(self) -> tuple[np.ndarray, float]:

@@ -1,4 +1,4 @@
-"""Rows in the shapes that metrics and their intervals take, and the score of each metric over them. Numpy only."""
+"""Rows in the arrays that metrics and their intervals need, and the score of each metric. Numpy only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RESAMPLED_VALUES = 4_000_000  # rows x resamples that are drawn at the most
 RESAMPLES = 200  # bootstrap: the ends of a 95 % interval then rest on five resamples each
 LEAST_RESAMPLES = 20
 NORMAL_ROWS = 20_000  # rows from which a mean's interval is the normal one: the bootstrap gives the same, far slower
-INFLUENCE_CLASSES = 20  # up to which a row's part in a metric of classes is told; beyond, right or wrong stands for it
+INFLUENCE_CLASSES = 20  # maximum for a row's influence on a metric of classes; with more, correctness is the proxy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

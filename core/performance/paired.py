@@ -1,7 +1,7 @@
-"""Two models on the same rows, by any metric: how far apart, and by how much more than chance.
+"""Paired comparison of two models on the same rows, by any metric: the difference and its significance.
 
-`paired` judges once, over rows at hand. `gains` takes a metric apart into what each row adds to the difference, for
-judging again and again while rows come (`core.learning.evidence`). Numpy only: pages import it.
+`paired` tests once, on given rows. `gains` decomposes a metric into the contribution of each row to the difference, for
+sequential testing while rows arrive (`core.learning.evidence`). Numpy only: pages import it.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from core.performance.realised import measure
 from core.records import METRICS, Score, Task, row_metric
 
 PERMUTATIONS = 1_999
-MOST_VALUES = 8_000_000  # permutations x cells, or x rows, that are held at once
-LEAST_PERMUTATIONS = 199
-SMOOTHING = 0.5  # rows that each cell of the table counts beside those seen, where a metric is taken apart
-WIDE = 3.0  # times the root mean square of earlier gains: what lies beyond is cut, so that one row cannot decide
+MAX_VALUES = 8_000_000  # permutations x cells, or x rows, in memory at once
+MIN_PERMUTATIONS = 199
+SMOOTHING = 0.5  # pseudo-count of each cell of the table, where a metric is linearised
+WIDE = 3.0  # times the root mean square of earlier gains: larger ones are clipped, so that one row cannot decide
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
-    """What a model answered: classes or values, and probabilities with the labels of their columns."""
+class ModelOutput:
+    """A model's output: classes or values, and probabilities with the labels of their columns."""
 
     answers: np.ndarray
     proba: np.ndarray | None = None
@@ -41,26 +41,33 @@ class Paired:
     """A difference on the same rows; above 0 the first model is better, also where less of the metric is better."""
 
     difference: Score
-    p: float  # two-sided: so large a difference, one way or the other, from models that are equal
-    test: str  # by name
+    p: float  # two-sided
+    test: str  # its name
 
 
 def paired(
-    task: Task, metric: str, true: Any, new: Given, old: Given, *, weights: np.ndarray | None = None, seed: int = 0
+    task: Task,
+    metric: str,
+    true: Any,
+    new: ModelOutput,
+    old: ModelOutput,
+    *,
+    weights: np.ndarray | None = None,
+    seed: int = 0,
 ) -> Paired:
     """How much better the first model is by the metric, with a 95 % interval and a test.
 
     Args:
         true: shape (n,), n >= 1.
-        weights: shape (n,), above 0, of rows that were drawn with known chances; None = all alike.
+        weights: shape (n,), above 0, of rows that were sampled with known probabilities; None = equal weights.
 
     Accuracy is tested by McNemar's exact test. The other metrics of classes, and means over rows, by permutation: under
     equal models each row's two answers may be exchanged (Good 2005). AUC by DeLong's paired test (1988). Rows that were
     drawn where one of the two was unsure are not exchangeable: there the weighted difference is set against its own
-    bootstrap error. A metric that these rows cannot tell (one class only, no probabilities) gives way to accuracy, or mae.
+    bootstrap error. A metric that is undefined on these rows (one class only, no probabilities) is replaced by accuracy, or mae.
     """
     y = np.asarray(true)
-    name = metric if _told(task, metric, y, new) and _told(task, metric, y, old) else row_metric(task)
+    name = metric if _is_defined(task, metric, y, new) and _is_defined(task, metric, y, old) else row_metric(task)
     if weights is not None and len(y) > 1 and not np.all(weights == weights[0]):
         return _weighted(task, name, y, new, old, np.asarray(weights, dtype=np.float64), seed)
     needs = METRICS[name].needs
@@ -80,20 +87,20 @@ def paired(
 
 
 def gains(
-    task: Task, metric: str, true: Any, new: Given, old: Given, table: dict[tuple[Any, Any], float]
+    task: Task, metric: str, true: Any, new: ModelOutput, old: ModelOutput, table: dict[tuple[Any, Any], float]
 ) -> tuple[np.ndarray, float | None]:
-    """What each row adds to the difference by the metric, and the most that one row may add; above 0 speaks for the first.
+    """Contribution of each row to the difference by the metric, and its bound; above 0 favours the first model.
 
     Args:
         table: {(true class, answered class): rows} of earlier rows, of both models together. A metric of classes that is
-            no mean is taken apart at it (its influence function there): what a row adds depends on earlier rows only.
+            not a mean is linearised there (influence function): a row's contribution depends on earlier rows only.
 
     Returns:
-        shape (n,), and a bound of the absolute values; None where there is none but what was seen before.
-        For AUC one number: of all the rows together, at most 1 as a rule (cut there).
+        shape (n,), and a bound of the absolute values; None where only earlier rows give a scale.
+        For AUC one number for all rows together, clipped at 1.
     """
     y = np.asarray(true)
-    name = metric if _told(task, metric, y, new) and _told(task, metric, y, old) else row_metric(task)
+    name = metric if _is_defined(task, metric, y, new) and _is_defined(task, metric, y, old) else row_metric(task)
     if name == "accuracy":
         return np.asarray(new.answers == y, dtype=np.float64) - np.asarray(old.answers == y, dtype=np.float64), 1.0
     needs = METRICS[name].needs
@@ -106,9 +113,9 @@ def gains(
         counts = np.full((len(labels), len(labels)), SMOOTHING)
         for (true_class, answered), rows in table.items():
             counts[labels[true_class], labels[answered]] += rows
-        worth = influence(name, counts)
-        bound = float((worth.max(axis=1) - worth.min(axis=1)).max())
-        return worth[codes[0], codes[1]] - worth[codes[0], codes[2]], bound or 1.0
+        gain_of_cell = influence(name, counts)
+        bound = float((gain_of_cell.max(axis=1) - gain_of_cell.min(axis=1)).max())
+        return gain_of_cell[codes[0], codes[1]] - gain_of_cell[codes[0], codes[2]], bound or 1.0
     if needs == "ranks":
         difference, _ = _ranked_difference(task, y, new, old)
         smaller = _smaller_side(task, y)
@@ -116,40 +123,42 @@ def gains(
     return _row_losses(task, name, y, old) - _row_losses(task, name, y, new), None
 
 
-def tabled(true: Any, given: Sequence[Given], table: dict[tuple[Any, Any], float]) -> dict[tuple[Any, Any], float]:
-    """The table with these rows' answers added."""
+def with_counts(
+    true: Any, outputs: Sequence[ModelOutput], table: dict[tuple[Any, Any], float]
+) -> dict[tuple[Any, Any], float]:
+    """The table with these rows' predictions added."""
     more = dict(table)
-    for each in given:
+    for each in outputs:
         for pair in zip(np.asarray(true).tolist(), np.asarray(each.answers).tolist(), strict=True):
             more[pair] = more.get(pair, 0.0) + 1.0
     return more
 
 
 def influence(metric: str, counts: np.ndarray) -> np.ndarray:
-    """What one more row in each cell adds to a metric of classes, times the rows: shape (K, K), true by answered.
+    """Influence of one more row in each cell on a metric of classes, times the rows: shape (K, K), true by answered.
 
-    The derivative is taken by a difference of a millionth of the rows; rows of one true class may be compared with each
-    other, a constant to all of them says nothing.
+    The derivative is a finite difference of a millionth of the rows; only differences within a true class are meaningful,
+    a constant per class is arbitrary.
     """
     n, k = counts.sum(), len(counts)
     step = 1e-6 * n
     compute = COMPUTE[metric]
     base = float(compute(counts[None])[0])
-    worth = np.empty((k, k))
+    gain_of_cell = np.empty((k, k))
     for i in range(k):
         moved = np.repeat(counts[None], k, axis=0)
         moved[np.arange(k), i, np.arange(k)] += step
-        worth[i] = (compute(moved) - base) / step * n
-    return np.nan_to_num(worth) if METRICS[metric].higher_is_better else -np.nan_to_num(worth)
+        gain_of_cell[i] = (compute(moved) - base) / step * n
+    return np.nan_to_num(gain_of_cell) if METRICS[metric].higher_is_better else -np.nan_to_num(gain_of_cell)
 
 
 # --- once ---------------------------------------------------------------------------------------------------------
 
 
-def _told(task: Task, metric: str, y: np.ndarray, given: Given) -> bool:
-    score = measure(task, y, given.answers, given.proba, list(given.classes), metrics=[metric], intervals=None).scores[
-        metric
-    ]
+def _is_defined(task: Task, metric: str, y: np.ndarray, output: ModelOutput) -> bool:
+    score = measure(
+        task, y, output.answers, output.proba, list(output.classes), metrics=[metric], intervals=None
+    ).scores[metric]
     return score.value is not None
 
 
@@ -161,7 +170,7 @@ def _better(metric: str, value: float) -> float:
     return value if METRICS[metric].higher_is_better else -value
 
 
-def _by_table(name: str, y: np.ndarray, new: Given, old: Given, seed: int) -> Paired:
+def _by_table(name: str, y: np.ndarray, new: ModelOutput, old: ModelOutput, seed: int) -> Paired:
     labels: dict[Any, int] = {}
     true, a, b = (_coded(v, labels) for v in (y, new.answers, old.answers))
     k = len(labels)
@@ -174,7 +183,7 @@ def _by_table(name: str, y: np.ndarray, new: Given, old: Given, seed: int) -> Pa
         none = paired_difference(a == true, b == true)
         return Paired(difference=Score(metric=name, value=0.0, low=none.low, high=none.high, n=len(y), method="Agresti-Min 95 %"), p=1.0, test="permutation")  # fmt: skip
     moves = _moves(true[apart], a[apart], b[apart], k)
-    permutations = int(np.clip(MOST_VALUES // (k * k), LEAST_PERMUTATIONS, PERMUTATIONS))
+    permutations = int(np.clip(MAX_VALUES // (k * k), MIN_PERMUTATIONS, PERMUTATIONS))
     moved = (rng.random((permutations, int(apart.sum()))) < 0.5).astype(np.float64) @ moves
     exchanged = [tables[0] + moved.reshape(-1, k, k), tables[1] - moved.reshape(-1, k, k)]
     differences = np.nan_to_num(compute(exchanged[0]) - compute(exchanged[1]))
@@ -210,28 +219,28 @@ def _exchanged(gain: np.ndarray, seed: int) -> float:
     if n == 0:
         return 1.0
     total, root = float(gain.sum()), math.sqrt(float((gain**2).sum()))
-    if n > MOST_VALUES // PERMUTATIONS:
+    if n > MAX_VALUES // PERMUTATIONS:
         return math.erfc(abs(total) / root / math.sqrt(2.0))
     signs = np.where(np.random.default_rng(seed).random((PERMUTATIONS, n)) < 0.5, -1.0, 1.0)
     return float((1 + (np.abs(signs @ gain) >= abs(total) - 1e-12 * root).sum()) / (1 + PERMUTATIONS))
 
 
-def _row_losses(task: Task, name: str, y: np.ndarray, given: Given) -> np.ndarray:
+def _row_losses(task: Task, name: str, y: np.ndarray, output: ModelOutput) -> np.ndarray:
     """The loss of each row whose mean, or a growing function of it, is the metric."""
     if task == "regression":
-        error = np.abs(np.asarray(given.answers, dtype=np.float64) - y.astype(np.float64))
+        error = np.abs(np.asarray(output.answers, dtype=np.float64) - y.astype(np.float64))
         return error if name == "mae" else error**2
-    assert given.proba is not None
-    labels = {label: i for i, label in enumerate(np.asarray(given.classes).tolist())}
+    assert output.proba is not None
+    labels = {label: i for i, label in enumerate(np.asarray(output.classes).tolist())}
     codes = _coded(y, labels)
-    return (log_losses if name == "log_loss" else brier_losses)(codes, np.asarray(given.proba, dtype=np.float64))
+    return (log_losses if name == "log_loss" else brier_losses)(codes, np.asarray(output.proba, dtype=np.float64))
 
 
-def _resampled(task: Task, name: str, y: np.ndarray, new: Given, old: Given, seed: int) -> Score:
+def _resampled(task: Task, name: str, y: np.ndarray, new: ModelOutput, old: ModelOutput, seed: int) -> Score:
     """Difference of a metric of values with the bootstrap's interval."""
     true = y.astype(np.float64)
     sides = [np.asarray(g.answers, dtype=np.float64) for g in (new, old)]
-    resamples = max(20, min(RESAMPLES, MOST_VALUES // max(len(y), 1)))
+    resamples = max(20, min(RESAMPLES, MAX_VALUES // max(len(y), 1)))
     rows = np.random.default_rng(seed).integers(0, len(y), size=(resamples, len(y)))
 
     def of(answers: np.ndarray, use: np.ndarray) -> np.ndarray:
@@ -251,29 +260,29 @@ def _resampled(task: Task, name: str, y: np.ndarray, new: Given, old: Given, see
     )
 
 
-def _by_ranks(task: Task, name: str, y: np.ndarray, new: Given, old: Given) -> Paired:
+def _by_ranks(task: Task, name: str, y: np.ndarray, new: ModelOutput, old: ModelOutput) -> Paired:
     value, spread = _ranked_difference(task, y, new, old)
     score = Score(metric=name, value=value, low=value - Z95 * spread, high=value + Z95 * spread, n=len(y), method="DeLong 95 %")  # fmt: skip
     p = math.erfc(abs(value) / spread / math.sqrt(2.0)) if spread > 1e-12 else 1.0
     return Paired(difference=score, p=p, test="DeLong")
 
 
-def _members(task: Task, y: np.ndarray, given: Given) -> tuple[np.ndarray, np.ndarray]:
+def _members(task: Task, y: np.ndarray, output: ModelOutput) -> tuple[np.ndarray, np.ndarray]:
     """For each class that is ranked: which rows are of it, and the scores that rank them."""
-    assert given.proba is not None
-    columns = {label: i for i, label in enumerate(np.asarray(given.classes).tolist())}
+    assert output.proba is not None
+    columns = {label: i for i, label in enumerate(np.asarray(output.classes).tolist())}
     plain = y.tolist()
     present = list(dict.fromkeys(plain))
-    wanted = [np.asarray(given.classes).tolist()[1]] if task == "binary" else sorted(present, key=str)
+    wanted = [np.asarray(output.classes).tolist()[1]] if task == "binary" else sorted(present, key=str)
     inside = np.array([[label == one for label in plain] for one in wanted])
     scores = np.zeros(inside.shape)
     for place, label in enumerate(wanted):
         if label in columns:
-            scores[place] = given.proba[:, columns[label]]
+            scores[place] = output.proba[:, columns[label]]
     return inside, scores
 
 
-def _ranked_difference(task: Task, y: np.ndarray, new: Given, old: Given) -> tuple[float, float]:
+def _ranked_difference(task: Task, y: np.ndarray, new: ModelOutput, old: ModelOutput) -> tuple[float, float]:
     """Difference of the (mean) AUC, and DeLong's error of it with the covariance of both on the same rows."""
     inside, first = _members(task, y, new)
     _, second = _members(task, y, old)
@@ -296,14 +305,16 @@ def _smaller_side(task: Task, y: np.ndarray) -> int:
     return int(min(counts.min(), len(y) - counts.min()))
 
 
-def _weighted(task: Task, name: str, y: np.ndarray, new: Given, old: Given, weights: np.ndarray, seed: int) -> Paired:
+def _weighted(
+    task: Task, name: str, y: np.ndarray, new: ModelOutput, old: ModelOutput, weights: np.ndarray, seed: int
+) -> Paired:
     """The weighted difference against its bootstrap error: rows drawn by chance, whatever they were drawn for."""
     n = len(y)
     metric = METRICS[name]
     if metric.needs == "ranks":  # of drawn rows no pairs can be formed that stand for all pairs
         name, metric = row_metric(task), METRICS[row_metric(task)]
     rng = np.random.default_rng(seed)
-    resamples = max(LEAST_PERMUTATIONS, min(999, MOST_VALUES // n))
+    resamples = max(MIN_PERMUTATIONS, min(999, MAX_VALUES // n))
     use = rng.multinomial(n, np.full(n, 1 / n), size=resamples) * weights
     use = np.vstack([weights, use])  # the rows themselves first
     if metric.needs == "classes":

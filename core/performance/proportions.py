@@ -8,7 +8,7 @@ from core.performance import intervals as forms
 
 
 def wilson(successes: float, n: float, *, z: float = forms.Z95) -> tuple[float, float]:
-    """Wilson score interval of a proportion (Wilson 1927), at 95 % unless told; (0, 1) when n is 0."""
+    """Wilson score interval of a proportion (Wilson 1927), by default at 95 %; (0, 1) when n is 0."""
     if n <= 0:
         return 0.0, 1.0
     p, z2 = successes / n, z * z

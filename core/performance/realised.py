@@ -1,7 +1,7 @@
-"""Realised performance: what the labels say about predictions that were made before they were known.
+"""Realised performance: predictions made before the labels were known, compared with the labels.
 
-`measure` gives every metric with its interval, `pooled` one metric of several groups of rows together, `past_error` how far
-past estimates were from the labels. Numpy only: pages import it. Which rows are measured is the caller's business.
+`measure` returns every metric with its interval, `pooled` one metric over several groups of rows, `past_error` the distance
+of past estimates from the labels. Numpy only: pages import it. Out of scope: which rows are measured.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def measure(
 
 
 def past_error(points: Sequence[EstimatePoint], metric: str) -> Score:
-    """Mean distance of a metric's estimates from what the labels said later; `n` counts the batches that tell it."""
+    """Mean distance of a metric's estimates from the later realised scores; `n` counts the batches."""
     errors = [
         abs(p.estimates[metric].value - p.realised[metric])  # type: ignore[operator]
         for p in points

@@ -1,7 +1,7 @@
-"""Where the model is weak: slices of the rows, the confusion of its classes, the truth of its probabilities.
+"""Where the model is weak: slices of the rows, confusion of its classes, calibration of its probabilities.
 
-Everything starts from rows with labels and the predictions made before those were known. Records out, each with its
-finding in words. Numpy only at import: pages use this module.
+The input is rows with labels and the predictions made before those were known; the output is records with their
+finding. Numpy only at import: pages use this module.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CUTS = (0.1, 0.25, 0.5, 0.75, 0.9)  # quantiles at which numeric features are split
-TOP = 12  # categories of a feature that are looked at
-ALPHA = 0.05  # chance that any slice stands out although none does
-MOST_PAIRS = 40  # that are told from each other
-PAIRED = 400  # conditions of which all pairs are looked at; of more, those that stand out most by themselves
+TOP = 12  # categories of a feature that are tested
+ALPHA = 0.05  # family-wise error rate of all slices
+MOST_PAIRS = 40  # slices per result
+PAIRED = 400  # conditions whose pairs are all tested; of more, the most significant single ones
 RESAMPLES = 1_000  # bootstrap of the calibration error: draws of one number a bin
-_OVERLAP = 0.6  # two slices that share more of their rows than this (Jaccard) tell the same story
+_OVERLAP = 0.6  # two slices that share more of their rows than this (Jaccard) are duplicates
 _MOST_SCALE = 5.0  # times the gaps found that are looked at for the interval of the calibration error
-_NEW_STORY = 3.0  # standard errors by which a slice must stand out outside those found before it
+_NEW_STORY = 3.0  # standard errors by which a slice must differ outside those found before it
 _STILL_WEAK = 1.0  # likewise for one that is not said to stand out
 
 
@@ -76,7 +76,7 @@ class CalibrationPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """Whether probabilities mean what they say."""
+    """Calibration of the probabilities."""
 
     points: tuple[CalibrationPoint, ...]
     error: float  # expected calibration error: mean |observed - predicted|, weighted by rows
@@ -226,7 +226,7 @@ def _error_interval(
 ) -> tuple[float, float]:
     """95 % interval of the calibration error by a parametric bootstrap, read the other way round (test inversion).
 
-    The gaps of the bins are taken `scale` times as large as found; each is drawn anew around that. The interval holds
+    The gaps of the bins are taken `scale` times as large as found; each is drawn again around that. The interval holds
     the scales with which the error found lies between the 2.5 and 97.5 % quantiles of those drawn, and the error found.
     An ordinary bootstrap never comes near 0: it adds chance to an error that chance has raised already.
 
@@ -259,7 +259,7 @@ def _error_interval(
 
 
 def _conditions(column: pd.Series, feature: Feature) -> Iterator[tuple[str, np.ndarray]]:
-    """Ways to cut the rows at one feature: its name in words and which rows."""
+    """Ways to slice the rows by one feature: the display text and a mask of the rows."""
     missing = column.isna().to_numpy()
     if missing.any():
         yield f"{feature.name} is missing", missing

@@ -13,7 +13,7 @@ from scipy import stats
 from core.learning.evidence import STAKES, Bets, bet, counted, prepared
 from core.learning.policy import EVIDENCE_NEEDED, policy_named
 from core.learning.replay import replay
-from core.performance.paired import Given, gains, influence, paired
+from core.performance.paired import ModelOutput, gains, influence, paired
 from core.performance.realised import measure
 from core.records import METRICS
 
@@ -23,7 +23,7 @@ VALUES = ("mae", "rmse", "r2")
 
 def classified(
     rng: np.random.Generator, n: int, *accuracies: float, positives: float = 0.1, alike: float = 0.7
-) -> tuple[np.ndarray, list[Given]]:
+) -> tuple[np.ndarray, list[ModelOutput]]:
     """Labels, and models of a given accuracy that are often right on the same rows."""
     y = (rng.random(n) < positives).astype(int)
     base, models = rng.random(n), []
@@ -32,28 +32,28 @@ def classified(
         of_truth = np.where(right, 0.51, 0.49) + np.where(right, 1, -1) * 0.4 * rng.random(n)
         second = np.where(y == 1, of_truth, 1 - of_truth)
         models.append(
-            Given(answers=(second > 0.5).astype(int), proba=np.column_stack([1 - second, second]), classes=(0, 1))
+            ModelOutput(answers=(second > 0.5).astype(int), proba=np.column_stack([1 - second, second]), classes=(0, 1))
         )
     return y, models
 
 
-def valued(rng: np.random.Generator, n: int, *spreads: float) -> tuple[np.ndarray, list[Given]]:
+def valued(rng: np.random.Generator, n: int, *spreads: float) -> tuple[np.ndarray, list[ModelOutput]]:
     y = rng.normal(size=n)
     shared = rng.normal(size=n)
-    return y, [Given(answers=y + s * (0.7 * shared + 0.7 * rng.normal(size=n))) for s in spreads]
+    return y, [ModelOutput(answers=y + s * (0.7 * shared + 0.7 * rng.normal(size=n))) for s in spreads]
 
 
 def some(
     rng: np.random.Generator, metric: str, n: int, first: float, second: float
-) -> tuple[str, np.ndarray, Given, Given]:
+) -> tuple[str, np.ndarray, ModelOutput, ModelOutput]:
     regression = metric in VALUES
     y, (a, b) = valued(rng, n, first, second) if regression else classified(rng, n, first, second)
     return "regression" if regression else "binary", y, a, b
 
 
-def part(given: Given, rows: Any) -> Given:
+def part(given: ModelOutput, rows: Any) -> ModelOutput:
     proba = None if given.proba is None else given.proba[rows]
-    return Given(answers=given.answers[rows], proba=proba, classes=given.classes)
+    return ModelOutput(answers=given.answers[rows], proba=proba, classes=given.classes)
 
 
 def most_of(repetitions: int, chance: float, beyond: float = 1e-4) -> int:
@@ -105,7 +105,7 @@ def test_a_metric_that_the_rows_cannot_tell_gives_way_to_accuracy() -> None:
     y = np.zeros(30, dtype=int)
     _, (a, b) = classified(np.random.default_rng(1), 30, 0.9, 0.6)
     assert paired("binary", "roc_auc", y, a, b).difference.metric == "accuracy"
-    bare = [Given(answers=g.answers) for g in (a, b)]
+    bare = [ModelOutput(answers=g.answers) for g in (a, b)]
     assert paired("binary", "log_loss", y, *bare).difference.metric == "accuracy"
 
 

@@ -13,7 +13,7 @@ from core.storage.tables import ModelRow
 from core.storage.workspace import Workspace
 
 if TYPE_CHECKING:
-    from core.performance.paired import Given
+    from core.performance.paired import ModelOutput
 from core.services.models.conditions import schema_of
 
 COMPARE_ROWS = 2_000
@@ -37,34 +37,34 @@ def compare(ws: Workspace, project: ProjectInfo, a: int, b: int) -> Comparison:
         return Comparison(
             n=0, metric=metric, champion=nothing, challenger=nothing, difference=None, rows_from=description
         )
-    scores, merits, given = [], [], []
+    scores, row_scores, outputs = [], [], []
     for version in (a, b):
         served = champion_cache.served_by(project.id, version, registry.load_model(ws, project.id, version), schema)
-        score, merit, answers = _judged(served, X, y, metric)
+        score, row_score, answers = _evaluated(served, X, y, metric)
         scores.append(score)
-        merits.append(merit)
-        given.append(answers)
-    wins, losses = int(np.sum(merits[1] > merits[0])), int(np.sum(merits[0] > merits[1]))
-    judged = paired(schema.task, metric, y, given[1], given[0])
+        row_scores.append(row_score)
+        outputs.append(answers)
+    wins, losses = int(np.sum(row_scores[1] > row_scores[0])), int(np.sum(row_scores[0] > row_scores[1]))
+    test = paired(schema.task, metric, y, outputs[1], outputs[0])
     return Comparison(
         n=len(y),
         metric=metric,
         champion=scores[0],
         challenger=scores[1],
-        difference=judged.difference,
+        difference=test.difference,
         wins=wins,
         losses=losses,
-        p=judged.p,
-        test=judged.test,
+        p=test.p,
+        test=test.test,
         rows_from=description,
     )
 
 
-def _judged(served: champion_cache.Served, X: Any, y: Any, metric: str) -> tuple[Score, Any, Given]:
+def _evaluated(served: champion_cache.Served, X: Any, y: Any, metric: str) -> tuple[Score, Any, ModelOutput]:
     """The metric, each row's score (1 if correct, or minus the error), and the predictions."""
     import numpy as np
 
-    from core.performance.paired import Given
+    from core.performance.paired import ModelOutput
     from core.performance.realised import measure
 
     predicted = predicting.predict(served, X)
@@ -73,12 +73,12 @@ def _judged(served: champion_cache.Served, X: Any, y: Any, metric: str) -> tuple
         return (
             measure("regression", y, values, metrics=[metric]).score(metric),
             -np.abs(y - values),
-            Given(answers=values),
+            ModelOutput(answers=values),
         )
     labels = np.empty(len(y), dtype=object)
     labels[:] = predicted.labels
     report = measure(served.schema.task, y, labels, predicted.probabilities, predicted.classes, metrics=[metric])
-    answers = Given(answers=labels, proba=predicted.probabilities, classes=predicted.classes or ())
+    answers = ModelOutput(answers=labels, proba=predicted.probabilities, classes=predicted.classes or ())
     return report.score(metric), (labels == y).astype(float), answers
 
 
