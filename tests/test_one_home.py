@@ -123,6 +123,17 @@ def test_formats_are_written_in_one_place() -> None:
     assert {name for name in found if not name.startswith("core/words.py:")} == {"core/data/cells.py:listed"}
 
 
+def test_only_one_module_knows_the_rule_of_leases() -> None:
+    """Who holds a lease, until when, and when it may be taken over: read and written nowhere else."""
+    users = {
+        path.relative_to(ROOT).as_posix()
+        for path in ROOT.glob("core/**/*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if (isinstance(node, ast.Name) and node.id == "Lease") or (isinstance(node, ast.alias) and node.name == "Lease")
+    }
+    assert users - {"core/storage/tables/__init__.py"} == {"core/storage/leases.py"}
+
+
 def test_a_table_is_found_in_whatever_form(tmp_path: Path) -> None:
     code = tmp_path / "code.py"
     code.write_text(
