@@ -138,7 +138,8 @@ class Load:
     async def labels(self) -> None:
         some = self.random.sample(self.ids, min(len(self.ids), 50))
         if some:
-            given = [{"prediction_id": name, "label": self.random.randrange(2)} for name in some]
+            # By the id: a row that is asked about again has the label that it had.
+            given = [{"prediction_id": name, "label": sum(name.encode()) % 2} for name in some]
             await self.ask("labels", "POST", "/labels", json={"labels": given})
 
     async def store_batch(self) -> None:
@@ -162,7 +163,7 @@ class Load:
 
         now = datetime.now(UTC)
         info, secret = await asyncio.to_thread(
-            tokens.create_token, self.ws, "mixed load", ["predict"], None, None, by="benchmark", now=now
+            tokens.create_token, self.ws, "mixed load", tokens.TokenRights(scopes=["predict"]), by="benchmark", now=now
         )
         own = {"Authorization": f"Bearer {secret}"}
         await self.ask("with a new token", "POST", "/predict", rows=1, json=self.row(), headers=own)
@@ -239,8 +240,10 @@ def scheduler(home: Path) -> Iterator[subprocess.Popen[bytes]]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
-        yield process
-        process.terminate()
+        try:
+            yield process
+        finally:
+            process.terminate()
 
 
 def train(address: str) -> None:

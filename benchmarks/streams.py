@@ -96,7 +96,7 @@ def main() -> None:
     with_forest = options.forest and find_spec("river") is not None
     columns = [*options.policies, *(["river ARF"] if with_forest else [])]
     print(f"{'stream':20s}{'metric':>8s}" + "".join(f"{column:>12s}" for column in columns))
-    told: dict[str, list[tuple[str, ReplayReport]]] = {}
+    told: dict[str, list[tuple[str, ReplayReport, float]]] = {}
     means: dict[str, dict[str, list[float]]] = {}
     late = {"label_delay": options.label_delay, "label_fraction": options.label_fraction}
     for name in names:
