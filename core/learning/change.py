@@ -40,7 +40,7 @@ def most_by_chance(rows: int, mean: float, n: int, *, inflated: float = 1.0) -> 
     into the batch is hypergeometric, whatever the rate of errors.
 
     Args:
-        rows, mean: how many rows came before, and the share of them that was wrong, in [0, 1].
+        rows, mean: the number of earlier rows, and the share of them that was wrong, in [0, 1].
         n: rows of the batch.
         inflated: variance inflation, rows per independent row; at least 1. All counts are divided by it.
     """
@@ -56,7 +56,7 @@ def most_by_chance(rows: int, mean: float, n: int, *, inflated: float = 1.0) -> 
 
 
 def _chance_of(hits: float, n: float, hits_before: float, rows: float) -> float:
-    """Chance of so many hits or more among n rows, given all hits: hypergeometric, counts need not be whole."""
+    """Probability of at least this many hits among n rows, given all hits: hypergeometric, counts need not be whole."""
     from scipy.special import gammaln
 
     total = hits + hits_before
@@ -135,6 +135,6 @@ def likeliest_split(errors: np.ndarray) -> int:
 
 
 def _bernoulli(ones: np.ndarray, n: np.ndarray) -> np.ndarray:
-    """Maximum log-likelihood of n draws with so many ones."""
+    """Maximum log-likelihood of n draws, given the number of ones."""
     p = np.clip(ones / n, 1e-12, 1.0 - 1e-12)
     return ones * np.log(p) + (n - ones) * np.log1p(-p)

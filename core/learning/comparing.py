@@ -185,7 +185,7 @@ def _seconds(X: DataFrame, challenger: Committee, rival: Committee | None, clock
 
 
 def _worst_slice(X: DataFrame, new: np.ndarray, old: np.ndarray, schema: FeatureSchema) -> WorstSlice | None:
-    """The slice on which the challenger's losses are least likely to be chance; None when no slice has enough rows.
+    """The slice on which the challenger's losses are least likely due to chance; None when no slice has enough rows.
 
     Ties, and slices on which it does not lose, are ranked by net losses per row.
     """

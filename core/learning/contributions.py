@@ -22,20 +22,20 @@ from core.records import Label
 
 Method = Literal["linear", "trees", "permutation"]
 Unit = Literal["log-odds", "probability", "value"]
-SAMPLED_ROWS = 6_000  # approximate number of rows that a model predicts for one explanation by sampled orders
+SAMPLED_ROWS = 6_000  # approximate number of rows predicted for one explanation by sampled orders
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """A prediction decomposed: `base` and all contributions add up to `answer`.
 
-    The log-odds of one of several classes are its score less the mean of all classes' scores: the logarithm of its
-    probability over the geometric mean of all.
+    The log-odds of one of several classes are its score minus the mean score of all classes: the logarithm of the ratio
+    of its probability to the geometric mean of all.
     """
 
     method: Method
     unit: Unit
-    of: Label | None  # the class that was predicted; None for a value
+    of: Label | None  # the predicted class; None for a value
     base: float  # mean over the background rows
     answer: float
     contributions: tuple[tuple[str, Any, float], ...]  # feature, its value, contribution; in schema order
@@ -51,13 +51,13 @@ def explain(
     place: int = 0,
     seed: int = 0,
 ) -> Explanation:
-    """The answer to one row, taken apart.
+    """The prediction for one row, decomposed into feature contributions.
 
     Args:
-        background: at least one row; what the answer is compared with.
-        classes: in the order of the probabilities; none for a value.
-        place: of the predicted class among them.
-        seed: of the sampled orders; same seed, same numbers.
+        background: at least one row; the prediction is compared with theirs.
+        classes: in the order of the probabilities; empty for a value.
+        place: index of the predicted class among them.
+        seed: of the sampled orders; the same seed gives the same numbers.
     """
     unit: Unit = "probability" if classes else "value"
     choice = np.zeros(max(len(classes), 1))
@@ -67,7 +67,7 @@ def explain(
         choice = np.array([1.0 if place else -1.0]) if part.link == "sigmoid" else choice - 1.0 / len(choice)
     elif not _adds_up(part):
         return _by_permutation(part, values, background, names, classes, place, seed)
-    base, found = _exact(part, values, background, choice)
+    base, contributions = _exact(part, values, background, choice)
     raw = part.raw(values) if isinstance(part, (Linear, Trees)) else part.one(values)
     return Explanation(
         method="linear" if isinstance(part, Linear) else "trees",
@@ -75,20 +75,20 @@ def explain(
         of=classes[place] if classes else None,
         base=base,
         answer=float(np.dot(choice, raw)),
-        contributions=_by_feature(names, values, found),
+        contributions=_by_feature(names, values, contributions),
     )
 
 
-def _by_feature(names: Sequence[str], values: Values, found: np.ndarray) -> tuple[tuple[str, Any, float], ...]:
+def _by_feature(names: Sequence[str], values: Values, contributions: np.ndarray) -> tuple[tuple[str, Any, float], ...]:
     plain = [None if v is None or v != v else v for v in values]
-    return tuple(zip(names, plain, found.tolist(), strict=True))
+    return tuple(zip(names, plain, contributions.tolist(), strict=True))
 
 
 # --- exact ------------------------------------------------------------------------------------------------------
 
 
 def _adds_up(part: Part) -> bool:
-    """Whether its very answers are sums of what lines and trees give."""
+    """Whether its predictions themselves are sums of linear models and trees."""
     if isinstance(part, Vote):
         return all(_adds_up(member) for member, _, _ in part.members)
     if isinstance(part, Sum):
@@ -111,14 +111,14 @@ def _exact(part: Part, values: Values, background: Sequence[Values], choice: np.
         shares = [(member, choice[places] * weight / whole) for member, weight, places in part.members]
     else:
         raise TypeError(f"{type(part).__name__} is no sum")
-    found = [_exact(member, values, background, share) for member, share in shares]
-    return math.fsum(base for base, _ in found), np.sum([own for _, own in found], axis=0)
+    results = [_exact(member, values, background, share) for member, share in shares]
+    return math.fsum(base for base, _ in results), np.sum([own for _, own in results], axis=0)
 
 
 def _of_line(
     part: Linear, values: Values, background: Sequence[Values], choice: np.ndarray
 ) -> tuple[float, np.ndarray]:
-    """Weight times the distance from the background's mean; of a category, its own term less the mean term."""
+    """Weight times the distance from the background's mean; for a category, its own term minus the mean term."""
     terms = np.array([part.terms(row) for row in [values, *background]]) @ choice  # (rows, features)
     usual = terms[1:].mean(axis=0)
     return float(np.dot(choice, part.bias) + usual.sum()), terms[0] - usual
@@ -129,48 +129,51 @@ def _of_trees(
 ) -> tuple[float, np.ndarray]:
     """Interventional Shapley values (Lundberg et al., Nature Machine Intelligence 2020), all leaves at once.
 
-    A row put together of this row's features and a background row's comes to a leaf when each feature that is tested on
-    the way passes its tests. With u features that only this row passes and v that only the background row passes, the
-    leaf's value goes to each of the u in the share 1 / (u C(u+v, u)), and is taken from each of the v in the share
-    1 / (v C(u+v, v)).
+    A mixture of this row's features and a background row's reaches a leaf when each feature tested on the path passes
+    its tests. With u features whose tests only this row passes and v whose tests only the background row passes, the
+    leaf's value is added to each of the u with the weight 1 / (u C(u+v, u)), and subtracted from each of the v with the
+    weight 1 / (v C(u+v, v)).
     """
     base = float(np.mean([np.dot(choice, part.raw(row)) for row in background]))
     nodes, mine = part.arrays(), part.goes_left(values)
     theirs = [part.goes_left(row) for row in background]
-    some = np.any(theirs, axis=0), ~np.all(theirs, axis=0)  # of every node: whether a background row goes left, right
+    some = (
+        np.any(theirs, axis=0),
+        ~np.all(theirs, axis=0),
+    )  # for every node: whether any background row goes left, right
     tests = _tests(nodes, _reached(nodes, mine | some[0], ~mine | some[1]), len(values))
-    worth, found = part.worth(choice), np.zeros(len(values))
-    place = np.cumsum(nodes.feature < 0) - 1  # of each leaf among the leaves
+    worth, contributions = part.worth(choice), np.zeros(len(values))
+    place = np.cumsum(nodes.feature < 0) - 1  # index of each leaf among the leaves
     for row in theirs:
         leaves = _reached(nodes, mine | row, ~(mine & row))
-        found += _shares(tests, leaves, mine, row, worth[place[leaves]], len(values))
-    return base, found / len(background)
+        contributions += _shares(tests, leaves, mine, row, worth[place[leaves]], len(values))
+    return base, contributions / len(background)
 
 
 @dataclass(frozen=True, slots=True)
 class _Tests:
-    """What is tested on the way to each leaf, sorted by leaf and feature."""
+    """The tests on the path to each leaf, sorted by leaf and feature."""
 
     leaves: np.ndarray  # nodes, ascending
-    starts: np.ndarray  # of each leaf, its first test; one more at the end
+    starts: np.ndarray  # index of each leaf's first test; one more at the end
     node: np.ndarray
-    to_left: np.ndarray  # where a row must go to come to the leaf
+    to_left: np.ndarray  # direction that leads to the leaf
     feature: np.ndarray
 
 
 def _reached(nodes: TreeArrays, to_left: np.ndarray, to_right: np.ndarray) -> np.ndarray:
-    """The leaves that are come to where both ways may be open, ascending."""
-    here, found = nodes.roots, []
+    """The leaves that are reached when both directions may be open, ascending."""
+    here, leaves = nodes.roots, []
     while len(here):
         leaf = nodes.feature[here] < 0
-        found.append(here[leaf])
+        leaves.append(here[leaf])
         here = here[~leaf]
         here = np.concatenate([nodes.left[here[to_left[here]]], nodes.right[here[to_right[here]]]])
-    return np.sort(np.concatenate(found))
+    return np.sort(np.concatenate(leaves))
 
 
 def _tests(nodes: TreeArrays, leaves: np.ndarray, width: int) -> _Tests:
-    """The tests of these leaves, found from the leaves up."""
+    """The tests of these leaves, collected from the leaves up."""
     inner = np.flatnonzero(nodes.feature >= 0)
     parent = np.full(len(nodes.feature), -1, dtype=np.int64)
     parent[nodes.left[inner]] = parent[nodes.right[inner]] = inner
@@ -195,14 +198,14 @@ def _shares(
     """Contributions against one background row, from the leaves that may be reached; see `_of_trees`."""
     at = np.searchsorted(tests.leaves, leaves)
     counts = tests.starts[at + 1] - tests.starts[at]
-    tested = counts > 0  # a tree of one leaf tests nothing
+    tested = counts > 0  # a tree with a single leaf has no tests
     at, counts, worth = at[tested], counts[tested], worth[tested]
     if not len(at):
         return np.zeros(width)
     leaf = np.repeat(np.arange(len(at)), counts)
     each = np.arange(len(leaf)) + np.repeat(tests.starts[at] - np.r_[0, np.cumsum(counts)[:-1]], counts)
     node, to_left, feature = tests.node[each], tests.to_left[each], tests.feature[each]
-    # A feature that is tested several times on the way is one player: all its tests must hold.
+    # A feature tested several times on the path is one player: all its tests must hold.
     first = np.flatnonzero(np.r_[True, (np.diff(leaf) != 0) | (np.diff(feature) != 0)])
     i_pass = np.logical_and.reduceat(mine[node] == to_left, first)
     they_pass = np.logical_and.reduceat(theirs[node] == to_left, first)
@@ -220,7 +223,7 @@ def _shares(
 
 @functools.lru_cache(maxsize=256)
 def _gain(most: int) -> np.ndarray:
-    """1 / (u C(u+v, u)) for u and v together at most so many; 0 for u = 0."""
+    """1 / (u C(u+v, u)) for u + v <= most; 0 for u = 0."""
     gain = np.zeros((most + 1, most + 1))
     for u in range(1, most + 1):
         for v in range(most + 1 - u):
@@ -240,9 +243,9 @@ def _by_permutation(
     place: int,
     seed: int,
 ) -> Explanation:
-    """Each background row turns into this row feature by feature, in a drawn order and in the reverse of it.
+    """Each background row is turned into this row feature by feature, in a random order and in its reverse.
 
-    Where there are very many features, fewer background rows are taken.
+    With very many features, fewer background rows are used.
     """
     n = len(values)
     m = int(np.clip(SAMPLED_ROWS // (2 * (n + 1)), 1, len(background)))
@@ -252,7 +255,7 @@ def _by_permutation(
     orders = np.argsort(rng.random((m * pairs, n)), axis=1)
     orders = np.concatenate([orders, orders[:, ::-1]])  # (walks, features)
     begun = np.tile(np.arange(m), 2 * pairs)  # background row of each walk
-    turn = np.argsort(orders, axis=1)  # when each feature comes in
+    turn = np.argsort(orders, axis=1)  # step at which each feature is replaced
     mine = turn[:, None, :] < np.arange(n + 1)[None, :, None]  # (walks, steps, features)
     flat, source = mine.reshape(-1, n), np.repeat(begun, n + 1)
     columns: list[Any] = []
@@ -264,13 +267,13 @@ def _by_permutation(
             columns.append(np.where(flat[:, j], value, np.array(usual, dtype=np.float64)[source]))
     answers = part.many(columns, len(flat))[:, place].reshape(-1, n + 1)
     steps = np.diff(answers, axis=1)
-    found = np.zeros(n)
-    np.add.at(found, orders.reshape(-1), steps.reshape(-1))
+    contributions = np.zeros(n)
+    np.add.at(contributions, orders.reshape(-1), steps.reshape(-1))
     return Explanation(
         method="permutation",
         unit="probability" if classes else "value",
         of=classes[place] if classes else None,
         base=float(answers[:, 0].mean()),
         answer=float(answers[:, -1].mean()),
-        contributions=_by_feature(names, values, found / len(orders)),
+        contributions=_by_feature(names, values, contributions / len(orders)),
     )

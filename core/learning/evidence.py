@@ -1,7 +1,7 @@
 """Sequential evidence that one model is better than another, updated row by row: valid after every batch (anytime-valid).
 
 A bet on each row pays when the first model gains on it. Under equal models, or a worse one, the stake's wealth has mean
-1 whatever has been observed, so that it ever reaches 1 / alpha has a chance of at most alpha, however often one tests and
+1 whatever has been observed, so the probability that it ever reaches 1 / alpha is at most alpha, however often one tests and
 whenever one stops (Ville 1939). Several stakes are held in parallel, and their mean is the evidence (an e-value;
 Waudby-Smith and Ramdas 2024). What a row gains depends on the metric (`core.performance.paired.gains`).
 """

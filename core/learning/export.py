@@ -1,6 +1,7 @@
 """Exports a fitted estimator as a scorer of plain arrays, and verifies that its predictions are the same.
 
-An estimator that is not supported, or whose scorer differs, is served by the pipeline itself: `export` then returns None.
+An estimator that is not supported, or whose scorer differs, is served by the pipeline itself: its artefact then
+has the part None.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ from core.learning.models import Committee, Converted, ResidualBoosting, RowNumb
 from core.learning.scorer import TOLERANCE, largest_difference, part_of
 from core.records import FeatureSchema, JsonObject
 
-FORMAT = 1  # of the document
+FORMAT = 1  # version of the document
 
 
-CHECK_ROWS = 24  # kept in the artefact, with the estimator's answers
+CHECK_ROWS = 24  # stored in the artefact with the estimator's predictions
 
 
-CHECKED = 400  # rows that an export is tried on, at most
+CHECKED = 400  # maximum number of rows on which an export is verified
 
 
 _FORESTS = (
@@ -61,21 +62,21 @@ _NEIGHBOURS = (KNeighborsClassifier, KNeighborsRegressor)
 
 
 def export(model: Any, schema: FeatureSchema, X: DataFrame) -> bytes:
-    """The scorer artefact of a fitted estimator: its numbers, or only the word that the pipeline itself must answer.
+    """The scorer artefact of a fitted estimator: its numbers, or only a mark that the pipeline itself must predict.
 
     Args:
-        X: rows in schema order that the scorer is held to; some of them become the artefact's check rows. Gaps and unseen
-            categories are tried besides.
+        X: rows in schema order on which the scorer is verified; some of them become the artefact's check rows. Missing
+            values and unseen categories are tested too.
     """
     checks = _check_rows(schema, X)
     try:
         expected = _answers(model, checks, schema)
-    except ValueError:  # a pipeline of somebody else's that takes no gaps, or nothing unseen
+    except ValueError:  # a foreign pipeline that accepts no missing values, or no unseen categories
         checks = X.dropna().head(CHECKED).reset_index(drop=True)
         expected = _answers(model, checks, schema)
     book = _Book()
     part: JsonObject | None
-    if isinstance(model, Converted):  # it is numbers already
+    if isinstance(model, Converted):  # already plain numbers
         return repacked(
             model.packed.tobytes(),
             _document(unpack(model.packed.tobytes())[0]["part"], model, schema, X, checks, expected),
@@ -98,7 +99,7 @@ def _document(
     checks: DataFrame,
     expected: np.ndarray,
 ) -> JsonObject:
-    kept = np.linspace(0, len(checks) - 1, min(CHECK_ROWS, len(checks))).astype(int)
+    stored = np.linspace(0, len(checks) - 1, min(CHECK_ROWS, len(checks))).astype(int)
     return {
         "part": part,
         "format": FORMAT,
@@ -107,8 +108,8 @@ def _document(
         "threshold": getattr(model, "threshold", None),
         "ranges": _ranges(schema, X),
         "checks": {
-            "rows": [[None if v is None or v != v else v for v in row] for row in _rows(checks.iloc[kept], schema)],
-            "answers": expected[kept].tolist(),
+            "rows": [[None if v is None or v != v else v for v in row] for row in _rows(checks.iloc[stored], schema)],
+            "answers": expected[stored].tolist(),
         },
     }
 
@@ -118,19 +119,19 @@ def _plain(value: Any) -> Any:
 
 
 def _ranges(schema: FeatureSchema, X: DataFrame) -> JsonObject:
-    """What the model's rows held: the lowest and highest number, or the categories, of each feature."""
-    found: JsonObject = {}
+    """The range of each feature in the model's rows: its lowest and highest number, or its categories."""
+    ranges: JsonObject = {}
     for f in schema.features:
         column = X[f.name].dropna()
         if f.kind != "numeric":
-            found[f.name] = sorted({*column.unique().tolist(), *f.categories})
+            ranges[f.name] = sorted({*column.unique().tolist(), *f.categories})
         elif len(column):
-            found[f.name] = [float(column.min()), float(column.max())]
-    return found
+            ranges[f.name] = [float(column.min()), float(column.max())]
+    return ranges
 
 
 def _check_rows(schema: FeatureSchema, X: DataFrame) -> DataFrame:
-    """Rows of X, and some of them with gaps and with categories that nobody has seen."""
+    """Rows of X, and copies of some with missing values and unseen categories."""
     chosen = X.iloc[np.unique(np.linspace(0, len(X) - 1, min(CHECKED, len(X))).astype(int))]
     odd = chosen.head(len(schema.features) + 2).copy()
     for i, f in enumerate(schema.features):
@@ -142,8 +143,8 @@ def _check_rows(schema: FeatureSchema, X: DataFrame) -> DataFrame:
 
 
 def _answers(model: Any, X: DataFrame, schema: FeatureSchema) -> np.ndarray:
-    found = np.asarray(predict_quietly(model, X, proba=schema.task != "regression"), dtype=np.float64)
-    return found.reshape(len(X), -1)
+    answers = np.asarray(predict_quietly(model, X, proba=schema.task != "regression"), dtype=np.float64)
+    return answers.reshape(len(X), -1)
 
 
 def _rows(X: DataFrame, schema: FeatureSchema) -> list[list[Any]]:
@@ -161,7 +162,7 @@ def _same(
     expected: np.ndarray,
     schema: FeatureSchema,
 ) -> bool:
-    """Whether one row at a time, and all at once, get the estimator's answers."""
+    """Whether the scorer gives the estimator's predictions, one row at a time and all at once."""
     document, views = unpack(pack({"part": part}, arrays))
     scorer = part_of(document["part"], views)
     rows, wanted = _rows(X, schema), expected.tolist()
@@ -177,13 +178,13 @@ def _same(
 
 
 class _Book:
-    """Gathers the arrays of a scorer while its document is written."""
+    """Collects the arrays of a scorer while its document is written."""
 
     def __init__(self) -> None:
         self.arrays: dict[str, tuple[str, bytes]] = {}
 
     def keep(self, values: Any, *, whole: bool = False) -> str:
-        """Store an array; its name."""
+        """Store an array and return its name."""
         name = f"a{len(self.arrays)}"
         self.put(name, values, whole=whole)
         return name
@@ -196,7 +197,7 @@ class _Book:
         """The document of an estimator.
 
         Raises:
-            NotExportable: of no known kind.
+            NotExportable: the estimator is of an unsupported kind.
         """
         if isinstance(model, Committee):
             return self._committee(model, schema)
@@ -271,7 +272,7 @@ class _Book:
         }
 
     def _boosted(self, model: Any, prepared: Prepared, *, fixed: float | None = None) -> JsonObject:
-        """Boosted trees; the last column may be one `fixed` number, whose tests are then answered here and now."""
+        """Boosted trees; the last column may be one `fixed` number, whose tests are then resolved during the export."""
         if model.is_categorical_ is not None and np.any(model.is_categorical_):
             raise NotExportable("splits on sets of categories")
         places = [*places_of(prepared), *([-1] if fixed is not None else [])]

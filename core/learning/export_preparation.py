@@ -1,4 +1,4 @@
-"""What a pipeline does to its features before its estimator sees them, as positions and tables."""
+"""A pipeline's preprocessing of its features before the estimator, as positions and tables."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ UNSEEN = "\x00 no such category"
 
 
 class NotExportable(Exception):
-    """The estimator is of no kind that a scorer knows."""
+    """The estimator is of a kind that scorers do not support."""
 
 
 @dataclasses.dataclass(slots=True)
 class Prepared:
-    """What a preparation does to each raw feature, column by column of what it makes.
+    """The effect of preprocessing on each raw feature, by output column.
 
-    numeric: schema position, value for a gap (None: the gap stays), mean, scale; in the order of the columns.
-    tables: schema position, columns by text, of a gap, of an unseen category; their columns come after the numbers.
+    numeric: schema position, fill value (None: missing values stay), mean, scale; in the order of the columns.
+    tables: schema position; columns by category, of a missing value, of an unseen category; they follow the numbers.
     """
 
     numeric: list[tuple[int, float | None, float, float]]
@@ -41,7 +41,7 @@ class Prepared:
 
 
 def steps_of(model: Any) -> tuple[list[Any], BaseEstimator]:
-    """The preparations in their order, and the model behind them."""
+    """The preprocessing steps in order, and the model after them."""
     if not isinstance(model, Pipeline):
         return [], model
     steps = [step for _, step in model.steps if step not in (None, "passthrough")]
@@ -50,7 +50,7 @@ def steps_of(model: Any) -> tuple[list[Any], BaseEstimator]:
 
 
 def preparation_of(steps: Sequence[Any], schema: FeatureSchema) -> Prepared:
-    """What the steps before a model do to each feature."""
+    """The effect on each feature of the steps before a model."""
     names = list(schema.names)
     if len(steps) == 1 and isinstance(steps[0], ColumnTransformer):
         return _side_by_side(steps[0], names)
@@ -60,7 +60,7 @@ def preparation_of(steps: Sequence[Any], schema: FeatureSchema) -> Prepared:
 
 
 def _side_by_side(transformer: ColumnTransformer, names: list[str]) -> Prepared:
-    found = Prepared([], [])
+    prepared = Prepared([], [])
     for _, step, columns in transformer.transformers_:
         if step == "drop" or not len(columns):
             continue
@@ -71,12 +71,12 @@ def _side_by_side(transformer: ColumnTransformer, names: list[str]) -> Prepared:
         if steps and isinstance(steps[0], (OneHotEncoder, OrdinalEncoder)):
             if any(not isinstance(s, FillEmpty) for s in steps[1:]):
                 raise NotExportable("categories that are prepared further")
-            found.tables += _categories(step, steps[0], at, columns)
-        elif found.tables:
+            prepared.tables += _categories(step, steps[0], at, columns)
+        elif prepared.tables:
             raise NotExportable("numbers behind categories")
         else:
-            found.numeric += _numbers(steps, at)
-    return found
+            prepared.numeric += _numbers(steps, at)
+    return prepared
 
 
 def _flat(step: Any) -> list[Any]:
@@ -86,7 +86,7 @@ def _flat(step: Any) -> list[Any]:
 
 
 def _numbers(steps: Sequence[Any], at: Sequence[int]) -> list[tuple[int, float | None, float, float]]:
-    """What steps that keep one column a feature do to numbers; filling must come before scaling."""
+    """The effect on numbers of steps that keep one column per feature; filling must come before scaling."""
     n = len(at)
     fill: np.ndarray | None = None
     mean, scale = np.zeros(n), np.ones(n)
@@ -107,7 +107,7 @@ def _numbers(steps: Sequence[Any], at: Sequence[int]) -> list[tuple[int, float |
 def _categories(
     step: Any, encoder: Any, at: Sequence[int], columns: Sequence[str]
 ) -> list[tuple[int, dict[str, list[float]], list[float], list[float]]]:
-    """What an encoder makes of each category, of a gap and of an unseen one: asked, not read from its insides."""
+    """An encoder's output for each category, a missing and an unseen one: by calling it, not by reading its internals."""
     tables = []
     for i, j in enumerate(at):
         texts = [c for c in encoder.categories_[i].tolist() if isinstance(c, str)]
@@ -142,7 +142,7 @@ def _columns_of(encoder: Any, i: int) -> slice:
 
 
 def places_of(prepared: Prepared) -> list[int]:
-    """Schema position of each column that the trees were given."""
+    """Schema position of each column that the trees were trained on."""
     if any(len(missing) != 1 for _, _, missing, _ in prepared.tables):
         raise NotExportable("trees of one-hot columns")
     return [feature for feature, *_ in prepared.numeric] + [feature for feature, *_ in prepared.tables]

@@ -12,7 +12,7 @@ from core.learning.export_preparation import NotExportable
 
 
 class Nodes:
-    """All trees' nodes one after the other."""
+    """The nodes of all trees, concatenated."""
 
     def __init__(self, outputs: int) -> None:
         self._outputs = outputs
@@ -21,7 +21,7 @@ class Nodes:
         self.gap_left = bytearray()
 
     def add(self, tree: dict[str, np.ndarray]) -> None:
-        """A tree whose first node is its root."""
+        """Append a tree whose first node is its root."""
         start = len(self.feature)
         self.roots.append(start)
         inner = tree["feature"] >= 0
@@ -36,7 +36,7 @@ class Nodes:
 
 def hist_nodes(nodes: np.ndarray, places: Sequence[int], fixed: float | None) -> dict[str, np.ndarray]:
     """A boosted tree, without the branches that a fixed column rules out."""
-    kept: list[int] = []
+    visited: list[int] = []
     links: list[tuple[int, int]] = []
 
     def follow(at: int) -> int:
@@ -46,15 +46,15 @@ def hist_nodes(nodes: np.ndarray, places: Sequence[int], fixed: float | None) ->
 
     def visit(at: int) -> int:
         at = follow(at)
-        me = len(kept)
-        kept.append(at)
+        me = len(visited)
+        visited.append(at)
         links.append((-1, -1))
         if not nodes["is_leaf"][at]:
             links[me] = visit(int(nodes["left"][at])), visit(int(nodes["right"][at]))
         return me
 
     visit(0)
-    chosen = nodes[kept]
+    chosen = nodes[visited]
     inner = chosen["is_leaf"] == 0
     feature = np.array([places[j] for j in chosen["feature_idx"]], dtype=np.int64)
     return {
@@ -68,7 +68,7 @@ def hist_nodes(nodes: np.ndarray, places: Sequence[int], fixed: float | None) ->
 
 
 def tree_nodes(tree: Any, places: Sequence[int], outputs: int) -> dict[str, np.ndarray]:
-    """A tree of a forest; its leaves hold shares of the classes, or values."""
+    """A tree of a forest; its leaves hold class shares, or values."""
     inner = tree.children_left >= 0
     value = tree.value[:, 0, :]
     if value.shape[1] != outputs:

@@ -42,7 +42,9 @@ from core.records import FeatureSchema, Task
 MAX_BINS = 63  # of a numeric feature in boosting
 MAX_CATEGORIES = 50  # a feature's rarer categories share one code
 TREES = 50
-TREE_ROWS = 10_000  # of a larger window each of the extra-trees learns from so many drawn rows: bounds time and size
+TREE_ROWS = (
+    10_000  # each of the extra-trees learns from this many sampled rows of a larger window: bounds time and size
+)
 
 _CLASSIFICATION: tuple[Task, ...] = ("binary", "multiclass")
 _EVERY: tuple[Task, ...] = (*_CLASSIFICATION, "regression")
@@ -50,7 +52,7 @@ _EVERY: tuple[Task, ...] = (*_CLASSIFICATION, "regression")
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A kind of model, as a table entry; its words are in `policy.FAMILY_LABELS`."""
+    """A kind of model, as a table entry; its display name is in `policy.FAMILY_LABELS`."""
 
     tasks: tuple[Task, ...]
     builder: Callable[[FeatureSchema, int], Pipeline]  # (schema, seed) -> unfitted pipeline
@@ -78,7 +80,7 @@ def _scaled(schema: FeatureSchema) -> ColumnTransformer:
 
 
 def _coded(schema: FeatureSchema, *, impute: bool) -> ColumnTransformer:
-    """Numbers imputed or with their gaps, categories as whole numbers, unseen and missing ones apart: for trees."""
+    """For trees: numbers imputed or left missing, categories as integers, with separate codes for unseen and missing ones."""
     numeric, other = _columns(schema)
     numbers = SimpleImputer(strategy="median", keep_empty_features=True) if impute else FillEmpty()
     categories = OrdinalEncoder(
@@ -87,7 +89,7 @@ def _coded(schema: FeatureSchema, *, impute: bool) -> ColumnTransformer:
         encoded_missing_value=-2 if impute else np.nan,
         max_categories=MAX_CATEGORIES,
     )
-    if not impute:  # a feature whose every value is missing leaves gaps only
+    if not impute:  # a feature whose every value is missing stays NaN only
         categories = Pipeline([("code", categories), ("fill", FillEmpty())])
     return _side_by_side(numbers, numeric, categories, other)
 
@@ -130,9 +132,9 @@ def _ridge(schema: FeatureSchema, seed: int) -> Pipeline:
 
 
 def _booster(schema: FeatureSchema, seed: int) -> Any:
-    """Gradient boosting: many small trees for a value, fewer rounds where each costs one tree a class.
+    """Gradient boosting: many small trees for a value, fewer rounds when each costs one tree per class.
 
-    Coarse bins (64) and few rounds cost no accuracy on the streams that were measured, and two thirds of the time.
+    On the streams that were measured, coarse bins (64) and few rounds cost no accuracy and take two thirds of the time.
     """
     options: dict[str, Any] = {"max_bins": MAX_BINS, "early_stopping": False, "random_state": seed}
     if schema.task == "regression":
@@ -152,7 +154,7 @@ def _dated_boosting(schema: FeatureSchema, seed: int) -> Pipeline:
 
 
 def _linear_boosting(schema: FeatureSchema, seed: int) -> Pipeline:
-    """Many small trees on what the line leaves over: what is left is mostly additive."""
+    """Many small trees on the residuals of a linear model, which are mostly additive."""
     trees = HistGradientBoostingRegressor(
         max_iter=300, learning_rate=0.1, max_leaf_nodes=4, max_bins=MAX_BINS, early_stopping=False, random_state=seed
     )
@@ -186,7 +188,7 @@ class _Near:
     def kneighbors(
         self, X: Any = None, n_neighbors: int | None = None, return_distance: bool = True
     ) -> tuple[np.ndarray, np.ndarray] | np.ndarray:
-        """Distances and numbers of the nearest rows, each of shape (n, neighbours)."""
+        """Distances and indices of the nearest rows, each of shape (n, neighbours)."""
         rows, x = np.asarray(self._fit_X, dtype=np.float64), np.asarray(X, dtype=np.float64)
         squares, k = np.einsum("ij,ij->i", rows, rows), n_neighbors or self.n_neighbors
         nearest = [nearest_rows(rows, squares, x[i : i + 256], k) for i in range(0, len(x), 256)]
@@ -212,7 +214,7 @@ class RowNumbered(ClassifierMixin, RegressorMixin, BaseEstimator):
         self.model = model
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> RowNumbered:
-        """Learn from rows in their order."""
+        """Fit on rows in chronological order."""
         self.model_ = clone(self.model)
         self.n_rows_ = len(X)
         self.model_.fit(np.column_stack([X, np.arange(len(X), dtype=np.float64)]), y)
@@ -254,7 +256,7 @@ class ResidualBoosting(RegressorMixin, BaseEstimator):
 
 
 def fit_family(family: str, schema: FeatureSchema, X: DataFrame, y: np.ndarray, *, seed: int) -> Pipeline:
-    """A fitted pipeline of the family; same rows and seed, same bits.
+    """A fitted pipeline of the family; the same rows and seed give the same model, bit for bit.
 
     Raises:
         BadInput: the family cannot be fitted on this window (fewer than two rows, or one class only).
@@ -269,7 +271,7 @@ def fit_family(family: str, schema: FeatureSchema, X: DataFrame, y: np.ndarray, 
     if family == "extra_trees" and len(X) > TREE_ROWS:
         pipeline.named_steps["model"].set_params(bootstrap=True, max_samples=TREE_ROWS)
     with warnings.catch_warnings():
-        # An optimiser that stops at its limit, or a category unseen in a small window, is common here.
+        # An optimiser that stops at its iteration limit, or a category unseen in a small window, is common here.
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -295,7 +297,7 @@ class Converted(BaseEstimator):
 
     Plain attributes only, so that skops can store it:
         packed: uint8 array, the scorer artefact that a separate process made from the file.
-        task: of the project.
+        task: the project's.
         classes_: as in the project; empty for regression.
     """
 
@@ -323,14 +325,14 @@ class Committee(BaseEstimator):
 
     Plain attributes only, so that skops can store it:
         members: fitted pipelines.
-        weights: one a member, >= 0, sum 1.
-        info: one dict a member: name, family, window, n_rows.
-        task: of the project; regression averages, the others vote with probabilities.
-        threshold: probability from which the second of two classes is answered; None = the likelier one.
+        weights: one per member, >= 0, sum 1.
+        info: one dict per member: name, family, window, n_rows.
+        task: the project's; regression averages, the others vote with probabilities.
+        threshold: probability from which the second of two classes is predicted; None = the more likely one.
         classes_: union of the members' classes, sorted; empty for regression.
     """
 
-    threshold: float | None = None  # files of before it existed hold none
+    threshold: float | None = None  # missing in files stored before it existed
 
     def __init__(
         self,
@@ -352,13 +354,13 @@ class Committee(BaseEstimator):
         return self.vote([predict_quietly(m, X, proba=True) for m in self.members])
 
     def predict(self, X: DataFrame) -> np.ndarray:
-        """The class with most of the vote (the first of equals), or the weighted mean value."""
+        """The class with the largest vote (ties: the first), or the weighted mean value."""
         if self.task == "regression":
             return self.vote([predict_quietly(m, X, proba=False) for m in self.members])
         return self.classes_[chosen(self.predict_proba(X), self)]
 
     def vote(self, outputs: Sequence[np.ndarray]) -> np.ndarray:
-        """The committee's answer from its members' answers, in their order."""
+        """The committee's prediction from its members' predictions, in their order."""
         if self.task == "regression":
             return np.sum([w * o for w, o in zip(self.weights, outputs, strict=True)], axis=0)
         total = np.zeros((len(outputs[0]), len(self.classes_)))
@@ -368,7 +370,7 @@ class Committee(BaseEstimator):
 
 
 def chosen(proba: np.ndarray, model: Any) -> np.ndarray:
-    """Column of the class that a model answers: the likeliest (the first of equals), or by its threshold of two."""
+    """Column of the class that a model predicts: the most likely (ties: the first), or by its threshold for two classes."""
     threshold = getattr(model, "threshold", None)
     if threshold is None or proba.shape[1] != 2:
         return np.argmax(proba, axis=1)
@@ -376,11 +378,11 @@ def chosen(proba: np.ndarray, model: Any) -> np.ndarray:
 
 
 def union_of_classes(members: Sequence[Any]) -> np.ndarray:
-    """All classes that any of the models knows, sorted."""
+    """All classes known to any of the models, sorted."""
     return np.unique(np.concatenate([np.asarray(m.classes_) for m in members])) if members else np.empty(0)
 
 
-# Windows: "change" since the last change, "all", or the newest so many rows.
+# Windows: "change" since the last change, "all", or that many of the newest rows.
 MODEL_FAMILIES: dict[str, Family] = {
     "logistic": Family(_CLASSIFICATION, _logistic, ("change", "1000")),
     "ridge": Family(("regression",), _ridge, ("change", "1000", "all")),
@@ -392,7 +394,7 @@ MODEL_FAMILIES: dict[str, Family] = {
     "constant": Family(_EVERY, _constant, ("all",), fits=0),
 }
 
-# What races when a policy names no family; "constant" stands in only where nothing else can be fitted.
+# Families that race when a policy names none; "constant" is used only when nothing else can be fitted.
 DEFAULT_FAMILIES: dict[Task, tuple[str, ...]] = {
     "binary": ("boosting", "dated_boosting", "extra_trees", "logistic", "neighbours"),
     "multiclass": ("boosting", "dated_boosting", "extra_trees", "logistic", "neighbours"),

@@ -83,7 +83,7 @@ def score_of(
     past: np.ndarray | None = None,
     coin: float,
 ) -> float:
-    """How far the mean of errors lies above that of so many rows before, as a standard normal score; above 0 is worse.
+    """How far the mean error lies above that of the earlier rows, as a standard normal score; above 0 is worse.
 
     Errors of 0 and 1 by Fisher's exact test (the count is hypergeometric, given all), others by Student's t of their
     mean. Correlated rows count as fewer.
@@ -125,7 +125,7 @@ def batch_variation(history: Sequence[tuple[int, float]], variance: float) -> fl
     """How much more the means of neighbouring batches differ than those of independent rows with this variance; at least 1.
 
     By the median of their squared differences, so that a single step in the past (a model that was just refitted) is not
-    taken for variation between batches. 1 when there are fewer than MIN_BATCHES.
+    mistaken for variation between batches. 1 when there are fewer than MIN_BATCHES.
     """
     if len(history) < MIN_BATCHES or variance <= 0.0:
         return 1.0
@@ -135,7 +135,7 @@ def batch_variation(history: Sequence[tuple[int, float]], variance: float) -> fl
 
 
 def hypergeometric(hits: float, n: float, hits_before: float, rows: float) -> tuple[float, float]:
-    """Chance of more hits among n rows, and of exactly so many, given those of all n + rows: counts need not be whole."""
+    """Probability of more hits among n rows, and of exactly as many, given those of all n + rows; counts need not be whole."""
     from scipy.special import gammaln
 
     total = hits + hits_before

@@ -1,8 +1,8 @@
-"""The scorer: a fitted model as numbers that answer without the libraries that trained it.
+"""The scorer: a fitted model as plain numbers that predicts without the libraries that trained it.
 
 Linear models with their preparation folded into the weights, trees as flat arrays, neighbours as their rows, and
-committees of those. One row is answered by plain Python, many by numpy, which is imported only then. How a fitted
-estimator becomes a scorer is in `export.py`; there too it is held to the estimator's own answers.
+committees of those. One row is predicted by plain Python, many by numpy, which is imported only then. `export.py` turns
+a fitted estimator into a scorer and verifies that both give the same predictions.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from core.learning.scorer_neighbours import Neighbours
 from core.learning.scorer_parts import Columns, Constant, Linear, Part, Values, Views
 from core.learning.scorer_trees import Trees
 
-TOLERANCE = 1e-12  # of probabilities, and of values relative to their size
+TOLERANCE = 1e-12  # absolute for probabilities, relative for values
 
 
 class Sum(Part):
-    """A line, and what another model adds to it."""
+    """The sum of a linear model and of a model of its residuals."""
 
     def __init__(self, document: Mapping[str, Any], views: Views) -> None:
         self.parts = [part_of(d, views) for d in document["parts"]]
@@ -41,12 +41,12 @@ class Sum(Part):
 
 
 class Vote(Part):
-    """Members that vote by weight, as `core.learning.models.Committee` has them."""
+    """A weighted vote of members, as in `core.learning.models.Committee`."""
 
     def __init__(self, document: Mapping[str, Any], views: Views) -> None:
         self._width: int = document["width"]
-        self.shared: bool = document["shared"]  # divided by the sum: probabilities
-        # member, weight, place of each of its classes
+        self.shared: bool = document["shared"]  # True: divided by the sum, which gives probabilities
+        # member, weight, output index of each of its classes
         self.members = [(part_of(m["part"], views), m["weight"], m["places"]) for m in document["members"]]
 
     def one(self, values: Values) -> list[float]:
@@ -81,10 +81,10 @@ _KINDS: Mapping[str, type[Part]] = {
 
 
 def part_of(document: Mapping[str, Any], views: Views) -> Part:
-    """The model that a document and its arrays describe.
+    """The model described by a document and its arrays.
 
     Raises:
-        StorageError: a kind that this version does not know, or a document that is not of its form.
+        StorageError: a kind unknown to this version, or a malformed document.
     """
     named = document.get("kind") if isinstance(document, Mapping) else None
     kind = _KINDS.get(named) if isinstance(named, str) else None
@@ -101,7 +101,7 @@ def part_of(document: Mapping[str, Any], views: Views) -> Part:
 def largest_difference(
     answers: Sequence[Sequence[float]], expected: Sequence[Sequence[float]], *, value: bool
 ) -> float:
-    """Greatest distance between two lists of answers; of values (not probabilities) relative to their size."""
+    """Largest difference between two lists of predictions; relative to their size for values, absolute for probabilities."""
     worst = 0.0
     for got, wanted in zip(answers, expected, strict=True):
         for a, b in zip(got, wanted, strict=True):

@@ -1,4 +1,4 @@
-"""Neighbours of a scorer: the rows that a model of neighbours remembers."""
+"""Nearest neighbours in a scorer: the training rows that such a model stores."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Neighbours(Part):
         row = np.array(x)
         distances, near = _nearest(self._rows, self._squares - 2.0 * (self._rows @ row), row, self._k)
         weights = [1.0 / d if d > 0.0 else math.inf for d in distances.tolist()]
-        if math.inf in weights:  # rows at no distance alone decide
+        if math.inf in weights:  # rows at distance 0 decide alone
             weights = [float(w == math.inf) for w in weights]
         targets, total = self._targets[near].tolist(), sum(weights)
         if self._classes is None:
@@ -73,7 +73,7 @@ class Neighbours(Part):
             weights = 1.0 / distances
         touching = np.isinf(weights)
         rows = touching.any(axis=1)
-        weights[rows] = touching[rows]  # rows at no distance alone decide
+        weights[rows] = touching[rows]  # rows at distance 0 decide alone
         targets = self._targets[near]
         if self._classes is None:
             mean: np.ndarray = (weights * targets).sum(axis=1, keepdims=True) / weights.sum(axis=1, keepdims=True)
@@ -84,10 +84,10 @@ class Neighbours(Part):
 
 
 def nearest_rows(rows: np.ndarray, squares: np.ndarray, x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Euclidean distances and numbers of each row's k nearest rows, nearest first, of equals the lower number.
+    """Euclidean distances and indices of each row's k nearest rows, nearest first; ties go to the lower index.
 
-    The product finds them, rounded; their distances are then computed from the differences, so that a row is at no
-    distance from itself and the answer does not depend on how many are asked at once.
+    The matrix product finds them, with rounding errors; their distances are then computed from the differences, so that
+    a row is at distance 0 from itself and the result does not depend on how many rows are requested at once.
 
     Args:
         rows: shape (m, columns). squares: their squared lengths. x: shape (n, columns).
@@ -95,12 +95,12 @@ def nearest_rows(rows: np.ndarray, squares: np.ndarray, x: np.ndarray, k: int) -
     import numpy as np
 
     rounded = squares - 2.0 * (x @ rows.T)
-    found = [_nearest(rows, rounded[i], row, k) for i, row in enumerate(x)]
-    return np.array([d for d, _ in found]).reshape(-1, k), np.array([n for _, n in found]).reshape(-1, k)
+    neighbours = [_nearest(rows, rounded[i], row, k) for i, row in enumerate(x)]
+    return np.array([d for d, _ in neighbours]).reshape(-1, k), np.array([n for _, n in neighbours]).reshape(-1, k)
 
 
 def _nearest(rows: np.ndarray, rounded: np.ndarray, x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """One row's neighbours, from the rounded squares of the distances (less x's own square)."""
+    """One row's neighbours, from the approximate squared distances (without x's own square)."""
     import numpy as np
 
     kth = np.partition(rounded, k - 1)[k - 1]

@@ -1,4 +1,4 @@
-"""What every part of a scorer has, the arrays it is read from, and the two plainest ones: a line and a constant."""
+"""The interface of a scorer's parts, the arrays they are read from, and the two simplest: a linear model and a constant."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-MOST_FEATURES = 100_000  # a node that asks for a later one is damaged
+MOST_FEATURES = 100_000  # a node that tests a feature beyond it is corrupt
 
 
 Views = Mapping[str, memoryview]
@@ -30,7 +30,7 @@ class Part(ABC):
 
     @abstractmethod
     def one(self, values: Values) -> list[float]:
-        """Probabilities in the order of its classes, or the value, of one row."""
+        """One row's probabilities, in the order of the classes, or its value."""
 
     @abstractmethod
     def many(self, columns: Columns, n: int) -> np.ndarray:
@@ -38,15 +38,15 @@ class Part(ABC):
 
 
 def floats(view: memoryview) -> array.array[float]:
-    found = array.array("d")
-    found.frombytes(view)
-    return found
+    numbers = array.array("d")
+    numbers.frombytes(view)
+    return numbers
 
 
 def ints(view: memoryview) -> array.array[int]:
-    found = array.array("i")
-    found.frombytes(view)
-    return found
+    numbers = array.array("i")
+    numbers.frombytes(view)
+    return numbers
 
 
 def code(value: float | None) -> float:
@@ -85,12 +85,12 @@ class Linear(Part):
     def __init__(self, document: Mapping[str, Any], views: Views) -> None:
         self.link: str = document["link"]
         self._numeric: list[int] = document["numeric"]  # positions in the schema
-        self._fill: list[float] = document["fill"]  # raw value that stands for a missing one
+        self._fill: list[float] = document["fill"]  # raw value that replaces a missing one
         self.bias: list[float] = document["bias"]
         weights = floats(views[document["weights"]]).tolist()
         width = len(self._numeric)
         self._weights = [weights[k * width : (k + 1) * width] for k in range(len(self.bias))]
-        # feature position, contributions by text, of a missing one, of an unseen one
+        # feature position; contributions by category, of a missing one, of an unseen one
         self._tables = [(t["feature"], t["known"], t["missing"], t["unseen"]) for t in document["tables"]]
         self._plain = not self._tables and self._numeric == list(range(width))
 
@@ -99,10 +99,10 @@ class Linear(Part):
         return linked(self.link, self.raw(values))
 
     def raw(self, values: Values) -> list[float]:
-        """What the link makes the answer of: a sum of terms."""
+        """The outputs before the link function: sums of terms."""
         x = values if self._plain else [values[j] for j in self._numeric]
         raw = [sum(map(operator.mul, row, x), bias) for row, bias in zip(self._weights, self.bias, strict=True)]
-        if raw[0] != raw[0]:  # a missing value makes NaN of the sum
+        if raw[0] != raw[0]:  # a missing value makes the sum NaN
             x = [fill if v != v else v for v, fill in zip(x, self._fill, strict=True)]
             raw = [sum(map(operator.mul, row, x), bias) for row, bias in zip(self._weights, self.bias, strict=True)]
         for feature, known, missing, unseen in self._tables:
@@ -112,15 +112,15 @@ class Linear(Part):
         return raw
 
     def terms(self, values: Values) -> list[list[float]]:
-        """What each feature adds to each output, shape (features, outputs); with the bias they are `raw`."""
-        found = [[0.0] * len(self.bias) for _ in values]
+        """Each feature's contribution to each output, shape (features, outputs); their sum and the bias make `raw`."""
+        contributions = [[0.0] * len(self.bias) for _ in values]
         for i, (j, fill) in enumerate(zip(self._numeric, self._fill, strict=True)):
             v = values[j] if values[j] == values[j] else fill
-            found[j] = [row[i] * v for row in self._weights]
+            contributions[j] = [row[i] * v for row in self._weights]
         for feature, known, missing, unseen in self._tables:
             text = values[feature]
-            found[feature] = missing if text is None else known.get(text, unseen)
-        return found
+            contributions[feature] = missing if text is None else known.get(text, unseen)
+        return contributions
 
     def many(self, columns: Columns, n: int) -> np.ndarray:
         """See `Part`."""
@@ -140,7 +140,7 @@ class Linear(Part):
 
 
 class Constant(Part):
-    """The same answer to every row."""
+    """The same prediction for every row."""
 
     def __init__(self, document: Mapping[str, Any], views: Views) -> None:
         self._answer: list[float] = document["answer"]

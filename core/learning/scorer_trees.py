@@ -1,4 +1,4 @@
-"""Trees of a scorer: compiled code, linked nodes or bit masks, whichever answers one row or many quickest."""
+"""Trees in a scorer: compiled code, linked nodes or bit masks, whichever predicts one row or many fastest."""
 
 from __future__ import annotations
 
@@ -23,31 +23,33 @@ from core.learning.scorer_parts import (
     linked_many,
 )
 
-COMPILED_NODES = 8_000  # trees of at most so many nodes together become Python code (5 microseconds a node)
+COMPILED_NODES = (
+    8_000  # trees with at most this many nodes in total are compiled to Python code (5 microseconds per node)
+)
 
 
-COMPILED_DEPTH = 60  # deeper ones would be nested too deep for the compiler
+COMPILED_DEPTH = 60  # deeper trees exceed the nesting that the compiler accepts
 
 
-CHUNK_NODES = 1_500  # of trees in one piece of code: compiling needs memory that is not given back at once
+CHUNK_NODES = 1_500  # nodes per compiled function: compiling takes memory that is not released at once
 
 
-LINKED_NODES = 150_000  # up to here nodes are linked tuples (70 bytes each); beyond, only the arrays
+LINKED_NODES = 150_000  # up to this many nodes are linked tuples (70 bytes each); beyond it there are only the arrays
 
 
-MASK_LEAVES = 64  # trees of at most so many leaves are answered by bit masks
+MASK_LEAVES = 64  # trees with at most this many leaves are evaluated by bit masks
 
 
 class Trees(Part):
     """Decision trees: boosted sums of leaves behind a link, or the mean of the leaves' distributions.
 
-    A node tests `value <= threshold`, and goes left where that holds; a missing value goes where the node says.
+    A node tests `value <= threshold`, and goes left if it holds; for missing values each node stores a direction.
     """
 
     def __init__(self, document: Mapping[str, Any], views: Views) -> None:
         self.link: str = document["link"]
-        self._mean: bool = document["mean"]  # a forest: the mean, else a sum
-        self._single: bool = document["single"]  # it was trained on float32: values are rounded to that
+        self._mean: bool = document["mean"]  # True: a forest, the mean of leaves; False: their sum
+        self._single: bool = document["single"]  # trained on float32, so values are rounded to it
         self._base: list[float] = document["base"]
         self._outputs = len(self._base)
         self._codes = [(c["feature"], c["known"], code(c["missing"]), code(c["unseen"])) for c in document["codes"]]
@@ -56,9 +58,12 @@ class Trees(Part):
         self._feature = ints(views[name + "feature"])  # -1 in a leaf
         self._threshold = floats(views[name + "threshold"])
         self._left, self._right = ints(views[name + "left"]), ints(views[name + "right"])
-        self._roots, self._of = ints(views[name + "roots"]), ints(views[name + "of"])  # `of`: output a tree adds to
+        self._roots, self._of = (
+            ints(views[name + "roots"]),
+            ints(views[name + "of"]),
+        )  # `of`: output that each tree adds to
         self._gap_left = bytes(views[name + "gap_left"])
-        # One value a leaf, or one an output; a leaf's place among them stands where other nodes have their right child.
+        # One value per leaf, or one per output; leaves store their index among them in the place of the right child.
         self._value = floats(views[name + "value"])
         _refuse_bad_trees(self)
         self._columns = [self._value[k :: self._outputs] for k in range(self._outputs)] if self._mean else [self._value]
@@ -72,13 +77,13 @@ class Trees(Part):
         return linked(self.link, self.raw(values))
 
     def raw(self, values: Values) -> list[float]:
-        """What the link makes the answer of: a sum, or the mean, of leaves."""
+        """The outputs before the link function: a sum, or the mean, of leaves."""
         x = self._coded(values)
         leaves: list[int] = []
         if self._code:
             for code in self._code:
                 leaves += code(*x)
-        elif self._nodes and sum(x) - sum(x) == 0.0:  # no gap
+        elif self._nodes and sum(x) - sum(x) == 0.0:  # no missing value
             for feature, threshold, left, right in self._nodes:
                 while feature >= 0:
                     feature, threshold, left, right = left if x[feature] <= threshold else right
@@ -96,7 +101,7 @@ class Trees(Part):
         return raw
 
     def _coded(self, values: Values) -> list[float]:
-        """A row as the trees take it: categories as numbers, gaps filled, rounded."""
+        """A row as the trees expect it: categories as numbers, missing values filled, rounded."""
         if not (self._codes or self._fill or self._single):
             return values
         x = list(values)
@@ -113,7 +118,7 @@ class Trees(Part):
         return x
 
     def _walked(self, x: list[float]) -> list[int]:
-        """The leaf of each tree, found in the arrays; x may have gaps."""
+        """The leaf reached in each tree, by walking the arrays; x may have missing values."""
         features, thresholds, lefts, rights = self._feature, self._threshold, self._left, self._right
         gap_left = self._gap_left
         leaves = []
@@ -135,7 +140,7 @@ class Trees(Part):
         return TreeArrays(feature, left, right, roots, np.frombuffer(self._threshold), gap_left)
 
     def goes_left(self, values: Values) -> np.ndarray:
-        """Of every node, whether the row would go left there."""
+        """For every node, whether the row would go left there."""
         import numpy as np
 
         arrays = self.arrays()
@@ -144,7 +149,7 @@ class Trees(Part):
         return left
 
     def worth(self, choice: np.ndarray) -> np.ndarray:
-        """What each leaf, in the order of the nodes, gives to the sum of the outputs weighted by `choice`."""
+        """Each leaf's contribution, in the order of the nodes, to the sum of the outputs weighted by `choice`."""
         import numpy as np
 
         arrays = self.arrays()
@@ -186,7 +191,7 @@ class Trees(Part):
 
 
 def _refuse_bad_trees(trees: Trees) -> None:
-    """ValueError for trees that do not lead from every root to a leaf; they would be walked without end."""
+    """ValueError for trees that do not lead from every root to a leaf: walking them would never end."""
     n, leaves = len(trees._feature), len(trees._value) // (trees._outputs if trees._mean else 1)
     if not len(trees._left) == len(trees._right) == len(trees._threshold) == len(trees._gap_left) == n:
         raise ValueError("the nodes' arrays are not of one length")
@@ -203,9 +208,9 @@ def _refuse_bad_trees(trees: Trees) -> None:
 
 
 def _linked_nodes(trees: Trees) -> list[tuple[Any, ...]]:
-    """The trees' roots: (feature, threshold, left node, right node), and (-1, 0, place, None) for a leaf."""
+    """The trees' roots: (feature, threshold, left node, right node), and (-1, 0, index, None) for a leaf."""
     nodes: list[Any] = [None] * len(trees._feature)
-    for i in range(len(nodes) - 1, -1, -1):  # children come after their node
+    for i in range(len(nodes) - 1, -1, -1):  # children follow their parent
         feature, left, right = trees._feature[i], trees._left[i], trees._right[i]
         if feature < 0:
             nodes[i] = (-1, 0.0, right, None)
@@ -215,10 +220,10 @@ def _linked_nodes(trees: Trees) -> list[tuple[Any, ...]]:
 
 
 def _compiled(trees: Trees) -> list[Callable[..., Sequence[int]]]:
-    """Functions of the features that give the leaves, some trees each; none where the trees are too large for that.
+    """Functions from features to leaves, for some trees each; none when the trees are too large to compile.
 
-    The source holds whole numbers and floats of the arrays, and nothing else. `x > t` and `x <= t` are both false of a
-    gap, so that the way of the gap is the one behind `else`.
+    The source contains integers and floats from the arrays, and nothing else. `x > t` and `x <= t` are both false for
+    a missing value, so it takes the branch after `else`.
     """
     if len(trees._feature) > COMPILED_NODES:
         return []
@@ -235,16 +240,16 @@ def _compiled(trees: Trees) -> list[Callable[..., Sequence[int]]]:
             size = 0
         chunks[-1].append(written)
         size += written.count(" if ") * 2 + 1
-    found = []
+    functions = []
     for chunk in chunks:
         own: dict[str, Any] = {"__builtins__": {}}
         exec(compile(f"def leaves({names}*_): return ({','.join(chunk)},)", "<trees>", "exec"), own)  # noqa: S102  # numbers of checked arrays, and no builtins
-        found.append(own["leaves"])
-    return found
+        functions.append(own["leaves"])
+    return functions
 
 
 def _expression(trees: Trees, root: int) -> str | None:
-    """A tree as nested conditions; None where it is too deep, or its thresholds cannot be written."""
+    """A tree as nested conditions; None when it is too deep or a threshold cannot be written as a literal."""
     written: list[str] = []
     stack: list[tuple[int, int] | str] = [(root, 0)]
     while stack:
@@ -272,7 +277,7 @@ def _expression(trees: Trees, root: int) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class TreeArrays:
-    """Nodes of trees one after the other; a leaf has the feature -1, and its place among the leaves for right child."""
+    """Nodes of all trees, concatenated; a leaf has feature -1 and its index among the leaves as right child."""
 
     feature: np.ndarray
     left: np.ndarray
@@ -283,11 +288,11 @@ class TreeArrays:
 
 
 class _Masks:
-    """The leaf (its place among the values) that each of many rows falls in, tree by tree.
+    """The leaf (its index among the values) that each of many rows reaches, tree by tree.
 
-    Small trees by bit masks (QuickScorer: Lucchese et al., SIGIR 2015): a test that fails rules out the leaves to its
-    left, and the first leaf that no test rules out is the row's. What the tests on one feature rule out together is
-    looked up by the place of the value among the feature's thresholds. Large trees are walked level by level.
+    Small trees by bit masks (QuickScorer: Lucchese et al., SIGIR 2015): a failed test rules out the leaves to its left,
+    and a row's leaf is the first that no test rules out. The leaves that one feature's tests rule out together are looked
+    up by the position of the value among the feature's thresholds. Large trees are walked level by level.
     """
 
     def __init__(self, trees: Trees) -> None:
@@ -308,13 +313,13 @@ class _Masks:
         self._tables = [self._tables_of(root) for root in self._roots]
 
     def _tables_of(self, root: int) -> tuple[np.ndarray, list[tuple[int, np.ndarray]]] | None:
-        """Leaves from left to right, and a table of masks for each feature that is tested; None for a large tree."""
+        """Leaves from left to right, and a table of masks for each tested feature; None for a large tree."""
         import numpy as np
 
         leaves: list[int] = []
         tests: list[tuple[int, int, int]] = []  # node, its first leaf, the first leaf to its right
         stack: list[tuple[int, int]] = [(root, -1)]
-        while stack:  # in order, so that leaves come from left to right
+        while stack:  # depth first, so that leaves are numbered from left to right
             node, first = stack.pop()
             if first >= 0:
                 tests.append((node, first, len(leaves)))
@@ -339,7 +344,7 @@ class _Masks:
         return np.array(leaves, dtype=np.int32), list(tables.items())
 
     def leaves(self, x: list[Any], n: int) -> Any:
-        """One array of leaves a tree, in their order."""
+        """One array of leaves per tree, in the order of the trees."""
         import numpy as np
 
         places: dict[int, np.ndarray] = {}
@@ -377,7 +382,7 @@ class _Masks:
 
 
 def _lowest_bit(masks: np.ndarray) -> np.ndarray:
-    """Place of each mask's lowest set bit."""
+    """Position of each mask's lowest set bit."""
     import numpy as np
 
     lone = masks & (~masks + masks.dtype.type(1))

@@ -15,11 +15,11 @@ _BOOSTED = ("HistGradientBoostingClassifier", "HistGradientBoostingRegressor")
 
 
 def refuse_unsound(model: Any) -> None:
-    """Look at every tree and every neighbours model in an estimator, however deep it lies.
+    """Check every tree and every neighbours model in an estimator, however deeply nested.
 
     Raises:
-        BadInput: a tree that leads nowhere, or asks for columns that its model does not have; neighbours whose rows,
-            labels and numbers do not belong together.
+        BadInput: a tree that leads nowhere, or tests columns that its model does not have; a neighbours model whose rows,
+            labels and counts do not match.
     """
     seen: set[int] = set()
     waiting = [model]
@@ -53,7 +53,7 @@ def _refuse(estimator: Any) -> None:
 
 
 def _columns(estimator: Any) -> int:
-    """How many columns a model checks that it is given."""
+    """The number of columns that a model expects."""
     columns = getattr(estimator, "n_features_in_", None)
     if not isinstance(columns, (int, np.integer)) or columns < 1:
         raise BadInput(f"A {type(estimator).__name__} says it has {columns!r} columns, expected a whole number.")
@@ -105,14 +105,14 @@ def _refuse_neighbours(estimator: Any) -> None:
 def refuse_bad_tree(
     left: np.ndarray, right: np.ndarray, feature: np.ndarray, threshold: np.ndarray, *, features: int, leaf: np.ndarray
 ) -> None:
-    """Refuse a tree that compiled code could not follow from its root to a leaf.
+    """Refuse a tree that compiled code cannot follow from its root to a leaf.
 
     Args:
-        left, right: shape (nodes,), places of the children. feature, threshold: what each inner node asks.
-        features: columns that there are. leaf: which nodes are leaves.
+        left, right: shape (nodes,), indices of the children. feature, threshold: the test of each inner node.
+        features: number of columns. leaf: which nodes are leaves.
 
     Raises:
-        BadInput: a child out of range or before its parent, a feature that there is not, a threshold that is NaN.
+        BadInput: a child out of range or before its parent, a feature that does not exist, a threshold that is NaN.
     """
     n = len(leaf)
     if n == 0:

@@ -24,7 +24,7 @@ ARCHIVED = "until "  # prefix of the window of a model archived from an earlier 
 class MemberInfo(TypedDict):
     """Metadata of a committee's member, as stored with the learner's state and with versions."""
 
-    key: str  # name of its estimator in the store
+    key: str  # name of its estimator in storage
     name: str  # for display
     family: str
     window: str
@@ -38,7 +38,7 @@ class Member:
     family: str
     window: str  # "change", "all" or a number of rows
     model: Any = None  # fitted pipeline; None before its first fit
-    key: str = ""  # name of that estimator in the store
+    key: str = ""  # name of that estimator in storage
     loss: float | None = None  # exponentially weighted, half-life 500 rows; None = never measured
     start: int = 0  # labelled row at which its window began when it was fitted
     fitted_at: int = 0  # labelled rows at the time of the fit
@@ -52,7 +52,7 @@ class Member:
 
     @property
     def info(self) -> MemberInfo:
-        """What a committee tells about this member."""
+        """The metadata that a committee stores about this member."""
         return {"key": self.key, "name": self.name, "family": self.family, "window": self.window, "n_rows": self.n_rows}
 
     @property
@@ -90,7 +90,7 @@ class Shadow:
     bets: Bets = field(default_factory=Bets)  # that the shadow version is better
 
     def restarted(self) -> Shadow:
-        """The same version against another champion: its record starts again."""
+        """The same version against another champion: its record restarts."""
         return replace(self, wins=0, losses=0, rows=0, bets=Bets())
 
 
@@ -123,9 +123,9 @@ class LearnerState:
     scores: tuple[tuple[int, float], ...] = ()  # (rows, metric) of the same batches
     rise: Rise = field(default_factory=Rise)  # evidence that errors have risen since the change
     tail: tuple[float, ...] = ()  # errors of the last 1,000 rows that were predicted
-    tail_since: int = 0  # how many of them lie after the last change
+    tail_since: int = 0  # how many of them are from after the last change
     held_out: tuple[int, ...] = ()  # keys of the newest labelled rows that no model was trained on
-    held_out_weights: tuple[float, ...] = ()  # rows that each represents
+    held_out_weights: tuple[float, ...] = ()  # number of rows that each represents
     chances: tuple[
         tuple[float, float], ...
     ] = ()  # (probability of the second class, 1 if it was the label) of the last predicted rows
@@ -158,7 +158,7 @@ class LearnerState:
 
         Args:
             keys: of the labelled rows that are gone, consecutive in stream order.
-            before: labelled rows that lie before them and still count.
+            before: labelled rows before them that still count.
         """
         gone = frozenset(keys)
         n = min(len(gone), self.seen - before)
@@ -245,7 +245,7 @@ class LearnerState:
         Raises:
             StorageError: the document is of another format, or an estimator is missing.
         """
-        if document.get("format") == 1:  # before regimes and shadows; its held-out rows had other keys
+        if document.get("format") == 1:  # written before regimes and shadows existed; its held-out rows had other keys
             document = {**document, "format": FORMAT, "held_out": [], "chances": [], "shadow": None, "regimes": []}
         if document.get("format") != FORMAT:
             raise StorageError(
@@ -258,7 +258,7 @@ class LearnerState:
         watch = document["watch"]
         values: dict[str, Any] = {name: document[name] for name in _PLAIN_FIELDS}
         values |= {name: tuple(document.get(name, ())) for name in _LIST_FIELDS}
-        if len(values["held_out_weights"]) != len(values["held_out"]):  # stored before there were weights
+        if len(values["held_out_weights"]) != len(values["held_out"]):  # stored before weights existed
             values["held_out_weights"] = (1.0,) * len(values["held_out"])
         values |= {name: tuple((n, v) for n, v in document[name]) for name in _PAIR_FIELDS}
         values["rise"] = Rise(**{name: tuple(stored) for name, stored in document.get("rise", {}).items()})
@@ -283,7 +283,7 @@ class LearnerState:
 
 
 def _bets(record: Mapping[str, Any]) -> Bets:
-    """The bets of a stored record; an older record without bets gives those from its counts."""
+    """The bets of a stored record; for an older record without bets, computed from its counts."""
     stored = record.get("bets")
     if stored is None:
         return counted(record["wins"], record["losses"])

@@ -32,7 +32,7 @@ Progress = Callable[[float, str], None]
 Clock = Callable[[], float | None]  # seconds since any origin; None = nothing is timed
 FitWithin = Callable[
     [Callable[[], Member], float], Member
-]  # runs a fit within so many seconds (0 = no limit), or raises FitTimeout
+]  # runs a fit within that many seconds (0 = no limit), or raises FitTimeout
 
 
 def no_clock() -> None:

@@ -1,6 +1,6 @@
-"""From which probability the second of two classes is answered, for metrics on which the likelier class is not the best answer.
+"""The probability from which the second of two classes is predicted, for metrics not maximised by the more likely class.
 
-Accuracy is best served by the likelier class, and rankings ask for no answer at all: both keep it.
+Accuracy is maximised by the more likely class, and ranking metrics need no decision: both keep the default.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from core.performance.formulas import COMPUTE
 from core.records import METRICS
 
 TUNED = tuple(name for name, m in METRICS.items() if m.needs == "classes" and not m.mean_of_rows)
-MIN_ROWS = 200  # with fewer predicted rows the likelier class is predicted
+MIN_ROWS = 200  # with fewer predicted rows the more likely class is predicted
 MIN_PER_CLASS = 20
 GRID = np.linspace(0.05, 0.95, 91)
-NEAR = 0.005  # thresholds whose score is this near to the best are averaged: the single best is mostly noise
+NEAR = 0.005  # thresholds whose score is this close to the best are averaged: the single best is mostly noise
 
 
 def best_threshold(chances: Sequence[tuple[float, float]], metric: str) -> float | None:
-    """Probability of the second class from which it is predicted; None = the likelier class.
+    """Probability of the second class from which it is predicted; None = the more likely class.
 
     Args:
-        chances: (probability of the second class, 1 if it was the label else 0) of rows that were predicted before their label
-            was known.
+        chances: (probability of the second class, 1 if it was the label else 0) of rows predicted before their label was
+            known.
         metric: one of TUNED.
     """
     if len(chances) < MIN_ROWS:
