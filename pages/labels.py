@@ -10,12 +10,12 @@ from core.ui.views.labels import head, queue, request, summary
 
 def show(ctx: ui.Context, project: ProjectInfo) -> None:
     """The parts of the page, from the measured score to requesting more labels."""
-    rows, result = label_queue.open_asks(ctx.ws, project), label_queue.measured(ctx.ws, project)
+    rows, result = label_queue.open_requests(ctx.ws, project), label_queue.estimated_scores(ctx.ws, project)
     head.show(len(rows))
     summary.show(project, rows, result)
     if rows:
         queue.show(ctx, project, rows)
-    elif not result.asked:
+    elif not result.requested:
         head.nothing_requested()
     request.show(ctx, project, len(rows))
 

@@ -164,7 +164,7 @@ def _sampling_weights(ws: Workspace, project_id: int, row_ids: list[str]) -> np.
     import numpy as np
 
     with ws.database.read() as session:
-        weights = label_queue.weights_of(session, project_id, row_ids)
+        weights = label_queue.sampling_weights(session, project_id, row_ids)
     return np.array([weights.get(row_id, 1.0) for row_id in row_ids]) if weights else None
 
 

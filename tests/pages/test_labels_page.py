@@ -44,20 +44,20 @@ def test_rows_are_drawn_answered_and_told(grown: Workspace) -> None:
     assert not at.exception
     assert "40 rows waiting for a label" in text_of(at) and "0 of 40 requested rows labelled" in text_of(at)
     project = projects.get_project(grown, "flies")
-    waiting = label_queue.open_asks(grown, project)
+    waiting = label_queue.open_requests(grown, project)
     truth = rows(900, 150)["species"]
     given = {row.row_id: truth[int(row.row_id.split("-")[1])] for row in waiting[:30]}
-    label_queue.answer(grown, project, given, by="ada", now=BEGAN + timedelta(hours=5))
+    label_queue.store_labels(grown, project, given, by="ada", now=BEGAN + timedelta(hours=5))
     said = text_of(open_page("labels"))
     assert "10 rows waiting for a label" in said
     assert "**Accuracy of all 150 rows is about" in said and "based on 30 labels" in said and "half as wide" in said
     at = click(open_page("labels"), "Withdraw open requests")
-    assert not at.exception and label_queue.open_asks(grown, project) == []
+    assert not at.exception and label_queue.open_requests(grown, project) == []
 
 
 def test_a_viewer_sees_and_changes_nothing(grown: Workspace) -> None:
     project = projects.get_project(grown, "flies")
-    label_queue.ask(grown, project, label_queue.Asking(n=5, seed=1), by="ada", now=BEGAN)
+    label_queue.request_labels(grown, project, label_queue.LabelRequest(n=5, seed=1), by="ada", now=BEGAN)
     at = open_page("labels", "vera")
     assert not at.exception
     for label in ("Save labels", "Select rows", "Withdraw open requests"):
@@ -66,6 +66,6 @@ def test_a_viewer_sees_and_changes_nothing(grown: Workspace) -> None:
 
 def test_what_cannot_be_drawn_is_told_on_the_page(grown: Workspace) -> None:
     project = projects.get_project(grown, "flies")
-    label_queue.ask(grown, project, label_queue.Asking(n=5, seed=1), by="ada", now=BEGAN)
+    label_queue.request_labels(grown, project, label_queue.LabelRequest(n=5, seed=1), by="ada", now=BEGAN)
     at = click(open_page("labels"), "Select rows")
     assert "each batch is sampled once" in text_of(at)

@@ -103,7 +103,7 @@ def test_all_labels_or_manifests_are_never_walked_for_a_few(ws: Workspace, made:
         looked_up = plan(lambda: queries.labels_by_row(session, made, ["a-12", "a-13"]))
         assert looked_up == "SEARCH labels USING INDEX ix_labels_project_row (project_id=? AND row_id=?)"
         assert "COVERING INDEX ix_batches_standing" in plan(lambda: queries.newest_start(session, made, now=now))
-        assert "COVERING INDEX ix_batches_standing" in plan(lambda: label_plans.mark_of(session, made))
+        assert "COVERING INDEX ix_batches_standing" in plan(lambda: label_plans.plan_state(session, made))
 
 
 def test_batches_that_hold_rows_come_in_stream_order_whatever_others_are_left_out(

@@ -157,7 +157,7 @@ def stored_turns(ws: Workspace, project: ProjectInfo, *, since: datetime | None 
         )
         first_labels = _first_labels(ws, reader, project.id)
         watermarks = [_watermark(session, project.id, cycle) for cycle in cycles]
-        chosen = label_queue.weights_of(session, project.id, list(first_labels))
+        chosen = label_queue.sampling_weights(session, project.id, list(first_labels))
         undone = _undone_since(session, project.id, cycles)
     rows = _Rows(reader, project.schema, first_labels, chosen, undone)
     turns = [rows.turn(cycle, watermark) for cycle, watermark in zip(cycles, watermarks, strict=True)]

@@ -40,12 +40,12 @@ def refuse_changes(
         raise refusal("The columns are fixed by the first file", problems, "Create another project to change them.")
 
 
-def _same_task(named: str, task: Task) -> bool:
-    return named == task or (named != "regression" and task != "regression")
+def _same_task(given: str, task: Task) -> bool:
+    return given == task or (given != "regression" and task != "regression")
 
 
-def renamed(
-    frame: pd.DataFrame, schema: FeatureSchema, id_column: str | None, time_column: str | None, said: list[Problem]
+def with_known_names(
+    frame: pd.DataFrame, schema: FeatureSchema, id_column: str | None, time_column: str | None, notes: list[Problem]
 ) -> pd.DataFrame:
     """The frame with the columns that hold this file's ids and instants under the names that the project knows.
 
@@ -53,26 +53,26 @@ def renamed(
         BadInput: a named column that does not exist, or is the target or a feature.
     """
     names = [str(c) for c in frame.columns]
-    found: dict[str, str] = {}
-    for what, named, own, reserved in (
+    new_names: dict[str, str] = {}
+    for role, given, known, reserved in (
         ("id column", id_column, schema.id_column, ROW_ID),
         ("time column", time_column, schema.time_column, ROW_TIME),
     ):
-        if not named or named == own:
+        if not given or given == known:
             continue
-        if named not in names:
-            near = nearest(named, names)
+        if given not in names:
+            near = nearest(given, names)
             seen = f"not there ('{near}' is)" if near else "not there"
             raise refusal(
-                f"The {what} is missing", [FieldProblem(f"column {named}", seen, f"a column named '{named}'")]
+                f"The {role} is missing", [FieldProblem(f"column {given}", seen, f"a column named '{given}'")]
             )
-        if named == schema.target or named in schema.names:
-            seen = "the target" if named == schema.target else "a feature of this project"
+        if given == schema.target or given in schema.names:
+            seen = "the target" if given == schema.target else "a feature of this project"
             raise refusal(
-                f"The {what} cannot be that", [FieldProblem(f"column {named}", seen, "a column that is neither")]
+                f"The {role} cannot be that", [FieldProblem(f"column {given}", seen, "a column that is neither")]
             )
-        found[named] = own or reserved
-        said.append(Problem(code="column_for_this_file", column=named, count=len(frame), example=what))
-    clash = [new for new in found.values() if new in names]
+        new_names[given] = known or reserved
+        notes.append(Problem(code="column_for_this_file", column=given, count=len(frame), example=role))
+    clash = [new for new in new_names.values() if new in names]
     frame = frame.set_axis(names, axis=1)
-    return frame.drop(columns=clash).rename(columns=found) if found else frame
+    return frame.drop(columns=clash).rename(columns=new_names) if new_names else frame

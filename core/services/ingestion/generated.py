@@ -21,7 +21,7 @@ from core.storage import queries
 from core.storage.workspace import Workspace
 
 
-class Asked(TypedDict, total=False):
+class GeneratorOptions(TypedDict, total=False):
     """The generator's options; None = as in the last call."""
 
     features: int | None
@@ -30,7 +30,7 @@ class Asked(TypedDict, total=False):
     drift: Mapping[str, Any] | None
 
 
-class Chosen(TypedDict):
+class GeneratorSettings(TypedDict):
     """The generator's settings, stored with the project."""
 
     features: int
@@ -49,7 +49,7 @@ def generate(
     by: str,
     now: datetime,
     also: Also | None = None,
-    **asked: Unpack[Asked],
+    **given: Unpack[GeneratorOptions],
 ) -> IngestReport:
     """Store new generated rows in a generator project; omitted options stay as in the last call.
 
@@ -65,7 +65,7 @@ def generate(
         raise Conflict(
             f"Project '{project.slug}' was not made by the generator (it came from: {project.source}), so it accepts no generated rows. Create a generator project."
         )
-    options = _options(project, asked)
+    options = _options(project, given)
     spec = drift_from_document(options["drift"]) if options["drift"] is not None else None
     if spec is not None:  # positions given as shares refer to this call's rows; later calls continue from there
         spec = spec.anchored(rows=rows, start_row=project.rows)
@@ -80,7 +80,7 @@ def generate(
     )
     frame = generate_frame(rows, recipe, seed=drawn, start_row=project.rows)
 
-    def remember(session: Session, report: IngestReport) -> None:
+    def store_settings(session: Session, report: IngestReport) -> None:
         queries.project_row(session, project.id).generator = {**options}
         if also is not None:
             also(session, report)
@@ -94,11 +94,11 @@ def generate(
         now=now,
         target=frame.columns[-1],
         task=options["task"],
-        also=remember,
+        also=store_settings,
     )
 
 
-def _options(project: ProjectInfo, asked: Asked) -> Chosen:
+def _options(project: ProjectInfo, given: GeneratorOptions) -> GeneratorSettings:
     """The options given now, else those of the last call, else the generator's defaults.
 
     Raises:
@@ -107,10 +107,10 @@ def _options(project: ProjectInfo, asked: Asked) -> Chosen:
     known = project.generator or {}
 
     def of(name: str, first: Any) -> Any:
-        value = asked.get(name)
+        value = given.get(name)
         return value if value is not None else known.get(name, first)
 
-    options = Chosen(
+    options = GeneratorSettings(
         features=of("features", 2),
         noise=of("noise", 0.1),
         balance=of("balance", 0.5),

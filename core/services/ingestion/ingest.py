@@ -23,7 +23,7 @@ from core.data.inferring import ColumnChoices, first_schema
 from core.data.samples import SAMPLES, sample_path
 from core.records import FeatureSchema, Problem, ProjectInfo, Task
 from core.services.access.actors import require
-from core.services.ingestion.agreement import refuse_changes, renamed
+from core.services.ingestion.agreement import refuse_changes, with_known_names
 from core.services.ingestion.storing import Also, IngestReport, PreparedBatch, refuse_seen, store_batch
 from core.storage.layout import folder_of
 from core.storage.workspace import Workspace
@@ -92,29 +92,29 @@ def ingest_frame(
     """
     require(ws, by, "operator")
     notes = list(options.get("seen", ()))
-    held, frame = _held(project, frame, notes, options)
-    taken = conforming.conform(frame, held, latest=now + AHEAD)
-    notes += taken.problems
-    digest = _digest(taken, held)
+    schema, frame = _schema_for(project, frame, notes, options)
+    conformed = conforming.conform(frame, schema, latest=now + AHEAD)
+    notes += conformed.problems
+    digest = _digest(conformed, schema)
     prepared = PreparedBatch(
-        schema=held if not taken.new_classes else with_classes(held, taken.new_classes),
-        table=taken.X.copy(deep=False),
-        y=taken.y if taken.y is not None else no_labels(len(taken.X), held.task),
-        times=_times(taken, len(taken.X), now),
-        ids=taken.ids,
-        extra=taken.extra,
+        schema=schema if not conformed.new_classes else with_classes(schema, conformed.new_classes),
+        table=conformed.X.copy(deep=False),
+        y=conformed.y if conformed.y is not None else no_labels(len(conformed.X), schema.task),
+        times=_times(conformed, len(conformed.X), now),
+        ids=conformed.ids,
+        extra=conformed.extra,
         stem=f"{folder_of(project.id)}/{now:%Y%m%dT%H%M%S}-{secrets.token_hex(6)}",
         origin=origin,
         digest=digest,
         problems=notes,
-        known=refuse_seen(ws, project, digest, taken.ids),
-        timed=taken.times is not None,
+        known=refuse_seen(ws, project, digest, conformed.ids),
+        timed=conformed.times is not None,
         declared=options.get("backfill", False),
     )
     return store_batch(ws, project, prepared, by=by, now=now, also=options.get("also"))
 
 
-def _held(
+def _schema_for(
     project: ProjectInfo, frame: pd.DataFrame, notes: list[Problem], options: Options
 ) -> tuple[FeatureSchema, pd.DataFrame]:
     """The schema that the rows are held to, and the frame under the project's column names; notes go to `notes`."""
@@ -123,7 +123,7 @@ def _held(
     id_column, time_column = options.get("id_column"), options.get("time_column")
     if project.schema is not None:
         refuse_changes(project.schema, target, task, categorical, exclude)
-        return project.schema, renamed(frame, project.schema, id_column, time_column, notes)
+        return project.schema, with_known_names(frame, project.schema, id_column, time_column, notes)
     given = options.get("schema")
     if given is not None:
         return given, frame
@@ -147,26 +147,26 @@ def no_labels(n: int, task: Task) -> np.ndarray:
     return np.full(n, np.nan) if task == "regression" else np.full(n, None, dtype=object)
 
 
-def _times(taken: Any, n: int, now: datetime) -> pd.Series:
+def _times(conformed: Any, n: int, now: datetime) -> pd.Series:
     import pandas as pd
 
-    if taken.times is None:
+    if conformed.times is None:
         return pd.Series(pd.DatetimeIndex([now] * n).as_unit("us"))
-    return pd.Series(pd.DatetimeIndex(taken.times).as_unit("us"))
+    return pd.Series(pd.DatetimeIndex(conformed.times).as_unit("us"))
 
 
-def _digest(taken: Any, schema: FeatureSchema) -> str:
+def _digest(conformed: Any, schema: FeatureSchema) -> str:
     """Digest of the rows as given, including ids and times, to detect a file that is sent twice."""
     import pandas as pd
 
     parts = hashlib.sha256()
-    parts.update(pd.util.hash_pandas_object(taken.X, index=False).to_numpy().tobytes())
-    if taken.y is not None:
-        parts.update(json.dumps([str(v) for v in taken.y]).encode())
-    parts.update(json.dumps(taken.ids).encode())
-    if taken.times is not None:
-        parts.update(taken.times.astype("int64").to_numpy().tobytes())
-    if len(taken.extra.columns):
-        parts.update(pd.util.hash_pandas_object(taken.extra.astype("str"), index=False).to_numpy().tobytes())
+    parts.update(pd.util.hash_pandas_object(conformed.X, index=False).to_numpy().tobytes())
+    if conformed.y is not None:
+        parts.update(json.dumps([str(v) for v in conformed.y]).encode())
+    parts.update(json.dumps(conformed.ids).encode())
+    if conformed.times is not None:
+        parts.update(conformed.times.astype("int64").to_numpy().tobytes())
+    if len(conformed.extra.columns):
+        parts.update(pd.util.hash_pandas_object(conformed.extra.astype("str"), index=False).to_numpy().tobytes())
     parts.update("".join(schema.names).encode())
     return parts.hexdigest()

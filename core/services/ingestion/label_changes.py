@@ -19,7 +19,7 @@ from core.errors import Conflict, NotFound
 from core.records import Label, ProjectInfo
 from core.services.access.actors import require
 from core.services.ingestion.label_intake import CLASSES_ADDED, REPLACED
-from core.services.ingestion.label_plans import UNDONE, as_now, embedded_labels, mark_of
+from core.services.ingestion.label_plans import UNDONE, current_project, embedded_labels, plan_state
 from core.storage import audit, history, queries
 from core.storage.tables import AuditEntry, ModelRow, Project
 from core.storage.tables import Label as LabelRow
@@ -60,9 +60,9 @@ def undo_labels(ws: Workspace, project: ProjectInfo, change_id: int, *, by: str,
         Conflict: it is undone already.
     """
     require(ws, by, "operator")
-    project = as_now(ws, project)
+    project = current_project(ws, project)
     with ws.database.read() as session:
-        mark = mark_of(session, project.id)
+        state = plan_state(session, project.id)
         entry, own = _own_labels(session, project, change_id)
         wanted = set(session.scalars(select(LabelRow.row_id).where(*own)))
     assert project.schema is not None  # its labels were changed
@@ -70,7 +70,7 @@ def undo_labels(ws: Workspace, project: ProjectInfo, change_id: int, *, by: str,
     with ws.database.write() as session:
         session.execute(select(Project.id).where(Project.id == project.id).with_for_update())
         row = queries.project_row(session, project.id)
-        if mark_of(session, project.id).batches != mark.batches:
+        if plan_state(session, project.id).batches != state.batches:
             present, embedded = embedded_labels(ws, project, project.schema, wanted)
         entry, own = _own_labels(session, project, change_id)
         before = _change(session, entry)
@@ -138,8 +138,8 @@ def _drop_classes(ws: Workspace, session: Session, row: Project, values: set[Lab
         if batch.labelled:
             column = history.read_rows(ws, batch, [schema.target])[schema.target]
             gone -= set(map(json.loads, column.dropna().unique()))
-    kept = tuple(c for c in schema.classes if c not in gone)
-    if not gone or len(kept) < 2:
+    remaining = tuple(c for c in schema.classes if c not in gone)
+    if not gone or len(remaining) < 2:
         return []
-    row.schema = schema_to_document(with_classes(dataclasses.replace(schema, classes=()), kept))
+    row.schema = schema_to_document(with_classes(dataclasses.replace(schema, classes=()), remaining))
     return sorted(gone, key=str)

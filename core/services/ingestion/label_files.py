@@ -78,9 +78,9 @@ def read_labels(source: Path | bytes, *, name: str, max_bytes: int, project: Pro
 def file_pairs(
     ws: Workspace, project: ProjectInfo, source: Path | bytes, name: str
 ) -> tuple[list[tuple[str, Any]], tuple[Problem, ...]]:
-    found = read_labels(source, name=name, max_bytes=ws.settings.max_upload_bytes, project=project)
-    pairs = found.pairs
-    if found.by_prediction:
+    read = read_labels(source, name=name, max_bytes=ws.settings.max_upload_bytes, project=project)
+    pairs = read.pairs
+    if read.by_prediction:
         rows = row_ids(ws, project.id, [key for key, _ in pairs])
         pairs = [(rows.get(key, key), label) for key, label in pairs]
-    return pairs, found.problems
+    return pairs, read.problems

@@ -24,13 +24,13 @@ from core.records import (
 from core.services.access.actors import require
 from core.services.ingestion.label_files import file_pairs
 from core.services.ingestion.label_plans import (
-    LabelLook,
+    LabelCheck,
     LabelResult,
-    as_now,
-    ask_consent,
+    check_labels,
     checked_labels,
-    look_at_labels,
-    mark_of,
+    current_project,
+    plan_state,
+    require_consent,
 )
 from core.storage import audit, queries
 from core.storage.tables import AuditEntry, Project
@@ -68,8 +68,8 @@ def plan_labels(ws: Workspace, project: ProjectInfo, pairs: Sequence[tuple[str, 
     Raises:
         BadInput: as `add_labels`.
     """
-    project = as_now(ws, project)
-    return look_at_labels(ws, project, checked_labels(project, pairs)).plan
+    project = current_project(ws, project)
+    return check_labels(ws, project, checked_labels(project, pairs)).plan
 
 
 def plan_label_file(ws: Workspace, project: ProjectInfo, source: Path | bytes, *, name: str) -> LabelsTaken:
@@ -78,10 +78,10 @@ def plan_label_file(ws: Workspace, project: ProjectInfo, source: Path | bytes, *
     Raises:
         BadInput: as `add_label_file`.
     """
-    project = as_now(ws, project)
+    project = current_project(ws, project)
     pairs, problems = file_pairs(ws, project, source, name)
-    look = look_at_labels(ws, project, checked_labels(project, pairs))
-    return LabelsTaken(results=look.results, plan=look.plan, problems=problems, change=None)
+    check = check_labels(ws, project, checked_labels(project, pairs))
+    return LabelsTaken(results=check.results, plan=check.plan, problems=problems, change=None)
 
 
 def add_labels(
@@ -108,8 +108,8 @@ def add_labels(
         NeedsConsent: labels would be replaced or classes added, and `replace` is false.
     """
     require(ws, by, "operator")
-    look, _ = _store(ws, project, pairs, _Order(by=by, now=now, replace=replace, also=also))
-    return look.results
+    check, _ = _store(ws, project, pairs, _Order(by=by, now=now, replace=replace, also=also))
+    return check.results
 
 
 def add_label_file(
@@ -130,60 +130,60 @@ def add_label_file(
     """
     require(ws, by, "operator")
     pairs, problems = file_pairs(ws, project, source, name)
-    look, change = _store(ws, project, pairs, _Order(by=by, now=now, replace=replace, source=name))
-    return LabelsTaken(results=look.results, plan=look.plan, problems=problems, change=change)
+    check, change = _store(ws, project, pairs, _Order(by=by, now=now, replace=replace, source=name))
+    return LabelsTaken(results=check.results, plan=check.plan, problems=problems, change=change)
 
 
 def _store(
     ws: Workspace, project: ProjectInfo, pairs: Sequence[tuple[str, Any]], order: _Order
-) -> tuple[LabelLook, int | None]:
+) -> tuple[LabelCheck, int | None]:
     """Check, require confirmation if needed, store; also returns the id of the change."""
-    project = as_now(ws, project)
-    given = checked_labels(project, pairs)
-    look = look_at_labels(ws, project, given)
-    ask_consent(look.plan, project, order.replace)
+    project = current_project(ws, project)
+    checked = checked_labels(project, pairs)
+    check = check_labels(ws, project, checked)
+    require_consent(check.plan, project, order.replace)
     with ws.database.write() as session:
         # One call at a time stores labels of a project, so that its labels' ids follow one another.
         session.execute(select(Project.id).where(Project.id == project.id).with_for_update())
         row = queries.project_row(session, project.id)
-        if mark_of(session, project.id) != look.mark:  # something was stored in between
+        if plan_state(session, project.id) != check.state:  # something was stored in between
             project = queries.project_info(session, row)
-            look = look_at_labels(ws, project, given)
-            ask_consent(look.plan, project, order.replace)
-        first, last = _insert(session, project.id, look, by=order.by, now=order.now)
-        row.labelled += look.labelled
-        new = tuple(n.label for n in look.plan.new_classes)
+            check = check_labels(ws, project, checked)
+            require_consent(check.plan, project, order.replace)
+        first, last = _insert(session, project.id, check, by=order.by, now=order.now)
+        row.labelled += check.labelled
+        new = tuple(n.label for n in check.plan.new_classes)
         if new:
             row.schema = schema_to_document(with_classes(schema_from_document(row.schema or {}), new))
         change = None
-        if new or look.plan.replaced:
-            facts = {
+        if new or check.plan.replaced:
+            details = {
                 "source": order.source,
-                "labels": len(look.fresh),
-                "replaced": look.plan.replaced,
+                "labels": len(check.fresh),
+                "replaced": check.plan.replaced,
                 "new_classes": list(new),
                 "first_label": first,
                 "last_label": last,
             }
-            what = REPLACED if look.plan.replaced else CLASSES_ADDED
-            audit.record(session, who=order.by, what=what, now=order.now, project_id=project.id, after=facts)
+            what = REPLACED if check.plan.replaced else CLASSES_ADDED
+            audit.record(session, who=order.by, what=what, now=order.now, project_id=project.id, after=details)
             session.flush()
             change = session.scalar(
                 select(func.max(AuditEntry.id)).where(AuditEntry.project_id == project.id, AuditEntry.what == what)
             )
         if order.also is not None:
-            order.also(session, look.results)
-    return look, change
+            order.also(session, check.results)
+    return check, change
 
 
-def _insert(session: Session, project_id: int, look: LabelLook, *, by: str, now: datetime) -> tuple[int, int]:
+def _insert(session: Session, project_id: int, check: LabelCheck, *, by: str, now: datetime) -> tuple[int, int]:
     """Store new labels; returns their first and last id.
 
     A label of a row in the log is never older than the row's prediction, even if the clock was set back in between.
     """
-    if not look.fresh:
+    if not check.fresh:
         return 0, 0
-    texts = {(type(value), value): json.dumps(value) for _, value in look.fresh}
+    texts = {(type(value), value): json.dumps(value) for _, value in check.fresh}
     common = {"project_id": project_id, "created_by": by}
     session.execute(
         insert(LabelRow),
@@ -192,14 +192,14 @@ def _insert(session: Session, project_id: int, look: LabelLook, *, by: str, now:
                 **common,
                 "row_id": row_id,
                 "value": texts[type(value), value],
-                "created_at": max(now, look.predicted.get(row_id, now)),
+                "created_at": max(now, check.predicted.get(row_id, now)),
             }
-            for row_id, value in look.fresh
+            for row_id, value in check.fresh
         ],
     )
     first, last = session.execute(
         select(func.min(LabelRow.id), func.max(LabelRow.id)).where(
-            LabelRow.project_id == project_id, LabelRow.id > look.mark.newest_label
+            LabelRow.project_id == project_id, LabelRow.id > check.state.newest_label
         )
     ).one()
     return first, last

@@ -47,7 +47,7 @@ class LabelResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class PlanState:
     """The state that a plan depends on: while it is unchanged, the plan is valid."""
 
     newest_label: int
@@ -58,10 +58,10 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class LabelLook:
+class LabelCheck:
     """Labels as they would be stored."""
 
-    mark: Mark
+    state: PlanState
     results: list[LabelResult]
     plan: LabelPlan
     fresh: list[tuple[str, Label]]  # row id and label of those that have to be stored
@@ -87,18 +87,18 @@ def parse_label(value: Any, schema: FeatureSchema, *, field: str) -> Label:
     return label
 
 
-def as_now(ws: Workspace, project: ProjectInfo) -> ProjectInfo:
+def current_project(ws: Workspace, project: ProjectInfo) -> ProjectInfo:
     """The project with the schema and champion that it has now."""
     with ws.database.read() as session:
         return queries.project_info(session, queries.project_row(session, project.id))
 
 
-def mark_of(session: Session, project_id: int) -> Mark:
+def plan_state(session: Session, project_id: int) -> PlanState:
     """The current state that plans depend on."""
     counts = select(func.count(), func.max(Batch.id), func.count(Batch.undone_at)).where(Batch.project_id == project_id)
     total, newest, undone = session.execute(counts).one()
     undo = select(func.max(AuditEntry.id)).where(AuditEntry.project_id == project_id, AuditEntry.what == UNDONE)
-    return Mark(
+    return PlanState(
         newest_label=queries.newest_label_id(session, project_id),
         newest_undo=session.scalar(undo) or 0,
         batches=(total, newest or 0, undone),
@@ -135,7 +135,7 @@ def checked_labels(project: ProjectInfo, pairs: Sequence[tuple[str, Any]]) -> li
     return checked
 
 
-def look_at_labels(ws: Workspace, project: ProjectInfo, given: Sequence[tuple[str, Label]]) -> LabelLook:
+def check_labels(ws: Workspace, project: ProjectInfo, pairs: Sequence[tuple[str, Label]]) -> LabelCheck:
     """What would happen to each label, given the stored data.
 
     Raises:
@@ -143,24 +143,24 @@ def look_at_labels(ws: Workspace, project: ProjectInfo, given: Sequence[tuple[st
     """
     assert project.schema is not None
     classes = set(project.schema.classes)
-    wanted = {row_id for row_id, _ in given}
+    row_ids = {row_id for row_id, _ in pairs}
     with ws.database.read() as session:  # before anything is read: data stored meanwhile changes it
-        mark = mark_of(session, project.id)
-    present, embedded = embedded_labels(ws, project, project.schema, wanted)
+        state = plan_state(session, project.id)
+    present, embedded = embedded_labels(ws, project, project.schema, row_ids)
     with ws.database.read() as session:
-        stored = queries.labels_by_row(session, project.id, wanted)
-        logged = waiting_rows(session, project.id, list(wanted - present))
+        stored = queries.labels_by_row(session, project.id, row_ids)
+        logged = waiting_rows(session, project.id, list(row_ids - present))
     current = {**embedded, **{row_id: entry[0] for row_id, entry in stored.items()}}
     counts: dict[LabelStatus, int] = dict.fromkeys(("stored", "unchanged", "replaced", "waiting"), 0)
     results, fresh, first = [], [], 0
     replacements: list[Replacement] = []
     new: dict[Label, NewClass] = {}
-    for place, (row_id, label) in enumerate(given):
+    for place, (row_id, label) in enumerate(pairs):
         known = row_id in present or row_id in logged
         before = current.get(row_id)
-        same = before is not None and before == label and type(before) is type(label)
+        unchanged = before is not None and before == label and type(before) is type(label)
         status: LabelStatus
-        if same:
+        if unchanged:
             status = "unchanged" if known else "waiting"
         else:
             status = "replaced" if before is not None else "stored" if known else "waiting"
@@ -186,7 +186,7 @@ def look_at_labels(ws: Workspace, project: ProjectInfo, given: Sequence[tuple[st
         replacements=tuple(replacements),
         needs_consent=bool(counts["replaced"] or (new and project.champion is not None)),
     )
-    return LabelLook(mark, results, plan, fresh, logged, first)
+    return LabelCheck(state, results, plan, fresh, logged, first)
 
 
 def _refuse_many_classes(classes: set[Label], new: dict[Label, NewClass]) -> None:
@@ -197,40 +197,40 @@ def _refuse_many_classes(classes: set[Label], new: dict[Label, NewClass]) -> Non
         )
 
 
-def ask_consent(plan: LabelPlan, project: ProjectInfo, replace: bool) -> None:
+def require_consent(plan: LabelPlan, project: ProjectInfo, replace: bool) -> None:
     """Raises NeedsConsent if the plan needs confirmation that was not given."""
     if replace or not plan.needs_consent:
         return
     assert project.schema is not None
-    agreed = 'or "replace": true'
+    consent = 'or "replace": true'
     problems = [
-        (r.place, FieldProblem(f"labels[{r.place}].label", shown(r.after), f"{shown(r.before)}, as stored, {agreed}"))
+        (r.place, FieldProblem(f"labels[{r.place}].label", shown(r.after), f"{shown(r.before)}, as stored, {consent}"))
         for r in plan.replacements
     ]
     known = expected_label(project.schema.task, project.schema.classes)
     problems += [
-        (n.place, FieldProblem(f"labels[{n.place}].label", f"{shown(n.label)}, a new class", f"{known}, {agreed}"))
+        (n.place, FieldProblem(f"labels[{n.place}].label", f"{shown(n.label)}, a new class", f"{known}, {consent}"))
         for n in plan.new_classes
     ]
     named = {p.field: p for _, p in sorted(problems, key=lambda at: at[0])}
     raise NeedsConsent(
-        f'{consent_text(plan)} Nothing was stored. If this is intended, confirm with `--yes`, "replace": true, or the button on '
+        f'{changes_text(plan)} Nothing was stored. If this is intended, confirm with `--yes`, "replace": true, or the button on '
         "the Data page.",
         plan=plan,
         problems=tuple(named.values())[:MAX_PROBLEMS],
     )
 
 
-def consent_text(plan: LabelPlan) -> str:
+def changes_text(plan: LabelPlan) -> str:
     """The changes of a plan that need confirmation, with an example of each; empty if there are none."""
-    said = []
+    sentences = []
     if plan.replaced:
         r = plan.replacements[0]
         many = "1 label would be replaced" if plan.replaced == 1 else f"{plan.replaced:,} labels would be replaced"
-        said.append(f"{many} (row {r.row_id[:60]!r}: {shown(r.before)} becomes {shown(r.after)}).")
+        sentences.append(f"{many} (row {r.row_id[:60]!r}: {shown(r.before)} becomes {shown(r.after)}).")
     if plan.new_classes:
-        said.append(f"{new_classes_text(plan)}.")
-    return " ".join(said)
+        sentences.append(f"{new_classes_text(plan)}.")
+    return " ".join(sentences)
 
 
 def new_classes_text(plan: LabelPlan) -> str:
@@ -243,12 +243,12 @@ def new_classes_text(plan: LabelPlan) -> str:
 
 
 def embedded_labels(
-    ws: Workspace, project: ProjectInfo, schema: FeatureSchema, wanted: set[str]
+    ws: Workspace, project: ProjectInfo, schema: FeatureSchema, row_ids: set[str]
 ) -> tuple[set[str], dict[str, Label]]:
     """Which row ids are in batches, and the labels stored with them."""
     present: set[str] = set()
     labels: dict[str, Label] = {}
-    for batch, at in history.locate(ws, project.id, wanted):
+    for batch, at in history.locate(ws, project.id, row_ids):
         try:
             table = history.read_rows(ws, batch, [ROW_ID, schema.target])
         except Damaged as error:

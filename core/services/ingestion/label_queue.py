@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     import numpy as np
 
 POOL_ROWS = 2_000  # newest unlabelled rows in a draw's pool, in whole batches
-MOST_ASKED = 1_000
+MAX_REQUESTED = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeskRow:
+class QueuedRow:
     """A row whose label is requested."""
 
     row_id: str
@@ -44,22 +44,22 @@ class DeskRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeskResult:
+class QueueResult:
     """The score of all rows in the draws' pools, estimated from the labels given."""
 
-    asked: int
-    answered: int
+    requested: int
+    labelled: int
     pool: int
     weighted: Score  # estimate for the whole pool
     unweighted: Score  # of the drawn rows without weights: biased towards hard rows
     to_halve: int | None  # additional labels that would halve the interval
 
 
-# --- asking -----------------------------------------------------------------------------------------------------
+# --- requesting -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asking:
+class LabelRequest:
     """How rows for labelling are drawn."""
 
     n: int
@@ -68,7 +68,7 @@ class Asking:
     pool_rows: int = POOL_ROWS  # newest rows that are drawn from
 
 
-def ask(ws: Workspace, project: ProjectInfo, asking: Asking, *, by: str, now: datetime) -> int:
+def request_labels(ws: Workspace, project: ProjectInfo, request: LabelRequest, *, by: str, now: datetime) -> int:
     """Draw some of the newest unlabelled rows that the champion has predicted; returns how many were drawn.
 
     Raises:
@@ -78,19 +78,19 @@ def ask(ws: Workspace, project: ProjectInfo, asking: Asking, *, by: str, now: da
     import numpy as np
 
     require(ws, by, "operator")
-    if not 1 <= asking.n <= MOST_ASKED:
-        raise BadInput(f"{asking.n} rows were requested, expected 1 to {MOST_ASKED:,}.")
+    if not 1 <= request.n <= MAX_REQUESTED:
+        raise BadInput(f"{request.n} rows were requested, expected 1 to {MAX_REQUESTED:,}.")
     if project.champion is None or project.schema is None:
         raise Conflict(f"Project '{project.slug}' has no champion yet, so rows cannot be ranked. Train a first model.")
     reader = history.History(ws, project.id, project.schema)
-    pool = _pool(ws, project, reader, asking.pool_rows)
+    pool = _pool(ws, project, reader, request.pool_rows)
     if not pool:
         raise Conflict(
             "There are no unlabelled rows left to draw: each batch is sampled once. Wait for new rows, or label the requested ones."
         )
     gains = np.concatenate([part.gains for part in pool])
-    picked = label_sampling.draw(gains, n=asking.n, random_share=asking.random_share, seed=asking.seed)
-    asked = list(_asked(reader, pool, picked))
+    sample = label_sampling.draw(gains, n=request.n, random_share=request.random_share, seed=request.seed)
+    requests = list(_requests(reader, pool, sample))
     with ws.database.write() as session:
         if _drawn_batches(session, project.id) & {part.batch.id for part in pool}:
             raise Conflict("Somebody else has just drawn from these rows. Reload the labelling queue.")
@@ -98,23 +98,23 @@ def ask(ws: Workspace, project: ProjectInfo, asking: Asking, *, by: str, now: da
             project_id=project.id,
             batch_ids=[part.batch.id for part in pool],
             pool=len(gains),
-            random_share=asking.random_share,
-            seed=asking.seed,
+            random_share=request.random_share,
+            seed=request.seed,
             created_at=now,
             created_by=by,
         )
         session.add(row)
         session.flush()
-        for one in asked:
-            one.project_id, one.draw_id = project.id, row.id
-        session.add_all(asked)
-        after = {"rows": len(asked), "pool": len(gains), "random_share": asking.random_share}
+        for requested in requests:
+            requested.project_id, requested.draw_id = project.id, row.id
+        session.add_all(requests)
+        after = {"rows": len(requests), "pool": len(gains), "random_share": request.random_share}
         audit.record(session, who=by, what="labels asked for", project_id=project.id, after=after, now=now)
-    return len(asked)
+    return len(requests)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Part:
+class _PoolPart:
     """The rows of a batch that may be drawn."""
 
     batch: Batch
@@ -122,37 +122,39 @@ class _Part:
     gains: np.ndarray  # how informative a label of each would be
 
 
-def _pool(ws: Workspace, project: ProjectInfo, reader: history.History, rows: int) -> list[_Part]:
+def _pool(ws: Workspace, project: ProjectInfo, reader: history.History, rows: int) -> list[_PoolPart]:
     """The newest rows that may be drawn, whole batches of them, until there are enough."""
     with ws.database.read() as session:
         drawn = _drawn_batches(session, project.id)
-    found: list[_Part] = []
+    parts: list[_PoolPart] = []
     for batch in reader.batches:
-        if sum(len(part.at) for part in found) >= rows:
+        if sum(len(part.at) for part in parts) >= rows:
             break
         if batch.id in drawn or batch.scores_path is None or batch.labelled >= batch.rows:
             continue
-        at, gain = _pool_of(reader, batch)
+        at, gain = _candidates(reader, batch)
         if len(at):
-            found.append(_Part(batch=batch, at=at, gains=gain))
-    return found
+            parts.append(_PoolPart(batch=batch, at=at, gains=gain))
+    return parts
 
 
-def _asked(reader: history.History, pool: Sequence[_Part], picked: label_sampling.LabelSample) -> Iterator[LabelAsk]:
+def _requests(
+    reader: history.History, pool: Sequence[_PoolPart], sample: label_sampling.LabelSample
+) -> Iterator[LabelAsk]:
     """A row to request for each picked position, in the same order."""
     import numpy as np
 
     of_batch = np.repeat(np.arange(len(pool)), [len(part.at) for part in pool])
-    place = np.concatenate([part.at for part in pool])
+    positions = np.concatenate([part.at for part in pool])
     ids: dict[int, Any] = {}
-    for position, chance in zip(picked.positions.tolist(), picked.inclusion_probabilities.tolist(), strict=True):
+    for position, chance in zip(sample.positions.tolist(), sample.inclusion_probabilities.tolist(), strict=True):
         i = int(of_batch[position])
         if i not in ids:
             ids[i] = reader.frame(pool[i].batch, features=())[0][ROW_ID]
         yield LabelAsk(
             batch_id=pool[i].batch.id,
-            row_id=str(ids[i].iloc[place[position]]),
-            place=int(place[position]),
+            row_id=str(ids[i].iloc[positions[position]]),
+            place=int(positions[position]),
             chance=chance,
         )
 
@@ -165,7 +167,7 @@ def _drawn_batches(session: Session, project_id: int) -> set[int]:
     return {batch_id for batch_ids in draws for batch_id in batch_ids}
 
 
-def _pool_of(reader: history.History, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+def _candidates(reader: history.History, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
     """Positions of a batch's unlabelled rows that were predicted in time, and how informative a label of each would be."""
     import numpy as np
 
@@ -173,41 +175,41 @@ def _pool_of(reader: history.History, batch: Batch) -> tuple[np.ndarray, np.ndar
     if scores is None or read is None:  # one of them is damaged
         return np.empty(0, dtype=int), np.empty(0)
     y = read[1]
-    answered = np.array([label is not None for label in scores.labels])
-    at = np.flatnonzero(answered & ~history.is_labelled(y, reader.schema.task))
+    predicted = np.array([label is not None for label in scores.labels])
+    at = np.flatnonzero(predicted & ~history.is_labelled(y, reader.schema.task))
     if scores.probabilities is None:
         return at, np.zeros(len(at))
     return at, label_sampling.expected_gain(scores.probabilities[at])
 
 
-def withdraw(ws: Workspace, project: ProjectInfo, *, by: str, now: datetime) -> int:
+def withdraw_requests(ws: Workspace, project: ProjectInfo, *, by: str, now: datetime) -> int:
     """Withdraw every requested row without a label, with its draw; returns how many."""
     require(ws, by, "operator")
-    open_rows = {row.row_id for row in open_asks(ws, project)}
+    open_rows = {row.row_id for row in open_requests(ws, project)}
     with ws.database.write() as session:
-        asks = session.scalars(select(LabelAsk).where(LabelAsk.project_id == project.id)).all()
-        draws = {a.draw_id for a in asks if a.row_id in open_rows}
+        requests = session.scalars(select(LabelAsk).where(LabelAsk.project_id == project.id)).all()
+        draws = {request.draw_id for request in requests if request.row_id in open_rows}
         for row in session.scalars(select(LabelDraw).where(LabelDraw.id.in_(draws))):
             row.withdrawn_at = now
-        gone = [a for a in asks if a.draw_id in draws]
-        for a in gone:
-            session.delete(a)
+        withdrawn = [request for request in requests if request.draw_id in draws]
+        for request in withdrawn:
+            session.delete(request)
         if draws:
             audit.record(
-                session, who=by, what="labels no longer asked for", project_id=project.id, after={"rows": len(gone)}, now=now
+                session, who=by, what="labels no longer asked for", project_id=project.id, after={"rows": len(withdrawn)}, now=now
             )  # fmt: skip
     return len(open_rows)
 
 
-# --- answering --------------------------------------------------------------------------------------------------
+# --- labelling --------------------------------------------------------------------------------------------------
 
 
-def open_asks(ws: Workspace, project: ProjectInfo) -> list[DeskRow]:
+def open_requests(ws: Workspace, project: ProjectInfo) -> list[QueuedRow]:
     """Requested rows without a label, in the order in which they were drawn."""
-    return [row for row, label in _asks(ws, project) if label is None]
+    return [row for row, label in _requested_rows(ws, project) if label is None]
 
 
-def answer(
+def store_labels(
     ws: Workspace, project: ProjectInfo, labels: Mapping[str, Any], *, by: str, now: datetime
 ) -> list[LabelResult]:
     """Store the labels of requested rows, all or none.
@@ -218,27 +220,27 @@ def answer(
     """
     require(ws, by, "operator")
     with ws.database.read() as session:
-        asked = set(session.scalars(select(LabelAsk.row_id).where(LabelAsk.project_id == project.id)))
-    strangers = [row_id for row_id in labels if row_id not in asked]
-    if strangers:
-        raise BadInput(f"Row '{strangers[0][:60]}' was not requested. Store labels of other rows on the Data page.")
+        requested = set(session.scalars(select(LabelAsk.row_id).where(LabelAsk.project_id == project.id)))
+    unrequested = [row_id for row_id in labels if row_id not in requested]
+    if unrequested:
+        raise BadInput(f"Row '{unrequested[0][:60]}' was not requested. Store labels of other rows on the Data page.")
     return add_labels(ws, project, list(labels.items()), by=by, now=now)
 
 
-def given(schema: FeatureSchema, cells: Mapping[str, Any]) -> dict[str, Label]:
+def entered_labels(schema: FeatureSchema, cells: Mapping[str, Any]) -> dict[str, Label]:
     """The labels that were entered into a table of requested rows, by row id; empty cells and unknown classes are left out.
 
     Args:
         cells: numbers, or the texts of the classes.
     """
-    written = {row_id: cell for row_id, cell in cells.items() if cell is not None and cell == cell}
+    filled = {row_id: cell for row_id, cell in cells.items() if cell is not None and cell == cell}
     if schema.task == "regression":
-        return written
+        return filled
     known = {str(label): label for label in schema.classes}
-    return {row_id: known[cell] for row_id, cell in written.items() if cell in known}
+    return {row_id: known[cell] for row_id, cell in filled.items() if cell in known}
 
 
-def measured(ws: Workspace, project: ProjectInfo, *, metric: str | None = None) -> DeskResult:
+def estimated_scores(ws: Workspace, project: ProjectInfo, *, metric: str | None = None) -> QueueResult:
     """The policy's metric over the newly labelled rows, weighted so that it estimates that of all rows of the pools.
 
     Rows are requested in random order, so those labelled so far are a random part of them and weighted accordingly.
@@ -246,77 +248,82 @@ def measured(ws: Workspace, project: ProjectInfo, *, metric: str | None = None) 
     import numpy as np
 
     task = project.schema.task if project.schema is not None else "binary"
-    wanted = metric or metric_for(project.policy, task)
+    metric_name = metric or metric_for(project.policy, task)
     with ws.database.read() as session:
         draws = {d.id: d for d in session.scalars(select(LabelDraw).where(LabelDraw.project_id == project.id))}
-        of_draw = dict(
+        draw_of_row = dict(
             session.execute(select(LabelAsk.row_id, LabelAsk.draw_id).where(LabelAsk.project_id == project.id)).all()
         )
-    found = _asks(ws, project)
-    known = [(row, label) for row, label in found if label is not None]
+    rows = _requested_rows(ws, project)
+    labelled = [(row, label) for row, label in rows if label is not None]
     pool = sum(d.pool for d in draws.values() if d.withdrawn_at is None)
-    asked_of = _counts([of_draw[row.row_id] for row, _ in found])
-    answered_of = _counts([of_draw[row.row_id] for row, _ in known])
+    requested_in_draw = _counts([draw_of_row[row.row_id] for row, _ in rows])
+    labelled_in_draw = _counts([draw_of_row[row.row_id] for row, _ in labelled])
     weights = np.array(
-        [asked_of[of_draw[row.row_id]] / answered_of[of_draw[row.row_id]] / row.chance for row, _ in known]
+        [
+            requested_in_draw[draw_of_row[row.row_id]] / labelled_in_draw[draw_of_row[row.row_id]] / row.chance
+            for row, _ in labelled
+        ]
     )
     kind = float if task == "regression" else object
-    y_true, y_pred = np.empty(len(known), dtype=kind), np.empty(len(known), dtype=kind)
-    y_true[:], y_pred[:] = [label for _, label in known], [row.prediction for row, _ in known]
+    y_true, y_pred = np.empty(len(labelled), dtype=kind), np.empty(len(labelled), dtype=kind)
+    y_true[:], y_pred[:] = [label for _, label in labelled], [row.prediction for row, _ in labelled]
     if task != "regression":  # of the classes' type, like labels elsewhere
         y_true, y_pred = np.asarray(y_true.tolist()), np.asarray(y_pred.tolist())
-    weighted = label_sampling.weighted_score(task, wanted, y_true, y_pred, weights)
-    plain = label_sampling.weighted_score(task, wanted, y_true, y_pred, np.ones(len(known)))
-    return DeskResult(
-        asked=len(found), answered=len(known), pool=pool, weighted=weighted, unweighted=plain,
+    weighted = label_sampling.weighted_score(task, metric_name, y_true, y_pred, weights)
+    plain = label_sampling.weighted_score(task, metric_name, y_true, y_pred, np.ones(len(labelled)))
+    return QueueResult(
+        requested=len(rows), labelled=len(labelled), pool=pool, weighted=weighted, unweighted=plain,
         to_halve=label_sampling.labels_to_halve(weighted, pool=pool),
     )  # fmt: skip
 
 
-def weights_of(session: Session, project_id: int, row_ids: Sequence[str]) -> dict[str, float]:
+def sampling_weights(session: Session, project_id: int, row_ids: Sequence[str]) -> dict[str, float]:
     """The inverse probability of being drawn, for the requested rows."""
-    found: dict[str, float] = {}
+    weights: dict[str, float] = {}
     for i in range(0, len(row_ids), queries.CHUNK):
         rows = session.execute(
             select(LabelAsk.row_id, LabelAsk.chance).where(
                 LabelAsk.project_id == project_id, LabelAsk.row_id.in_(row_ids[i : i + queries.CHUNK])
             )
         )
-        found |= {row_id: 1.0 / chance for row_id, chance in rows}
-    return found
+        weights |= {row_id: 1.0 / chance for row_id, chance in rows}
+    return weights
 
 
 def _counts(values: Sequence[int]) -> dict[int, int]:
     return {value: values.count(value) for value in set(values)}
 
 
-def _asks(ws: Workspace, project: ProjectInfo) -> list[tuple[DeskRow, Label | None]]:
+def _requested_rows(ws: Workspace, project: ProjectInfo) -> list[tuple[QueuedRow, Label | None]]:
     """Every requested row of a batch that counts, with its label as known now, in the order in which they were drawn."""
     if project.schema is None:
         return []
     with ws.database.read() as session:
-        asks = session.scalars(select(LabelAsk).where(LabelAsk.project_id == project.id).order_by(LabelAsk.id)).all()
+        requests = session.scalars(
+            select(LabelAsk).where(LabelAsk.project_id == project.id).order_by(LabelAsk.id)
+        ).all()
     reader = history.History(ws, project.id, project.schema)
     by_id = {batch.id: batch for batch in reader.batches}
-    wanted = {a.batch_id for a in asks if a.batch_id in by_id}
+    wanted = {request.batch_id for request in requests if request.batch_id in by_id}
     read = {}
     for batch_id in wanted:
-        stored, given = reader.frame_or_none(by_id[batch_id]), reader.scores(by_id[batch_id])
-        if stored is not None and given is not None:
-            read[batch_id] = stored, given
-    rows: list[tuple[DeskRow, Label | None]] = []
-    for a in asks:
-        if a.batch_id not in read:  # undone since, or damaged
+        stored, scores = reader.frame_or_none(by_id[batch_id]), reader.scores(by_id[batch_id])
+        if stored is not None and scores is not None:
+            read[batch_id] = stored, scores
+    rows: list[tuple[QueuedRow, Label | None]] = []
+    for request in requests:
+        if request.batch_id not in read:  # undone since, or damaged
             continue
-        (frame, y), scores = read[a.batch_id]
-        label, chances = y[a.place], scores.probabilities
-        line = frame.iloc[a.place]
+        (frame, y), scores = read[request.batch_id]
+        label, chances = y[request.place], scores.probabilities
+        features = frame.iloc[request.place]
         rows.append(
             (
-                DeskRow(
-                    row_id=a.row_id, at=line[ROW_TIME].to_pydatetime(), prediction=scores.labels[a.place],
-                    probability=None if chances is None else float(chances[a.place].max()), chance=a.chance,
-                    features={name: line[name] for name in project.schema.names},
+                QueuedRow(
+                    row_id=request.row_id, at=features[ROW_TIME].to_pydatetime(), prediction=scores.labels[request.place],
+                    probability=None if chances is None else float(chances[request.place].max()), chance=request.chance,
+                    features={name: features[name] for name in project.schema.names},
                 ),
                 None if label is None or label != label else label,
             )

@@ -71,21 +71,21 @@ def seal_log(ws: Workspace, project: ProjectInfo, *, now: datetime, force: bool 
         logged = list(_oldest(session, project.id))
         if not logged:
             return None
-    marked = [p.id for p in logged]
+    log_ids = [p.id for p in logged]
     portions = list(_portions(logged, project.schema))
     row_ids = [row_id for portion in portions for row_id in portion.row_ids]
     with ws.database.read() as session:
         labelled = queries.has_labels(session, project.id)
-        late = queries.labels_by_row(session, project.id, set(row_ids)) if labelled else {}
-    known = _stored(ws, project, row_ids)
-    chosen = _first_of_each(row_ids, set(known))
+        late_labels = queries.labels_by_row(session, project.id, set(row_ids)) if labelled else {}
+    stored = _stored(ws, project, row_ids)
+    chosen = _first_of_each(row_ids, set(stored))
     if not chosen:  # all of them predict rows that are already in a batch
         with ws.database.write() as session:
-            _mark(session, marked, next(iter(known.values())))
+            _mark_sealed(session, log_ids, next(iter(stored.values())))
         return None
     classes, labels, probabilities, versions, created, observed = _answers(portions)
-    in_time = [row_ids[i] not in late or late[row_ids[i]][2] >= created[i] for i in chosen]
-    told = [versions[i] if ok else 0 for i, ok in zip(chosen, in_time, strict=True)]
+    in_time = [row_ids[i] not in late_labels or late_labels[row_ids[i]][2] >= created[i] for i in chosen]
+    scored_by = [versions[i] if ok else 0 for i, ok in zip(chosen, in_time, strict=True)]
     stem = f"{folder_of(project.id)}/{now:%Y%m%dT%H%M%S}-{secrets.token_hex(6)}"
     scores = f"{stem}-scores.parquet"
     sha256 = history.write_scores(
@@ -94,7 +94,7 @@ def seal_log(ws: Workspace, project: ProjectInfo, *, now: datetime, force: bool 
         [labels[i] if ok else None for i, ok in zip(chosen, in_time, strict=True)],
         None if probabilities is None else probabilities[chosen],
         classes,
-        told,
+        scored_by,
     )
     times = pd.DatetimeIndex([observed[i].astimezone(UTC) for i in chosen])
     prepared = PreparedBatch(
@@ -106,15 +106,15 @@ def seal_log(ws: Workspace, project: ProjectInfo, *, now: datetime, force: bool 
         extra=None,
         stem=stem,
         origin=f"prediction log, {len(chosen)} rows",
-        digest=hashlib.sha256(json.dumps(marked).encode()).hexdigest(),
-        scores=(scores, sha256, told[0] if len(set(told)) == 1 and told[0] else None),
+        digest=hashlib.sha256(json.dumps(log_ids).encode()).hexdigest(),
+        scores=(scores, sha256, scored_by[0] if len(set(scored_by)) == 1 and scored_by[0] else None),
         news=False,
     )
 
-    def sealed(session: Session, report: ingest.IngestReport) -> None:
-        _mark(session, marked, report.batch.id)
+    def mark_sealed(session: Session, report: ingest.IngestReport) -> None:
+        _mark_sealed(session, log_ids, report.batch.id)
 
-    report = store_batch(ws, project, prepared, by="loop", now=now, also=sealed)
+    report = store_batch(ws, project, prepared, by="loop", now=now, also=mark_sealed)
     return report.batch
 
 
@@ -204,11 +204,11 @@ def _answers(
 def _stored(ws: Workspace, project: ProjectInfo, row_ids: Sequence[str]) -> dict[str, int]:
     """Which of the rows are already in batches: row id -> batch."""
     assert project.schema is not None
-    found: dict[str, int] = {}
+    batch_of_row: dict[str, int] = {}
     for batch, at in history.locate(ws, project.id, set(row_ids)):
         ids = history.read_rows(ws, batch, [ROW_ID])[ROW_ID].iloc[at]
-        found.update(dict.fromkeys(ids, batch.id))
-    return found
+        batch_of_row.update(dict.fromkeys(ids, batch.id))
+    return batch_of_row
 
 
 def _first_of_each(row_ids: Sequence[str], left_out: set[str]) -> list[int]:
@@ -220,7 +220,7 @@ def _first_of_each(row_ids: Sequence[str], left_out: set[str]) -> list[int]:
     return list(first.values())
 
 
-def _mark(session: Session, ids: Sequence[int], batch_id: int) -> None:
+def _mark_sealed(session: Session, ids: Sequence[int], batch_id: int) -> None:
     for i in range(0, len(ids), queries.CHUNK):
         some = Prediction.id.in_(ids[i : i + queries.CHUNK])
         session.execute(update(Prediction).where(some).values(batch_id=batch_id))

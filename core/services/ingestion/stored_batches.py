@@ -117,8 +117,10 @@ def _labelled_by_rows(ws: Workspace, batch: Batch) -> int:
     if batch.labelled == batch.rows or batch.ids_from_user:
         return batch.labelled
     with ws.database.read() as session:
-        came = queries.labels_by_row(session, batch.project_id, [f"b{batch.number}-{i}" for i in range(batch.rows)])
-    return min(batch.labelled + len(came), batch.rows)
+        later_labels = queries.labels_by_row(
+            session, batch.project_id, [f"b{batch.number}-{i}" for i in range(batch.rows)]
+        )
+    return min(batch.labelled + len(later_labels), batch.rows)
 
 
 def _judge_backfills(session: Session, owner: Project) -> None:

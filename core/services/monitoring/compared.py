@@ -54,11 +54,11 @@ def rows(
     ws: Workspace, project: ProjectInfo, reference: tuple[int, ...], current: tuple[int, ...]
 ) -> tuple[pd.DataFrame, pd.DataFrame] | None:
     """Reference and current rows of compared windows, named as `Compared` does; None where there are none."""
-    found = windows.reference_and_current(ws, project, current_ids=set(current) or None)
-    if found is None:
+    sides = windows.reference_and_current(ws, project, current_ids=set(current) or None)
+    if sides is None:
         return None
-    before = windows.frame_of(ws, project, set(reference)) if reference else found[0].frame
-    return None if before is None else (before, found[1].frame)
+    before = windows.frame_of(ws, project, set(reference)) if reference else sides[0].frame
+    return None if before is None else (before, sides[1].frame)
 
 
 def distribution_of(project: ProjectInfo, score: DriftScore, sides: Sides | None) -> Distribution | None:
@@ -74,8 +74,8 @@ def distribution_of(project: ProjectInfo, score: DriftScore, sides: Sides | None
 
 def as_file(project: ProjectInfo, report: DriftReport, sides: Sides | None, *, made_at: datetime) -> bytes:
     """The report as one HTML file that needs nothing else, with the features that moved most drawn in it."""
-    moved = [score for score in report.ranked if score.drifted][:DRAWN]
-    found = {score.name: distribution_of(project, score, sides) for score in moved}
-    drawn = {name: shown for name, shown in found.items() if shown is not None}
+    drifted = [score for score in report.ranked if score.drifted][:DRAWN]
+    distributions = {score.name: distribution_of(project, score, sides) for score in drifted}
+    drawn = {name: shown for name, shown in distributions.items() if shown is not None}
     page = reports.drift_page(report, project=project.name, policy=project.policy, made_at=made_at, distributions=drawn)
     return page.encode()

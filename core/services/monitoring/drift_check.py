@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from core.drift.explain import Segment
     from core.services.serving.predicting import Predicted
 
-LOOKED_BACK = 40  # batches in which the start of a change is searched
+BATCHES_BACK = 40  # batches in which the start of a change is searched
 JUDGED_ROWS = 2_000  # newest labelled rows on which the cost of a change is measured
 TOGETHER_ROWS = 2_000  # rows of the reference with which the new rows are compared
 IMPORTANCE_ROWS = 500  # newest rows of each window in which features are shuffled
@@ -75,29 +75,29 @@ def check(
     if sides is None:
         return None
     reference, current = sides
-    answers = _answers(ws, project, reader, current, current_ids, answer_of)
+    compared = _compared_predictions(ws, project, reader, current, current_ids, answer_of)
     gates = windows.gates_of(ws, project, reference, len(current.frame))
     report = measure_drift(
         reference.frame,
         current.frame,
         schema,
         rules=DriftRules(alpha=project.policy.drift_alpha, gate=project.policy.drift_gate, gates=gates),
-        targets=_targets(reference, current, answers, project.task),
+        targets=_targets(reference, current, compared, project.task),
         windows=(reference.window, current.window),
     )
-    report = _with_answers_told(report, answers, project.task)
+    report = _with_compared_predictions(report, compared, project.task)
     report = _with_all_together(report, reference, current, schema)
-    moved = report.drifted or any(d is not None and d.drifted for d in (report.multivariate, report.reconstruction))
-    if not moved:
+    drifted = report.drifted or any(d is not None and d.drifted for d in (report.multivariate, report.reconstruction))
+    if not drifted:
         return report
     importance, attribution = None, None
     with contextlib.suppress(NotEnoughRows):  # a window too small for shuffling still has its drift report
-        weighed = _furthest(report)
-        worth = _importances(current, schema, lambda frame: answer_of(champion, frame), weighed)
-        importance = {name: value.mean for name, value in worth.items()}
-        if answers is not None:
+        shuffled = _most_drifted(report)
+        importances = _importances(current, schema, lambda frame: answer_of(champion, frame), shuffled)
+        importance = {name: value.mean for name, value in importances.items()}
+        if compared is not None:
             attribution = _attribution(
-                answers, worth if answers.version == champion else None, schema, answer_of, weighed
+                compared, importances if compared.version == champion else None, schema, answer_of, shuffled
             )
     explanation, segment = _explained(reader, reference, current)
     return dataclasses.replace(
@@ -106,7 +106,7 @@ def check(
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Answers:
+class _ComparedPredictions:
     """One version's predictions for rows that it was not trained on: earlier ones, and the new ones."""
 
     version: int
@@ -116,56 +116,58 @@ class _Answers:
     now: Any
 
 
-def _targets(reference: Rows, current: Rows, answers: _Answers | None, task: Task | None) -> Targets:
+def _targets(reference: Rows, current: Rows, compared: _ComparedPredictions | None, task: Task | None) -> Targets:
     """Labels and predictions of both windows; for regression also the residuals."""
     import numpy as np
 
     labels = (reference.y, current.y)
-    if answers is None:
+    if compared is None:
         return Targets(labels=labels)
     residuals: tuple[Any, ...] = (None, None)
     if task == "regression":
-        pairs = ((answers.earlier, answers.before), (answers.current, answers.now))
+        pairs = ((compared.earlier, compared.before), (compared.current, compared.now))
         residuals = tuple(
             np.asarray(rows.y, dtype=np.float64) - np.asarray(given, dtype=np.float64) for rows, given in pairs
         )
-    return Targets(labels=labels, predictions=(answers.before, answers.now), residuals=(residuals[0], residuals[1]))
+    return Targets(labels=labels, predictions=(compared.before, compared.now), residuals=(residuals[0], residuals[1]))
 
 
-def _answers(
+def _compared_predictions(
     ws: Workspace,
     project: ProjectInfo,
     reader: history.History,
     current: Rows,
     current_ids: set[int],
     answer_of: AnswerOf,
-) -> _Answers | None:
+) -> _ComparedPredictions | None:
     """Of the newest version that can be asked and has enough rows; None where there is none yet."""
-    for version, earlier in windows.not_learnt_by_versions(ws, project, current_ids, reader):
+    for version, earlier in windows.unseen_rows_by_version(ws, project, current_ids, reader):
         try:
             before, now = answer_of(version, earlier.frame).labels, answer_of(version, current.frame).labels
         except (BadInput, Damaged):  # a former champion that is damaged, or has other columns
             continue
-        return _Answers(version, earlier, current, before, now)
+        return _ComparedPredictions(version, earlier, current, before, now)
     return None
 
 
-def _with_answers_told(report: DriftReport, answers: _Answers | None, task: Task | None) -> DriftReport:
+def _with_compared_predictions(
+    report: DriftReport, compared: _ComparedPredictions | None, task: Task | None
+) -> DriftReport:
     """The report with the version and rows whose predictions were compared, or why none could be."""
     names = ("prediction", "residual") if task == "regression" else ("prediction",)
-    told: dict[str, Any] = {}
+    scores: dict[str, Any] = {}
     for name in names:
         score: DriftScore | None = getattr(report, name)
-        if answers is None:
-            told[name] = DriftScore(
+        if compared is None:
+            scores[name] = DriftScore(
                 name=name, kind=name, drifted=False, statistic=None, p_value=None, effect=None, judged=False,
-                reason=because("not_judged", why=because("too_few_answers", needed=windows.LEAST_ANSWERS)),
+                reason=because("not_judged", why=because("too_few_answers", needed=windows.MIN_PREDICTIONS)),
             )  # fmt: skip
         elif score is not None:
-            rows = len(answers.earlier.frame)
-            whose = because("answers_compared", found=score.reason, version=answers.version, rows=rows)
-            told[name] = dataclasses.replace(score, reason=whose)
-    return dataclasses.replace(report, **told)
+            rows = len(compared.earlier.frame)
+            reason = because("answers_compared", found=score.reason, version=compared.version, rows=rows)
+            scores[name] = dataclasses.replace(score, reason=reason)
+    return dataclasses.replace(report, **scores)
 
 
 def _with_all_together(report: DriftReport, reference: Rows, current: Rows, schema: FeatureSchema) -> DriftReport:
@@ -176,38 +178,38 @@ def _with_all_together(report: DriftReport, reference: Rows, current: Rows, sche
     if len(before) > TOGETHER_ROWS:
         before = before.sample(TOGETHER_ROWS, random_state=SEED).sort_index()
     structure = pca_reconstruction(reference.frame, current.frame, schema, seed=SEED)
-    apart = None
+    classifier = None
     with contextlib.suppress(NotEnoughRows):
-        apart = domain_classifier(before, current.frame, schema, seed=SEED)
-    return dataclasses.replace(report, multivariate=apart, reconstruction=structure)
+        classifier = domain_classifier(before, current.frame, schema, seed=SEED)
+    return dataclasses.replace(report, multivariate=classifier, reconstruction=structure)
 
 
-def _furthest(report: DriftReport) -> list[str]:
+def _most_drifted(report: DriftReport) -> list[str]:
     """The features that are shuffled: those that drifted furthest, where there are many."""
     order = sorted(report.scores, key=lambda s: (not s.drifted, -(s.effect or 0.0)))
     return [s.name for s in order[:IMPORTANCE_FEATURES]]
 
 
-def _importances(rows: Rows, schema: FeatureSchema, answer: Answer, weighed: Sequence[str]) -> dict[str, Importance]:
+def _importances(rows: Rows, schema: FeatureSchema, answer: Answer, shuffled: Sequence[str]) -> dict[str, Importance]:
     """The importance of each of these features for a version's predictions on the newest rows of a window."""
     from core.drift.attribution import Shuffles, permutation_importance
 
     X = rows.frame[list(schema.names)].tail(IMPORTANCE_ROWS).reset_index(drop=True)
-    given = answer(X)
-    chances = (lambda frame: answer(frame).probabilities) if given.probabilities is not None else None
-    known = dataclasses.replace(schema, classes=tuple(given.classes or ()) or schema.classes)
-    shuffling = Shuffles(seed=SEED, repeats=REPEATS, only=weighed)
+    predicted = answer(X)
+    chances = (lambda frame: answer(frame).probabilities) if predicted.probabilities is not None else None
+    known = dataclasses.replace(schema, classes=tuple(predicted.classes or ()) or schema.classes)
+    shuffling = Shuffles(seed=SEED, repeats=REPEATS, only=shuffled)
     return permutation_importance(
-        lambda frame: answer(frame).labels, X, given.labels, known, shuffling, predict_proba=chances
+        lambda frame: answer(frame).labels, X, predicted.labels, known, shuffling, predict_proba=chances
     )
 
 
 def _attribution(
-    answers: _Answers,
+    compared: _ComparedPredictions,
     now: dict[str, Importance] | None,
     schema: FeatureSchema,
     answer_of: AnswerOf,
-    weighed: Sequence[str],
+    shuffled: Sequence[str],
 ) -> AttributionDrift:
     """The importance of each feature for one version's predictions then and now, on rows that it was not trained on.
 
@@ -216,13 +218,13 @@ def _attribution(
     from core.drift.attribution import attribution_drift
 
     def answer(frame: pd.DataFrame) -> Predicted:
-        return answer_of(answers.version, frame)
+        return answer_of(compared.version, frame)
 
-    before = _importances(answers.earlier, schema, answer, weighed)
-    moved = attribution_drift(before, now or _importances(answers.current, schema, answer, weighed))
-    of, features = len(weighed), len(schema.names)
-    finding = Reason(moved.finding.code, {**moved.finding.numbers, "weighed": of, "features": features})
-    return dataclasses.replace(moved, finding=finding, version=answers.version, weighed=of, features=features)
+    before = _importances(compared.earlier, schema, answer, shuffled)
+    drift = attribution_drift(before, now or _importances(compared.current, schema, answer, shuffled))
+    n_shuffled, features = len(shuffled), len(schema.names)
+    finding = Reason(drift.finding.code, {**drift.finding.numbers, "weighed": n_shuffled, "features": features})
+    return dataclasses.replace(drift, finding=finding, version=compared.version, weighed=n_shuffled, features=features)
 
 
 def _explained(reader: history.History, reference: Rows, current: Rows) -> tuple[Reason | None, ChangedSegment | None]:
@@ -232,17 +234,17 @@ def _explained(reader: history.History, reference: Rows, current: Rows) -> tuple
     segment = find_segment(reference.frame, current.frame, reader.schema, seed=SEED)
     if segment is None:
         return None, None
-    began = _since(reader, segment)
-    inside, outside, n = _cost(reader, segment)
+    start = _segment_start(reader, segment)
+    inside, outside, n = _segment_cost(reader, segment)
     metric = row_metric(reader.schema.task)
-    explanation = located(segment, since=began, score_inside=inside, score_outside=outside, n_inside=n, metric=metric)
+    explanation = located(segment, since=start, score_inside=inside, score_outside=outside, n_inside=n, metric=metric)
     return explanation, ChangedSegment(
         rule=segment.rule,
         conditions=segment.conditions,
         part=segment.part,
         before=segment.before,
         after=segment.after,
-        since=began.isoformat() if began is not None else None,
+        since=start.isoformat() if start is not None else None,
         n=n,
         inside=inside,
         outside=outside,
@@ -250,13 +252,13 @@ def _explained(reader: history.History, reference: Rows, current: Rows) -> tuple
     )
 
 
-def _since(reader: history.History, segment: Segment) -> datetime | None:
+def _segment_start(reader: history.History, segment: Segment) -> datetime | None:
     """When the first of the batches arrived from which on the segment holds more rows than in the reference."""
     from core.drift.explain import in_segment, since
 
     features = list(dict.fromkeys(condition[0] for condition in segment.conditions))
     shares = []
-    for batch in reader.measured[:LOOKED_BACK][::-1]:
+    for batch in reader.measured[:BATCHES_BACK][::-1]:
         read = reader.frame_or_none(batch, features=features, last=windows.WINDOW_ROWS)
         if read is None:
             continue
@@ -265,10 +267,10 @@ def _since(reader: history.History, segment: Segment) -> datetime | None:
         shares.append((frame[ROW_TIME].min().to_pydatetime(), float(inside.mean()) if len(frame) else 0.0, len(frame)))
     first = since(shares, reference=segment.before)
     # If it is present in all examined batches, its start is unknown.
-    return None if first is None or (first == 0 and len(reader.measured) > LOOKED_BACK) else shares[first][0]
+    return None if first is None or (first == 0 and len(reader.measured) > BATCHES_BACK) else shares[first][0]
 
 
-def _cost(reader: history.History, segment: Segment) -> tuple[float | None, float | None, int]:
+def _segment_cost(reader: history.History, segment: Segment) -> tuple[float | None, float | None, int]:
     """Accuracy (or mean absolute error) inside and outside the segment on the newest judged rows, and how many are inside."""
     import numpy as np
 

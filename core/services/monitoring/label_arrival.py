@@ -25,7 +25,7 @@ from core.storage.workspace import Workspace
 
 NEWEST_ROWS = 20_000  # rows that are examined
 WITH_ITS_ROW_S = 1.0  # a label that arrives within it counts as stored with its row
-MEASURED_AGAIN = 20  # newest batches with labels in portions whose rows are read
+REMEASURED_BATCHES = 20  # newest batches with labels in portions whose rows are read
 _MANIFEST = (Batch.number, Batch.path, Batch.rows, Batch.labelled, Batch.created_at, Batch.ids_from_user)
 
 
@@ -78,36 +78,36 @@ def arrival(
 def measured_by_batch(ws: Workspace, project: ProjectInfo, *, role: str = "champion") -> list[PerformancePoint]:
     """Stored measurements with one point a batch, in the order of the rows' time.
 
-    The rows of the newest MEASURED_AGAIN batches whose labels came in portions are measured again, all together, up to
+    The rows of the REMEASURED_BATCHES newest batches whose labels came in portions are measured again, all together, up to
     NEWEST_ROWS rows; of the others, and of the first model never retrained, only what the portions' scores tell is put together.
     """
     stored = monitoring.performance_history(ws, project.id, role=role)
-    seen: dict[int | None, int] = {}
+    n_points: dict[int | None, int] = {}
     for point in stored:
-        seen[point.batch_id] = seen.get(point.batch_id, 0) + 1
-    portioned = sorted((b for b, n in seen.items() if b is not None and n > 1), reverse=True)
-    again = _measured_again(ws, project, portioned[:MEASURED_AGAIN]) if role == "champion" else {}
-    return by_batch(stored, again)
+        n_points[point.batch_id] = n_points.get(point.batch_id, 0) + 1
+    portioned = sorted((b for b, n in n_points.items() if b is not None and n > 1), reverse=True)
+    remeasured = _remeasured(ws, project, portioned[:REMEASURED_BATCHES]) if role == "champion" else {}
+    return by_batch(stored, remeasured)
 
 
 def by_batch(
-    measured: Sequence[PerformancePoint], again: Mapping[int, PerformanceReport] | None = None
+    measured: Sequence[PerformancePoint], remeasured: Mapping[int, PerformanceReport] | None = None
 ) -> list[PerformancePoint]:
     """One point a batch, in the order of the rows' time; a measurement without batch stays as it is.
 
     Args:
-        again: by batch, the measurement of all its labelled rows; without one its portions are put together.
+        remeasured: by batch, the measurement of all its labelled rows; without one its portions are put together.
     """
     groups: dict[int, list[PerformancePoint]] = {}
-    alone = [p for p in measured if p.batch_id is None]
+    unbatched = [p for p in measured if p.batch_id is None]
     for point in measured:
         if point.batch_id is not None:
             groups.setdefault(point.batch_id, []).append(point)
-    joined = [_joined(group, (again or {}).get(batch_id)) for batch_id, group in groups.items()]
-    return sorted([*alone, *joined], key=lambda p: (p.at, p.rows_seen))
+    pooled_points = [_pooled(group, (remeasured or {}).get(batch_id)) for batch_id, group in groups.items()]
+    return sorted([*unbatched, *pooled_points], key=lambda p: (p.at, p.rows_seen))
 
 
-def _joined(portions: Sequence[PerformancePoint], whole: PerformanceReport | None) -> PerformancePoint:
+def _pooled(portions: Sequence[PerformancePoint], whole: PerformanceReport | None) -> PerformancePoint:
     """The measurements of one batch as one."""
     if len(portions) == 1:
         return portions[0]
@@ -124,19 +124,19 @@ def _joined(portions: Sequence[PerformancePoint], whole: PerformanceReport | Non
     )
 
 
-def _measured_again(ws: Workspace, project: ProjectInfo, batch_ids: Sequence[int]) -> dict[int, PerformanceReport]:
+def _remeasured(ws: Workspace, project: ProjectInfo, batch_ids: Sequence[int]) -> dict[int, PerformanceReport]:
     """Every metric over all labelled rows of some batches that were predicted in time; features are not read."""
     if project.schema is None or not batch_ids:
         return {}
     regression = project.schema.task == "regression"
     reader = history.History(ws, project.id, project.schema)
-    found: dict[int, PerformanceReport] = {}
-    left = NEWEST_ROWS
+    reports: dict[int, PerformanceReport] = {}
+    rows_left = NEWEST_ROWS
     for batch in reader.batches:
-        scores = reader.scores(batch) if batch.id in batch_ids and batch.rows <= left else None
+        scores = reader.scores(batch) if batch.id in batch_ids and batch.rows <= rows_left else None
         if scores is None:
             continue
-        left -= batch.rows
+        rows_left -= batch.rows
         read = reader.frame_or_none(batch, features=())
         if read is None:
             continue
@@ -144,16 +144,16 @@ def _measured_again(ws: Workspace, project: ProjectInfo, batch_ids: Sequence[int
         judged = history.is_labelled(y, project.schema.task) & history.is_labelled(scores.labels, "multiclass")
         if not judged.any():
             continue
-        answers = scores.labels[judged]
-        found[batch.id] = measure(
+        predictions = scores.labels[judged]
+        reports[batch.id] = measure(
             project.schema.task,
             y[judged],
-            answers.astype(float) if regression else answers,
+            predictions.astype(float) if regression else predictions,
             scores.probabilities[judged] if scores.probabilities is not None else None,
             scores.classes or None,
             intervals=Intervals(ordered=True),
         )
-    return found
+    return reports
 
 
 def label_times(ws: Workspace, project: ProjectInfo, *, rows: int = NEWEST_ROWS) -> LabelTimes:
@@ -172,24 +172,24 @@ def label_times(ws: Workspace, project: ProjectInfo, *, rows: int = NEWEST_ROWS)
             .order_by(Batch.created_at.desc(), Batch.id.desc())
             .options(load_only(*_MANIFEST))
         )
-        came = _first_labels(session, project.id, list(log))
+        first_labels = _first_labels(session, project.id, list(log))
         stored += log.values()
-        labelled += [came.get(row_id) for row_id in log]
+        labelled += [first_labels.get(row_id) for row_id in log]
         for batch in batches:
-            take = min(batch.rows, rows - len(stored))
-            if take <= 0:
+            n = min(batch.rows, rows - len(stored))
+            if n <= 0:
                 break
             if batch.labelled == batch.rows:
-                stored += [batch.created_at] * take
-                labelled += [batch.created_at] * take
+                stored += [batch.created_at] * n
+                labelled += [batch.created_at] * n
                 continue
-            waiting, n_labelled = _unlabelled(ws, project, batch, take)
+            waiting, n_labelled = _unlabelled(ws, project, batch, n)
             stored += [batch.created_at] * n_labelled
             labelled += [batch.created_at] * n_labelled
             first_seen = _logged(session, project.id, batch.id, limit=None)
-            came = _first_labels(session, project.id, waiting)
+            first_labels = _first_labels(session, project.id, waiting)
             stored += [min(batch.created_at, first_seen.get(row_id, batch.created_at)) for row_id in waiting]
-            labelled += [came.get(row_id) for row_id in waiting]
+            labelled += [first_labels.get(row_id) for row_id in waiting]
     return LabelTimes(stored_at=tuple(stored), labelled_at=tuple(labelled))
 
 
@@ -207,23 +207,23 @@ def _unlabelled(ws: Workspace, project: ProjectInfo, batch: Batch, take: int) ->
 
 def _logged(session: Session, project_id: int, batch_id: int | None, *, limit: int | None) -> dict[str, datetime]:
     """When the predicted rows of a batch (None: of none yet) were first predicted, newest first, by row id."""
-    own = Prediction.unsealed() if batch_id is None else Prediction.batch_id == batch_id
+    in_batch = Prediction.unsealed() if batch_id is None else Prediction.batch_id == batch_id
     statement = (
         select(Prediction.row_id, Prediction.rows, func.min(Prediction.created_at))
-        .where(Prediction.project_id == project_id, own)
+        .where(Prediction.project_id == project_id, in_batch)
         .group_by(Prediction.row_id, Prediction.rows)
         .order_by(func.max(Prediction.id).desc())
     )
-    found: dict[str, datetime] = {}
+    first_predicted: dict[str, datetime] = {}
     for name, rows, at in session.execute(statement.limit(limit)):
         ids = [name] if rows == 1 else [blocks.row_id(name, place) for place in reversed(range(rows))]
-        found.update(dict.fromkeys(ids if limit is None else ids[: limit - len(found)], at))
-    return found
+        first_predicted.update(dict.fromkeys(ids if limit is None else ids[: limit - len(first_predicted)], at))
+    return first_predicted
 
 
 def _first_labels(session: Session, project_id: int, row_ids: Sequence[str]) -> dict[str, datetime]:
     """When the first label of each row came by row id."""
-    found: dict[str, datetime] = {}
+    first_labels: dict[str, datetime] = {}
     for i in range(0, len(row_ids), queries.CHUNK):
         statement = (
             select(Label.row_id, func.min(Label.created_at))
@@ -234,5 +234,5 @@ def _first_labels(session: Session, project_id: int, row_ids: Sequence[str]) -> 
             )
             .group_by(Label.row_id)
         )
-        found.update(session.execute(statement).all())
-    return found
+        first_labels.update(session.execute(statement).all())
+    return first_labels

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from core.performance.estimated import Trust
 
-LOOKED_AT = 5  # rows of a batch that are read for each wanted row that is labelled and was predicted in time
+READ_PER_ROW = 5  # rows of a batch that are read for each wanted row that is labelled and was predicted in time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,25 +143,25 @@ def graded(points: Sequence[EstimatePoint], measured: Mapping[int, tuple[int, Js
     from core.performance.estimated import trust_of, widened, width_of
 
     z_scores: dict[str, list[float]] = {}
-    told: list[EstimatePoint] = []
+    with_trust: list[EstimatePoint] = []
     for point in points:
         realised: dict[str, float] = {}
         n, scores = measured.get(point.batch_id or 0, (0, {}))
         bands = {m: widened(score, width_of(z_scores.get(m, ()))) for m, score in point.estimates.items()}
         for metric, estimate in point.estimates.items():
-            found = (scores.get(metric) or {}).get("value")
-            if found is None or estimate.value is None or estimate.low is None or estimate.high is None:
+            value = (scores.get(metric) or {}).get("value")
+            if value is None or estimate.value is None or estimate.low is None or estimate.high is None:
                 continue
-            realised[metric] = found
+            realised[metric] = value
             # The band is that of the rows estimated; fewer of them labelled leave more to chance.
             spread = (estimate.high - estimate.low) / (2 * Z95) * math.sqrt(max(1.0, point.n / max(n, 1)))
-            z_scores.setdefault(metric, []).append((found - estimate.value) / max(spread, 1e-9))
+            z_scores.setdefault(metric, []).append((value - estimate.value) / max(spread, 1e-9))
         trust = {
             metric: _grade(trust_of(z), width_of(z))
             for metric, z in ((metric, z_scores.get(metric, [])) for metric in point.estimates)
         }
-        told.append(dataclasses.replace(point, estimates=bands, realised=realised, trust=trust))
-    return told
+        with_trust.append(dataclasses.replace(point, estimates=bands, realised=realised, trust=trust))
+    return with_trust
 
 
 def _grade(trust: Trust, width: float) -> EstimateGrade:
@@ -181,8 +181,8 @@ def drift_history(
 
 def latest_drift(ws: Workspace, project_id: int) -> tuple[datetime, DriftReport] | None:
     """The newest stored drift report with the instant of its newest row."""
-    found = drift_history(ws, project_id, limit=1)
-    return (found[0][0], found[0][2]) if found else None
+    runs = drift_history(ws, project_id, limit=1)
+    return (runs[0][0], runs[0][2]) if runs else None
 
 
 def cycles(ws: Workspace, project_id: int, *, limit: int = 50, offset: int = 0) -> tuple[list[CycleReport], int]:
@@ -218,21 +218,21 @@ def replay_decision(ws: Workspace, cycle_id: int) -> tuple[Decision, Decision, b
         policy = policy_from_document(row.policy)
     assert report.evidence is not None
     stored = Decision(action=report.decision, reason=report.reason, firings=report.firings)  # type: ignore[arg-type]
-    again = decide(report.evidence, policy)
-    return stored, again, same_decision(stored, again)
+    replayed = decide(report.evidence, policy)
+    return stored, replayed, same_decision(stored, replayed)
 
 
 def events(ws: Workspace, project_id: int, *, limit: int = 500) -> list[LoopEvent]:
     """Drift found, retrains, promotions, refreshes and rollbacks in order, for the charts over time."""
-    found: list[LoopEvent] = []
+    loop_events: list[LoopEvent] = []
     with ws.database.read() as session:
-        seen: dict[int, tuple[datetime, int]] = {}
+        measured_at: dict[int, tuple[datetime, int]] = {}
         runs = select(PerformanceRun.cycle_id, PerformanceRun.at, PerformanceRun.rows_seen).where(
             PerformanceRun.project_id == project_id, PerformanceRun.role == "champion"
         )
         for cycle_id, at, rows_seen in session.execute(runs.order_by(PerformanceRun.id)):
             if cycle_id is not None:
-                seen[cycle_id] = (at, rows_seen)
+                measured_at[cycle_id] = (at, rows_seen)
         statement = select(
             Cycle.id,
             Cycle.started_at,
@@ -246,10 +246,10 @@ def events(ws: Workspace, project_id: int, *, limit: int = 500) -> list[LoopEven
         for cycle_id, started_at, decision, outcome, version, status, evidence in reversed(
             session.execute(statement.order_by(Cycle.id.desc()).limit(limit)).all()
         ):
-            at, rows_seen = seen.get(cycle_id, (started_at, 0))
+            at, rows_seen = measured_at.get(cycle_id, (started_at, 0))
             drifted = (evidence or {}).get("drifted") or []
             if drifted and not was_drifted:
-                found.append(
+                loop_events.append(
                     LoopEvent(
                         at=at,
                         rows_seen=rows_seen,
@@ -260,20 +260,20 @@ def events(ws: Workspace, project_id: int, *, limit: int = 500) -> list[LoopEven
                 )
             was_drifted = bool(drifted)
             if outcome in SERVING:
-                found.append(
+                loop_events.append(
                     LoopEvent(
                         at=at, rows_seen=rows_seen, kind=EventKind(outcome), text=f"v{version}", cycle_id=cycle_id
                     )
                 )
             elif status == "failed":
-                found.append(
+                loop_events.append(
                     LoopEvent(at=at, rows_seen=rows_seen, kind=EventKind.FAILED, text="check failed", cycle_id=cycle_id)
                 )
             elif decision == "retrain":
-                found.append(
+                loop_events.append(
                     LoopEvent(at=at, rows_seen=rows_seen, kind=EventKind.RETRAIN, text="retrain", cycle_id=cycle_id)
                 )
-    return found
+    return loop_events
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -309,13 +309,13 @@ def labelled_rows(reader: history.History, *, n: int, but: frozenset[int] = froz
 
     task = reader.schema.task
     parts: list[tuple[pd.DataFrame, np.ndarray, history.Scores, np.ndarray]] = []
-    found = 0
+    n_rows = 0
     for batch in reader.batches:
-        if found >= n:
+        if n_rows >= n:
             break
         if batch.id in but or (batch.labelled == 0 and not reader.has_late_labels):
             continue
-        last = LOOKED_AT * n  # the last rows of a large batch are enough
+        last = READ_PER_ROW * n  # the last rows of a large batch are enough
         scores = reader.scores(batch, last=last)
         if scores is None:
             continue
@@ -324,10 +324,10 @@ def labelled_rows(reader: history.History, *, n: int, but: frozenset[int] = froz
             continue
         frame, y = read
         mask = history.is_labelled(y, task) & np.array([v is not None for v in scores.labels])
-        at = np.flatnonzero(mask)[-(n - found) :]
+        at = np.flatnonzero(mask)[-(n - n_rows) :]
         if len(at):
             parts.append((frame.iloc[at], y[at], scores, at))
-            found += len(at)
+            n_rows += len(at)
     if not parts:
         return None
     parts.reverse()

@@ -63,7 +63,7 @@ def drift_page(
         features=report.ranked,
         others=[s for s in (report.prediction, report.label, report.residual) if s is not None],
         together=_together(report),
-        cards=[_card(scores[name], found) for name, found in (distributions or {}).items() if name in scores],
+        cards=[_card(scores[name], shares) for name, shares in (distributions or {}).items() if name in scores],
         width=WIDTH,
         height=HEIGHT,
     )
@@ -94,20 +94,20 @@ def evidence_in_words() -> str:
 
 def _together(report: DriftReport) -> list[str]:
     """Sentences on what no single feature shows."""
-    told = []
+    sentences = []
     if report.multivariate is not None:
         m = report.multivariate
         names = words.listed(list(m.features)) if m.features else ""
         carried = f", mostly by {names}" if m.drifted and names else ""
         can = "are distinguishable" if m.drifted else "are not distinguishable"
-        told.append(f"The windows {can}: AUC {m.auc:.2f} (95 % interval {m.low:.2f}–{m.high:.2f}){carried}.")
+        sentences.append(f"The windows {can}: AUC {m.auc:.2f} (95 % interval {m.low:.2f}–{m.high:.2f}){carried}.")
     for part in (
         report.reconstruction and sentence(report.reconstruction.reason),
         report.attribution and sentence(report.attribution.finding),
     ):
         if part:
-            told.append(f"{part[:1].upper()}{part[1:]}.")
-    return told
+            sentences.append(f"{part[:1].upper()}{part[1:]}.")
+    return sentences
 
 
 def _window(window: object) -> str:
@@ -118,25 +118,25 @@ def _or_dash(value: float | None, written: Callable[[float], str]) -> str:
     return words.ABSENT if value is None else written(value)
 
 
-def _card(score: DriftScore, found: Distribution) -> dict[str, object]:
+def _card(score: DriftScore, shares: Distribution) -> dict[str, object]:
     """What is drawn of one feature: a bar for each share of the reference, the current shares as one line of steps."""
-    top = max([*found.reference, *found.current, 1e-9])
-    step = WIDTH / max(len(found.reference), 1)
+    top = max([*shares.reference, *shares.current, 1e-9])
+    step = WIDTH / max(len(shares.reference), 1)
 
     def at(value: float) -> str:
         return f"{HEIGHT * (1 - value / top):.1f}"
 
     bars = [
         {"x": f"{i * step:.1f}", "y": at(p), "width": f"{step:.1f}", "height": f"{HEIGHT * p / top:.1f}"}
-        for i, p in enumerate(found.reference)
+        for i, p in enumerate(shares.reference)
     ]
-    steps = [f"L{i * step:.1f} {at(p)}L{(i + 1) * step:.1f} {at(p)}" for i, p in enumerate(found.current)]
-    if found.edges:
-        ends = f"{words.figure(found.edges[0])} to {words.figure(found.edges[-1])}"
+    steps = [f"L{i * step:.1f} {at(p)}L{(i + 1) * step:.1f} {at(p)}" for i, p in enumerate(shares.current)]
+    if shares.edges:
+        ends = f"{words.figure(shares.edges[0])} to {words.figure(shares.edges[-1])}"
     else:
-        ends = words.listed(found.categories, at_most=4)
+        ends = words.listed(shares.categories, at_most=4)
     return {
-        "finding": feature_finding(score, found),
+        "finding": feature_finding(score, shares),
         "bars": bars,
         "line": "".join([f"M0 {HEIGHT}", *steps]),
         "ends": ends,

@@ -98,12 +98,12 @@ def newest_estimate(
 
     if not runs:
         return None, None
-    found = runs[-1].scores.get(metric)
-    if found is None or found.value is None:
+    estimate = runs[-1].scores.get(metric)
+    if estimate is None or estimate.value is None:
         return None, None
     past = monitoring.estimates(ws, project.id, limit=50)
     grade = past[-1].trust.get(metric, EstimateGrade()) if past else EstimateGrade()
-    return widened(found, grade.width), grade.trusted
+    return widened(estimate, grade.width), grade.trusted
 
 
 def _score(metric: str, estimate: Any, n: int) -> Score:
@@ -123,10 +123,10 @@ def _classes(known: monitoring.Judged, scores: Sequence[history.Scores], schema:
     """Every class that a label, a prediction or a model names; empty in regression."""
     if schema.task == "regression":
         return ()
-    named = {*known.classes, *known.y_true.tolist(), *known.y_pred.tolist()}
+    classes = {*known.classes, *known.y_true.tolist(), *known.y_pred.tolist()}
     for s in scores:
-        named.update([*s.classes, *(v for v in s.labels.tolist() if v is not None)])
-    return tuple(sorted(named, key=lambda c: (str(type(c)), c)))
+        classes.update([*s.classes, *(v for v in s.labels.tolist() if v is not None)])
+    return tuple(sorted(classes, key=lambda c: (str(type(c)), c)))
 
 
 def _table(

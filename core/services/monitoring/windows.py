@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WINDOW_ROWS = 5_000  # rows of a reference or current window that are read
-ENOUGH_ANSWERS = 1_000  # to rows that a version has not learnt from: no older version is asked then
-LEAST_ANSWERS = 200  # fewer are not enough for a reference
+ENOUGH_PREDICTIONS = 1_000  # to rows that a version has not learnt from: no older version is asked then
+MIN_PREDICTIONS = 200  # fewer are not enough for a reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +66,10 @@ def learnt_from(session: Session, project_id: int, version: int | None) -> set[i
     """Ids of the training batches of a model version."""
     if version is None:
         return set()
-    found = session.scalar(
+    batch_ids = session.scalar(
         select(ModelRow.batch_ids).where(ModelRow.project_id == project_id, ModelRow.version == version)
     )
-    return set(found or ())
+    return set(batch_ids or ())
 
 
 def rows_of(
@@ -85,16 +85,16 @@ def rows_of(
 
     frames: list[pd.DataFrame] = []
     labels: list[np.ndarray] = []
-    found = 0
+    n_rows = 0
     for batch in reader.measured:
-        if batch.id in batch_ids and found < n:
-            read = reader.frame_or_none(batch, last=n - found)
+        if batch.id in batch_ids and n_rows < n:
+            read = reader.frame_or_none(batch, last=n - n_rows)
             if read is None:
                 continue
             frame, y = read
             frames.append(frame)
             labels.append(y)
-            found += len(frame)
+            n_rows += len(frame)
     if not frames:
         return None
     frame = pd.concat(frames[::-1], ignore_index=True)
@@ -144,28 +144,28 @@ def reference_and_current(
     return None if reference is None or current is None else (reference, current)
 
 
-def not_learnt_by_versions(
+def unseen_rows_by_version(
     ws: Workspace, project: ProjectInfo, current_ids: set[int], reader: history.History
 ) -> Iterator[tuple[int, Rows]]:
     """Versions to ask, best first, each with rows before the current ones that it has not learnt from.
 
-    Those with ENOUGH_ANSWERS rows come first, the champion before former champions from the last to the first; then the
-    others with at least LEAST_ANSWERS, most rows first. Of the champion they are the first rows that it served, so that a slow
+    Those with ENOUGH_PREDICTIONS rows come first, the champion before former champions from the last to the first; then the
+    others with at least MIN_PREDICTIONS, most rows first. Of the champion they are the first rows that it served, so that a slow
     drift shows; of a former champion, whose place another took since, the newest.
     """
-    found = []
+    entries = []
     for version, batches in _rows_after(ws, project, current_ids, reader):
         n = min(sum(b.rows for b in batches), WINDOW_ROWS)
-        found.append((n, version, batches))
-    enough = [entry for entry in found if entry[0] >= ENOUGH_ANSWERS]
-    others = [entry for entry in found if LEAST_ANSWERS <= entry[0] < ENOUGH_ANSWERS]
-    for _, version, batches in enough + sorted(others, key=lambda entry: -entry[0]):
-        first = version == project.champion
-        if first:  # whole batches: the first that hold so many rows
+        entries.append((n, version, batches))
+    enough = [entry for entry in entries if entry[0] >= ENOUGH_PREDICTIONS]
+    fewer = [entry for entry in entries if MIN_PREDICTIONS <= entry[0] < ENOUGH_PREDICTIONS]
+    for _, version, batches in enough + sorted(fewer, key=lambda entry: -entry[0]):
+        is_champion = version == project.champion
+        if is_champion:  # whole batches: the first that hold so many rows
             ends = [sum(b.rows for b in batches[:i]) for i in range(len(batches))]
             batches = [b for b, before in zip(batches, ends, strict=True) if before < WINDOW_ROWS]
         rows = rows_of(reader, {b.id for b in batches}, name="reference", description="{n} rows")
-        if rows is not None and len(rows.frame) >= LEAST_ANSWERS:  # a batch may be damaged
+        if rows is not None and len(rows.frame) >= MIN_PREDICTIONS:  # a batch may be damaged
             yield version, rows
 
 
@@ -180,10 +180,10 @@ def _rows_after(
         served = session.scalars(
             select(ModelEvent.version).where(ModelEvent.project_id == project.id).order_by(ModelEvent.id.desc())
         ).all()
-        there = select(ModelRow.version, ModelRow.batch_ids, ModelRow.created_at).where(
+        stored = select(ModelRow.version, ModelRow.batch_ids, ModelRow.created_at).where(
             ModelRow.project_id == project.id, ModelRow.removed_at.is_(None)
         )
-        known = {row.version: row for row in session.execute(there)}
+        known = {row.version: row for row in session.execute(stored)}
     for version in dict.fromkeys([project.champion, *served]):
         row = known.get(version)
         if row is None or current_ids & set(row.batch_ids or ()):
@@ -245,14 +245,14 @@ def batch_profiles(ws: Workspace, project: ProjectInfo, *, limit: int = 1_000) -
             .order_by(Batch.id.desc())
             .limit(limit)
         ).all()
-    found = []
+    summaries = []
     for row in queries.in_stream_order(rows):
         try:
             summary = profiles.from_bytes(row.profile or b"")
         except StorageError:
             summary = profiled(ws, project, row.id)
-        found.append(BatchProfile(id=row.id, number=row.number, at=row.last_at, rows=row.rows, profile=summary))
-    return found
+        summaries.append(BatchProfile(id=row.id, number=row.number, at=row.last_at, rows=row.rows, profile=summary))
+    return summaries
 
 
 def profiled(ws: Workspace, project: ProjectInfo, batch_id: int) -> Profile:
@@ -279,7 +279,7 @@ def drift_history(ws: Workspace, project: ProjectInfo, *, limit: int = 1_000) ->
         return None
     reference = profiles.merge(b.profile for b in base)
     last = max(b.id for b in base)
-    after = next((i + 1 for i, b in enumerate(batches) if b.id == last), len(batches))
+    first_after = next((i + 1 for i, b in enumerate(batches) if b.id == last), len(batches))
     gates: dict[str, float] = {}
     if project.policy.false_alarms_per_month > 0:
         reader = history.History(ws, project.id, project.schema)
@@ -291,7 +291,7 @@ def drift_history(ws: Workspace, project: ProjectInfo, *, limit: int = 1_000) ->
         trends=tuple(
             drift_trends(
                 [b.profile for b in batches], reference, project.schema, alpha=project.policy.drift_alpha,
-                gate=project.policy.drift_gate, gates=gates, first=after,
+                gate=project.policy.drift_gate, gates=gates, first=first_after,
             )
         ),
         reference=Window(
@@ -313,18 +313,18 @@ def frame_of(ws: Workspace, project: ProjectInfo, batch_ids: set[int]) -> pd.Dat
     """The newest rows of some batches; None when there are none."""
     if project.schema is None:
         return None
-    found = rows_of(history.History(ws, project.id, project.schema), batch_ids, name="rows", description="")
-    return found.frame if found is not None else None
+    rows = rows_of(history.History(ws, project.id, project.schema), batch_ids, name="rows", description="")
+    return rows.frame if rows is not None else None
 
 
 def _newest(batches: Sequence[BatchProfile], n: int) -> list[BatchProfile]:
     """The newest batches that hold at least n rows together, in order."""
-    kept: list[BatchProfile] = []
+    newest: list[BatchProfile] = []
     for batch in reversed(batches):
-        if sum(b.rows for b in kept) >= n:
+        if sum(b.rows for b in newest) >= n:
             break
-        kept.append(batch)
-    return kept[::-1]
+        newest.append(batch)
+    return newest[::-1]
 
 
 def drift_between(
@@ -334,12 +334,12 @@ def drift_between(
     if project.schema is None or not reference or not current:
         return None
     sides = [profiles.merge(b.profile for b in side) for side in (reference, current)]
-    named = [
+    both = [
         Window(
             name=name,
             n_rows=merged.rows,
             last_at=side[-1].at,
-            description=_named(side, merged.rows),
+            description=_described(side, merged.rows),
         )
         for name, side, merged in zip(("reference", "current"), (reference, current), sides, strict=True)
     ]
@@ -347,12 +347,12 @@ def drift_between(
         sides[0],
         sides[1],
         project.schema,
-        windows=(named[0], named[1]),
+        windows=(both[0], both[1]),
         rules=DriftRules(alpha=project.policy.drift_alpha, gate=project.policy.drift_gate),
     )
 
 
-def _named(side: Sequence[BatchProfile], rows: int) -> str:
+def _described(side: Sequence[BatchProfile], rows: int) -> str:
     if len(side) == 1:
         return f"batch {side[0].number} ({rows:,} rows)"
     return f"batches {side[0].number} to {side[-1].number} ({rows:,} rows)"

@@ -188,15 +188,15 @@ def test_a_new_class_needs_a_yes_once_a_champion_serves_that_does_not_know_it(
 def test_labels_that_come_while_others_are_looked_at_are_seen(
     ws: Workspace, waiting: ProjectInfo, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look = label_plans.look_at_labels
+    look = label_plans.check_labels
 
     def slow(*args: Any) -> Any:
         found = look(*args)
-        monkeypatch.setattr(label_intake, "look_at_labels", look)
+        monkeypatch.setattr(label_intake, "check_labels", look)
         add(ws, waiting, [("b2-0", "down")], now)
         return found
 
-    monkeypatch.setattr(label_intake, "look_at_labels", slow)
+    monkeypatch.setattr(label_intake, "check_labels", slow)
     with pytest.raises(NeedsConsent):
         add(ws, waiting, [("b2-0", "up"), ("b2-1", "up")], now)
     assert newest(ws, waiting) == ["down", None, None, None, None]

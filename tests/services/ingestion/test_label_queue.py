@@ -58,17 +58,17 @@ def waiting(ws: Workspace, now: datetime, task: Task = "binary") -> tuple[Projec
 @pytest.mark.parametrize("task", ["binary", "regression"])
 def test_asked_rows_are_answered_and_stand_for_all(task: Task, ws: Workspace, now: datetime) -> None:
     project, truth = waiting(ws, now, task)
-    assert label_queue.ask(ws, project, label_queue.Asking(n=120, seed=1), by="ada", now=now) == 120
-    rows = label_queue.open_asks(ws, project)
+    assert label_queue.request_labels(ws, project, label_queue.LabelRequest(n=120, seed=1), by="ada", now=now) == 120
+    rows = label_queue.open_requests(ws, project)
     assert len({row.row_id for row in rows}) == 120 and {row.row_id for row in rows} <= set(truth)
     assert set(rows[0].features) == {"a", "b"}
     assert sum(1 / row.chance for row in rows) == pytest.approx(400, rel=0.25)
     if task == "binary":
         sure = [row for row in rows if (row.probability or 0) > 0.95]
         assert np.mean([row.chance for row in sure]) < 120 / 400 < max(row.chance for row in rows)
-    label_queue.answer(ws, project, {row.row_id: truth[row.row_id] for row in rows[:80]}, by="ada", now=now)
-    again = label_queue.measured(ws, project, metric="mae" if task == "regression" else None)
-    assert (again.asked, again.answered, again.pool) == (120, 80, 400)
+    label_queue.store_labels(ws, project, {row.row_id: truth[row.row_id] for row in rows[:80]}, by="ada", now=now)
+    again = label_queue.estimated_scores(ws, project, metric="mae" if task == "regression" else None)
+    assert (again.requested, again.labelled, again.pool) == (120, 80, 400)
     assert again.weighted.value is not None and again.weighted.low is not None and again.weighted.high is not None
     assert again.to_halve is not None and 0 < again.to_halve < 320
     if task == "binary":
@@ -82,79 +82,83 @@ def test_asked_rows_are_answered_and_stand_for_all(task: Task, ws: Workspace, no
         ]
         assert again.weighted.low <= np.mean(right) <= again.weighted.high
         assert again.unweighted.value is not None and again.unweighted.value < again.weighted.value
-    assert len(label_queue.open_asks(ws, project)) == 40
+    assert len(label_queue.open_requests(ws, project)) == 40
     with ws.database.read() as session:
-        told = label_queue.weights_of(session, project.id, [rows[0].row_id, "b9-9"])
+        told = label_queue.sampling_weights(session, project.id, [rows[0].row_id, "b9-9"])
     assert told == {rows[0].row_id: pytest.approx(1 / rows[0].chance)}
 
 
 def test_a_batch_is_drawn_from_once_and_withdrawn_rows_can_be_asked_for_again(ws: Workspace, now: datetime) -> None:
     project, _ = waiting(ws, now)
-    label_queue.ask(
-        ws, project, label_queue.Asking(n=20, seed=1, pool_rows=100), by="ada", now=now
+    label_queue.request_labels(
+        ws, project, label_queue.LabelRequest(n=20, seed=1, pool_rows=100), by="ada", now=now
     )  # the newest batch alone
-    label_queue.ask(ws, project, label_queue.Asking(n=20, seed=2), by="ada", now=now)
+    label_queue.request_labels(ws, project, label_queue.LabelRequest(n=20, seed=2), by="ada", now=now)
     with ws.database.read() as session:
         by_draw: dict[int, set[int | None]] = {}
         for a in session.scalars(select(LabelAsk)):
             by_draw.setdefault(a.draw_id, set()).add(a.batch_id)
     assert len(by_draw) == 2 and not set.intersection(*by_draw.values())
     with pytest.raises(Conflict, match="each batch is sampled once"):
-        label_queue.ask(ws, project, label_queue.Asking(n=5, seed=3), by="ada", now=now)
-    assert label_queue.withdraw(ws, project, by="ada", now=now) == 40
-    assert label_queue.open_asks(ws, project) == [] and label_queue.measured(ws, project).pool == 0
-    assert label_queue.ask(ws, project, label_queue.Asking(n=5, seed=3), by="ada", now=now) == 5
+        label_queue.request_labels(ws, project, label_queue.LabelRequest(n=5, seed=3), by="ada", now=now)
+    assert label_queue.withdraw_requests(ws, project, by="ada", now=now) == 40
+    assert label_queue.open_requests(ws, project) == [] and label_queue.estimated_scores(ws, project).pool == 0
+    assert label_queue.request_labels(ws, project, label_queue.LabelRequest(n=5, seed=3), by="ada", now=now) == 5
     again = open_workspace(ws.settings)
-    assert len(label_queue.open_asks(again, project)) == 5, "asks outlive the process"
+    assert len(label_queue.open_requests(again, project)) == 5, "asks outlive the process"
     again.database.dispose()
 
 
 def test_answers_are_checked_as_labels_are(ws: Workspace, now: datetime) -> None:
     project, _ = waiting(ws, now)
-    label_queue.ask(ws, project, label_queue.Asking(n=3, seed=1), by="ada", now=now)
-    first, second, _ = label_queue.open_asks(ws, project)
+    label_queue.request_labels(ws, project, label_queue.LabelRequest(n=3, seed=1), by="ada", now=now)
+    first, second, _ = label_queue.open_requests(ws, project)
     with pytest.raises(BadInput, match="was not requested"):
-        label_queue.answer(ws, project, {first.row_id: "yes", "b1-0": "no"}, by="ada", now=now)
-    assert len(label_queue.open_asks(ws, project)) == 3, "all or none"
-    assert [r.status for r in label_queue.answer(ws, project, {first.row_id: "yes"}, by="ada", now=now)] == ["stored"]
+        label_queue.store_labels(ws, project, {first.row_id: "yes", "b1-0": "no"}, by="ada", now=now)
+    assert len(label_queue.open_requests(ws, project)) == 3, "all or none"
+    assert [r.status for r in label_queue.store_labels(ws, project, {first.row_id: "yes"}, by="ada", now=now)] == [
+        "stored"
+    ]
     with pytest.raises(NeedsConsent, match="1 label would be replaced"):
-        label_queue.answer(ws, project, {first.row_id: "no"}, by="ada", now=now)
-    one = label_queue.measured(ws, project)
-    assert one.answered == 1 and one.weighted.value is None and "Needs 2" in sentence(one.weighted.reason)
-    label_queue.answer(ws, project, {second.row_id: "yes"}, by="ada", now=now)
-    assert label_queue.measured(ws, project).weighted.value is not None
+        label_queue.store_labels(ws, project, {first.row_id: "no"}, by="ada", now=now)
+    one = label_queue.estimated_scores(ws, project)
+    assert one.labelled == 1 and one.weighted.value is None and "Needs 2" in sentence(one.weighted.reason)
+    label_queue.store_labels(ws, project, {second.row_id: "yes"}, by="ada", now=now)
+    assert label_queue.estimated_scores(ws, project).weighted.value is not None
 
 
 def test_an_undone_batch_takes_its_asks_along(ws: Workspace, now: datetime) -> None:
     project, _ = waiting(ws, now)
-    label_queue.ask(ws, project, label_queue.Asking(n=40, seed=1), by="ada", now=now)
+    label_queue.request_labels(ws, project, label_queue.LabelRequest(n=40, seed=1), by="ada", now=now)
     with ws.database.read() as session:
         batch_id = session.scalars(select(LabelAsk.batch_id)).first()
     assert batch_id is not None
     stored_batches.undo_batch(ws, project, batch_id, by="ada", now=now)
-    left = label_queue.open_asks(ws, projects.project_by_id(ws, project.id))
+    left = label_queue.open_requests(ws, projects.project_by_id(ws, project.id))
     assert 0 < len(left) < 40
 
 
 def test_what_cannot_be_asked_says_what_to_do(ws: Workspace, now: datetime) -> None:
     empty = projects.create_project(ws, "Void", Origin(source="file"), by="me", now=now)
     with pytest.raises(Conflict, match="no champion yet"):
-        label_queue.ask(ws, empty, label_queue.Asking(n=5, seed=1), by="me", now=now)
-    assert label_queue.open_asks(ws, empty) == [] and label_queue.measured(ws, empty).weighted.value is None
+        label_queue.request_labels(ws, empty, label_queue.LabelRequest(n=5, seed=1), by="me", now=now)
+    assert label_queue.open_requests(ws, empty) == [] and label_queue.estimated_scores(ws, empty).weighted.value is None
     project, _ = waiting(ws, now)
     for n in (0, 100_000):
         with pytest.raises(BadInput, match="expected 1 to"):
-            label_queue.ask(ws, project, label_queue.Asking(n=n, seed=1), by="me", now=now)
+            label_queue.request_labels(ws, project, label_queue.LabelRequest(n=n, seed=1), by="me", now=now)
     with pytest.raises(BadInput, match="random_share"):
-        label_queue.ask(ws, project, label_queue.Asking(n=5, seed=1, random_share=0.0), by="me", now=now)
+        label_queue.request_labels(
+            ws, project, label_queue.LabelRequest(n=5, seed=1, random_share=0.0), by="me", now=now
+        )
 
 
 def test_the_cycle_weighs_the_labels_of_the_desk(ws: Workspace, now: datetime) -> None:
     project, truth = waiting(ws, now)
-    label_queue.ask(ws, project, label_queue.Asking(n=100, seed=1), by="ada", now=now)
-    rows = label_queue.open_asks(ws, project)
-    label_queue.answer(ws, project, {row.row_id: truth[row.row_id] for row in rows}, by="ada", now=now)
-    told = label_queue.measured(ws, project)
+    label_queue.request_labels(ws, project, label_queue.LabelRequest(n=100, seed=1), by="ada", now=now)
+    rows = label_queue.open_requests(ws, project)
+    label_queue.store_labels(ws, project, {row.row_id: truth[row.row_id] for row in rows}, by="ada", now=now)
+    told = label_queue.estimated_scores(ws, project)
     report = run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=3))
     assert report is not None and report.evidence is not None
     assert report.evidence.score_n == 100
@@ -177,4 +181,4 @@ def test_what_is_written_into_the_table_is_read_as_the_projects_labels(
     task: Task, classes: tuple[Label, ...], cells: dict[str, object], given: dict[str, Label]
 ) -> None:
     schema = FeatureSchema(task=task, target="y", features=(Feature(name="x", kind="numeric"),), classes=classes)
-    assert label_queue.given(schema, cells) == given
+    assert label_queue.entered_labels(schema, cells) == given

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from core.records import ProjectInfo
-from core.services.ingestion.label_queue import DeskRow
+from core.services.ingestion.label_queue import QueuedRow
 
 LABEL = "Label"
 SHOWN_FEATURES = 8
 
 
-def of(row: DeskRow, project: ProjectInfo) -> dict[str, object]:
+def of(row: QueuedRow, project: ProjectInfo) -> dict[str, object]:
     """A row: its prediction, its selection probability, a cell for its label, the first features."""
     names = project.schema.names[:SHOWN_FEATURES] if project.schema else ()
     return {

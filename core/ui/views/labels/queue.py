@@ -10,12 +10,12 @@ import streamlit as st
 from core import ui, words
 from core.records import FeatureSchema, Label, ProjectInfo
 from core.services.ingestion import label_queue
-from core.services.ingestion.label_queue import DeskRow
+from core.services.ingestion.label_queue import QueuedRow
 from core.ui.views.labels import lines
 from core.ui.views.labels.lines import LABEL
 
 
-def show(ctx: ui.Context, project: ProjectInfo, rows: Sequence[DeskRow]) -> None:
+def show(ctx: ui.Context, project: ProjectInfo, rows: Sequence[QueuedRow]) -> None:
     """The table to fill in, and the button that stores the labels."""
     assert project.schema is not None
     with ui.card(
@@ -23,7 +23,7 @@ def show(ctx: ui.Context, project: ProjectInfo, rows: Sequence[DeskRow]) -> None
         "In random order: label from the top, as many as you like · confidence: probability of the predicted class · selection: probability of being selected",
     ):
         edited = _show_table(ctx, project, project.schema, rows)
-        given = label_queue.given(project.schema, {line["Row"]: line[LABEL] for line in edited})
+        given = label_queue.entered_labels(project.schema, {line["Row"]: line[LABEL] for line in edited})
         if ui.button(
             ctx,
             f"Save {ui.counted(len(given), 'label')}" if given else "Save labels",
@@ -36,7 +36,7 @@ def show(ctx: ui.Context, project: ProjectInfo, rows: Sequence[DeskRow]) -> None
 
 
 def _show_table(
-    ctx: ui.Context, project: ProjectInfo, schema: FeatureSchema, rows: Sequence[DeskRow]
+    ctx: ui.Context, project: ProjectInfo, schema: FeatureSchema, rows: Sequence[QueuedRow]
 ) -> Sequence[Mapping[str, Any]]:
     """The lines as they were filled in."""
     table = [lines.of(row, project) for row in rows]
@@ -67,6 +67,6 @@ def _label_column(schema: FeatureSchema) -> Any:
 
 def _store(ctx: ui.Context, project: ProjectInfo, given: Mapping[str, Label]) -> None:
     ui.change(
-        lambda: label_queue.answer(ctx.ws, project, given, by=ctx.actor, now=ctx.now),
+        lambda: label_queue.store_labels(ctx.ws, project, given, by=ctx.actor, now=ctx.now),
         done=f"{ui.counted(len(given), 'label')} stored. The next check uses them.",
     )

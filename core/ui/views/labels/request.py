@@ -22,7 +22,7 @@ def show(ctx: ui.Context, project: ProjectInfo, waiting: int) -> None:
         ),
         st.container(horizontal=True, vertical_alignment="bottom"),
     ):
-        n = st.number_input("Rows", 1, label_queue.MOST_ASKED, USUAL_ROWS, step=10, key="queue-n", width=130)
+        n = st.number_input("Rows", 1, label_queue.MAX_REQUESTED, USUAL_ROWS, step=10, key="queue-n", width=130)
         share = st.slider("Random share", 0.1, 1.0, 0.3, 0.05, key="queue-share", width=260)
         if ui.button(ctx, "Select rows", icon=":material/casino:", key="queue-draw"):
             _select(ctx, project, int(n), share)
@@ -39,10 +39,10 @@ def show(ctx: ui.Context, project: ProjectInfo, waiting: int) -> None:
 def _select(ctx: ui.Context, project: ProjectInfo, n: int, share: float) -> None:
     seed = secrets.randbits(31)
     selected = ui.attempt(
-        lambda: label_queue.ask(
+        lambda: label_queue.request_labels(
             ctx.ws,
             project,
-            label_queue.Asking(n=n, random_share=share, seed=seed),
+            label_queue.LabelRequest(n=n, random_share=share, seed=seed),
             by=ctx.actor,
             now=ctx.now,
         )
@@ -53,6 +53,6 @@ def _select(ctx: ui.Context, project: ProjectInfo, n: int, share: float) -> None
 
 
 def _withdraw(ctx: ui.Context, project: ProjectInfo) -> None:
-    withdrawn = label_queue.withdraw(ctx.ws, project, by=ctx.actor, now=ctx.now)
+    withdrawn = label_queue.withdraw_requests(ctx.ws, project, by=ctx.actor, now=ctx.now)
     ui.toast_next(f"{ui.counted(withdrawn, 'row')} withdrawn.", icon=":material/check_circle:")
     st.rerun()

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 from core import ui, words
 from core.records import ProjectInfo
-from core.services.ingestion.label_queue import DeskResult, DeskRow
+from core.services.ingestion.label_queue import QueuedRow, QueueResult
 from core.ui.views.labels import lines
 
 LEAST_LABELS = 30  # for a comparison with the threshold, unless the policy needs fewer
 
 
-def show(project: ProjectInfo, rows: Sequence[DeskRow], result: DeskResult) -> None:
+def show(project: ProjectInfo, rows: Sequence[QueuedRow], result: QueueResult) -> None:
     """Sentence and figures; nothing before any label was requested."""
-    if not result.asked:
+    if not result.requested:
         return
     state, word, text = _sentence(project, result)
     with ui.summary(state, text, word=word):
@@ -26,16 +26,16 @@ def show(project: ProjectInfo, rows: Sequence[DeskRow], result: DeskResult) -> N
     _show_tiles(len(rows), result)
 
 
-def _sentence(project: ProjectInfo, result: DeskResult) -> tuple[str, str | None, str]:
+def _sentence(project: ProjectInfo, result: QueueResult) -> tuple[str, str | None, str]:
     """State, its word, and the sentence."""
     score, policy = result.weighted, project.policy
     if score.value is None:
-        text = f"**{result.answered} of {ui.counted(result.asked, 'requested row')} labelled.** {ui.plain(ui.sentence(score.reason))}"
+        text = f"**{result.labelled} of {ui.counted(result.requested, 'requested row')} labelled.** {ui.plain(ui.sentence(score.reason))}"
         return "unknown", "Not measured yet", text
     state, _ = ui.standing(score, policy.threshold, score.metric, least=min(policy.min_rows, LEAST_LABELS))
     text = (
         f"**{ui.metric_label(score.metric)} of all {ui.counted(result.pool, 'row')} is about {words.number(score.value)}** (95 % interval {ui.interval(score)}), "
-        f"based on {ui.counted(result.answered, 'label')}; the threshold is {policy.threshold:g}. Without weights, hard rows would count too much: "
+        f"based on {ui.counted(result.labelled, 'label')}; the threshold is {policy.threshold:g}. Without weights, hard rows would count too much: "
         f"{words.number(result.unweighted.value)}."
     )
     if result.to_halve is not None:
@@ -43,11 +43,11 @@ def _sentence(project: ProjectInfo, result: DeskResult) -> tuple[str, str | None
     return state, None, text
 
 
-def _show_tiles(waiting: int, result: DeskResult) -> None:
+def _show_tiles(waiting: int, result: QueueResult) -> None:
     score = result.weighted
     with ui.tiles():
         ui.tile("Waiting", f"{waiting:,}", note="rows without their label")
-        ui.tile("Labelled", f"{result.answered:,}", note=f"of {result.asked:,} requested")
+        ui.tile("Labelled", f"{result.labelled:,}", note=f"of {result.requested:,} requested")
         ui.tile(
             f"{ui.metric_label(score.metric)} of all rows",
             words.number(score.value),
