@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REPEATS = 5
-MAX_ROWS = 2_000  # of a window; drawn when there are more
+MAX_ROWS = 2_000  # of a window; sampled when there are more
 MIN_ROWS = 50
-ALPHA = 0.05  # chance that any feature is called drifted although none is (Holm)
+ALPHA = 0.05  # probability that any feature is reported as drifted although none is (Holm)
 GATE = 0.1  # of the largest importance in either window: a smaller difference is not called drift
 MOST_CELLS = 8_000_000  # of the rows that one call of the model gets: 64 MB of numbers
-LEAST_PROBABILITY = 1e-6  # so that one wrong row cannot be the whole log-loss
+LEAST_PROBABILITY = 1e-6  # so that one wrong row cannot dominate the log-loss
 LEAST_RANKED = 3  # features with an importance above chance that a rank correlation needs
 
 
@@ -64,13 +64,13 @@ def permutation_importance(
 
     Args:
         predict: labels or numbers, shape (k,), for a frame of k rows with the schema's features.
-        X: features, one row a label; rows without a label are left out, at most MAX_ROWS are used.
+        X: features, one row per label; rows without a label are left out, at most MAX_ROWS are used.
         y: shape (n,).
         predict_proba: shape (k, classes), columns as `schema.classes`; used for classes instead of `predict`.
 
     Raises:
         NotEnoughRows: fewer than MIN_ROWS labelled rows.
-        BadInput: a feature is missing, lengths differ, or the model returns what does not fit.
+        BadInput: a feature is missing, lengths differ, or the model returns an unexpected shape or value.
     """
     import pandas as pd
 
@@ -101,15 +101,15 @@ def permutation_importance(
     base = loss_of(rows, 1)
     n = len(rows)
     at_once = max(1, MOST_CELLS // (n * repeats * max(1, len(schema.names))))
-    found: dict[str, Importance] = {}
+    importances: dict[str, Importance] = {}
     shuffled = [name for name in schema.names if only is None or name in set(only)]
     for first in range(0, len(shuffled), at_once):
         group = shuffled[first : first + at_once]
         shuffles = {name: np.stack([rng.permutation(n) for _ in range(repeats)]) for name in group}
         losses = loss_of(_stacked(rows, shuffles, repeats), len(group) * repeats)
         for name, part in zip(group, losses.reshape(len(group), repeats, n), strict=True):
-            found[name] = _importance(part - base, shuffles[name])
-    return found
+            importances[name] = _importance(part - base, shuffles[name])
+    return importances
 
 
 def attribution_drift(
@@ -117,7 +117,7 @@ def attribution_drift(
 ) -> AttributionDrift:
     """What changed between the importances of one model in two windows.
 
-    A feature drifts when both hold: its difference is sure (two-sided z, p below alpha after Holm's correction over all
+    A feature drifts when both hold: its difference is significant (two-sided z, p below alpha after Holm's correction over all
     features) and material (at least `gate` of the largest importance in either window).
 
     Raises:
@@ -167,7 +167,7 @@ def _importance(gained: np.ndarray, shuffle: np.ndarray) -> Importance:
     """Mean, and its errors.
 
     Args:
-        gained: shape (repeats, n), loss per row minus its loss as it is.
+        gained: shape (repeats, n), loss per row minus its loss without shuffling.
         shuffle: shape (repeats, n), the row whose value each row was given.
     """
     repeats, n = gained.shape
@@ -205,7 +205,7 @@ def _log_loss(proba: Any, true: np.ndarray, schema: FeatureSchema) -> np.ndarray
     _expect(given.shape, (len(true), len(schema.classes)), "probabilities")
     place = {c: i for i, c in enumerate(schema.classes)}
     at = np.array([place.get(label, -1) for label in true])
-    # The model gives a class that it has never seen no probability at all.
+    # The model assigns no probability to a class that it has never seen.
     own = np.where(at >= 0, given[np.arange(len(true)), at], 0.0)
     return -np.log(np.clip(own, LEAST_PROBABILITY, 1.0))
 
@@ -244,7 +244,7 @@ def _score(
 def _rank_correlation(reference: Mapping[str, Importance], current: Mapping[str, Importance]) -> float | None:
     """Spearman's correlation of the importances that are above chance in a window; None with too few of them.
 
-    The others lie around 0 in an order that is chance alone.
+    The others lie around 0, in random order.
     """
     from scipy.stats import rankdata
 

@@ -1,8 +1,8 @@
 """Minimum effect sizes (gates) per feature from a false-alarm budget, by the variation between blocks of the reference.
 
 Rows of a stream are not independent: a sensor warms up, customers differ by weekday. So a batch differs significantly
-from the rows before it without any drift. Consecutive blocks of the reference, as long as the current window, show by
-how much; the gate is set where such blocks exceed it as rarely as the budget allows.
+from earlier rows without any drift. Consecutive blocks of the reference, as long as the current window, show by how
+much; the gate is set so that such blocks exceed it only as often as the budget allows.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 BLOCKS = 60  # resampled from the reference
 LEAST_BLOCKS_LONG = 3  # minimum length of the reference, in current windows
-SEED = 0  # default, of the positions of the blocks
+SEED = 0  # default; determines the positions of the blocks
 MONTH_S = 30 * 86_400.0
-NEWEST = 100  # batches from which the monthly number is estimated
+NEWEST = 100  # newest batches from which the monthly number is estimated
 LEAST_CHANCE = (
     0.001  # minimum alarm probability of one feature in one check: rarer ones cannot be estimated from so few blocks
 )
@@ -34,7 +34,7 @@ _EULER = 0.5772156649015329
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """Gates of their own by feature. Each part has one: how far values wander says nothing of missing cells."""
+    """Individual gates by feature. Each part has its own: the variation of values says nothing about missing cells."""
 
     values: dict[str, float] = field(default_factory=dict)
     missing: dict[str, float] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Gates:
 
 
 def checks_per_month(ends: Sequence[datetime]) -> float:
-    """Batches per thirty days by the rows' timestamps, at least one; 30 where these are insufficient.
+    """Batches per thirty days by the rows' timestamps, at least one; 30 when these are insufficient.
 
     Args:
         ends: newest time of each of the newest batches, in any order; NEWEST of them are enough.
@@ -61,26 +61,26 @@ def budget_gates(
     gate: float,
     seed: int = SEED,
 ) -> Gates:
-    """The gates, by feature, that are higher than the common one; none when the reference is too short.
+    """The gates that are higher than the common one, by feature; empty when the reference is too short.
 
     Args:
-        reference: rows in the order of time.
-        current_rows: of the window that will be compared.
-        checks_per_month: how often it will be.
-        alarms_per_month: false ones, of any feature, that are put up with; above 0. A budget that asks for less than
-            LEAST_CHANCE a feature and check is kept only that far.
-        gate: the least gate of every feature.
-        seed: of the blocks' places.
+        reference: rows in chronological order.
+        current_rows: rows of the window that will be compared.
+        checks_per_month: how often it will be compared.
+        alarms_per_month: tolerated false alarms of any feature; above 0. A budget below LEAST_CHANCE per feature and
+            check is honoured only down to that.
+        gate: the minimum gate of every feature.
+        seed: of the blocks' positions.
 
-    The effects of BLOCKS random blocks against the other rows are taken as maxima-like and their upper end is read off a
-    Gumbel law fitted by moments: the budget asks for chances far below one in BLOCKS.
+    The effects of BLOCKS random blocks against the other rows are treated as maxima, and their upper quantile is taken
+    from a Gumbel distribution fitted by moments: the budget needs probabilities far below one in BLOCKS.
     """
     n = len(reference)
     if n < LEAST_BLOCKS_LONG * current_rows or current_rows < 1 or not schema.features:
         return Gates()
     missing = {f.name: reference[f.name].isna().to_numpy() for f in schema.features}
     kinds = [f.kind for f in schema.features]
-    # What the reference shows to go up and down by itself: values, missing cells, which categories there are.
+    # The reference's own variation: of values, of missing cells, and of which categories occur.
     asked = len(kinds) + sum(bool(gone.any()) for gone in missing.values()) + sum(kind != "numeric" for kind in kinds)
     chance = alarms_per_month / max(checks_per_month, 1e-9) / asked
     chance = min(0.5, max(LEAST_CHANCE, chance))
@@ -98,7 +98,7 @@ def budget_gates(
 
 
 def _upper_end(effects: np.ndarray, chance: float) -> float:
-    """What such effects exceed with this chance, by a Gumbel law fitted by moments."""
+    """The value that such effects exceed with this probability, by a Gumbel distribution fitted by moments."""
     scale = float(effects.std(ddof=1)) * math.sqrt(6) / math.pi
     return float(effects.mean()) - _EULER * scale - scale * math.log(-math.log1p(-chance))
 
@@ -116,14 +116,14 @@ def _effects(
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """KS distance, or total variation, of each block against the rows outside it; None when it has no values.
 
-    Of categories also the larger excess of rows in those that only the block has, or only the others.
+    For categories also the larger excess of rows in those that only the block has, or only the other rows.
     """
     codes = _codes(column, kind)
     known = codes >= 0
     if not known.any():
         return None, None
     order = np.argsort(codes[known], kind="stable")
-    place = np.flatnonzero(known)[order]  # rows in the order of their values
+    place = np.flatnonzero(known)[order]  # rows ordered by value
     ends = np.flatnonzero(np.r_[np.diff(codes[place]) > 0, True])  # last row of each distinct value
     total = len(place)
     effects, unmatched = [], []
@@ -139,12 +139,12 @@ def _effects(
         there = np.diff(ends + 1, prepend=0) - here
         effects.append(float(np.abs(here / m - there / n).sum() / 2))
         unmatched.append(max(_excess(here, there), _excess(there, here)))
-    found = np.array(effects) if len(effects) > 1 else None
-    return found, np.array(unmatched) if len(unmatched) > 1 else None
+    distances = np.array(effects) if len(effects) > 1 else None
+    return distances, np.array(unmatched) if len(unmatched) > 1 else None
 
 
 def _excess(here: np.ndarray, there: np.ndarray) -> float:
-    """Share of rows in categories that only the first has, less what a new sample is expected to bring."""
+    """Share of rows in categories that only the first has, minus what a new sample is expected to contain."""
     return float(here[there == 0].sum() / here.sum() - (there == 1).sum() / there.sum())
 
 

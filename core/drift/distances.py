@@ -1,7 +1,7 @@
 """Distances between two samples of one column, and their p-values.
 
 Numeric samples come as a `Pair` of counts in common cells from low to high, categories as a table of counts.
-docs/drift.md holds the formulas. scipy is imported inside: pages may import this module.
+docs/drift.md holds the formulas. scipy is imported inside functions, so that pages can import this module cheaply.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import numpy as np
 
 from core.drift.ranks import Pair
 
-TAIL = 0.01  # share of all rows that counts as extreme at each end
-_FEW = 10  # rows of the smaller sample up to which an approximate p may be smaller than any order of the rows is likely
+TAIL = 0.01  # share of all rows that count as extreme at each end
+_FEW = (
+    10  # rows of the smaller sample up to which an approximate p may be below the probability of any order of the rows
+)
 BINS = 10  # quantile bins of numeric columns for PSI, Jensen-Shannon and Hellinger; fewer rows get fewer bins
 LIMIT_ROWS = 10_000  # nm/(n+m) from which the KS distance follows its limiting law
-EXACT_BELOW = 50.0  # rows that the rarer cell of two shares must expect for a normal test to do; fewer: Fisher's
-LEAST_EXPECTED = 5.0  # rows a cell of a chi-square table must expect (Cochran 1954); rarer categories are pooled
+EXACT_BELOW = 50.0  # expected rows of the rarer cell of two shares from which a normal test suffices; fewer: Fisher's
+LEAST_EXPECTED = 5.0  # minimum expected rows per cell of a chi-square table (Cochran 1954); rarer categories are pooled
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Outcome:
 
     statistic: float
     p_value: float
-    effect: float  # 0 = same; compared with the test's gate
+    effect: float  # 0 = no difference; compared with the test's gate
 
 
 # --- numbers ------------------------------------------------------------------------------------------------------
@@ -38,11 +40,11 @@ def kolmogorov_smirnov(pair: Pair) -> Outcome:
     """Two-sample Kolmogorov-Smirnov test; the effect is the distance.
 
     p is that of the one-sample distance at nm/(n+m) rows, as in scipy's `ks_2samp(method="asymp")`, and Smirnov's limit
-    for many rows, where the two agree. Conservative where values tie.
+    for many rows, where the two agree. Conservative with ties.
     """
     n, m = pair.sizes
     rows = max(1, round(n * m / (n + m)))
-    # What the distance may owe to a sketch counts against it.
+    # The part of the distance that may be a sketch's error is subtracted.
     sure = max(0.0, pair.ks - pair.error)
     if rows > LIMIT_ROWS:
         from scipy.special import kolmogorov
@@ -56,7 +58,7 @@ def kolmogorov_smirnov(pair: Pair) -> Outcome:
 def location(pair: Pair) -> Outcome:
     """Which sample has the larger values: Cliff's delta (Cliff 1993), p of the Wilcoxon rank-sum test with ties.
 
-    The statistic is signed: above 0 when current values are larger. It sees a shift that the KS distance is too weak for.
+    The statistic is signed: above 0 when current values are larger. It detects shifts too small for the KS distance.
     """
     delta, p = _rank_score(pair, power=1)
     return Outcome(2 * delta, p, abs(2 * delta))
@@ -74,7 +76,7 @@ def spread(pair: Pair) -> Outcome:
 def tails(pair: Pair) -> Outcome:
     """Which sample has more extreme values: shares of rows beyond the outer TAIL of both samples together, each side.
 
-    The statistic is signed: above 0 when current rows are more often extreme. Few far outliers hardly move the KS distance.
+    The statistic is signed: above 0 when current rows are more often extreme. A few distant outliers hardly change the KS distance.
     """
     both = pair.counts.sum(axis=0, dtype=np.float64)
     upto = np.cumsum(both) / both.sum()
@@ -91,7 +93,7 @@ def _rank_score(pair: Pair, *, power: int) -> tuple[float, float]:
     u = (np.cumsum(both) - both / 2) / total
     score = u if power == 1 else (2 * u - 1) ** 2
     n, m = pair.counts.sum(axis=1, dtype=np.float64)
-    # Sums of products, not `@`: a matrix product of this shape would start threads that cost more than they save.
+    # Sums of products instead of `@`: for this shape a matrix product would start threads that cost more than they save.
     means = (pair.counts * score).sum(axis=1) / (n, m)
     overall = float((both * score).sum()) / total
     variance = float((both * (score - overall) ** 2).sum()) / max(total - 1, 1)
@@ -103,7 +105,7 @@ def _rank_score(pair: Pair, *, power: int) -> tuple[float, float]:
 
 
 def _possible(p_value: float, n: int, m: int) -> float:
-    """An approximate p in [0, 1], no smaller than the chance of one division of all values into n and m: 1 in 2 for 1 and 1."""
+    """An approximate p in [0, 1], at least the probability of one split of all values into n and m: 1 in 2 for 1 and 1."""
     least = 1 / math.comb(n + m, n) if min(n, m) <= _FEW else 0.0
     return min(1.0, max(least, p_value))
 
@@ -121,7 +123,7 @@ def wasserstein(pair: Pair) -> Outcome:
     upto = np.cumsum(counts, axis=1) / counts.sum(axis=1, keepdims=True)
     with np.errstate(over="ignore", invalid="ignore"):
         area = float((np.abs(upto[0] - upto[1])[:-1] * np.diff(values)).sum())
-        # Where the reference is a constant, the current sample's deviation stands in.
+        # With a constant reference, the current sample's standard deviation is used.
         sds = (math.sqrt(float(p @ (values - p @ values) ** 2)) for p in counts / counts.sum(axis=1, keepdims=True))
         sd = next((sd for sd in sds if sd > 0), 1.0)
     value = area / sd if math.isfinite(area) and math.isfinite(sd) else 1.0
@@ -131,8 +133,8 @@ def wasserstein(pair: Pair) -> Outcome:
 def cramer_von_mises(pair: Pair) -> Outcome:
     """Two-sample Cramer-von Mises test (Anderson 1962): T, its asymptotic p, and sqrt of the mean squared distance.
 
-    T is nm/N times that mean. Its mean under chance is exact with ties; its variance is that without ties, times what
-    ties take from the variance of the limit. Without ties T and p are scipy's `cramervonmises_2samp(method="asymptotic")`.
+    T is nm/N times that mean. Its null mean is exact with ties; its null variance is that without ties, times the factor
+    by which ties reduce the variance of the limit. Without ties T and p are scipy's `cramervonmises_2samp(method="asymptotic")`.
     """
     n, m = pair.sizes
     total = n + m
@@ -145,10 +147,10 @@ def cramer_von_mises(pair: Pair) -> Outcome:
     mean = float((p * h * (1 - h)).sum()) * total / (total - 1)
     below = np.cumsum(p * h * h)
     square = float((p * (1 - h) ** 2 * (2 * below - p * h * h)).sum())
-    untied = ((4 * total**2 - 1) * (4 * total**2 + 11) / 45 - 1) / (32 * total**4)  # the same of N distinct values
+    untied = ((4 * total**2 - 1) * (4 * total**2 + 11) / 45 - 1) / (32 * total**4)  # the same for N distinct values
     variance = (total + 1) * (4 * m * n * total - 3 * (n * n + m * m) - 2 * m * n) / (45 * total**2 * 4 * m * n)
     variance *= square / untied
-    if variance <= 0:  # a constant, or one value each
+    if variance <= 0:  # a constant, or one value in each sample
         return Outcome(statistic, 1.0, math.sqrt(squared))
     tn = 1 / 6 + (statistic - mean) / math.sqrt(45 * variance)
     p_value = 1.0 if tn < 0.003 else 1.0 - _cramer_von_mises_limit(tn)
@@ -177,32 +179,32 @@ def pooled(table: np.ndarray) -> np.ndarray:
     totals = table.sum(axis=0)
     expected = totals * table.sum(axis=1).min() / totals.sum()
     rare = expected < LEAST_EXPECTED
-    kept = table[:, ~rare]
-    return np.column_stack([kept, table[:, rare].sum(axis=1)]) if rare.any() else kept
+    frequent = table[:, ~rare]
+    return np.column_stack([frequent, table[:, rare].sum(axis=1)]) if rare.any() else frequent
 
 
 def parted(table: np.ndarray) -> tuple[np.ndarray, tuple[int, int] | None]:
-    """A table that chi-square may test, and the rare rows that have to be tested by themselves, or None.
+    """A table that chi-square can test, and the rare rows that must be tested separately, or None.
 
     Args:
-        table: as `pooled` gives it. Where even all rare categories together expect too few rows, they are counted in
-            with the rarest other one: among thousands of rows three unlikely ones would weigh as much as all others.
+        table: as returned by `pooled`. If all rare categories together still expect too few rows, they are added to the
+            rarest other one: among thousands of rows three unlikely ones would weigh as much as all others.
     """
     totals = table.sum(axis=0)
     if table.shape[1] < 2 or totals[-1] * table.sum(axis=1).min() / totals.sum() >= LEAST_EXPECTED:
         return table, None
-    kept = table[:, :-1].copy()
-    kept[:, int(np.argmin(totals[:-1]))] += table[:, -1]
-    return kept, (int(table[0, -1]), int(table[1, -1]))
+    frequent = table[:, :-1].copy()
+    frequent[:, int(np.argmin(totals[:-1]))] += table[:, -1]
+    return frequent, (int(table[0, -1]), int(table[1, -1]))
 
 
 def together(p_value: float, p_rare: float, cells: int) -> float:
-    """p of a table (its cells without the rare one) and of its rare rows, tested apart (Bonferroni 1936)."""
+    """p of a table (its cells without the rare one) and of its rare rows, tested separately (Bonferroni 1936)."""
     return min(1.0, 2 * min(p_value, p_rare)) if cells > 1 else p_rare
 
 
 def _of_table(table: np.ndarray, distance: Callable[[np.ndarray], tuple[float, float]]) -> Outcome:
-    """Outcome by a distance, which comes with the number that is chi-square where nothing changed."""
+    """The outcome of a distance function, which also returns the statistic that follows chi-square under no change."""
     table = pooled(table)
     value, statistic = distance(table)
     tested, rare = parted(table)
@@ -221,7 +223,7 @@ def chi_square_statistic(table: np.ndarray) -> float:
 
 
 def chi_square_p_value(statistic: float, cells: int) -> float:
-    """Upper tail of chi-square with cells - 1 degrees of freedom; 1 for a single cell, in which nothing can differ."""
+    """Upper tail of chi-square with cells - 1 degrees of freedom; 1 for a single cell, where nothing can differ."""
     from scipy.special import chdtrc
 
     return float(chdtrc(cells - 1, statistic)) if cells > 1 else 1.0
@@ -241,12 +243,12 @@ def chi_square(table: np.ndarray) -> Outcome:
 def binned(pair: Pair) -> np.ndarray:
     """Counts of both samples in bins between the quantiles of both together, shape (2, <= BINS), no empty column.
 
-    As many bins, from two up, as leave each of them the rows that a chi-square needs: pooled as rare they would be one bin.
+    As many bins, at least two, as leave each the rows that chi-square needs: smaller ones would be pooled as rare into one.
     """
     wanted = min(BINS, max(2, int(min(pair.sizes) / LEAST_EXPECTED)))
     both = pair.counts.sum(axis=0, dtype=np.float64)
     upto = np.cumsum(both)
-    bins = np.ceil(upto / upto[-1] * wanted - 1e-9)  # a cell across a quantile goes to the bin where it ends
+    bins = np.ceil(upto / upto[-1] * wanted - 1e-9)  # a cell that spans a quantile goes to the bin where it ends
     starts = np.flatnonzero(np.r_[True, bins[1:] != bins[:-1]])
     return np.add.reduceat(pair.counts, starts, axis=1)
 
@@ -307,7 +309,7 @@ def hellinger(pair: Pair) -> Outcome:
 
 
 def two_proportions(hits_reference: float, n: int, hits_current: float, m: int) -> Outcome:
-    """Difference of two shares; p from the pooled normal test with Yates's correction, of few hits from Fisher's."""
+    """Difference of two shares; p from the pooled normal test with Yates's correction, for few hits from Fisher's."""
     difference = abs(hits_reference / n - hits_current / m)
     hits = hits_reference + hits_current
     pool = hits / (n + m)
@@ -319,13 +321,13 @@ def two_proportions(hits_reference: float, n: int, hits_current: float, m: int) 
 
 
 def fisher(hits_reference: int, n: int, hits_current: int, m: int) -> float:
-    """Two-sided p of Fisher's exact test (Fisher 1935) of two shares: all tables as unlikely as this one, or more."""
+    """Two-sided p of Fisher's exact test (Fisher 1935) for two shares: over all tables at most as likely as this one."""
     hits = hits_reference + hits_current
-    if hits > n + m - hits:  # the rarer side has fewer tables
+    if hits > n + m - hits:  # the rarer outcome has fewer tables
         return fisher(n - hits_reference, n, m - hits_current, m)
     if n < m:
         return fisher(hits_current, m, hits_reference, n)
-    # Hits among the m rows, from the fewest to the most possible; each from the one before.
+    # Hits among the m rows, from the fewest to the most possible; each probability follows from the previous one.
     least, most = max(0, hits - n), min(hits, m)
     k = np.arange(least, most, dtype=np.float64)
     steps = np.log((hits - k) * (m - k) / ((k + 1) * (n - hits + k + 1)))
@@ -336,7 +338,7 @@ def fisher(hits_reference: int, n: int, hits_current: int, m: int) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p-values adjusted so that comparing each with alpha keeps the chance of any false alarm below alpha (Holm 1979)."""
+    """The p-values adjusted so that comparing each with alpha keeps the probability of any false alarm below alpha (Holm 1979)."""
     order = np.argsort(p_values, kind="stable")
     adjusted = [0.0] * len(p_values)
     highest = 0.0

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 BINS = 28  # approximate number of bins of a histogram
 TOP = 10  # categories drawn by name; the rest is "other"
 OTHER = "other"
-_TAILS = (0.002, 0.998)  # quantiles that the histogram spans; what lies beyond stands in its outer bins
+_TAILS = (0.002, 0.998)  # quantiles that the histogram spans; values beyond fall in its outer bins
 _LEAST_GAIN = 0.05  # share of rows from which a region counts as shifted
-_LEAST_SURE = 3.0  # standard errors that the gain must exceed besides: the region is chosen for its gain
-_LARGEST = 1e300  # beyond, differences of values overflow
+_LEAST_SURE = 3.0  # standard errors that the gain must also exceed: the region is selected for its gain
+_LARGEST = 1e300  # differences of larger values overflow
 _LEAST_SHIFT = 0.1  # median shift, in interquartile ranges, from which a column is called higher or lower
 _LEAST_SPREAD = 1.2  # ratio of interquartile ranges from which it is said to vary more or less
 
@@ -40,13 +40,13 @@ class Region:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distribution:
-    """Shares of rows per bin or category, missing cells aside."""
+    """Shares of rows per bin or category, without missing cells."""
 
     feature: str
     kind: str
     n_reference: int  # values, without missing cells
     n_current: int
-    reference: tuple[float, ...]  # one share a bin or category
+    reference: tuple[float, ...]  # one share per bin or category
     current: tuple[float, ...]
     edges: tuple[float, ...] = ()  # numeric: one more than there are bins
     categories: tuple[str, ...] = ()  # else: largest first, OTHER last
@@ -54,14 +54,14 @@ class Distribution:
     gone: tuple[str, ...] = ()
     medians: tuple[float, float] | None = None  # reference, current
     spreads: tuple[float, float] | None = None  # interquartile ranges
-    region: Region | None = None  # where rows were gained most, None when nowhere
+    region: Region | None = None  # where most rows were gained; None if nowhere
 
 
 def distribution(reference: pd.Series, current: pd.Series, feature: Feature) -> Distribution:
     """Both windows of one feature over common bins or categories.
 
     Raises:
-        ValueError: a window has no value at all: there is nothing to draw.
+        ValueError: a window has no value at all, so there is nothing to draw.
     """
     if feature.kind == "numeric":
         a, b = (np.sort(v[np.abs(v) < _LARGEST]) for v in (numbers_of(x).values for x in (reference, current)))
@@ -76,7 +76,7 @@ def feature_finding(score: DriftScore, found: Distribution | None = None) -> str
     """What happened to one feature, in a sentence without a full stop: `temperature is higher: median 24.1 → 29.8`.
 
     Args:
-        found: its distribution, when there is one; without it the sentence rests on the score's own reason.
+        found: its distribution, if available; without it the sentence uses the score's own reason.
     """
     name = score.name
     if not score.judged:
@@ -98,7 +98,7 @@ def feature_finding(score: DriftScore, found: Distribution | None = None) -> str
 
 
 def _numeric_change(
-    found: Distribution, medians: tuple[float, float], spreads: tuple[float, float], score: DriftScore
+    shares: Distribution, medians: tuple[float, float], spreads: tuple[float, float], score: DriftScore
 ) -> str:
     shift, spread = medians[1] - medians[0], max(spreads)
     if shift and abs(shift) >= _LEAST_SHIFT * spread:
@@ -106,19 +106,17 @@ def _numeric_change(
     low, high = sorted(spreads)
     if high > low * _LEAST_SPREAD:
         return f"varies {'more' if spreads[1] > spreads[0] else 'less'}: middle half spans {words.change(*spreads)}"
-    if found.region is not None:
-        return (
-            f"has another shape: {found.region.text} {words.share_change(found.region.reference, found.region.current)}"
-        )
+    if shares.region is not None:
+        return f"has another shape: {shares.region.text} {words.share_change(shares.region.reference, shares.region.current)}"
     return f"has another shape: effect {score.effect or 0.0:.2f}"
 
 
-def _category_change(found: Distribution) -> str:
-    share = dict(zip(found.categories, zip(found.reference, found.current, strict=True), strict=True))
-    new, gone = [c for c in found.new if c in share], [c for c in found.gone if c in share]
+def _category_change(shares: Distribution) -> str:
+    share = dict(zip(shares.categories, zip(shares.reference, shares.current, strict=True), strict=True))
+    new, gone = [c for c in shares.new if c in share], [c for c in shares.gone if c in share]
     if new:
         value = max(new, key=lambda c: share[c][1])
-        others = f" and {len(found.new) - 1:,} more new" if len(found.new) > 1 else ""
+        others = f" and {len(shares.new) - 1:,} more new" if len(shares.new) > 1 else ""
         return f"has a new value: {value} in {words.share_in_finding(share[value][1])} of rows{others}"
     if gone:
         value = max(gone, key=lambda c: share[c][0])
@@ -150,12 +148,12 @@ def _of_numbers(a: np.ndarray, b: np.ndarray, feature: Feature) -> Distribution:
 
 
 def _edges(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Bin edges on round numbers over what both samples span, tails aside."""
+    """Bin edges on round numbers over the range of both samples without their tails."""
     low = min(float(np.quantile(x, _TAILS[0])) for x in (a, b))
     high = max(float(np.quantile(x, _TAILS[1])) for x in (a, b))
     whole = all(bool((x == np.floor(x)).all()) for x in (a, b))
     width = (high - low) / BINS
-    if not width > abs(high) * 1e-9:  # one value, or as good as one: a bin around it
+    if not width > abs(high) * 1e-9:  # one value, or practically one: a bin around it
         half = max(0.5, float(np.spacing(abs(high)))) if whole else max(abs(high) * 1e-3, 1e-12)
         return np.array([low - half, high + half])
     power = 10.0 ** math.floor(math.log10(width))
@@ -169,7 +167,7 @@ def _edges(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _histogram(ordered: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Share of values a bin; values beyond the edges are in the outer bins."""
+    """Share of values per bin; values beyond the edges are in the outer bins."""
     inner = np.searchsorted(ordered, edges[1:-1], "left")
     return np.diff(np.r_[0, inner, len(ordered)]) / len(ordered)
 
@@ -208,7 +206,7 @@ def _is_gain(before: float, after: float, n: int, m: int) -> bool:
 
 
 def _edge(value: float) -> str:
-    """An edge in words; edges are round numbers."""
+    """An edge as text; edges are round numbers."""
     return f"{value:,.10g}"
 
 

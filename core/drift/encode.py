@@ -13,20 +13,20 @@ from core.records import FeatureSchema
 if TYPE_CHECKING:
     import pandas as pd
 
-MAX_ROWS = 5_000  # of each window; more improve a classifier little and are slow
+MAX_ROWS = 5_000  # of each window; more would improve a classifier little and be slow
 MAX_CODES = 250  # categories of a feature that keep a code of their own; boosting takes 255
-LEAST_ROWS = 5  # of both windows in which a category must occur to keep its code
+LEAST_ROWS = 5  # rows of both windows in which a category must occur to keep its code
 ANOTHER = "another value"
-LARGEST = 1e30  # numbers beyond it count as it: their squares must stay finite
+LARGEST = 1e30  # larger numbers are capped at it: their squares must stay finite
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Small models in one thread: on busy cores the threads of each tiny step would wait for one another.
+    """Run small models in one thread: on busy cores the threads of each tiny step would wait for one another.
 
-    A block, or a decorator of a function: `@one_thread()`.
+    A context manager, also usable as a decorator: `@one_thread()`.
     """
-    import sklearn.ensemble  # noqa: F401  # its thread pool must be there to be limited
+    import sklearn.ensemble  # noqa: F401  # its thread pool must exist to be limited
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):
@@ -34,7 +34,7 @@ def one_thread() -> Iterator[None]:
 
 
 def sampled(frame: pd.DataFrame, rng: np.random.Generator, at_most: int = MAX_ROWS) -> pd.DataFrame:
-    """At most so many rows, drawn without replacement, in their order."""
+    """At most `at_most` rows, sampled without replacement, in their order."""
     if len(frame) <= at_most:
         return frame
     return frame.iloc[np.sort(rng.choice(len(frame), at_most, replace=False))]
@@ -43,9 +43,9 @@ def sampled(frame: pd.DataFrame, rng: np.random.Generator, at_most: int = MAX_RO
 def encoded(
     reference: pd.DataFrame, current: pd.DataFrame, schema: FeatureSchema
 ) -> tuple[np.ndarray, np.ndarray, list[list[str]]]:
-    """Features of both windows below each other, shape (n + m, features), whose window each row is, and the codes' names.
+    """Features of both windows stacked, shape (n + m, features), the window of each row, and the codes' names.
 
-    Numbers stay, what is no finite number is NaN. Categories become codes by how often they occur: 0 is the most
+    Numbers stay, anything but a finite number is NaN. Categories become codes by how often they occur: 0 is the most
     frequent; those beyond MAX_CODES share the last code. The list of names is empty for numeric features. A feature that
     one of the frames lacks is NaN in both.
     """
@@ -63,7 +63,7 @@ def encoded(
         texts = pd.concat([categories(reference[feature.name]), categories(current[feature.name])], ignore_index=True)
         counts = texts.value_counts(dropna=True)
         ranked = sorted(counts.index, key=lambda c: (-int(counts[c]), c))
-        # Ids would separate the windows by the rows themselves.
+        # Ids would separate any two windows.
         own = [c for c in ranked[: MAX_CODES - 1] if counts[c] >= LEAST_ROWS]
         code = {value: float(min(i, len(own))) for i, value in enumerate(ranked)}
         matrix[:, j] = texts.map(code).to_numpy(dtype=np.float64, na_value=np.nan)
@@ -73,7 +73,7 @@ def encoded(
 
 
 def numbers(column: pd.Series) -> np.ndarray:
-    """A column as numbers, shape (n,): NaN where it is missing, infinite or no number; never beyond LARGEST."""
+    """A column as numbers, shape (n,): NaN for missing, infinite and non-numeric cells; capped at LARGEST."""
     import pandas as pd
 
     if not pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_complex_dtype(column.dtype):
@@ -83,7 +83,7 @@ def numbers(column: pd.Series) -> np.ndarray:
 
 
 def categories(column: pd.Series) -> pd.Series:
-    """A column as text, None where it is missing: what is written alike is one category, whatever its type."""
+    """A column as text, None where it is missing: values with the same text are one category, whatever their type."""
     import pandas as pd
 
     known = column.notna().to_numpy()
@@ -94,7 +94,7 @@ def categories(column: pd.Series) -> pd.Series:
 
 
 def _plain(cell: Any) -> Any:
-    """Numbers and text; None for cells that pandas would not parse but raise an error for; LARGEST for those beyond it."""
-    if isinstance(cell, int) and abs(cell) > LARGEST:  # whole numbers may be beyond doubles
+    """Numbers and text; None for cells on which pandas would raise an error; LARGEST for those beyond it."""
+    if isinstance(cell, int) and abs(cell) > LARGEST:  # integers may exceed the range of doubles
         return LARGEST if cell > 0 else -LARGEST
     return cell if isinstance(cell, str | int | float | np.number) else None

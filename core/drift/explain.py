@@ -1,6 +1,6 @@
-"""What most of the change between two windows is, in a sentence: the rows that became more, since when, and what they cost.
+"""What most of the change between two windows is, in a sentence: which rows became more frequent, since when, at what cost.
 
-Owns the segment, how it is found (a shallow tree), and the facts of its sentence. Needs sklearn when a segment is looked for.
+Owns the segment, how it is found (a shallow tree), and the facts of its sentence. Needs sklearn to search for a segment.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 DEPTH = 3  # of the tree; a rule has at most two of its conditions
 MIN_ROWS = 100  # of each window
-LEAST_SCORED = 30  # rows in a segment from which on its score is reported
+LEAST_SCORED = 30  # rows in a segment from which its score is reported
 SIGMAS = 3.0  # by which a batch's share must exceed the reference share
-_LEAST_GAIN = 0.03  # share of rows that must have moved
+_LEAST_GAIN = 0.03  # minimum share of rows that must have moved
 _LEAST_SURE = 3.0  # standard errors of that share
-_LONGER = 1.25  # how much more a rule of two conditions must gain than one of a single condition
+_LONGER = 1.25  # factor by which a rule of two conditions must gain more than one of a single condition
 _MOST_CATEGORIES = 20  # of a feature that a rule may name
-_MOST_MOVED_ROWS = 0.005  # share of rows that rounding a threshold may put on its other side
+_MOST_MOVED_ROWS = 0.005  # share of rows that rounding a threshold may move to its other side
 
 Op = Literal[">", "<=", "=", "!=", "missing", "not missing"]
 Condition = tuple[str, Op, float | str | None]  # feature, op, and a number, a category as text, or None
@@ -53,14 +53,14 @@ class _Question:
     feature: str
     kind: Literal["number", "is", "missing"]
     category: str = ""
-    values: np.ndarray | None = None  # of a number: its different values, ascending; the column holds their positions
+    values: np.ndarray | None = None  # of a number: its distinct values, ascending; the column holds their positions
 
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """A region of the tree on rows that did not grow it."""
+    """A region of the tree, measured on rows that did not grow it."""
 
-    conditions: tuple[tuple[int, bool, float], ...]  # column, above (else at most), threshold
+    conditions: tuple[tuple[int, bool, float], ...]  # column, above (else at most) the threshold, threshold
     before: float  # share of reference rows in it
     after: float
 
@@ -80,10 +80,10 @@ def explain(reference: pd.DataFrame, current: pd.DataFrame, schema: FeatureSchem
 def find_segment(
     reference: pd.DataFrame, current: pd.DataFrame, schema: FeatureSchema, *, seed: int = 0
 ) -> Segment | None:
-    """The rows that became more between the windows; None with fewer than MIN_ROWS rows or nothing that is sure.
+    """The rows that became more frequent between the windows; None with fewer than MIN_ROWS rows or nothing significant.
 
     A tree is grown on half of the rows; shares are counted on the other half, so that the segment does not describe
-    chance. The change is the total variation between the windows over the tree's leaves. At most 5,000 rows of each
+    noise. The change is the total variation between the windows over the tree's leaves. At most 5,000 rows of each
     window are used.
     """
     if min(len(reference), len(current)) < MIN_ROWS:
@@ -108,7 +108,7 @@ def find_segment(
     place = {name: j for j, name in enumerate(schema.names)}
     parts = [_condition(questions[j], above, at, X[:, place[questions[j].feature]]) for j, above, at in best.conditions]
     conditions = tuple(condition for condition, _ in parts)
-    # Counted as `in_segment` will: at the rounded threshold, missing cells on no side of it.
+    # Counted as `in_segment` will: at the rounded threshold, missing cells on neither side.
     held_old, held_new = ~half[: len(old)], ~half[len(old) :]
     before = float(_mask(old, conditions)[held_old].mean())
     after = float(_mask(new, conditions)[held_new].mean())
@@ -127,7 +127,7 @@ def find_segment(
 def in_segment(frame: pd.DataFrame, segment: Segment) -> np.ndarray:
     """Which rows are in the segment, shape (n,).
 
-    A cell that is missing (for numbers also: infinite or no number) is neither above nor at most a number, and is no
+    A missing cell (for numbers also: infinite or not a number) is neither above nor at most a number, and is not a
     category: `!=` holds for it.
 
     Raises:
@@ -150,8 +150,8 @@ def located(
     Args:
         since: when the segment began to grow; left out when None.
         score_inside, score_outside: of the rows with labels; left out when one is None.
-        n_inside: rows with labels in the segment; below LEAST_SCORED the sentence says that they are too few.
-        metric: its name.
+        n_inside: rows with labels in the segment; below LEAST_SCORED the sentence says that there are too few.
+        metric: name of the metric.
 
     Raises:
         BadInput: a score is not finite.
@@ -174,10 +174,10 @@ def located(
 
 
 def since(batches: Sequence[tuple[Any, float, int]], *, reference: float) -> int | None:
-    """Position of the first batch from which on the segment's share stays above the reference share by more than chance.
+    """Position of the first batch since which the segment's share has stayed significantly above the reference share.
 
     Args:
-        batches: (label, share of its rows in the segment, rows), oldest first; those without rows tell nothing.
+        batches: (label, share of its rows in the segment, rows), oldest first; those without rows are ignored.
         reference: share of the reference rows in the segment, in [0, 1].
 
     Returns:
@@ -188,7 +188,7 @@ def since(batches: Sequence[tuple[Any, float, int]], *, reference: float) -> int
         _, part, n = batches[i]
         if n <= 0:
             continue
-        # A share of 0 or 1 has no spread of its own; half a row keeps one row from being news.
+        # A share of 0 or 1 has no spread of its own; half a row prevents a single row from being significant.
         base = min(max(reference, 0.5 / n), 1 - 0.5 / n)
         if not part - reference > SIGMAS * math.sqrt(base * (1 - base) / n):
             break
@@ -202,9 +202,9 @@ def since(batches: Sequence[tuple[Any, float, int]], *, reference: float) -> int
 def _questions(
     X: np.ndarray, names: list[list[str]], schema: FeatureSchema, y: np.ndarray, half: np.ndarray
 ) -> tuple[np.ndarray, list[_Question]]:
-    """Columns that a rule can be told about: numbers, one yes/no per category, one per missing cell.
+    """Columns that a rule can use: numbers, one yes/no per category, one yes/no for missing.
 
-    Of many categories those are asked about whose share differs most on the half that grows the tree.
+    Of many categories, those are used whose share differs most on the half that grows the tree.
     """
     columns: list[np.ndarray] = []
     questions: list[_Question] = []
@@ -220,7 +220,7 @@ def _questions(
                 columns.append((X[:, j] == code).astype(np.float64))
                 questions.append(_Question(feature.name, "is", names[j][code]))
         else:
-            # The tree compares in single precision: positions are exact there, values of any size need not be.
+            # The tree compares in single precision: positions are exact there, large values may not be.
             values, position = np.unique(X[~missing, j], return_inverse=True)
             column = np.full(len(X), float(np.median(position)))
             column[~missing] = position
@@ -237,7 +237,7 @@ def _most_moved(codes: np.ndarray, names: list[str], y: np.ndarray, half: np.nda
     )
     moved = np.abs(new / max(1, int((half & y).sum())) - old / max(1, int((half & ~y).sum())))
     order = [int(c) for c in np.argsort(-moved, kind="stable")[:_MOST_CATEGORIES]]
-    # Many categories under one name are no rule that anyone could check.
+    # Many categories under one name are not a rule that anyone could check.
     return [c for c in order if names[c] != ANOTHER]
 
 
@@ -264,7 +264,7 @@ def _rules(tree: Any, held: np.ndarray, window: np.ndarray) -> tuple[list[_Rule]
 
 
 def _best(rules: list[_Rule]) -> _Rule | None:
-    """The rule that gained most; one of two conditions only where it gains clearly more."""
+    """The rule that gained most; one with two conditions only if it gains clearly more."""
     best = max((r for r in rules if len(r.conditions) == 1), key=lambda r: r.gain, default=None)
     longer = max((r for r in rules if len(r.conditions) == 2), key=lambda r: r.gain, default=None)
     if longer is not None and (best is None or longer.gain > _LONGER * best.gain):
@@ -273,7 +273,7 @@ def _best(rules: list[_Rule]) -> _Rule | None:
 
 
 def _condition(question: _Question, above: bool, at: float, column: np.ndarray) -> tuple[Condition, str]:
-    """A cut of the tree as a condition on the feature itself, and in words."""
+    """A split of the tree as a condition on the feature itself, and as text."""
     name = question.feature
     if question.kind == "missing":
         return (name, "missing" if above else "not missing", None), f"{name} {'is' if above else 'is not'} missing"
@@ -286,7 +286,7 @@ def _condition(question: _Question, above: bool, at: float, column: np.ndarray) 
 
 
 def _rounded(threshold: float, known: np.ndarray) -> tuple[float, str]:
-    """The threshold in as few digits as leave the rows on their side of it, and as text."""
+    """The threshold with as few digits as keep the rows on their side, and as text."""
     low, high = np.quantile(known, (0.05, 0.95))
     for finer in (10.0, 100.0, 1_000.0, 10_000.0):
         shown = words.figure(threshold, float(high / finer - low / finer))

@@ -1,4 +1,4 @@
-"""Drift between two raw frames that belong to no project: what their columns are is read off the frames."""
+"""Drift between two raw frames outside any project: the kinds of their columns are inferred from the frames."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ from core.records import (
 if TYPE_CHECKING:
     import pandas as pd
 
-ROWS_NUMBERED = 10  # minimum rows: numbers that rise over so many rows do not do so by chance
-ROWS_NAMED = 100  # likewise whole numbers of which no two are the same
+ROWS_NUMBERED = 10  # minimum rows: numbers that rise over this many rows do not do so by chance
+ROWS_NAMED = 100  # likewise whole numbers that are all distinct
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frames:
-    """Two frames read by one schema, the reference's."""
+    """Two frames read by one schema, inferred from the reference."""
 
     reference: pd.DataFrame
     current: pd.DataFrame
     schema: FeatureSchema
     problems: tuple[Problem, ...]  # what was assumed of the columns
-    why_not: Reason = NO_REASON  # why the labels cannot be judged
+    why_not: Reason = NO_REASON  # why the labels cannot be compared
     numbering: dict[str, Reason] = dataclasses.field(
         default_factory=dict
-    )  # columns that only name rows, and why they are no feature
+    )  # columns that only identify rows, and why they are not features
 
 
 def read_alike(
@@ -63,15 +63,15 @@ def read_alike(
     exclude: Sequence[str] = (),
     categorical: Sequence[str] = (),
 ) -> Frames:
-    """What the reference's columns are, and both frames read so; ids, times and index columns are no features.
+    """The kinds of the reference's columns, and both frames read accordingly; ids, times and index columns are not features.
 
     Args:
-        reference, current: as they were read; names that are no text are taken as text. Text and booleans are
-            categories, numbers numeric.
+        reference, current: as they were read; column names are converted to text. Text and booleans are categorical,
+            numbers numeric.
         id_column, time_column: None = guessed, as for the first file of a project.
 
     Raises:
-        BadInput: a frame has doubled column names, or the reference lacks a named column.
+        BadInput: a frame has duplicate column names, or the reference lacks a named column.
     """
     reference, current = reference.rename(columns=str), current.rename(columns=str)
     for frame, word in ((reference, "reference"), (current, "current")):
@@ -87,7 +87,7 @@ def read_alike(
         reference, target=target, id_column=id_column, time_column=time_column, exclude=exclude,
         features=frozenset(categorical), needs_target=False,
     )  # fmt: skip
-    # A column that was empty may have values since; unique text in each row is reported by its own test.
+    # A column that was empty may have values now; unique text in each row is reported by its own test.
     kept = {
         p.column
         for p in roles.problems
@@ -104,21 +104,21 @@ def read_alike(
         problems += [] if problem is None else [problem]
     schema = FeatureSchema(task=task, target=target or "", features=tuple(features), excluded=roles.excluded)
     before, after = _read(reference, schema), _read(current, schema)
-    found = {f.name: _numbering(before, after, f) for f in features}
+    reasons = {f.name: _numbering(before, after, f) for f in features}
     return Frames(
         reference=before,
         current=after,
         schema=schema,
         problems=tuple(problems),
         why_not=why_not,
-        numbering={name: why for name, why in found.items() if why},
+        numbering={name: why for name, why in reasons.items() if why},
     )
 
 
 def _numbering(reference: pd.DataFrame, current: pd.DataFrame, feature: Feature) -> Reason:
-    """Why a column names or counts the rows, or tells their instant, and measures nothing; none where it does not.
+    """Why a column identifies, numbers or timestamps the rows instead of measuring something; NO_REASON if it does not.
 
-    That another stretch of rows has other numbers is no drift, and tells every two windows apart.
+    Other rows having other numbers is no drift, but would distinguish any two windows.
     """
     if feature.kind != "numeric" or not all(feature.name in frame.columns for frame in (reference, current)):
         return NO_REASON
@@ -126,7 +126,7 @@ def _numbering(reference: pd.DataFrame, current: pd.DataFrame, feature: Feature)
     for frame in (reference, current):
         try:
             values = np.asarray(frame[feature.name], dtype=np.float64)
-        except (TypeError, ValueError, OverflowError):  # no numbers in one of the frames, which its own score tells
+        except (TypeError, ValueError, OverflowError):  # not numbers in one of the frames, which its own score reports
             return NO_REASON
         if len(values) < ROWS_NUMBERED or not np.isfinite(values).all():
             return NO_REASON
@@ -144,8 +144,8 @@ def _numbering(reference: pd.DataFrame, current: pd.DataFrame, feature: Feature)
 def compare(frames: Frames, rules: DriftRules = RULES) -> DriftReport:
     """The drift of each feature; of the target's labels too where both frames have it.
 
-    A column that only one of the frames has, or that changed its type, is not judged, and says so. A target that cannot
-    be taken (no value, one class only) leaves the labels alone unjudged, and its score says why.
+    A column that only one of the frames has, or that changed its type, is not compared, and its score says why. The same
+    holds for the labels if the target cannot be used (no value, one class only).
     """
     schema, target = frames.schema, frames.schema.target
     targets = NO_TARGETS
@@ -153,9 +153,9 @@ def compare(frames: Frames, rules: DriftRules = RULES) -> DriftReport:
         sides = (_labels(frame[target], schema) for frame in (frames.reference, frames.current))
         targets = Targets(labels=tuple(sides))
     if frames.numbering:
-        kept = tuple(f for f in schema.features if f.name not in frames.numbering)
+        features = tuple(f for f in schema.features if f.name not in frames.numbering)
         rest = compare(
-            dataclasses.replace(frames, schema=dataclasses.replace(schema, features=kept), numbering={}), rules
+            dataclasses.replace(frames, schema=dataclasses.replace(schema, features=features), numbering={}), rules
         )
         scores = {s.name: s for s in rest.scores}
         scores |= {name: _unjudged(name, "numeric", why) for name, why in frames.numbering.items()}
@@ -183,7 +183,7 @@ def compare_frames(
 
 
 def _task(reference: pd.DataFrame, target: str | None) -> tuple[Task, Reason]:
-    """The task that the reference's target means, and why its labels cannot be judged."""
+    """The task that the reference's target implies, and why its labels cannot be compared."""
     if target is None:
         return "regression", NO_REASON
     try:
@@ -195,7 +195,7 @@ def _task(reference: pd.DataFrame, target: str | None) -> tuple[Task, Reason]:
 def _feature(
     name: str, reference: pd.DataFrame, current: pd.DataFrame, categorical: bool
 ) -> tuple[Feature, Problem | None]:
-    """What the reference says the column is; the current frame where the reference does not have a value of it."""
+    """The column's kind according to the reference, or to the current frame if the reference has no value of it."""
     for frame in (reference, current):
         if name not in frame.columns or not frame[name].notna().any():
             continue
@@ -230,12 +230,12 @@ def _cells(column: pd.Series, feature: Feature) -> Any:
 
 
 def _labels(column: pd.Series, schema: FeatureSchema) -> Any:
-    """The target's values; text that stands for a number is read as one in regression."""
+    """The target's values; in regression, text that represents a number is converted."""
     if schema.task != "regression":
         return column
     import pandas as pd
 
     try:
         return pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    except OverflowError:  # whole numbers beyond doubles, as they are: the labels' score tells
+    except OverflowError:  # whole numbers beyond the range of doubles stay as they are: the labels' score reports them
         return column[column.map(lambda cell: isinstance(cell, int))]

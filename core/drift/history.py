@@ -1,6 +1,6 @@
 """Drift trends over a series of batches, from their stored profiles: no row is read, each feature is one array operation.
 
-Each batch is compared with one reference and with the batch before it. A comparison looks at the knots of the batch's
+Each batch is compared with one reference and with the batch before it. A comparison uses the knots of the batch's
 own sketch, so the KS distance is off by at most the rank errors of both sketches, which are subtracted before an alarm.
 """
 
@@ -31,7 +31,9 @@ class DriftTrend:
     against_previous: tuple[float | None, ...]
     alarms: tuple[bool, ...]  # against the reference: significant and above the gate
     miss_rates: tuple[float | None, ...]
-    evidence: tuple[float | None, ...]  # of a shift, after each batch since the reference (`core.drift.running`)
+    evidence: tuple[
+        float | None, ...
+    ]  # evidence of a shift, after each batch since the reference (`core.drift.running`)
 
     @property
     def moved(self) -> bool:
@@ -61,7 +63,7 @@ def drift_trends(
 
     Args:
         batches: in chronological order.
-        first: index of the first batch after the reference: from there on evidence is collected.
+        first: index of the first batch after the reference: evidence is collected from there on.
         alpha: family-wise false-alarm probability in one batch, split over the features (Bonferroni).
         gate, gates: as in `measure_drift`.
     """
@@ -183,14 +185,14 @@ def _categories(counts: Sequence[Counts | None], reference: Counts | None, gate:
 
 
 def _matrix(columns: Sequence[Counts]) -> np.ndarray:
-    """Rows a category, shape (columns, K). With rows that were not counted by name, only what all name has a column."""
+    """Rows per category, shape (columns, K). If rows were not counted by name, only categories named in all get a column."""
     closed = not any(c.other for c in columns)
     names: dict[str, None] = {}
     for c in columns:
         names.update(dict.fromkeys(c.counts))
-    kept = [name for name in names if closed or all(name in c.counts or not c.other for c in columns)]
-    table = np.array([[c.counts.get(name, 0) for name in kept] for c in columns], dtype=np.float64)
-    table = table.reshape(len(columns), len(kept))
+    shared = [name for name in names if closed or all(name in c.counts or not c.other for c in columns)]
+    table = np.array([[c.counts.get(name, 0) for name in shared] for c in columns], dtype=np.float64)
+    table = table.reshape(len(columns), len(shared))
     rest = np.array([c.known for c in columns], dtype=np.float64) - table.sum(axis=1)
     return table if closed else np.column_stack([table, rest])
 
@@ -220,7 +222,7 @@ def _tested(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _rare_apart(pooled: list[np.ndarray], total: np.ndarray, n: np.ndarray, m: np.ndarray) -> dict[int, float]:
-    """p of the rare rows by pair, where they are too few for chi-square; they move into the rarest other category.
+    """p of the rare rows by pair, when they are too few for chi-square; they are merged into the rarest other category.
 
     The same as `distances.parted`, in place.
     """
@@ -228,18 +230,18 @@ def _rare_apart(pooled: list[np.ndarray], total: np.ndarray, n: np.ndarray, m: n
     few = (last > 0) & (last * (np.minimum(n, m) / (n + m))[:, 0] < LEAST_EXPECTED)
     few &= (total[:, :-1] > 0).any(axis=1)
     sizes = [np.broadcast_to(size, (len(total), 1))[:, 0].astype(int) for size in (n, m)]
-    found = {}
+    p_values = {}
     for i in np.flatnonzero(few).tolist():
         rare = [int(x[i, -1]) for x in pooled]
-        found[i] = fisher(rare[0], int(sizes[0][i]), rare[1], int(sizes[1][i]))
+        p_values[i] = fisher(rare[0], int(sizes[0][i]), rare[1], int(sizes[1][i]))
         others = np.where(total[i, :-1] > 0, total[i, :-1], np.inf)
         for x in pooled:
             x[i, int(np.argmin(others))] += x[i, -1]
             x[i, -1] = 0.0
-    return found
+    return p_values
 
 
-# The page draws with these: importing scipy would take longer than all the rest of it.
+# Used when a page is drawn: importing scipy would take longer than the rest of the page.
 
 
 def _smirnov(x: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Multivariate drift: whether a classifier can separate the windows, and whether the old structure still fits the rows.
 
-Both see what no single column shows, e.g. two features that no longer go together. Needs sklearn: imported when it runs.
+Both detect what no single column shows, e.g. two features that are no longer correlated. Needs sklearn, imported on use.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 Z95 = 1.959963984540054
 MIN_ROWS = 100  # of each window
 FOLDS = 2
-GATE = 0.55  # the AUC must exceed it, besides being above 0.5 for sure
-NAMED = 10  # features that are weighed in the result
-PAIRS = 10  # of features whose product is an input of the classifier
+GATE = 0.55  # the AUC must exceed it, and be significantly above 0.5
+NAMED = 10  # features in the result
+PAIRS = 10  # pairs of features whose product is an input of the classifier
 SURE = 4.5  # standard errors by which their correlations must differ
-MOST_SPREADS = 10.0  # standard deviations from the middle; what is farther counts as that far
+MOST_SPREADS = 10.0  # standard deviations from the median; values farther away are clipped
 LEAST_SPREAD = 1e-100  # so that dividing by it stays finite
-VARIANCE = 0.65  # share that the principal components keep at least
-CHUNKS = 20  # of the reference half, for the variation of the reconstruction error
+VARIANCE = 0.65  # minimum share that the principal components keep
+CHUNKS = 20  # parts of the reference half, for the variation of the reconstruction error
 LEAST_CHUNKS = 5
 SIGMAS = 3.0
 
@@ -46,9 +46,9 @@ def domain_classifier(
     Raises:
         NotEnoughRows: a window has fewer than MIN_ROWS rows.
     """
-    found = min(len(reference), len(current))
-    if found < MIN_ROWS:
-        raise NotEnoughRows("A domain classifier in each window", needed=MIN_ROWS, found=found)
+    n_rows = min(len(reference), len(current))
+    if n_rows < MIN_ROWS:
+        raise NotEnoughRows("A domain classifier in each window", needed=MIN_ROWS, found=n_rows)
     rng = np.random.default_rng(seed)
     X, y, names = encoded(sampled(reference, rng), sampled(current, rng), schema)
     if not X.shape[1]:
@@ -65,7 +65,7 @@ def domain_classifier(
         model.fit(products.added(filled[train]), y[train])
         scores = model.predict_proba(products.added(filled[test]))[:, 1]
         part, part_spread = delong(scores[y[test]], scores[~y[test]])
-        # The folds' models are each other's test rows: errors add up as if they were one, which bounds any correlation.
+        # Each fold's test rows train the other models: errors add up as if perfectly correlated, which bounds any correlation.
         auc, spread = auc + part / FOLDS, spread + part_spread / FOLDS
         lost += _importance(model, products, filled[test], y[test], part, rng) / FOLDS
     low, high = max(0.0, auc - Z95 * spread), min(1.0, auc + Z95 * spread)
@@ -117,9 +117,9 @@ def _classifier(codes: list[int], seed: int) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Products:
-    """Pairs of columns whose correlation differs between the windows; their product shows it to a tree at once.
+    """Pairs of columns whose correlation differs between the windows; their product lets a tree see it with one split.
 
-    Trees find an interaction only after a cut that by itself gains nothing: among many columns they cut elsewhere.
+    Trees find an interaction only after a split that gains nothing by itself; among many columns they split elsewhere.
     """
 
     center: np.ndarray  # shape (columns,)
@@ -127,7 +127,7 @@ class _Products:
     pairs: tuple[tuple[int, int], ...]
 
     def added(self, X: np.ndarray) -> np.ndarray:
-        """The columns, and one more for each pair."""
+        """The columns, plus one for each pair."""
         if not self.pairs:
             return X
         a, b = (list(side) for side in zip(*self.pairs, strict=True))
@@ -136,7 +136,7 @@ class _Products:
 
 
 def _products(X: np.ndarray, y: np.ndarray, numeric: list[bool]) -> _Products:
-    """The pairs of numeric columns whose correlations differ most for sure (Fisher's z), at most PAIRS.
+    """The pairs of numeric columns whose correlations differ most significantly (Fisher's z), at most PAIRS.
 
     Args:
         X: rows to learn from, shape (n, columns); a missing cell counts as the median.
@@ -144,8 +144,8 @@ def _products(X: np.ndarray, y: np.ndarray, numeric: list[bool]) -> _Products:
     center, spread = _center_and_spread(X)
     scaled = np.where(np.isnan(X), 0.0, np.clip((X - center) / spread, -MOST_SPREADS, MOST_SPREADS))
     apart = np.abs(_fisher(scaled[y]) - _fisher(scaled[~y])) / math.sqrt(1 / y.sum() + 1 / (~y).sum())
-    kept = np.asarray(numeric)
-    apart[~kept] = apart[:, ~kept] = 0.0
+    is_numeric = np.asarray(numeric)
+    apart[~is_numeric] = apart[:, ~is_numeric] = 0.0
     rows, columns = np.triu_indices(len(apart), k=1)
     values = apart[rows, columns]
     order = [int(i) for i in np.argsort(-values, kind="stable")[:PAIRS] if values[i] > SURE]
@@ -161,7 +161,7 @@ def _fisher(scaled: np.ndarray) -> np.ndarray:
 
 
 def _center_and_spread(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Median and a spread above 0 of each column, shape (columns,): the standard deviation where there is one.
+    """Median of each column and its spread, above 0, shape (columns,): the standard deviation where that is defined.
 
     A column of NaN has the median 0 and the spread 1.
     """
@@ -170,7 +170,7 @@ def _center_and_spread(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for j in np.flatnonzero(known.any(axis=0)):
         values = X[known[:, j], j]
         center[j] = np.median(values)
-        # The standard deviation of equal values is not always 0: rounding.
+        # Because of rounding the standard deviation of equal values is not always 0.
         spread[j] = max(float(values.std()), LEAST_SPREAD) if values.min() < values.max() else 1.0
     return center, spread
 
@@ -180,7 +180,7 @@ def _importance(
 ) -> np.ndarray:
     """AUC lost on unseen rows when one column at a time is shuffled (Breiman 2001).
 
-    A column that no tree cuts at loses nothing, and is not tried: of many columns most are such.
+    A column on which no tree splits loses nothing and is skipped: with many columns, that is most of them.
     """
     lost = np.zeros(X.shape[1])
     mixed = X.copy()
@@ -197,13 +197,13 @@ def _importance(
 
 
 def _columns_cut_at(model: Any, products: _Products, columns: int) -> set[int]:
-    """The columns that any tree of the model asks about, by themselves or in a product."""
-    found: set[int] = set()
+    """The columns on which any tree of the model splits, by themselves or in a product."""
+    used: set[int] = set()
     for trees in model._predictors:
         for tree in trees:
             for j in tree.nodes["feature_idx"][tree.nodes["is_leaf"] == 0].tolist():
-                found.update((j,) if j < columns else products.pairs[j - columns])
-    return found
+                used.update((j,) if j < columns else products.pairs[j - columns])
+    return used
 
 
 # --- reconstruction -----------------------------------------------------------------------------------------------
@@ -218,19 +218,19 @@ def pca_reconstruction(
     chunks: int = CHUNKS,
     variance: float = VARIANCE,
 ) -> Reconstruction:
-    """Does the old structure fit the new rows?
+    """Whether the structure of the reference still fits the current rows.
 
-    Principal components learnt on one half of the reference rows keep so much of their variance; the error of a row is
+    Principal components learnt on one half of the reference rows keep the share `variance` of their variance; the error of a row is
     the Euclidean distance to its reconstruction from them (the measure of NannyML's `DataReconstructionDriftCalculator`).
-    The other half, in `chunks` consecutive parts, says how the mean error varies by chance: low and high are its mean
-    +- 3 standard deviations for a window of as many rows as the current one has. Drifted when the current mean is
+    The other half, in `chunks` consecutive parts, shows how the mean error varies by chance: low and high are its mean
+    +- 3 standard deviations for a window with as many rows as the current one. Drifted when the current mean is
     outside. At most 5,000 rows of each window are used.
 
-    Numbers are standardised, a missing cell is the mean, a category is its share of the reference rows (a new one 0).
-    What changes only along the components that are kept, e.g. a plain shift of a strong one, is not seen.
+    Numbers are standardised, a missing cell becomes the mean, a category its share of the reference rows (a new one 0).
+    A change only along the kept components, e.g. a plain shift of a strong one, is not detected.
 
     Returns:
-        Errors in standard deviations of a feature. None for every number when nothing can be tested: see `reason`.
+        Errors in standard deviations of a feature. Every number is None when nothing can be tested: see `reason`.
 
     Raises:
         BadInput: chunks below 5, or variance not in (0, 1).
@@ -239,9 +239,9 @@ def pca_reconstruction(
         raise BadInput(
             f"chunks is {chunks} and variance {variance}; expected at least {LEAST_CHUNKS} chunks and a share below 1."
         )
-    found = min(len(reference), len(current))
-    if found < MIN_ROWS:
-        return _not_judged(because("too_few_rows_of_window", rows=found, needed=MIN_ROWS))
+    n_rows = min(len(reference), len(current))
+    if n_rows < MIN_ROWS:
+        return _not_judged(because("too_few_rows_of_window", rows=n_rows, needed=MIN_ROWS))
     rng = np.random.default_rng(seed)
     X, y, names = encoded(sampled(reference, rng), sampled(current, rng), schema)
     old, new = X[~y], X[y]
@@ -251,7 +251,7 @@ def pca_reconstruction(
     if varied.sum() < 2:
         return _not_judged(because("too_few_features_vary", features=int(varied.sum())))
     center, spread = old[learnt][:, varied].mean(axis=0), old[learnt][:, varied].std(axis=0)
-    # One wild cell must not be the mean error of a window.
+    # One outlying cell must not dominate the mean error of a window.
     old, new = (np.clip((part[:, varied] - center) / spread, -MOST_SPREADS, MOST_SPREADS) for part in (old, new))
     axes = _principal_axes(old[learnt], variance)
     before, after = _distances(old[~learnt], axes), _distances(new, axes)
@@ -282,12 +282,12 @@ def _reconstruction_reason(error: float, low: float, high: float) -> Reason:
 
 
 def _as_numbers(X: np.ndarray, learnt: np.ndarray, names: list[list[str]]) -> np.ndarray:
-    """Missing numbers become the mean of the learnt rows, codes the share of the learnt rows that have them."""
+    """Missing numbers become the mean of the learnt rows, category codes their share of the learnt rows."""
     filled = X.copy()
     for j, codes in enumerate(names):
         missing, known = np.isnan(X[:, j]), ~np.isnan(learnt[:, j])
         if codes:
-            # Missing is a category as well: the last one.
+            # Missing is a category too: the last one.
             place = np.where(missing, len(codes), np.nan_to_num(X[:, j])).astype(np.int64)
             own = np.where(known, np.nan_to_num(learnt[:, j]), len(codes)).astype(np.int64)
             filled[:, j] = (np.bincount(own, minlength=len(codes) + 1) / len(own))[place]
@@ -299,8 +299,8 @@ def _as_numbers(X: np.ndarray, learnt: np.ndarray, names: list[list[str]]) -> np
 def _principal_axes(scaled: np.ndarray, variance: float) -> np.ndarray:
     """The fewest axes that keep this share of the variance, but not all; shape (k, columns), k >= 1."""
     _, lengths, axes = np.linalg.svd(scaled, full_matrices=False)
-    kept = np.cumsum(lengths**2) / (lengths**2).sum()
-    return axes[: min(int(np.searchsorted(kept, variance)) + 1, len(axes) - 1)]
+    explained = np.cumsum(lengths**2) / (lengths**2).sum()
+    return axes[: min(int(np.searchsorted(explained, variance)) + 1, len(axes) - 1)]
 
 
 def _distances(scaled: np.ndarray, axes: np.ndarray) -> np.ndarray:
@@ -309,10 +309,10 @@ def _distances(scaled: np.ndarray, axes: np.ndarray) -> np.ndarray:
 
 
 def _band(errors: np.ndarray, n_current: int, chunks: int) -> tuple[float, float]:
-    """Where the mean error of n_current rows lies by chance: mean +- 3 sd of the chunks, brought to that many rows.
+    """The range of the mean error of n_current rows by chance: mean +- 3 sd of the chunks, scaled to that many rows.
 
-    With few chunks their standard deviation is itself uncertain: Student's t stands in for the normal's 3. The mean of
-    the reference errors is uncertain as well.
+    With few chunks their standard deviation is itself uncertain: Student's t replaces the normal's 3. The mean of the
+    reference errors is uncertain too.
     """
     from scipy.stats import norm, t
 
@@ -320,6 +320,6 @@ def _band(errors: np.ndarray, n_current: int, chunks: int) -> tuple[float, float
     of_one_row = float(np.std([part.mean() for part in parts], ddof=1)) * math.sqrt(len(errors) / chunks)
     spread = of_one_row * math.sqrt(1 / n_current + 1 / len(errors))
     half = float(t.ppf(norm.cdf(SIGMAS), chunks - 1)) * spread
-    # Where every row is reconstructed exactly, rounding alone is no drift.
+    # If every row is reconstructed exactly, rounding errors are no drift.
     half = max(half, 1e-9)
     return max(0.0, float(errors.mean()) - half), float(errors.mean()) + half

@@ -1,8 +1,8 @@
-"""Alarms on a live stream of errors: did the error rate rise, when was it seen, and from which row on?
+"""Alarms on a live stream of errors: whether the error rate rose, when that was detected, and since which row.
 
-Owns the detectors `ADWIN` and `PageHinkley`. They see one row at a time and remember little, so they may watch a stream
-without end; where the errors come from, and what an alarm leads to, is for others. Both take the rows for independent:
-errors that go together in time (weather, prices) raise more false alarms than delta says.
+Owns the detectors `ADWIN` and `PageHinkley`. They process one row at a time in bounded memory, so they can
+follow an endless stream. Out of scope: where the errors come from, and what follows an alarm. Both assume independent
+rows: autocorrelated errors (weather, prices) raise more false alarms than delta says.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ import numpy as np
 
 from core.errors import BadInput
 
-DELTA = 0.002  # of ADWIN: the lower, the fewer false alarms and the later the true ones
+DELTA = 0.002  # of ADWIN: lower = fewer false alarms, but later true ones
 TOLERANCE = 0.05  # of Page-Hinkley: a tolerated rise of the mean error
-THRESHOLD = 25.0  # of Page-Hinkley: the sum of what exceeds mean and tolerance at which it raises the alarm
-SCALE_ROWS = 200  # first rows of a stream, for the scale of its errors
-LARGEST = 5.0  # mean errors: what is larger counts as that large
+THRESHOLD = 25.0  # of Page-Hinkley: the sum of errors beyond mean and tolerance at which it raises the alarm
+SCALE_ROWS = 200  # first rows of a stream, which give the scale of its errors
+LARGEST = 5.0  # in mean errors: larger errors are capped at it
 RECENT_ROWS = 5_000  # kept by ADWIN to locate the start of a change
 _CLOCK = 32  # rows between two checks of ADWIN's window
-_BLOCK = 8_192  # rows that Page-Hinkley takes at once
+_BLOCK = 8_192  # rows that Page-Hinkley processes at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alarm:
     """A change of the mean error as detected. Rows count from 0, the first one passed."""
 
-    at: int  # the row with which it was raised
+    at: int  # the row at which it was raised
     since: int  # the first row after the change, as estimated by the detector
     before: float  # mean error from the last change (or the start) to `since`
     after: float  # mean error from `since` to `at`, both included
@@ -38,7 +38,7 @@ class Alarm:
 
 
 class Detector(Protocol):
-    """What an entry of DETECTORS makes."""
+    """The interface of what an entry of DETECTORS creates."""
 
     def update(self, x: float) -> bool: ...
     def update_many(self, values: Any) -> list[int]: ...
@@ -53,8 +53,8 @@ def detect(
     Args:
         errors: shape (n,), oldest first: 0 or 1, or any number >= 0.
         detector: key in DETECTORS.
-        rises_only: a fall of the error is no alarm; the detector restarts after it all the same.
-        scale: the error that counts as 1, larger ones count as 1 too; by default `error_scale` of the first rows.
+        rises_only: a fall of the error raises no alarm; the detector still restarts after it.
+        scale: the error that counts as 1, as do larger ones; by default `error_scale` of the first rows.
         options: of the detector: `delta` for ADWIN, `tolerance` and `threshold` for Page-Hinkley.
 
     Raises:
@@ -72,9 +72,9 @@ def detect(
 
 
 def error_scale(first: Any) -> float:
-    """The error that a detector should take for 1: 1 for right and wrong, else LARGEST times the mean of the first rows.
+    """The error that a detector should count as 1: 1 for right/wrong, else LARGEST times the mean of the first rows.
 
-    The bounds of both detectors hold for values in [0, 1]; a limit at a few mean errors also keeps one wild row from
+    The bounds of both detectors hold for values in [0, 1]; a limit of a few mean errors also prevents one outlier from
     raising the alarm. 1 when the first rows have no error at all.
 
     Args:
@@ -89,11 +89,11 @@ def error_scale(first: Any) -> float:
 
 
 class ADWIN:
-    """Adaptive windowing (Bifet and Gavalda 2007): the alarm is raised when an older and a newer mean differ for sure.
+    """Adaptive windowing (Bifet and Gavalda 2007): the alarm is raised when an older and a newer mean differ significantly.
 
-    The exponential histogram and its cuts are river's; like there, the window restarts after an alarm. Where the
-    change began is the likeliest split of the rows since the last one: the cut itself drops a bucket at a time and is
-    thousands of rows too early after a long calm.
+    The exponential histogram and its cuts are river's; as there, the window restarts after an alarm. The start of the
+    change is the most likely split of the rows since the last alarm: the cut itself drops one bucket at a time and is
+    thousands of rows too early after a long stable period.
     """
 
     def __init__(self, *, delta: float = DELTA, scale: float = 1.0, rises_only: bool = True) -> None:
@@ -113,41 +113,41 @@ class ADWIN:
 
     def _restart(self) -> None:
         # `river.drift` loads pandas and sklearn, over a second; its compiled part alone loads in a millisecond.
-        # A test holds both to the same alarms.
+        # A test verifies that both raise the same alarms.
         from river._river_rust.drift import AdaptiveWindowing
 
         self._window = AdaptiveWindowing(
             delta=self._delta, clock=_CLOCK, max_buckets=5, min_window_length=5, grace_period=10
         )
-        self._old_rows, self._old_total = 0, 0.0  # since the start, before the recent ones
+        self._old_rows, self._old_total = 0, 0.0  # rows since the start that precede the recent ones
         self._recent = np.empty(0)  # scaled
 
     def update(self, x: float) -> bool:
-        """Takes one error; True when it raises the alarm."""
+        """Process one error; True when it raises the alarm."""
         return bool(self.scan((x,)))
 
     def update_many(self, values: Any) -> list[int]:
-        """Takes errors, shape (n,), oldest first; the positions in `values` that raise an alarm."""
+        """Process errors, shape (n,), oldest first; the positions in `values` that raise an alarm."""
         offset = self._seen
         return [alarm.at - offset for alarm in self.scan(values)]
 
     def scan(self, values: Any) -> list[Alarm]:
-        """Takes errors, shape (n,), oldest first; the alarms that they raise, rows counted from the first ever taken."""
+        """Process errors, shape (n,), oldest first; the alarms they raise, rows counted from the first ever processed."""
         scaled = np.minimum(_checked(values) / self._scale, 1.0)
         rows, done = scaled.tolist(), 0
-        found: list[Alarm] = []
+        alarms: list[Alarm] = []
         while (at := self._next(rows, done)) is not None:
             self._keep(scaled[done : at + 1])
             done = at + 1
             alarm = self._alarm()
             if alarm.after > alarm.before or not self._rises_only:
-                found.append(alarm)
+                alarms.append(alarm)
             self._restart()
         self._keep(scaled[done:])
-        return found
+        return alarms
 
     def _next(self, rows: list[float], start: int) -> int | None:
-        """Feeds rows from a position on; the first one at which the window is cut."""
+        """Feed rows from `start` on; the position of the first at which the window is cut, or None."""
         update = self._window.update
         for i in range(start, len(rows)):
             if update(rows[i]):
@@ -178,7 +178,7 @@ def _likeliest_split(rows: np.ndarray, old_rows: int, old_total: float) -> int:
     """The row at which the mean changed: the maximum likelihood of two Bernoulli rates (quasi-likelihood in [0, 1]).
 
     Args:
-        rows: shape (n,), n >= 2, in [0, 1]; old_rows with the sum old_total came before them.
+        rows: shape (n,), n >= 2, in [0, 1]; they follow old_rows rows with the sum old_total.
 
     Returns:
         A position in [1, n - 1].
@@ -190,17 +190,17 @@ def _likeliest_split(rows: np.ndarray, old_rows: int, old_total: float) -> int:
 
 
 def _fit(ones: np.ndarray, n: np.ndarray) -> np.ndarray:
-    """Maximum log-likelihood of n draws with so many ones."""
+    """Maximum log-likelihood of n draws, given the number of ones."""
     p = np.clip(ones / n, 1e-12, 1.0 - 1e-12)
     return ones * np.log(p) + (n - ones) * np.log1p(-p)
 
 
 class PageHinkley:
-    """Page-Hinkley test (Page 1954, Hinkley 1971; Gama et al. 2014): a running sum of what exceeds the mean so far.
+    """Page-Hinkley test (Page 1954, Hinkley 1971; Gama et al. 2014): a running sum of deviations from the mean so far.
 
     The sum m of x - mean - tolerance falls as long as nothing changes; the alarm is raised when it is `threshold` above
-    its minimum, which is where the change began. A fall of the error is found the same way. No forgetting: a sum that
-    fades, as in river's default, wanders off its minimum by chance alone.
+    its minimum, which is where the change began. A fall of the error is detected the same way. No forgetting factor: a
+    fading sum, as in river's default, drifts away from its minimum by chance alone.
     """
 
     def __init__(
@@ -229,30 +229,30 @@ class PageHinkley:
         self._sides = (_Side(1.0, self._start), _Side(-1.0, self._start))  # rise, fall
 
     def update(self, x: float) -> bool:
-        """Takes one error; True when it raises the alarm."""
+        """Process one error; True when it raises the alarm."""
         return bool(self.scan((x,)))
 
     def update_many(self, values: Any) -> list[int]:
-        """Takes errors, shape (n,), oldest first; the positions in `values` that raise an alarm."""
+        """Process errors, shape (n,), oldest first; the positions in `values` that raise an alarm."""
         offset = self._seen
         return [alarm.at - offset for alarm in self.scan(values)]
 
     def scan(self, values: Any) -> list[Alarm]:
-        """Takes errors, shape (n,), oldest first; the alarms that they raise, rows counted from the first ever taken."""
+        """Process errors, shape (n,), oldest first; the alarms they raise, rows counted from the first ever processed."""
         scaled = np.minimum(_checked(values) / self._scale, 1.0)
-        found: list[Alarm] = []
+        alarms: list[Alarm] = []
         done = 0
         while done < len(scaled):
             taken, alarm = self._take(scaled[done : done + _BLOCK])
             done += taken
             if alarm is not None:
                 if alarm.after > alarm.before or not self._rises_only:
-                    found.append(alarm)
+                    alarms.append(alarm)
                 self._restart()
-        return found
+        return alarms
 
     def _take(self, block: np.ndarray) -> tuple[int, Alarm | None]:
-        """Takes rows up to the first alarm, or all; how many, and the alarm."""
+        """Process rows up to the first alarm, or all; returns how many, and the alarm."""
         n = self._seen - self._start
         totals = self._total + np.cumsum(block)
         deviation = block - totals / np.arange(n + 1, n + len(block) + 1)
@@ -292,7 +292,7 @@ class _Side:
         return sums - np.minimum(np.minimum.accumulate(sums), self._least), sums
 
     def advance(self, sums: np.ndarray, walk: np.ndarray, totals: np.ndarray, first: int) -> None:
-        """Keeps the state after these rows, of which the first has the number `first`."""
+        """Store the state after these rows; the first of them is row `first`."""
         lows = np.flatnonzero(walk == 0.0)
         if len(lows):
             at = int(lows[-1])

@@ -1,8 +1,8 @@
 """The profile of a batch: a mergeable summary of every feature, stored with the batch.
 
 Profiles of consecutive batches merge into the profile of a window, and two profiles give the drift between their
-windows (`univariate.measure_drift` takes them in the place of frames), so the trend over a thousand batches reads no row.
-What a profile cannot tell exactly it bounds: `Sketch.error` for numbers, the uncounted rows for categories.
+windows (`univariate.measure_drift` accepts them instead of frames), so the trend over a thousand batches reads no row.
+What a profile does not hold exactly, it bounds: `Sketch.error` for numbers, the uncounted rows for categories.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TOP = 1_000  # categories that are counted by name; the rest is "other"
-_MAGIC = b"cmlp2\n"  # what follows is compressed: to less than half
+_MAGIC = b"cmlp2\n"  # the rest is compressed, to less than half its size
 _UNPACKED = b"cmlp1\n"  # as earlier versions wrote it
-_NUMERIC_FIELDS = 8  # of a numeric feature in the head; categories have five
+_NUMERIC_FIELDS = 8  # fields of a numeric feature in the header; categories have five
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,7 +62,7 @@ class CategoryProfile:
     """A feature of categories over the rows of one or more batches."""
 
     counts: Counts
-    unseen: int = 0  # rows whose category the schema did not know when the batch came
+    unseen: int = 0  # rows whose category was not in the schema when the batch arrived
 
     @property
     def rows(self) -> int:
@@ -82,7 +82,7 @@ class CategoryProfile:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Profile:
-    """Every feature of the same rows. A feature that a batch could not give is left out."""
+    """Every feature of the same rows. A feature that a batch could not provide is left out."""
 
     rows: int
     features: dict[str, NumericProfile | CategoryProfile]
@@ -95,21 +95,21 @@ def profile(frame: pd.DataFrame, schema: FeatureSchema) -> Profile:
     """The profile of a frame's rows.
 
     Args:
-        frame: columns of the schema; more are ignored, absent and unfit ones are left out of the profile.
+        frame: columns of the schema; others are ignored, absent and invalid ones are left out of the profile.
     """
-    found: dict[str, NumericProfile | CategoryProfile] = {}
+    features: dict[str, NumericProfile | CategoryProfile] = {}
     for feature in schema.features:
         if feature.name not in frame.columns:
             continue
         column = frame[feature.name]
         if feature.kind == "numeric":
             try:
-                found[feature.name] = profile_of_numbers(numbers_of(column))
+                features[feature.name] = profile_of_numbers(numbers_of(column))
             except Unfit:
                 continue
         else:
-            found[feature.name] = profile_of_counts(counts_of(column), feature.categories)
-    return Profile(rows=len(frame), features=found)
+            features[feature.name] = profile_of_counts(counts_of(column), feature.categories)
+    return Profile(rows=len(frame), features=features)
 
 
 def profile_of_numbers(column: Numbers) -> NumericProfile:
@@ -136,7 +136,7 @@ def profile_of_counts(column: Counts, known: Iterable[str] = ()) -> CategoryProf
     """The profile of one column of categories.
 
     Args:
-        known: the schema's categories; others are counted as unseen. Empty = nothing is known, nothing is marked.
+        known: the schema's categories; others are counted as unseen. Empty = unknown, nothing is counted as unseen.
     """
     seen = set(known)
     unseen = sum(n for name, n in column.counts.items() if name not in seen) if seen else 0
@@ -149,7 +149,7 @@ def merge(profiles: Iterable[Profile]) -> Profile:
 
 
 def to_bytes(whole: Profile) -> bytes:
-    """The profile as it is stored: a JSON head, then the sketches' knots, then their row counts."""
+    """The profile as it is stored: a JSON header, then the sketches' knots, then their row counts."""
     sketches = [p.sketch for p in whole.features.values() if isinstance(p, NumericProfile)]
     counts = np.concatenate([np.empty(0), *(x for s in sketches for x in (s.left, s.right))])
     kind = "<u4" if bool((counts == np.floor(counts)).all() and counts.max(initial=0) < 2**32) else "<f8"
@@ -167,10 +167,10 @@ def to_bytes(whole: Profile) -> bytes:
 
 
 def from_bytes(stored: bytes) -> Profile:
-    """What `to_bytes` wrote.
+    """The profile that `to_bytes` wrote.
 
     Raises:
-        StorageError: these bytes are no profile of this version, or they are damaged.
+        StorageError: the bytes are not a profile of this version, or damaged.
     """
     magic, content = stored[: len(_MAGIC)], stored[len(_MAGIC) :]
     if magic not in (_MAGIC, _UNPACKED):
@@ -182,16 +182,16 @@ def from_bytes(stored: bytes) -> Profile:
 
 
 def _unpacked(content: bytes) -> bytes:
-    """Raises ValueError or zlib.error where something is cut off or added."""
+    """The decompressed content; ValueError or zlib.error when it is truncated or has trailing bytes."""
     reader = zlib.decompressobj()
-    found = reader.decompress(content)
+    unpacked = reader.decompress(content)
     if not reader.eof or reader.unused_data:
         raise ValueError("the compressed part does not end where the bytes do")
-    return found
+    return unpacked
 
 
 def _read(stored: bytes) -> Profile:
-    """Raises ValueError and others where the bytes do not fit together."""
+    """The profile; raises ValueError and others when the bytes are inconsistent."""
     start = 4
     (length,) = struct.unpack_from("<I", stored)
     head = orjson.loads(stored[start : start + length])  # a thousand profiles are read for one chart
@@ -200,37 +200,37 @@ def _read(stored: bytes) -> Profile:
     counts = np.frombuffer(stored, dtype=head["counts"], offset=start + length + 8 * knots).astype(np.float64)
     if len(counts) != 2 * knots:
         raise ValueError(f"{len(counts)} row counts, expected {2 * knots}")
-    found: dict[str, NumericProfile | CategoryProfile] = {}
+    features: dict[str, NumericProfile | CategoryProfile] = {}
     at = 0
     for name, f in head["features"].items():
         if len(f) != _NUMERIC_FIELDS:
             rows, unseen, other, distinct, named = f
-            found[name] = CategoryProfile(counts=Counts(rows, named, other=other, distinct=distinct), unseen=unseen)
+            features[name] = CategoryProfile(counts=Counts(rows, named, other=other, distinct=distinct), unseen=unseen)
             continue
         rows, missing, infinite, mean, squares, k, n, error = f
         left, right = counts[2 * at : 2 * at + k], counts[2 * at + k : 2 * (at + k)]
-        found[name] = NumericProfile(
+        features[name] = NumericProfile(
             rows=rows, missing=missing, infinite=infinite, mean=mean, squares=squares,
             sketch=Sketch(values[at : at + k], left, right, n, error),
         )  # fmt: skip
         at += k
-    return Profile(rows=head["rows"], features=found)
+    return Profile(rows=head["rows"], features=features)
 
 
 def _merged(a: Profile, b: Profile) -> Profile:
     names = dict.fromkeys([*a.features, *b.features])
-    found = {}
+    features = {}
     for name in names:
         one, other = a.features.get(name), b.features.get(name)
         if one is None or other is None:
-            found[name] = one or other
+            features[name] = one or other
         elif isinstance(one, NumericProfile) and isinstance(other, NumericProfile):
-            found[name] = _numbers_merged(one, other)
+            features[name] = _numbers_merged(one, other)
         elif isinstance(one, CategoryProfile) and isinstance(other, CategoryProfile):
-            found[name] = _counts_merged(one, other)
-        else:  # the feature changed its kind: the newer rows tell
-            found[name] = other
-    return Profile(rows=a.rows + b.rows, features={k: v for k, v in found.items() if v is not None})
+            features[name] = _counts_merged(one, other)
+        else:  # the feature changed its kind: the newer rows win
+            features[name] = other
+    return Profile(rows=a.rows + b.rows, features={k: v for k, v in features.items() if v is not None})
 
 
 def _numbers_merged(a: NumericProfile, b: NumericProfile) -> NumericProfile:

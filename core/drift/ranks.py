@@ -1,8 +1,8 @@
 """Ranks of one numeric sample in another: exact ranks and the KS distance without a full sort.
 
-A sample is cut into narrow buckets of equal width by one multiplication a value. Counting rows a bucket tells the
-distribution functions at every bucket's border, and bounds what can happen inside; only the few buckets that could
-hold the answer are sorted. So a million rows cost a tenth of a sort, and the result is exact.
+A sample is divided into narrow buckets of equal width by one multiplication per value. Row counts per bucket give the
+distribution functions at every bucket's border and bound them inside; only the few buckets that could contain the result
+are sorted. So a million rows cost a tenth of a sort, and the result is exact.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ SORTED_ROWS = 20_000  # fewer values than this in both samples together are simp
 MOST_BUCKETS = 65_536
 MOST_CELLS = 8_192
 _SAMPLED = 4_096  # values of each sample that place the buckets
-_TAILS = (0.002, 0.998)  # quantiles that the buckets span; what lies beyond is in the outer ones
+_TAILS = (0.002, 0.998)  # quantiles that the buckets span; values beyond fall in the outer ones
 _GOLDEN = (5**0.5 - 1) / 2
-_DEPTH = 4  # times that buckets which could hold the KS distance are cut finer before their values are sorted
+_DEPTH = 4  # how often buckets that could contain the KS distance are refined before their values are sorted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
     """Two samples of one numeric column in common cells from low to high: all that rank statistics need."""
 
-    counts: np.ndarray  # shape (2, K): reference, current; no empty cell; whole rows unless a sketch is behind it
+    counts: np.ndarray  # shape (2, K): reference, current; no empty cell; integers unless derived from a sketch
     ks: float  # Kolmogorov-Smirnov distance
     medians: tuple[float, float]
-    constant: float | None = None  # the one value of both samples, if there is but one
+    constant: float | None = None  # the only value of both samples, if there is just one
     error: float = 0.0  # by how much the KS distance may be overstated; 0 = exact
-    values: np.ndarray | None = None  # shape (K,), the value of each cell's rows; None where they are several
+    values: np.ndarray | None = None  # shape (K,), the value of each cell's rows; None when a cell may hold several
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -48,7 +48,7 @@ def compared(a: np.ndarray, b: np.ndarray, *, by_value: bool = False) -> Pair:
 
     Args:
         a, b: float64, shape (n,) and (m,), at least one value each, no NaN; infinite values are values.
-        by_value: a cell for each distinct value, whatever it costs.
+        by_value: a cell for each distinct value, at any cost.
     """
     grid = None if by_value or len(a) + len(b) <= SORTED_ROWS else _Grid.over(a, b)
     if grid is None:
@@ -58,16 +58,16 @@ def compared(a: np.ndarray, b: np.ndarray, *, by_value: bool = False) -> Pair:
     upto = np.cumsum(counts, axis=1)
     medians = tuple(_median(side.values, side.place, u) for side, u in zip(sides, upto, strict=True))
     ks = _largest_distance(sides, counts, upto - counts, (len(a), len(b)), one_value=grid.one_value)
-    # The distance is found; for rank statistics wider cells do as well, and cost less.
+    # The distance is known; for rank statistics wider cells are as good, and cheaper.
     cells = np.add.reduceat(counts, np.arange(0, grid.buckets, -(-grid.buckets // MOST_CELLS)), axis=1)
     cells = _infinite_apart(cells, (a, b))
     return Pair(counts=cells[:, cells.sum(axis=0) > 0], ks=ks, medians=(medians[0], medians[1]))
 
 
 def _infinite_apart(cells: np.ndarray, samples: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """The cells with infinite values in two of their own at the ends: they are in the outer ones, with finite outliers."""
+    """The cells with infinite values moved to two cells of their own at the ends; before, they share the outer cells with finite outliers."""
     with np.errstate(over="ignore", invalid="ignore"):
-        if all(np.isfinite(x.sum()) for x in samples):  # quicker than a look at each value
+        if all(np.isfinite(x.sum()) for x in samples):  # faster than checking each value
             return cells
     low, high = (np.array([np.count_nonzero(x == at) for x in samples]) for at in (-np.inf, np.inf))
     cells = np.column_stack([low, cells, high])
@@ -93,7 +93,7 @@ def rank_counts(values: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.
             wanted[asked] = True
             if counts[wanted].sum() <= len(values) / 2:
                 inside = np.sort(values[wanted[place]])
-                # Whole buckets stand before the point's own; of that one the sorted values tell.
+                # Whole buckets precede the point's own; inside that one the sorted values decide.
                 shift = before[asked] - _starts(counts, wanted)[asked]
                 return (
                     np.searchsorted(inside, points, "left") + shift,
@@ -104,10 +104,10 @@ def rank_counts(values: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def some_of(values: np.ndarray, n: int) -> np.ndarray:
-    """About n values from all over the sample, always the same ones.
+    """About n values spread over the whole sample, always the same ones.
 
-    Not every k-th: of sensors that take turns row by row that would hold one alone. Multiples of the golden section
-    are as evenly spread, and in step with no period.
+    Not every k-th: if sensors alternate row by row, that could pick a single one. Multiples of the golden ratio are as
+    evenly spread, and in phase with no period.
     """
     if len(values) <= n:
         return values
@@ -125,11 +125,11 @@ class _Grid:
     scale: float
     buckets: int
     by_bits: bool = False
-    one_value: bool = False  # whole numbers, one a bucket
+    one_value: bool = False  # whole numbers, one per bucket
 
     @staticmethod
     def over(a: np.ndarray, b: np.ndarray) -> _Grid | None:
-        """Buckets over what both samples mostly span; None where buckets serve nothing."""
+        """Buckets over the main range of both samples; None when buckets do not help."""
         some = np.concatenate([some_of(x, _SAMPLED) for x in (a, b)])
         some = some[np.isfinite(some)]
         if len(some) < 2:
@@ -150,13 +150,13 @@ class _Grid:
         return _Grid(float(low), float(scale), buckets, by_bits) if 0 < scale < np.inf else None
 
     def _crowding(self, some: np.ndarray) -> float:
-        """Chance that two distinct values of the sample share one of 1,024 wider buckets."""
+        """Probability that two distinct values of the sample share one of 1,024 wider buckets."""
         distinct = np.unique(some)
         shares = np.bincount((self.spread(distinct) * (1_024 / self.buckets)).astype(np.int64)) / len(distinct)
         return float((shares * shares).sum())
 
     def spread(self, values: np.ndarray) -> np.ndarray:
-        """Where each value lies, in buckets; never lower for a larger value. Outliers are in the first and last one."""
+        """Where each value lies, in buckets; never lower for a larger value. Outliers fall in the first and last one."""
         with np.errstate(over="ignore"):
             at = (_bits(values) if self.by_bits else values) - self.low
             at *= self.scale
@@ -166,14 +166,14 @@ class _Grid:
 
 
 def _bits(values: np.ndarray) -> np.ndarray:
-    """The bit patterns of doubles as numbers in the order of the values: equal steps are about equal ratios."""
+    """The bit patterns of doubles as numbers in the order of the values: equal steps are approximately equal ratios."""
     bits = (values + 0.0).view(np.int64)  # adding makes -0.0 and 0.0 the same
     return (bits ^ ((bits >> 63) & 0x7FFFFFFFFFFFFFFF)).astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """Values of one sample, where each lies in buckets, and the whole bucket."""
+    """Values of one sample, their positions in units of buckets, and the bucket of each."""
 
     values: np.ndarray
     at: np.ndarray
@@ -184,9 +184,9 @@ class _Side:
         return _Side(values, at, at.astype(np.int32))
 
     def inside(self, chosen: np.ndarray, parts: int) -> _Side:
-        """The rows in the chosen buckets, each of which is cut into so many parts."""
-        kept = np.flatnonzero(chosen[self.place])
-        values, at, place = self.values[kept], self.at[kept], self.place[kept]
+        """The rows in the chosen buckets, each of which is divided into `parts`."""
+        rows = np.flatnonzero(chosen[self.place])
+        values, at, place = self.values[rows], self.at[rows], self.place[rows]
         part = ((at - place) * parts).astype(np.int32)
         number = (np.cumsum(chosen) - 1).astype(np.int32)[place]
         at = (at - place) * parts + number * float(parts)
@@ -210,7 +210,7 @@ def _largest_distance(
         best = max(best, float(np.abs(upto[0] / n - upto[1] / m).max()))
         if one_value:
             return best
-        # Inside, one function may rise to its right border while the other still stands at the left one.
+        # Inside, one function may already be at its right border while the other is still at its left one.
         rise = np.maximum(upto[0] / n - before[1] / m, upto[1] / m - before[0] / n)
         chosen = (rise > best) & (counts.sum(axis=0) > 0)
         if depth:
@@ -240,13 +240,13 @@ def _several_values(sides: tuple[_Side, ...], buckets: int) -> np.ndarray:
 
 def _by_value(sides: tuple[_Side, ...], chosen: np.ndarray, before: np.ndarray, sizes: tuple[int, int]) -> float:
     """Largest distance of the two distribution functions at the values in the chosen buckets."""
-    kept = [np.flatnonzero(chosen[side.place]) for side in sides]
-    values = [side.values[k] for side, k in zip(sides, kept, strict=True)]
-    places = [side.place[k] for side, k in zip(sides, kept, strict=True)]
+    rows = [np.flatnonzero(chosen[side.place]) for side in sides]
+    values = [side.values[k] for side, k in zip(sides, rows, strict=True)]
+    places = [side.place[k] for side, k in zip(sides, rows, strict=True)]
     both, side_of = np.concatenate(values), np.r_[np.zeros(len(values[0]), bool), np.ones(len(values[1]), bool)]
-    order = np.lexsort((both, np.concatenate(places)))  # a bucket's values stand together
+    order = np.lexsort((both, np.concatenate(places)))  # a bucket's values are adjacent
     both, bucket, side_of = both[order], np.concatenate(places)[order], side_of[order]
-    last = np.r_[both[1:] != both[:-1], True]  # of equal values the last one has counted all
+    last = np.r_[both[1:] != both[:-1], True]  # the last of equal values has counted all of them
     distance = np.zeros(len(both))
     for k, (is_side, sign) in enumerate(((~side_of, 1.0), (side_of, -1.0))):
         rank = np.cumsum(is_side)
@@ -278,7 +278,7 @@ def _by_sorting(a: np.ndarray, b: np.ndarray) -> Pair:
 def _middle(ordered: np.ndarray) -> float:
     n = len(ordered)
     low, high = float(ordered[(n - 1) // 2]), float(ordered[n // 2])
-    return low if low == high else low / 2 + high / 2  # halves first: a sum could overflow
+    return low if low == high else low / 2 + high / 2  # halve first: a sum could overflow
 
 
 def _median(values: np.ndarray, place: np.ndarray, upto: np.ndarray) -> float:
@@ -288,7 +288,7 @@ def _median(values: np.ndarray, place: np.ndarray, upto: np.ndarray) -> float:
     inside = np.sort(values[(place == first) | (place == last)])
     counts_before = int(upto[first - 1]) if first else 0
     low = float(inside[(n - 1) // 2 - counts_before])
-    # Between two buckets that both hold a middle value lie only empty ones.
+    # Between two buckets that each hold a middle value all are empty.
     high = float(inside[n // 2 - counts_before])
     return low if low == high else low / 2 + high / 2
 

@@ -1,4 +1,4 @@
-"""When a column counts as drifted, and what the rows of two windows have besides their features."""
+"""When a column counts as drifted, and what rows of two windows may have besides features."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 from core.drift.budget import Gates
 
 MIN_ROWS = 30  # minimum values in each window for a column to be tested
-ALPHA = 0.004  # chance of any false alarm in a report
+ALPHA = 0.004  # probability of any false alarm in a report
 GATE = 0.02  # KS distance and total variation from which a change is material: a shift of a normal column by 0.05 sd
-NUMERIC, CATEGORIES = "kolmogorov_smirnov", "chi_square"  # the tests that are used unless others are named
+NUMERIC, CATEGORIES = "kolmogorov_smirnov", "chi_square"  # the default tests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftRules:
     """What makes a column drift."""
 
-    alpha: float = ALPHA  # chance of any false alarm over all features together; predictions and labels: each
+    alpha: float = ALPHA  # probability of any false alarm over all features together; for predictions and labels: each
     # Effect that a significant change must exceed, strictly: KS distance, total variation, miss-rate difference. The
     # other tests' gates follow from it.
     gate: float = GATE
@@ -29,12 +29,12 @@ class DriftRules:
     category_test: str = CATEGORIES
 
 
-Sides = tuple[Any, Any]  # one value a row of the reference, and of the current window; missing ones are left out
+Sides = tuple[Any, Any]  # one value per row of the reference and of the current window; missing ones are left out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Targets:
-    """What the rows of both windows have besides their features, where it is known."""
+    """What the rows of both windows have besides features, if known."""
 
     labels: Sides = (None, None)
     predictions: Sides = (None, None)

@@ -1,12 +1,12 @@
 """Sequential evidence over a series of batches that a feature has shifted from its reference: valid after every batch.
 
-Comparing each batch with the same reference gives p-values that hang together: the reference's own chance is in all of
-them. So what the reference leaves open is put aside once (`upper_bound`, wrong with a chance of at most DOUBT over all
-features), and beside it what the gate lets pass. Of what is left each batch is independent, and shares of its rows that
-lie beyond are bets: rows below a tenth, a quarter, half ... of the reference, or in each category, or missing. Bets begin
-all the time, ROWS rows apart, and their wealth is added up: an e-detector in the form of Shiryaev and Roberts (Shin,
-Ramdas and Rinaldo 2023), which passes a level c after c x ROWS rows on average at the earliest. Comparing with the upper
-end of what is known of the reference follows Podkopaev and Ramdas (2022).
+Comparing each batch with the same reference gives dependent p-values: the reference's own sampling error is in all of
+them. So that error is allowed for once (`upper_bound`, wrong with probability at most DOUBT over all features), together
+with what the gate tolerates. Given that allowance, batches are independent, and shares of their rows above it are bets:
+rows below a tenth, a quarter, half ... of the reference, or in each category, or missing. A new bet starts every ROWS
+rows, and their wealth is added up: an e-detector of Shiryaev-Roberts form (Shin, Ramdas and Rinaldo 2023), which passes a
+level c after at least c x ROWS rows on average. Comparing with an upper confidence bound of the reference follows
+Podkopaev and Ramdas (2022).
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ import numpy as np
 from core.drift.profile import CategoryProfile, NumericProfile, Profile
 from core.records import FeatureSchema
 
-ROWS = 500.0  # between two beginnings of bets
-NEEDED = 100.0  # so one false alarm of any feature in 50,000 rows on average, at most
-DOUBT = 0.01  # chance that the reference misleads on any share of any feature
+ROWS = 500.0  # between the starts of two bets
+NEEDED = 100.0  # so at most one false alarm of any feature in 50,000 rows on average
+DOUBT = 0.01  # probability that the bound is wrong for any share of any feature
 SHARES = (0.1, 0.25, 0.5, 0.75, 0.9)  # of the reference's rows, below which a batch's rows are counted
-ODDS = np.array([1.12, 1.3, 2.0])  # by which a bet takes rows to be more frequent than the reference allows
+ODDS = np.array([1.12, 1.3, 2.0])  # factors by which a bet assumes rows to be more frequent than the reference allows
 MOST_CATEGORIES = 20  # counted by name; the rest together
-MOST_LOG = 27.0  # of a sum: larger values are capped
+MOST_LOG = 27.0  # logarithm of a sum; larger values are capped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,9 @@ class Running:
     """The evidence on one feature after each batch."""
 
     evidence: tuple[float | None, ...]  # already divided by the number of features; None = no information in the batch
-    since: int | None  # index of the batch from which on it most likely moved; None when it has not, as of the last one
+    since: (
+        int | None
+    )  # index of the batch since which it has most likely shifted; None if it has not, as of the last one
 
 
 def running(
@@ -48,15 +50,15 @@ def running(
     """The evidence on each feature over the batches; a feature that the reference lacks is left out.
 
     Args:
-        batches: in the order of time, none of them part of the reference.
+        batches: in chronological order, none of them part of the reference.
         gate, gates: by how much a share of the rows may differ from the reference without being drift; `gates` by
             feature, where they differ.
 
-    Rows of one batch are taken for independent. Where they hang together, the gate has to cover what that does to a
-    batch (`core.drift.budget` finds such gates).
+    Rows of one batch are assumed to be independent. If they are correlated, the gate has to cover the extra variation of
+    a batch (`core.drift.budget` computes such gates).
     """
     names = [f.name for f in schema.features]
-    found: dict[str, Running] = {}
+    results: dict[str, Running] = {}
     for name in names:
         base = reference.features.get(name)
         if base is None or not base.known:
@@ -66,12 +68,12 @@ def running(
         limit = (gates or {}).get(name, gate)
         allowed = np.minimum(upper_bound(shares, float(base.rows), DOUBT / (len(names) * len(shares))) + limit, 1.0)
         gains = hits[:, :, None] * np.log(ODDS) - rows[:, None, None] * np.log1p((ODDS - 1.0) * allowed[:, None])
-        found[name] = _summed(gains.reshape(len(rows), len(shares) * len(ODDS)), rows, len(names))
-    return found
+        results[name] = _summed(gains.reshape(len(rows), len(shares) * len(ODDS)), rows, len(names))
+    return results
 
 
 def _summed(gains: np.ndarray, rows: np.ndarray, features: int) -> Running:
-    """Evidence after each batch, from the log wealth that each bet of shape (batches, bets) gains in it."""
+    """Evidence after each batch, from the log wealth that each bet gains in it, shape (batches, bets)."""
     sums = np.full(gains.shape[1], -np.inf)
     evidence: list[float | None] = []
     for gain, n in zip(gains, rows, strict=True):
@@ -88,7 +90,7 @@ def _summed(gains: np.ndarray, rows: np.ndarray, features: int) -> Running:
 
 
 def upper_bound(shares: np.ndarray, n: float, doubt: float) -> np.ndarray:
-    """The share that a source may have of which n rows showed these shares, wrong with at most this chance each.
+    """An upper bound of a source's share when n rows showed these shares; wrong with probability at most `doubt` each.
 
     The largest p with n x KL(share, p) <= ln(1 / doubt): Chernoff's bound for a count, exact for every n.
     """
@@ -107,9 +109,9 @@ def upper_bound(shares: np.ndarray, n: float, doubt: float) -> np.ndarray:
 def _counted(
     base: NumericProfile | CategoryProfile, parts: Sequence[NumericProfile | CategoryProfile | None]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Shares of the reference, shape (events,), how many rows of each batch are so, and the rows of each batch.
+    """Shares of the reference, shape (events,), the matching rows of each batch, and the rows of each batch.
 
-    What a sketch leaves open counts against an alarm, on both sides.
+    On both sides the error of a sketch counts against an alarm.
     """
     events = _events(base)
     shares = np.clip(_hits(base, events, sure=False) / base.rows, 0.0, 1.0)
@@ -121,17 +123,17 @@ def _counted(
 
 
 def _events(base: NumericProfile | CategoryProfile) -> np.ndarray | list[str]:
-    """Values that part a numeric feature, or the categories that are counted by name."""
+    """Values that divide a numeric feature, or the categories that are counted by name."""
     if isinstance(base, NumericProfile):
         return np.unique([value for share in SHARES if (value := base.sketch.quantile(share)) is not None])
     return sorted(base.counts.counts, key=lambda name: (-base.counts.counts[name], name))[:MOST_CATEGORIES]
 
 
 def _hits(part: NumericProfile | CategoryProfile, events: np.ndarray | list[str], *, sure: bool) -> np.ndarray:
-    """Rows of a batch that are so, event by event: missing; then below and above each value, or in each category and in none.
+    """Rows of a batch that match each event: missing; then below and above each value, or in each category and in none.
 
     Args:
-        sure: the least that there can be, for what a sketch leaves open; else the most.
+        sure: the lower bound given the sketch's error; else the upper bound.
     """
     missing = float(part.rows - part.known)
     if isinstance(part, NumericProfile):

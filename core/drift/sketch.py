@@ -1,9 +1,9 @@
 """A numeric sample as a short, mergeable distribution function with a bound on its error.
 
-A sketch is a piecewise linear curve with jumps: at each knot it holds how many rows lie below and how many at or below
-the value. Between knots it may be off by the rows that lie between them, which is what `error` bounds. Adding two
-curves needs no approximation, so merging is associative and commutative, and errors add. Unlike randomised sketches
-the same rows always give the same one, which a replayed decision needs.
+A sketch is a piecewise linear curve with jumps: each knot holds how many rows lie below its value and how many at or
+below it. Between knots the curve may be off by the rows that lie between them, which `error` bounds. Adding two curves
+needs no approximation, so merging is associative and commutative, and errors add up. Unlike randomised sketches, the
+same rows always give the same sketch, which replayed decisions require.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from core.drift.ranks import SORTED_ROWS, Pair, rank_counts, some_of
 
 LEAST_KNOTS, MOST_KNOTS = 128, 1_024  # of one sample's sketch: more for more rows
 _SAMPLED = 4_096  # values that place the knots of a sample that is compared with a sketch
-MERGED_KNOTS = 4_096  # beyond, a merged sketch is thinned, which adds to its error
+MERGED_KNOTS = 4_096  # a merged sketch with more knots is thinned, which adds to its error
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +44,7 @@ class Sketch:
         low, high = np.maximum(i - 1, 0), np.minimum(i, len(self.values) - 1)
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
             share = (points - self.values[low]) / (self.values[high] - self.values[low])
-        # A knot at infinity leaves no straight line to it: half way then.
+        # No straight line leads to a knot at infinity: use half way.
         share = np.where(np.isfinite(share), np.clip(share, 0.0, 1.0), 0.5)
         between = self.right[low] + share * (self.left[high] - self.right[low])
         between = np.where(i == 0, 0.0, np.where(i == len(self.values), self.right[-1], between))
@@ -73,7 +73,7 @@ def sketch(values: np.ndarray) -> Sketch:
     Args:
         values: float64, shape (n,), no NaN; infinite values are values.
 
-    With at most LEAST_KNOTS distinct values it is exact. Else knots stand at equal steps of rank: the error is at most
+    With at most LEAST_KNOTS distinct values it is exact. Otherwise knots are placed at equal steps of rank: the error is at most
     n / LEAST_KNOTS rows, and n / MOST_KNOTS from a few hundred thousand rows on.
     """
     n = len(values)
@@ -85,7 +85,7 @@ def sketch(values: np.ndarray) -> Sketch:
         knots = np.unique(ordered[np.linspace(0, n - 1, wanted).round().astype(np.int64)])
         left, right = np.searchsorted(ordered, knots, "left"), np.searchsorted(ordered, knots, "right")
     else:
-        # Knots from some of the rows: their exact ranks are counted over all rows, so the error is measured, not hoped.
+        # Knots from some of the rows; their exact ranks are counted over all rows, so the error is measured, not estimated.
         some = np.sort(some_of(values, 64 * wanted))
         inner = some[np.linspace(0, len(some) - 1, wanted).round().astype(np.int64)]
         knots = np.unique(np.r_[values.min(), inner, values.max()])
@@ -95,7 +95,7 @@ def sketch(values: np.ndarray) -> Sketch:
 
 
 def merged(a: Sketch, b: Sketch) -> Sketch:
-    """The sketch of both samples together; its error is the sum of theirs, more only where it has to be thinned."""
+    """The sketch of both samples together; its error is the sum of theirs, plus the cost of thinning where that is needed."""
     if not a.n or not b.n:
         return a if a.n else b
     values = np.union1d(a.values, b.values)
@@ -105,7 +105,7 @@ def merged(a: Sketch, b: Sketch) -> Sketch:
 
 
 def thinned(whole: Sketch, knots: int) -> Sketch:
-    """The sketch with about so many knots; what leaving the others out costs is added to its error."""
+    """The sketch with about `knots` knots; the error of leaving out the others is added to its own."""
     if len(whole.values) <= knots:
         return whole
     steps = np.floor(whole.right / whole.n * knots * 0.999999).astype(np.int64)
@@ -125,10 +125,10 @@ def paired(a: Sketch, b: Sketch) -> Pair:
 
 
 def paired_with_values(reference: Sketch, values: np.ndarray) -> Pair:
-    """A stored sketch against a sample whose rows are at hand: only the sketch's own error remains.
+    """A stored sketch against a sample whose rows are available: only the sketch's own error remains.
 
-    The sample's rows are counted exactly at the sketch's knots, and at knots of its own where it left what the sketch
-    spans. Between them the KS distance may be larger than is told, by fewer rows than lie between two knots.
+    The sample's rows are counted exactly at the sketch's knots, and at knots of its own outside the sketch's
+    range. Between them the KS distance may be larger than reported, by fewer rows than lie between two knots.
     """
     some = np.sort(some_of(values, _SAMPLED))
     own_knots = some[np.linspace(0, len(some) - 1, LEAST_KNOTS).round().astype(np.int64)]

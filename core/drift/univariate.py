@@ -1,8 +1,8 @@
 """Drift of each feature by itself, of the predictions and of the labels: reference window against current window.
 
-A column drifts when a change of it passes two gates: it is significant after Holm's correction over everything tested,
-and its size is above the effect gate. Values, missing cells and new or vanished categories are tested apart. Windows
-are frames, or profiles of them. Which rows make the windows is the caller's business; docs/drift.md has the formulas.
+A column drifts when a change passes two gates: it is significant after Holm's correction over everything tested, and
+its size is above the effect gate. Values, missing cells and new or vanished categories are tested separately. Windows
+are frames, or profiles of them. Out of scope: which rows form the windows. docs/drift.md has the formulas.
 """
 
 from __future__ import annotations
@@ -39,22 +39,24 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _NAMED_CATEGORIES = 3  # new or vanished categories that a reason names
-# Location and spread: the gate of a normal column whose KS distance is at its gate, with a little room below.
+# Location and spread: the gate of a normal column whose KS distance is at its gate, with a small margin below.
 _RANK_GATE = 1.25
-_TAIL_GATE = 0.75  # extreme values are few, so a smaller share matters; half would see the edge of a skewed column move
-_NEW_GATE = 0.5  # a category that was not there before matters at half the share
+_TAIL_GATE = (
+    0.75  # extreme values are few, so a smaller share matters; at 0.5 the moving edge of a skewed column would alarm
+)
+_NEW_GATE = 0.5  # a new category matters at half the share
 
 
 @dataclass(frozen=True, slots=True)
 class UnivariateTest:
-    """A way to compare two samples of one column, as a table entry; None where it does not apply."""
+    """A way to compare two samples of one column, as a table entry; None where not applicable."""
 
     label: str
-    effect: str  # what its effect is called in a sentence
+    effect: str  # name of its effect in a sentence
     numeric: Callable[[Pair], Outcome] | None
     categories: Callable[[np.ndarray], Outcome] | None  # counts, shape (2, K)
-    gate: Callable[[float], float]  # its effect for the change whose KS distance or total variation is given
-    by_value: bool = False  # it needs each distinct value
+    gate: Callable[[float], float]  # its effect for a change with the given KS distance or total variation
+    by_value: bool = False  # needs each distinct value
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class _Compared:
     name: str
     kind: str
     parts: tuple[_Part, ...] = ()
-    why_not: Reason = NO_REASON  # why its values were not judged
+    why_not: Reason = NO_REASON  # why its values were not compared
     miss_rates: tuple[float, float] | None = None
     unmatched: tuple[float, float] | None = None  # shares in new and in vanished categories
 
@@ -96,9 +98,9 @@ def measure_drift(
     """Drift of every feature, and of predictions, labels and residuals where both windows have them.
 
     Args:
-        reference, current: frames, as they were read or conformed, or profiles. A column that is missing, or is not
-            what the schema says, is not judged, and the reason says so.
-        windows: how the report describes reference and current; by their rows alone where it is None.
+        reference, current: frames, as read or conformed, or profiles. A column that is missing, or is not what the
+            schema says, is not compared, and the reason says so.
+        windows: how the report describes reference and current; None = by their row counts alone.
 
     Raises:
         BadInput: a test is unknown or cannot compare such columns.
@@ -147,7 +149,7 @@ def headline(report: DriftReport) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Rules:
-    """What every column is held to."""
+    """The rules for every column."""
 
     numeric: UnivariateTest
     categories: UnivariateTest
@@ -183,7 +185,7 @@ def _feature(
 
 
 def _is_number(column: pd.Series) -> bool:
-    """Whether the column holds numbers; one without any value may be anything."""
+    """Whether the column holds numbers; a column without any value may be either."""
     from pandas.api import types
 
     number = types.is_numeric_dtype(column.dtype) and not types.is_bool_dtype(column.dtype)
@@ -191,12 +193,12 @@ def _is_number(column: pd.Series) -> bool:
 
 
 def _column(window: pd.DataFrame | Profile, name: str, kind: str) -> _Column | None:
-    """The column as the tests take it; None when the window does not have it."""
+    """The column as input of the tests; None when the window does not have it."""
     if isinstance(window, Profile):
-        found = window.features.get(name)
-        if found is not None and (kind == "numeric") != isinstance(found, NumericProfile):
+        profile = window.features.get(name)
+        if profile is not None and (kind == "numeric") != isinstance(profile, NumericProfile):
             raise Unfit(because("another_type"))
-        return found
+        return profile
     if name not in window.columns:
         return None
     return numbers_of(window[name]) if kind == "numeric" else counts_of(window[name])
@@ -237,7 +239,7 @@ def _counts(column: Counts | CategoryProfile) -> Counts:
 def _compare_numbers(
     a: Numbers | NumericProfile, b: Numbers | NumericProfile, rules: _Rules, gate: float
 ) -> tuple[list[_Part], Reason]:
-    """The parts for the values, or why there is none."""
+    """The tests of the values, or why there are none."""
     if a.known + b.known == 0:
         return [], because("all_missing")
     if min(a.known, b.known) < rules.min_rows:
@@ -254,17 +256,17 @@ def _compare_numbers(
         parts.append(
             _Part("location", "rank sum", "Cliff's delta", _RANK_GATE * gate, distances.location(pair), change)
         )
-        found = distances.spread(pair)
-        change = because("varies", more=found.statistic > 0)
-        parts.append(_Part("spread", "Mood", "spread difference", _RANK_GATE * gate, found, change))
-        found = distances.tails(pair)
-        change = because("values_at_ends", more=found.statistic > 0)
-        parts.append(_Part("tails", "two proportions", "share of extreme values", _TAIL_GATE * gate, found, change))
+        outcome = distances.spread(pair)
+        change = because("varies", more=outcome.statistic > 0)
+        parts.append(_Part("spread", "Mood", "spread difference", _RANK_GATE * gate, outcome, change))
+        outcome = distances.tails(pair)
+        change = because("values_at_ends", more=outcome.statistic > 0)
+        parts.append(_Part("tails", "two proportions", "share of extreme values", _TAIL_GATE * gate, outcome, change))
     return parts, NO_REASON
 
 
 def pair_of(a: Numbers | NumericProfile, b: Numbers | NumericProfile, *, by_value: bool = False) -> Pair:
-    """Both columns in common cells, exact where the rows are at hand; each has at least one value."""
+    """Both columns in common cells, exact where the rows are available; each has at least one value."""
     if isinstance(a, Numbers) and isinstance(b, Numbers):
         return ranks.compared(a.values, b.values, by_value=by_value)
     if isinstance(a, NumericProfile):
@@ -291,7 +293,7 @@ def _compare_categories(
     names, table = table_of(a, b)
     if len(names) == 1:
         return [], because("constant_category", value=names[0]), None
-    # What the other window may have under a name of its own stands in the last column, which has none.
+    # Categories that the other window may name stand in the last column, which has no name.
     change = _category_change((*names[:-1], "other") if a.other or b.other else names, table)
     parts: list[_Part] = []
     shares: tuple[float, float] | None = None
@@ -309,10 +311,10 @@ def _compare_categories(
 
 
 def _unmatched_parts(table: np.ndarray, gate: float, change: Reason) -> list[_Part]:
-    """Rows in categories that only one window has, against what chance alone leaves unseen.
+    """Rows in categories that only one window has, compared with what goes unseen by chance.
 
     A category that occurs once in the reference could as well have occurred first in the current window: the share of
-    such rows is what a new sample is expected to bring (Good 1953).
+    such rows is what a new sample is expected to contain (Good 1953).
     """
     parts = []
     for of, here, there in (("new", 1, 0), ("vanished", 0, 1)):
@@ -330,7 +332,7 @@ def _unmatched_parts(table: np.ndarray, gate: float, change: Reason) -> list[_Pa
 
 
 def _category_change(names: Sequence[str], table: np.ndarray) -> Reason:
-    """The new and the vanished categories with their shares, else the one whose share changed most."""
+    """The new and vanished categories with their shares, else the category whose share changed most."""
     p = table / table.sum(axis=1, keepdims=True)
     sides: list[list[list[str | float]]] = []
     others: list[int] = []
@@ -342,12 +344,12 @@ def _category_change(names: Sequence[str], table: np.ndarray) -> Reason:
     if any(sides):
         return because("new_and_gone", new=sides[0], more_new=others[0], gone=sides[1], more_gone=others[1])
     moved = p[1] - p[0]
-    i = int(np.argmax(np.abs(moved).round(12) + 1e-9 * (moved > 0)))  # of two that moved alike, the one that grew
+    i = int(np.argmax(np.abs(moved).round(12) + 1e-9 * (moved > 0)))  # of two with equal changes, the one that grew
     return because("category_moved", category=names[i], before=p[0, i], after=p[1, i])
 
 
 def _outcome_drift(name: str, kind: str, reference: Any, current: Any, rules: _Rules) -> DriftScore | None:
-    """Drift of predictions or labels; None when a window has none. A label that is not there yet is no drift."""
+    """Drift of predictions or labels; None when a window has none. A label that has not arrived is no drift."""
     if reference is None or current is None:
         return None
     columns: list[_Column] = []
@@ -375,7 +377,7 @@ def _named(values: Any) -> Counts:
 
 
 def _scores(compared: Sequence[_Compared], alpha: float) -> list[DriftScore]:
-    """Both gates over every part of every column; one score a column."""
+    """Both gates over every part of every column; one score per column."""
     p_values = [part.outcome.p_value for c in compared for part in c.parts]
     adjusted = iter(distances.holm(p_values))
     return [_score(c, [next(adjusted) for _ in c.parts], alpha, len(p_values)) for c in compared]
@@ -423,19 +425,19 @@ def _score(column: _Compared, adjusted: list[float], alpha: float, tests: int) -
 
 
 def _reasons(column: _Compared, part: _Part, p: float, tests: int, *, significant: bool) -> list[Reason]:
-    """What one test found, and what happened where it is significant."""
+    """The result of one test, and what happened if it is significant."""
     if part.of == "missing":
         before, after = column.miss_rates or (0.0, 0.0)
         return [because("missing_moved", before=before, after=after, p=p, tests=tests)]
     effect, gate = part.outcome.effect, part.gate
-    found = {"measure": part.effect_name, "effect": effect, "gate": gate}
+    numbers = {"measure": part.effect_name, "effect": effect, "gate": gate}
     if significant and effect > gate:
-        return [because("above_gate", **found, p=p, tests=tests), part.change]
+        return [because("above_gate", **numbers, p=p, tests=tests), part.change]
     if significant and effect <= gate:
-        return [because("within_gate", **found, p=p, tests=tests), part.change]
+        return [because("within_gate", **numbers, p=p, tests=tests), part.change]
     if effect > gate:
-        return [because("by_chance", **found, p=p, tests=tests)]
-    return [because("below_gate", **found)]
+        return [because("by_chance", **numbers, p=p, tests=tests)]
+    return [because("below_gate", **numbers)]
 
 
 def _chosen(numeric: str, categories: str) -> tuple[UnivariateTest, UnivariateTest]:

@@ -1,4 +1,4 @@
-"""One column of a window as the drift tests take it: numbers without their missing cells, or counts per category."""
+"""One column of a window as input of the drift tests: numbers without their missing cells, or counts per category."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Counts:
-    """A column of categories: how many rows have which."""
+    """A categorical column: the number of rows in each category."""
 
     rows: int
     counts: dict[str, int]
     other: int = 0  # rows in categories that were not counted by name
-    distinct: int = 0  # different categories, those not counted by name included; at least that many after a merge
+    distinct: int = 0  # distinct categories, including those not counted by name; a lower bound after a merge
 
     @property
     def known(self) -> int:
@@ -45,7 +45,7 @@ class Counts:
 
 
 class Unfit(ValueError):
-    """The column is not what the schema says; the reason says what was seen."""
+    """The column is not what the schema says; the reason reports what was found."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason)
@@ -90,14 +90,14 @@ def outcomes_of(values: Any) -> Numbers:
     """Labels, predictions or residuals as numbers.
 
     Raises:
-        Unfit: some of them are beyond doubles.
-        ValueError: some of them are no numbers.
+        Unfit: some of them exceed the range of doubles.
+        ValueError: some of them are not numbers.
     """
     try:
-        found = np.asarray(values, dtype=np.float64)
+        numbers = np.asarray(values, dtype=np.float64)
     except OverflowError as error:
         raise Unfit(because("beyond_doubles")) from error
-    known = found[~np.isnan(found)]
+    known = numbers[~np.isnan(numbers)]
     return Numbers(len(known), known)
 
 
@@ -125,7 +125,7 @@ def counts_of(column: pd.Series) -> Counts:
 
 
 def _text(value: Any) -> str:
-    """A cell as the name of a category: booleans and whole numbers as they are written in files."""
+    """A cell as the name of a category; booleans and whole numbers as files spell them."""
     if isinstance(value, (bool, np.bool_)):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
@@ -136,8 +136,8 @@ def _text(value: Any) -> str:
 def table_of(reference: Counts, current: Counts) -> tuple[tuple[str, ...], np.ndarray]:
     """Categories in order of their names, and their rows in both windows, shape (2, K).
 
-    Where one side has rows that were not counted by name, what the other side names and it does not is taken together
-    with them in one last column named "": whether it was there cannot be told.
+    If one side has rows that were not counted by name, categories that only the other side names are pooled with them in
+    a last column named "": whether they occurred there is unknown.
     """
     open_reference, open_current = reference.other > 0, current.other > 0
     names = sorted(

@@ -1,7 +1,7 @@
 """Label delay: the share of labels that has arrived by a given delay, and how many unlabelled rows can still expect one.
 
-Uses instants alone: when rows were stored, when their first label arrived. Unlabelled rows are censored, so the curve
-can be estimated long before the last label arrives. Out of scope: where the instants come from.
+Uses timestamps only: when rows were stored and when their first label arrived. Unlabelled rows are censored, so the
+curve can be estimated long before the last label arrives. Out of scope: where the timestamps come from.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class ArrivalCurve:
     high: tuple[float, ...]
     median_s: float | None  # median delay; None = not reached on these rows
     n: int  # rows
-    n_waiting: int  # of them without label
+    n_waiting: int  # of them without a label
     followed_s: float  # the longest follow-up of any row; the curve ends there
     finding: str
 
@@ -49,15 +49,15 @@ def arrival_curve(stored_at: Sequence[datetime], labelled_at: Sequence[datetime 
     """The label-arrival curve as known at `now`.
 
     Args:
-        stored_at: when each row came, shape (n,), aware. A row after `now` is left out.
-        labelled_at: when its first label came; None or after `now` = it waits. A label before its row has delay 0.
+        stored_at: when each row arrived, shape (n,), aware. A row after `now` is left out.
+        labelled_at: when its first label arrived; None or after `now` = waiting. A label before its row has delay 0.
 
-    The share at delay d is 1 - S(d), with S the product-limit estimate over the rows that were watched that long. Its
-    interval is Wilson's for as many rows as give Greenwood's variance (Rothman 1978): it stays within 0 and 1, and has
-    a width where every label came.
+    The share at delay d is 1 - S(d), with S the product-limit estimate over the rows followed that long. Its
+    interval is Wilson's for the number of rows that gives Greenwood's variance (Rothman 1978): it stays within 0 and 1,
+    and has a width even when every label has arrived.
 
     Raises:
-        BadInput: not one instant or None a row, or an instant without time zone.
+        BadInput: not one instant or None per row, or an instant without time zone.
     """
     if len(stored_at) != len(labelled_at):
         raise BadInput(f"{len(stored_at):,} rows but {len(labelled_at):,} label instants; give one, or None, a row.")
@@ -68,9 +68,9 @@ def arrival_curve(stored_at: Sequence[datetime], labelled_at: Sequence[datetime 
     labelled[known] = _seconds([at for at in labelled_at if at is not None])
     here = stored <= until
     stored, labelled = stored[here], labelled[here]
-    came = labelled <= until
-    watched = np.maximum(0.0, np.where(came, labelled, until) - stored)
-    delays, counts = np.unique(watched[came], return_counts=True)
+    arrived = labelled <= until
+    watched = np.maximum(0.0, np.where(arrived, labelled, until) - stored)
+    delays, counts = np.unique(watched[arrived], return_counts=True)
     at_risk = len(watched) - np.searchsorted(np.sort(watched), delays, "left")
     waiting = np.cumprod(1.0 - counts / at_risk) if len(delays) else np.empty(0)
     left = at_risk - counts
@@ -79,7 +79,7 @@ def arrival_curve(stored_at: Sequence[datetime], labelled_at: Sequence[datetime 
     share = 1.0 - waiting
     reached = np.flatnonzero(share >= 0.5 - 1e-12)
     median = float(delays[reached[0]]) if len(reached) else None
-    n, n_waiting = len(watched), int((~came).sum())
+    n, n_waiting = len(watched), int((~arrived).sum())
     return ArrivalCurve(
         delays_s=tuple(delays.tolist()),
         share_arrived=tuple(share.tolist()),
@@ -99,11 +99,11 @@ def due_by_day(
     """Unlabelled rows by day of arrival, newest day first, with the expected number of labels still to arrive.
 
     Args:
-        stored_at: when each row without label came, aware. A row after `now` is left out.
-        zone: of the days.
+        stored_at: when each row without a label arrived, aware. A row after `now` is left out.
+        zone: time zone of the days.
 
-    A row that has waited for a seconds gets its label with the chance (F - F(a)) / (1 - F(a)): F(a) is the curve at
-    a, F its end. A label later than any row was ever watched is not counted, so this is what can be expected at least.
+    A row that has waited for a seconds gets its label with probability (F - F(a)) / (1 - F(a)): F(a) is the curve at
+    a, F its end. Labels later than the longest follow-up are not counted, so this is a lower bound.
 
     Raises:
         BadInput: an instant without time zone.
@@ -141,9 +141,9 @@ def _seconds(instants: Sequence[datetime]) -> np.ndarray:
 
 
 def _interval(share: np.ndarray, variance: np.ndarray, at_risk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson's interval with the number of rows that has this variance.
+    """Wilson's interval for the number of rows that has this variance.
 
-    Where it gives none, since every label has come, it is for as many rows as one step before.
+    Where every label has arrived and there is no such number, that of the previous step is used.
     """
     rows = np.divide(share * (1 - share), variance, out=np.full(len(share), np.nan), where=variance > 1e-15)
     if len(rows) and np.isnan(rows[-1]):
@@ -175,5 +175,5 @@ def _finding(delays: np.ndarray, share: np.ndarray, median: float | None, n: int
 
 
 def _floored(share: float) -> float:
-    """A share that is not rounded up to what has not been reached."""
+    """A share rounded down, so that it never exceeds what was reached."""
     return math.floor(share * 100) / 100

@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 LEAST_REFERENCE = 100  # minimum of labelled reference rows
 MOST_REFERENCE = 10_000  # newest labelled rows that are used
 GRADED_CHUNKS = 3  # newest labelled chunks whose mean z decides
-# Of the mean z of one, two and three chunks; wider than 3 / sqrt(k), since errors of one estimator repeat themselves.
+# Limits of the mean z of one, two and three chunks; wider than 3 / sqrt(k), since one estimator's errors are correlated.
 LIMITS_Z = (3.0, 2.6, 2.4)
-# Of two classes also "f1", that of the second one; the catalogue's macro F1 is the mean of both.
+# With two classes also "f1", that of the second class; the catalogue's macro F1 is the mean of both.
 ESTIMATED = {
     "binary": (*estimated_metrics("binary"), "f1"),
     "multiclass": estimated_metrics("multiclass"),
     "regression": estimated_metrics("regression"),
 }
-_WIDTH_LARGEST = 4.0  # of a z that tells the width
-_WIDTH_CHUNKS, _WIDTH_PRIOR = 20, 3.0  # newest graded chunks that tell the width, and chunks of z = 1 beside them
+_WIDTH_LARGEST = 4.0  # cap of each z from which the width is computed
+_WIDTH_CHUNKS, _WIDTH_PRIOR = 20, 3.0  # newest graded chunks used for the width, and the prior: so many chunks of z = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +55,13 @@ class Trust:
     """Whether later labels confirmed the estimates. `trusted` None = none arrived yet."""
 
     trusted: bool | None
-    z: float | None  # mean of (realised - estimated) / its sd over the newest graded chunks
+    z: float | None  # mean of (realised - estimated) / sd over the newest graded chunks
     n_chunks: int
     reason: Reason = NO_REASON
 
 
 def trust_of(z_scores: Sequence[float]) -> Trust:
-    """The trust that follows from the graded chunks.
+    """The trust implied by the graded chunks.
 
     Args:
         z_scores: (realised - estimated) / sd of each labelled chunk, oldest first.
@@ -77,11 +77,11 @@ def trust_of(z_scores: Sequence[float]) -> Trust:
 
 
 def width_of(z_scores: Sequence[float]) -> float:
-    """By what later bands are wider, as the graded chunks show: at least 1.
+    """The factor by which later bands are widened, according to the graded chunks: at least 1.
 
-    The root of the mean square of the newest z, which is 1 where bands are right; a few chunks of that count beside
-    them, so that one chunk alone widens little. What lies beyond _WIDTH_LARGEST is a changed concept, which no width
-    is meant to hold (`trust_of` says so), and counts as that.
+    The root mean square of the newest z, which is 1 where bands are right; a few chunks of z = 1 are added as a prior, so
+    that a single chunk widens little. A z beyond _WIDTH_LARGEST means a changed concept, which no width is meant to cover
+    (`trust_of` reports it), and is capped at that.
     """
     newest = [min(abs(float(z)), _WIDTH_LARGEST) ** 2 for z in z_scores][-_WIDTH_CHUNKS:]
     return max(1.0, math.sqrt((_WIDTH_PRIOR + math.fsum(newest)) / (_WIDTH_PRIOR + len(newest))))
@@ -98,13 +98,13 @@ def widened(score: Score, by: float) -> Score:
 
 @one_thread()
 def fit_estimator(reference: pd.DataFrame, *, task: str, seed: int = 0) -> Estimator:
-    """An estimator learnt from labelled rows that the model was not trained on, oldest first.
+    """An estimator fitted on labelled rows that the model was not trained on, oldest first.
 
     Args:
         reference: y_true, y_pred (classes 0..K-1, or numbers), p (binary: P of class 1) or p_0 .. p_{K-1}; every other
             column is a feature. Rows whose label or prediction is missing are left out; the newest MOST_REFERENCE are used.
         task: "binary", "multiclass" or "regression".
-        seed: of folds and draws; same rows and seed, same estimates.
+        seed: of folds and resamples; the same rows and seed give the same estimates.
 
     Raises:
         BadInput: an unknown task, or a column is missing.
@@ -124,14 +124,14 @@ def fit_estimator(reference: pd.DataFrame, *, task: str, seed: int = 0) -> Estim
 
 
 class _Model(Protocol):
-    """The model behind an estimator: figures of one chunk, and a metric's value and standard deviation from them."""
+    """The model behind an estimator: statistics of one chunk, and a metric's value and standard deviations from them."""
 
     def prepare(self, chunk: pd.DataFrame) -> Any: ...
     def measure(self, prepared: Any, metric: str) -> tuple[float, float, float] | Reason: ...
 
 
 class Estimator:
-    """Estimates of chunks of rows, and the grades that labels gave them. Made by `fit_estimator`."""
+    """Estimates for chunks of rows, and their grades by later labels. Created by `fit_estimator`."""
 
     def __init__(self, task: str, model: _Model | None, why_not: Reason = NO_REASON) -> None:
         self.task = task
@@ -143,33 +143,33 @@ class Estimator:
         """The score of the chunk without its labels.
 
         Args:
-            chunk: columns as the reference; y_true is not looked at. What is common to the metrics is computed once.
+            chunk: columns as in the reference; y_true is ignored. What the metrics share is computed once.
             metric: one of ESTIMATED[task].
 
         Raises:
             BadInput: the task has no such metric, or a column is missing.
         """
-        found = self._measured(chunk, metric)
-        if isinstance(found, Reason):
-            return Estimate(value=None, low=None, high=None, reason=found)
-        value, below, above = found
+        measured = self._measured(chunk, metric)
+        if isinstance(measured, Reason):
+            return Estimate(value=None, low=None, high=None, reason=measured)
+        value, below, above = measured
         by = Z95 * width_of(self._grades.get(metric, ()))
         band = widened(Score(metric=metric, value=value, low=value - below, high=value + above, n=len(chunk)), by)
         return Estimate(value=value, low=band.low, high=band.high)
 
     def grade(self, chunk: pd.DataFrame, metric: str, realised: float | None) -> Trust:
-        """Hold the estimate of a chunk against the score that its labels gave; called in the order of the labels.
+        """Compare the estimate of a chunk with the score realised by its labels; called in the order of the labels.
 
-        Later bands are as wide as the graded ones should have been (`width_of`); the grade itself is by the band as it
-        comes from the rows.
+        Later bands become as wide as the graded ones should have been (`width_of`); the grade itself uses the band
+        before widening.
 
         Args:
-            realised: None (or NaN) when the labels give no score either; such a chunk does not count.
+            realised: None (or NaN) when the labels give no score either; such a chunk is not counted.
         """
-        found = self._measured(chunk, metric)
+        measured = self._measured(chunk, metric)
         grades = self._grades.setdefault(metric, [])
-        if not isinstance(found, Reason) and realised is not None and math.isfinite(realised):
-            value, below, above = found
+        if not isinstance(measured, Reason) and realised is not None and math.isfinite(realised):
+            value, below, above = measured
             grades.append((realised - value) / max(above if realised > value else below, 1e-12))
         return trust_of(grades)
 
@@ -191,10 +191,10 @@ class Estimator:
         if self._last is None or self._last[0] is not chunk:
             with one_thread():
                 self._last = (chunk, self._model.prepare(chunk))
-        found = self._model.measure(self._last[1], metric)
-        if not isinstance(found, Reason) and not all(map(math.isfinite, found)):
+        measured = self._model.measure(self._last[1], metric)
+        if not isinstance(measured, Reason) and not all(map(math.isfinite, measured)):
             return because("figures_not_finite")
-        return found
+        return measured
 
 
 def _probability_columns(frame: pd.DataFrame, task: str) -> list[str]:

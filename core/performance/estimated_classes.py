@@ -17,33 +17,33 @@ if TYPE_CHECKING:
 LEAST_PROBABILITY = 1e-5  # where log-loss clips
 _FOLDS = 4
 _PRIOR_DRAWS = 20  # resamples for the uncertainty of the shifted class shares
-_DRAWS = 60  # of the labels from q, for the chunk's own chance
+_DRAWS = 60  # draws of the labels from q, for the chunk's own sampling error
 
 
 def probability_columns(frame: pd.DataFrame, *, binary: bool) -> list[str]:
     """p, or p_0, p_1 and so on as many as the frame has."""
     if binary:
         return ["p"]
-    found = [c for c in frame.columns if str(c).startswith("p_") and str(c)[2:].isdecimal()]
-    return [f"p_{k}" for k in range(max(2, len(found)))]
+    numbered = [c for c in frame.columns if str(c).startswith("p_") and str(c)[2:].isdecimal()]
+    return [f"p_{k}" for k in range(max(2, len(numbered)))]
 
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """What all metrics of a chunk need."""
+    """What all metrics of a chunk share."""
 
     proba: np.ndarray
     pred: np.ndarray
-    q: np.ndarray  # probability of each label, sums fitted to each predicted class
-    q_ranked: np.ndarray  # the same without that fit, which would blur the order of rows
-    each: np.ndarray  # q by each map alone, shape (maps, n, K)
-    share: np.ndarray  # of each map in q
+    q: np.ndarray  # probability of each label, scaled so that sums fit within each predicted class
+    q_ranked: np.ndarray  # the same without that scaling, which would blur the ranking of rows
+    each: np.ndarray  # q of each map alone, shape (maps, n, K)
+    share: np.ndarray  # weight of each map in q
     rows: float  # effective reference rows
-    moved: tuple[np.ndarray, ...] = ()  # q under shares of the classes that resamples of the chunk tell; () = not moved
+    moved: tuple[np.ndarray, ...] = ()  # q under the class shares of resamples of the chunk; () = not shifted
 
 
 class Labels:
-    """What the labels of new rows would be: a mixture of calibration maps, weighted by likeness, or moved priors."""
+    """The probable labels of new rows: a mixture of calibration maps weighted by similarity, or shifted class priors."""
 
     def __init__(self, reference: pd.DataFrame, task: str, seed: int) -> None:
         self._binary, self._seed = task == "binary", seed
@@ -58,7 +58,7 @@ class Labels:
         n = len(self._y)
         fold = np.random.default_rng(seed).permutation(np.arange(n) % _FOLDS)
         everything = np.ones(n, dtype=bool)
-        self._unseen = np.empty((5, n, self._k))  # q of each map by models that have not seen the row
+        self._unseen = np.empty((5, n, self._k))  # q of each map, by models not trained on the row
         for k in range(_FOLDS):
             test = fold == k
             maps = self._fit(~test)
@@ -98,7 +98,7 @@ class Labels:
         )
 
     def _apply(self, maps: tuple[Any, ...], proba: np.ndarray, lines: np.ndarray, trees: np.ndarray) -> np.ndarray:
-        """q of each map, shape (5, n, K); the first is the model's own word."""
+        """q of each map, shape (5, n, K); the first is the model's own probability."""
         if not maps:
             return np.stack([_shares(proba)] * 5)
         score, isotonic, line, tree = maps
@@ -127,8 +127,8 @@ class Labels:
         q = self._fitted_sums(ranked, np.tensordot(share, self._unseen, 1), pred, weights)
         still, new, by_prior = self._moved_prior(each, pred)
         gain = by_prior.gain()
-        # Each on its own evidence: where features are weak no classifier tells the rows apart, while the answers' shares
-        # do. The prior alone says as much as all features do: then it is the prior.
+        # Each by its own evidence: with weak features no classifier separates the rows, while the shares of the predictions
+        # do. If the prior alone explains as much as all features, the shift is one of the prior.
         if gain <= LEAST_GAIN or gain < 0.98 * ratio.gain() - 1:
             return _Chunk(proba, pred, q, ranked, each, share, rows)
         factor = new / self._floored_prior()
@@ -138,22 +138,22 @@ class Labels:
         return _Chunk(proba, pred, q, q, each, share, 0.7 * len(self._y), moved)
 
     def _mixture(self, weights: np.ndarray) -> np.ndarray:
-        """Share of each map: expectation-maximisation of the weighted likelihood of the reference's labels."""
+        """Weight of each map: expectation-maximisation of the weighted likelihood of the reference's labels."""
         own = self._unseen[:, np.arange(len(self._y)), self._y]
         share = np.array([0.1, 0.3, 0.1, 0.3, 0.2])
         for _ in range(150):
             part = share[:, None] * own
             part /= part.sum(axis=0)
-            found = part @ weights + 0.2
-            found /= found.sum()
-            done = np.abs(found - share).max() < 1e-5
-            share = found
+            updated = part @ weights + 0.2
+            updated /= updated.sum()
+            done = np.abs(updated - share).max() < 1e-5
+            share = updated
             if done:
                 break
         return share
 
     def _fitted_sums(self, q: np.ndarray, unseen: np.ndarray, pred: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """q scaled in each predicted class so that on the weighted reference its sums are those of the labels."""
+        """q scaled within each predicted class so that on the weighted reference its sums equal those of the labels."""
         q = q.copy()
         labels = np.eye(self._k)[self._y]
         for c in np.unique(pred):
@@ -177,20 +177,20 @@ class Labels:
         return [self._shares_now(still[rng.integers(0, n, n)], new, near=1e-4) for _ in range(_PRIOR_DRAWS)]
 
     def _shares_now(self, still: np.ndarray, start: np.ndarray, *, near: float = 1e-5) -> np.ndarray:
-        """Shares of the classes among rows whose q was right under the reference's shares: expectation-maximisation."""
+        """Class shares of rows whose q was right under the reference's shares: expectation-maximisation."""
         prior, new = self._floored_prior(), start
         for _ in range(100):
             posterior = _shares(still * (new / prior), 0.0)
-            found = (posterior.sum(axis=0) + prior) / (len(still) + 1)
-            done = np.abs(found - new).max() < near
-            new = found
+            updated = (posterior.sum(axis=0) + prior) / (len(still) + 1)
+            done = np.abs(updated - new).max() < near
+            new = updated
             if done:
                 break
         return np.asarray(new)
 
     def _moved_prior(self, each: np.ndarray, pred: np.ndarray) -> tuple[np.ndarray, np.ndarray, Ratio]:
-        """q before the move, the new shares when nothing but those moved (Saerens, Latinne and Decaestecker 2002), and
-        what that explains."""
+        """q before the shift, the new class shares if nothing else shifted (Saerens, Latinne and Decaestecker 2002), and
+        how much that explains."""
         even = np.ones(len(self._y))
         share = self._even_share
         unseen = np.tensordot(share, self._unseen, 1)
@@ -218,7 +218,7 @@ class Labels:
         share = prepared.share[1:] / prepared.share[1:].sum()
         apart = np.where(np.isfinite(alone), alone - value, 0.0) ** 2
         disagreement = 1.5 * max(float(share @ apart), 0.5 * float(apart.mean()))
-        # A label is random, whatever q is: few rows never agree exactly.
+        # A label is random given q: few rows never agree exactly.
         floor = 0.25 / (n + 4) ** 2 if metric != "log_loss" else 0.0
         others = [v for v in (self._value(prepared, m, metric) for m in prepared.moved) if math.isfinite(v)]
         unsure = float(np.mean((np.array(others) - value) ** 2)) if others else 0.0
@@ -226,7 +226,7 @@ class Labels:
         return value, sd, sd
 
     def _value(self, c: _Chunk, q: np.ndarray, metric: str) -> float:
-        """The metric when the labels are q; NaN when they leave it open."""
+        """The metric when the labels follow q; NaN when it is undefined."""
         n = len(q)
         if metric == "accuracy":
             return float(q[np.arange(n), c.pred].mean())
@@ -262,7 +262,7 @@ def _shares(q: np.ndarray, least: float = 1e-4) -> np.ndarray:
 
 
 def _expected_auc(scores: np.ndarray, q: np.ndarray) -> float:
-    """Chance that a positive row ranks above a negative one, ties half, when each row is positive with chance q."""
+    """Probability that a positive row ranks above a negative one, ties half, when each row is positive with probability q."""
     order = np.argsort(scores, kind="stable")
     _, starts = np.unique(scores[order], return_index=True)
     positive = np.add.reduceat(q[order], starts)

@@ -20,7 +20,7 @@ _FOLDS = 4
 
 @dataclass(frozen=True, slots=True)
 class _Numbers:
-    """A chunk of a regression."""
+    """A chunk of rows in regression."""
 
     lines: np.ndarray
     trees: np.ndarray
@@ -29,7 +29,7 @@ class _Numbers:
 
 
 class Errors:
-    """How large the model's error on new rows is: models of the absolute and of the squared error."""
+    """The size of the model's error on new rows: models of the absolute and of the squared error."""
 
     def __init__(self, reference: pd.DataFrame, seed: int) -> None:
         self._seed = seed
@@ -55,7 +55,7 @@ class Errors:
         return np.hstack([z, np.abs(z), z**2]), np.column_stack([pred, trees])
 
     def _fit(self, rows: np.ndarray, error: np.ndarray) -> tuple[Any, Any, Any]:
-        """A line, trees, and trees of what the line leaves: these go on growing where the reference ends."""
+        """A linear model, trees, and trees on the linear model's residuals, which extrapolate beyond the reference."""
         from sklearn.linear_model import Ridge
 
         line = Ridge(10.0).fit(self._lines[rows], error[rows])
@@ -68,7 +68,7 @@ class Errors:
 
     def prepare(self, chunk: pd.DataFrame) -> _Numbers:
         lines, trees = self._inputs(chunk)
-        # The absolute values and squares are for the error's models; likeness takes squares of its own.
+        # The absolute values and squares are for the error models; the density ratio adds squares of its own.
         width = lines.shape[1] // 3
         weights, rows = density_ratio(
             (self._lines[:, :width], self._trees), (lines[:, :width], trees), self._seed
@@ -76,8 +76,8 @@ class Errors:
         return _Numbers(lines, trees, weights, rows)
 
     def measure(self, prepared: _Numbers, metric: str) -> tuple[float, float, float] | Reason:
-        """The mean of the third model's two words: its mean on the chunk, plain and doubly robust (plus the weighted
-        residuals of the reference). What the other models and the weighted errors themselves say widens the band."""
+        """The mean of the third model's two estimates: its mean on the chunk, plain and doubly robust (plus the weighted
+        residuals of the reference). Disagreement with the other models and the weighted errors widens the band."""
         error, unseen, weights = self._error[metric], self._unseen[metric], prepared.weights
         predicted = np.clip(_errors_of(self._models[metric], prepared.lines, prepared.trees), 0.0, error.max())
         plain = predicted.mean(axis=1)
@@ -96,7 +96,7 @@ class Errors:
 
 
 def _errors_of(models: tuple[Any, Any, Any], lines: np.ndarray, trees: np.ndarray) -> np.ndarray:
-    """The error of each row by a line, by trees, and by the line with trees of what it leaves; shape (3, n)."""
+    """The error of each row by a linear model, by trees, and by the linear model plus trees on its residuals; shape (3, n)."""
     line, tree, rest = models
     by_line = line.predict(lines)
     return np.stack([by_line, tree.predict(trees), by_line + rest.predict(trees)])

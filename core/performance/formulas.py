@@ -68,7 +68,7 @@ def _root_mean(values: np.ndarray) -> np.ndarray:
 def _r2(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
     residual = ((y_true - y_pred) ** 2).sum(axis=1)
     total = ((y_true - y_true.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
-    # The mean of equal values is off by some of their last digits: what varies no more than that does not vary.
+    # The mean of equal values is off by rounding: a variation no larger than that counts as none.
     rounding = ROUNDING * np.maximum(y_true.max(axis=1), -y_true.min(axis=1))
     with np.errstate(over="ignore"):
         return 1.0 - _divide(residual, np.where(total <= y_true.shape[1] * rounding**2, 0.0, total))
@@ -78,12 +78,12 @@ def macro_auc(members: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
     """Mean area under the ROC curves of some classes, each against all other rows, and its standard error.
 
     Args:
-        members: shape (K, n), True where the row is of the class; each class has some rows and leaves some out.
-        scores: shape (K, n), what ranks the rows for that class; ties count half.
+        members: shape (K, n), True where the row is of the class; each class has some rows, but not all.
+        scores: shape (K, n), by which the rows are ranked for that class; ties count half.
 
-    The error is that of DeLong, DeLong and Clarke-Pearson 1988, with the covariance of the classes through their common
+    The error is that of DeLong, DeLong and Clarke-Pearson 1988, with the covariance of the classes from their shared
     rows: a row's structural components are added up over the classes before they are squared. K = 1 is the usual AUC.
-    The spread of a side with a single row cannot be told; it counts as the largest that there is, 1/4.
+    The variance of a side with a single row is unknown; the largest possible one, 1/4, is used.
     """
     parts = auc_parts(members, scores)
     return parts.area, parts.spread()
@@ -91,12 +91,12 @@ def macro_auc(members: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
 
 @dataclass(frozen=True, slots=True)
 class AucParts:
-    """`macro_auc`'s mean, and what its error is made of."""
+    """`macro_auc`'s mean, and the components of its error."""
 
     area: float
-    deviation: np.ndarray  # shape (n,): each row's part in the error
-    alone: float  # what classes of one row add to the variance
-    worst: float  # the part of a further row that is ranked as badly as the worst one seen
+    deviation: np.ndarray  # shape (n,): each row's contribution to the error
+    alone: float  # variance added by classes with one row
+    worst: float  # the contribution of one more row, ranked as badly as the worst one seen
     classes: int
 
     def spread(self) -> float:
@@ -104,13 +104,13 @@ class AucParts:
         return math.sqrt(float((self.deviation**2).sum()) + self.alone) / self.classes
 
     def losses(self) -> tuple[np.ndarray, float]:
-        """Each row's loss, whose mean is 1 - AUC, and that of the worst further row."""
+        """Each row's loss, whose mean is 1 - AUC, and that of one more row, as bad as the worst."""
         n, lost = len(self.deviation), 1.0 - self.area
         return lost - n * self.deviation / self.classes, lost + n * self.worst / self.classes
 
 
 def auc_parts(members: np.ndarray, scores: np.ndarray) -> AucParts:
-    """What `macro_auc` and its interval are made of."""
+    """The components of `macro_auc` and its interval."""
     areas = np.empty(len(members))
     deviation = np.zeros(members.shape[1])
     alone = worst = 0.0
@@ -128,7 +128,7 @@ def auc_parts(members: np.ndarray, scores: np.ndarray) -> AucParts:
 
 
 def structural_components(inside: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """Share of the other side's rows that each row is ranked rightly against, ties half; shape (n,). One sort."""
+    """Share of the other side's rows against which each row is ranked correctly, ties half; shape (n,). One sort."""
     order = np.argsort(score, kind="stable")
     ranked, hit = score[order], inside[order]
     tie = np.cumsum(np.r_[0, ranked[1:] != ranked[:-1]])
@@ -142,7 +142,7 @@ def structural_components(inside: np.ndarray, score: np.ndarray) -> np.ndarray:
 
 
 def class_counts(true: np.ndarray, answered: np.ndarray, k: int) -> np.ndarray:
-    """Rows of each true and answered class, both as codes below k: shape (k, k)."""
+    """Rows of each true and predicted class, both as codes below k: shape (k, k)."""
     return np.bincount(true * k + answered, minlength=k * k).reshape(k, k).astype(np.float64)
 
 
@@ -151,7 +151,7 @@ def log_losses(codes: np.ndarray, proba: np.ndarray, *, least: float = SMALLEST_
 
     Args:
         codes: column of the true class in `proba`; one beyond the last column (a class unknown to the model) counts as `least`.
-        least: probabilities below are lifted to it.
+        least: smaller probabilities are raised to it.
     """
     known = codes < proba.shape[1]
     p = (
@@ -165,7 +165,7 @@ def log_losses(codes: np.ndarray, proba: np.ndarray, *, least: float = SMALLEST_
 def brier_losses(codes: np.ndarray, proba: np.ndarray) -> np.ndarray:
     """Squared distance of each row's probabilities from its true class (Brier 1950), shape (n,).
 
-    With two classes half of it, so that the range is [0, 1], as in sklearn.
+    With two classes half of that, so that the range is [0, 1], as in sklearn.
     """
     truth = (codes[:, None] == np.arange(proba.shape[1])).astype(np.float64)
     unknown = (codes >= proba.shape[1]).astype(np.float64)
@@ -173,7 +173,7 @@ def brier_losses(codes: np.ndarray, proba: np.ndarray) -> np.ndarray:
     return total / 2.0 if proba.shape[1] == 2 else total
 
 
-# Of ranks: `macro_auc`. Else batched over resamples: a value each, NaN = undefined.
+# Metrics of ranks use `macro_auc`. The others are batched over resamples: one value each, NaN = undefined.
 COMPUTE: dict[str, Callable[..., Any]] = {
     "accuracy": _accuracy,
     "balanced_accuracy": _balanced_accuracy,

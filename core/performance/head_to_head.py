@@ -12,7 +12,7 @@ from core.records.reasons import because
 
 
 def mcnemar_exact(wins: int, losses: int) -> float:
-    """Two-sided exact p of McNemar's test: chance of a split at least this uneven if both models were equal."""
+    """Two-sided exact p of McNemar's test: probability of a split at least this uneven if both models were equal."""
     n, k = int(wins + losses), int(min(wins, losses))
     if n == 0 or 2 * k == n:
         return 1.0
@@ -27,7 +27,7 @@ def paired_difference(correct_a: np.ndarray, correct_b: np.ndarray, *, metric: s
         correct_a, correct_b: shape (n,): 1 or True where the model is right, or any score per row (minus its error).
 
     The interval is Wald's on the paired differences. For right/wrong it adds half a row to each discordant cell
-    (Agresti and Min 2005), so that it has a width even when the models agree on every row.
+    (Agresti and Min 2005), so it has a width even when the models agree on every row.
     """
     a, b = np.asarray(correct_a, dtype=np.float64), np.asarray(correct_b, dtype=np.float64)
     n = len(a)

@@ -1,4 +1,4 @@
-"""95 % intervals that keep their coverage on few rows, on rows without a mistake, and on autocorrelated rows.
+"""95 % intervals that keep their coverage with few rows, with rows without an error, and with autocorrelated rows.
 
 Numpy only: pages import it. `material` selects the interval of each metric; docs/performance.md has their coverage.
 """
@@ -12,24 +12,24 @@ import numpy as np
 
 Z95 = 1.959963984540054  # two-sided 95 % of the normal distribution
 TABLE_DRAWS = 400
-TABLE_VALUES = 400_000  # cells x draws at the most
+TABLE_VALUES = 400_000  # maximum of cells x draws
 LEAST_DRAWS = 20
 MORE, LESS = (
     0.4,
     0.1,
-)  # rows a class that a table's ends count besides those seen: against the metric, and in its favour
-UNSEEN = 10.0  # over the rows: the chance that a class without a row occurs all the same
-WORSE_ROW = 0.25  # rows that a mean of losses counts besides those seen
-WORSE_ERROR = 1.5  # of the largest error seen: the error of that row
-WORSE_OF_R2 = (0.5, 2.25)  # the same two for R2 of up to MANY_ROWS rows
-MANY_ROWS = 30  # of more rows the further one counts for less: they hold more of what can be
-WORSE_OF_AUC = 0.5  # the first of them for an AUC: a row ranked as badly as the worst one seen
-TOGETHER = 2.5  # standard errors of autocorrelation from which rows count as hanging together
+)  # rows per class that a table's interval adds to those seen: against the metric, and in its favour
+UNSEEN = 10.0  # divided by the rows: the probability that a class without a row still occurs
+WORSE_ROW = 0.25  # rows that a mean of losses adds to those seen
+WORSE_ERROR = 1.5  # times the largest error seen: the error of that row
+WORSE_OF_R2 = (0.5, 2.25)  # the same two for R2 with up to MANY_ROWS rows
+MANY_ROWS = 30  # with more rows the added one weighs less: they cover more of what is possible
+WORSE_OF_AUC = 0.5  # rows added for an AUC, ranked as badly as the worst one seen
+TOGETHER = 2.5  # standard errors of the autocorrelation from which rows count as correlated
 LAGS = (1, 2, 4, 8, 16, 32, 64)
 
 
 def t95(freedom: float) -> float:
-    """Two-sided 95 % quantile of Student's t (Abramowitz and Stegun 1964, 26.7.5); within 1 % from 2 degrees up."""
+    """Two-sided 95 % quantile of Student's t (Abramowitz and Stegun 1964, 26.7.5); within 1 % from 2 degrees of freedom on."""
     z, v = Z95, max(freedom, 1.0)
     return (
         z
@@ -44,11 +44,11 @@ def rows_as_one(values: np.ndarray) -> float:
     """Variance inflation by autocorrelation, in neighbouring rows per independent row; at least 1 (independent).
 
     Args:
-        values: shape (n,), what each row adds to the metric, in the rows' order.
+        values: shape (n,), each row's contribution to the metric, in the order of the rows.
 
-    The initial monotone positive sequence of the autocorrelations (Geyer 1992), with their bias by the mean that is
-    estimated from the same rows undone. Looked at only where the first lags together stand out from chance, so that
-    independent rows keep their width.
+    The initial monotone positive sequence of the autocorrelations (Geyer 1992), corrected for the bias from estimating
+    the mean on the same rows. Applied only when the first lags together are significant, so that independent rows keep
+    their width.
     """
     n = len(values)
     deviation = values - values.mean()
@@ -62,29 +62,29 @@ def rows_as_one(values: np.ndarray) -> float:
     if max(float(sums[k - 1]) * math.sqrt(n / k) for k in LAGS if k <= len(sums) // 2) < TOGETHER:
         return 1.0
     together = 1.0
-    for _ in range(3):  # the mean hides as much of the covariance as it varies itself
+    for _ in range(3):  # the estimated mean hides as much of the covariance as its own variance
         hidden = together / n
-        found = (lagged + hidden) / (1.0 + hidden)
-        pairs = found[0 : len(found) // 2 * 2 : 2] + found[1::2]
+        corrected = (lagged + hidden) / (1.0 + hidden)
+        pairs = corrected[0 : len(corrected) // 2 * 2 : 2] + corrected[1::2]
         pairs = np.minimum.accumulate(np.maximum(pairs, 0.0))
         together = min(max(1.0, 2.0 * float(pairs.sum()) - 1.0), n / 3.0)
     return together
 
 
 def wider(n: int, together: float) -> float:
-    """By how much an interval of n rows that hang together is wider than that of independent ones."""
+    """The factor by which an interval of n autocorrelated rows is wider than that of independent ones."""
     return 1.0 if together <= 1.0 else math.sqrt(together) * t95(n / together - 1.0) / Z95
 
 
 def mean_interval(
     losses: np.ndarray, worse: float, *, mass: float = WORSE_ROW, together: float = 1.0
 ) -> tuple[float, float]:
-    """95 % interval of the mean of losses whose mean is at least 0: Student's t with its skewness taken out (Hall 1992).
+    """95 % interval of the mean of losses whose mean is at least 0: Student's t corrected for skewness (Hall 1992).
 
     Args:
         losses: shape (n,), n >= 2.
-        worse: a part of a row (`mass` of one) with this loss is added: a sample hardly ever holds the worst that can be.
-        together: of `rows_as_one`.
+        worse: a fraction of a row (`mass`) with this loss is added: a sample rarely contains the worst possible one.
+        together: from `rows_as_one`.
     """
     n, mean = len(losses), float(losses.mean())
     size = n + mass
@@ -113,7 +113,7 @@ def weighted_means(losses: np.ndarray, other: np.ndarray, weights: np.ndarray, s
 
     Args:
         losses: shape (n,), n >= 2.
-        other: shape (n,), each row's loss had its answer been otherwise: what an unseen mistake costs.
+        other: shape (n,), each row's loss if its prediction had been different: the cost of an unseen error.
         weights: shape (draws, n), exponential.
     """
     n, draws = len(losses), len(weights)
@@ -131,7 +131,7 @@ def r2_interval(
 ) -> tuple[float, float, float]:
     """95 % interval of R2 and `together_of` the rows' influence on it: Student's t on ln(1 - R2), delta method.
 
-    Half a row whose error is 2.25 times the largest one is added, less of it to more than MANY_ROWS; where no error is seen, one as large as the target's spread.
+    Half a row whose error is 2.25 times the largest one is added, less with more than MANY_ROWS; if no error is seen, one as large as the target's spread.
     """
     n = len(y_true)
     mass, factor = WORSE_OF_R2[0] * min(1.0, MANY_ROWS / n), WORSE_OF_R2[1]
@@ -156,14 +156,14 @@ def r2_interval(
 class TableDraws:
     """Posterior draws of a confusion table given the observed one, shared by all of its metrics.
 
-    Each cell's share is Dirichlet, as in the Bayesian bootstrap. Half a row for each true class stands for what the
-    sample does not hold: for a metric's low end most of it is wrong, spread over the other classes, for its high end
-    most of it is right, as the two ends of an exact interval of a proportion count one mistake more and one less. A
-    class without a row is drawn with the chance 10 / n only: it may be gone.
+    Each cell's share is Dirichlet, as in the Bayesian bootstrap. Half a row per true class represents what the sample
+    does not contain: for a metric's low end most of it is wrong, spread over the other classes; for its high end most of
+    it is right, just as the ends of an exact interval of a proportion count one error more and one less. A class without
+    a row is drawn with probability 10 / n only: it may be gone.
     """
 
     def __init__(self, counts: np.ndarray, *, seed: int, together: float = 1.0) -> None:
-        """counts: shape (k, k), k >= 2, true class by answered class; together: of `rows_as_one`."""
+        """counts: shape (k, k), k >= 2, true class by predicted class; together: from `rows_as_one`."""
         k = len(counts)
         draws = max(LEAST_DRAWS, min(TABLE_DRAWS, TABLE_VALUES // (k * k)))
         rng = np.random.default_rng(seed)
@@ -180,19 +180,19 @@ class TableDraws:
         self._better = (common + np.where(same, extra, 0.0)) * occurs
 
     def interval(self, compute: Callable[[np.ndarray], np.ndarray], value: float) -> tuple[float, float] | None:
-        """95 % interval of a metric of tables that is better the larger; None where it is defined in too few draws."""
+        """95 % interval of a metric of tables for which larger is better; None when it is defined in too few draws."""
         ends = []
         for tables, level in ((self._worse, 0.025), (self._better, 0.975)):
-            found = compute(tables)
-            finite = np.isfinite(found)
-            if finite.sum() < len(found) // 2:
+            values = compute(tables)
+            finite = np.isfinite(values)
+            if finite.sum() < len(values) // 2:
                 return None
-            ends.append(float(np.quantile(found[finite], level)))
+            ends.append(float(np.quantile(values[finite], level)))
         return min(ends[0], value), max(ends[1], value)
 
 
 def table_influence(compute: Callable[[np.ndarray], np.ndarray], counts: np.ndarray) -> np.ndarray:
-    """What one more row in each cell adds to a metric of tables, times the rows: shape (k, k), not always finite."""
+    """Change of a metric of tables by one more row in each cell, times the rows: shape (k, k), not always finite."""
     k, n = len(counts), float(counts.sum())
     step = 1e-6 * n
     moved = np.repeat(counts[None], k * k, axis=0).reshape(k * k, k * k)

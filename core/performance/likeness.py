@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LEAST_GAIN = 2.0  # minimum log-likelihood gain of the domain classifier before rows are weighted
-_LEAST_ROWS, _LEAST_SHARE = 150.0, 0.08  # effective reference rows that the weights must leave
-_ENDS = (-6.0, 4.0)  # log density ratios beyond are cut
+_LEAST_ROWS, _LEAST_SHARE = 150.0, 0.08  # minimum of effective reference rows under the weights
+_ENDS = (-6.0, 4.0)  # log density ratios are clipped to these
 _LARGEST = 1e100
-_CATEGORIES = 30  # most frequent categories of a feature with a code of their own
-_FLAGS = 8  # of a feature that get a column in linear models
+_CATEGORIES = 30  # most frequent categories of a feature that get their own code
+_FLAGS = 8  # categories of a feature that get a column in linear models
 
 
 class Features:
-    """The feature columns as matrices, as the reference taught: for trees (NaN = missing) and standardised for lines."""
+    """The feature columns as matrices, fitted on the reference: for trees (NaN = missing), and standardised for linear models."""
 
     def __init__(self, reference: pd.DataFrame, not_features: set[str]) -> None:
         from pandas.api import types
@@ -43,7 +43,7 @@ class Features:
                     self._codes.append((name, {str(c): k for k, c in enumerate(counts.index[:_CATEGORIES])}))
 
     def matrices(self, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-        """For lines, shape (n, a), and for trees, shape (n, b). A feature that the frame lacks is missing."""
+        """For linear models, shape (n, a), and for trees, shape (n, b). A feature that the frame lacks is missing."""
         lines: list[np.ndarray] = []
         trees: list[np.ndarray] = []
         n = len(frame)
@@ -53,8 +53,8 @@ class Features:
             lines.append(np.clip((np.where(np.isnan(values), middle, values) - middle) / spread, -6.0, 6.0))
         for name, codes in self._codes:
             if name in frame.columns:
-                found = _texts(frame[name])
-                code = np.where(found.notna(), found.map(codes).fillna(len(codes)).to_numpy(dtype=np.float64), np.nan)
+                texts = _texts(frame[name])
+                code = np.where(texts.notna(), texts.map(codes).fillna(len(codes)).to_numpy(dtype=np.float64), np.nan)
             else:
                 code = np.full(n, np.nan)
             trees.append(code)
@@ -63,7 +63,7 @@ class Features:
 
 
 def _finite(column: pd.Series) -> np.ndarray:
-    """Numbers, NaN where missing, infinite, none, or so large that their squares would be infinite."""
+    """Numbers; NaN where missing, infinite, not numeric, or so large that their squares would be infinite."""
     import pandas as pd
 
     values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
@@ -76,7 +76,7 @@ def _texts(column: pd.Series) -> pd.Series:
 
 
 def binned(trees: np.ndarray) -> np.ndarray:
-    """Rows to fit on: a column without any value among them cannot be binned; a constant is equivalent."""
+    """Rows to fit on: a column without any value cannot be binned, so it becomes a constant, which is equivalent."""
     return np.where(np.isnan(trees).all(axis=0), 0.0, trees)
 
 
@@ -91,7 +91,7 @@ def boosting(seed: int, rounds: int, leaves: int, *, regress: bool = False, leas
 
 
 def logistic(X: np.ndarray, y: np.ndarray, strength: float) -> Any:
-    """A logistic regression that stops after some rounds: near its optimum will do."""
+    """A logistic regression with few iterations: close to its optimum is good enough."""
     import warnings
 
     from sklearn.exceptions import ConvergenceWarning
@@ -104,13 +104,13 @@ def logistic(X: np.ndarray, y: np.ndarray, strength: float) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """How much likelier each row is among the new ones than in the reference, as logarithms; cross-fitted."""
+    """How much more likely each row is among the new ones than in the reference, as logarithms; cross-fitted."""
 
     reference: np.ndarray
     chunk: np.ndarray
 
     def likelihood(self) -> float:
-        """Log-likelihood of which rows are the new ones."""
+        """Log-likelihood of the classification into reference and new rows."""
         odds = math.log(len(self.chunk) / len(self.reference))
         return float(-np.logaddexp(0, self.reference + odds).sum() - np.logaddexp(0, -(self.chunk + odds)).sum())
 
@@ -119,9 +119,9 @@ class Ratio:
         return self.likelihood() - Ratio(np.zeros(len(self.reference)), np.zeros(len(self.chunk))).likelihood()
 
     def weights(self) -> tuple[np.ndarray, float]:
-        """A weight a reference row, mean 1, and the effective number of rows (Kish 1965).
+        """A weight per reference row, mean 1, and the effective number of rows (Kish 1965).
 
-        Tempered until enough of them are left; all 1 when the rows cannot be told apart.
+        Tempered until enough effective rows remain; all 1 when the rows cannot be separated.
         """
         n = len(self.reference)
         if self.gain() <= LEAST_GAIN:
@@ -137,10 +137,10 @@ class Ratio:
 
 
 def density_ratio(reference: tuple[np.ndarray, np.ndarray], chunk: tuple[np.ndarray, np.ndarray], seed: int) -> Ratio:
-    """The density ratio by a domain classifier: the mean log-odds of a line in squares and of boosted trees, two folds.
+    """The density ratio by a domain classifier: the mean log-odds of a linear model with squares and of boosted trees, in two folds.
 
     Args:
-        reference, chunk: matrices for lines and for trees.
+        reference, chunk: matrices for linear models and for trees.
     """
     n, m = len(reference[0]), len(chunk[0])
     if m < 2:

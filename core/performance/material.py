@@ -15,19 +15,21 @@ from core.performance.proportions import auc_interval, wilson
 from core.records import METRICS, Metric, Score, Task
 from core.records.reasons import NO_REASON, Reason, because
 
-RESAMPLED_VALUES = 4_000_000  # rows x resamples that are drawn at the most
-RESAMPLES = 200  # bootstrap: the ends of a 95 % interval then rest on five resamples each
+RESAMPLED_VALUES = 4_000_000  # maximum of rows x resamples that are drawn
+RESAMPLES = 200  # bootstrap: each end of a 95 % interval then rests on five resamples
 LEAST_RESAMPLES = 20
-NORMAL_ROWS = 20_000  # rows from which a mean's interval is the normal one: the bootstrap gives the same, far slower
+NORMAL_ROWS = (
+    20_000  # rows from which a mean's interval is the normal one: the bootstrap gives the same, but far slower
+)
 INFLUENCE_CLASSES = 20  # maximum for a row's influence on a metric of classes; with more, correctness is the proxy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intervals:
-    """How the intervals are made. Same rows and seed, same interval.
+    """How intervals are computed. The same rows and seed give the same interval.
 
-    Where rows in the order of their arrival are like their neighbours, intervals are as wide as those of fewer
-    independent rows, and a score's `n_effective` says of how many.
+    If rows in order of arrival are autocorrelated, intervals are as wide as those of fewer independent rows, and a score's
+    `n_effective` says of how many.
     """
 
     seed: int = 0
@@ -36,7 +38,7 @@ class Intervals:
 
 
 class Material:
-    """The rows in the shapes that metrics and their intervals take."""
+    """The rows in the form that metrics and their intervals need."""
 
     def __init__(
         self,
@@ -52,7 +54,7 @@ class Material:
         draws = intervals or Intervals(resamples=0)
         self.seed = draws.seed
         self.ordered = draws.ordered
-        # Many rows: fewer resamples, so that memory and time stay bounded; the interval is narrow then anyway.
+        # Many rows: fewer resamples, to bound memory and time; the interval is narrow anyway.
         most = max(LEAST_RESAMPLES, RESAMPLED_VALUES // max(self.n, 1))
         self.resamples = min(draws.resamples, most) if self.n >= 2 else 0
         self._weights: np.ndarray | None = None
@@ -65,11 +67,11 @@ class Material:
             self.proba = np.asarray(proba, dtype=np.float64)
         known = list(classes) if self.proba is not None and classes is not None else []
         index: dict[Any, int] = {_plain(label): i for i, label in enumerate(known)}
-        # Every distinct label gets a code once; text against number never compares.
+        # Every distinct label gets one code; text and numbers are never compared.
         self.true = np.fromiter((index.setdefault(_plain(v), len(index)) for v in true), np.int64, self.n)
         self.pred = np.fromiter((index.setdefault(_plain(v), len(index)) for v in pred), np.int64, self.n)
         self.n_known = len(known)
-        self.counts = class_counts(self.true, self.pred, max(2, len(index)))  # whatever occurs, there are two classes
+        self.counts = class_counts(self.true, self.pred, max(2, len(index)))  # there are always at least two classes
 
     @property
     def weights(self) -> np.ndarray:
@@ -124,11 +126,11 @@ class Material:
         return Score(metric=name, value=None, n=self.n, reason=reason or because("not_finite"))
 
     def _ranked(self, name: str) -> Score:
-        """ROC AUC: of the second class when there are two, else the mean over the classes that occur."""
+        """ROC AUC: of the second class if there are two, else the mean over the classes that occur."""
         assert self.proba is not None
         wanted = np.array([1]) if self.task == "binary" else np.unique(self.true)
         members = self.true == wanted[:, None]
-        # A class that the model does not know has probability 0 on every row: ties all along.
+        # A class unknown to the model has probability 0 on every row: ties throughout.
         scores = np.zeros(members.shape)
         known = wanted < self.n_known
         scores[known] = self.proba.T[wanted[known]]
@@ -166,7 +168,7 @@ class Material:
         return self._score(name, value, self._tables[together].interval(compute, value), "Dirichlet 95 %", together)
 
     def _parts(self, compute: Callable[..., Any]) -> np.ndarray:
-        """What each row adds to a metric of classes."""
+        """Each row's contribution to a metric of classes."""
         if self.ordered and len(self.counts) <= INFLUENCE_CLASSES:
             parts = forms.table_influence(compute, self.counts)[self.true, self.pred]
             if np.isfinite(parts).all():
@@ -174,7 +176,7 @@ class Material:
         return (self.true == self.pred).astype(np.float64)
 
     def _of_rows(self, name: str, metric: Metric) -> Score:
-        """A metric of one loss a row (its mean or the root of it), or R2."""
+        """A metric of one loss per row (its mean, or the root of that), or R2."""
         if name == "r2":
             value = float(COMPUTE[name](self.true[None], self.pred[None])[0])
         else:
@@ -216,9 +218,9 @@ class Material:
         return (log_losses if name == "log_loss" else brier_losses)(self.true if codes is None else codes, self.proba)
 
     def _other_losses(self, name: str) -> np.ndarray:
-        """Each row's loss had its likeliest other class been the true one: what a mistake that is not seen would cost."""
+        """Each row's loss if its most likely other class had been the true one: the cost of an unseen error."""
         assert self.proba is not None
-        left = np.column_stack([self.proba, np.full(self.n, -0.5)])  # one class more, unknown to the model
+        left = np.column_stack([self.proba, np.full(self.n, -0.5)])  # one more class, unknown to the model
         rows = np.arange(self.n)
         left[rows, np.minimum(self.true, self.proba.shape[1])] = -1.0
         return self._losses(name, left.argmax(axis=1))

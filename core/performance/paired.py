@@ -23,7 +23,7 @@ from core.records import METRICS, Score, Task, row_metric
 PERMUTATIONS = 1_999
 MAX_VALUES = 8_000_000  # permutations x cells, or x rows, in memory at once
 MIN_PERMUTATIONS = 199
-SMOOTHING = 0.5  # pseudo-count of each cell of the table, where a metric is linearised
+SMOOTHING = 0.5  # pseudo-count of each cell of the table when a metric is linearised
 WIDE = 3.0  # times the root mean square of earlier gains: larger ones are clipped, so that one row cannot decide
 
 
@@ -38,11 +38,11 @@ class ModelOutput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paired:
-    """A difference on the same rows; above 0 the first model is better, also where less of the metric is better."""
+    """A difference on the same rows; above 0 the first model is better, even if lower values of the metric are better."""
 
     difference: Score
     p: float  # two-sided
-    test: str  # its name
+    test: str  # name of the test
 
 
 def paired(
@@ -59,11 +59,11 @@ def paired(
 
     Args:
         true: shape (n,), n >= 1.
-        weights: shape (n,), above 0, of rows that were sampled with known probabilities; None = equal weights.
+        weights: shape (n,), above 0, for rows that were sampled with known probabilities; None = equal weights.
 
     Accuracy is tested by McNemar's exact test. The other metrics of classes, and means over rows, by permutation: under
-    equal models each row's two answers may be exchanged (Good 2005). AUC by DeLong's paired test (1988). Rows that were
-    drawn where one of the two was unsure are not exchangeable: there the weighted difference is set against its own
+    equal models each row's two predictions may be exchanged (Good 2005). AUC by DeLong's paired test (1988). Rows
+    sampled because one of the two was unsure are not exchangeable: for these the weighted difference is compared with its
     bootstrap error. A metric that is undefined on these rows (one class only, no probabilities) is replaced by accuracy, or mae.
     """
     y = np.asarray(true)
@@ -92,11 +92,11 @@ def gains(
     """Contribution of each row to the difference by the metric, and its bound; above 0 favours the first model.
 
     Args:
-        table: {(true class, answered class): rows} of earlier rows, of both models together. A metric of classes that is
+        table: {(true class, predicted class): rows} of earlier rows, of both models together. A metric of classes that is
             not a mean is linearised there (influence function): a row's contribution depends on earlier rows only.
 
     Returns:
-        shape (n,), and a bound of the absolute values; None where only earlier rows give a scale.
+        shape (n,), and a bound of the absolute values; None if only earlier rows can give a scale.
         For AUC one number for all rows together, clipped at 1.
     """
     y = np.asarray(true)
@@ -135,7 +135,7 @@ def with_counts(
 
 
 def influence(metric: str, counts: np.ndarray) -> np.ndarray:
-    """Influence of one more row in each cell on a metric of classes, times the rows: shape (K, K), true by answered.
+    """Influence of one more row in each cell on a metric of classes, times the rows: shape (K, K), true by predicted.
 
     The derivative is a finite difference of a millionth of the rows; only differences within a true class are meaningful,
     a constant per class is arbitrary.
@@ -188,7 +188,7 @@ def _by_table(name: str, y: np.ndarray, new: ModelOutput, old: ModelOutput, seed
     exchanged = [tables[0] + moved.reshape(-1, k, k), tables[1] - moved.reshape(-1, k, k)]
     differences = np.nan_to_num(compute(exchanged[0]) - compute(exchanged[1]))
     p = float((1 + (np.abs(differences) >= abs(value) - 1e-12).sum()) / (1 + permutations))
-    # A resample of rows is a multinomial draw over the cells (true, one answer, the other) that occur.
+    # A resample of rows is a multinomial draw over the cells (true class, both predictions) that occur.
     cells, counts = np.unique((true * k + a) * k + b, return_counts=True)
     draws = rng.multinomial(len(y), counts / len(y), size=RESAMPLES)
     pairs = np.zeros((2, RESAMPLES, k * k))
@@ -204,7 +204,7 @@ def _by_table(name: str, y: np.ndarray, new: ModelOutput, old: ModelOutput, seed
 
 
 def _moves(true: np.ndarray, a: np.ndarray, b: np.ndarray, k: int) -> np.ndarray:
-    """What exchanging the answers of a row does to the first model's table, shape (rows, k * k)."""
+    """Change of the first model's table when the predictions of a row are exchanged, shape (rows, k * k)."""
     rows = np.arange(len(true))
     moves = np.zeros((len(true), k * k))
     moves[rows, true * k + b] += 1.0
@@ -213,7 +213,7 @@ def _moves(true: np.ndarray, a: np.ndarray, b: np.ndarray, k: int) -> np.ndarray
 
 
 def _exchanged(gain: np.ndarray, seed: int) -> float:
-    """Two-sided p of a mean gain, each row's sign up to chance."""
+    """Two-sided p of a mean gain under random signs of the rows."""
     gain = gain[gain != 0]
     n = len(gain)
     if n == 0:
@@ -226,7 +226,7 @@ def _exchanged(gain: np.ndarray, seed: int) -> float:
 
 
 def _row_losses(task: Task, name: str, y: np.ndarray, output: ModelOutput) -> np.ndarray:
-    """The loss of each row whose mean, or a growing function of it, is the metric."""
+    """The loss of each row; the metric is its mean, or an increasing function of that."""
     if task == "regression":
         error = np.abs(np.asarray(output.answers, dtype=np.float64) - y.astype(np.float64))
         return error if name == "mae" else error**2
@@ -237,7 +237,7 @@ def _row_losses(task: Task, name: str, y: np.ndarray, output: ModelOutput) -> np
 
 
 def _resampled(task: Task, name: str, y: np.ndarray, new: ModelOutput, old: ModelOutput, seed: int) -> Score:
-    """Difference of a metric of values with the bootstrap's interval."""
+    """Difference of a metric of values with a bootstrap interval."""
     true = y.astype(np.float64)
     sides = [np.asarray(g.answers, dtype=np.float64) for g in (new, old)]
     resamples = max(20, min(RESAMPLES, MAX_VALUES // max(len(y), 1)))
@@ -268,7 +268,7 @@ def _by_ranks(task: Task, name: str, y: np.ndarray, new: ModelOutput, old: Model
 
 
 def _members(task: Task, y: np.ndarray, output: ModelOutput) -> tuple[np.ndarray, np.ndarray]:
-    """For each class that is ranked: which rows are of it, and the scores that rank them."""
+    """For each ranked class: which rows belong to it, and the scores by which rows are ranked."""
     assert output.proba is not None
     columns = {label: i for i, label in enumerate(np.asarray(output.classes).tolist())}
     plain = y.tolist()
@@ -308,10 +308,10 @@ def _smaller_side(task: Task, y: np.ndarray) -> int:
 def _weighted(
     task: Task, name: str, y: np.ndarray, new: ModelOutput, old: ModelOutput, weights: np.ndarray, seed: int
 ) -> Paired:
-    """The weighted difference against its bootstrap error: rows drawn by chance, whatever they were drawn for."""
+    """The weighted difference against its bootstrap error: valid for rows sampled at random, for whatever reason."""
     n = len(y)
     metric = METRICS[name]
-    if metric.needs == "ranks":  # of drawn rows no pairs can be formed that stand for all pairs
+    if metric.needs == "ranks":  # pairs of sampled rows do not represent all pairs
         name, metric = row_metric(task), METRICS[row_metric(task)]
     rng = np.random.default_rng(seed)
     resamples = max(MIN_PERMUTATIONS, min(999, MAX_VALUES // n))

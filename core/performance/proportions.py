@@ -24,10 +24,10 @@ def auc_interval(area: float, spread: float, pairs: float) -> tuple[float, float
         spread: DeLong's standard error.
         pairs: rows of the smaller side (of the smallest class).
 
-    Wilson's interval of as many independent pairs as vary like the AUC: near 1 it is lopsided as the AUC is. Half a pair
-    ranked wrongly is added to the error, for few rows show too little of it. Where all are ranked alike the standard error
-    is 0 and says nothing. An AUC varies no more than a share of `pairs` independent pairs (Birnbaum and Klose 1957), whose
-    interval then stands in.
+    Wilson's interval for the number of independent pairs that vary like the AUC: near 1 it is asymmetric, as the AUC is.
+    Half a wrongly ranked pair is added to the error, because few rows underestimate it. When all are ranked alike the
+    standard error is 0 and uninformative. An AUC varies no more than a share of `pairs` independent pairs (Birnbaum and
+    Klose 1957), whose interval is then used.
     """
     if spread > 1e-12:
         smoothed = (area * pairs + 0.5) / (pairs + 1)

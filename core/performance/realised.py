@@ -1,7 +1,7 @@
 """Realised performance: predictions made before the labels were known, compared with the labels.
 
 `measure` returns every metric with its interval, `pooled` one metric over several groups of rows, `past_error` the distance
-of past estimates from the labels. Numpy only: pages import it. Out of scope: which rows are measured.
+of past estimates from the realised scores. Numpy only: pages import it. Out of scope: which rows are measured.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ def measure(
         y_true, y_pred: shape (n,), no missing values.
         y_proba: shape (n, len(classes)), rows sum to 1; without it the metrics of probabilities are None with a reason.
         classes: labels of y_proba's columns; a true class that is not among them has probability 0.
-        metrics: which ones; all of the task by default. KeyError when the task has no such metric.
-        intervals: None leaves them out (a quick look inside a race).
+        metrics: which ones; by default all of the task. KeyError when the task has no such metric.
+        intervals: None leaves them out (for speed inside a race).
 
-    A value is None where it cannot be told, and `reason` says why.
+    A value is None when it cannot be determined, and `reason` says why.
     """
     names = metrics_of(task) if metrics is None else tuple(metrics)
     for name in names:
@@ -71,27 +71,27 @@ def pooled(parts: Sequence[Score]) -> Score:
     """One metric over several groups of rows together, from the groups' scores alone.
 
     Args:
-        parts: of one metric over rows that no two of them share; at least one.
+        parts: of one metric over disjoint rows; at least one.
 
-    Exact for means over rows and for rmse. Accuracy gets Wilson's interval, the others a normal one by the
-    spread of a row that the parts' own intervals tell. Any other metric needs the rows: None with the reason.
+    Exact for means over rows and for rmse. Accuracy gets Wilson's interval, the others a normal one from the
+    spread per row implied by the parts' own intervals. Any other metric needs the rows: None with the reason.
     """
-    metric, told = parts[0].metric, [p for p in parts if p.value is not None]
-    n = sum(p.n for p in told)
-    if len(parts) == 1 or not told:
+    metric, measured = parts[0].metric, [p for p in parts if p.value is not None]
+    n = sum(p.n for p in measured)
+    if len(parts) == 1 or not measured:
         return parts[0]
     if not METRICS[metric].mean_of_rows and metric != "rmse":
         reason = because("in_portions", portions=len(parts))
         return Score(metric=metric, value=None, n=sum(p.n for p in parts), reason=reason)
     power = 2 if metric == "rmse" else 1
-    mean = math.fsum(p.n * (p.value or 0.0) ** power for p in told) / n
+    mean = math.fsum(p.n * (p.value or 0.0) ** power for p in measured) / n
     value = mean ** (1 / power)
-    effective = math.fsum(p.n_effective or p.n for p in told)
+    effective = math.fsum(p.n_effective or p.n for p in measured)
     alike = effective if effective < n else None
     if metric == "accuracy":
         low, high = wilson(round(mean * n) * (effective / n), effective)
         return Score(metric=metric, value=value, low=low, high=high, n=n, method="Wilson 95 %", n_effective=alike)
-    # The geometric mean of the two sides: a lopsided interval's longer one tells of how few the portion's rows are.
+    # The geometric mean of both sides: the longer side of an asymmetric interval reflects how few rows the part has.
     spans = [
         (
             p.n,
@@ -99,7 +99,7 @@ def pooled(parts: Sequence[Score]) -> Score:
                 max((p.high**power - (p.value or 0.0) ** power) * ((p.value or 0.0) ** power - p.low**power), 0.0)
             ),
         )
-        for p in told
+        for p in measured
         if p.low is not None and p.high is not None
     ]
     if not spans:

@@ -1,6 +1,6 @@
 """Where the model is weak: slices of the rows, confusion of its classes, calibration of its probabilities.
 
-The input is rows with labels and the predictions made before those were known; the output is records with their
+The input is rows with labels and the predictions made before these were known; the output is records with their
 finding. Numpy only at import: pages use this module.
 """
 
@@ -27,35 +27,35 @@ CUTS = (0.1, 0.25, 0.5, 0.75, 0.9)  # quantiles at which numeric features are sp
 TOP = 12  # categories of a feature that are tested
 ALPHA = 0.05  # family-wise error rate of all slices
 MOST_PAIRS = 40  # slices per result
-PAIRED = 400  # conditions whose pairs are all tested; of more, the most significant single ones
-RESAMPLES = 1_000  # bootstrap of the calibration error: draws of one number a bin
+PAIRED = 400  # conditions whose pairs are all tested; beyond, only pairs of the most significant ones
+RESAMPLES = 1_000  # bootstrap of the calibration error: draws of one number per bin
 _OVERLAP = 0.6  # two slices that share more of their rows than this (Jaccard) are duplicates
-_MOST_SCALE = 5.0  # times the gaps found that are looked at for the interval of the calibration error
-_NEW_STORY = 3.0  # standard errors by which a slice must differ outside those found before it
-_STILL_WEAK = 1.0  # likewise for one that is not said to stand out
+_MOST_SCALE = 5.0  # largest multiple of the observed gaps that is tried for the interval of the calibration error
+_NEW_STORY = 3.0  # standard errors by which a slice must differ on rows outside those selected before it
+_STILL_WEAK = 1.0  # likewise for a slice that does not stand out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
-    """Rows that share a condition, or two, and how the model does on them."""
+    """Rows that share one or two conditions, and the model's performance on them."""
 
     name: str  # "temperature > 31", "site = east and speed > 2"
     feature: str  # of the first condition
     n: int
     share: float  # of all rows
     score: float  # accuracy, or mean error
-    low: float  # 95 %, as if this slice had been named beforehand
+    low: float  # 95 %, as if this slice had been chosen beforehand
     high: float
-    overall: float  # the same figure over all rows
+    overall: float  # the same score over all rows
     difference: float  # score minus overall
-    stands_out: bool  # worse than the other rows even after all slices that were tried (Bonferroni)
+    stands_out: bool  # significantly worse than the other rows, corrected for all slices tried (Bonferroni)
     features: tuple[str, ...] = ()  # of every condition
-    tried: int = 0  # slices and pairs of them that were tried
+    tried: int = 0  # number of slices and pairs of them that were tried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confusion:
-    """How often each actual class is taken for which."""
+    """How often each actual class is predicted as which."""
 
     classes: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]  # rows: actual, columns: predicted
@@ -68,7 +68,7 @@ class CalibrationPoint:
     """Rows with about the same predicted probability."""
 
     predicted: float  # mean probability of the predicted class
-    observed: float  # share of them that was right
+    observed: float  # share of them that were right
     low: float
     high: float
     n: int
@@ -82,7 +82,7 @@ class Calibration:
     error: float  # expected calibration error: mean |observed - predicted|, weighted by rows
     low: float  # 95 % interval of the error, parametric bootstrap
     high: float
-    bias: float  # mean predicted minus observed: above 0 = too sure
+    bias: float  # mean predicted minus observed: above 0 = overconfident
     n: int
     finding: str
 
@@ -92,7 +92,7 @@ def worst_slices(
 ) -> list[Slice]:
     """The slices on which the model is weakest against the other rows, weakest first; at most one per story.
 
-    A slice is one condition, or two of different features where both together are clearly worse than each alone.
+    A slice is one condition, or two of different features if both together are clearly worse than each alone.
 
     Args:
         X: features of the schema, conformed.
@@ -100,10 +100,10 @@ def worst_slices(
         min_rows: of a slice, and of the rest.
 
     Empty when there are too few rows or no slice is weaker than the rest. Only `stands_out` is a finding: half of ALPHA
-    is shared by all single conditions, half by all pairs of them. The others are merely the weakest that there are.
+    is shared by all single conditions, half by all pairs of them. The others are merely the weakest.
 
     Raises:
-        BadInput: not one outcome a row, or one that is not a finite number.
+        BadInput: not one outcome per row, or one that is not a finite number.
     """
     outcomes = np.asarray(correct_or_error, dtype=np.float64)
     if len(outcomes) != len(X):
@@ -126,12 +126,12 @@ def worst_slices(
     pairs, n_pairs = _pairs(bad, conditions, single, min_rows)
     tried = len(conditions) + n_pairs
     allowed = ALPHA / 2 / len(conditions)
-    found = [
+    singles = [
         _Found(z, name, (feature,), mask, _p_worse(bad, mask, np.ones_like(mask)) < allowed)
         for z, (name, feature, mask) in zip(single, conditions, strict=True)
         if z > 0
     ]
-    return [_slice(f, outcomes, tried, is_error) for f in _stories([*pairs, *found], bad, max_slices)]
+    return [_slice(f, outcomes, tried, is_error) for f in _stories([*pairs, *singles], bad, max_slices)]
 
 
 def slices_finding(slices: Sequence[Slice], *, metric_label: str = "accuracy") -> str:
@@ -149,7 +149,7 @@ def slices_finding(slices: Sequence[Slice], *, metric_label: str = "accuracy") -
 
 
 def confusion(y_true: Any, y_pred: Any, classes: Sequence[Any]) -> Confusion:
-    """Counts and shares per actual class. Classes that occur but are not named are added at the end.
+    """Counts and shares per actual class. Classes that occur but are not in `classes` are added at the end.
 
     Raises:
         BadInput: no row, or not as many predictions as labels.
@@ -172,15 +172,15 @@ def confusion(y_true: Any, y_pred: Any, classes: Sequence[Any]) -> Confusion:
 
 
 def calibration(y_true: Any, y_proba: Any, classes: Sequence[Any], bins: int = 8, *, seed: int = 0) -> Calibration:
-    """Predicted probability of the predicted class against how often it was right, in bins of about equally many rows.
+    """Predicted probability of the predicted class against how often it was right, in bins with about equal numbers of rows.
 
     The error is the expected calibration error (Naeini, Cooper and Hauskrecht 2015) over these bins. Chance alone makes
-    it positive, so its interval holds those errors under which the one found is no surprise (`_error_interval`).
+    it positive, so its interval contains the errors under which the observed one is plausible (`_error_interval`).
 
     Args:
         y_true: shape (n,).
         y_proba: shape (n, len(classes)), rows sum to 1.
-        bins: at the most; rows with one and the same probability stay together.
+        bins: at most; rows with the same probability stay together.
         seed: of the bootstrap.
 
     Raises:
@@ -203,10 +203,10 @@ def calibration(y_true: Any, y_proba: Any, classes: Sequence[Any], bins: int = 8
     places = np.arange(max(1, min(bins, len(order)))) * len(order) // max(1, min(bins, len(order)))
     starts = np.unique(np.searchsorted(confidence, confidence[places], "left"))
     points: list[CalibrationPoint] = []
-    for said, hit in zip(np.split(confidence, starts[1:]), np.split(right, starts[1:]), strict=True):
-        hits, n = int(hit.sum()), len(said)
+    for predicted, hit in zip(np.split(confidence, starts[1:]), np.split(right, starts[1:]), strict=True):
+        hits, n = int(hit.sum()), len(predicted)
         low, high = wilson(hits, n)
-        points.append(CalibrationPoint(predicted=float(said.mean()), observed=hits / n, low=low, high=high, n=n))
+        points.append(CalibrationPoint(predicted=float(predicted.mean()), observed=hits / n, low=low, high=high, n=n))
     error = sum(p.n * abs(p.observed - p.predicted) for p in points) / len(true)
     bias = float(confidence.mean() - right.mean())
     low, high = _error_interval(confidence, right, starts, float(error), seed)
@@ -224,27 +224,27 @@ def calibration(y_true: Any, y_proba: Any, classes: Sequence[Any], bins: int = 8
 def _error_interval(
     confidence: np.ndarray, right: np.ndarray, starts: np.ndarray, error: float, seed: int
 ) -> tuple[float, float]:
-    """95 % interval of the calibration error by a parametric bootstrap, read the other way round (test inversion).
+    """95 % interval of the calibration error by a parametric bootstrap, by test inversion.
 
-    The gaps of the bins are taken `scale` times as large as found; each is drawn again around that. The interval holds
-    the scales with which the error found lies between the 2.5 and 97.5 % quantiles of those drawn, and the error found.
-    An ordinary bootstrap never comes near 0: it adds chance to an error that chance has raised already.
+    The gaps of the bins are multiplied by `scale` and redrawn around that. The interval contains the scales at which the
+    observed error lies between the 2.5 and 97.5 % quantiles of the drawn errors, and the observed error itself. An
+    ordinary bootstrap never comes near 0: it adds noise to an error that noise has already inflated.
 
     Args:
-        confidence, right: shape (n,), bin after bin.
+        confidence, right: shape (n,), ordered by bin.
         starts: where each bin begins.
     """
     n = np.diff(np.r_[starts, len(right)])
     gap = np.add.reduceat(right - confidence, starts) / n
     varied = np.add.reduceat((right - confidence) ** 2, starts) / n - gap**2
-    # In a bin where all are right the rows do not vary; what the probabilities themselves promise stands in.
+    # In a bin where all rows are right they do not vary; the variance implied by the probabilities is used instead.
     promised = np.add.reduceat(confidence * (1 - confidence), starts) / n
     spread = np.sqrt(np.maximum(varied, promised) / n)
     weight = n / len(right)
     noise = spread * np.random.default_rng(seed).standard_normal((RESAMPLES, len(n)))
 
     def scale_at(share: float) -> float:
-        """The scale at which this quantile of the errors drawn is the error found."""
+        """The scale at which this quantile of the drawn errors equals the observed error."""
         low, high = 0.0, _MOST_SCALE
         for _ in range(20):
             middle = (low + high) / 2
@@ -279,7 +279,7 @@ def _conditions(column: pd.Series, feature: Feature) -> Iterator[tuple[str, np.n
         if shown in seen:
             continue
         seen.add(shown)
-        # The rows are cut where the words say: at the rounded value.
+        # The rows are split where the text says: at the rounded value.
         at = float(shown.replace(",", ""))
         above = values > at
         yield f"{feature.name} > {shown}", above
@@ -300,10 +300,10 @@ class _Found:
 def _pairs(
     bad: np.ndarray, conditions: Sequence[tuple[str, str, np.ndarray]], single: Sequence[float], min_rows: int
 ) -> tuple[list[_Found], int]:
-    """Pairs of conditions that are sure to be worse than the other rows and than each part alone; how many were tried.
+    """Pairs of conditions that are significantly worse than the other rows and than each part alone; how many were tried.
 
-    Counts and sums of all pairs are three matrix products. Of more than PAIRED conditions only the pairs of the weakest
-    are looked at, but every pair counts as tried: looking at the others could have found one as well.
+    Counts and sums of all pairs are three matrix products. With more than PAIRED conditions only pairs of the
+    weakest are tested, but every pair counts as tried, because testing the others could have found one too.
     """
     order = np.argsort([-z for z in single], kind="stable")[:PAIRED]
     features = np.array([conditions[i][1] for i in order])
@@ -322,18 +322,18 @@ def _pairs(
     n_both = both.parts[0]
     fits = (n_both >= min_rows) & (len(bad) - n_both >= min_rows) & (features[:, None] != features)
     allowed = ALPHA / 2 / max(n_pairs, 1)
-    at_least = _quantile(allowed) / 2  # far below what can pass: spares the exact test of most pairs
+    at_least = _quantile(allowed) / 2  # far below what can pass: avoids the exact test for most pairs
     rows, columns = np.nonzero(np.triu(fits & (z > at_least), k=1))
-    found = []
+    significant = []
     for i in np.argsort(-z[rows, columns], kind="stable"):
         a, b = sorted((int(order[rows[i]]), int(order[columns[i]])))
         (name_a, feature_a, mask_a), (name_b, feature_b, mask_b) = conditions[a], conditions[b]
         mask = mask_a & mask_b
         if all(_p_worse(bad, mask, among) < allowed for among in (np.ones_like(mask), mask_a, mask_b)):
-            found.append(_Found(_z(bad, mask), f"{name_a} and {name_b}", (feature_a, feature_b), mask, True))
-        if len(found) == MOST_PAIRS:
+            significant.append(_Found(_z(bad, mask), f"{name_a} and {name_b}", (feature_a, feature_b), mask, True))
+        if len(significant) == MOST_PAIRS:
             break
-    return found, n_pairs
+    return significant, n_pairs
 
 
 def _sizes(names: Sequence[str]) -> list[int]:
@@ -342,7 +342,7 @@ def _sizes(names: Sequence[str]) -> list[int]:
 
 
 class _Sums:
-    """Number of rows, sum and sum of squares of their outcomes, of many groups of rows at once."""
+    """Number of rows, sum and sum of squares of their outcomes, for many groups of rows at once."""
 
     def __init__(self, n: Any, total: Any, squares: Any = None) -> None:
         self.parts = (n, total, total if squares is None else squares)  # a 0 or 1 is its own square
@@ -351,7 +351,7 @@ class _Sums:
         return _Sums(*(a - b for a, b in zip(self.parts, other.parts, strict=True)))
 
     def against(self, rest: _Sums) -> Any:
-        """How many standard errors these rows' mean lies above that of the rest; 0 where a side is empty."""
+        """How many standard errors these rows' mean lies above that of the rest; 0 if either side is empty."""
         (n, total, squares), (m, rest_total, rest_squares) = self.parts, rest.parts
         with np.errstate(divide="ignore", invalid="ignore"):
             inside, outside = total / n, rest_total / m
@@ -365,14 +365,14 @@ class _Sums:
 def _z(bad: np.ndarray, mask: np.ndarray) -> float:
     """How many standard errors the slice's mean outcome lies above that of the other rows.
 
-    The error is the larger one of Welch's and the pooled one: skewed outcomes then do not pass for a difference.
+    The standard error is the larger of Welch's and the pooled one, so that skewed outcomes are not mistaken for a difference.
     """
     inside, whole = (_Sums(np.float64(len(v)), v.sum(), (v**2).sum()) for v in (bad[mask], bad))
     return float(inside.against(whole - inside))
 
 
 def _p_worse(bad: np.ndarray, mask: np.ndarray, among: np.ndarray) -> float:
-    """Chance of a slice at least this bad among these rows if it were like the others of them.
+    """Probability of a slice at least this bad among these rows if it were like the others.
 
     Right and wrong: Fisher's exact test (1922), one-sided. Errors: the normal tail of `_z`.
     """
@@ -385,12 +385,12 @@ def _p_worse(bad: np.ndarray, mask: np.ndarray, among: np.ndarray) -> float:
 
 
 def _is_whole(values: np.ndarray) -> bool:
-    """Whether the outcomes are right and wrong alone."""
+    """Whether the outcomes are only right or wrong."""
     return bool(((values == 0.0) | (values == 1.0)).all())
 
 
 def _fisher(wrong: int, n: int, all_wrong: int, n_all: int) -> float:
-    """Chance of at least `wrong` wrong rows among n drawn from n_all of which all_wrong are wrong (hypergeometric)."""
+    """Probability of at least `wrong` wrong rows among n drawn from n_all, of which all_wrong are wrong (hypergeometric)."""
     last = min(n, all_wrong)
     if wrong <= max(0, n + all_wrong - n_all):
         return 1.0
@@ -410,27 +410,27 @@ def _quantile(p: float) -> float:
     return NormalDist().inv_cdf(1.0 - p)
 
 
-def _stories(found: Sequence[_Found], bad: np.ndarray, most: int) -> list[_Found]:
-    """The weakest slices, none of which is weak only for the rows of those before it."""
-    kept: list[_Found] = []
+def _stories(candidates: Sequence[_Found], bad: np.ndarray, most: int) -> list[_Found]:
+    """The weakest slices, without those that are weak only because of rows of earlier ones."""
+    selected: list[_Found] = []
     covered = np.zeros(len(bad), dtype=bool)
-    for entry in sorted(found, key=lambda f: (not f.stands_out, -f.z)):
-        if len(kept) == most:
+    for entry in sorted(candidates, key=lambda f: (not f.stands_out, -f.z)):
+        if len(selected) == most:
             break
-        if any((entry.mask & k.mask).sum() > _OVERLAP * (entry.mask | k.mask).sum() for k in kept):
+        if any((entry.mask & k.mask).sum() > _OVERLAP * (entry.mask | k.mask).sum() for k in selected):
             continue
         left = ~covered
         least = _NEW_STORY if entry.stands_out else _STILL_WEAK
         if (entry.mask & covered).any() and _z(bad[left], entry.mask[left]) < least:
             continue
-        kept.append(entry)
+        selected.append(entry)
         if entry.stands_out:
             covered |= entry.mask
-    return kept
+    return selected
 
 
-def _slice(found: _Found, outcomes: np.ndarray, tried: int, is_error: bool) -> Slice:
-    inside = outcomes[found.mask]
+def _slice(entry: _Found, outcomes: np.ndarray, tried: int, is_error: bool) -> Slice:
+    inside = outcomes[entry.mask]
     n, score, overall = len(inside), float(inside.mean()), float(outcomes.mean())
     if is_error:
         half = Z95 * float(inside.std(ddof=1)) / math.sqrt(n)
@@ -438,8 +438,8 @@ def _slice(found: _Found, outcomes: np.ndarray, tried: int, is_error: bool) -> S
     else:
         low, high = wilson(float(inside.sum()), n)
     return Slice(
-        name=found.name, feature=found.features[0], n=n, share=n / len(outcomes), score=score, low=low, high=high,
-        overall=overall, difference=score - overall, stands_out=found.stands_out, features=found.features, tried=tried,
+        name=entry.name, feature=entry.features[0], n=n, share=n / len(outcomes), score=score, low=low, high=high,
+        overall=overall, difference=score - overall, stands_out=entry.stands_out, features=entry.features, tried=tried,
     )  # fmt: skip
 
 
@@ -447,20 +447,20 @@ def _slice(found: _Found, outcomes: np.ndarray, tried: int, is_error: bool) -> S
 
 
 def _confusion_finding(names: Sequence[str], counts: np.ndarray, totals: np.ndarray) -> str:
-    """The largest share of an actual class that is taken for another one."""
+    """The largest share of an actual class that is predicted as another one."""
     wrong = counts.astype(np.float64)
     np.fill_diagonal(wrong, 0)
     if wrong.sum() == 0:
         return f"All {words.counted(int(totals.sum()), 'row')} are right"
     rates = np.divide(wrong, totals[:, None], out=np.zeros_like(wrong), where=totals[:, None] > 0)
-    # Among classes with few rows a single slip would look large: the lower end of the interval ranks them.
+    # In a class with few rows a single error would look large, so the lower end of the interval ranks them.
     sure = [[wilson(float(w), float(n))[0] for w in row] for row, n in zip(wrong, totals, strict=True)]
     actual, taken = (int(i) for i in np.unravel_index(np.argmax(sure), wrong.shape))
     return f"{words.share_in_finding(float(rates[actual, taken]))} of {names[actual]} are taken for {names[taken]}"
 
 
 def _calibration_finding(confidence: np.ndarray, right: np.ndarray, error: float, bias: float) -> str:
-    """Says more than the error only where the bias is more than chance."""
+    """Mentions more than the error only if the bias is significant."""
     chance = Z95 * math.sqrt(max(float((confidence * (1 - confidence)).mean()), 1e-12) / len(right))
     if abs(bias) <= chance or abs(bias) < 0.01:
         return (
