@@ -84,7 +84,7 @@ def test_a_beat_in_the_future_is_no_sign_of_life(ws: Workspace, project_id: int,
     assert workers.scheduler_lives(ws, now) is False
     check = next(c for c in doctor.examine(ws, now=now) if c.name == "scheduler")
     assert (check.ok, check.detail) == (False, "last heartbeat 86400 s in the future")
-    assert "clock" in check.mend
+    assert "clock" in check.fix
     seen = overview(ws, projects.project_by_id(ws, project_id), now)
     assert seen.scheduler_age_s == -86_400.0
 

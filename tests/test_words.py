@@ -74,17 +74,17 @@ def test_an_address_in_a_name_is_no_link(name: str) -> None:
 
 
 def test_a_standing_names_side_and_threshold() -> None:
-    state, sentence = scores.standing(GOOD, 0.8, "accuracy")
+    state, sentence = scores.score_state(GOOD, 0.8, "accuracy")
     assert state == "well"
     assert "0.887" in sentence
     assert "above the threshold of 0.80" in sentence
-    assert scores.standing(GOOD, 0.9, "accuracy")[0] == "bad"
-    assert scores.standing(Score(metric="mae", value=2.0, n=500), 1.0, "mae")[0] == "bad"
-    assert scores.standing(None, 0.8, "accuracy")[0] == "unknown"
+    assert scores.score_state(GOOD, 0.9, "accuracy")[0] == "bad"
+    assert scores.score_state(Score(metric="mae", value=2.0, n=500), 1.0, "mae")[0] == "bad"
+    assert scores.score_state(None, 0.8, "accuracy")[0] == "unknown"
 
 
 def test_a_handful_of_rows_is_shown_and_not_judged() -> None:
-    state, sentence = scores.standing(Score(metric="accuracy", value=0.0, n=1), 0.8, "accuracy", least=100)
+    state, sentence = scores.score_state(Score(metric="accuracy", value=0.0, n=1), 0.8, "accuracy", least=100)
     assert state == "unknown"
     assert "At least 100 rows are needed" in sentence
 

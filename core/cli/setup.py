@@ -147,8 +147,9 @@ def _doctor(args: argparse.Namespace) -> int:
     set_up_logs(settings, "cli")
     checks = doctor.examine(open_workspace(settings), now=utc_now(), deep=args.deep)
     well = all(c.ok for c in checks)
-    lines = [f"{'ok  ' if c.ok else 'BAD '} {c.name}: {c.detail}" + (f". {c.mend}" if c.mend else "") for c in checks]
-    say(args, {"ok": well, "checks": checks}, "\n".join(lines))
+    lines = [f"{'ok  ' if c.ok else 'BAD '} {c.name}: {c.detail}" + (f". {c.fix}" if c.fix else "") for c in checks]
+    documents = [{"name": c.name, "ok": c.ok, "detail": c.detail, "mend": c.fix} for c in checks]
+    say(args, {"ok": well, "checks": documents}, "\n".join(lines))
     return 0 if well else 1
 
 

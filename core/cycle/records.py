@@ -23,7 +23,7 @@ OnClose = Callable[["Session", CycleReport], None]
 Window = Callable[[int | None], tuple["pd.DataFrame", "np.ndarray"]]  # the newest n labelled rows, None = all
 
 
-def silent(share: float, text: str) -> None:
+def no_progress(share: float, text: str) -> None:
     """Progress without an observer."""
 
 
@@ -82,7 +82,7 @@ def left_out_entry(number: int, error: Damaged) -> BatchSetAside:
 class Watcher:
     """Callbacks that follow a cycle; they never influence it."""
 
-    progress: Progress = silent
+    progress: Progress = no_progress
     on_start: Callable[[int], None] | None = None  # called with the cycle's id once it exists
     on_close: OnClose | None = None  # further writes in the closing transaction
 

@@ -20,7 +20,7 @@ from core.http.documentation import ARROW, BINARY, IDEMPOTENCY_KEY, PARQUET, des
 from core.http.predict import log_and_respond
 from core.services.serving.answering import Answered, document, many
 from core.services.serving.champion_cache import Served
-from core.services.serving.kept_answers import Kept
+from core.services.serving.stored_responses import StoredResponse
 
 if TYPE_CHECKING:
     from core.records import Task
@@ -152,7 +152,9 @@ def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _store_batch(api: ApiState, caller: Caller, path: Path, options: Options, pending: Kept | None) -> BatchAnswer:
+def _store_batch(
+    api: ApiState, caller: Caller, path: Path, options: Options, pending: StoredResponse | None
+) -> BatchAnswer:
     from core.data.problems import document_of
     from core.services.ingestion import ingest
     from core.services.projects import projects
@@ -192,7 +194,7 @@ def _is_large(path: Path) -> bool:
 
 
 def _queue_batch(
-    api: ApiState, caller: Caller, path: Path, mode: str, options: Options, pending: Kept | None
+    api: ApiState, caller: Caller, path: Path, mode: str, options: Options, pending: StoredResponse | None
 ) -> QueuedJob:
     from core.services.automation.jobs import Spooled, request_file
 

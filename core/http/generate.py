@@ -20,7 +20,7 @@ from core.http.dependencies import ApiDep, Bearer, IdempotencyDep
 from core.http.documentation import described
 from core.http.json_body import Body, JsonBody
 from core.services.incidents.status import ROOT_SLUG
-from core.services.serving.kept_answers import Kept
+from core.services.serving.stored_responses import StoredResponse
 
 if TYPE_CHECKING:
     from core.records import ProjectInfo
@@ -110,7 +110,7 @@ def _create_default(api: ApiState, caller: Caller) -> ProjectInfo | None:
 
 
 def _generate(
-    api: ApiState, caller: Caller, body: Generate, pending: Kept | None, created: ProjectInfo | None
+    api: ApiState, caller: Caller, body: Generate, pending: StoredResponse | None, created: ProjectInfo | None
 ) -> Generated:
     """Store a generated batch. If that fails, the project that was created for it is deleted."""
     from core.services.ingestion import generated

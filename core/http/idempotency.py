@@ -17,13 +17,15 @@ from starlette.responses import Response
 from core.errors import BadInput, FieldProblem, NotAllowed
 from core.http.access import ANONYMOUS, ApiState, Caller, api_of
 from core.http.answers import answer_json
-from core.services.serving.kept_answers import Kept, keep_answer, kept_answer
+from core.services.serving.stored_responses import StoredResponse, store_response, stored_response
 
 HEADER = b"idempotency-key"
 _KEY = re.compile(rb"[\x21-\x7e]{1,255}")
 
 
-def pending(header: bytes | None, caller: Caller, route: str, content: bytes, *, status: int = 200) -> Kept | None:
+def pending(
+    header: bytes | None, caller: Caller, route: str, content: bytes, *, status: int = 200
+) -> StoredResponse | None:
     """The response to be stored under this header, still without its body; None without the header.
 
     Args:
@@ -40,10 +42,10 @@ def pending(header: bytes | None, caller: Caller, route: str, content: bytes, *,
         raise BadInput(f"The Idempotency-Key is {problem.seen}, expected {problem.expected}.", (problem,))
     assert caller.project is not None
     key = hashlib.sha256(b"\0".join([str(caller.token.id).encode(), route.encode(), header])).hexdigest()
-    return Kept(caller.project.id, key, hashlib.sha256(content).hexdigest(), status, b"", datetime.now(UTC))
+    return StoredResponse(caller.project.id, key, hashlib.sha256(content).hexdigest(), status, b"", datetime.now(UTC))
 
 
-def pending_of(request: Request, caller: Caller, route: str, content: bytes) -> Kept | None:
+def pending_of(request: Request, caller: Caller, route: str, content: bytes) -> StoredResponse | None:
     """As `pending`, with the header of this request.
 
     Raises:
@@ -55,7 +57,7 @@ def pending_of(request: Request, caller: Caller, route: str, content: bytes) -> 
     return pending(None if header is None else header.encode("latin-1"), caller, route, content)
 
 
-def replay(stored: Kept, pending: Kept) -> Response:
+def replay(stored: StoredResponse, pending: StoredResponse) -> Response:
     """The stored response.
 
     Raises:
@@ -69,7 +71,7 @@ def replay(stored: Kept, pending: Kept) -> Response:
 
 async def look_up(
     api: ApiState, request: Request, caller: Caller, route: str, content: bytes
-) -> tuple[Kept | None, Response | None]:
+) -> tuple[StoredResponse | None, Response | None]:
     """The response to be stored for this request, and the stored response of an earlier one; None for none.
 
     Args:
@@ -78,7 +80,7 @@ async def look_up(
     answer = pending_of(request, caller, route, content)
     if answer is None:
         return None, None
-    stored = await asyncio.to_thread(kept_answer, api.ws, answer.project_id, answer.key)
+    stored = await asyncio.to_thread(stored_response, api.ws, answer.project_id, answer.key)
     return answer, None if stored is None else replay(stored, answer)
 
 
@@ -88,7 +90,9 @@ class IdempotencyKey:
     def __init__(self, request: Request) -> None:
         self._request = request
 
-    async def look_up(self, caller: Caller, content: bytes | None = None) -> tuple[Kept | None, Response | None]:
+    async def look_up(
+        self, caller: Caller, content: bytes | None = None
+    ) -> tuple[StoredResponse | None, Response | None]:
         """As the function of the same name, for the requested route.
 
         Args:
@@ -99,7 +103,7 @@ class IdempotencyKey:
         return await look_up(api_of(request), request, caller, f"/{request.scope['route'].name}", content)
 
 
-def store(session: Session, pending: Kept | None, document: Mapping[str, Any], *, status: int = 200) -> None:
+def store(session: Session, pending: StoredResponse | None, document: Mapping[str, Any], *, status: int = 200) -> None:
     """Store this response in the transaction that it reports on; nothing without an Idempotency-Key."""
     if pending is not None:
-        keep_answer(session, dataclasses.replace(pending, status=status, body=bytes(answer_json(document).body)))
+        store_response(session, dataclasses.replace(pending, status=status, body=bytes(answer_json(document).body)))

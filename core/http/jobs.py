@@ -25,7 +25,7 @@ from core.http.json_body import Body, JsonBody
 from core.http.problems import JobFailed
 from core.records import LET_IN, Outcome
 from core.services.incidents.status import ProjectRef
-from core.services.serving.kept_answers import Kept
+from core.services.serving.stored_responses import StoredResponse
 
 if TYPE_CHECKING:
     from core.services.automation.jobs import JobInfo
@@ -110,7 +110,7 @@ async def retrain(
         await asyncio.sleep(POLL_S)
 
 
-def _request_cycle(api: ApiState, caller: Caller, force: bool, pending: Kept | None) -> str:
+def _request_cycle(api: ApiState, caller: Caller, force: bool, pending: StoredResponse | None) -> str:
     """Request a cycle; the id of its job."""
     from core.services.automation import jobs
 

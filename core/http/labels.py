@@ -20,8 +20,8 @@ from core.http.dependencies import ApiDep, IdempotencyDep, IngestCaller
 from core.http.documentation import described
 from core.http.json_body import FIELD_PROBLEM, STOP_AT_MAX_PROBLEMS, Body, JsonBody
 from core.records import JsonObject
-from core.services.serving.kept_answers import Kept
 from core.services.serving.logged_predictions import row_ids
+from core.services.serving.stored_responses import StoredResponse
 
 MAX_LABELS = 100_000
 
@@ -105,7 +105,7 @@ async def labels(caller: IngestCaller, body: LabelsBody, key: IdempotencyDep, ap
     return replayed or answer_json(await asyncio.to_thread(_store, api, caller, body, pending))
 
 
-def _store(api: ApiState, caller: Caller, body: Labels, pending: Kept | None) -> LabelResults:
+def _store(api: ApiState, caller: Caller, body: Labels, pending: StoredResponse | None) -> LabelResults:
     from core.services.ingestion.label_intake import add_labels
     from core.services.ingestion.label_plans import LabelResult as Stored
     from core.services.projects.projects import project_by_id

@@ -25,7 +25,7 @@ from core.http.documentation import ARROW, BINARY, IDEMPOTENCY_KEY, JSON, NPY, R
 from core.records import Problem
 from core.services.serving.answering import Answered, document, many, one
 from core.services.serving.champion_cache import Estimator, Served
-from core.services.serving.kept_answers import Kept
+from core.services.serving.stored_responses import StoredResponse
 
 _JSON_HEADERS = [(b"content-type", b"application/json")]
 
@@ -121,7 +121,9 @@ def count(api: ApiState, caller: Caller, answered: Answered) -> None:
             api.requests.guarded(caller.project.slug, hit["guard"], hit["action"])
 
 
-async def log_and_respond(api: ApiState, caller: Caller, answered: Answered, pending: Kept | None) -> Response:
+async def log_and_respond(
+    api: ApiState, caller: Caller, answered: Answered, pending: StoredResponse | None
+) -> Response:
     """The response, once its predictions are committed to the log; or the stored one of an earlier request."""
     replayed = await _log(api, answered, pending)
     if replayed is not None:
@@ -130,7 +132,7 @@ async def log_and_respond(api: ApiState, caller: Caller, answered: Answered, pen
     return Response(answered.body, 200, media_type="application/json")
 
 
-async def _log(api: ApiState, answered: Answered, pending: Kept | None) -> Response | None:
+async def _log(api: ApiState, answered: Answered, pending: StoredResponse | None) -> Response | None:
     """Commit predictions to the log; the stored response instead, if the Idempotency-Key was used before."""
     if pending is not None:
         pending = dataclasses.replace(pending, body=answered.body)

@@ -81,7 +81,7 @@ class Scheduler:
                 environment = {**os.environ, "PYTHONPATH": str(ROOT)}  # the same folder, hence the same .env
                 self._worker = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)  # noqa: S603  # a fixed command of ours
             if check:
-                self._tell(b"check\n")
+                self._send(b"check\n")
 
     def _lives(self) -> bool:
         if self._worker is None:
@@ -96,7 +96,7 @@ class Scheduler:
                 logger.warning("the worker ended with exit code {code}", code=code)
         return False
 
-    def _tell(self, order: bytes) -> None:
+    def _send(self, order: bytes) -> None:
         assert self._worker is not None and self._worker.stdin is not None
         try:
             self._worker.stdin.write(order)

@@ -18,7 +18,7 @@ def brief(error: Exception) -> str:
     return trouble.text if trouble else type(error).__name__
 
 
-def tell_failed(what: str, error: Exception) -> None:
+def log_failure(what: str, error: Exception) -> None:
     """Log a failure: as a sentence if its cause is outside the program, else with the traceback."""
     trouble = trouble_of(error)
     if trouble is not None:

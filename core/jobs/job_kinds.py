@@ -21,7 +21,7 @@ from core.text.reasons import sentence
 if TYPE_CHECKING:
     from core.data.problems import ProblemDocument
 
-TELL_S = 0.5  # between two progress updates of a job
+PROGRESS_EVERY_S = 0.5  # between two progress updates of a job
 
 
 def ingest_file(ws: Workspace, job: JobInfo) -> IngestResult:
@@ -34,11 +34,11 @@ def ingest_file(ws: Workspace, job: JobInfo) -> IngestResult:
     try:
         report = ingest.ingest_file(
             ws, project, path, name=name, by=job.requested_by or "worker", now=datetime.now(UTC),
-            also=lambda session, report: jobs.end(session, job.id, ingest_told(report), datetime.now(UTC)), **options,
+            also=lambda session, report: jobs.end(session, job.id, ingest_result(report), datetime.now(UTC)), **options,
         )  # fmt: skip
     finally:
         path.unlink(missing_ok=True)
-    return ingest_told(report)
+    return ingest_result(report)
 
 
 def score_file(ws: Workspace, job: JobInfo) -> ScoreResult:
@@ -79,20 +79,20 @@ def compare_policies(ws: Workspace, job: JobInfo) -> JsonObject:
         projects.project_by_id(ws, job.project_id),
         [policy_from_document(document) for document in job.payload["policies"]],
         since=datetime.fromisoformat(since) if since else None,
-        progress=teller(ws, job),
+        progress=progress_writer(ws, job),
     )
 
 
-def teller(ws: Workspace, job: JobInfo) -> Callable[[float, str], None]:
+def progress_writer(ws: Workspace, job: JobInfo) -> Callable[[float, str], None]:
     """Progress, written to the job's row at intervals."""
     last = [0.0]
 
-    def tell(share: float, text: str) -> None:
-        if time.monotonic() - last[0] >= TELL_S:
+    def write(share: float, text: str) -> None:
+        if time.monotonic() - last[0] >= PROGRESS_EVERY_S:
             last[0] = time.monotonic()
-            quietly(lambda: jobs.tell(ws, job.id, share, text))
+            quietly(lambda: jobs.report_progress(ws, job.id, share, text))
 
-    return tell
+    return write
 
 
 class CycleResult(TypedDict):
@@ -121,7 +121,7 @@ class ScoreResult(TypedDict):
     model_version: int
 
 
-def cycle_told(report: CycleReport | None) -> CycleResult:
+def cycle_result(report: CycleReport | None) -> CycleResult:
     """A cycle as the job's result."""
     if report is None:
         reason = "Nothing new since the last check: no rows, no labels."
@@ -134,7 +134,7 @@ def cycle_told(report: CycleReport | None) -> CycleResult:
     }
 
 
-def ingest_told(report: ingest.IngestReport) -> IngestResult:
+def ingest_result(report: ingest.IngestReport) -> IngestResult:
     """A stored file as the job's result."""
     from core.data.problems import document_of
 

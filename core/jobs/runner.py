@@ -74,11 +74,11 @@ class _Supervised(Process):
             if self._ending.value:
                 break
             if len(ends) >= MOST_ENDS:
-                self._tell(f"exited {len(ends)} times within {WITHIN_S:.0f} s (exit code {code}): giving up.")
+                self._report(f"exited {len(ends)} times within {WITHIN_S:.0f} s (exit code {code}): giving up.")
                 break
             if now - started > WITHIN_S:
                 pause = FIRST_PAUSE_S
-            self._tell(f"exited unexpectedly (exit code {code}): restarting it in {pause:g} s.")
+            self._report(f"exited unexpectedly (exit code {code}): restarting it in {pause:g} s.")
             if self._ends_within(pause):
                 break
             pause = min(2 * pause, LONGEST_PAUSE_S)
@@ -94,7 +94,7 @@ class _Supervised(Process):
             time.sleep(min(left, POLL_S))
         return True
 
-    def _tell(self, text: str) -> None:
+    def _report(self, text: str) -> None:
         self._send_message(f"{self.name} {text}\n".encode())
 
     def _once(self, ignored: bool) -> int:
@@ -108,7 +108,7 @@ class _Supervised(Process):
         )
         self._send_message({"pid": self._child.pid}, type="start")
         gone = threading.Event()
-        threading.Thread(target=self._end_when_asked, args=(self._child.pid, gone), daemon=True).start()
+        threading.Thread(target=self._end_when_requested, args=(self._child.pid, gone), daemon=True).start()
         for line in iter(self._child.stdout.readline, b""):
             self._send_message(line)
         self._child.stdout.close()
@@ -116,7 +116,7 @@ class _Supervised(Process):
         gone.set()
         return code
 
-    def _end_when_asked(self, pid: int, gone: threading.Event) -> None:
+    def _end_when_requested(self, pid: int, gone: threading.Event) -> None:
         while not self._ends_within(POLL_S):
             if gone.is_set():
                 return

@@ -26,7 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import Busy, ContinualError, NotFound
 from core.jobs import ANOTHER_WORKS, MAY_PASS, frugal, job_kinds, time_limits
-from core.jobs.failures import brief, tell_failed
+from core.jobs.failures import brief, log_failure
 from core.jobs.stop import Stop
 from core.jobs.time_limits import limited
 from core.logs import set_up_logs
@@ -66,7 +66,7 @@ class Worker:
                 worked = self.step()
                 failures = 0
             except Exception as error:  # an unavailable database or a full disk may recover
-                tell_failed("a step failed", error)
+                log_failure("a step failed", error)
                 worked = False
                 failures += 1
                 self._stop.wait(min(POLL_S * 2**failures, LONGEST_WAIT_S))
@@ -121,7 +121,7 @@ class Worker:
                 trouble = trouble_of(error)
                 reason = trouble.text if trouble else f"{type(error).__name__}: see the worker's log, job {job.id}."
                 jobs.fail(self._ws, job.id, reason, _now())
-                tell_failed(f"{job.kind} failed", error)
+                log_failure(f"{job.kind} failed", error)
             else:
                 jobs.finish(self._ws, job.id, result, _now())
 
@@ -136,11 +136,11 @@ class Worker:
             by=job.requested_by,
             watcher=Watcher(
                 on_start=lambda cycle_id: jobs.note_cycle(self._ws, job.id, cycle_id),
-                on_close=lambda session, report: jobs.end(session, job.id, job_kinds.cycle_told(report), _now()),
-                progress=job_kinds.teller(self._ws, job),
+                on_close=lambda session, report: jobs.end(session, job.id, job_kinds.cycle_result(report), _now()),
+                progress=job_kinds.progress_writer(self._ws, job),
             ),
         )
-        return job_kinds.cycle_told(report)
+        return job_kinds.cycle_result(report)
 
     def _turn(self, project_id: int, **options: Any) -> Any:
         """`run_cycle` with retries after transient errors: TASK_RETRIES times, RETRY_DELAY_SECONDS apart."""
@@ -208,7 +208,7 @@ class Worker:
                 logger.info("the live run no longer exists: {error}", error=error)
             except Exception as error:
                 trouble = trouble_of(error)
-                tell_failed("the live run failed", error)
+                log_failure("the live run failed", error)
                 reason = trouble.text if trouble else f"{type(error).__name__}: see the worker's log."
                 live.fail_run(self._ws, run_id, reason)
 
@@ -255,17 +255,17 @@ def check_once(ws: Workspace, slug: str, *, again: bool, stop: Stop | threading.
         with ws.database.read() as session:
             due = again or project.id in due_work.due_projects(session, _now())
         if not due:
-            return 0, {"state": "nothing", **job_kinds.cycle_told(None)}
+            return 0, {"state": "nothing", **job_kinds.cycle_result(None)}
         if not attempts.begin_check(ws, project.id, _now()):
             return 0, {"state": "skipped", "reason": "Its checks are suspended."}
         report = Worker(ws, stop, threading.Event()).check_project(project.id)
-        return 0, {"state": "nothing" if report is None else "checked", **job_kinds.cycle_told(report)}
+        return 0, {"state": "nothing" if report is None else "checked", **job_kinds.cycle_result(report)}
     except (Busy, NotFound) as why:  # another process holds the lease, or the project was deleted meanwhile
         return 0, {"state": "skipped", "reason": str(why)}
     except ContinualError as error:
         return 1, {"state": "failed", "reason": str(error)}
     except Exception as error:
-        tell_failed("the check failed", error)
+        log_failure("the check failed", error)
         return MAY_PASS, {"state": "failed", "reason": brief(error)}
     finally:
         if not workers.scheduler_lives(ws, _now()):  # else it sends them

@@ -1,1 +1,1 @@
-"""What is done and remembered, in rooms by what they do; docs/architecture.md says which room is above which."""
+"""What is done and remembered, in packages by what they do; docs/architecture.md says which package is above which."""

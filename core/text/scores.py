@@ -18,7 +18,7 @@ def interval_text(score: Score | None) -> str:
     return f"95{THIN}% interval {span}, {rows}" if span else rows
 
 
-def standing(score: Score | None, threshold: float, metric: str, *, least: int = 0) -> tuple[str, str]:
+def score_state(score: Score | None, threshold: float, metric: str, *, least: int = 0) -> tuple[str, str]:
     """State (well, bad, unknown) and the sentence for it, with the figures behind it.
 
     Args:

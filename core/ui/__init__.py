@@ -5,7 +5,7 @@ the sign-in until somebody is signed in, whichever address was requested. How nu
 """
 
 from core.text.reasons import sentence
-from core.text.scores import interval_text, standing
+from core.text.scores import interval_text, score_state
 from core.ui.account import ask_proof
 from core.ui.components.actions import button, change, confirm, confirm_with_reason, submit
 from core.ui.components.cards import card, empty, grid, head_row, no_project, summary, tile, tiles
@@ -77,11 +77,11 @@ __all__ = [
     "score",
     "score_alt",
     "score_finding",
+    "score_state",
     "seconds",
     "sentence",
     "served",
     "share",
-    "standing",
     "start_page",
     "submit",
     "summary",

@@ -227,7 +227,7 @@ def test_an_import_has_no_cycle_and_says_so(grown: Workspace) -> None:
 
 def test_every_clause_is_told_and_those_that_do_not_decide_in_grey(grown: Workspace) -> None:
     number = versions(grown)[0].version
-    said = lineage.parents(grown, flies(grown), number).verdict
+    said = lineage.provenance_of(grown, flies(grown), number).verdict
     assert said is not None
     at = select(open_page("models"), grown, number)
     shown = [m.value for m in at.markdown if m.value.startswith((":material/c", ":gray[:material/c"))]

@@ -320,7 +320,7 @@ def test_a_race_that_somebody_else_started_is_seen_as_it_runs(grown: Workspace) 
     job = jobs.request_cycle(grown, project.id, cause="api", force=True, by="otto", now=now)
     assert "Waiting for a worker" in shown_progress(open_page("train"))
     assert jobs.claim_next(grown, "worker", now) is not None
-    jobs.tell(grown, job, 0.4, "fitting gradient boosting, all rows")
+    jobs.report_progress(grown, job, 0.4, "fitting gradient boosting, all rows")
     said = shown_progress(open_page("train", "vera"))
     assert "requested by otto" in said and "fitting gradient boosting, all rows" in said
     jobs.finish(grown, job, {"cycle": None, "outcome": "none"}, now)

@@ -102,10 +102,10 @@ def test_doctor_tells_what_is_open_and_the_command_that_mends_it(settings: Setti
 
     assert _found().ok
     (home / "continual.db").chmod(0o640)
-    assert (_found().ok, _found().mend) == (False, f"chmod -R go= {home / 'continual.db'}")
+    assert (_found().ok, _found().fix) == (False, f"chmod -R go= {home / 'continual.db'}")
     home.chmod(0o711)
-    assert _found().mend == f"chmod -R go= {home}"
-    subprocess.run(shlex.split(_found().mend), check=True)
+    assert _found().fix == f"chmod -R go= {home}"
+    subprocess.run(shlex.split(_found().fix), check=True)
     assert _found().ok
     ws.database.dispose()
 

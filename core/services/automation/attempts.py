@@ -51,7 +51,7 @@ def _stop(ws: Workspace, session: Session, row: Project, now: datetime) -> None:
         row.checks_stopped_at = now
         text = STOPPED.format(n=row.check_attempts)
         audit.record(session, who="worker", what="checks set aside", project_id=row.id, after={"why": text}, now=now)
-        notify.tell_of(ws, session, "failed", row.id, text, now, headline="checks suspended")
+        notify.enqueue_event(ws, session, "failed", row.id, text, now, headline="checks suspended")
 
 
 def end_check(ws: Workspace, project_id: int) -> None:

@@ -79,8 +79,8 @@ def compare_policies(
     wanted = [*policies] if any(p.name == NEVER for p in policies) else [*policies, policy_named(NEVER)]
     if len({p.name for p in wanted}) < len(wanted):
         raise BadInput("Two of the policies have the same name, expected different names. Rename one.")
-    tell = progress or (lambda share, text: None)
-    tell(0.0, "Reading the stored rows")
+    report_progress = progress or (lambda share, text: None)
+    report_progress(0.0, "Reading the stored rows")
     stored = stored_turns(ws, project, since=since)
     metric = metric_for(project.policy, project.schema.task)
     results = []
@@ -94,7 +94,9 @@ def compare_policies(
             measured,
             stored.turns,
             metric=metric,
-            progress=lambda share, text, i=i, name=policy.name: tell((i + share) / len(wanted), f"{name}: {text}"),  # type: ignore[misc]
+            progress=lambda share, text, i=i, name=policy.name: report_progress(
+                (i + share) / len(wanted), f"{name}: {text}"
+            ),  # type: ignore[misc]
         )
         results.append(_document(policy, report, metric, time.perf_counter() - began))
     return {

@@ -20,14 +20,14 @@ LABEL_AGE = queries.SEAL_AGE
 def pending(session: Session, now: datetime) -> bool:
     """Whether a worker is needed now: a job is queued, or a live run is due. One query."""
     jobs = exists().where(is_free(now))
-    live = exists().where(LiveRun.status == "playing", queries.has_come(LiveRun.next_at, now))
+    live = exists().where(LiveRun.status == "playing", queries.is_due(LiveRun.next_at, now))
     return bool(session.scalar(select(or_(jobs, live))))
 
 
 def notices_due(session: Session, now: datetime) -> bool:
     """Whether a message is queued. One query."""
     return bool(
-        session.scalar(select(exists().where(Notice.sent_at.is_(None), queries.has_come(Notice.next_attempt_at, now))))
+        session.scalar(select(exists().where(Notice.sent_at.is_(None), queries.is_due(Notice.next_attempt_at, now))))
     )
 
 

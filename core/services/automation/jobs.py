@@ -159,7 +159,7 @@ def running_cycle(ws: Workspace, project_id: int) -> JobInfo | None:
         return None if row is None else _info(row)
 
 
-def tell(ws: Workspace, job_id: str, share: float, stage: str) -> None:
+def report_progress(ws: Workspace, job_id: str, share: float, stage: str) -> None:
     """The current step of a running job."""
     with ws.database.write() as session:
         row = session.get(Job, job_id)
@@ -193,7 +193,7 @@ def get_job(ws: Workspace, job_id: str) -> JobInfo:
 
 def is_free(now: datetime) -> ColumnElement[bool]:
     """Jobs that are queued, or whose worker is gone."""
-    return or_(Job.status == "queued", and_(Job.status == "running", queries.has_come(Job.lease_until, now)))
+    return or_(Job.status == "queued", and_(Job.status == "running", queries.is_due(Job.lease_until, now)))
 
 
 def claim_next(ws: Workspace, owner: str, now: datetime) -> JobInfo | None:
@@ -215,7 +215,7 @@ def claim_next(ws: Workspace, owner: str, now: datetime) -> JobInfo | None:
             audit.record(session, who="worker", what="job given up", project_id=row.project_id, after=after, now=now)
             if row.project_id is not None:
                 text, headline = f"{row.kind} {row.id}: {reason}.", "a job was given up"
-                notify.tell_of(ws, session, "attention", row.project_id, text, now, headline=headline)
+                notify.enqueue_event(ws, session, "attention", row.project_id, text, now, headline=headline)
             return None
         row.status, row.owner, row.lease_until = "running", owner, now + CLAIM
         row.started_at = row.started_at or now

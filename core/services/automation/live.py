@@ -194,7 +194,7 @@ def due_runs(ws: Workspace, now: datetime) -> list[int]:
         return list(
             session.scalars(
                 select(LiveRun.id)
-                .where(LiveRun.status == "playing", queries.has_come(LiveRun.next_at, now))
+                .where(LiveRun.status == "playing", queries.is_due(LiveRun.next_at, now))
                 .order_by(LiveRun.next_at)
             )
         )
@@ -261,7 +261,7 @@ def begin_step(ws: Workspace, run_id: int, now: datetime) -> bool:
         row.status, row.next_at, row.error = "failed", None, ENDED_WORKER.format(n=row.attempts)
         audit.record(session, who="worker", what="live run given up", project_id=row.project_id, now=now)
         headline = "the live run was given up"
-        notify.tell_of(ws, session, "attention", row.project_id, row.error, now, headline=headline)
+        notify.enqueue_event(ws, session, "attention", row.project_id, row.error, now, headline=headline)
         return False
 
 

@@ -32,7 +32,7 @@ def deliver_due(ws: Workspace, now: datetime, *, notifiers: Mapping[str, Notifie
     with ws.database.read() as session:
         due = session.execute(
             select(Notice.id, Notice.channel, Notice.payload, Notice.attempts)
-            .where(Notice.sent_at.is_(None), queries.has_come(Notice.next_attempt_at, now))
+            .where(Notice.sent_at.is_(None), queries.is_due(Notice.next_attempt_at, now))
             .order_by(Notice.id)
             .limit(AT_ONCE)
         ).all()
@@ -83,7 +83,7 @@ def _claim(ws: Workspace, notice_id: int, now: datetime) -> bool:
     with ws.database.write() as session:
         taken = session.scalar(
             update(Notice)
-            .where(Notice.id == notice_id, Notice.sent_at.is_(None), queries.has_come(Notice.next_attempt_at, now))
+            .where(Notice.id == notice_id, Notice.sent_at.is_(None), queries.is_due(Notice.next_attempt_at, now))
             .values(next_attempt_at=now + CLAIM)
             .returning(Notice.id)
         )

@@ -27,27 +27,27 @@ from core.text.reasons import sentence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class CheckState:
     """The state found by a check; reported if it differs from the check before."""
 
     drifting: bool | None = None  # None: it was not measured
     below: bool | None = None
 
 
-def standing(evidence: Any, policy: Mapping[str, Any]) -> Standing:
+def check_state(evidence: Any, policy: Mapping[str, Any]) -> CheckState:
     """Drift and score in a check's evidence (a record or its document), judged by the policy of that check."""
     if evidence is None:
-        return Standing()
-    values = evidence if isinstance(evidence, dict) else {k: getattr(evidence, k) for k in _LOOKED_AT}
+        return CheckState()
+    values = evidence if isinstance(evidence, dict) else {k: getattr(evidence, k) for k in _EVIDENCE_FIELDS}
     share, score = values["share_drifted"], values["score"]
     drifting = None if share is None else share >= policy["drift_share"] and bool(values["drifted"])
     below = None
     if score is not None and values["score_n"] >= policy["min_rows"]:
         below = is_worse(score, policy["threshold"], values["metric"])
-    return Standing(drifting=drifting, below=below)
+    return CheckState(drifting=drifting, below=below)
 
 
-_LOOKED_AT = ("share_drifted", "drifted", "score", "score_n", "metric")
+_EVIDENCE_FIELDS = ("share_drifted", "drifted", "score", "score_n", "metric")
 
 
 def messages_of(
@@ -56,7 +56,7 @@ def messages_of(
     slug: str,
     *,
     policy: Mapping[str, Any] | None = None,
-    before: Standing | None = None,
+    before: CheckState | None = None,
     shadow: tuple[int | None, int | None] = (None, None),
 ) -> list[Message]:
     """The messages about a cycle, most important first.
@@ -86,7 +86,7 @@ def messages_of(
             _add("shadow_ended", verdict, version=shadow[0])
         if shadow[1] is not None:
             _add("shadow_begun", why, verdict, version=shadow[1])
-    now, then = standing(report.evidence, policy) if policy else Standing(), before or Standing()
+    now, then = check_state(report.evidence, policy) if policy else CheckState(), before or CheckState()
     if now.below and not then.below:
         _add("below_threshold", why)
     if now.drifting and not then.drifting:
@@ -127,7 +127,7 @@ def enqueue(
     """Add the messages about a cycle to the outbox of each channel, for the kinds that its project sends."""
     row = queries.project_row(session, report.project_id)
     policy = session.scalar(select(Cycle.policy).where(Cycle.id == report.id)) or row.policy
-    before = _stood(session, report)
+    before = _earlier_state(session, report)
     news = messages_of(report, row.name, row.slug, policy=policy, before=before, shadow=shadow)
     wanted = [message for message in news if sends(row.messages, message.kind)]
     aside = "\n".join(words.set_aside(report.evidence))
@@ -142,7 +142,7 @@ def enqueue(
         put(ws, session, message, now, project_id=row.id, cycle_id=report.id)
 
 
-def _stood(session: Session, report: CycleReport) -> Standing:
+def _earlier_state(session: Session, report: CycleReport) -> CheckState:
     """Drift and score when an earlier check last measured them."""
     earlier = session.execute(
         select(Cycle.evidence, Cycle.policy)
@@ -154,18 +154,18 @@ def _stood(session: Session, report: CycleReport) -> Standing:
     for evidence, policy in earlier:
         if evidence is None or policy is None:
             continue
-        then = standing(evidence, policy)
+        then = check_state(evidence, policy)
         drifting = then.drifting if drifting is None else drifting
         below = then.below if below is None else below
         if drifting is not None and below is not None:
             break
-    return Standing(drifting=drifting, below=below)
+    return CheckState(drifting=drifting, below=below)
 
 
 LOOK_BACK = 50  # checks in which nothing was measured are skipped
 
 
-def tell(
+def enqueue_message(
     ws: Workspace,
     session: Session,
     message: Message,
@@ -179,14 +179,14 @@ def tell(
         put(ws, session, message, now, project_id=project_id, cycle_id=cycle_id)
 
 
-def tell_of(
+def enqueue_event(
     ws: Workspace, session: Session, kind: str, project_id: int, text: str, now: datetime, **facts: Any
 ) -> None:
     """The same from its parts: facts by name, and `headline`."""
     row = queries.project_row(session, project_id)
     headline = facts.pop("headline", None)
     message = Message(kind=kind, text=text, project=row.name, slug=row.slug, headline=headline, facts=Facts(**facts))
-    tell(ws, session, message, now, project_id=project_id)
+    enqueue_message(ws, session, message, now, project_id=project_id)
 
 
 def put(

@@ -63,10 +63,10 @@ def _let_serve(
         was = before[0] if before else None
         kind = vocabulary.OUTCOMES[event].message or ""
         facts = {"version": version, "before": was, "after": version, "by": by}
-        notify.tell_of(ws, session, kind, project.id, reason.strip(), now, **facts)
+        notify.enqueue_event(ws, session, kind, project.id, reason.strip(), now, **facts)
         if row.shadow_version == version:
             row.shadow_version = None
-            notify.tell_of(
+            notify.enqueue_event(
                 ws, session, "shadow_ended", project.id, "It is the champion now.", now, version=version, by=by
             )
         audit.record(

@@ -19,7 +19,7 @@ from core.storage.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parents:
+class Provenance:
     """The cycle that made a version, and the champion it faced."""
 
     version: int
@@ -123,7 +123,7 @@ def versions_of(ws: Workspace, project: ProjectInfo, batch_id: int) -> list[int]
         return [version for version, ids in made if batch_id in (ids or ())]
 
 
-def parents(ws: Workspace, project: ProjectInfo, version: int) -> Parents:
+def provenance_of(ws: Workspace, project: ProjectInfo, version: int) -> Provenance:
     """The cycle that made a version, the champion it competed with, and the one it replaced.
 
     Raises:
@@ -139,7 +139,7 @@ def parents(ws: Workspace, project: ProjectInfo, version: int) -> Parents:
             .limit(1)
         ).first()
         report = documents.cycle_from(cycle) if cycle is not None else None
-        return Parents(
+        return Provenance(
             version=version,
             cycle_id=made.cycle_id,
             cycle_at=cycle.started_at if cycle is not None else None,

@@ -335,12 +335,12 @@ def _score(data: bytes, request: JsonObject, rows: Path) -> JsonObject:
         chosen[:] = [classes[k] for k in values.argmax(axis=1)]
         report = measure(request["task"], y, chosen, values, classes)
     metrics = {name: score.value for name, score in report.scores.items()}
-    _tell_in_numbers(model, X, schema_from_document(request["schema"]), rows.with_name(SCORER))
+    _write_scorer(model, X, schema_from_document(request["schema"]), rows.with_name(SCORER))
     last = model.steps[-1][1] if getattr(model, "steps", None) else model
     return {"metrics": metrics, "n": report.n, "kind": type(last).__name__}
 
 
-def _tell_in_numbers(model: Any, X: pd.DataFrame, schema: FeatureSchema, place: Path) -> None:
+def _write_scorer(model: Any, X: pd.DataFrame, schema: FeatureSchema, place: Path) -> None:
     """Write the scorer of a model whose parts are all exportable; nothing for others."""
     from core.data.packed import unpack
     from core.learning.export import export

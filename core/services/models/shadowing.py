@@ -23,7 +23,7 @@ SHADOW_STARTED, SHADOW_ENDED = "shadow started", "shadow ended"  # in the audit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShadowStanding:
+class ShadowStatus:
     """The record of the version in shadow mode, after the newest finished cycle."""
 
     version: int
@@ -77,8 +77,8 @@ def shadow(ws: Workspace, project: ProjectInfo, version: int, *, reason: str, by
         before = {"shadow": row.shadow_version}
         if row.shadow_version is not None:
             left = {"version": row.shadow_version, "by": by}
-            notify.tell_of(ws, session, "shadow_ended", project.id, f"v{version} takes its place.", now, **left)
-        notify.tell_of(ws, session, "shadow_begun", project.id, reason.strip(), now, version=version, by=by)
+            notify.enqueue_event(ws, session, "shadow_ended", project.id, f"v{version} takes its place.", now, **left)
+        notify.enqueue_event(ws, session, "shadow_begun", project.id, reason.strip(), now, version=version, by=by)
         row.shadow_version = version
         after = {"shadow": version, "reason": reason.strip()}
         audit.record(session, who=by, what=SHADOW_STARTED, project_id=project.id, before=before, after=after, now=now)
@@ -102,14 +102,14 @@ def end_shadow(ws: Workspace, project: ProjectInfo, *, reason: str, by: str, now
         if version is None:
             raise Conflict(f"No version of '{project.slug}' is in shadow mode.")
         row.shadow_version = None
-        notify.tell_of(ws, session, "shadow_ended", project.id, reason.strip(), now, version=version, by=by)
+        notify.enqueue_event(ws, session, "shadow_ended", project.id, reason.strip(), now, version=version, by=by)
         before, after = {"shadow": version}, {"shadow": None, "reason": reason.strip()}
         audit.record(session, who=by, what=SHADOW_ENDED, project_id=project.id, before=before, after=after, now=now)
     logger.info("shadow mode ended manually: v{version}", version=version)
     return version
 
 
-def shadow_standing(ws: Workspace, project: ProjectInfo) -> ShadowStanding | None:
+def shadow_status(ws: Workspace, project: ProjectInfo) -> ShadowStatus | None:
     """The record of the version in shadow mode; None if there is none."""
     from core.learning.evidence import counted
     from core.learning.policy import EVIDENCE_NEEDED
@@ -124,7 +124,7 @@ def shadow_standing(ws: Workspace, project: ProjectInfo) -> ShadowStanding | Non
             .order_by(Cycle.id.desc())
             .limit(1)
         )
-        since, by, reason = _shadow_began(session, project.id, version)
+        since, by, reason = _shadow_start(session, project.id, version)
     counts = (
         from_document(ShadowRecord, document)
         if document and document["version"] == version
@@ -136,7 +136,7 @@ def shadow_standing(ws: Workspace, project: ProjectInfo) -> ShadowStanding | Non
     state: Literal["better", "worse", "unknown"] = "unknown"
     if max(better, worse) >= EVIDENCE_NEEDED:
         state = "better" if better > worse else "worse"
-    return ShadowStanding(
+    return ShadowStatus(
         version=version,
         state=state,
         rows=counts.rows,
@@ -154,7 +154,7 @@ def shadow_standing(ws: Workspace, project: ProjectInfo) -> ShadowStanding | Non
     )
 
 
-def _shadow_began(session: Session, project_id: int, version: int) -> tuple[datetime | None, str, Reason]:
+def _shadow_start(session: Session, project_id: int, version: int) -> tuple[datetime | None, str, Reason]:
     """When a version last entered shadow mode, who started it, and why."""
     by_hand = session.scalars(
         select(AuditEntry)

@@ -99,7 +99,7 @@ def served_on(spans: Sequence[Span], day: date, zone: tzinfo, *, now: datetime) 
     ]
 
 
-def told_apart(difference: Score | None) -> Literal["better", "worse", "unclear", "unknown"]:
+def significant_direction(difference: Score | None) -> Literal["better", "worse", "unclear", "unknown"]:
     """Whether an interval of a difference shows the second version to be better; unknown without rows."""
     if difference is None or difference.value is None:
         return "unknown"
@@ -110,6 +110,6 @@ def told_apart(difference: Score | None) -> Literal["better", "worse", "unclear"
     return "unclear"
 
 
-def judge(project: ProjectInfo, found: Comparison) -> Verdict:
+def judge(project: ProjectInfo, comparison: Comparison) -> Verdict:
     """The verdict of the project's policy on a comparison, clause by clause."""
-    return policy.verdict(found, project.policy)
+    return policy.verdict(comparison, project.policy)

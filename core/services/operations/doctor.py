@@ -27,18 +27,18 @@ from core.storage.troubles import trouble_of, what_failed
 from core.storage.workspace import Workspace, holding
 
 LEAST_FREE = 500 * 1024 * 1024
-MEND = "Restore it from a backup, or run `repair --dry-run` to see how to continue without it."
+RESTORE_HINT = "Restore it from a backup, or run `repair --dry-run` to see how to continue without it."
 SHOWN = 10  # damaged files that a check lists
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """The result of one check. `mend` says how to fix it; empty if nothing is wrong."""
+    """The result of one check. `fix` says how to fix it; empty if nothing is wrong."""
 
     name: str
     ok: bool
     detail: str
-    mend: str = ""
+    fix: str = ""
 
 
 def examine(ws: Workspace, *, now: datetime, deep: bool = False) -> list[Check]:
@@ -55,7 +55,7 @@ def _installation(ws: Workspace) -> Iterator[Check]:
         name="python",
         ok=sys.version_info >= (3, 11),
         detail=f"Python {version}",
-        mend="" if sys.version_info >= (3, 11) else "Install Python 3.11 or newer.",
+        fix="" if sys.version_info >= (3, 11) else "Install Python 3.11 or newer.",
     )
     home = ws.settings.home_path
     free = shutil.disk_usage(home).free
@@ -63,7 +63,7 @@ def _installation(ws: Workspace) -> Iterator[Check]:
         name="disk",
         ok=free >= LEAST_FREE,
         detail=f"{free / 1e9:.1f} GB free",
-        mend=""
+        fix=""
         if free >= LEAST_FREE
         else "Free disk space: new rows are refused while there is too little, stored ones are safe.",
     )
@@ -77,7 +77,7 @@ def _installation(ws: Workspace) -> Iterator[Check]:
             name="state folder",
             ok=False,
             detail=f"is not writable: {error.strerror}",
-            mend="Give this user write permission to CONTINUAL_HOME.",
+            fix="Give this user write permission to CONTINUAL_HOME.",
         )
     yield _private(ws)
     env = ROOT / ".env"
@@ -87,7 +87,7 @@ def _installation(ws: Workspace) -> Iterator[Check]:
             name=".env",
             ok=private,
             detail="readable by its owner only" if private else "readable by others",
-            mend="" if private else "chmod 600 .env",
+            fix="" if private else "chmod 600 .env",
         )
     secrets_set = ws.settings.api_key is not None
     yield Check(
@@ -106,7 +106,7 @@ def _private(ws: Workspace) -> Check:
         detail="accessible to its owner only"
         if not bad
         else f"other users can access {', '.join(p.name for p in bad)}",
-        mend="" if not bad else "chmod -R go= " + " ".join(shlex.quote(str(p)) for p in bad),
+        fix="" if not bad else "chmod -R go= " + " ".join(shlex.quote(str(p)) for p in bad),
     )
 
 
@@ -119,7 +119,7 @@ def _database(ws: Workspace, now: datetime) -> Iterator[Check]:
             name="database",
             ok=False,
             detail=f"cannot be used ({trouble.kind})" if trouble else f"cannot be read ({type(error).__name__})",
-            mend=trouble.text if trouble else "Check DATABASE_URL and that the server runs.",
+            fix=trouble.text if trouble else "Check DATABASE_URL and that the server runs.",
         )
         return
     yield _schema(revision)
@@ -134,7 +134,7 @@ def _database(ws: Workspace, now: datetime) -> Iterator[Check]:
             yield from _loop(session, projects, now)
             yield from _champions(ws, session, projects)
     except SQLAlchemyError as error:
-        yield Check(name="database", ok=False, detail="cannot be read", mend=what_failed(error))
+        yield Check(name="database", ok=False, detail="cannot be read", fix=what_failed(error))
 
 
 def _scheduler(ws: Workspace, session: Session, now: datetime) -> Check:
@@ -143,11 +143,11 @@ def _scheduler(ws: Workspace, session: Session, now: datetime) -> Check:
     if age is None:
         return Check(name="scheduler", ok=True, detail="has never run here")
     late = status.is_late(age, ws.settings.check_interval_s)
-    mend = "Start it: `make run`, or `python scheduler.py`."
+    fix = "Start it: `make run`, or `python scheduler.py`."
     if age < 0:
-        mend = f"Check this machine's clock. {mend}"
+        fix = f"Check this machine's clock. {fix}"
     detail = f"last heartbeat {age:.0f} s ago" if age >= 0 else f"last heartbeat {-age:.0f} s in the future"
-    return Check(name="scheduler", ok=not late, detail=detail, mend=mend if late else "")
+    return Check(name="scheduler", ok=not late, detail=detail, fix=fix if late else "")
 
 
 def _loop(session: Session, projects: Sequence[Project], now: datetime) -> Iterator[Check]:
@@ -159,7 +159,7 @@ def _loop(session: Session, projects: Sequence[Project], now: datetime) -> Itera
         detail=f"suspended for {', '.join(stopped)}: they ended their worker repeatedly"
         if stopped
         else "none is suspended",
-        mend="Give them more memory or time (CONTINUAL_CYCLE_TIMEOUT_SECONDS), or choose a lighter policy; then run `cycle`."
+        fix="Give them more memory or time (CONTINUAL_CYCLE_TIMEOUT_SECONDS), or choose a lighter policy; then run `cycle`."
         if stopped
         else "",
     )
@@ -168,7 +168,7 @@ def _loop(session: Session, projects: Sequence[Project], now: datetime) -> Itera
         name="clock",
         ok=not ahead,
         detail="no rows from the future" if not ahead else f"rows from the future in {', '.join(ahead)}",
-        mend="" if not ahead else "Check this machine's clock and the time column.",
+        fix="" if not ahead else "Check this machine's clock and the time column.",
     )
     stuck = leases.run_out(session, datetime.now(UTC))
     detail = "none is stuck" if not stuck else f"{len(stuck)} expired; the next cycle takes over"
@@ -187,7 +187,7 @@ def _champions(ws: Workspace, session: Session, projects: Sequence[Project]) -> 
             name=f"champion of {project.slug}",
             ok=not harm,
             detail=f"v{champion}{': its artefact ' + harm if harm else ''}",
-            mend=MEND if harm else "",
+            fix=RESTORE_HINT if harm else "",
         )
 
 
@@ -204,7 +204,7 @@ def _messages(ws: Workspace) -> Check:
         name="messages",
         ok=False,
         detail=f"not sent since {channel.dead_since:%Y-%m-%d %H:%M} UTC: {channel.why}",
-        mend="Create a new webhook in Discord, set DISCORD_WEBHOOK_URL to it and restart.",
+        fix="Create a new webhook in Discord, set DISCORD_WEBHOOK_URL to it and restart.",
     )
 
 
@@ -213,13 +213,13 @@ def _schema(revision: str | None) -> Check:
     if revision == newest:
         return Check(name="schema", ok=True, detail=f"revision {newest}")
     if revision is None:
-        mend = "If there was data before, the database file is missing or another one is used: check CONTINUAL_HOME and DATABASE_URL, or restore a backup. For a new installation: `init`."
-        return Check(name="schema", ok=False, detail="the database is empty", mend=mend)
+        fix = "If there was data before, the database file is missing or another one is used: check CONTINUAL_HOME and DATABASE_URL, or restore a backup. For a new installation: `init`."
+        return Check(name="schema", ok=False, detail="the database is empty", fix=fix)
     if revision < newest:
-        mend = "Upgrade it: `migrate`."
+        fix = "Upgrade it: `migrate`."
     else:
-        mend = "It was written by a newer version of the program: start that version, or restore a backup."
-    return Check(name="schema", ok=False, detail=f"revision {revision}, this version expects {newest}", mend=mend)
+        fix = "It was written by a newer version of the program: start that version, or restore a backup."
+    return Check(name="schema", ok=False, detail=f"revision {revision}, this version expects {newest}", fix=fix)
 
 
 def _harm(check: Callable[[], object]) -> str:
@@ -240,7 +240,7 @@ def _files(ws: Workspace) -> Iterator[Check]:
         name="database pages",
         ok=not wrong,
         detail=wrong or "whole",
-        mend="Stop the program, then put a backup in its place with `restore`." if wrong else "",
+        fix="Stop the program, then put a backup in its place with `restore`." if wrong else "",
     )
     if wrong:
         return
@@ -252,16 +252,16 @@ def _files(ws: Workspace) -> Iterator[Check]:
         models = [m for m in stored if (m.project_id, m.version) not in given_up]
         states = session.execute(select(Project.slug, Project.learner_path).where(Project.learner_path.is_not(None)))
         learnt = [(slug, str(path)) for slug, path in states]
-    yield _found(
+    yield _check_files(
         "batches",
         {f"batch {b.number} of {slugs[b.project_id]}": partial(repairing.check_rows, ws, b) for b in batches},
     )
     scored = [b for b in batches if b.scores_path is not None]
-    yield _found(
+    yield _check_files(
         "scores",
         {f"those of batch {b.number} of {slugs[b.project_id]}": partial(repairing.check_scores, ws, b) for b in scored},
     )
-    looks = {
+    checks = {
         f"v{m.version} of {slugs[m.project_id]}": partial(
             registry.check_artefact, ws, m.project_id, m.version, reread=True
         )
@@ -274,8 +274,8 @@ def _files(ws: Workspace) -> Iterator[Check]:
         for m in models
         if m.scorer_path is not None
     }
-    yield _found("models", {**looks, **exported})
-    yield _found(
+    yield _check_files("models", {**checks, **exported})
+    yield _check_files(
         "learners", {f"that of {slug}": partial(learners.check, ws, path, reread=True) for slug, path in learnt}
     )
     unreferenced = tidying.orphans(ws, datetime.now(UTC))
@@ -287,15 +287,15 @@ def _files(ws: Workspace) -> Iterator[Check]:
         name="installation",
         ok=not refused,
         detail=refused or "database and folders belong together",
-        mend="Connect the database that belongs to these folders." if refused else "",
+        fix="Connect the database that belongs to these folders." if refused else "",
     )
 
 
-def _found(name: str, looks: Mapping[str, Callable[[], object]]) -> Check:
+def _check_files(name: str, checks: Mapping[str, Callable[[], object]]) -> Check:
     """One check of many files: the first few damaged ones, and what is wrong with them."""
-    bad = {what: harm for what, look in looks.items() if (harm := _harm(look))}
+    bad = {what: harm for what, check in checks.items() if (harm := _harm(check))}
     if not bad:
-        return Check(name=name, ok=True, detail=f"all {len(looks)} checksums match")
-    named = "; ".join(f"{what} {harm}" for what, harm in list(bad.items())[:SHOWN])
+        return Check(name=name, ok=True, detail=f"all {len(checks)} checksums match")
+    listed = "; ".join(f"{what} {harm}" for what, harm in list(bad.items())[:SHOWN])
     more = f"; and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
-    return Check(name=name, ok=False, detail=f"{len(bad)} of {len(looks)} damaged: {named}{more}", mend=MEND)
+    return Check(name=name, ok=False, detail=f"{len(bad)} of {len(checks)} damaged: {listed}{more}", fix=RESTORE_HINT)

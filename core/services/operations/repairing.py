@@ -196,7 +196,7 @@ def _learner(ws: Workspace, project: ProjectInfo, now: datetime) -> Iterator[_St
     if error is None:
         return
 
-    def begin_anew() -> None:
+    def reset_learner() -> None:
         with ws.database.write() as session:
             held = Project.id == project.id, Project.learner_path == path
             session.execute(update(Project).where(*held).values(learner_path=None, news=Project.news + 1))
@@ -207,7 +207,7 @@ def _learner(ws: Workspace, project: ProjectInfo, now: datetime) -> Iterator[_St
     yield _Step(
         f"The learner is rebuilt from the stored rows: the file {error.file} {error.how}.",
         "Its memory of earlier regimes and its candidates' past scores; rows, models and history stay.",
-        begin_anew,
+        reset_learner,
     )
 
 

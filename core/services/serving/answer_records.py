@@ -20,7 +20,7 @@ from core.services.serving.prediction_log import Record
 _process, _count = secrets.token_hex(3), itertools.count()
 
 
-class Asker(NamedTuple):
+class PredictionContext(NamedTuple):
     """When rows were predicted, and for whom."""
 
     now: datetime
@@ -37,7 +37,7 @@ def record_one(
     served: Served,
     values: Values,
     answer: tuple[Any, int, list[float] | None],
-    asker: Asker,
+    context: PredictionContext,
     *,
     row_id: str | None = None,
     at: datetime | None = None,
@@ -51,7 +51,7 @@ def record_one(
         guarded: the result of the guards.
     """
     label, place, chances = answer
-    now, token_id, anonymous = asker
+    now, token_id, anonymous = context
     prediction_id = new_id(now)
     return (
         served.project_id,
@@ -76,35 +76,37 @@ def records(
     served: Served,
     predicted: Predicted,
     columns: Sequence[Any],
-    asker: Asker,
+    context: PredictionContext,
     *,
     ids: Sequence[str | None] | None = None,
     times: Sequence[datetime | None] | None = None,
     guarded: Mapping[int, Guarded] | None = None,
 ) -> list[Record]:
     """Predictions of many rows as records of the log: one per row, or one block if no row has its own id or instant."""
-    n, spoken = len(predicted.labels), dict(guarded or {})
-    now, token_id, anonymous = asker
+    n, guarded_rows = len(predicted.labels), dict(guarded or {})
+    now, token_id, anonymous = context
     if ids is None and times is None and n >= blocks.LEAST_ROWS:
-        block = blocks.write(served.schema, columns, served.classes, predicted.places, predicted.probabilities, spoken)
-        name = new_id(now)
+        block = blocks.write(
+            served.schema, columns, served.classes, predicted.places, predicted.probabilities, guarded_rows
+        )
+        block_id = new_id(now)
         empty = "null"
-        head = (served.project_id, name, name, served.version, empty, None, served.classes_json, empty)
-        tally_text = orjson.dumps({"tally": tally(spoken.values())}).decode() if spoken else None
+        head = (served.project_id, block_id, block_id, served.version, empty, None, served.classes_json, empty)
+        tally_text = orjson.dumps({"tally": tally(guarded_rows.values())}).decode() if guarded_rows else None
         return [(*head, now, now, token_id, n, block, anonymous, tally_text)]
     chances = predicted.probabilities.tolist() if predicted.probabilities is not None else [None] * n
-    plain = [column.tolist() if hasattr(column, "tolist") else column for column in columns]
+    values_by_column = [column.tolist() if hasattr(column, "tolist") else column for column in columns]
     return [
         record_one(
             served,
             list(values),
             (predicted.labels[i], int(predicted.places[i]) if served.classes else 0, chances[i]),
-            asker,
+            context,
             row_id=ids[i] if ids is not None else None,
             at=times[i] if times is not None else None,
-            guarded=spoken.get(i),
+            guarded=guarded_rows.get(i),
         )
-        for i, values in enumerate(zip(*plain, strict=True))
+        for i, values in enumerate(zip(*values_by_column, strict=True))
     ]
 
 

@@ -48,8 +48,8 @@ class Answered:
         """The value returned for each of many rows: the model's, unless a guard replaced or withheld it."""
         assert self.predicted is not None
         labels = list(self.predicted.labels)
-        for i, spoken in self.guarded.items():
-            labels[i] = spoken["answer"]
+        for i, guarded in self.guarded.items():
+            labels[i] = guarded["answer"]
         return labels
 
 
@@ -65,9 +65,9 @@ def one(served: Served, row: Any, now: datetime, *, token_id: int | None) -> Ans
     answer = predicting.predict_one(served, values)
     label, place, chances = answer
     probability = None if chances is None else chances[place]
-    spoken = served.guards.one(values, label, probability)
+    guarded = served.guards.one(values, label, probability)
     record = answer_records.record_one(
-        served, values, answer, answer_records.Asker(now, token_id), row_id=row_id, at=at, guarded=spoken
+        served, values, answer, answer_records.PredictionContext(now, token_id), row_id=row_id, at=at, guarded=guarded
     )
     document: AnswerDocument = {
         "prediction": label,
@@ -77,9 +77,9 @@ def one(served: Served, row: Any, now: datetime, *, token_id: int | None) -> Ans
         "row_id": record[2],
         "model_version": served.version,
     }
-    if spoken is not None:
-        _tell(document, spoken)
-    return Answered(served, (record,), orjson.dumps(document), 1, {0: spoken} if spoken is not None else {})
+    if guarded is not None:
+        _add_guards(document, guarded)
+    return Answered(served, (record,), orjson.dumps(document), 1, {0: guarded} if guarded is not None else {})
 
 
 def many(
@@ -98,17 +98,17 @@ def many(
     if table.times is not None:
         _refuse_future(table.times, now, "rows[{}]._time")
     predicted = predicting.predict_columns(served, table.columns, table.n)
-    spoken = predicting.guarded(served, table.columns, predicted)
+    guarded = predicting.guarded(served, table.columns, predicted)
     records = answer_records.records(
         served,
         predicted,
         table.columns,
-        answer_records.Asker(now, token_id, anonymous),
+        answer_records.PredictionContext(now, token_id, anonymous),
         ids=table.ids,
         times=table.times,
-        guarded=spoken,
+        guarded=guarded,
     )
-    return Answered(served, records, b"", table.n, spoken, predicted)
+    return Answered(served, records, b"", table.n, guarded, predicted)
 
 
 def _refuse_future(times: Sequence[datetime | None], now: datetime, field: str) -> None:
@@ -123,12 +123,12 @@ def _refuse_future(times: Sequence[datetime | None], now: datetime, field: str) 
 # --- as text ----------------------------------------------------------------------------------------------------
 
 
-def _tell(document: AnswerDocument, spoken: Guarded) -> None:
+def _add_guards(document: AnswerDocument, guarded: Guarded) -> None:
     """The result of the guards for one prediction."""
-    if spoken["action"] != "warn":
-        document["prediction"] = spoken["answer"]
+    if guarded["action"] != "warn":
+        document["prediction"] = guarded["answer"]
         document["probability"] = document["probabilities"] = None
-    document["guards"] = spoken["hits"]
+    document["guards"] = guarded["hits"]
 
 
 def document(answered: Answered, notes: Sequence[Problem] = ()) -> bytes:
@@ -136,9 +136,9 @@ def document(answered: Answered, notes: Sequence[Problem] = ()) -> bytes:
     served, predicted = answered.served, answered.predicted
     assert predicted is not None
     rows = _texts(served, predicted, answer_records.ids_of(answered.records, answered.rows))
-    for i, spoken in answered.guarded.items():
+    for i, guarded in answered.guarded.items():
         document = orjson.loads(rows[i])
-        _tell(document, spoken)
+        _add_guards(document, guarded)
         rows[i] = orjson.dumps(document).decode()
     problems = f',"problems":{orjson.dumps([document_of(p) for p in notes]).decode()}' if notes else ""
     return f'{{"predictions":[{",".join(rows)}],"model_version":{served.version}{problems}}}'.encode()

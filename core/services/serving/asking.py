@@ -32,13 +32,13 @@ class RowAnswer:
     label: Any  # the class, or the value
     classes: tuple[Label, ...]
     chances: tuple[float, ...]  # of the classes; empty for regression
-    spoken: Guarded | None  # by the guards; None = none was triggered
+    guarded: Guarded | None  # by the guards; None = none was triggered
     why: Explanation
 
     @property
     def withheld(self) -> bool:
         """Whether API clients would get something other than the model's prediction."""
-        return self.spoken is not None and self.spoken["action"] != "warn"
+        return self.guarded is not None and self.guarded["action"] != "warn"
 
     @property
     def chance(self) -> float | None:
@@ -57,9 +57,9 @@ def ask_row(ws: Workspace, served: Served, values: Mapping[str, Any], *, by: str
     """
     row, _, _ = served.reader.one(values)
     label, place, chances = answer = predicting.predict_one(served, row)
-    spoken = served.guards.one(row, label, None if chances is None else chances[place])
+    guarded = served.guards.one(row, label, None if chances is None else chances[place])
     require(ws, by, "operator")
-    record = answer_records.record_one(served, row, answer, answer_records.Asker(now), guarded=spoken)
+    record = answer_records.record_one(served, row, answer, answer_records.PredictionContext(now), guarded=guarded)
     store(ws, [record])
     return RowAnswer(
         project_id=served.project_id,
@@ -69,7 +69,7 @@ def ask_row(ws: Workspace, served: Served, values: Mapping[str, Any], *, by: str
         label=label,
         classes=served.classes,
         chances=tuple(chances or ()),
-        spoken=spoken,
+        guarded=guarded,
         why=explaining.explain_row(served, row),
     )
 

@@ -50,9 +50,9 @@ class Block:
     def answered(self) -> list[Any]:
         """The returned values: the model's, unless a guard changed them."""
         labels = self.labels()
-        for place, spoken in self.guarded.items():
-            if spoken["action"] != "warn":
-                labels[place] = spoken["answer"]
+        for place, result in self.guarded.items():
+            if result["action"] != "warn":
+                labels[place] = result["answer"]
         return labels
 
     def features(self) -> list[JsonObject]:
@@ -89,7 +89,7 @@ def write(
         "names": list(schema.names),
         "classes": list(classes),
         "text": text,
-        "guarded": {str(place): spoken for place, spoken in guarded.items()},
+        "guarded": {str(place): result for place, result in guarded.items()},
     }
     return pack(document, arrays)
 
@@ -117,5 +117,5 @@ def _block(document: JsonObject, views: dict[str, memoryview]) -> Block:
         classes=classes,
         answers=np.frombuffer(views["answers"]),
         probabilities=None if chances is None else np.frombuffer(chances).reshape(-1, len(classes)),
-        guarded={int(place): spoken for place, spoken in document["guarded"].items()},
+        guarded={int(place): result for place, result in document["guarded"].items()},
     )

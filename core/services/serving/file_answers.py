@@ -11,7 +11,7 @@ from core.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
-from core.services.serving.answer_records import Asker, ids_of, records
+from core.services.serving.answer_records import PredictionContext, ids_of, records
 from core.services.serving.champion_cache import champion
 from core.services.serving.predicting import guarded, predict_columns
 
@@ -37,25 +37,33 @@ def predict_file(
     served = champion(ws, project)
     table, _, _ = table_of(frame, served.schema, latest=now + AHEAD)
     predicted = predict_columns(served, table.columns, table.n)
-    spoken = guarded(served, table.columns, predicted)
-    rows = records(served, predicted, table.columns, Asker(now), ids=table.ids, times=table.times, guarded=spoken)
+    guard_results = guarded(served, table.columns, predicted)
+    rows = records(
+        served,
+        predicted,
+        table.columns,
+        PredictionContext(now),
+        ids=table.ids,
+        times=table.times,
+        guarded=guard_results,
+    )
     if log:
         store(ws, rows)
-    labels = [spoken[i]["answer"] if i in spoken else label for i, label in enumerate(predicted.labels)]
+    labels = [guard_results[i]["answer"] if i in guard_results else label for i, label in enumerate(predicted.labels)]
     answers: dict[str, Any] = {
         "row_id": [row_id for _, row_id in ids_of(rows, table.n)],
         "prediction": labels,
     }
     if predicted.probabilities is not None:
-        withheld = {i for i, found in spoken.items() if found["action"] != "warn"}
+        withheld = {i for i, result in guard_results.items() if result["action"] != "warn"}
         answers["probability"] = [None if i in withheld else predicted.probability(i) for i in range(len(labels))]
         for k, label in enumerate(predicted.classes):
             own = predicted.probabilities[:, k].tolist()
             answers[f"probability {label}"] = [None if i in withheld else p for i, p in enumerate(own)]
     answers["model_version"] = served.version
-    if spoken:
+    if guard_results:
         answers["guards"] = [
-            ", ".join(dict.fromkeys(h["guard"] for h in spoken[i]["hits"])) if i in spoken else ""
+            ", ".join(dict.fromkeys(h["guard"] for h in guard_results[i]["hits"])) if i in guard_results else ""
             for i in range(len(labels))
         ]
     given = frame.reset_index(drop=True).rename(columns={name: f"{name} (given)" for name in answers})

@@ -116,7 +116,7 @@ class Watch:
                 hits.append(self._hit("unseen_category", name, str(v)[:60], f"one of {len(known)} known categories"))
         if probability is not None and probability < self.least:
             hits.append(self._hit("low_confidence", None, probability, f"at least {self.least:g}"))
-        return self._spoken(hits, label) if hits else None
+        return self._result(hits, label) if hits else None
 
     def many(self, columns: Sequence[Any], labels: Sequence[Label], highest: Any | None) -> dict[int, Guarded]:
         """The same for many rows, by position; only rows with triggered guards.
@@ -141,13 +141,13 @@ class Watch:
             for i in np.flatnonzero(highest < self.least).tolist():
                 hit = self._hit("low_confidence", None, float(highest[i]), f"at least {self.least:g}")
                 hits_by_row.setdefault(i, []).append(hit)
-        return {i: self._spoken(hits, labels[i]) for i, hits in sorted(hits_by_row.items())}
+        return {i: self._result(hits, labels[i]) for i, hits in sorted(hits_by_row.items())}
 
     def _hit(self, kind: str, feature: str | None, seen: float | str, expected: str) -> GuardHit:
         action = getattr(self.guards, kind)
         return {"guard": kind, "action": action, "feature": feature, "seen": seen, "expected": expected}
 
-    def _spoken(self, hits: list[GuardHit], label: Label) -> Guarded:
+    def _result(self, hits: list[GuardHit], label: Label) -> Guarded:
         """The strictest action counts: to abstain goes before to override, and that before to warn."""
         actions = {hit["action"] for hit in hits}
         action: Action = next(a for a in STRICTEST if a in actions)
@@ -155,10 +155,10 @@ class Watch:
         return {"action": action, "answer": answer, "hits": hits}
 
 
-def tally(spoken: Iterable[Guarded]) -> list[tuple[str, str, int]]:
+def tally(results: Iterable[Guarded]) -> list[tuple[str, str, int]]:
     """How often each guard was triggered: guard, action, number; a prediction counts once for each."""
     counts: Counter[tuple[str, str]] = Counter()
-    for result in spoken:
+    for result in results:
         counts.update({(hit["guard"], hit["action"]) for hit in result["hits"]})
     return [(guard, action, n) for (guard, action), n in sorted(counts.items())]
 

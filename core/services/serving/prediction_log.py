@@ -19,7 +19,7 @@ from sqlalchemy import Table, insert
 from sqlalchemy.orm import Session
 
 from core.errors import StorageError
-from core.services.serving.kept_answers import KEPT_FOR, Kept
+from core.services.serving.stored_responses import RETENTION, StoredResponse
 from core.storage.engine import Database
 from core.storage.tables import Prediction, UtcDateTime
 from core.storage.troubles import what_failed
@@ -59,9 +59,9 @@ Record = tuple[Any, ...]  # one value a column
 @dataclass(slots=True)
 class _Entry:
     records: Sequence[Record]
-    keep: Kept | None
-    done: asyncio.Future[Kept | None]
-    found: Kept | None = None
+    response: StoredResponse | None
+    done: asyncio.Future[StoredResponse | None]
+    stored: StoredResponse | None = None
 
 
 @dataclass(slots=True)
@@ -90,8 +90,8 @@ class PredictionWriter:
         """Requests waiting for their commit."""
         return len(self._waiting) + self._under_way
 
-    async def write(self, records: Sequence[Record], keep: Kept | None = None) -> Kept | None:
-        """Return when the records are committed, and `keep` with them.
+    async def write(self, records: Sequence[Record], response: StoredResponse | None = None) -> StoredResponse | None:
+        """Return when the records are committed, and `response` with them.
 
         Returns:
             The response stored earlier under the same key: nothing was stored in that case.
@@ -99,7 +99,7 @@ class PredictionWriter:
         Raises:
             StorageError: the commit failed; none of them is stored.
         """
-        entry = _Entry(records, keep, self._loop.create_future())
+        entry = _Entry(records, response, self._loop.create_future())
         self._waiting.append(entry)
         if not self._under_way and len(self._waiting) == 1:
             self._idle.clear()
@@ -132,7 +132,7 @@ class PredictionWriter:
             if error is not None:
                 entry.done.set_exception(error)
             else:
-                entry.done.set_result(entry.found)
+                entry.done.set_result(entry.stored)
         if self._waiting:
             self._hand_over()
         else:
@@ -155,7 +155,7 @@ class PredictionWriter:
                 error = self._try([entry])
                 if error is not None:
                     group.refused[place] = error
-        elif group.error is not None and _is_refusal(group.error) and group.entries[0].keep is not None:
+        elif group.error is not None and _is_refusal(group.error) and group.entries[0].response is not None:
             group.error = self._try(group.entries)  # another process was faster with the same key
 
     def _try(self, entries: Sequence[_Entry]) -> StorageError | None:
@@ -195,7 +195,7 @@ class _Log:
             cursor = self._raw.cursor()
             if self._sqlite:
                 cursor.execute("BEGIN IMMEDIATE")
-            records = list(self._kept_apart(cursor, entries))
+            records = list(self._new_records(cursor, entries))
             for start in range(0, len(records), STATEMENT_ROWS):
                 self._insert(cursor, records[start : start + STATEMENT_ROWS])
             if self._sqlite:
@@ -230,20 +230,20 @@ class _Log:
             values += record[10:]
         cursor.execute(sql, values)
 
-    def _kept_apart(self, cursor: Any, entries: Sequence[_Entry]) -> Iterator[Record]:
+    def _new_records(self, cursor: Any, entries: Sequence[_Entry]) -> Iterator[Record]:
         """The records to insert; entries whose key is known get the stored response."""
-        now: dict[tuple[int, str], Kept] = {}
+        now: dict[tuple[int, str], StoredResponse] = {}
         for entry in entries:
-            keep = entry.keep
-            if keep is not None:
-                entry.found = now.get((keep.project_id, keep.key)) or self._kept(cursor, keep)
-                if entry.found is not None:
+            response = entry.response
+            if response is not None:
+                entry.stored = now.get((response.project_id, response.key)) or self._stored_response(cursor, response)
+                if entry.stored is not None:
                     continue
-                now[keep.project_id, keep.key] = keep
-                self._keep(cursor, keep)
+                now[response.project_id, response.key] = response
+                self._store_response(cursor, response)
             yield from entry.records
 
-    def _kept(self, cursor: Any, request: Kept) -> Kept | None:
+    def _stored_response(self, cursor: Any, request: StoredResponse) -> StoredResponse | None:
         at = self._mark
         cursor.execute(
             f"SELECT fingerprint, status, body FROM kept_answers WHERE project_id = {at} AND key = {at}",  # noqa: S608  # column names and marks of ours; every value is a parameter
@@ -253,18 +253,25 @@ class _Log:
         return (
             None
             if row is None
-            else Kept(request.project_id, request.key, row[0], row[1], bytes(row[2]), request.created_at)
+            else StoredResponse(request.project_id, request.key, row[0], row[1], bytes(row[2]), request.created_at)
         )
 
-    def _keep(self, cursor: Any, keep: Kept) -> None:
+    def _store_response(self, cursor: Any, response: StoredResponse) -> None:
         at = self._mark
-        if keep.created_at - self._tidied > TIDY_EVERY:
-            self._tidied = keep.created_at
+        if response.created_at - self._tidied > TIDY_EVERY:
+            self._tidied = response.created_at
             old = f"DELETE FROM kept_answers WHERE created_at < {at}"  # noqa: S608  # the mark is ours
-            cursor.execute(old, (self._instant(keep.created_at - KEPT_FOR),))
+            cursor.execute(old, (self._instant(response.created_at - RETENTION),))
         cursor.execute(
             f"INSERT INTO kept_answers (project_id, key, fingerprint, status, body, created_at) VALUES ({', '.join([at] * 6)})",  # noqa: S608  # column names and marks of ours; every value is a parameter
-            (keep.project_id, keep.key, keep.fingerprint, keep.status, keep.body, self._instant(keep.created_at)),
+            (
+                response.project_id,
+                response.key,
+                response.fingerprint,
+                response.status,
+                response.body,
+                self._instant(response.created_at),
+            ),
         )
 
 

@@ -12,7 +12,7 @@ from core.storage.queries.batches import (
     stored_batches,
     with_own_ids,
 )
-from core.storage.queries.common import CHUNK, LONGEST_PAUSE, has_come
+from core.storage.queries.common import CHUNK, LONGEST_PAUSE, is_due
 from core.storage.queries.cycles import races
 from core.storage.queries.labels import first_labels, has_labels, label_count, labels_by_row, newest_label_id
 from core.storage.queries.models import MODEL_GIVEN_UP, champion_of, first_champion_of, given_up
@@ -30,10 +30,10 @@ __all__ = [
     "first_champion_of",
     "first_labels",
     "given_up",
-    "has_come",
     "has_labels",
     "id_hashes",
     "in_stream_order",
+    "is_due",
     "is_there",
     "label_count",
     "labels_by_row",

@@ -129,8 +129,8 @@ def test_a_shadow_that_begins_ends_or_gives_way_is_told() -> None:
 def test_drift_and_a_low_score_are_told_when_they_begin_and_not_while_they_last() -> None:
     bad = quiet(evidence=evidence(score=0.5, share_drifted=0.5, drifted=("a",)))
     assert kinds(bad) == ["below_threshold", "drift"]
-    assert kinds(bad, before=notify.Standing(drifting=True, below=True)) == []
-    assert kinds(bad, before=notify.Standing(drifting=False, below=True)) == ["drift"]
+    assert kinds(bad, before=notify.CheckState(drifting=True, below=True)) == []
+    assert kinds(bad, before=notify.CheckState(drifting=False, below=True)) == ["drift"]
     few = quiet(evidence=evidence(score=0.5, score_n=20))
     assert kinds(few) == []  # too few rows to judge
     error = quiet(evidence=evidence(metric="mae", score=0.9))
@@ -231,7 +231,7 @@ def _put(ws: Workspace, now: datetime, n: int = 1) -> None:
     project = projects.get_project(ws, "demo")
     with ws.database.write() as session:
         for k in range(n):
-            notify.tell_of(ws, session, "attention", project.id, f"number {k}", now)
+            notify.enqueue_event(ws, session, "attention", project.id, f"number {k}", now)
 
 
 @pytest.fixture

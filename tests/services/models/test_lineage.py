@@ -68,7 +68,7 @@ def test_a_batch_undone_since_is_told(ws: Workspace, project: ProjectInfo, now: 
 def test_the_first_version_met_nobody_and_the_next_met_the_champion(
     ws: Workspace, project: ProjectInfo, now: datetime
 ) -> None:
-    first, third = lineage.parents(ws, project, 1), lineage.parents(ws, project, 3)
+    first, third = lineage.provenance_of(ws, project, 1), lineage.provenance_of(ws, project, 3)
     assert (first.raced_against, first.replaced, first.policy, first.outcome) == (None, None, "balanced", "promoted")
     assert first.cycle_at == now
     assert third.raced_against is not None
@@ -85,7 +85,7 @@ def test_a_rejected_version_replaced_nobody(ws: Workspace, project: ProjectInfo,
     with ws.database.read() as session:
         served = {v.version for v in registry.list_versions(session, project.id) if v.promoted_at}
     for version in {1, 2, 3} - served:
-        found = lineage.parents(ws, project, version)
+        found = lineage.provenance_of(ws, project, version)
         assert (found.replaced, found.replaced_at) == (None, None)
         assert found.raced_against is not None
 
@@ -108,12 +108,12 @@ def test_an_import_has_neither_batches_nor_cycle(
         Change(by="ada", now=now),
     )
     assert lineage.batches_of(ws, project, 4) == []
-    found = lineage.parents(ws, project, 4)
+    found = lineage.provenance_of(ws, project, 4)
     assert (found.cycle_id, found.policy, found.raced_against, found.verdict) == (None, None, None, None)
 
 
 def test_what_does_not_exist_is_not_found(ws: Workspace, project: ProjectInfo) -> None:
-    for asked in (lineage.batches_of, lineage.parents):
+    for asked in (lineage.batches_of, lineage.provenance_of):
         with pytest.raises(NotFound, match="no model version 9"):
             asked(ws, project, 9)
     with pytest.raises(NotFound, match="no batch"):

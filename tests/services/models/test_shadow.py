@@ -95,7 +95,7 @@ def test_a_rejected_challenger_answers_beside_the_champion_and_is_counted(
 ) -> None:
     put(ws, project, 2, now)
     assert again(ws, project).shadow == 2
-    before = shadowing.shadow_standing(ws, again(ws, project))
+    before = shadowing.shadow_status(ws, again(ws, project))
     assert before is not None
     assert (before.rows, before.answered, before.for_better, before.state) == (0, 0, 1.0, "unknown")
     assert before.agreement is None
@@ -113,10 +113,10 @@ def test_a_rejected_challenger_answers_beside_the_champion_and_is_counted(
         "for_better": pytest.approx(bets.for_better), "for_worse": pytest.approx(bets.for_worse), "version": 2, "rows": 2 * BATCH, "wins": wins, "losses": losses, "answered": 2 * BATCH,
         "agreed": int((mine == theirs).sum()), "wanted": None,
     }  # fmt: skip
-    standing = shadowing.shadow_standing(ws, again(ws, project))
-    assert standing is not None
-    assert (standing.rows, standing.wins, standing.losses) == (2 * BATCH, wins, losses)
-    assert standing.agreement == pytest.approx(np.mean(mine == theirs))
+    status = shadowing.shadow_status(ws, again(ws, project))
+    assert status is not None
+    assert (status.rows, status.wins, status.losses) == (2 * BATCH, wins, losses)
+    assert status.agreement == pytest.approx(np.mean(mine == theirs))
     assert again(ws, project).champion == 1
 
 
@@ -136,7 +136,7 @@ def test_an_ended_shadow_answers_no_more(
     turn()
     assert shadowing.end_shadow(ws, again(ws, project), reason=" enough ", by="ada", now=now) == 2
     assert again(ws, project).shadow is None
-    assert shadowing.shadow_standing(ws, again(ws, project)) is None
+    assert shadowing.shadow_status(ws, again(ws, project)) is None
     assert turn().shadow is None
     with ws.database.read() as session:
         trail = session.scalars(select(AuditEntry).order_by(AuditEntry.id.desc()).limit(2)).all()
@@ -233,10 +233,10 @@ def test_better_and_worse_are_only_said_of_uneven_splits(
         row = session.get_one(Cycle, report.id)
         kept = {name: value for name, value in (row.shadow or {}).items() if not name.startswith("for_")}
         row.shadow = {**kept, "wins": wins, "losses": losses}  # as it was stored before there was evidence
-    standing = shadowing.shadow_standing(ws, again(ws, project))
-    assert standing is not None
-    assert standing.state == state
-    assert standing.for_better == pytest.approx(counted(wins, losses).for_better)
+    status = shadowing.shadow_status(ws, again(ws, project))
+    assert status is not None
+    assert status.state == state
+    assert status.for_better == pytest.approx(counted(wins, losses).for_better)
 
 
 def test_what_a_person_does_with_a_shadow_is_told(

@@ -113,8 +113,8 @@ def test_changes_are_counted_from_the_second_champion_on() -> None:
 def test_only_an_interval_beside_zero_tells_two_versions_apart(
     value: float | None, low: float | None, high: float | None, told: str
 ) -> None:
-    assert versions.told_apart(Score(metric="accuracy", value=value, low=low, high=high, n=50)) == told
-    assert versions.told_apart(None) == "unknown"
+    assert versions.significant_direction(Score(metric="accuracy", value=value, low=low, high=high, n=50)) == told
+    assert versions.significant_direction(None) == "unknown"
 
 
 def test_a_comparison_is_judged_by_the_projects_own_policy(ws: Workspace, now: datetime) -> None:

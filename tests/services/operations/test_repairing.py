@@ -132,7 +132,7 @@ def test_each_damage_is_named_repaired_and_well_again(
     at = now + 5 * HOUR
     harm(place(ws))
     found = {c.name: c for c in doctor.examine(ws, now=at, deep=True)}
-    assert not found[check].ok and named in found[check].detail and "repair --dry-run" in found[check].mend
+    assert not found[check].ok and named in found[check].detail and "repair --dry-run" in found[check].fix
     planned = repairing.repair(ws, now=at, dry_run=True)
     assert [mended in a.what for a in planned].count(True) == 1 and not any(a.done for a in planned)
     with ws.database.read() as session:
@@ -262,14 +262,24 @@ def test_damaged_pages_are_named_and_nothing_is_done_about_them(
     (action,) = repairing.repair(ws, now=now)
     assert not action.done and "restore a backup" in action.what
     bad = [c for c in doctor.examine(ws, now=now, deep=True) if c.name in ("database", "database pages") and not c.ok]
-    assert bad and "restore" in bad[0].mend
+    assert bad and "restore" in bad[0].fix
+
+
+def test_the_doctor_prints_its_checks_as_json(
+    ws: Workspace, project: ProjectInfo, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows_of(ws).unlink()
+    assert cli.main(["doctor", "--deep", "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert not document["ok"] and all(list(c) == ["name", "ok", "detail", "mend"] for c in document["checks"])
+    assert next(c for c in document["checks"] if c["name"] == "batches")["mend"].startswith("Restore it")
 
 
 def test_a_file_that_is_no_database_is_told_apart_from_one_out_of_reach(ws: Workspace, now: datetime) -> None:
     ws.database.dispose()
     (ws.settings.home_path / "continual.db").write_bytes(b"not a database" * 1000)
     (check,) = [c for c in doctor.examine(ws, now=now) if c.name == "database"]
-    assert not check.ok and "damaged" in check.mend and "backup" in check.mend
+    assert not check.ok and "damaged" in check.fix and "backup" in check.fix
 
 
 @pytest.mark.parametrize(("revision", "told"), [("9999", "newer version"), ("0001", "migrate")])
@@ -277,4 +287,4 @@ def test_another_schema_revision_is_named(ws: Workspace, now: datetime, revision
     with ws.database.write() as session:
         session.execute(text("UPDATE alembic_version SET version_num = :r"), {"r": revision})
     (check,) = [c for c in doctor.examine(ws, now=now) if c.name == "schema"]
-    assert not check.ok and revision in check.detail and told in check.mend
+    assert not check.ok and revision in check.detail and told in check.fix

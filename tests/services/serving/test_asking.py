@@ -55,7 +55,7 @@ def test_a_row_is_answered_logged_and_explained(ws: Workspace, now: datetime) ->
     assert (told.label, told.target, told.version, told.project_id) == ("up", "y", project.champion, project.id)
     assert told.chance == max(told.chances) and sum(told.chances) == pytest.approx(1.0)
     assert told.why.of == "up" and {name for name, _, _ in told.why.contributions} == {"a", "b"}
-    assert (told.spoken, told.withheld, logged(ws)) == (None, False, 1)
+    assert (told.guarded, told.withheld, logged(ws)) == (None, False, 1)
 
 
 def test_a_number_has_no_chances(ws: Workspace, now: datetime) -> None:
@@ -72,7 +72,7 @@ def test_what_guards_say_goes_with_the_answer(
     project = trained(ws, now)
     guarding.set_guards(ws, project, Guards(out_of_range=action), by="test", now=now)
     told = asking.ask_row(ws, champion_cache.champion(ws, project), {"a": 900.0, "b": 0.0}, by="test", now=now)
-    assert told.spoken is not None and told.withheld == withheld
+    assert told.guarded is not None and told.withheld == withheld
     assert told.label == "up", "the model's own word"
 
 

@@ -70,8 +70,10 @@ def answer(ws: Workspace, project: ProjectInfo, sizes: list[float], colour: str,
     served = champion_cache.champion(ws, project)
     columns = [np.array(sizes), [colour] * len(sizes)]
     predicted = predicting.predict_columns(served, columns, len(sizes))
-    spoken = predicting.guarded(served, columns, predicted)
-    store(ws, answer_records.records(served, predicted, columns, answer_records.Asker(now), guarded=spoken))
+    guarded = predicting.guarded(served, columns, predicted)
+    store(
+        ws, answer_records.records(served, predicted, columns, answer_records.PredictionContext(now), guarded=guarded)
+    )
 
 
 def test_guards_are_the_usual_ones_until_somebody_changes_them(

@@ -199,7 +199,7 @@ def test_logged_rows_hold_everything_that_sealing_and_measuring_need(
     earlier = now - timedelta(days=1)
     columns = columns_of(X, served.schema)
     logged = answer_records.records(
-        served, predicted, columns, answer_records.Asker(now), ids=ids, times=[earlier, None]
+        served, predicted, columns, answer_records.PredictionContext(now), ids=ids, times=[earlier, None]
     )
     store(ws, logged)
     with ws.database.read() as session:

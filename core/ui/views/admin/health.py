@@ -34,14 +34,14 @@ def show(ctx: ui.Context) -> None:
 
 def _finding(checks: Sequence[Check], bad: Sequence[Check]) -> str:
     if bad:
-        return f"**{len(bad)} of {len(checks)} checks failed.** {ui.plain(bad[0].mend)}"
+        return f"**{len(bad)} of {len(checks)} checks failed.** {ui.plain(bad[0].fix)}"
     return f"**All {len(checks)} checks passed.**"
 
 
 def _line(check: Check) -> dict[str, object]:
     """One check as a line of the table."""
     state = "✓ OK" if check.ok else "✕ Failed"
-    return {"Check": check.name, "State": state, "Result": check.detail, "To do": check.mend or None}
+    return {"Check": check.name, "State": state, "Result": check.detail, "To do": check.fix or None}
 
 
 def _read_files(ctx: ui.Context, shown: set[str]) -> None:
@@ -54,7 +54,7 @@ def _read_files(ctx: ui.Context, shown: set[str]) -> None:
         deep = [check for check in doctor.examine(ctx.ws, now=ctx.now, deep=True) if check.name not in shown]
         for check in deep:
             icon = "check_circle" if check.ok else "error"
-            st.write(f":material/{icon}: {ui.plain(check.name)}: {ui.plain(check.detail)} {ui.plain(check.mend)}")
+            st.write(f":material/{icon}: {ui.plain(check.name)}: {ui.plain(check.detail)} {ui.plain(check.fix)}")
         lost = any(not check.ok for check in deep)
         status.update(
             label="Some files are damaged" if lost else "All checksums match",

@@ -13,8 +13,10 @@ from core.text import vocabulary
 def show(project: ProjectInfo, seen: Overview) -> None:
     """The sentence, and the link to the details."""
     policy = project.policy
-    state, standing = ui.standing(seen.score, policy.threshold, policy.metric, least=policy.min_rows)
-    sentence = _no_model(project) if seen.champion is None else f"{standing}{_drift(project, seen)}{_who_serves(seen)}"
+    state, score_text = ui.score_state(seen.score, policy.threshold, policy.metric, least=policy.min_rows)
+    sentence = (
+        _no_model(project) if seen.champion is None else f"{score_text}{_drift(project, seen)}{_who_serves(seen)}"
+    )
     with ui.summary(state, sentence):
         st.page_link(ui.page_path("performance"), label="Details", icon=":material/arrow_forward:")
 

@@ -32,7 +32,7 @@ def _sentence(project: ProjectInfo, result: QueueResult) -> tuple[str, str | Non
     if score.value is None:
         text = f"**{result.labelled} of {ui.counted(result.requested, 'requested row')} labelled.** {ui.plain(ui.sentence(score.reason))}"
         return "unknown", "Not measured yet", text
-    state, _ = ui.standing(score, policy.threshold, score.metric, least=min(policy.min_rows, LEAST_LABELS))
+    state, _ = ui.score_state(score, policy.threshold, score.metric, least=min(policy.min_rows, LEAST_LABELS))
     text = (
         f"**{ui.metric_label(score.metric)} of all {ui.counted(result.pool, 'row')} is about {words.number(score.value)}** (95 % interval {ui.interval(score)}), "
         f"based on {ui.counted(result.labelled, 'label')}; the threshold is {policy.threshold:g}. Without weights, hard rows would count too much: "

@@ -26,9 +26,9 @@ def _sentence(seen: Seen) -> str:
     if newest is None or newest.evidence is None or newest.evidence.score is None:
         return f"{place} The loop trains the first champion on the first {project.rows:,}."
     policy, metric = project.policy, newest.evidence.metric
-    _, standing = ui.standing(_score(newest.evidence), policy.threshold, metric, least=policy.min_rows)
+    _, score_text = ui.score_state(_score(newest.evidence), policy.threshold, metric, least=policy.min_rows)
     after = vocabulary.outcome(newest.outcome).live.format(v=newest.champion_after)
-    return " ".join(filter(None, (standing, after, place)))
+    return " ".join(filter(None, (score_text, after, place)))
 
 
 def _score(evidence: Evidence) -> Score:

@@ -72,7 +72,7 @@ def _compare(ctx: ui.Context, project: ProjectInfo, a: int, b: int) -> None:
 
 def _finding(comparison: Comparison, a: int, b: int) -> str:
     """Which one is better, if that can be determined."""
-    result = versions.told_apart(comparison.difference)
+    result = versions.significant_direction(comparison.difference)
     if result == "unknown":
         return f"v{b} and v{a} cannot be compared: no rows to compare on"
     if result == "unclear" or comparison.difference is None:

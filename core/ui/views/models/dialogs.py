@@ -7,7 +7,7 @@ import streamlit as st
 from core import ui
 from core.records import ModelVersion, ProjectInfo
 from core.services.models import lifecycle, shadowing
-from core.services.models.shadowing import ShadowStanding
+from core.services.models.shadowing import ShadowStatus
 
 
 @st.dialog("Promote this version?", icon=":material/publish:")
@@ -57,15 +57,15 @@ def put_into_shadow(ctx: ui.Context, project: ProjectInfo, version: ModelVersion
 
 
 @st.dialog("End shadow mode?", icon=":material/close:")
-def end_shadow(ctx: ui.Context, project: ProjectInfo, standing: ShadowStanding) -> None:
+def end_shadow(ctx: ui.Context, project: ProjectInfo, status: ShadowStatus) -> None:
     """End shadow mode for the version."""
     ui.confirm_with_reason(
-        f"**v{standing.version}** stops predicting; v{project.champion} keeps serving. Its record over "
-        f"{ui.counted(standing.rows, 'labelled row')} stays in the cycles, but a later run starts from 0.",
+        f"**v{status.version}** stops predicting; v{project.champion} keeps serving. Its record over "
+        f"{ui.counted(status.rows, 'labelled row')} stays in the cycles, but a later run starts from 0.",
         "End shadow mode",
         lambda reason: shadowing.end_shadow(ctx.ws, project, reason=reason, by=ctx.actor, now=ctx.now),
         key="end",
-        done=f"v{standing.version} left shadow mode.",
+        done=f"v{status.version} left shadow mode.",
         placeholder="e.g. no better after 2,000 rows",
     )
 

@@ -17,13 +17,13 @@ def show(ctx: ui.Context, project: ProjectInfo, version: ModelVersion) -> None:
         if not opened.open:
             return
         batches = lineage.batches_of(ctx.ws, project, version.version)
-        parents = lineage.parents(ctx.ws, project, version.version)
+        provenance = lineage.provenance_of(ctx.ws, project, version.version)
         ui.pairs(
             [
                 ("Available training data", _training_data(ctx, version, batches)),
-                ("Created by", _made_by(ctx, version, parents)),
-                ("Raced against", f"v{parents.raced_against}" if parents.raced_against else "none"),
-                ("Replaced", _replaced(ctx, parents)),
+                ("Created by", _made_by(ctx, version, provenance)),
+                ("Raced against", f"v{provenance.raced_against}" if provenance.raced_against else "none"),
+                ("Replaced", _replaced(ctx, provenance)),
                 ("Data digest", (version.data_digest or "none")[:16]),
                 ("Artefact", f"sha256 {(version.sha256 or 'none')[:16]}"),
                 ("MLflow run", (version.run_id or "none yet")[:12]),
@@ -31,7 +31,7 @@ def show(ctx: ui.Context, project: ProjectInfo, version: ModelVersion) -> None:
         )
         _warn_of_undone([batch for batch in batches if batch.undone])
         with st.container(horizontal=True):
-            _show_links(parents)
+            _show_links(provenance)
             if batches:
                 name = f"{project.slug}-v{version.version}-batches.csv"
                 ui.download_table("The batches as CSV", name, [_line(batch) for batch in batches])
@@ -49,14 +49,14 @@ def _warn_of_undone(undone: list[BatchInfo]) -> None:
     )
 
 
-def _show_links(parents: lineage.Parents) -> None:
+def _show_links(provenance: lineage.Provenance) -> None:
     st.page_link(ui.page_path("data"), label="The batches, on the Data page", icon=":material/database:")
-    if parents.cycle_at is not None:
+    if provenance.cycle_at is not None:
         st.page_link(
             ui.page_path("automation"),
-            label=f"Cycle {parents.cycle_id}",
+            label=f"Cycle {provenance.cycle_id}",
             icon=":material/open_in_new:",
-            query_params={"cycle": str(parents.cycle_id)},
+            query_params={"cycle": str(provenance.cycle_id)},
         )
 
 
@@ -72,22 +72,22 @@ def _training_data(ctx: ui.Context, version: ModelVersion, batches: list[BatchIn
     return f"{named} of {ui.counted(held.rows, 'row')}, {first} to {last}"
 
 
-def _made_by(ctx: ui.Context, version: ModelVersion, parents: lineage.Parents) -> str:
+def _made_by(ctx: ui.Context, version: ModelVersion, provenance: lineage.Provenance) -> str:
     """Cycle and policy in words."""
     if version.source == "import":
         return f"a person, {ui.plain(ui.when(version.created_at, ctx))}"
-    if parents.cycle_at is None:
+    if provenance.cycle_at is None:
         return "a cycle that is no longer stored"
-    return f"cycle {parents.cycle_id}, {ui.plain(ui.when(parents.cycle_at, ctx))}, policy {ui.plain(parents.policy or 'no longer stored')}"
+    return f"cycle {provenance.cycle_id}, {ui.plain(ui.when(provenance.cycle_at, ctx))}, policy {ui.plain(provenance.policy or 'no longer stored')}"
 
 
-def _replaced(ctx: ui.Context, parents: lineage.Parents) -> str:
+def _replaced(ctx: ui.Context, provenance: lineage.Provenance) -> str:
     """Which version it replaced when it last began to serve."""
-    if parents.replaced_at is None:
+    if provenance.replaced_at is None:
         return "none: it never served"
-    if parents.replaced is None:
+    if provenance.replaced is None:
         return "none: it was the first"
-    return f"v{parents.replaced}, {ui.plain(ui.when(parents.replaced_at, ctx))}"
+    return f"v{provenance.replaced}, {ui.plain(ui.when(provenance.replaced_at, ctx))}"
 
 
 def _line(batch: BatchInfo) -> dict[str, object]:

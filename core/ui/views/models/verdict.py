@@ -12,40 +12,40 @@ from core.text.reasons import sentence
 
 def show(ctx: ui.Context, project: ProjectInfo, version: ModelVersion) -> None:
     """The verdict of the cycle that made the version."""
-    parents = lineage.parents(ctx.ws, project, version.version)
-    if not parents.clauses:
-        with ui.card(*_without_clauses(version, parents)):
+    provenance = lineage.provenance_of(ctx.ws, project, version.version)
+    if not provenance.clauses:
+        with ui.card(*_without_clauses(version, provenance)):
             pass  # the card is its title and sentence
         return
-    against = f" against v{parents.raced_against}" if parents.raced_against else ""
+    against = f" against v{provenance.raced_against}" if provenance.raced_against else ""
     with ui.card(
-        _finding(f"v{version.version}", parents),
-        f"The verdict of cycle {parents.cycle_id}{against} · grey: not enforced by policy {ui.plain(parents.policy)}",
+        _finding(f"v{version.version}", provenance),
+        f"The verdict of cycle {provenance.cycle_id}{against} · grey: not enforced by policy {ui.plain(provenance.policy)}",
     ):
-        ui.clauses(parents.clauses)
+        ui.clauses(provenance.clauses)
         st.page_link(
             ui.page_path("automation"),
-            label=f"Evidence and race: cycle {parents.cycle_id}",
+            label=f"Evidence and race: cycle {provenance.cycle_id}",
             icon=":material/open_in_new:",
-            query_params={"cycle": str(parents.cycle_id)},
+            query_params={"cycle": str(provenance.cycle_id)},
         )
 
 
-def _finding(name: str, parents: lineage.Parents) -> str:
+def _finding(name: str, provenance: lineage.Provenance) -> str:
     """The outcome for the version."""
-    deciding, passed = parents.decided
-    if parents.outcome == "promoted":
+    deciding, passed = provenance.decided
+    if provenance.outcome == "promoted":
         return f"{name} was promoted: it passed all deciding clauses"
-    if parents.outcome == "refreshed":
+    if provenance.outcome == "refreshed":
         return f"{name} was accepted as a refresh: it passed all deciding clauses"
-    if parents.outcome == "shadowed":
+    if provenance.outcome == "shadowed":
         return f"{name} passed all deciding clauses and started in shadow mode"
-    if parents.outcome == "rejected":
+    if provenance.outcome == "rejected":
         return f"{name} was rejected: {ui.counted(deciding - passed, 'clause')} failed"
     return f"{name} passed {passed} of {deciding} deciding clauses"
 
 
-def _without_clauses(version: ModelVersion, parents: lineage.Parents) -> tuple[str, str]:
+def _without_clauses(version: ModelVersion, provenance: lineage.Provenance) -> tuple[str, str]:
     """Why no clause was evaluated for a version: a finding and a sentence."""
     name = f"v{version.version}"
     if version.source == "import":
@@ -53,19 +53,24 @@ def _without_clauses(version: ModelVersion, parents: lineage.Parents) -> tuple[s
             f"{name} was imported: it has not been in a race",
             "Compare it with the champion below, or run it in shadow mode.",
         )
-    if parents.cycle_at is None:
+    if provenance.cycle_at is None:
         return f"The verdict on {name} is no longer stored", "Its cycle was removed."
-    if parents.outcome in (None, "failed"):
-        return f"No verdict on {name}: its cycle did not finish", f"Cycle {parents.cycle_id} was interrupted or failed."
-    if parents.raced_against is None:
+    if provenance.outcome in (None, "failed"):
+        return (
+            f"No verdict on {name}: its cycle did not finish",
+            f"Cycle {provenance.cycle_id} was interrupted or failed.",
+        )
+    if provenance.raced_against is None:
         return (
             f"{name} is the first model: there was no champion to compare it with",
-            f"Created by cycle {parents.cycle_id}; clauses compare a challenger with a champion.",
+            f"Created by cycle {provenance.cycle_id}; clauses compare a challenger with a champion.",
         )
     reason = (
-        sentence(parents.verdict.reason) if parents.verdict is not None else "It was not compared with the champion."
+        sentence(provenance.verdict.reason)
+        if provenance.verdict is not None
+        else "It was not compared with the champion."
     )
     return (
         f"No clause was evaluated for {name}",
-        f"Cycle {parents.cycle_id}, policy {ui.plain(parents.policy)}: {ui.plain(reason)}",
+        f"Cycle {provenance.cycle_id}, policy {ui.plain(provenance.policy)}: {ui.plain(reason)}",
     )

@@ -20,7 +20,7 @@ def show(project: ProjectInfo, seen: Seen) -> None:
     scores = seen.window_report.report.scores if seen.window_report is not None else seen.history[-1].scores
     score = scores.get(seen.metric)
     by_rule = seen.metric == project.policy.metric
-    state, sentence = _standing(project, seen.metric, score)
+    state, sentence = _state_and_sentence(project, seen.metric, score)
     method = f" Interval: {score.method}." if score is not None and score.method else ""
     waiting = f" {words.counted(seen.due, 'label')} still due." if seen.due else ""
     text = sentence + _served_by(seen.recent) + method + _newest_alone(seen) + waiting
@@ -35,10 +35,10 @@ def show(project: ProjectInfo, seen: Seen) -> None:
             )
 
 
-def _standing(project: ProjectInfo, metric: str, score: Score | None) -> tuple[str, str]:
+def _state_and_sentence(project: ProjectInfo, metric: str, score: Score | None) -> tuple[str, str]:
     """State and sentence of a score: by the policy's threshold, where it is the policy's metric."""
     if metric == project.policy.metric:
-        return scores.standing(score, project.policy.threshold, metric, least=project.policy.min_rows)
+        return scores.score_state(score, project.policy.threshold, metric, least=project.policy.min_rows)
     state = "unknown" if score is None or score.value is None else "well"
     return (
         state,

@@ -49,8 +49,8 @@ def show(ctx: ui.Context, given: Given) -> None:
         f"Model output: {finding}" if answer.withheld else finding,
         f"Predicted by v{answer.version} · logged as {answer.prediction_id}",
     ):
-        if answer.spoken is not None:
-            _show_guards(target, answer.spoken)
+        if answer.guarded is not None:
+            _show_guards(target, answer.guarded)
         if answer.chances:
             _show_chances(ctx, answer)
         if given.known is not None:
@@ -78,18 +78,18 @@ def _show_chances(ctx: ui.Context, answer: RowAnswer) -> None:
     )
 
 
-def _show_guards(target: str, spoken: Mapping[str, Any]) -> None:
+def _show_guards(target: str, guarded: Mapping[str, Any]) -> None:
     """The triggered guards, and what API callers get."""
     instead = {
         "warn": "API callers get this prediction with the warning.",
         "abstain": "**The prediction is withheld:** API callers get none.",
-        "override": f"**Replaced:** API callers get {target} = {ui.plain(str(spoken['answer']))}.",
+        "override": f"**Replaced:** API callers get {target} = {ui.plain(str(guarded['answer']))}.",
     }
-    hits = [f"{ui.plain(plots.GUARD_NAMES[h['guard']])}: {_hit_words(h)}" for h in spoken["hits"][:SHOWN_HITS]]
-    if len(spoken["hits"]) > SHOWN_HITS:
-        hits.append(f"{len(spoken['hits']) - SHOWN_HITS} more")
-    box = st.warning if spoken["action"] == "warn" else st.error
-    box(f"{instead[spoken['action']]}\n" + "\n".join(f"- {line}" for line in hits), icon=":material/shield:")
+    hits = [f"{ui.plain(plots.GUARD_NAMES[h['guard']])}: {_hit_words(h)}" for h in guarded["hits"][:SHOWN_HITS]]
+    if len(guarded["hits"]) > SHOWN_HITS:
+        hits.append(f"{len(guarded['hits']) - SHOWN_HITS} more")
+    box = st.warning if guarded["action"] == "warn" else st.error
+    box(f"{instead[guarded['action']]}\n" + "\n".join(f"- {line}" for line in hits), icon=":material/shield:")
 
 
 def _hit_words(hit: Mapping[str, Any]) -> str:

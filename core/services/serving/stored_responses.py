@@ -11,11 +11,11 @@ from sqlalchemy.orm import Session
 from core.storage.tables import KeptAnswer
 from core.storage.workspace import Workspace
 
-KEPT_FOR = timedelta(hours=24)
+RETENTION = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredResponse:
     """A stored response of a request with an Idempotency-Key."""
 
     project_id: int
@@ -26,23 +26,27 @@ class Kept:
     created_at: datetime
 
 
-def kept_answer(ws: Workspace, project_id: int, key: str) -> Kept | None:
+def stored_response(ws: Workspace, project_id: int, key: str) -> StoredResponse | None:
     """The stored response for this key."""
     statement = select(KeptAnswer).where(KeptAnswer.project_id == project_id, KeptAnswer.key == key)
     with ws.database.read() as session:
         row = session.scalar(statement)
-        return None if row is None else Kept(project_id, key, row.fingerprint, row.status, row.body, row.created_at)
+        return (
+            None
+            if row is None
+            else StoredResponse(project_id, key, row.fingerprint, row.status, row.body, row.created_at)
+        )
 
 
-def keep_answer(session: Session, kept: Kept) -> None:
+def store_response(session: Session, response: StoredResponse) -> None:
     """Store a response in the transaction of its changes: of two equal requests at once, one fails as a whole."""
     session.add(
         KeptAnswer(
-            project_id=kept.project_id,
-            key=kept.key,
-            fingerprint=kept.fingerprint,
-            status=kept.status,
-            body=kept.body,
-            created_at=kept.created_at,
+            project_id=response.project_id,
+            key=response.key,
+            fingerprint=response.fingerprint,
+            status=response.status,
+            body=response.body,
+            created_at=response.created_at,
         )
     )
