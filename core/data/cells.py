@@ -26,7 +26,7 @@ MISSING_MARKERS = (
 NO_NUMBER_MARKERS = ("?", "-", "--", ".", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!")
 MAX_PROBLEMS = 20  # listed in one refusal
 MAX_ID_LENGTH = 200  # characters of a row id
-TOO_GREAT = 3.4e38  # models use 32-bit floats: this number and greater ones are infinite to them
+TOO_GREAT = 3.4e38  # models use 32-bit floats: numbers from this one on are infinite to them
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity|nan)", re.IGNORECASE)
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would execute a cell that begins like this
 _BOOLEANS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
@@ -72,7 +72,7 @@ def _plain(value: Any) -> Any:
 
 
 def is_missing(text: str) -> bool:
-    """Whether a cell's text says that there is no value."""
+    """Whether a cell's text marks a missing value."""
     return text.strip() in _MISSING
 
 
@@ -254,7 +254,7 @@ def as_written(text: str) -> tuple[str, str, str] | None:
         at = body.index(units[0])
         before, after = body[:at].strip(), body[at + len(units[0]) :].strip()
         if before not in ("", "-", "+", "(") and after not in ("", ")"):
-            return None  # it stands in the middle
+            return None  # the unit is in the middle
         body = before + after
     if body[:1] == "(" and body[-1:] == ")":
         body, sign = body[1:-1].strip(), "-"

@@ -1,8 +1,8 @@
-"""Conversion of single columns, from whatever a file or frame holds to the few forms that the program works with.
+"""Conversion of single columns, from any content of a file or frame to the few forms used by the program.
 
 Numbers are float64 (NaN = missing), text is pandas' `str` dtype (NaN = missing; booleans are "true" and "false");
-instants lie in `dates`. Columns of the dtype `CELLS` come from text files: what they hold is determined by `looking`
-or by a schema. Text of any other origin is text. Which column is what lies in `roles`.
+instants are in `dates`. Columns of the dtype `CELLS` come from text files: what they hold is determined by `looking`
+or by a schema. Text of any other origin is text. The roles of columns are in `roles`.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ def mapped(series: pd.Series, name: str, convert: Callable[[Any], Any], expected
 
 
 def texts(series: pd.Series, name: str, known: Collection[str] | None = None) -> pd.Series:
-    """A categorical column as `str`, NaN for missing; whole numbers without `.0`, where all of the column are such.
+    """A categorical column as `str`, NaN for missing; whole numbers without `.0` if the whole column consists of them.
 
     Args:
         known: the categories whose spelling is used; None = this column defines them.

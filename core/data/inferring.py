@@ -24,7 +24,7 @@ _MANY_WHOLE_CLASSES = 10  # number of classes from which it is reported that who
 
 
 class ColumnChoices(TypedDict, total=False):
-    """What the caller states about a first file's columns besides the target; the rest is guessed or inferred."""
+    """The caller's choices for a first file's columns besides the target; the rest is guessed or inferred."""
 
     id_column: str | None  # neither this nor the next one is a feature
     time_column: str | None

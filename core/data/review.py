@@ -1,4 +1,4 @@
-"""The review of an inferred schema: a person corrects what each column of a first file is."""
+"""The review of an inferred schema: a person corrects the kind and use of each column of a first file."""
 
 from __future__ import annotations
 

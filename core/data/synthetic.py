@@ -1,4 +1,4 @@
-"""The original's linear data, with drift on request: rows whose rule is known, so that every alarm can be judged.
+"""The original program's linear data, with optional drift: rows with a known rule, so every alarm can be verified.
 
 Features are independent standard normals. Class 1 is where the weighted sum of the features lies above a threshold
 that gives it the share `balance`; the weights come from `concept_seed`, so batches of other seeds share the rule.
@@ -36,7 +36,7 @@ TARGET = "target"
 class DriftSpec:
     """What changes in generated rows, when and how.
 
-    Whole numbers place it in the stream (row 0 is the first row ever), fractions are shares of the call's own rows.
+    Whole numbers are positions in the stream (row 0 is its first row), fractions are shares of the call's own rows.
     """
 
     kind: DriftKind
@@ -47,7 +47,7 @@ class DriftSpec:
     size: float = 1.0
     width: float | None = None  # gradual: rows from zero to the full size; None = the remaining rows of the call
     period: float | None = (
-        None  # recurring: rows that it lasts, and then pauses for; None = a quarter of the call's rows
+        None  # recurring: rows for which it lasts, and then pauses; None = a quarter of the call's rows
     )
 
     def anchored(self, *, rows: int, start_row: int) -> DriftSpec:
@@ -150,7 +150,7 @@ def generate(rows: int, recipe: Recipe | None = None, *, seed: int, start_row: i
 
     Args:
         rows: 1 to 1,000,000; together with the features at most 100,000,000 cells.
-        start_row: position of the first row in the stream, for drift that lies at a row.
+        start_row: position of the first row in the stream, for drift placed at a row.
 
     Raises:
         BadInput: every argument that is out of its range, by name.
@@ -158,7 +158,7 @@ def generate(rows: int, recipe: Recipe | None = None, *, seed: int, start_row: i
     recipe = recipe or Recipe()
     _check_arguments(rows, recipe, seed, start_row)
     drift, noise = recipe.drift, recipe.noise
-    # Each draw has its own generator, so drift and noise change what they are about and nothing else.
+    # Each draw has its own generator, so drift and noise change only what they concern.
     source, labels, flips = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
     X = source.standard_normal((rows, recipe.features))
     amount = np.zeros(rows) if drift is None else drift.amount(rows, start_row)
@@ -184,7 +184,7 @@ def generate(rows: int, recipe: Recipe | None = None, *, seed: int, start_row: i
 
 
 def _score(X: np.ndarray, right_angles: np.ndarray, concept_seed: int) -> np.ndarray:
-    """The weighted sum by a rule of length 1 that is turned by so many right angles, row by row."""
+    """The weighted sum by a rule of length 1, rotated by the given right angles row by row."""
     rng = np.random.default_rng(concept_seed)
     rule = _unit(rng.standard_normal((X.shape[1],)))
     straight = X @ rule

@@ -76,14 +76,15 @@ def spread(pair: Pair) -> Outcome:
 def tails(pair: Pair) -> Outcome:
     """Which sample has more extreme values: shares of rows beyond the outer TAIL of both samples together, each side.
 
-    The statistic is signed: above 0 when current rows are more often extreme. A few distant outliers hardly change the KS distance.
+    The statistic is signed: above 0 when current rows are more often extreme. A few distant outliers hardly change the
+    KS distance.
     """
     both = pair.counts.sum(axis=0, dtype=np.float64)
     upto = np.cumsum(both) / both.sum()
     outer = pair.counts[:, (upto <= TAIL) | (upto - both / both.sum() >= 1 - TAIL)].sum(axis=1)
     n, m = pair.sizes
-    found = two_proportions(float(outer[0]), n, float(outer[1]), m)
-    return Outcome(float(outer[1] / m - outer[0] / n), found.p_value, max(0.0, found.effect - pair.error))
+    test = two_proportions(float(outer[0]), n, float(outer[1]), m)
+    return Outcome(float(outer[1] / m - outer[0] / n), test.p_value, max(0.0, test.effect - pair.error))
 
 
 def _rank_score(pair: Pair, *, power: int) -> tuple[float, float]:

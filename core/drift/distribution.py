@@ -24,7 +24,7 @@ _LEAST_GAIN = 0.05  # share of rows from which a region counts as shifted
 _LEAST_SURE = 3.0  # standard errors that the gain must also exceed: the region is selected for its gain
 _LARGEST = 1e300  # differences of larger values overflow
 _LEAST_SHIFT = 0.1  # median shift, in interquartile ranges, from which a column is called higher or lower
-_LEAST_SPREAD = 1.2  # ratio of interquartile ranges from which it is said to vary more or less
+_LEAST_SPREAD = 1.2  # ratio of interquartile ranges from which a column is reported to vary more or less
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,15 +88,15 @@ def read_alike(
         features=frozenset(categorical), needs_target=False,
     )  # fmt: skip
     # A column that was empty may have values now; unique text in each row is reported by its own test.
-    kept = {
+    readmitted = {
         p.column
         for p in roles.problems
         if p.code == "empty_column" or (p.code == "id_column" and not is_id_name(str(p.column)))
     }
-    aside = {target, roles.id_column, roles.time_column, ROW_ID, ROW_TIME, *(set(roles.excluded) - kept)}
+    aside = {target, roles.id_column, roles.time_column, ROW_ID, ROW_TIME, *(set(roles.excluded) - readmitted)}
     names = [c for c in dict.fromkeys([*reference.columns, *current.columns]) if c not in aside]
     task, why_not = _task(reference, target)
-    problems = [p for p in roles.problems if p.column not in kept]
+    problems = [p for p in roles.problems if p.column not in readmitted]
     features = []
     for name in names:
         feature, problem = _feature(name, reference, current, name in categorical)

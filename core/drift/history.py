@@ -257,12 +257,12 @@ def _chi_square(df: np.ndarray, x: np.ndarray) -> np.ndarray:
     for d in np.unique(df):
         half = x[df == d] / 2
         if d % 2:
-            found = np.array([math.erfc(math.sqrt(v)) for v in half.tolist()])
+            total = np.array([math.erfc(math.sqrt(v)) for v in half.tolist()])
             term = np.exp(-half) * np.sqrt(half) / math.gamma(1.5)
         else:
-            found, term = np.zeros(len(half)), np.exp(-half)
+            total, term = np.zeros(len(half)), np.exp(-half)
         step = 1.5 if d % 2 else 1.0
         for _ in range(int(d) // 2):
-            found, term, step = found + term, term * half / step, step + 1
-        tail[df == d] = found
+            total, term, step = total + term, term * half / step, step + 1
+        tail[df == d] = total
     return tail

@@ -105,20 +105,20 @@ def counts_of(column: pd.Series) -> Counts:
     """A column as counts per category; numbers and booleans become text."""
     import pandas as pd
 
-    found: Any
+    rows_by_value: Any
     if isinstance(column.dtype, pd.StringDtype):
-        found = column.value_counts(dropna=True, sort=False)
+        rows_by_value = column.value_counts(dropna=True, sort=False)
     elif isinstance(column.dtype, pd.CategoricalDtype):
-        found = column.value_counts(dropna=True, sort=False)
-        found = found[found > 0]
+        rows_by_value = column.value_counts(dropna=True, sort=False)
+        rows_by_value = rows_by_value[rows_by_value > 0]
     elif column.dtype == object:  # True and 1 are different texts, but would be counted as one value
-        found = column[column.notna()].map(_text).value_counts(sort=False)
+        rows_by_value = column[column.notna()].map(_text).value_counts(sort=False)
     else:
-        found = column.value_counts(dropna=True, sort=False)
-    if len(found) > MOST_CATEGORIES:
-        return Counts(len(column), {}, other=int(found.sum()), distinct=len(found))
+        rows_by_value = column.value_counts(dropna=True, sort=False)
+    if len(rows_by_value) > MOST_CATEGORIES:
+        return Counts(len(column), {}, other=int(rows_by_value.sum()), distinct=len(rows_by_value))
     counts: dict[str, int] = {}
-    for value, n in zip(found.index.tolist(), found.to_numpy().tolist(), strict=True):
+    for value, n in zip(rows_by_value.index.tolist(), rows_by_value.to_numpy().tolist(), strict=True):
         name = value if isinstance(value, str) else _text(value)
         counts[name] = counts.get(name, 0) + int(n)
     return Counts(len(column), counts, distinct=len(counts))

@@ -1,4 +1,4 @@
-"""What goes into one step of the learning loop, and what comes out of it."""
+"""The input and the result of one step of the learning loop."""
 
 from __future__ import annotations
 

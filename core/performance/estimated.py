@@ -37,7 +37,7 @@ ESTIMATED = {
     "regression": estimated_metrics("regression"),
 }
 _WIDTH_LARGEST = 4.0  # cap of each z from which the width is computed
-_WIDTH_CHUNKS, _WIDTH_PRIOR = 20, 3.0  # newest graded chunks used for the width, and the prior: so many chunks of z = 1
+_WIDTH_CHUNKS, _WIDTH_PRIOR = 20, 3.0  # newest graded chunks used for the width; the prior, in chunks of z = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
-"""Charts: records in, plotly figures out. Colours come in as `colors=palette(mode)`; no Streamlit, no clock, no database.
+"""Charts: records in, plotly figures out. Colours are passed as `colors=palette(mode)`; no Streamlit, no clock, no database.
 
-A function that is given nothing to draw raises ValueError: what stands there instead is the page's to say.
+A function raises ValueError when there is nothing to draw; pages decide what to show instead.
 """
 
 from core.plots.answers import GUARD_NAMES, contributions, guard_hits

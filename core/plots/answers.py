@@ -1,4 +1,4 @@
-"""Charts about answers: what each feature adds to one of them, and how often guards were triggered."""
+"""Charts about predictions: each feature's contribution to one, and how often guards were triggered."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GUARD_NAMES = {
 def contributions(
     items: Sequence[tuple[str, Any, float]], *, colors: Palette, height: int | None = None, most: int = 10
 ) -> go.Figure:
-    """What each feature adds to an answer or takes from it, greatest first; beyond `most` the rest together.
+    """Each feature's contribution to a prediction, largest first; features beyond `most` are summed up.
 
     Args:
         items: feature, its value (None = missing), contribution.
@@ -70,13 +70,13 @@ def _value(value: Any) -> str:
 def guard_hits(
     items: Sequence[tuple[date, str, int]], *, colors: Palette, until: date, days: int = 30, height: int = 170
 ) -> go.Figure:
-    """Predictions that triggered each guard, day by day, stacked; the days until `until`.
+    """Predictions that triggered each guard, day by day, stacked; days up to `until`.
 
     Args:
-        items: day, guard, number; several lines of a day and guard add up.
+        items: day, guard, number; several entries of a day and guard add up.
 
     Raises:
-        ValueError: nothing in those days.
+        ValueError: no hits in those days.
     """
     span = [until - timedelta(days=back) for back in range(days - 1, -1, -1)]
     inks = dict(zip(GUARD_NAMES, (colors.current, colors.second, colors.estimated), strict=True))

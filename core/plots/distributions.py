@@ -10,14 +10,14 @@ from core import words
 from core.drift.distribution import OTHER, Distribution
 from core.plots.theme import CHARACTER_PX, SMALL, Palette, figure, plain, scale, tint, write
 
-WIDTH = 300  # pixels that the plot is taken to have when its names are placed
+WIDTH = 300  # assumed width of the plot in pixels when its names are placed
 
 
 def distribution_chart(pair: Distribution, *, colors: Palette, unit: str = "", height: int = 310) -> go.Figure:
     """Reference against current, with the region that gained rows.
 
     Args:
-        unit: written behind the values of the axis, e.g. "°C".
+        unit: appended to the values of the axis, e.g. "°C".
 
     Raises:
         ValueError: neither bins nor categories.
@@ -69,7 +69,7 @@ def _steps(pair: Distribution, colors: Palette, unit: str, height: int) -> go.Fi
 
 
 def _bins(edges: tuple[float, ...], *, first: bool = False) -> list[str]:
-    """Each bin in words for the hover; the first one twice when the line begins at the edge."""
+    """Each bin as text for the hover; the first one twice when the line begins at the edge."""
     step = 10 * (edges[1] - edges[0])
     texts = [
         f"{words.figure(a, step)} to {words.figure(b, step)}" for a, b in itertools.pairwise(edges)
@@ -80,7 +80,7 @@ def _bins(edges: tuple[float, ...], *, first: bool = False) -> list[str]:
 def _names_at_peaks(
     fig: go.Figure, pair: Distribution, centres: list[float], top: float, height: int, colors: Palette
 ) -> None:
-    """Each line's name above its peak, moved aside where the two would overlap."""
+    """Each line's name above its peak, moved if the two would overlap."""
     span, plot = pair.edges[-1] - pair.edges[0], height - 40
     names = ("Reference", "Current")
     halves = [CHARACTER_PX * len(name) / 2 + 3 for name in names]
@@ -90,7 +90,7 @@ def _names_at_peaks(
         xs.append(min(max((centres[i] - pair.edges[0]) / span * WIDTH, half), WIDTH - half))
         ys.append(shares[i] / top * plot)
     if abs(xs[0] - xs[1]) < sum(halves) and abs(ys[0] - ys[1]) < 17:
-        # The name over the higher peak goes up a line.
+        # The name over the higher peak moves up one line.
         ys[0 if ys[0] > ys[1] else 1] = min(ys) + 17
     for name, x, y, color in zip(names, xs, ys, (colors.muted, colors.current), strict=True):
         write(fig, colors, name, x / WIDTH, y / plot * top, xref="paper", yanchor="bottom", yshift=2, color=color)
@@ -121,7 +121,7 @@ def _dots(pair: Distribution, colors: Palette, height: int) -> go.Figure:
         word = "new" if category in pair.new else "gone" if category in pair.gone else ""
         if word and category != OTHER:
             write(fig, colors, f"<b>{word}</b>", max(a, b), row, xanchor="left", xshift=8, color=colors.watch)
-    # Named once, over the row where they are farthest apart, away from each other.
+    # Named once, at the row where they are farthest apart, facing away from each other.
     i = max(range(len(rows)), key=lambda j: abs(pair.current[j] - pair.reference[j]))
     right = pair.current[i] >= pair.reference[i]
     for name, share, color, at_right in (

@@ -1,4 +1,4 @@
-"""What the charts over time share: points, events and the one way they are drawn, lines with bands, direct labels."""
+"""Shared parts of the charts over time: points and events and how they are drawn, lines with bands, direct labels."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from core.records import EventKind, Score
 from core.text.vocabulary import EVENTS
 
 Axis = Literal["time", "rows"]
-WIDTH = 560  # pixels that a chart is taken to have when texts are placed; they only need to be about right
-NARROW = 0.6  # signs and names are placed as if the chart were this much narrower: on a phone it is
+WIDTH = 560  # assumed width of a chart in pixels when texts are placed; approximate is enough
+NARROW = 0.6  # signs and names are placed as if the chart were narrower by this factor, as on a phone
 TOP, BOTTOM = 34, 28  # margins: the row of signs above, the ticks below
 
 
@@ -65,7 +65,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that happened, of an EventKind."""
+    """An event of an EventKind."""
 
     at: datetime
     kind: str
@@ -90,19 +90,19 @@ def points_of(history: Sequence[Measured], metric: str) -> list[Point]:
 class Axes:
     """Size and units of a chart over time."""
 
-    x: Axis = "time"  # instants, or the number of rows seen (where rows arrived faster than time shows)
+    x: Axis = "time"  # instants, or the number of rows seen (if rows arrived faster than a time axis can show)
     height: int = 250  # pixels
-    zone: str | None = None  # in which instants are written; UTC when it is not known
+    zone: str | None = None  # time zone of displayed instants; None = UTC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stroke:
     """How a line is drawn."""
 
-    name: str  # in its hover
+    name: str  # name in its hover
     color: str
-    style: Mapping[str, Any]  # plotly's: width, dash
-    band: bool = True  # with its interval
+    style: Mapping[str, Any]  # plotly's settings: width, dash
+    band: bool = True  # drawn with its interval
     decimals: int = 3
 
 
@@ -125,7 +125,7 @@ class Frame:
         return float(p.rows_seen) if self.by_rows else p.at.timestamp()
 
     def value(self, p: Point | Happened) -> Any:
-        """Position as plotly takes it: instants as wall time of the zone."""
+        """Position as plotly expects it: instants as wall time of the zone."""
         return p.rows_seen if self.by_rows else wall_time(p.at, self.zone)
 
     def px(self, p: Point | Happened) -> float:
@@ -183,7 +183,7 @@ def time_ticks(first: datetime, last: datetime) -> dict[str, Any]:
 
 
 def cut(limits: Scale, values: Sequence[float]) -> Scale:
-    """No room above 1 for scores that cannot exceed it, none below 0 for those that cannot."""
+    """The axis without room above 1 for scores that cannot exceed it, or below 0 for those that cannot fall below."""
     high = min(limits.high, 1.01) if max(values) <= 1.0 else limits.high
     low = max(limits.low, -0.01) if min(values) >= 0.0 else limits.low
     return Scale(low, high, limits.step)
@@ -214,7 +214,7 @@ def draw_line(
 
 
 def _band(fig: go.Figure, frame: Frame, points: Sequence[Point], color: str) -> None:
-    """The interval around a line, one closed shape per stretch without gap."""
+    """The interval around a line, one closed shape per stretch without gaps."""
     stretch: list[Point] = []
     for p in [*points, None]:
         if p is not None and p.low is not None and p.high is not None:
@@ -270,16 +270,16 @@ def direct_labels(
     lines: Sequence[tuple[Sequence[Point], float]],
     level: float | None = None,
 ) -> None:
-    """Names and last values at the lines' ends, where they cover least.
+    """Names and last values at the lines' ends, placed where they cover least.
 
     Args:
-        lines: each with how much it matters that all of it is seen.
-        level: of a straight line over the whole width.
+        lines: each with a weight for how important it is that all of it stays visible.
+        level: of a horizontal line over the whole width.
     """
     taken: list[tuple[float, float, float]] = []
     for line, weight in lines:
         spots = [(frame.px(p) * NARROW, frame.py(p.value, limits), weight) for p in line if p.value is not None]
-        # Between two points the line is there too: a few places along it.
+        # The line between two points counts too: a few positions along it.
         for (x0, y0, _), (x1, y1, _) in itertools.pairwise(spots):
             taken += [(x0 + (x1 - x0) * t / 4, y0 + (y1 - y0) * t / 4, weight) for t in range(4)]
         taken += spots[-1:]
@@ -300,7 +300,7 @@ def _ground(fig: go.Figure) -> str:
 
 
 def add_threshold(fig: go.Figure, value: float, text: str, *, colors: Palette, color: str, above: bool = False) -> None:
-    """A dashed line over the whole width, its name at the left under it (or above)."""
+    """A dashed line over the whole width, its name at the left below it (or above)."""
     fig.add_shape(
         type="line", xref="paper", x0=0, x1=1, y0=value, y1=value,
         line={"color": color, "width": 1.3, "dash": "4px,3px"}, layer="above",
@@ -312,9 +312,9 @@ def add_threshold(fig: go.Figure, value: float, text: str, *, colors: Palette, c
 
 
 def add_events(fig: go.Figure, events: Sequence[Happened], *, frame: Frame, colors: Palette, floor: float) -> None:
-    """Dotted lines with a sign above the plot; where signs would overlap the weightier stays, among equals the later.
+    """Dotted lines with a sign above the plot; where signs would overlap, the more important stays; among equals, the later.
 
-    Refreshes are routine and many: they are small ticks on the axis. Events outside the drawn span are left out.
+    Refreshes are frequent routine events: they are small ticks on the axis. Events outside the drawn span are left out.
     """
     inside = [e for e in events if frame.first <= frame.number(e) <= frame.last]
     for event, named in _room(inside, frame):
@@ -340,7 +340,7 @@ def add_events(fig: go.Figure, events: Sequence[Happened], *, frame: Frame, colo
 
 
 def _room(events: Sequence[Happened], frame: Frame) -> list[tuple[Happened, bool]]:
-    """The events that have room for their sign, each with whether its text has room too."""
+    """The events whose sign fits, each with whether its text fits too."""
     fitting: list[tuple[float, float, Happened, bool]] = []
     drawn = [e for e in events if e.kind in EVENTS and not EVENTS[EventKind(e.kind)].tick]
     for event in sorted(drawn, key=lambda e: (EVENTS[EventKind(e.kind)].rank, -frame.number(e))):

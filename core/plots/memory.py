@@ -1,4 +1,4 @@
-"""The matrix of forgetting: what the champion knew of each regime when each one ended, and what it knows now."""
+"""The forgetting matrix: the champion's score on each regime at the end of each regime, and now."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from core import words
 from core.plots.theme import SMALL, Palette, figure, mixed
 from core.records import Memory, higher_is_better
 
-LEAST_SPAN = 0.2  # of scores between the lightest and the deepest cell
-ROW = 44  # pixels a line takes
+LEAST_SPAN = 0.2  # minimum range of scores between the lightest and the darkest cell
+ROW = 44  # height of a line in pixels
 Z_95 = 1.96
 
 
 def memory_matrix(memory: Memory, *, colors: Palette, height: int | None = None) -> go.Figure:
-    """A line for the end of each regime and one for now, a column a regime; the deeper, the better it is known.
+    """One line per regime's end and one for now, one column per regime; darker = better score.
 
-    Cells on the regime's own end are framed; the last line adds how far its score is from there. What was not met yet is blank.
+    Cells at a regime's own end are framed; the last line adds the difference from there. Regimes not reached yet are blank.
 
     Raises:
-        ValueError: nothing was scored.
+        ValueError: there are no scores.
     """
     scored = [value for line in memory.matrix for value in line if value is not None]
     if not scored:
@@ -82,7 +82,7 @@ def memory_matrix(memory: Memory, *, colors: Palette, height: int | None = None)
 
 
 def memory_finding(memory: Memory) -> str:
-    """What the matrix says in a sentence, with backward transfer."""
+    """The finding of the matrix in a sentence, with backward transfer."""
     past = [r for r in memory.regimes if r is not memory.regimes[-1]]
     if memory.bwt is None or not past:
         return "One regime so far: there is nothing to forget yet"
@@ -97,7 +97,7 @@ def memory_finding(memory: Memory) -> str:
 
 
 def memory_alt(memory: Memory) -> str:
-    """The figures for those who do not see the chart: each regime then and now."""
+    """The alternative text of the chart: each regime's scores then and now."""
     then = {j: line[j] for line in memory.matrix[:-1] if (j := _ended(line)) is not None}
     parts = []
     for j, (regime, now) in enumerate(zip(memory.regimes, memory.matrix[-1], strict=True)):
@@ -107,14 +107,14 @@ def memory_alt(memory: Memory) -> str:
 
 
 def _ended(line: Sequence[float | None]) -> int | None:
-    """The column of the regime at whose end a line was measured: its newest one."""
+    """The column of the regime at whose end a line was measured: its newest regime."""
     return max((j for j, value in enumerate(line) if value is not None), default=None)
 
 
 def _doubt(memory: Memory) -> float:
-    """How far from 0 backward transfer may lie by chance (95 %); for errors, whose spread is not kept, a twentieth.
+    """How far from 0 backward transfer may lie by chance (95 %); 0.05 for errors, whose spread is not stored.
 
-    Two shares of the same rows, taken as independent: they go together, so this is rather too wide.
+    Two shares of the same rows, treated as independent: they are correlated, so this is conservative.
     """
     then = {j: line[j] for line in memory.matrix[:-1] if (j := _ended(line)) is not None}
     now = memory.matrix[-1]
@@ -138,7 +138,7 @@ def _hover(memory: Memory, line: str, j: int, value: float | None, then: float |
 
 
 def _ink(ground: str, colors: Palette) -> str:
-    """The one of text and white that stands out more."""
+    """The text colour or white, whichever has more contrast."""
     inks: list[Any] = [colors.text, "#FFFFFF"]
     return str(max(inks, key=lambda ink: _contrast(ink, ground)))
 

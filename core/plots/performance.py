@@ -1,4 +1,4 @@
-"""Charts of one moment: slices, confusion, calibration, a comparison, a race, class probabilities."""
+"""Charts of a single point in time: slices, confusion, calibration, a comparison, a race, class probabilities."""
 
 from __future__ import annotations
 
@@ -15,11 +15,16 @@ from core.plots.frame import Point
 from core.plots.theme import SMALL, Palette, Scale, figure, mixed, plain, scale, thin, tint, write
 from core.records import Candidate, Comparison, EstimatePoint, Score
 
-ROW = 44  # pixels a row of name, dot and interval takes
-MOST_CANDIDATES = 14  # of a race that are drawn
-MOST_WRITTEN = 8  # classes of a confusion whose numbers are written into it
-MOST_STEPS = 200  # of the arrival curve that are drawn
-UNITS = ((172_800.0, 86_400.0, "days"), (7_200.0, 3_600.0, "h"), (120.0, 60.0, "min"), (0.0, 1.0, "s"))  # from, in s
+ROW = 44  # height in pixels of a row with name, dot and interval
+MOST_CANDIDATES = 14  # maximum candidates of a race that are drawn
+MOST_WRITTEN = 8  # maximum classes of a confusion matrix with numbers in its cells
+MOST_STEPS = 200  # maximum steps of the arrival curve that are drawn
+UNITS = (
+    (172_800.0, 86_400.0, "days"),
+    (7_200.0, 3_600.0, "h"),
+    (120.0, 60.0, "min"),
+    (0.0, 1.0, "s"),
+)  # from this many seconds, seconds per unit, unit
 
 
 def slices(weakest: Sequence[Slice], *, colors: Palette, height: int = 240, lower_is_better: bool = False) -> go.Figure:
@@ -110,7 +115,7 @@ def confusion_matrix(table: Confusion, *, colors: Palette, height: int = 240) ->
                     for i, row in enumerate(table.counts)],
         hovertemplate="<b>%{z:.1%}</b>, %{customdata}<extra></extra>",
     )  # fmt: skip
-    # The numbers of many classes only fit in the hover. All at once: plotly copies what is there for each one added.
+    # With many classes numbers only fit in the hover. Added all at once: plotly copies the existing ones on each addition.
     fig.layout.annotations = [
         {
             "x": j, "y": i, "showarrow": False,
@@ -166,7 +171,7 @@ def calibration_curve(curve: Calibration, *, colors: Palette, height: int = 240)
 
 
 def label_arrival(curve: ArrivalCurve, *, colors: Palette, height: int = 240) -> go.Figure:
-    """Share of the labels that arrived within a time, with its interval; flat to the end where rows still wait.
+    """Share of the labels that arrived within a given time, with its interval; flat to the end if rows are still waiting.
 
     Raises:
         ValueError: no label has arrived.
@@ -213,7 +218,7 @@ def label_arrival(curve: ArrivalCurve, *, colors: Palette, height: int = 240) ->
 
 
 def estimated_points(estimates: Sequence[EstimatePoint], metric: str) -> list[Point]:
-    """The estimates of one metric as the dashed line of `performance_over_time`; what could not be estimated is a gap."""
+    """The estimates of one metric as the dashed line of `performance_over_time`; values that could not be estimated are gaps."""
     none = Score(metric=metric, value=None)
     return [
         Point(at=p.at, value=s.value, low=s.low, high=s.high, n=p.n, version=p.model_version, rows_seen=p.rows_seen)
@@ -223,7 +228,7 @@ def estimated_points(estimates: Sequence[EstimatePoint], metric: str) -> list[Po
 
 
 def light(points: Sequence[Point]) -> list[Point]:
-    """The points with no more digits than a chart shows: what the browser is sent is half as long."""
+    """The points with only the digits that a chart shows, which halves the data sent to the browser."""
     return [
         dataclasses.replace(
             p, at=p.at.replace(microsecond=0), value=_short(p.value), low=_short(p.low), high=_short(p.high)
@@ -244,7 +249,7 @@ def _short(value: float | None) -> float | None:
 def probabilities(
     classes: Sequence[Any], chances: Sequence[float], *, colors: Palette, height: int | None = None, most: int = 10
 ) -> go.Figure:
-    """Probability of each class, likeliest first and in colour; beyond `most` the rest together.
+    """Probability of each class, the most likely first and in colour; classes beyond `most` are summed up.
 
     Raises:
         ValueError: no class.
@@ -275,7 +280,7 @@ def probabilities(
 
 
 class _Row:
-    """One row of such a chart."""
+    """One row of a chart of names, dots and intervals."""
 
     def __init__(self, name: str, value: float, low: float, high: float, color: str, detail: str) -> None:
         self.name, self.value, self.low, self.high, self.color, self.detail = name, value, low, high, color, detail
@@ -301,7 +306,7 @@ def _rows(rows: Sequence[_Row], limits: Scale, colors: Palette, height: int) -> 
 
 
 def _decimals(limits: Scale) -> int:
-    """Decimals of values on an axis: one more than its ticks, three for scores at most."""
+    """Decimals of values on an axis: one more than its ticks, at most three for scores."""
     return min(3, limits.decimals + 1) if limits.high <= 1.5 else limits.decimals + 1
 
 
@@ -318,7 +323,7 @@ def _dot(fig: go.Figure, x: float, y: float, color: str, text: str, size: int = 
 
 
 def _vertical(fig: go.Figure, value: float, colors: Palette, text: str, limits: Scale) -> None:
-    """The line of all rows, its name at the foot on the side where there is room."""
+    """The line for all rows, its name at the bottom on the side with room."""
     fig.add_shape(
         type="line",
         x0=value,

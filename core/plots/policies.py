@@ -13,7 +13,7 @@ from core.plots.theme import LINE_PX, Palette, figure, plain, scale, write
 def policies_over_time(
     policies: Sequence[Mapping[str, Any]], metric: str, *, colors: Palette, height: int = 260
 ) -> go.Figure:
-    """Score of each policy on every batch, the last point named; "never" in grey and dotted.
+    """Score of each policy on every batch, with a label at the last point; "never" in grey and dotted.
 
     Args:
         policies: documents of `services.automation.backtests.compare_policies`, with `name` and `turns`.
@@ -45,7 +45,9 @@ def policies_over_time(
         )  # fmt: skip
     room = (height - 46.0) / (limits.high - limits.low or 1.0)
     taken = -LINE_PX
-    for name, known, color in sorted(lines, key=lambda line: line[1][-1][1]):  # from below, each above the one before
+    for name, known, color in sorted(
+        lines, key=lambda line: line[1][-1][1]
+    ):  # from the bottom, each above the previous one
         end = (known[-1][1] - limits.low) * room
         taken = max(end, taken + LINE_PX)
         where = {"xref": "paper", "xanchor": "left", "xshift": 6, "yshift": taken - end}

@@ -1,7 +1,7 @@
-"""What all charts share: colours, layout, number formats, direct labels, thinning.
+"""Shared parts of all charts: colours, layout, number formats, direct labels, thinning.
 
-Colours come in as an argument, since the page knows whether it is light or dark. Text from users is escaped: plotly
-reads its texts as a kind of HTML.
+Colours are an argument, since the page knows whether it is light or dark. Text from users is escaped, because plotly
+interprets texts as a kind of HTML.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ CONFIG: dict[str, Any] = {"displayModeBar": False}
 FONT = '"Source Sans", "Source Sans Pro", sans-serif'
 FONT_SIZE = 13
 SMALL = 12
-CHARACTER_PX = 6.3  # mean width at SMALL, for placing texts beside each other
+CHARACTER_PX = 6.3  # mean width at font size SMALL, for placing texts next to each other
 LINE_PX = 15.0
-MAX_POINTS = 2_000  # a trace never holds more
+MAX_POINTS = 2_000  # maximum of a trace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +56,12 @@ DARK = Palette(
 
 
 def palette(mode: str | None) -> Palette:
-    """The colours of the theme that the page is in; light when it is not known."""
+    """The colours of the page's theme; light when it is unknown."""
     return DARK if mode == "dark" else LIGHT
 
 
 def tint(color: str, alpha: float) -> str:
-    """A `#RRGGBB` colour made see-through."""
+    """A `#RRGGBB` colour made transparent."""
     r, g, b = (int(color[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({r},{g},{b},{alpha:g})"
 
@@ -73,7 +73,7 @@ def mixed(color: str, under: str, share: float) -> str:
 
 
 def plain(text: object, *, at_most: int = 0) -> str:
-    """Text of a user as plotly shows it letter by letter, cut to `at_most` characters (0 = not)."""
+    """A user's text escaped so that plotly shows it literally, cut to `at_most` characters (0 = no limit)."""
     words = str(text)
     if at_most and len(words) > at_most:
         words = words[: at_most - 1] + "…"
@@ -121,7 +121,7 @@ def figure(
 
 
 def write(fig: go.Figure, colors: Palette, text: str, x: Any, y: Any, **options: Any) -> None:
-    """A direct label on the chart: small, without arrow, on a nearly opaque ground."""
+    """A direct label on the chart: small, without arrow, on a nearly opaque background."""
     defaults = {
         "showarrow": False,
         "font": {"size": SMALL, "color": options.pop("color", colors.muted), "family": FONT},
@@ -144,7 +144,7 @@ class Scale:
 
     @property
     def decimals(self) -> int:
-        """Decimals that its ticks need."""
+        """Number of decimals that its ticks need."""
         return max(0, -math.floor(math.log10(self.step) + 1e-9))
 
     def axis(self, *, percent: bool = False, least_decimals: int = 0) -> dict[str, Any]:
@@ -155,11 +155,11 @@ class Scale:
 
 
 def scale(values: Iterable[float], *, pad: float = 0.08, ticks: int = 4, floor: float | None = None) -> Scale:
-    """An axis cut to the values, with about so many round ticks.
+    """An axis fitted to the values, with about `ticks` round ticks.
 
     Args:
         values: at least one, finite.
-        floor: the axis begins here when given.
+        floor: the lower end of the axis, if given.
     """
     known = list(values)
     low, high = min(known), max(known)
@@ -178,7 +178,7 @@ def scale(values: Iterable[float], *, pad: float = 0.08, ticks: int = 4, floor: 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A text that wants to stand at a place, in pixels from the plot's lower left corner, right-aligned at x."""
+    """A text and its preferred position, in pixels from the plot's lower left corner, right-aligned at x."""
 
     text: str
     color: str
@@ -187,10 +187,10 @@ class Label:
 
 
 def place(labels: Sequence[Label], taken: Sequence[tuple[float, float, float]], *, height: float) -> list[float]:
-    """How far above (or below) its place each label stands, in pixels, so that it covers least.
+    """Offset in pixels above (or below) its position for each label, so that it covers least.
 
     Args:
-        taken: points of the lines in the same pixels, and how much it matters (0 to 1) that they are seen.
+        taken: points of the lines in the same pixels, and how important (0 to 1) it is that they stay visible.
         height: of the plot.
     """
     boxes: list[tuple[float, float, float]] = []  # left, right, middle
@@ -226,7 +226,7 @@ def place(labels: Sequence[Label], taken: Sequence[tuple[float, float, float]], 
 def thin(values: Sequence[float | None], at_most: int = MAX_POINTS) -> list[int]:
     """Positions to keep so that a line of at most `at_most` points shows every dip: the lowest and highest of each bucket.
 
-    The first and the last value always stay; a gap (None) stays a gap where it fills its bucket.
+    The first and the last value always stay; a gap (None) remains if it fills its bucket.
     """
     n = len(values)
     if n <= at_most:

@@ -38,10 +38,10 @@ from core.plots.theme import SMALL, Label, Palette, Scale, figure, mixed, plain,
 from core.records import SERVING, EventKind, Outcome, is_worse, sides
 from core.text.vocabulary import EVENTS
 
-MOST_DROPS = 3  # more of them are a score that hovers around the threshold, and are not counted one by one
-TREND_POINTS = 250  # of a feature's line: more are sent and drawn, but not seen
-LEAST_EVIDENCE, MOST_EVIDENCE = -2, 6  # powers of ten that are drawn; what lies beyond is drawn at the edge
-NAMED = 3  # drifted features that get a colour and a name of their own
+MOST_DROPS = 3  # more mean a score that hovers around the threshold, and are not counted individually
+TREND_POINTS = 250  # maximum of a feature's line: more would be sent and drawn, but not be visible
+LEAST_EVIDENCE, MOST_EVIDENCE = -2, 6  # powers of ten on the axis; values beyond are drawn at the edge
+NAMED = 3  # maximum drifted features with their own colour and name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class EffectSeries:
     name: str
     at: tuple[datetime, ...]
     effects: tuple[float | None, ...]
-    drifted: bool  # at the end
+    drifted: bool  # drifted at the end
     rows_seen: tuple[int, ...] = ()
 
 
@@ -61,10 +61,10 @@ Shown = Literal["against_reference", "against_previous", "evidence"]
 def trend_series(
     times: Sequence[datetime], trends: Sequence[DriftTrend], shown: Shown = "against_reference"
 ) -> list[EffectSeries]:
-    """One series a feature over the batches; of many batches the largest value of each stretch is kept.
+    """One series per feature over the batches; with many batches the largest value of each stretch is shown.
 
     Args:
-        times: of the batches.
+        times: instants of the batches.
         shown: the effect against the reference, or against the batch before each one; or the evidence so far.
     """
     step = -(-len(times) // TREND_POINTS) or 1
@@ -92,8 +92,8 @@ class ScoreHistory:
 
     measured: Sequence[Point]
     estimated: Sequence[Point] = ()  # without labels; dashed
-    never: Sequence[Point] = ()  # what the first model would score
-    metric_label: str = "Accuracy"  # of the measured line in the hover
+    never: Sequence[Point] = ()  # score of the first model without retraining
+    metric_label: str = "Accuracy"  # name of the measured line in the hover
 
 
 def performance_over_time(
@@ -104,10 +104,10 @@ def performance_over_time(
     events: Sequence[Happened] = (),
     axes: Axes = AXES,
 ) -> go.Figure:
-    """Measured score with its band, what is estimated after it, and what the first model would score.
+    """Measured score with its band, the estimates after it, and the score of the first model without retraining.
 
     Args:
-        threshold: of the policy; a line with its name.
+        threshold: the policy's; drawn as a line with its name.
 
     Raises:
         ValueError: no point has a value.
@@ -156,7 +156,7 @@ def performance_finding(
     *,
     metric: str = "accuracy",
 ) -> str:
-    """The heading of the performance chart: how often the score was on the wrong side of the threshold, and whether a new model helped.
+    """The heading of the performance chart: how often the score was worse than the threshold, and whether a new model helped.
 
     `Accuracy fell below 0.70 twice and recovered with a new model both times`.
     """
@@ -192,7 +192,7 @@ def performance_finding(
 
 
 def _drops(bad: Sequence[bool]) -> tuple[list[int], list[int | None]]:
-    """Where each stretch on the wrong side begins, and the first good place after it (None = none yet)."""
+    """Start of each bad stretch, and the first good position after it (None = none yet)."""
     starts = [i for i, b in enumerate(bad) if b and (i == 0 or not bad[i - 1])]
     return starts, [next((j for j in range(i, len(bad)) if not bad[j]), None) for i in starts]
 
@@ -221,10 +221,10 @@ def effect_over_time(
     x: Axis = "time",
     zone: str | None = None,
 ) -> go.Figure:
-    """How far each feature is from its reference: drifted ones coloured and named, the others grey.
+    """Drift effect of each feature against the reference: drifted ones coloured and named, the others grey.
 
     Raises:
-        ValueError: no feature was ever judged.
+        ValueError: no feature was ever tested.
     """
     values = [e for s in series for e in s.effects if e is not None]
     top = scale([0.0, gate * 1.3, *values], floor=0.0, pad=0.16)
@@ -242,10 +242,10 @@ def evidence_over_time(
     height: int = 286,
     zone: str | None = None,
 ) -> go.Figure:
-    """The evidence on each feature after each batch, by powers of ten: those that have moved coloured and named.
+    """The evidence on each feature after each batch, in powers of ten: features that have shifted coloured and named.
 
     Raises:
-        ValueError: no feature was ever judged.
+        ValueError: no feature was ever tested.
     """
     low, high = LEAST_EVIDENCE, MOST_EVIDENCE
     logs = [
@@ -276,7 +276,7 @@ def evidence_over_time(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Limit:
-    """What the lines are held against, and the axis that both are drawn on."""
+    """The limit that the lines are compared with, and the axis for both."""
 
     value: float
     text: str
@@ -287,7 +287,7 @@ class _Limit:
 def _features_over_time(
     series: Sequence[EffectSeries], limit: _Limit, frame: Frame, events: Sequence[Happened], *, colors: Palette
 ) -> go.Figure:
-    """A line a feature: those beyond the limit at the end coloured and named, the others grey."""
+    """One line per feature: those beyond the limit at the end coloured and named, the others grey."""
     lines = {s.name: _effect_points(s) for s in series}
     fig = figure(colors, height=frame.height, top=TOP if events else 12, bottom=BOTTOM)
     frame.set_axes(fig, limit.scale, decimals=2)
@@ -344,10 +344,10 @@ def versions(
     height: int = 130,
     zone: str | None = None,
 ) -> go.Figure:
-    """Which version served when: a bar per span, its label inside where it fits, hatched when a rollback brought it.
+    """Which version served when: a bar per span, its label inside where it fits, hatched when it came by a rollback.
 
     Args:
-        spans: version, from, to (None = serves still), event, reason; in order.
+        spans: version, from, to (None = still serving), event, reason; in order.
 
     Raises:
         ValueError: no span.

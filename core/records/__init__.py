@@ -1,6 +1,6 @@
-"""Frozen records that cross layers: what the pure functions take and return.
+"""Frozen records that cross layers: the arguments and results of the pure functions.
 
-ORM rows never leave storage and the services; these do. `to_document` turns any of them into plain
+ORM rows never leave storage and the services; records do. `to_document` turns any of them into plain
 JSON values (absent = None, never NaN). A record lives in the module of its noun and is imported from here.
 """
 

@@ -1,4 +1,4 @@
-"""Records of rows: what a column is, the schema that rows are held to, stored batches, and labels that come later."""
+"""Records of rows: columns, the schema that validates rows, stored batches, and labels that arrive later."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ Task = Literal["binary", "multiclass", "regression"]
 FeatureKind = Literal["numeric", "categorical", "boolean"]
 Label = str | int | float | bool
 
-# Columns of ours inside stored batches; a user's column may not have these names.
+# The program's own columns inside stored batches; a user's column may not have these names.
 ROW_ID = "_id"
 ROW_TIME = "_time"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """How the numbers of a column are written in texts."""
+    """How the numbers of a column are written as text."""
 
     decimal: str = "."  # or ","
-    unit: str = ""  # that stands with them: "%" with all of them, a currency with any
+    unit: str = ""  # written with them: "%" with all of them, a currency with any
 
 
 PLAINLY = Written()
@@ -28,11 +28,11 @@ PLAINLY = Written()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """What was taken otherwise than it came, or assumed, of the rows of a file; `core.data.problems` has the sentences."""
+    """A conversion of the rows of a file, or an assumption about them; `core.data.problems` has the sentences."""
 
     code: str
     column: str | None = None
-    count: int = 0  # of rows or cells
+    count: int = 0  # number of rows or cells
     example: str | None = None
 
 
@@ -42,7 +42,7 @@ class Feature:
 
     name: str
     kind: FeatureKind
-    categories: tuple[str, ...] = ()  # seen when the schema was made, as text; empty for numeric
+    categories: tuple[str, ...] = ()  # seen when the schema was inferred, as text; empty for numeric
     low: float | None = None  # smallest and largest finite value seen then; numeric only
     high: float | None = None
     written: Written = PLAINLY  # numeric only
@@ -50,7 +50,7 @@ class Feature:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureSchema:
-    """What the rows of a project look like: the contract that every batch and request is held to."""
+    """The form of a project's rows: the contract by which every batch and request is validated."""
 
     task: Task
     target: str
@@ -60,25 +60,25 @@ class FeatureSchema:
     time_column: str | None = None
     excluded: tuple[
         str, ...
-    ] = ()  # columns of the first batch that are no features: kept with its rows, never asked for
+    ] = ()  # columns of the first batch that are not features: stored with its rows, never required
     target_written: Written = PLAINLY  # regression only
-    day_first: bool | None = None  # 03/04/2026 in the time column is the third of April; None = not written so
+    day_first: bool | None = None  # True: 03/04/2026 in the time column is the third of April; None = other format
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Feature names in the order in which models take them."""
+        """Feature names in the order that models expect."""
         return tuple(f.name for f in self.features)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """A set of consecutive rows, named by what it is for."""
+    """A set of consecutive rows, named by its purpose."""
 
     name: str  # e.g. "reference" or "current"
     n_rows: int
     first_at: datetime | None = None
     last_at: datetime | None = None
-    description: str = ""  # in words: "the 1,000 rows v3 learnt from"
+    description: str = ""  # for display: "the 1,000 rows v3 learnt from"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +101,9 @@ class BatchInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replacement:
-    """A label that would take the place of another."""
+    """A label that would replace another."""
 
-    place: int  # among the labels of the call, from 0
+    place: int  # index among the labels of the call, from 0
     row_id: str
     before: Label
     after: Label
@@ -114,14 +114,14 @@ class NewClass:
     """A class that labels would add."""
 
     label: Label
-    count: int  # labels that hold it
-    place: int  # of the first of them
+    count: int  # labels with this class
+    place: int  # index of the first of them
     row_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelPlan:
-    """What would become of labels if they were stored: how many of each status, and what they would change."""
+    """The effect of labels if they were stored: how many of each status, and what they would change."""
 
     stored: int
     unchanged: int
@@ -129,4 +129,4 @@ class LabelPlan:
     waiting: int
     new_classes: tuple[NewClass, ...]
     replacements: tuple[Replacement, ...]  # the first 20
-    needs_consent: bool  # labels would be replaced, or classes added that the champion does not know
+    needs_consent: bool  # labels would be replaced, or classes added that are unknown to the champion

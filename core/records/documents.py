@@ -1,4 +1,4 @@
-"""Any record as plain JSON values, and read back from them."""
+"""Conversion of any record to plain JSON values and back."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from core.records.reasons import Reason, reason_document, reason_from
 T = TypeVar("T")
 Read = Callable[[Any], Any]
 
-JsonObject = dict[str, Any]  # an object of any keys: what a column, a job or a stranger's file holds
+JsonObject = dict[str, Any]  # an object with any keys: in a column, a job or a foreign file
 
 
 def to_document(value: Any, *, reason: Callable[[Reason], Any] = reason_document) -> Any:
     """Plain JSON values of a record, frame scalar or container: NaN and inf become None, instants ISO text.
 
     Args:
-        reason: what a reason becomes: its code and numbers, as they are stored; `core.text.reasons.in_words` has the
-            document for people and programs outside, with sentences.
+        reason: converts reasons: by default to code and numbers, as stored; `core.text.reasons.in_words` gives the
+            document with sentences, for people and other programs.
     """
     if isinstance(value, Reason):
         return reason(value)
@@ -47,10 +47,10 @@ def to_document(value: Any, *, reason: Callable[[Reason], Any] = reason_document
 
 
 def from_document(kind: type[T], document: Mapping[str, Any]) -> T:
-    """The record that was stored, with those within it, by the types of its fields.
+    """The stored record, including nested ones, by the types of its fields.
 
-    A document of an earlier version may lack keys, which take their defaults, hold reasons as sentences, and keys that are
-    fields no longer, which are left out. What is None stays None; values of plain types are taken as they are.
+    A document of an earlier version may lack keys (they take their defaults), hold reasons as sentences, and have keys that
+    are no longer fields (they are ignored). None stays None; values of plain types stay unchanged.
 
     Raises:
         TypeError: a field without a default is missing, or the document is none.
@@ -73,7 +73,7 @@ def _reader(wanted: Any) -> Read:
     if wanted is datetime:
         return _instant
     if isinstance(wanted, type) and dataclasses.is_dataclass(wanted):
-        # None, and where a record may be left out also an empty object, is no record.
+        # None, and for an optional record also an empty object, means no record.
         return lambda document: from_document(wanted, document) if document else None
     if origin in (typing.Union, types.UnionType):
         kinds = [part for part in parts if part is not type(None)]

@@ -1,7 +1,7 @@
-"""The metrics that there are, each with all that is known of it: the one catalogue.
+"""The catalogue of all metrics with their properties.
 
-What computes them is in `core.performance.formulas` (COMPUTE), what estimates them without labels in
-`core.performance.estimated`. How their values are written is in `core.words`.
+They are computed in `core.performance.formulas` (COMPUTE) and estimated without labels in
+`core.performance.estimated`. Their values are formatted in `core.words`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class Metric:
     tasks: tuple[Task, ...]
     needs: Needs
     higher_is_better: bool = True
-    in_points: bool = False  # differences are told in points of a hundred
-    range: tuple[float, float] = (0.0, 1.0)  # of its values
+    in_points: bool = False  # differences are shown in percentage points
+    range: tuple[float, float] = (0.0, 1.0)  # range of its values
     least_rows: int = 1
-    mean_of_rows: bool = False  # the mean of one number a row
-    estimated: bool = False  # also without labels, where the task allows
+    mean_of_rows: bool = False  # it is the mean of one number per row
+    estimated: bool = False  # also estimated without labels, where the task allows it
     told_of_replays: bool = False
     in_finding: str = ""  # within a sentence; "" = the key with spaces
     in_reason: str = ""  # within a recorded reason; "" = the label
@@ -57,7 +57,7 @@ METRICS: dict[str, Metric] = {
         estimated=True,
         told_of_replays=True,
     ),
-    # Of two classes the estimator tells the F1 of the second one only, which is another metric.
+    # With two classes the estimator gives only the F1 of the second one, which is a different metric.
     "macro_f1": Metric(
         label="Macro F1",
         tasks=CLASSES,
@@ -106,7 +106,7 @@ METRICS: dict[str, Metric] = {
         estimated=True,
         told_of_replays=True,
     ),
-    # What is said of decisions and comparisons has plain signs only.
+    # Texts of decisions and comparisons use plain characters only.
     "r2": Metric(
         label="R\u00b2",
         tasks=NUMBERS,
@@ -121,47 +121,47 @@ METRICS: dict[str, Metric] = {
 
 
 def metrics_of(task: Task) -> tuple[str, ...]:
-    """Names of the metrics that a task has, in the catalogue's order."""
+    """Names of a task's metrics, in the catalogue's order."""
     return tuple(name for name, metric in METRICS.items() if task in metric.tasks)
 
 
 def estimated_metrics(task: Task) -> tuple[str, ...]:
-    """Those that are also estimated without labels; those of probabilities last, as estimates are stored."""
+    """Metrics that are also estimated without labels; those of probabilities last, as estimates are stored."""
     left_out = ("macro_f1",) if task == "binary" else ()
     names = [name for name in metrics_of(task) if METRICS[name].estimated and name not in left_out]
     return tuple(sorted(names, key=lambda name: METRICS[name].needs == "probabilities"))
 
 
 def replay_metrics(task: Task) -> tuple[str, ...]:
-    """Those that are told of a replay."""
+    """Metrics that are reported for a replay."""
     return tuple(name for name in metrics_of(task) if METRICS[name].told_of_replays)
 
 
 def default_metric(task: Task) -> str:
-    """What a policy measures that names no metric of the task's."""
+    """The metric for a policy that names none of the task's."""
     return "r2" if task == "regression" else "accuracy"
 
 
 def row_metric(task: Task) -> str:
-    """The metric that a single row tells as well as many do: right or wrong, or its error."""
+    """The metric that is defined for a single row: right or wrong, or its error."""
     return "mae" if task == "regression" else "accuracy"
 
 
 def metric_for(policy: Policy, task: Task) -> str:
-    """The metric that the policy measures on this task: its own where the task has it, else accuracy or R2."""
+    """The metric that the policy measures on this task: its own if the task has it, else accuracy or R2."""
     return policy.metric if policy.metric in metrics_of(task) else default_metric(task)
 
 
 def higher_is_better(metric: str) -> bool:
-    """True when more of the metric is better; KeyError for an unknown name."""
+    """True if larger values are better; KeyError for an unknown name."""
     return METRICS[metric].higher_is_better
 
 
 def is_worse(score: float, than: float, metric: str) -> bool:
-    """Whether a score is on the wrong side of another one or of a threshold, by the metric's direction; equal ones are not."""
+    """Whether a score is worse than another one or a threshold, by the metric's direction; False if equal."""
     return score < than if higher_is_better(metric) else score > than
 
 
 def sides(metric: str) -> tuple[str, str]:
-    """On which side of a threshold a score is wrong, and on which it is right: ("below", "above") or the reverse."""
+    """The bad and the good side of a threshold: ("below", "above") or the reverse."""
     return ("below", "above") if higher_is_better(metric) else ("above", "below")

@@ -1,7 +1,6 @@
-"""What a turn of the loop comes to, and what belongs on a chart over time: the keys as they are stored and sent.
+"""Outcomes of cycles, and kinds of events on charts over time: the keys as stored and sent.
 
-A member is its text: databases, JSON and the API hold that and nothing else. What is said of each is in
-`core.text.vocabulary`.
+A member is its text: databases, JSON and the API hold only that. The display texts are in `core.text.vocabulary`.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ Kind = Literal["promotion", "refresh", "rollback", "none"]  # of a change of the
 
 
 class Outcome(StrEnum):
-    """What a cycle ended with. Those of SERVING are also the events of a project's versions."""
+    """How a cycle ended. Those in SERVING are also events of a project's versions."""
 
     NONE = "none"
     PROMOTED = "promoted"
@@ -25,10 +24,10 @@ class Outcome(StrEnum):
 
 
 class EventKind(StrEnum):
-    """What happened at an instant of a project's history."""
+    """The kind of an event in a project's history."""
 
     PROMOTED = "promoted"
-    RETRAIN = "retrain"  # and nobody was let in
+    RETRAIN = "retrain"  # without a promotion
     ROLLED_BACK = "rolled_back"
     DRIFT = "drift"
     FAILED = "failed"
@@ -40,9 +39,9 @@ class EventKind(StrEnum):
 
 LET_IN = (Outcome.PROMOTED, Outcome.REFRESHED)  # the challenger serves from then on
 SERVING = (*LET_IN, Outcome.ROLLED_BACK)  # another version than before serves from then on
-RACED = (EventKind.RETRAIN, EventKind.PROMOTED, EventKind.REFRESHED)  # what comes of a race
+RACED = (EventKind.RETRAIN, EventKind.PROMOTED, EventKind.REFRESHED)  # events that result from a race
 
 
 def outcome_of(kind: Literal["promotion", "refresh"]) -> Outcome:
-    """What a cycle ends with that lets its challenger in."""
+    """The outcome of a cycle that promotes its challenger."""
     return Outcome.PROMOTED if kind == "promotion" else Outcome.REFRESHED

@@ -1,4 +1,4 @@
-"""Records of how good answers are: measured with labels, or estimated without."""
+"""Records of prediction quality: measured with labels, or estimated without."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from core.records.reasons import NO_REASON, Reason
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """One metric over one set of rows with its interval. `value` None = cannot tell, `reason` says why."""
+    """One metric over one set of rows with its interval. `value` None = unknown, `reason` says why."""
 
     metric: str  # key of core.records.metrics.METRICS
     value: float | None
@@ -20,23 +20,23 @@ class Score:
     n: int = 0
     method: str = ""  # how the interval was made: "Wilson 95 %", "Dirichlet 95 %"
     reason: Reason = NO_REASON
-    n_effective: float | None = None  # independent rows that tell as much as these n; None = taken as independent
+    n_effective: float | None = None  # equivalent number of independent rows; None = assumed independent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EstimateGrade:
-    """Whether labels that came later bore the estimates of a metric out."""
+    """Whether later labels confirmed the estimates of a metric."""
 
-    trusted: bool | None = None  # None = no labels came yet
+    trusted: bool | None = None  # None = no labels yet
     z: float | None = None  # mean of (realised - estimated) / its sd over the newest graded chunks
-    n_chunks: int = 0  # that were graded
+    n_chunks: int = 0  # number of graded chunks
     reason: Reason = NO_REASON
-    width: float = 1.0  # by which bands are widened, so that they hold what the labels said
+    width: float = 1.0  # factor by which bands are widened to cover the realised scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EstimatePoint:
-    """What the serving model's scores on one batch were estimated to be, without its labels; never a realised score."""
+    """The estimated scores of the serving model on one batch, without its labels; never realised scores."""
 
     at: datetime
     rows_seen: int
@@ -44,8 +44,8 @@ class EstimatePoint:
     batch_id: int | None
     cycle_id: int | None
     model_version: int | None
-    estimates: dict[str, Score]  # metric -> value with its 95 % band; None = cannot tell, with the reason
-    realised: dict[str, float]  # what the labels said later, as far as they came
+    estimates: dict[str, Score]  # metric -> value with its 95 % band; None = unknown, with the reason
+    realised: dict[str, float]  # scores by later labels, as far as they have arrived
     trust: dict[str, EstimateGrade]  # metric -> as known at that batch
 
 

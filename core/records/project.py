@@ -1,4 +1,4 @@
-"""Records of a project as it is shown: what it is, and a turn of its loop."""
+"""Records of a project as displayed: its state, and its cycles."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Change:
 
     by: str
     now: datetime
-    cycle_id: int | None = None  # in which cycle; None = outside of one
+    cycle_id: int | None = None  # None = outside a cycle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class ProjectInfo:
     slug: str
     name: str
     source: str  # sample | file | generator | api
-    task: Task | None  # None until the first data, unless it was said before
+    task: Task | None  # None until the first data, unless specified earlier
     schema: FeatureSchema | None
     policy: Policy
     created_at: datetime
@@ -37,30 +37,30 @@ class ProjectInfo:
     rows: int
     labelled: int
     champion: int | None
-    clock_at: datetime | None  # newest row's instant, backfill aside
-    checked_at: datetime | None  # when a check last looked at it
-    generator: JsonObject | None = None  # the stream or the recipe that its rows come from
-    shadow: int | None = None  # version that answers beside the champion without serving
+    clock_at: datetime | None  # newest row's instant, without backfill
+    checked_at: datetime | None  # when it was last checked
+    generator: JsonObject | None = None  # the stream or recipe that generates its rows
+    shadow: int | None = None  # version in shadow mode next to the champion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShadowRecord:
-    """How the version in the champion's shadow has done beside it so far."""
+    """The record of the version in shadow mode against the champion so far."""
 
     version: int
-    rows: int = 0  # labelled, that both answered
-    wins: int = 0  # of them, that only the version in the shadow has right (regression: is nearer)
+    rows: int = 0  # labelled rows that both predicted
+    wins: int = 0  # of them, that only the shadow version predicts right (regression: closer)
     losses: int = 0
-    for_better: float | None = None  # evidence that it is the better one, "x : 1"; None = stored before there was any
+    for_better: float | None = None  # evidence that it is better, "x : 1"; None = stored before there was any
     for_worse: float | None = None
-    answered: int = 0  # rows, labelled or not
-    agreed: int = 0  # of them, to which both gave the same answer
-    wanted: int | None = None  # labelled rows after which it is decided; None = a person decides
+    answered: int = 0  # rows predicted, labelled or not
+    agreed: int = 0  # of them, with the same prediction from both
+    wanted: int | None = None  # labelled rows after which it is decided; None = decided manually
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CycleReport:
-    """One turn of the loop, as its audit row tells it."""
+    """One cycle, as recorded in its audit row."""
 
     id: int
     project_id: int

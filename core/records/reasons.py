@@ -1,6 +1,6 @@
-"""Why something was found, decided or left open: a code and the numbers that its sentence is made of, never the sentence.
+"""Why something was found, decided or left open: a code and the numbers in its sentence, never the sentence itself.
 
-`core.text.reasons` has a sentence for every code. Rows of earlier versions hold sentences: `reason_from` takes them as such.
+`core.text.reasons` has a sentence for every code. Rows of earlier versions hold sentences, which `reason_from` keeps.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """A code of `core.text.reasons.SENTENCES` with its numbers: JSON values, so that a stored one is equal to a new one."""
+    """A code of `core.text.reasons.SENTENCES` with its numbers: JSON values, so that a stored reason equals a new one."""
 
     code: str
     numbers: Mapping[str, Any] = field(default_factory=dict, hash=False)
@@ -26,17 +26,17 @@ NO_REASON = Reason("")
 
 
 def because(code: str, **numbers: Any) -> Reason:
-    """A reason with its numbers as JSON values: reasons within it as documents, what is not finite as text."""
+    """A reason with its numbers as JSON values: nested reasons as documents, non-finite numbers as text."""
     return Reason(code, {name: _plain(value) for name, value in numbers.items()})
 
 
 def as_written(text: str) -> Reason:
-    """A text that is no sentence of this program's own to make: an error's, or of a row of an earlier version."""
+    """A reason given as finished text: of an error, or from a row of an earlier version."""
     return Reason("text", {"text": text}) if text else NO_REASON
 
 
 def reason_from(document: Any) -> Reason:
-    """A stored reason; of a row of an earlier version a text."""
+    """A stored reason; in rows of earlier versions it is a text."""
     if isinstance(document, Reason):
         return document
     if not document or isinstance(document, str):
@@ -45,7 +45,7 @@ def reason_from(document: Any) -> Reason:
 
 
 def reason_document(reason: Reason) -> str | Mapping[str, Any]:
-    """What is stored: code and numbers; the text itself where there is no more than one."""
+    """The stored form: code and numbers, or the text alone if there is nothing else."""
     if reason.code in ("", "text"):
         return str(reason.numbers.get("text", ""))
     return {"code": reason.code, "numbers": dict(reason.numbers)}

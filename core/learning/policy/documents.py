@@ -1,4 +1,4 @@
-"""A policy as plain JSON values and back, each field held to its rule."""
+"""A policy as plain JSON values and back, each field validated by its rule."""
 
 from __future__ import annotations
 
