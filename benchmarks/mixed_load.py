@@ -202,7 +202,7 @@ class Load:
         self.errors["a promotion was not served within 2 s"] += 1
 
     def _promote(self, serving: int) -> int | None:
-        from core.errors import Conflict
+        from core.errors import Conflict, NotFound
         from core.services.models import lifecycle
         from core.storage import registry
 
@@ -211,7 +211,7 @@ class Load:
         if not versions:
             return None
         version = self.random.choice(versions)
-        with contextlib.suppress(Conflict):  # the scheduler was quicker
+        with contextlib.suppress(Conflict, NotFound):  # the scheduler was quicker; its artefact was removed since
             lifecycle.promote(
                 self.ws, self.project, version, reason="mixed load", by="benchmark", now=datetime.now(UTC)
             )
