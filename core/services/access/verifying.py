@@ -64,7 +64,7 @@ def change_own_password(ws: Workspace, by: Actor, old: str, new: str, client: st
         return info_of(row)
 
 
-def know_of_password(ws: Workspace, by: Actor) -> None:
+def confirm_password_notice(ws: Workspace, by: Actor) -> None:
     """Record that the person has confirmed that somebody else set the password."""
     require(ws, by, "viewer")
     with ws.database.write() as session:

@@ -104,7 +104,9 @@ def _converted(packed: bytes, X: pd.DataFrame, schema: FeatureSchema) -> Any:
             f"The model's exported scorer cannot be read ({type(error).__name__}). It was not imported."
         ) from error
     sandbox.refuse_answers(answers, len(X), len(document["classes"]), schema.task == "regression")
-    alien = [c for c in document["classes"] if c not in schema.classes]
-    if alien:
-        raise BadInput(f"The model has the classes {alien[:5]}, which this project does not have. It was not imported.")
+    unknown = [c for c in document["classes"] if c not in schema.classes]
+    if unknown:
+        raise BadInput(
+            f"The model has the classes {unknown[:5]}, which this project does not have. It was not imported."
+        )
     return model

@@ -75,8 +75,8 @@ def _refuse_foreign(ws: Workspace) -> None:
 
 
 def _repaired(ws: Workspace, project: ProjectInfo, now: datetime, dry_run: bool) -> Iterator[Action]:
-    for look in (_models, _learner, _batches, _scores, _profiles):
-        for step in look(ws, projects.project_by_id(ws, project.id), now):
+    for find_steps in (_models, _learner, _batches, _scores, _profiles):
+        for step in find_steps(ws, projects.project_by_id(ws, project.id), now):
             done, cost = False, step.cost
             if step.do is not None and not dry_run:
                 try:
