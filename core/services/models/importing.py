@@ -61,7 +61,7 @@ def import_challenger(ws: Workspace, project: ProjectInfo, path: Path, *, by: st
     checked = sandbox.check_score(data, X, y.tolist(), schema=schema)
     model = loads(data) if checked.packed is None else _converted(checked.packed, X, schema)
 
-    def beside(session: Session) -> None:
+    def store_alongside(session: Session) -> None:
         # a running race has already reserved the next version number
         refuse_while_checked(session, project.id, "Import the model")
         after = {"file": path.name, "checked_on": checked.n}
@@ -79,7 +79,7 @@ def import_challenger(ws: Workspace, project: ProjectInfo, path: Path, *, by: st
             source="import",
         ),
         Change(by=by, now=now),
-        also=beside,
+        also=store_alongside,
     )
     mlflow_copy.sync_in_child(ws, project.id)
     return version
