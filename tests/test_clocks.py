@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 import core.cycle
 from core.errors import Busy
-from core.jobs.clock import ClockWatch, look_again
+from core.jobs.clock import ClockWatch, check_after_jump
 from core.services.automation import due_work, jobs, live, workers
 from core.services.incidents import delivery, status
 from core.services.monitoring.overview import overview
@@ -67,10 +67,10 @@ def test_a_clock_that_was_set_back_silences_no_job() -> None:
     )  # where APScheduler would sleep for as long as the jump
     clock.start()
     try:
-        look_again(clock, watch)
+        check_after_jump(clock, watch)
         assert clock.get_job("check").next_run_time > datetime.now(UTC) + timedelta(minutes=50)
         clocks.go(1.0, set_by=-86_400.0)
-        look_again(clock, watch)
+        check_after_jump(clock, watch)
         assert ran.wait(limit(10))
     finally:
         clock.shutdown()

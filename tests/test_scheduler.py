@@ -52,7 +52,7 @@ def test_a_look_and_a_check_that_find_nothing_cost_one_query_each_and_start_noth
     reads = [statement for statement in asked if "heartbeats" not in statement]
     assert len(reads) == 1
     asked.clear()
-    scheduler.look()
+    scheduler.poll()
     assert len(asked) == 2  # work, and messages
     assert scheduler._worker is None
     with ws.database.read() as session:

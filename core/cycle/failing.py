@@ -76,7 +76,7 @@ def _record_failed(
         owner = queries.project_row(session, project.id)
         owner.checked_news, owner.checked_at = owner.news, now
         owner.labels_checked = queries.newest_label_id(session, project.id)
-        attempts.works_again(session, project.id)
+        attempts.reset_attempts(session, project.id)
         session.flush()
         session.refresh(row)
         notify.enqueue(ws, session, documents.cycle_from(row), now)

@@ -30,7 +30,7 @@ def advance_live(ws: Workspace, run_id: int, *, now: datetime) -> None:
     except Exception as error:
         cause = cause_of(error)
         if _is_transient(error):
-            pause = live.put_off(ws, run_id, cause, now)
+            pause = live.postpone(ws, run_id, cause, now)
             logger.warning("the live run waits {s:g} s: {error}", s=pause, error=cause)
         elif isinstance(error, ContinualError):
             live.fail_run(ws, run_id, cause)

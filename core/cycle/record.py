@@ -153,7 +153,7 @@ def close_cycle(
         _add_measured(session, cycle, measured)
         _add_serving_event(session, cycle, step)
         shadows = _advance_project(session, cycle, learner_path, shadow.version if shadow else None)
-        attempts.works_again(session, cycle.project.id)
+        attempts.reset_attempts(session, cycle.project.id)
         session.flush()
         session.refresh(row)  # as stored: records are documents now
         report = documents.cycle_from(row)
@@ -257,7 +257,7 @@ def record_no_change(ws: Workspace, project_id: int, now: datetime, evidence: Ne
             row.batch_watermark, row.label_watermark = evidence.batch_watermark, evidence.label_watermark
             row.labels_checked = evidence.label_watermark
             _clear_pending(session, evidence)
-        attempts.works_again(session, project_id)
+        attempts.reset_attempts(session, project_id)
 
 
 def _clear_pending(session: Session, evidence: NewEvidence) -> None:

@@ -175,7 +175,7 @@ class ApiState:
         watch = SchedulerWatch(self.ws)
         while not self._closing.is_set():
             try:
-                watch.look(datetime.now(UTC))
+                watch.check(datetime.now(UTC))
             except Exception as error:  # the database is unavailable: /health reports that, the next check may succeed
                 logger.warning("the scheduler could not be checked: {error}", error=type(error).__name__)
             self._closing.wait(interval)
@@ -224,7 +224,7 @@ class ApiState:
         if kind.lower() != "bearer" or not bearer:
             raise NotAuthenticated("A token is required: send `Authorization: Bearer <token>`.")
         now = datetime.now(UTC)
-        token = self.tokens.at_once(bearer, now)
+        token = self.tokens.cached(bearer, now)
         if token is None:
             token = await asyncio.to_thread(self.tokens.check, bearer, scope, None, now)
         elif scope is not None and not token.allows(scope):

@@ -31,7 +31,7 @@ from core.settings import ROOT
 from core.storage.engine import file_lock
 from core.storage.workspace import Workspace
 
-LOOK_EVERY_S = 0.5
+POLL_EVERY_S = 0.5
 STOP_S = 7.5  # how long the worker may take to finish its step
 RESTART_AFTER_S = 5.0  # a worker that failed, or exited because another one runs, is not restarted at once
 STANDBY_S = 1.0
@@ -48,20 +48,20 @@ class Scheduler:
         self._worker: subprocess.Popen[bytes] | None = None
         self._not_before = -math.inf  # on the monotonic clock
         self._lock = threading.Lock()
-        self.last_look = kuma.Look()
+        self.last_poll = kuma.Poll()
 
     def check(self) -> None:
         """Send the heartbeat, and query once whether any project has new data."""
-        now, began = datetime.now(UTC), time.monotonic()
+        now, started = datetime.now(UTC), time.monotonic()
         workers.beat(self._ws, status.SCHEDULER, owner=self._owner, now=now, detail={"memory_bytes": _memory_bytes()})
         with self._ws.database.read() as session:
             due = due_work.due_projects(session, now)
         if due:
             self._wake(check=True)
         ended = time.monotonic()
-        self.last_look = kuma.Look(ended=ended, seconds=ended - began)
+        self.last_poll = kuma.Poll(ended=ended, seconds=ended - started)
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Query once whether a job is queued or a live run is due, and once whether a message is queued."""
         now = datetime.now(UTC)
         with self._ws.database.read() as session:
@@ -135,16 +135,16 @@ class ClockWatch:
 
     def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic) -> None:
         self._wall, self._steady = wall, steady
-        self._apart = wall() - steady()
+        self._offset = wall() - steady()
 
     def jump(self) -> float:
         """Seconds by which the wall clock was changed since the last call, negative if set back; 0 up to JUMP_S."""
-        apart = self._wall() - self._steady()
-        moved, self._apart = apart - self._apart, apart
-        return moved if abs(moved) > JUMP_S else 0.0
+        offset = self._wall() - self._steady()
+        change, self._offset = offset - self._offset, offset
+        return change if abs(change) > JUMP_S else 0.0
 
 
-def look_again(clock: BackgroundScheduler, watch: ClockWatch) -> None:
+def check_after_jump(clock: BackgroundScheduler, watch: ClockWatch) -> None:
     """Run every job now if the wall clock was changed: after a change backwards APScheduler would sleep for that long."""
     jump = watch.jump()
     if jump:
@@ -175,17 +175,17 @@ def _lead(ws: Workspace, stop: Stop) -> None:
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
     )
     interval = ws.settings.check_interval_s
-    channels.start_again(ws, datetime.now(UTC))
+    channels.reactivate(ws, datetime.now(UTC))
     clock.add_job(scheduler.check, "interval", seconds=interval, next_run_time=datetime.now(UTC), id="check")
-    clock.add_job(scheduler.look, "interval", seconds=LOOK_EVERY_S, id="look")
+    clock.add_job(scheduler.poll, "interval", seconds=POLL_EVERY_S, id="look")
     clock.start()
-    heartbeats = kuma.Heartbeats(ws, lambda: scheduler.last_look)
+    heartbeats = kuma.Heartbeats(ws, lambda: scheduler.last_poll)
     heartbeats.start()
     logger.info("leading: a check every {s:g} s", s=interval)
     watch = ClockWatch()
     try:
         while not stop.wait(WATCH_EVERY_S):
-            look_again(clock, watch)
+            check_after_jump(clock, watch)
     finally:
         heartbeats.stop()
         clock.shutdown(wait=False)

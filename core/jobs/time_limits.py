@@ -27,20 +27,20 @@ _under_way: list[Callable[[], None]] = []  # cancels the counted attempt of the 
 
 
 @contextmanager
-def limited(ws: Workspace, owner: str, job: JobInfo | None, *, forgive: Callable[[], None]) -> Iterator[None]:
+def limited(ws: Workspace, owner: str, job: JobInfo | None, *, uncount: Callable[[], None]) -> Iterator[None]:
     """Renew the job's claim while its step runs, and kill the process if the step exceeds its time limit.
 
     Args:
-        forgive: cancels the counted attempt if the step is cut off because the worker is stopped.
+        uncount: cancels the counted attempt if the step is cut off because the worker is stopped.
     """
     done = threading.Event()
-    _under_way.append(forgive)
+    _under_way.append(uncount)
     keeper = threading.Thread(target=_keep, args=(ws, owner, job, done), name="keeper", daemon=True)
     keeper.start()
     try:
         yield
     finally:
-        _under_way.remove(forgive)
+        _under_way.remove(uncount)
         done.set()
         keeper.join()
 
@@ -70,8 +70,8 @@ def cut_off() -> None:
     """Cut off a step that runs too long after the stop request."""
     time.sleep(STOP_S)
     logger.warning("the step did not finish within {s:g} s and was cut off; it will be resumed", s=STOP_S)
-    for forgive in list(_under_way):
-        quietly(forgive)
+    for uncount in list(_under_way):
+        quietly(uncount)
     end_now(1)
 
 

@@ -102,8 +102,8 @@ class Worker:
         return worked
 
     def _do(self, job: JobInfo) -> None:
-        forgive = functools.partial(jobs.forgive, self._ws, job.id, self._owner)
-        with logger.contextualize(job=job.id), limited(self._ws, self._owner, job, forgive=forgive):
+        uncount = functools.partial(jobs.release, self._ws, job.id, self._owner)
+        with logger.contextualize(job=job.id), limited(self._ws, self._owner, job, uncount=uncount):
             try:
                 result: Mapping[str, Any]
                 if job.kind == "ingest":
@@ -183,11 +183,11 @@ class Worker:
 
     def check_project(self, project_id: int) -> CycleReport | None:
         """One scheduled check, whose attempt was counted; raises what the cycle raises."""
-        with limited(self._ws, self._owner, None, forgive=lambda: attempts.forgive_check(self._ws, project_id)):
+        with limited(self._ws, self._owner, None, uncount=lambda: attempts.uncount_check(self._ws, project_id)):
             try:
                 report: CycleReport | None = self._turn(project_id, cause="schedule")
             except Busy:
-                attempts.forgive_check(self._ws, project_id)
+                attempts.uncount_check(self._ws, project_id)
                 raise
             except Exception:
                 attempts.end_check(self._ws, project_id)
@@ -201,7 +201,7 @@ class Worker:
         self._live_seen = True
         if not live.begin_step(self._ws, run_id, _now()):
             return
-        with limited(self._ws, self._owner, None, forgive=functools.partial(live.forgive_step, self._ws, run_id)):
+        with limited(self._ws, self._owner, None, uncount=functools.partial(live.uncount_step, self._ws, run_id)):
             try:
                 advance_live(self._ws, run_id, now=_now())
             except NotFound as error:

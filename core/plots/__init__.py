@@ -5,7 +5,7 @@ A function raises ValueError when there is nothing to draw; pages decide what to
 
 from core.plots.answers import GUARD_NAMES, contributions, guard_hits
 from core.plots.distributions import distribution_chart
-from core.plots.frame import Axes, Event, Happened, Measured, Point, points_of
+from core.plots.frame import Axes, Event, EventLike, MeasurementLike, Point, points_of
 from core.plots.performance import (
     calibration_curve,
     comparison,
@@ -36,8 +36,8 @@ __all__ = [
     "Axes",
     "EffectSeries",
     "Event",
-    "Happened",
-    "Measured",
+    "EventLike",
+    "MeasurementLike",
     "Palette",
     "Point",
     "ScoreHistory",

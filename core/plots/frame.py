@@ -22,7 +22,7 @@ NARROW = 0.6  # signs and names are placed as if the chart were narrower by this
 TOP, BOTTOM = 34, 28  # margins: the row of signs above, the ticks below
 
 
-class Happened(Protocol):
+class EventLike(Protocol):
     """Anything with an instant, a position and a kind: `Event`, or the loop's own events."""
 
     @property
@@ -35,7 +35,7 @@ class Happened(Protocol):
     def text(self) -> str: ...
 
 
-class Measured(Protocol):
+class MeasurementLike(Protocol):
     """A stored measurement."""
 
     @property
@@ -73,7 +73,7 @@ class Event:
     rows_seen: int = 0
 
 
-def points_of(history: Sequence[Measured], metric: str) -> list[Point]:
+def points_of(history: Sequence[MeasurementLike], metric: str) -> list[Point]:
     """The points of one metric; measurements that lack it, or could not determine it, are gaps."""
     empty = Score(metric=metric, value=None)
     return [
@@ -120,15 +120,15 @@ class Frame:
         self.height = height
         self.plot_height = float(height - TOP - BOTTOM)
 
-    def number(self, p: Point | Happened) -> float:
+    def number(self, p: Point | EventLike) -> float:
         """Position as a number: rows, or seconds."""
         return float(p.rows_seen) if self.by_rows else p.at.timestamp()
 
-    def value(self, p: Point | Happened) -> Any:
+    def value(self, p: Point | EventLike) -> Any:
         """Position as plotly expects it: instants as wall time of the zone."""
         return p.rows_seen if self.by_rows else wall_time(p.at, self.zone)
 
-    def px(self, p: Point | Happened) -> float:
+    def px(self, p: Point | EventLike) -> float:
         span = self.last - self.first
         return (self.number(p) - self.first) / span * WIDTH if span else WIDTH / 2
 
@@ -311,7 +311,7 @@ def add_threshold(fig: go.Figure, value: float, text: str, *, colors: Palette, c
     )  # fmt: skip
 
 
-def add_events(fig: go.Figure, events: Sequence[Happened], *, frame: Frame, colors: Palette, floor: float) -> None:
+def add_events(fig: go.Figure, events: Sequence[EventLike], *, frame: Frame, colors: Palette, floor: float) -> None:
     """Dotted lines with a sign above the plot; where signs would overlap, the more important stays; among equals, the later.
 
     Refreshes are frequent routine events: they are small ticks on the axis. Events outside the drawn span are left out.
@@ -339,9 +339,9 @@ def add_events(fig: go.Figure, events: Sequence[Happened], *, frame: Frame, colo
         )  # fmt: skip
 
 
-def _room(events: Sequence[Happened], frame: Frame) -> list[tuple[Happened, bool]]:
+def _room(events: Sequence[EventLike], frame: Frame) -> list[tuple[EventLike, bool]]:
     """The events whose sign fits, each with whether its text fits too."""
-    fitting: list[tuple[float, float, Happened, bool]] = []
+    fitting: list[tuple[float, float, EventLike, bool]] = []
     drawn = [e for e in events if e.kind in EVENTS and not EVENTS[EventKind(e.kind)].tick]
     for event in sorted(drawn, key=lambda e: (EVENTS[EventKind(e.kind)].rank, -frame.number(e))):
         px = frame.px(event) * NARROW

@@ -19,8 +19,8 @@ from core.plots.frame import (
     WIDTH,
     Axes,
     Axis,
+    EventLike,
     Frame,
-    Happened,
     Point,
     Stroke,
     add_events,
@@ -101,7 +101,7 @@ def performance_over_time(
     *,
     colors: Palette,
     threshold: float | None = None,
-    events: Sequence[Happened] = (),
+    events: Sequence[EventLike] = (),
     axes: Axes = AXES,
 ) -> go.Figure:
     """Measured score with its band, the estimates after it, and the score of the first model without retraining.
@@ -151,7 +151,7 @@ def performance_over_time(
 
 def performance_finding(
     points: Sequence[Point],
-    events: Sequence[Happened] = (),
+    events: Sequence[EventLike] = (),
     threshold: float | None = None,
     *,
     metric: str = "accuracy",
@@ -197,7 +197,7 @@ def _drops(bad: Sequence[bool]) -> tuple[list[int], list[int | None]]:
     return starts, [next((j for j in range(i, len(bad)) if not bad[j]), None) for i in starts]
 
 
-def _new_model_between(points: Sequence[Point], start: int, end: int, events: Sequence[Happened]) -> bool:
+def _new_model_between(points: Sequence[Point], start: int, end: int, events: Sequence[EventLike]) -> bool:
     """Whether another model served between the last good score before a drop and the first good one after it."""
     first, last = points[max(0, start - 1)], points[end]
     versions = [p.version for p in points[max(0, start - 1) : end + 1] if p.version is not None]
@@ -214,7 +214,7 @@ def _times(n: int) -> str:
 def effect_over_time(
     series: Sequence[EffectSeries],
     gate: float,
-    events: Sequence[Happened] = (),
+    events: Sequence[EventLike] = (),
     *,
     colors: Palette,
     height: int = 286,
@@ -236,7 +236,7 @@ def effect_over_time(
 def evidence_over_time(
     series: Sequence[EffectSeries],
     needed: float,
-    events: Sequence[Happened] = (),
+    events: Sequence[EventLike] = (),
     *,
     colors: Palette,
     height: int = 286,
@@ -285,7 +285,7 @@ class _Limit:
 
 
 def _features_over_time(
-    series: Sequence[EffectSeries], limit: _Limit, frame: Frame, events: Sequence[Happened], *, colors: Palette
+    series: Sequence[EffectSeries], limit: _Limit, frame: Frame, events: Sequence[EventLike], *, colors: Palette
 ) -> go.Figure:
     """One line per feature: those beyond the limit at the end coloured and named, the others grey."""
     lines = {s.name: _effect_points(s) for s in series}

@@ -11,7 +11,7 @@ from core.ui.components.actions import button, change, confirm, confirm_with_rea
 from core.ui.components.cards import card, empty, grid, head_row, no_project, summary, tile, tiles
 from core.ui.components.charts import chart, charted, line, measured, score_alt, score_finding
 from core.ui.components.choices import choose_project, chosen
-from core.ui.components.downloads import download_json, download_later, download_table, for_who_may
+from core.ui.components.downloads import download_json, download_later, download_table, recheck_on_download
 from core.ui.components.facts import clauses, pairs
 from core.ui.components.feedback import attempt, error_box, note_storage, toast_next
 from core.ui.components.forms import Field, fields
@@ -20,7 +20,7 @@ from core.ui.components.tables import Start, moment, page_of, pick, table, whole
 from core.ui.components.uploads import ROWS_FILE, computed_once, on_disk, upload
 from core.ui.context import Context, when
 from core.ui.navigation import page_path
-from core.ui.page import gate_again, run_app, start_page
+from core.ui.page import recheck_access, run_app, start_page
 from core.ui.shared import champions, served, workspace
 from core.words import count, counted, interval, metric_label, plain, points, score, seconds, share
 
@@ -52,8 +52,6 @@ __all__ = [
     "error_box",
     "fields",
     "follow_job",
-    "for_who_may",
-    "gate_again",
     "grid",
     "head_row",
     "interval",
@@ -71,6 +69,8 @@ __all__ = [
     "pick",
     "plain",
     "points",
+    "recheck_access",
+    "recheck_on_download",
     "request_backtest",
     "request_cycle",
     "run_app",

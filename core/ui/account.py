@@ -48,7 +48,7 @@ def note_password(ctx: Context) -> None:
             "Change it (your name on the left, Change password). If you did not request this, tell an admin.",
             icon=":material/password:",
         )
-        st.button("Dismiss", key="know-password", on_click=verifying.know_of_password, args=(ctx.ws, ctx.actor))
+        st.button("Dismiss", key="know-password", on_click=verifying.confirm_password_notice, args=(ctx.ws, ctx.actor))
     elif user.weak_password:
         st.warning(
             "Your password is too short or too common. Change it: your name on the left, Change password.",

@@ -81,7 +81,7 @@ def start_page(title: str, *, choose_project: bool = False, role: str = "viewer"
     return context
 
 
-def gate_again(ctx: Context) -> None:
+def recheck_access(ctx: Context) -> None:
     """The gate of a fragment that reruns by itself: the page around it, and so `start_page`, does not run then."""
     if session.user_of_connection(ctx.ws) is None:
         st.rerun(scope="app")

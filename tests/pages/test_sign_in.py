@@ -32,7 +32,7 @@ from core.services.projects import projects
 from core.settings import get_settings
 from core.storage.tables import User
 from core.storage.workspace import Workspace
-from core.ui import for_who_may
+from core.ui import recheck_on_download
 from core.ui.context import running
 from core.ui.session import cookie_key
 from tests.pages.grown import PASSWORD, ROOT, click, closed, open_page, settle, sign_in_of, text_of
@@ -361,7 +361,7 @@ def test_a_download_is_refused_to_who_left(grown: Workspace, now: datetime) -> N
     otto = accounts.get_user(grown, "otto")
     assert otto is not None
     running.actor = Actor(otto.name, otto.uid, otto.epoch)
-    make = for_who_may(lambda: b"rows")
+    make = recheck_on_download(lambda: b"rows")
     assert make() == b"rows"
     accounts.remove_user(grown, "otto", by="test", now=now)
     with pytest.raises(NotAllowed):

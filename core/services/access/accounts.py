@@ -69,7 +69,7 @@ def hashed(password: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def nobodys_hash() -> str:
+def decoy_hash() -> str:
     """The hash for passwords of unknown users, so that checking them takes as long as for known users."""
     return hashed(secrets.token_urlsafe(16))
 

@@ -31,7 +31,7 @@ def attempt_key(kind: str, value: str) -> str:
     return f"{kind}:{hashlib.sha256(value.encode(errors='replace')).hexdigest()}"
 
 
-def forgotten(now: datetime) -> Any:
+def expired_attempts(now: datetime) -> Any:
     old = now - FORGET_AFTER
     unlocked = or_(SignInFailure.locked_until.is_(None), SignInFailure.locked_until < old)
     return delete(SignInFailure).where(SignInFailure.first_at < old, unlocked)
@@ -47,7 +47,7 @@ def count_attempt(session: Session, key: str, free: int, now: datetime, *, longe
         row.locked_until = now + min(FIRST_LOCK * 2 ** min(row.count - free, 10), longest)
 
 
-def take_back(session: Session, key: str, *, free: int) -> None:
+def uncount_attempt(session: Session, key: str, *, free: int) -> None:
     """Uncount this attempt, but keep a lock that wrong ones have caused."""
     if (row := session.get(SignInFailure, key)) is not None:
         row.count = max(row.count - 1, 0)

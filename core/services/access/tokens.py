@@ -208,9 +208,9 @@ class Tokens:
         self._known: dict[str, TokenInfo] = {}
         self._noted: dict[int, datetime] = {}
         self._read_at: float | None = None
-        self._left: dict[int, tuple[float, float]] = {}  # token -> remaining requests, and when that was computed
+        self._remaining: dict[int, tuple[float, float]] = {}  # token -> remaining requests, and when that was computed
 
-    def at_once(self, bearer: str, now: datetime) -> TokenInfo | None:
+    def cached(self, bearer: str, now: datetime) -> TokenInfo | None:
         """The token, if it is known without the database; None is not yet a refusal: call `check`."""
         digest = _digest(bearer)
         if self._is_api_key(digest):
@@ -230,16 +230,16 @@ class Tokens:
         if limit is None or token.id is None:
             return
         at = self._clock()
-        left, before = self._left.get(token.id, (float(limit), at))
-        left = min(limit, left + (at - before) * limit / 60)
-        if left < 1:
-            self._left[token.id] = left, at
-            wait = max(math.ceil((1 - left) * 60 / limit), 1)
+        remaining, before = self._remaining.get(token.id, (float(limit), at))
+        remaining = min(limit, remaining + (at - before) * limit / 60)
+        if remaining < 1:
+            self._remaining[token.id] = remaining, at
+            wait = max(math.ceil((1 - remaining) * 60 / limit), 1)
             raise TooOften(
                 f"This token is limited to {limit:,} requests per minute. Wait {wait} s, or have the limit raised.",
                 wait_s=wait,
             )
-        self._left[token.id] = left - 1, at
+        self._remaining[token.id] = remaining - 1, at
 
     def due(self, bearer: str, now: datetime) -> bool:
         """Whether checking this token needs the database."""

@@ -11,11 +11,11 @@ from core.errors import BadInput, CodeNeeded, NotAllowed, NotAuthenticated
 from core.services.access import second_factor, trail
 from core.services.access.accounts import (
     UserInfo,
+    decoy_hash,
     find_user,
     fold_name,
     hashed,
     info_of,
-    nobodys_hash,
     password_matches,
     put_password,
 )
@@ -28,8 +28,8 @@ from core.services.access.throttle import (
     LONGEST_LOCK,
     attempt_key,
     count_attempt,
-    forgotten,
-    take_back,
+    expired_attempts,
+    uncount_attempt,
 )
 from core.storage.tables import SignInFailure, User
 from core.storage.workspace import Workspace
@@ -64,7 +64,7 @@ def change_own_password(ws: Workspace, by: Actor, old: str, new: str, client: st
         return info_of(row)
 
 
-def know_of_password(ws: Workspace, by: Actor) -> None:
+def confirm_password_notice(ws: Workspace, by: Actor) -> None:
     """Record that the person has confirmed that somebody else set the password."""
     require(ws, by, "viewer")
     with ws.database.write() as session:
@@ -106,7 +106,7 @@ def _verify(
         "client": attempt_key("client", place),
     }
     with ws.database.write() as session:
-        session.execute(forgotten(now))
+        session.execute(expired_attempts(now))
         known = session.get(SignInFailure, attempt_key("known", pair))
         if known is not None and now - known.first_at < KNOWN_FOR:
             del keys["user"]
@@ -122,14 +122,14 @@ def _verify(
         wait = int((until - now).total_seconds()) + 1
         logger.warning("sign-in of {name!r} from {client} refused: locked", name=folded[:64], client=place)
         raise NotAuthenticated(f"Too many failed sign-ins. Try again in {wait} s.")
-    nobody = nobodys_hash()
-    if not password_matches(password, stored or nobody) or stored is None:
+    decoy = decoy_hash()
+    if not password_matches(password, stored or decoy) or stored is None:
         logger.warning("failed sign-in of {name!r} from {client}", name=folded[:64], client=place)
         raise NotAuthenticated(wrong)
     if factor and not (code or "").strip():
         with ws.database.write() as session:
             for kind, key in keys.items():
-                take_back(session, key, free=FREE_FAILURES[kind])
+                uncount_attempt(session, key, free=FREE_FAILURES[kind])
         raise CodeNeeded("Enter the code that your authenticator app shows, or one of your recovery codes.")
     with ws.database.write() as session:
         user = find_user(session, name)

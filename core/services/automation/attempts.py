@@ -57,15 +57,15 @@ def _stop(ws: Workspace, session: Session, row: Project, now: datetime) -> None:
 def end_check(ws: Workspace, project_id: int) -> None:
     """Reset the count: a check completed with its worker alive, whatever its result."""
     with ws.database.write() as session:
-        works_again(session, project_id)
+        reset_attempts(session, project_id)
 
 
-def works_again(session: Session, project_id: int) -> None:
+def reset_attempts(session: Session, project_id: int) -> None:
     """The same in the transaction of the check itself."""
     session.execute(update(Project).where(Project.id == project_id).values(check_attempts=0, checks_stopped_at=None))
 
 
-def forgive_check(ws: Workspace, project_id: int) -> None:
+def uncount_check(ws: Workspace, project_id: int) -> None:
     """Uncount one attempt that says nothing about the project: another process was working on it, or the worker was stopped."""
     with ws.database.write() as session:
         session.execute(

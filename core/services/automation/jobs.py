@@ -232,7 +232,7 @@ def renew(ws: Workspace, job_id: str, owner: str, now: datetime) -> None:
             row.lease_until = now + CLAIM
 
 
-def forgive(ws: Workspace, job_id: str, owner: str) -> None:
+def release(ws: Workspace, job_id: str, owner: str) -> None:
     """Release a claim and uncount the attempt: the worker was stopped, which says nothing about the job."""
     with ws.database.write() as session:
         row = session.get(Job, job_id)

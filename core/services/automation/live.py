@@ -265,7 +265,7 @@ def begin_step(ws: Workspace, run_id: int, now: datetime) -> bool:
         return False
 
 
-def forgive_step(ws: Workspace, run_id: int) -> None:
+def uncount_step(ws: Workspace, run_id: int) -> None:
     """Uncount a step that was cut off because the worker was stopped."""
     with ws.database.write() as session:
         row = session.get(LiveRun, run_id)
@@ -273,7 +273,7 @@ def forgive_step(ws: Workspace, run_id: int) -> None:
             row.attempts = max(row.attempts - 1, 0)
 
 
-def put_off(ws: Workspace, run_id: int, why: str, now: datetime) -> float:
+def postpone(ws: Workspace, run_id: int, why: str, now: datetime) -> float:
     """Schedule a retry after a transient error and store the reason; returns the pause in seconds, which doubles each time."""
     with ws.database.write() as session:
         row = _row(session, run_id)

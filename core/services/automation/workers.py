@@ -32,7 +32,7 @@ def scheduler_lives(ws: Workspace, now: datetime) -> bool:
     return age is not None and not status.is_late(age, ws.settings.check_interval_s)
 
 
-def see_to_worker(ws: Workspace, now: datetime) -> None:
+def ensure_worker_runs(ws: Workspace, now: datetime) -> None:
     """Start a worker for a new request if no scheduler runs."""
     if not scheduler_lives(ws, now):
         start_worker(ws)

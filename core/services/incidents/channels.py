@@ -113,7 +113,7 @@ def dead_row(ws: Workspace, session: Session, channel: str) -> Channel | None:
     return row if row is not None and row.fingerprint == _fingerprint(ws) else None
 
 
-def start_again(ws: Workspace, now: datetime, *, worked: bool = False) -> None:
+def reactivate(ws: Workspace, now: datetime, *, worked: bool = False) -> None:
     """If the address of a dead channel was changed, or has just worked, reactivate it and send what is still recent."""
     with ws.database.read() as session:
         if session.scalar(select(Channel.name).limit(1)) is None:
@@ -157,7 +157,7 @@ def send_test(ws: Workspace, *, by: str, now: datetime, notifier: Notifier | Non
         if result.outcome == "dead":
             mark_dead(ws, session, "discord", result.why, now)
     if result.outcome == "delivered":
-        start_again(ws, now, worked=True)
+        reactivate(ws, now, worked=True)
     return result
 
 

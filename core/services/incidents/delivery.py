@@ -73,7 +73,7 @@ def deliver_due(ws: Workspace, now: datetime, *, notifiers: Mapping[str, Notifie
             if dead:
                 mark_dead(ws, session, channel, error, now)
             elif limited:
-                _put_off(session, channel, row.next_attempt_at)
+                _postpone(session, channel, row.next_attempt_at)
         logger.warning("notice {id} not delivered to {channel}: {error}", id=notice_id, channel=channel, error=error)
     return sent
 
@@ -90,7 +90,7 @@ def _claim(ws: Workspace, notice_id: int, now: datetime) -> bool:
     return taken is not None
 
 
-def _put_off(session: Session, channel: str, until: datetime | None) -> None:
+def _postpone(session: Session, channel: str, until: datetime | None) -> None:
     """A rate limit applies to the channel, not to one message."""
     waiting = (Notice.channel == channel, Notice.sent_at.is_(None), Notice.next_attempt_at.is_not(None))
     session.execute(update(Notice).where(*waiting, Notice.next_attempt_at < until).values(next_attempt_at=until))

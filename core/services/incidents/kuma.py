@@ -23,7 +23,7 @@ STUCK = "The scheduler's check of the projects does not finish."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class Poll:
     """The scheduler's last completed poll of the projects."""
 
     ended: float | None = None  # on the monotonic clock; None: none yet
@@ -38,10 +38,10 @@ class Beat:
     ping_ms: int
 
 
-def beat_of(ws: Workspace, look: Look, now: datetime, steady: float, started: float) -> Beat:
+def beat_of(ws: Workspace, last_poll: Poll, now: datetime, steady: float, started: float) -> Beat:
     """The scheduler's state: whether its polls finish, and what /health would report."""
-    ping = round(look.seconds * 1000)
-    last = look.ended if look.ended is not None else started
+    ping = round(last_poll.seconds * 1000)
+    last = last_poll.ended if last_poll.ended is not None else started
     if steady - last > status.MISSED_BEATS * ws.settings.check_interval_s:
         health = status.health(ws, None, now, damaged=lambda _project: False)
         return Beat(reason=health.reason if health.status == "down" else STUCK, ping_ms=ping)
@@ -64,8 +64,8 @@ def send(url: str, beat: Beat) -> str | None:
 class Heartbeats:
     """Sends one in each interval until stopped; logs once when they fail, and once when they arrive again."""
 
-    def __init__(self, ws: Workspace, look: Callable[[], Look]) -> None:
-        self._ws, self._look = ws, look
+    def __init__(self, ws: Workspace, last_poll: Callable[[], Poll]) -> None:
+        self._ws, self._last_poll = ws, last_poll
         self._stop = threading.Event()
         self._failing = False
         self._started = time.monotonic()
@@ -85,7 +85,7 @@ class Heartbeats:
         if url is None:
             return
         try:
-            beat = beat_of(self._ws, self._look(), datetime.now(UTC), time.monotonic(), self._started)
+            beat = beat_of(self._ws, self._last_poll(), datetime.now(UTC), time.monotonic(), self._started)
         except Exception as error:  # a failed poll is reported, too
             beat = Beat(reason=f"The state cannot be read: {type(error).__name__}.", ping_ms=0)
         wrong = send(url.get_secret_value(), beat)

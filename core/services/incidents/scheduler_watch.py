@@ -27,7 +27,7 @@ class SchedulerWatch:
         self._ws = ws
         self._late_before = False
 
-    def look(self, now: datetime) -> str | None:
+    def check(self, now: datetime) -> str | None:
         """Notify people once that the scheduler is not responding, and once that it runs again; returns the kind that was sent.
 
         Messages are delivered from here meanwhile, because no other process does so.
@@ -39,15 +39,15 @@ class SchedulerWatch:
         late = age is not None and status.is_late(age, self._ws.settings.check_interval_s)
         sure, self._late_before = late and self._late_before, late
         kind = None
-        if sure and not notified and self._turn(True, age, now):
+        if sure and not notified and self._record(True, age, now):
             kind = "silent"
-        elif notified and age is not None and not late and self._turn(False, age, now):
+        elif notified and age is not None and not late and self._record(False, age, now):
             kind = "back"
         if late and (sure or notified):
             deliver_due(self._ws, now)
         return kind
 
-    def _turn(self, silent: bool, age: float | None, now: datetime) -> bool:
+    def _record(self, silent: bool, age: float | None, now: datetime) -> bool:
         """Store that it is silent, or running again, with the message; False if another process has already done so."""
         try:
             with self._ws.database.write() as session:

@@ -63,24 +63,24 @@ def undo_labels(ws: Workspace, project: ProjectInfo, change_id: int, *, by: str,
     project = current_project(ws, project)
     with ws.database.read() as session:
         state = plan_state(session, project.id)
-        entry, own = _own_labels(session, project, change_id)
-        wanted = set(session.scalars(select(LabelRow.row_id).where(*own)))
+        entry, of_change = _labels_of_change(session, project, change_id)
+        row_ids = set(session.scalars(select(LabelRow.row_id).where(*of_change)))
     assert project.schema is not None  # its labels were changed
-    present, embedded = embedded_labels(ws, project, project.schema, wanted)
+    present, embedded = embedded_labels(ws, project, project.schema, row_ids)
     with ws.database.write() as session:
         session.execute(select(Project.id).where(Project.id == project.id).with_for_update())
         row = queries.project_row(session, project.id)
         if plan_state(session, project.id).batches != state.batches:
-            present, embedded = embedded_labels(ws, project, project.schema, wanted)
-        entry, own = _own_labels(session, project, change_id)
+            present, embedded = embedded_labels(ws, project, project.schema, row_ids)
+        entry, of_change = _labels_of_change(session, project, change_id)
         before = _change(session, entry)
         if before.undone:
             raise Conflict(f"The labels of change {change_id} were already undone.")
-        values = {json.loads(text) for text in session.scalars(select(LabelRow.value).where(*own).distinct())}
-        session.execute(update(LabelRow).where(*own).values(undone_at=now))
-        left = queries.labels_by_row(session, project.id, wanted)
-        row.labelled -= len(present - embedded.keys() - left.keys())
-        gone = _drop_classes(ws, session, row, values)
+        values = {json.loads(text) for text in session.scalars(select(LabelRow.value).where(*of_change).distinct())}
+        session.execute(update(LabelRow).where(*of_change).values(undone_at=now))
+        remaining_labels = queries.labels_by_row(session, project.id, row_ids)
+        row.labelled -= len(present - embedded.keys() - remaining_labels.keys())
+        dropped_classes = _drop_classes(ws, session, row, values)
         audit.record(
             session,
             who=by,
@@ -88,13 +88,13 @@ def undo_labels(ws: Workspace, project: ProjectInfo, change_id: int, *, by: str,
             now=now,
             project_id=project.id,
             before={"change": change_id, "by": entry.who, **(entry.after or {})},
-            after={"classes_gone": gone},
+            after={"classes_gone": dropped_classes},
         )
         session.flush()
         return _change(session, entry)
 
 
-def _own_labels(session: Session, project: ProjectInfo, change_id: int) -> tuple[AuditEntry, tuple[Any, ...]]:
+def _labels_of_change(session: Session, project: ProjectInfo, change_id: int) -> tuple[AuditEntry, tuple[Any, ...]]:
     """The audit row of a change, and the conditions that select its labels."""
     entry = session.get(AuditEntry, change_id)
     if entry is None or entry.project_id != project.id or entry.what not in (REPLACED, CLASSES_ADDED):
@@ -102,22 +102,22 @@ def _own_labels(session: Session, project: ProjectInfo, change_id: int) -> tuple
             f"Project '{project.slug}' has no change of labels with id {change_id}. The Data page lists them, and so does "
             f"`labels --changes --project {project.slug}`."
         )
-    facts = entry.after or {}
-    own = LabelRow.id.between(facts["first_label"], facts["last_label"])
-    return entry, (LabelRow.project_id == project.id, own)
+    details = entry.after or {}
+    id_range = LabelRow.id.between(details["first_label"], details["last_label"])
+    return entry, (LabelRow.project_id == project.id, id_range)
 
 
 def _change(session: Session, entry: AuditEntry) -> LabelChange:
-    facts = entry.after or {}
-    undone = select(LabelRow.undone_at).where(LabelRow.id == facts["last_label"])
+    details = entry.after or {}
+    undone = select(LabelRow.undone_at).where(LabelRow.id == details["last_label"])
     return LabelChange(
         id=entry.id,
         at=entry.at,
         by=entry.who,
-        source=facts["source"],
-        labels=facts["labels"],
-        replaced=facts["replaced"],
-        new_classes=tuple(facts["new_classes"]),
+        source=details["source"],
+        labels=details["labels"],
+        replaced=details["replaced"],
+        new_classes=tuple(details["new_classes"]),
         undone=session.scalar(undone) is not None,
     )
 
@@ -125,21 +125,21 @@ def _change(session: Session, entry: AuditEntry) -> LabelChange:
 def _drop_classes(ws: Workspace, session: Session, row: Project, values: set[Label]) -> list[Label]:
     """Remove the classes that no label, batch or model version uses from the schema; at least two stay."""
     schema = schema_from_document(row.schema or {})
-    gone = values.intersection(schema.classes)
-    if schema.task == "regression" or not gone:
+    unused = values.intersection(schema.classes)
+    if schema.task == "regression" or not unused:
         return []
-    held = select(LabelRow.value).where(LabelRow.project_id == row.id, LabelRow.undone_at.is_(None)).distinct()
-    gone -= {json.loads(text) for text in session.scalars(held)}
+    stored_values = select(LabelRow.value).where(LabelRow.project_id == row.id, LabelRow.undone_at.is_(None)).distinct()
+    unused -= {json.loads(text) for text in session.scalars(stored_values)}
     for known in session.scalars(select(ModelRow.schema).where(ModelRow.project_id == row.id)):
-        gone -= set(schema_from_document(known).classes)
+        unused -= set(schema_from_document(known).classes)
     for batch in queries.stored_batches(session, row.id):
-        if not gone:
+        if not unused:
             break
         if batch.labelled:
             column = history.read_rows(ws, batch, [schema.target])[schema.target]
-            gone -= set(map(json.loads, column.dropna().unique()))
-    remaining = tuple(c for c in schema.classes if c not in gone)
-    if not gone or len(remaining) < 2:
+            unused -= set(map(json.loads, column.dropna().unique()))
+    used = tuple(c for c in schema.classes if c not in unused)
+    if not unused or len(used) < 2:
         return []
-    row.schema = schema_to_document(with_classes(dataclasses.replace(schema, classes=()), remaining))
-    return sorted(gone, key=str)
+    row.schema = schema_to_document(with_classes(dataclasses.replace(schema, classes=()), used))
+    return sorted(unused, key=str)

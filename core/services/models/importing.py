@@ -61,7 +61,7 @@ def import_challenger(ws: Workspace, project: ProjectInfo, path: Path, *, by: st
     checked = sandbox.check_score(data, X, y.tolist(), schema=schema)
     model = loads(data) if checked.packed is None else _converted(checked.packed, X, schema)
 
-    def beside(session: Session) -> None:
+    def store_alongside(session: Session) -> None:
         # a running race has already reserved the next version number
         refuse_while_checked(session, project.id, "Import the model")
         after = {"file": path.name, "checked_on": checked.n}
@@ -79,7 +79,7 @@ def import_challenger(ws: Workspace, project: ProjectInfo, path: Path, *, by: st
             source="import",
         ),
         Change(by=by, now=now),
-        also=beside,
+        also=store_alongside,
     )
     mlflow_copy.sync_in_child(ws, project.id)
     return version
@@ -104,7 +104,9 @@ def _converted(packed: bytes, X: pd.DataFrame, schema: FeatureSchema) -> Any:
             f"The model's exported scorer cannot be read ({type(error).__name__}). It was not imported."
         ) from error
     sandbox.refuse_answers(answers, len(X), len(document["classes"]), schema.task == "regression")
-    alien = [c for c in document["classes"] if c not in schema.classes]
-    if alien:
-        raise BadInput(f"The model has the classes {alien[:5]}, which this project does not have. It was not imported.")
+    unknown = [c for c in document["classes"] if c not in schema.classes]
+    if unknown:
+        raise BadInput(
+            f"The model has the classes {unknown[:5]}, which this project does not have. It was not imported."
+        )
     return model

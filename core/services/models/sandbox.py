@@ -352,15 +352,17 @@ def _write_scorer(model: Any, X: pd.DataFrame, schema: FeatureSchema, place: Pat
 
 def _classes(model: Any, known: Sequence[Any]) -> tuple[Any, ...]:
     """The model's classes as python values, all of them classes of the project."""
-    own = tuple(c.item() if hasattr(c, "item") else c for c in getattr(model, "classes_", ()))
-    alien = [
-        c for c in own if not isinstance(c, (str, int, float, bool)) or json.dumps(c) not in map(json.dumps, known)
+    model_classes = tuple(c.item() if hasattr(c, "item") else c for c in getattr(model, "classes_", ()))
+    unknown = [
+        c
+        for c in model_classes
+        if not isinstance(c, (str, int, float, bool)) or json.dumps(c) not in map(json.dumps, known)
     ]
-    if alien or len(own) < 2:
-        seen = ", ".join(map(repr, (alien or own)[:5])) or "none"
+    if unknown or len(model_classes) < 2:
+        seen = ", ".join(map(repr, (unknown or model_classes)[:5])) or "none"
         expected = ", ".join(map(repr, known[:20]))
         raise BadInput(f"The model's classes are {seen}; this project's are {expected}. Train it on the same labels.")
-    return own
+    return model_classes
 
 
 def refuse_answers(values: Any, n: int, k: int, regression: bool) -> None:

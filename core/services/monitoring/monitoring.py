@@ -277,7 +277,7 @@ def events(ws: Workspace, project_id: int, *, limit: int = 500) -> list[LoopEven
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class PredictedLabels:
     """Labelled rows with the predictions that were made before their labels were known."""
 
     X: pd.DataFrame
@@ -291,7 +291,7 @@ class Judged:
 
 def labelled_with_predictions(
     ws: Workspace, project: ProjectInfo, *, n: int = 2_000, but: frozenset[int] = frozenset()
-) -> Judged | None:
+) -> PredictedLabels | None:
     """The newest n labelled rows that were predicted in time, in stream order; None when there are none.
 
     Args:
@@ -302,7 +302,7 @@ def labelled_with_predictions(
     return labelled_rows(history.History(ws, project.id, project.schema), n=n, but=but)
 
 
-def labelled_rows(reader: history.History, *, n: int, but: frozenset[int] = frozenset()) -> Judged | None:
+def labelled_rows(reader: history.History, *, n: int, but: frozenset[int] = frozenset()) -> PredictedLabels | None:
     """As `labelled_with_predictions`, by a reader that is open already."""
     import numpy as np
     import pandas as pd
@@ -337,7 +337,7 @@ def labelled_rows(reader: history.History, *, n: int, but: frozenset[int] = froz
     proba = None
     if classes:
         proba = np.concatenate([align(p[2], classes)[p[3]] for p in parts])
-    return Judged(
+    return PredictedLabels(
         X=table[list(reader.schema.names)],
         y_true=np.concatenate([p[1] for p in parts]),
         y_pred=y_pred.astype(float) if task == "regression" else y_pred,

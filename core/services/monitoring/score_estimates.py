@@ -119,7 +119,9 @@ def _task(schema: FeatureSchema, classes: Sequence[Any]) -> Task:
     return "binary" if len(classes) == 2 else "multiclass"
 
 
-def _classes(known: monitoring.Judged, scores: Sequence[history.Scores], schema: FeatureSchema) -> tuple[Any, ...]:
+def _classes(
+    known: monitoring.PredictedLabels, scores: Sequence[history.Scores], schema: FeatureSchema
+) -> tuple[Any, ...]:
     """Every class that a label, a prediction or a model names; empty in regression."""
     if schema.task == "regression":
         return ()

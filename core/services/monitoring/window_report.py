@@ -69,6 +69,6 @@ def weakest(ws: Workspace, project: ProjectInfo) -> tuple[Slice, ...] | None:
     return tuple(segments.worst_slices(judged.X, merit, project.schema, max_slices=NEWEST_SLICES))
 
 
-def _merit(judged: monitoring.Judged, *, regression: bool) -> Any:
+def _merit(judged: monitoring.PredictedLabels, *, regression: bool) -> Any:
     """Whether each row was predicted correctly; for regression its absolute error."""
     return abs(judged.y_true.astype(float) - judged.y_pred) if regression else judged.y_true == judged.y_pred

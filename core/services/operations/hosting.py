@@ -28,7 +28,7 @@ def on_community_cloud(program: Path = ROOT) -> bool:
     return program.is_relative_to(CLOUD_FOLDER)
 
 
-def lost(settings: Settings, program: Path = ROOT) -> str | None:
+def storage_warning(settings: Settings, program: Path = ROOT) -> str | None:
     """What a restart of this machine would lose, as a sentence for people; None if its disk is persistent.
 
     `DATA_URL` is a folder and models are in the state folder, so both are lost with the disk wherever the database is.

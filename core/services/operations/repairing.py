@@ -75,8 +75,8 @@ def _refuse_foreign(ws: Workspace) -> None:
 
 
 def _repaired(ws: Workspace, project: ProjectInfo, now: datetime, dry_run: bool) -> Iterator[Action]:
-    for look in (_models, _learner, _batches, _scores, _profiles):
-        for step in look(ws, projects.project_by_id(ws, project.id), now):
+    for find_steps in (_models, _learner, _batches, _scores, _profiles):
+        for step in find_steps(ws, projects.project_by_id(ws, project.id), now):
             done, cost = False, step.cost
             if step.do is not None and not dry_run:
                 try:
@@ -113,7 +113,7 @@ def _models(ws: Workspace, project: ProjectInfo, now: datetime) -> Iterator[_Ste
     whole = [row.version for row in rows if row.version not in bad]
     for version, error in bad.items():
         if version == project.champion:
-            yield _dethroned(ws, project, version, error, whole, served, now)
+            yield _champion_replaced(ws, project, version, error, whole, served, now)
         elif (project.id, version) not in given_up:
             yield _Step(
                 f"The artefact of v{version} is given up: the file {error.file} {error.how}.",
@@ -134,7 +134,7 @@ def _models(ws: Workspace, project: ProjectInfo, now: datetime) -> Iterator[_Ste
             )
 
 
-def _dethroned(
+def _champion_replaced(
     ws: Workspace, project: ProjectInfo, version: int, error: Damaged, whole: list[int], served: set[int], now: datetime
 ) -> _Step:
     """What replaces a champion whose artefact is lost."""
@@ -240,11 +240,11 @@ def _batches(ws: Workspace, project: ProjectInfo, now: datetime) -> Iterator[_St
                 f"Batch {batch.number} ({batch.origin}) is marked as lost: the file {error.file} {error.how}.",
                 f"{batch.rows:,} rows and their labels no longer count; what models learned from them stays. Store the rows again "
                 "if you have them.",
-                partial(_lose, ws, project, batch, error, now),
+                partial(_mark_lost, ws, project, batch, error, now),
             )
 
 
-def _lose(ws: Workspace, project: ProjectInfo, batch: Batch, error: Damaged, now: datetime) -> None:
+def _mark_lost(ws: Workspace, project: ProjectInfo, batch: Batch, error: Damaged, now: datetime) -> None:
     stored_batches.undo_batch(ws, project, batch.id, by=BY, now=now)
     with ws.database.write() as session:
         note = {"batch": batch.number, "file": error.file, "how": error.how}

@@ -146,14 +146,14 @@ def load(ws: Workspace, project_id: int, serving: scorers.Serving) -> Served:
     else:
         part = Estimator(_estimator(ws, project_id, serving.version), schema)
     rows = _check_rows(document["checks"], schema)
-    _hold_to(part, rows, document["checks"]["answers"], schema)
+    _verify_answers(part, rows, document["checks"]["answers"], schema)
     return _served(
         project_id,
         serving.version,
         part,
         schema,
         tuple(document["classes"]),
-        _Beside(document["threshold"], document["ranges"], guards, tuple(rows)),
+        _Extras(document["threshold"], document["ranges"], guards, tuple(rows)),
     )
 
 
@@ -165,7 +165,7 @@ def _check_rows(checks: Mapping[str, Any], schema: FeatureSchema) -> list[Values
     ]
 
 
-def _hold_to(part: Part, rows: Sequence[Values], answered: Any, schema: FeatureSchema) -> None:
+def _verify_answers(part: Part, rows: Sequence[Values], answered: Any, schema: FeatureSchema) -> None:
     try:
         answers = [part.one(row) for row in rows]
         apart = largest_difference(answers, answered, value=schema.task == "regression")
@@ -220,10 +220,10 @@ def served_by(
     }
     threshold = getattr(model, "threshold", None)
     part = Estimator(model, schema)
-    return _served(project_id, version, part, schema, classes, _Beside(threshold, ranges, guards))
+    return _served(project_id, version, part, schema, classes, _Extras(threshold, ranges, guards))
 
 
-class _Beside(NamedTuple):
+class _Extras(NamedTuple):
     """What is known about a model besides its scorer and schema."""
 
     threshold: float | None
@@ -233,7 +233,7 @@ class _Beside(NamedTuple):
 
 
 def _served(
-    project_id: int, version: int, part: Part, schema: FeatureSchema, classes: tuple[Label, ...], beside: _Beside
+    project_id: int, version: int, part: Part, schema: FeatureSchema, classes: tuple[Label, ...], extras: _Extras
 ) -> Served:
     off = Guards(unseen_category="off", out_of_range="off")
     return Served(
@@ -242,10 +242,10 @@ def _served(
         scorer=part,
         schema=schema,
         classes=classes,
-        threshold=beside.threshold if len(classes) == 2 else None,
-        ranges=beside.ranges,
-        background=beside.background,
-        guards=watch(beside.guards or off, schema, beside.ranges),
+        threshold=extras.threshold if len(classes) == 2 else None,
+        ranges=extras.ranges,
+        background=extras.background,
+        guards=watch(extras.guards or off, schema, extras.ranges),
         reader=RowReader(schema),
         classes_json=json.dumps(classes) if classes else None,
         labels_json=tuple(json.dumps(label, ensure_ascii=False) for label in classes),

@@ -14,7 +14,7 @@ from core.ui.context import running
 from core.ui.shared import workspace
 
 
-def for_who_may(make: Callable[[], bytes]) -> Callable[[], bytes]:
+def recheck_on_download(make: Callable[[], bytes]) -> Callable[[], bytes]:
     """The same, but refused to a person who has been removed or signed out since the page was drawn."""
     ws, actor = workspace(), getattr(running, "actor", None)
 
@@ -29,7 +29,7 @@ def download_later(help: str, name: str, make: Callable[[], bytes], *, label: st
     """A download that is made on request, and only for somebody who may still see the page."""
     st.download_button(
         label or " ",
-        data=for_who_may(make),
+        data=recheck_on_download(make),
         file_name=name,
         icon=":material/download:",
         help=help,

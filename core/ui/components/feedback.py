@@ -74,6 +74,6 @@ def show_toast() -> None:
 
 def note_storage(ctx: Context) -> None:
     """Warn of what a restart would lose, where the disk is not persistent."""
-    lost = hosting.lost(ctx.ws.settings)
+    lost = hosting.storage_warning(ctx.ws.settings)
     if lost:
         st.warning(lost, icon=":material/hourglass_top:")

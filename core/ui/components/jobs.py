@@ -21,7 +21,7 @@ def request_cycle(ctx: Context, *, force: bool) -> str:
     """Request a cycle of the page's project and make sure that a worker runs; returns the job."""
     assert ctx.project is not None
     job = jobs.request_cycle(ctx.ws, ctx.project.id, cause="button", force=force, by=ctx.actor, now=ctx.now)
-    workers.see_to_worker(ctx.ws, ctx.now)
+    workers.ensure_worker_runs(ctx.ws, ctx.now)
     return job
 
 
@@ -29,7 +29,7 @@ def request_backtest(ctx: Context, policies: Sequence[Policy], *, since: datetim
     """Request a backtest of policies on the page's project; returns the job."""
     assert ctx.project is not None
     job = jobs.request_backtest(ctx.ws, ctx.project.id, policies, since=since, by=ctx.actor, now=ctx.now)
-    workers.see_to_worker(ctx.ws, ctx.now)
+    workers.ensure_worker_runs(ctx.ws, ctx.now)
     return job
 
 

@@ -23,7 +23,7 @@ LONGEST = "tall trees in wind; wet gravel; a copper lid; three blind mice and a 
 @pytest.fixture(autouse=True)
 def _quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accounts, "BCRYPT_ROUNDS", 4)
-    accounts.nobodys_hash.cache_clear()
+    accounts.decoy_hash.cache_clear()
 
 
 def _sign_in(ws: Workspace, name: str, password: str, now: datetime, client: str = "10.0.0.7") -> accounts.UserInfo:
@@ -243,7 +243,7 @@ def test_unknown_names_take_as_long_as_known_ones(
     ws: Workspace, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(accounts, "BCRYPT_ROUNDS", 9)
-    accounts.nobodys_hash.cache_clear()
+    accounts.decoy_hash.cache_clear()
     accounts.create_user(ws, "ada", GOOD, "viewer", by="test", now=now)
 
     def seconds(name: str) -> float:
@@ -255,7 +255,7 @@ def test_unknown_names_take_as_long_as_known_ones(
             taken.append(time.process_time() - began)
         return min(taken)
 
-    accounts.nobodys_hash()
+    accounts.decoy_hash()
     known, unknown = seconds("ada"), seconds("nobody")
     assert 0.4 < unknown / known < 2.5
 

@@ -74,7 +74,7 @@ def test_no_broken_credential_signs_in_or_is_a_fault_of_ours(
     ws: Workspace, now: datetime, campaign: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(accounts, "BCRYPT_ROUNDS", 4)
-    accounts.nobodys_hash.cache_clear()
+    accounts.decoy_hash.cache_clear()
     admin = accounts.create_user(ws, "root", GOOD, "admin", by="test", now=now)
     ada = accounts.create_user(ws, "ada", GOOD + "-2", "viewer", by="test", now=now)
     key = sessions.cookie_key(ws)

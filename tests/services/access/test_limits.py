@@ -85,21 +85,21 @@ def test_a_token_is_told_at_once_only_while_it_was_read_a_moment_ago(ws: Workspa
     )
     clock = Clock()
     tokens = Tokens(ws, "a key of the administrators", clock=clock)
-    assert tokens.at_once(bearer, now) is None, "it was never read"
+    assert tokens.cached(bearer, now) is None, "it was never read"
     tokens.check(bearer, "predict", None, now)
-    known = tokens.at_once(bearer, now)
+    known = tokens.cached(bearer, now)
     assert known is not None and known.id == info.id
-    assert tokens.at_once(bearer, now + timedelta(hours=1)) is None, "it has expired"
-    assert tokens.at_once(bearer, now + timedelta(minutes=2)) is None, "its use is to be noted"
-    assert tokens.at_once("cml_other", now) is None
+    assert tokens.cached(bearer, now + timedelta(hours=1)) is None, "it has expired"
+    assert tokens.cached(bearer, now + timedelta(minutes=2)) is None, "its use is to be noted"
+    assert tokens.cached("cml_other", now) is None
     clock.now += 1.1
-    assert tokens.at_once(bearer, now) is None, "it is read anew once a second"
+    assert tokens.cached(bearer, now) is None, "it is read anew once a second"
     tokens.check(bearer, "predict", None, now)
     revoke_token(ws, info.id or 0, by="test", now=now)
     clock.now += 1.1
     with pytest.raises(Exception, match="revoked"):
         tokens.check(bearer, "predict", None, now)
-    assert tokens.at_once(bearer, now) is None
-    admin = tokens.at_once("a key of the administrators", now)
+    assert tokens.cached(bearer, now) is None
+    admin = tokens.cached("a key of the administrators", now)
     assert admin is not None and admin.scopes == ("admin",)
     tokens.admit(admin)

@@ -22,7 +22,7 @@ RFC_SECRET = base64.b32encode(b"12345678901234567890").decode()
 @pytest.fixture(autouse=True)
 def _quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accounts, "BCRYPT_ROUNDS", 4)
-    accounts.nobodys_hash.cache_clear()
+    accounts.decoy_hash.cache_clear()
 
 
 def _code(secret: str, now: datetime) -> str:

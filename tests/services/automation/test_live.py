@@ -29,9 +29,9 @@ def test_a_worker_is_started_only_where_no_scheduler_lives(
 ) -> None:
     started: list[Workspace] = []
     monkeypatch.setattr(workers, "start_worker", started.append)
-    workers.see_to_worker(ws, now)
+    workers.ensure_worker_runs(ws, now)
     workers.beat(ws, status.SCHEDULER, owner="test", now=now)
-    workers.see_to_worker(ws, now + timedelta(seconds=1))
+    workers.ensure_worker_runs(ws, now + timedelta(seconds=1))
     assert started == [ws]
 
 

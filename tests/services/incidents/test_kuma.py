@@ -40,7 +40,7 @@ def told(monitor: FakeWebhook) -> list[dict[str, str]]:
 def test_a_scheduler_that_works_is_up_with_the_time_of_its_look(ws: Workspace, monitor: FakeWebhook) -> None:
     scheduler = Scheduler(ws)
     scheduler.check()
-    kuma.Heartbeats(ws, lambda: scheduler.last_look).beat()
+    kuma.Heartbeats(ws, lambda: scheduler.last_poll).beat()
     (beat,) = told(monitor)
     assert (beat["status"], beat["msg"]) == ("up", "OK")
     assert int(beat["ping"]) >= 0
@@ -51,15 +51,15 @@ def test_what_keeps_the_loop_from_working_is_told(
     ws: Workspace, now: datetime, monitor: FakeWebhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now)
-    look = kuma.Look(ended=time.monotonic())
+    look = kuma.Poll(ended=time.monotonic())
     with ws.database.write() as session:
         session.get_one(Project, 1).checks_stopped_at = now
     beats = kuma.Heartbeats(ws, lambda: look)
     beats.beat()
-    look = kuma.Look(ended=time.monotonic() - 4 * ws.settings.check_interval_s)
+    look = kuma.Poll(ended=time.monotonic() - 4 * ws.settings.check_interval_s)
     beats.beat()
     monkeypatch.setattr(status, "health", lambda *a, **k: status.down())
-    look = kuma.Look(ended=time.monotonic())
+    look = kuma.Poll(ended=time.monotonic())
     beats.beat()
     assert [(b["status"], b["msg"]) for b in told(monitor)] == [
         ("down", status.CHECKS_STOPPED),
@@ -74,7 +74,7 @@ def test_a_push_that_fails_is_said_once_without_the_address_and_raises_nothing(
     monkeypatch.setattr(kuma, "TIMEOUT_S", 0.2)
     lines: list[str] = []
     sink = logger.add(lambda m: lines.append(str(m)), level="DEBUG")
-    beats = kuma.Heartbeats(ws, lambda: kuma.Look(ended=time.monotonic()))
+    beats = kuma.Heartbeats(ws, lambda: kuma.Poll(ended=time.monotonic()))
     monitor.answers = [(500, {"ok": False}, {}), "hang", (404, None, {}), (200, {"ok": True}, {})]
     for _ in range(4):
         beats.beat()
@@ -96,7 +96,7 @@ def test_a_state_that_cannot_be_read_is_told_too(
         raise OperationalError("select", {}, Exception("x"))
 
     monkeypatch.setattr(status, "health", _raises)
-    kuma.Heartbeats(ws, kuma.Look).beat()
+    kuma.Heartbeats(ws, kuma.Poll).beat()
     assert told(monitor)[0]["msg"] == "The state cannot be read: OperationalError."
 
 
@@ -104,7 +104,7 @@ def test_heartbeats_come_each_interval_from_a_thread_and_none_without_the_settin
     ws: Workspace, monitor: FakeWebhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ws.settings, "check_interval_s", 0.1)
-    beats = kuma.Heartbeats(ws, lambda: kuma.Look(ended=time.monotonic()))
+    beats = kuma.Heartbeats(ws, lambda: kuma.Poll(ended=time.monotonic()))
     workers.beat(ws, status.SCHEDULER, owner="s", now=datetime.now(UTC) + timedelta(seconds=30))
     beats.start()
     until("three heartbeats", lambda: len(monitor.paths) >= 3)
@@ -113,7 +113,7 @@ def test_heartbeats_come_each_interval_from_a_thread_and_none_without_the_settin
     time.sleep(0.3)
     seen = len(monitor.paths)
     monkeypatch.setattr(ws.settings, "kuma_push_url", None)
-    off = kuma.Heartbeats(ws, kuma.Look)
+    off = kuma.Heartbeats(ws, kuma.Poll)
     off.start()
     off.beat()
     time.sleep(0.3)

@@ -195,17 +195,17 @@ def test_the_scheduler_is_told_silent_once_and_back_once(
     projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now)
     interval = ws.settings.check_interval_s
     one, other = scheduler_watch.SchedulerWatch(ws), scheduler_watch.SchedulerWatch(ws)
-    assert one.look(now) is None  # none has ever run here
+    assert one.check(now) is None  # none has ever run here
     workers.beat(ws, status.SCHEDULER, owner="s", now=now)
     late = now + timedelta(seconds=4 * interval)
-    assert one.look(late) is None  # one look may be of a machine that has just woken
-    assert one.look(late) == "silent"
-    assert [other.look(late), other.look(late), one.look(late)] == [None, None, None]
+    assert one.check(late) is None  # one look may be of a machine that has just woken
+    assert one.check(late) == "silent"
+    assert [other.check(late), other.check(late), one.check(late)] == [None, None, None]
     assert [e["title"] for e in hook.embeds] == ["The scheduler is not responding"]
     assert {f["name"]: f["value"] for f in hook.embeds[0]["fields"]}["Projects"] == "Demo"
     workers.beat(ws, status.SCHEDULER, owner="s", now=late)
-    assert one.look(late) == "back"
-    assert [one.look(late), other.look(late)] == [None, None]
+    assert one.check(late) == "back"
+    assert [one.check(late), other.check(late)] == [None, None]
     delivery.deliver_due(ws, late)  # as the scheduler does
     assert [e["title"] for e in hook.embeds[1:]] == ["The scheduler is running again"]
 
@@ -218,7 +218,7 @@ def test_nobody_is_told_of_silence_where_every_project_has_switched_it_off(
     workers.beat(ws, status.SCHEDULER, owner="s", now=now)
     watch = scheduler_watch.SchedulerWatch(ws)
     for _ in range(3):
-        watch.look(now + timedelta(hours=1))
+        watch.check(now + timedelta(hours=1))
     with ws.database.read() as session:
         assert session.scalar(select(Notice)) is None
 
@@ -304,12 +304,12 @@ def test_a_webhook_that_is_gone_is_left_alone_until_the_setting_changes(
     assert (state.dead_since, state.why) == (now, f"the webhook answered {code}")
     assert any(c.name == "messages" and not c.ok for c in doctor.examine(demo, now=now))
     _put(demo, now)
-    channels.start_again(demo, now)  # a restart with the same address changes nothing
+    channels.reactivate(demo, now)  # a restart with the same address changes nothing
     assert delivery.deliver_due(demo, now + timedelta(hours=1)) == 0
     assert len(hook.bodies) == 1
     monkeypatch.setattr(demo.settings, "discord_webhook_url", SecretStr(hook.url + "/another"))
     assert channels.state_of(demo).dead_since is None
-    channels.start_again(demo, now + timedelta(hours=1))
+    channels.reactivate(demo, now + timedelta(hours=1))
     assert delivery.deliver_due(demo, now + timedelta(hours=1)) == 4
 
 

@@ -33,4 +33,4 @@ POSTGRES = "postgresql+psycopg://me:it-is-a-secret@db.example.org/ml"
 )
 def test_what_a_restart_loses(program: Path, storage: str, database: str, told: str | None) -> None:
     settings = Settings(CONTINUAL_STORAGE=storage, DATABASE_URL=database)
-    assert hosting.lost(settings, program) == told
+    assert hosting.storage_warning(settings, program) == told

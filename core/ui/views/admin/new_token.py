@@ -18,7 +18,7 @@ MADE = "made-token"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class NewToken:
     """The values of the form."""
 
     name: str
@@ -48,17 +48,17 @@ def show(ctx: ui.Context, names: Mapping[int, str]) -> None:
         ui.card("Create a token", "Grant only what it needs: scope, project, expiry and rate limit"),
         st.form("token", border=False),
     ):
-        asked = _form(ctx, names)
+        new = _form(ctx, names)
         sent = st.form_submit_button("Create the token", type="primary", icon=":material/key:")
     if sent:
         act(
-            lambda: _make(ctx, asked),
-            f"Token “{ui.plain(asked.name.strip())}” is created.",
+            lambda: _make(ctx, new),
+            f"Token “{ui.plain(new.name.strip())}” is created.",
             icon=":material/key:",
         )
 
 
-def _form(ctx: ui.Context, names: Mapping[int, str]) -> Asked:
+def _form(ctx: ui.Context, names: Mapping[int, str]) -> NewToken:
     with ui.grid(columns=4):
         name = st.text_input("Name", max_chars=100, key="token-name", placeholder="sensor gateway")
         project = st.selectbox(
@@ -90,19 +90,19 @@ def _form(ctx: ui.Context, names: Mapping[int, str]) -> Asked:
         key="token-scopes",
         help="; ".join(f"{scope}: {right}" for scope, right in SCOPES.items()),
     )
-    return Asked(name=name, scopes=tuple(scopes), project_id=project, until=until, limit=limit)
+    return NewToken(name=name, scopes=tuple(scopes), project_id=project, until=until, limit=limit)
 
 
-def _make(ctx: ui.Context, asked: Asked) -> None:
+def _make(ctx: ui.Context, new: NewToken) -> None:
     """Make the token, and keep it for the next run alone."""
     info, secret = tokens.create_token(
         ctx.ws,
-        asked.name,
+        new.name,
         tokens.TokenRights(
-            scopes=asked.scopes,
-            project_id=asked.project_id,
-            expires_at=None if asked.until is None else tokens.end_of_day(asked.until, ctx.zone),
-            rate_limit=asked.limit,
+            scopes=new.scopes,
+            project_id=new.project_id,
+            expires_at=None if new.until is None else tokens.end_of_day(new.until, ctx.zone),
+            rate_limit=new.limit,
         ),
         by=ctx.actor,
         now=ctx.now,

@@ -42,7 +42,7 @@ def _create_sample(ctx: ui.Context) -> None:
             status.update(label="The sample project could not be created", state="error")
             ui.error_box(error)
             return
-        workers.see_to_worker(ctx.ws, ctx.now)
+        workers.ensure_worker_runs(ctx.ws, ctx.now)
         ui.choose_project(project.slug)
         st.session_state[WATCH] = True
         status.update(label="Ready", state="complete")

@@ -30,7 +30,7 @@ DRIFTS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class NewStream:
     """The values of the form."""
 
     stream: str  # of STREAMS
@@ -56,18 +56,18 @@ def show_folded(ctx: ui.Context) -> None:
 def show(ctx: ui.Context) -> None:
     """The form; once submitted, the project is created, plays and is selected."""
     with st.form("another", border=False), ui.grid(columns=3):
-        asked = _fields()
+        new = _fields()
         sent = ui.submit(ctx, "Create and play", icon=":material/play_circle:")
     if not sent:
         return
-    made = ui.attempt(lambda: _create(ctx, asked), doing="Creating the project", done=lambda _: "Ready")
+    made = ui.attempt(lambda: _create(ctx, new), doing="Creating the project", done=lambda _: "Ready")
     if made is not None:
-        workers.see_to_worker(ctx.ws, ctx.now)
+        workers.ensure_worker_runs(ctx.ws, ctx.now)
         ui.choose_project(made.slug)
         st.rerun()
 
 
-def _fields() -> Asked:
+def _fields() -> NewStream:
     stream = st.selectbox("Stream", list(STREAMS), format_func=STREAMS.__getitem__, key="n-stream")
     drift = st.selectbox(
         "Drift",
@@ -89,14 +89,14 @@ def _fields() -> Asked:
     )
     policies = list(POLICIES)
     policy = st.selectbox("Policy", policies, index=policies.index(USUAL_POLICY), key="n-policy")
-    return Asked(stream=stream, drift=drift, shape=shape, size=size, policy=policy)
+    return NewStream(stream=stream, drift=drift, shape=shape, size=size, policy=policy)
 
 
-def _create(ctx: ui.Context, asked: Asked) -> ProjectInfo:
+def _create(ctx: ui.Context, new: NewStream) -> ProjectInfo:
     now = ctx.now
-    drift = None if asked.drift == NO_DRIFT else asked.drift
-    described = streams.described(asked.stream, drift, asked.shape, asked.size)
-    name = asked.name(now)
-    project = streams.create_stream_project(ctx.ws, described, name=name, policy=asked.policy, by=ctx.actor, now=now)
+    drift = None if new.drift == NO_DRIFT else new.drift
+    described = streams.described(new.stream, drift, new.shape, new.size)
+    name = new.name(now)
+    project = streams.create_stream_project(ctx.ws, described, name=name, policy=new.policy, by=ctx.actor, now=now)
     live.start_live(ctx.ws, project, by=ctx.actor, now=now)
     return project

@@ -42,7 +42,7 @@ def _show_speed(ctx: ui.Context, run: LiveInfo | None) -> str:
     )
     if run is not None and not run.ended and speed != current:
         live.set_live_speed(ctx.ws, run.id, SPEEDS[speed], now=ctx.now)
-        workers.see_to_worker(ctx.ws, ctx.now)
+        workers.ensure_worker_runs(ctx.ws, ctx.now)
     return speed
 
 
@@ -51,7 +51,7 @@ def _offer_start(ctx: ui.Context, project: ProjectInfo, run: LiveInfo | None, sp
     over = run is not None and run.status == "done"
     if ui.button(ctx, "Play", type="primary", icon=":material/play_arrow:", closed=over):
         live.start_live(ctx.ws, project, by=ctx.actor, now=ctx.now, seconds_per_batch=SPEEDS[speed])
-        workers.see_to_worker(ctx.ws, ctx.now)
+        workers.ensure_worker_runs(ctx.ws, ctx.now)
         st.rerun()
 
 
@@ -60,7 +60,7 @@ def _offer_pause(ctx: ui.Context, run: LiveInfo) -> None:
     label, icon = ("Pause", ":material/pause:") if playing else ("Play", ":material/play_arrow:")
     if ui.button(ctx, label, type="primary", icon=icon):
         live.set_live_status(ctx.ws, run.id, "paused" if playing else "playing", by=ctx.actor, now=ctx.now)
-        workers.see_to_worker(ctx.ws, ctx.now)
+        workers.ensure_worker_runs(ctx.ws, ctx.now)
         st.rerun()
 
 

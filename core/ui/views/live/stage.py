@@ -15,7 +15,7 @@ HEIGHT = 286  # of chart and feed, side by side
 @st.fragment(run_every="2s")
 def show(ctx: ui.Context, project_id: int) -> None:
     """The newest run: summary, progress, figures, score over time and feed."""
-    ui.gate_again(ctx)
+    ui.recheck_access(ctx)
     run = live.latest_live(ctx.ws, project_id)
     if run is None:
         return

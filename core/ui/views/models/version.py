@@ -65,7 +65,7 @@ def _line(member: CommitteeMember) -> dict[str, object]:
 def _offer_file(ctx: ui.Context, project: ProjectInfo, version: ModelVersion) -> None:
     st.download_button(
         "Download",
-        data=ui.for_who_may(lambda: versions.artefact(ctx.ws, project, version.version)),
+        data=ui.recheck_on_download(lambda: versions.artefact(ctx.ws, project, version.version)),
         file_name=f"{project.slug}-v{version.version}.skops",
         mime="application/octet-stream",
         icon=":material/download:",

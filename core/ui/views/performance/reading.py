@@ -24,7 +24,7 @@ Newest = tuple[object, ...]  # changes with every measurement, row and label
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class History:
     """All measurements, and what is still missing."""
 
     newest: Newest
@@ -50,18 +50,18 @@ class Seen:
         return self.history[-int(self.window) :]
 
 
-def history(ctx: ui.Context, project: ProjectInfo) -> Measured:
+def history(ctx: ui.Context, project: ProjectInfo) -> History:
     """The measurements of a project; none before its first champion has been measured."""
     stored = monitoring.performance_history(ctx.ws, project.id, limit=1)
     newest = (*((p.cycle_id, p.batch_id, p.rows_seen, p.n) for p in stored), project.rows, project.labelled)
-    return Measured(
+    return History(
         newest=newest,
         points=_measured(_home(ctx), project.id, "champion", newest) if stored else [],
         due=stored_batches.labels_due(ctx.ws, project.id),
     )
 
 
-def window(ctx: ui.Context, project: ProjectInfo, measured: Measured, choice: Choice) -> Seen:
+def window(ctx: ui.Context, project: ProjectInfo, measured: History, choice: Choice) -> Seen:
     """The report of the newest rows, and the estimates without labels."""
     n = min(sum(p.n for p in measured.points[-int(choice.window) :]), MOST_ROWS)
     return Seen(

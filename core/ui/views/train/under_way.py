@@ -18,7 +18,7 @@ def show(ctx: ui.Context, project: ProjectInfo) -> None:
 @st.fragment(run_every="1s")
 def _show_progress(ctx: ui.Context, job_id: str) -> None:
     """How far it is; the page is rerun when it has ended."""
-    ui.gate_again(ctx)
+    ui.recheck_access(ctx)
     info = jobs.get_job(ctx.ws, job_id)
     if info.status not in ("queued", "running"):
         st.rerun()
