@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from core.cycle.learner_state import fresh_rows
 from core.cycle.measure import Measurements
 from core.cycle.records import CycleRun, Window
 from core.records import ProjectInfo
@@ -21,7 +22,7 @@ from core.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     from core.learning.state import LearnerState
-    from core.learning.step import Labelled, Step
+    from core.learning.step import Step
 
 DAY = timedelta(days=1)
 
@@ -50,9 +51,9 @@ def next_check(project: ProjectInfo, now: datetime) -> datetime | None:
 
 
 def advance_learner(
-    cycle: CycleRun, state: LearnerState, fresh: Labelled, window: Window, measured: Measurements
+    cycle: CycleRun, state: LearnerState, window: Window, measured: Measurements, rows_before: int
 ) -> Step:
-    """The learner's step: its decision, and after a race the candidates and the challenger."""
+    """The learner's step on the newly labelled rows: its decision, and after a race the candidates and the challenger."""
     from core.cycle.fitting import in_time
     from core.learning.learner import advance
     from core.learning.policy import next_scheduled
@@ -88,4 +89,5 @@ def advance_learner(
         fit_within=in_time,
         progress=lambda share, text: cycle.progress(0.15 + 0.7 * share, text),
     )
+    fresh = fresh_rows(project.schema, cycle.evidence.labelled, rows_before, state)
     return advance(state, fresh, window, situation, run)

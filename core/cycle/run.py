@@ -134,14 +134,12 @@ def _run_recorded(cycle: CycleRun) -> CycleReport:
 def _run_steps(cycle: CycleRun) -> CycleReport:
     """Measure the new evidence, apply the policy, race if it says so, and commit."""
     ws, project, evidence = cycle.ws, cycle.project, cycle.evidence
-    assert project.schema is not None
     cycle.progress(0.05, "Measuring the new rows")
     rows_before = project.labelled - sum(len(g.y) for g in evidence.labelled)
     state = learner_state.load_learner(ws, project, rows_before, evidence.notes)
     measured = measure_rows(cycle, rows_before)
-    fresh = learner_state.fresh_rows(project.schema, evidence.labelled, rows_before, state)
     window, used = learner_state.window_reader(ws, project, evidence)
-    step = advance_learner(cycle, state, fresh, window, measured)
+    step = advance_learner(cycle, state, window, measured, rows_before)
     cycle.progress(0.9, "Writing the audit row")
     if step.challenger is not None and step.challenger_version is not None:
         register_challenger(cycle, step, window, used())
