@@ -1,4 +1,4 @@
-"""Request bodies: content types, size limits, decoding. Nothing is decoded before all limits have been checked."""
+"""Request bodies: content types, size limits, tables, uploads. JSON is decoded in `json_decoding`."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive
 
-from core.data.limits import MAX_COLUMNS
 from core.data.rows import Table
 from core.errors import BadInput, FieldProblem, StorageError, TooLarge, UnsupportedFormat
-from core.http.problems import NotJson, TooSlow
+from core.http.json_decoding import MAX_ROWS, decode
+from core.http.problems import TooSlow
 from core.records import JsonObject
 from core.storage import private
 
@@ -32,23 +31,15 @@ if TYPE_CHECKING:
     from core.records import FeatureSchema, Problem
 
 MAX_JSON_BYTES = 32 * 1024 * 1024
-MAX_ROWS = 100_000
-MAX_DEPTH = 32
-MAX_CONTAINERS = 1_000_000  # objects and lists in a body
 SILENCE_S = 30.0  # a body is given up when nothing arrives for this long
 MIN_BYTES_PER_S = 1_000  # or when it is slower than this
 MAX_NPY_HEADER = 2_000
 _KINDS = (("arrow", "arrow"), ("npy", "npy"), ("numpy", "npy"), ("parquet", "parquet"), ("csv", "csv"))
 ENDINGS = {"csv": ".csv", "parquet": ".parquet", "arrow": ".arrow"}
-# A JSON string; possessive quantifiers rule out catastrophic backtracking.
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _NPY = re.compile(
     rb"\{'descr': '([<>|=][fiubcSUOV]\d{1,6})', 'fortran_order': (True|False), "
     rb"'shape': \(((?:\d{1,15}, ?)*\d{0,15}),?\), ?\}\s*"
 )
-_PAIR = re.compile(rb"\[\]|\{\}")
-_MARKS = b'[]{}"\\:,'
-_UNMARKED = bytes(c for c in range(256) if c not in _MARKS)
 
 
 def kind_of(headers: Headers) -> str:
@@ -164,70 +155,12 @@ async def read_json(request: Request, *, empty: Any = None) -> Any:
     """The body as JSON; `empty` is returned for an empty body.
 
     Raises:
-        NotJson: it is not JSON, holds NaN or Infinity, or is nested too deeply.
+        NotJson, TooLarge, BadInput: as `decode`.
     """
     body = await read_bytes(request)
     if empty is not None and not body.strip():
         return empty
     return decode(body)
-
-
-def decode(body: bytes) -> Any:
-    """The decoded JSON of a body; nesting and number of values are checked before anything is decoded."""
-    if not body or body.isspace():
-        raise NotJson("The body is empty, expected JSON.")
-    marks = _marks(body)
-    if _deeper(body, marks, MAX_DEPTH):
-        raise NotJson(f"The body is nested more than {MAX_DEPTH} levels deep, expected rows of scalar values.")
-    if _holds_too_much(marks) and _holds_too_much(_marks(_STRING.sub(b"", body))):
-        raise TooLarge(
-            f"The body holds more values than {MAX_ROWS:,} rows of {MAX_COLUMNS:,} columns can have. Split it into several requests.",
-            (FieldProblem("body", "too many values", f"at most {MAX_ROWS:,} rows"),),
-        )
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise NotJson(f"The body is not JSON: {error}.") from None
-
-
-def _marks(body: bytes) -> bytes:
-    """The characters of a body that its structure is made of, in a large table an eighth of it: one pass, then all
-    checks look at these alone.
-    """
-    return body.translate(None, _UNMARKED)
-
-
-def _holds_too_much(marks: bytes) -> bool:
-    """Whether the decoded body would take far more memory than its text; characters within strings count as well."""
-    objects, lists = marks.count(b"{"), marks.count(b"[")
-    if objects + lists > MAX_CONTAINERS or marks.count(b":") > MAX_COLUMNS * (objects + 1):
-        return True
-    return marks.count(b",") > MAX_ROWS * (lists + 1) + MAX_COLUMNS * objects
-
-
-def depth_exceeds(body: bytes, limit: int) -> bool:
-    """Whether brackets are nested more than `limit` levels deep; for malformed JSON the result is arbitrary."""
-    return _deeper(body, _marks(body), limit)
-
-
-def _deeper(body: bytes, marks: bytes, limit: int) -> bool:
-    if marks.count(b"[") + marks.count(b"{") <= limit:
-        return False
-    left = marks.translate(None, b":,")
-    if b"\\" in left or _opens_in_string(left):
-        left = _marks(_STRING.sub(b"", body)).translate(None, b':,"\\')
-    else:
-        left = left.replace(b'"', b"")
-    for _ in range(limit):
-        left, removed = _PAIR.subn(b"", left)
-        if not removed:
-            return False
-    return bool(left)
-
-
-def _opens_in_string(left: bytes) -> bool:
-    """Whether a string contains a bracket: then the quotes around it are not adjacent."""
-    return b'"' in left.replace(b'""', b"")
 
 
 def require_object(document: Any, known: tuple[str, ...]) -> JsonObject:

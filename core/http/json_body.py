@@ -1,7 +1,7 @@
 """JSON bodies as pydantic models, which define their fields and limits for validation and documentation alike.
 
 FastAPI would read and decode a body before the caller is authenticated and before our limits apply; this dependency
-reads it after both. Size, nesting and number of values are checked before anything is decoded (`core.http.bodies`).
+reads it after both. Size, nesting and number of values are checked before anything is decoded (`core.http.json_decoding`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from starlette.requests import Request
 
 from core.errors import FieldProblem, TooLarge
 from core.http import bodies
+from core.http.json_decoding import decode
 from core.records import JsonObject
 
 M = TypeVar("M", bound="Body")
@@ -63,7 +64,7 @@ class JsonBody(Generic[M]):
         bodies.require_kind(request.headers, "json")
         content = await bodies.read_bytes(request)
         request.state.body = content  # part of the fingerprint of an Idempotency-Key
-        document = {} if self.optional and not content.strip() else bodies.decode(content)
+        document = {} if self.optional and not content.strip() else decode(content)
         given = bodies.require_object(document, tuple(self.model.model_fields))
         return await asyncio.to_thread(self._checked, given)
 

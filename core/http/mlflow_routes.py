@@ -14,7 +14,7 @@ from typing_extensions import TypeAliasType, TypedDict
 
 from core import __version__
 from core.errors import NotAuthenticated
-from core.http import bodies, mlflow_formats
+from core.http import bodies, json_decoding, mlflow_formats
 from core.http.access import ANONYMOUS, ApiState, Caller, api_of
 from core.http.answers import answer_json
 from core.http.documentation import IDEMPOTENCY_KEY, JSON, MODEL_ERRORS, ROW_ERRORS, described
@@ -100,7 +100,7 @@ async def invocations(request: Request) -> Response:
     assert caller.project is not None
     kind = bodies.require_kind(request.headers, "json", "csv")
     body = await bodies.read_bytes(request)
-    document = bodies.decode(body) if kind == "json" else None
+    document = json_decoding.decode(body) if kind == "json" else None
     pending = pending_of(request, caller, "/invocations", body)
     served = await api.champion(caller.project)
     answered = await api.infer(_predict, caller, served, document, body)

@@ -18,7 +18,7 @@ from typing_extensions import TypedDict
 from core import __version__
 from core.data.cells import MAX_PROBLEMS, as_text, listed, nearest, refusal, shown
 from core.errors import FieldProblem
-from core.http import bodies
+from core.http import bodies, json_decoding
 from core.http.problems import NotJson
 from core.http.tensors import ACCEPTED, column_of, invalid, matrix_of, packed, parameters_of, read_tensors, seen
 from core.records import FeatureSchema, JsonObject, Label
@@ -192,7 +192,7 @@ def read_infer(body: bytes, header_length: int | None, schema: FeatureSchema) ->
 
 def _decoded(header: bytes) -> Any:
     try:
-        return bodies.decode(header)
+        return json_decoding.decode(header)
     except NotJson as error:
         advice = "Binary tensors require Inference-Header-Content-Length; missing values are null in JSON, not NaN."
         raise NotJson(f"{error} {advice}") from None

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from typing_extensions import TypedDict
 
 from core.errors import BadInput, FieldProblem
-from core.http import bodies, idempotency
+from core.http import bodies, idempotency, json_decoding
 from core.http.access import ApiState, Caller, api_of
 from core.http.answers import Prediction, Predictions, answer_json
 from core.http.documentation import ARROW, BINARY, IDEMPOTENCY_KEY, JSON, NPY, ROW_ERRORS, described
@@ -42,7 +42,7 @@ class Rows(TypedDict):
         Field(
             description="One value per feature; optionally `_id` (your row id) and `_time` (ISO 8601).",
             min_length=1,
-            max_length=bodies.MAX_ROWS,
+            max_length=json_decoding.MAX_ROWS,
         ),
     ]
 
@@ -68,7 +68,9 @@ async def predict(scope: Scope, receive: Receive, send: Send) -> None:
     if kind is None:
         kind = bodies.require_kind(Headers(raw=scope["headers"]), "json", "arrow", "npy")
     body = await bodies.read_body(headers, receive)
-    decoded = bodies.decode(body) if kind == "json" else None  # invalid JSON is reported before a missing champion
+    decoded = (
+        json_decoding.decode(body) if kind == "json" else None
+    )  # invalid JSON is reported before a missing champion
     served = await api.champion(caller.project)
     now = datetime.now(UTC)
     single = kind == "json" and type(decoded) is dict and "rows" not in decoded

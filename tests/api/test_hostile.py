@@ -21,9 +21,9 @@ import pytest
 from api_helpers import ADMIN, ROW, arrow, npy, token
 from patience import limit
 
-from core.errors import StorageError, TooLarge
-from core.http import bodies, jobs, problems
-from core.http.bodies import depth_exceeds
+from core.errors import BadInput, StorageError, TooLarge
+from core.http import jobs, json_decoding, problems
+from core.http.json_decoding import depth_exceeds
 from core.http.middleware import RequestMiddleware
 from core.services.access import tokens
 from core.services.access.tokens import TokenRights
@@ -185,16 +185,16 @@ def test_a_body_of_too_many_values_is_refused_before_it_is_decoded(
 ) -> None:
     row = b'{"feature1": 1, "feature2": 2}'
     fits = b'{"rows": [' + b",".join([row] * 100_000) + b"]}"
-    assert bodies.decode(fits)["rows"][0]["feature2"] == 2
+    assert json_decoding.decode(fits)["rows"][0]["feature2"] == 2
     columns = b'{"inputs": {"a": [' + b",".join([b"0"] * 100_000) + b"]}}"
-    assert len(bodies.decode(columns)["inputs"]["a"]) == 100_000
+    assert len(json_decoding.decode(columns)["inputs"]["a"]) == 100_000
     text = b'{"a": "' + b"{[:," * 300_000 + b'"}'
-    assert len(bodies.decode(text)["a"]) == 1_200_000
+    assert len(json_decoding.decode(text)["a"]) == 1_200_000
 
     def never(_: bytes) -> None:
         raise AssertionError("decoded")
 
-    monkeypatch.setattr(bodies.orjson, "loads", never)
+    monkeypatch.setattr(json_decoding.orjson, "loads", never)
     for body in (
         b'{"rows": [' + b"0," * 5_000_000 + b"0]}",
         b'{"rows": [' + b"{}," * 5_000_000 + b"{}]}",
@@ -202,7 +202,7 @@ def test_a_body_of_too_many_values_is_refused_before_it_is_decoded(
         b"{" + b",".join(b'"a%d":0' % i for i in range(200_000)) + b"}",
     ):
         with pytest.raises(TooLarge):
-            bodies.decode(body)
+            json_decoding.decode(body)
         assert _is_problem(shared.post("/predict", content=body, headers=JSON), 413)["errors"][0]["field"] == "body"
 
 
@@ -235,6 +235,10 @@ JSON_BODIES: list[tuple[bytes, int, str | None]] = [
     (b'{"feature1": [1], "feature2": 2}', 422, "feature1"),
     (b'{"feature1": {}, "feature2": 2}', 422, "feature1"),
     (b'{"feature1": 1, "feature2": 2, "target": 1}', 422, "target"),
+    (b'{"feature1": 1, "feature1": 1, "feature2": 2}', 422, "feature1"),
+    (b'{"feature1": 1, "feature1" :2, "feature2": 2, "_time": "2026-01-01T10:00:00Z"}', 422, "feature1"),
+    (b'{"rows": [{"feature1": 1, "feature2": 2, "feature2": 3}]}', 422, "rows[0].feature2"),
+    (b'{"rows": [], "rows": [{"feature1": 1, "feature2": 2}]}', 422, "rows"),
     (b'{"rows": []}', 422, "rows"),
     (b'{"rows": {}}', 422, "rows"),
     (b'{"rows": null}', 422, "rows"),
@@ -734,3 +738,35 @@ def test_no_mutation_of_a_valid_body_is_a_fault_of_ours_or_takes_long(
 )
 def test_depth_is_told_before_decoding(body: bytes, deep: bool) -> None:
     assert depth_exceeds(body, 32) is deep
+
+
+@pytest.mark.parametrize(
+    ("body", "places"),
+    [
+        (b'{"a":1,"a":2}', ["a"]),
+        (b'{"a":1,"a" : 1,"b":"::"}', ["a"]),
+        (b'{"a":1,"\\u0061":1,"b":"\\":"}', ["a"]),
+        (b'[{"a":{"b":[1,{"c":0,"c":0,"d":0,"d":0,"d":0}]}}]', ["[0].a.b[1].c", "[0].a.b[1].d"]),
+        (b'{"a":1' + b'0' * 300 + b',"b":":","b":2}', ["b"]),
+        (b'{"a":1,"b":":"}', []),
+        (b'{"a":{"a":{"a":[{"a":1},{"a":1}]}}}', []),
+        (b'{"a:":1,"\\"a":":","b":"\\\\"}', []),
+        (b'[":",{"x":":"},[[{}]]]', []),
+    ],
+)  # fmt: skip
+def test_names_given_more_than_once_are_refused(body: bytes, places: list[str]) -> None:
+    if not places:
+        assert json_decoding.decode(body) == json.loads(body)
+        return
+    with pytest.raises(BadInput) as refused:
+        json_decoding.decode(body)
+    assert [p.field for p in refused.value.problems] == places
+    assert {p.expected for p in refused.value.problems} == {"once"}
+
+
+def test_a_name_given_twice_in_a_large_body_is_refused_in_time() -> None:
+    rows = b",".join([b'{"a":1.25,"b":"x:y"}'] * 400_000)
+    began = time.process_time()
+    with pytest.raises(BadInput):
+        json_decoding.decode(b'{"rows":[' + rows + b',{"a":1,"a":2}]}')
+    assert time.process_time() - began < 2

@@ -34,7 +34,7 @@ from core.data.inferring import infer_schema
 from core.data.packed import pack, unpack
 from core.data.rows import RowReader
 from core.errors import ContinualError
-from core.http import bodies
+from core.http import bodies, json_decoding
 from core.services.ingestion import ingest
 from core.services.operations import backup
 from core.services.projects import projects
@@ -192,7 +192,7 @@ def documents(
         "parquet": (parquet.getvalue(), table("a.parquet"), broken),
         "arrow": (arrow.getvalue(), lambda d: bodies.table_of(d, "arrow", plain, 10_000_000), broken),
         "npy": (npy.getvalue(), lambda d: bodies.table_of(d, "npy", plain, 10_000_000), broken),
-        "json": (rows, lambda d: RowReader(schema).many(bodies.decode(d)["rows"]), broken),
+        "json": (rows, lambda d: RowReader(schema).many(json_decoding.decode(d)["rows"]), broken),
         "packed": (packed, unpack, broken),
         "linear model": (linear, asked, either("schema.json")),
         "tree": (tree, asked, either("schema.json")),
