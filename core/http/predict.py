@@ -1,7 +1,7 @@
 """POST /predict and /explain: rows in, the champion's predictions out, each committed to the log before it is sent.
 
 A single JSON row, the usual case, is parsed, predicted and queued for the log in the event loop itself, bypassing the
-framework. Tables and multiple rows are predicted in a thread.
+framework. Tables and multiple rows are predicted in a thread, where large bodies are decoded too.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from core.services.serving.answering import Answered, document, many, one
 from core.services.serving.champion_cache import Estimator, Served
 from core.services.serving.stored_responses import StoredResponse
 
+AT_ONCE_BYTES = 64 * 1024  # a longer JSON body is decoded in a thread
 _JSON_HEADERS = [(b"content-type", b"application/json")]
 
 
@@ -68,12 +69,11 @@ async def predict(scope: Scope, receive: Receive, send: Send) -> None:
     if kind is None:
         kind = bodies.require_kind(Headers(raw=scope["headers"]), "json", "arrow", "npy")
     body = await bodies.read_body(headers, receive)
-    decoded = (
-        json_decoding.decode(body) if kind == "json" else None
-    )  # invalid JSON is reported before a missing champion
+    at_once = kind == "json" and len(body) <= AT_ONCE_BYTES
+    decoded = json_decoding.decode(body) if at_once else None  # invalid JSON is reported before a missing champion
     served = await api.champion(caller.project)
     now = datetime.now(UTC)
-    single = kind == "json" and type(decoded) is dict and "rows" not in decoded
+    single = at_once and type(decoded) is dict and "rows" not in decoded
     if single and type(served.scorer) is not Estimator:
         answered = one(served, decoded, now, token_id=caller.token.id)
     else:
@@ -149,12 +149,13 @@ def _in_thread(
     api: ApiState, caller: Caller, served: Served, kind: str, body: bytes, decoded: Any, now: datetime
 ) -> Answered:
     notes: tuple[Problem, ...] = ()
-    if kind == "json":
-        rows, single = _rows(decoded, served.schema.names)
+    table = served.reader.numbers(body, json_decoding.MAX_ROWS) if kind == "json" and decoded is None else None
+    if kind == "json" and table is None:
+        rows, single = _rows(json_decoding.decode(body) if decoded is None else decoded, served.schema.names)
         if single:
             return one(served, rows[0], now, token_id=caller.token.id)
         table = served.reader.many(rows)
-    else:
+    elif table is None:
         table, notes = bodies.table_of(body, kind, served.schema, api.settings.max_upload_bytes)
     answered = many(served, table, now, token_id=caller.token.id)
     return dataclasses.replace(answered, body=document(answered, notes))

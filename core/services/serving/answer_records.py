@@ -110,8 +110,9 @@ def records(
     ]
 
 
-def ids_of(log: Sequence[Record], n: int) -> list[tuple[str, str]]:
-    """Prediction id and row id of each of n answers."""
+def ids_of(log: Sequence[Record], n: int) -> tuple[list[str], list[str]]:
+    """Prediction ids and row ids of n answers."""
     if len(log) == 1 and log[0][11] > 1:
-        return [(name, name) for name in (blocks.row_id(log[0][1], i) for i in range(n))]
-    return [(record[1], record[2]) for record in log]
+        names = blocks.row_ids(log[0][1], n)
+        return names, names
+    return [record[1] for record in log], [record[2] for record in log]

@@ -26,6 +26,11 @@ def row_id(prediction_id: str, place: int) -> str:
     return f"{prediction_id}.{place}"
 
 
+def row_ids(prediction_id: str, n: int) -> list[str]:
+    """Ids of all n rows of a block."""
+    return [f"{prediction_id}.{place}" for place in range(n)]
+
+
 def base_of(name: str) -> tuple[str, int] | None:
     """The block's prediction id and the position in an id of this form; None for any other id."""
     base, dot, place = name.rpartition(".")

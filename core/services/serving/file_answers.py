@@ -51,7 +51,7 @@ def predict_file(
         store(ws, rows)
     labels = [guard_results[i]["answer"] if i in guard_results else label for i, label in enumerate(predicted.labels)]
     answers: dict[str, Any] = {
-        "row_id": [row_id for _, row_id in ids_of(rows, table.n)],
+        "row_id": ids_of(rows, table.n)[1],
         "prediction": labels,
     }
     if predicted.probabilities is not None:
