@@ -45,10 +45,21 @@ def decode(body: bytes) -> Any:
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise NotJson(f"The body is not JSON: {error}.") from None
+        raise NotJson(f"The body is not JSON: {error}.{_advice(error)}") from None
     if _repeats_names(body, marks, document):
         _refuse_repeated_names(body)
     return document
+
+
+def _advice(error: json.JSONDecodeError) -> str:
+    """What to send instead of what many programs write but JSON does not have."""
+    if re.compile("-?(nan|inf)", re.IGNORECASE).match(error.doc, error.pos):
+        return " JSON has no NaN and no Infinity: send null for a missing value."
+    if "infinity" in error.msg:
+        return " Send a number below 1.8e308 in size, or null for a missing value."
+    if error.doc[error.pos : error.pos + 1] == "'":
+        return " Write names and texts in double quotes."
+    return ""
 
 
 def depth_exceeds(body: bytes, limit: int) -> bool:

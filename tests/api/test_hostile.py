@@ -741,6 +741,18 @@ def test_depth_is_told_before_decoding(body: bytes, deep: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "advice"),
+    [
+        (b'{"a":NaN}', "send null"), (b'{"\xc3\xa9":-Infinity}', "send null"), (b'{"a":nan}', "send null"),
+        (b'{"a":1e400}', "Send a number below"), (b"{'a':1}", "double quotes"), (b'{"a":', "end of data"),
+    ],
+)  # fmt: skip
+def test_what_is_not_json_says_what_to_send(body: bytes, advice: str) -> None:
+    with pytest.raises(problems.NotJson, match=advice):
+        json_decoding.decode(body)
+
+
+@pytest.mark.parametrize(
     ("body", "places"),
     [
         (b'{"a":1,"a":2}', ["a"]),
