@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from core.data.rows import frame_of, rows_to_frame
 from core.records import ROW_ID, BatchInfo, FeatureSchema, Label, ProjectInfo
 from core.services.ingestion import ingest
-from core.services.ingestion.storing import PreparedBatch, store_batch
+from core.services.ingestion.storing import PreparedBatch, newest_batch, store_batch
 from core.services.serving import blocks
 from core.storage import history, queries
 from core.storage.layout import folder_of
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 SEAL_AT_MOST = 50_000  # maximum rows of one batch, except for a single larger call
 READ_AT_ONCE = 500
+RUN_ROWS = 8  # rows of the log without a gap in their ids that are marked by a statement of their own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +76,7 @@ def seal_log(ws: Workspace, project: ProjectInfo, *, now: datetime, force: bool 
     portions = list(_portions(logged, project.schema))
     row_ids = [row_id for portion in portions for row_id in portion.row_ids]
     with ws.database.read() as session:
+        known = newest_batch(session, project.id)
         labelled = queries.has_labels(session, project.id)
         late_labels = queries.labels_by_row(session, project.id, set(row_ids)) if labelled else {}
     stored = _stored(ws, project, row_ids)
@@ -107,6 +109,7 @@ def seal_log(ws: Workspace, project: ProjectInfo, *, now: datetime, force: bool 
         stem=stem,
         origin=f"prediction log, {len(chosen)} rows",
         digest=hashlib.sha256(json.dumps(log_ids).encode()).hexdigest(),
+        known=known,
         scores=(scores, sha256, scored_by[0] if len(set(scored_by)) == 1 and scored_by[0] else None),
         news=False,
     )
@@ -221,6 +224,18 @@ def _first_of_each(row_ids: Sequence[str], left_out: set[str]) -> list[int]:
 
 
 def _mark_sealed(session: Session, ids: Sequence[int], batch_id: int) -> None:
-    for i in range(0, len(ids), queries.CHUNK):
-        some = Prediction.id.in_(ids[i : i + queries.CHUNK])
-        session.execute(update(Prediction).where(some).values(batch_id=batch_id))
+    """Note the batch of these rows of the log. Ids ascend; those without a gap, usually nearly all, take one statement."""
+    scattered: list[int] = []
+    for _, run in groupby(enumerate(ids), key=lambda at: at[1] - at[0]):
+        some = [row_id for _, row_id in run]
+        if len(some) < RUN_ROWS:
+            scattered += some
+        else:
+            _mark(session, Prediction.id.between(some[0], some[-1]), batch_id)
+    for i in range(0, len(scattered), queries.CHUNK):
+        _mark(session, Prediction.id.in_(scattered[i : i + queries.CHUNK]), batch_id)
+
+
+def _mark(session: Session, rows: ColumnElement[bool], batch_id: int) -> None:
+    options = {"synchronize_session": False}
+    session.execute(update(Prediction).where(rows).values(batch_id=batch_id), execution_options=options)

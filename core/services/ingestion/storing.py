@@ -67,8 +67,8 @@ class PreparedBatch:
     stem: str  # of the file's path, without its ending
     origin: str
     digest: str
+    known: int  # id of the newest batch that was checked for the same rows and ids
     problems: Sequence[Problem] = ()
-    known: int = 0  # newest batch that was checked for the same rows and ids
     timed: bool = False  # the rows have their own instants; only such rows can be a backfill without being declared one
     declared: bool = False  # the sender declared them a backfill
     news: bool = True  # the next cycle treats them as new data
@@ -211,10 +211,15 @@ def is_past(last_at: datetime, begins: datetime | None) -> bool:
     return begins is not None and last_at < begins - AHEAD
 
 
+def newest_batch(session: Session, project_id: int) -> int:
+    """Id of the project's newest batch, undone or not; 0 without one."""
+    return session.scalar(select(func.max(Batch.id)).where(Batch.project_id == project_id)) or 0
+
+
 def refuse_seen(ws: Workspace, project: ProjectInfo, digest: str, ids: list[str] | None) -> int:
     """Refuse rows that are already stored; returns the newest batch that was checked."""
     with ws.database.read() as session:
-        newest = session.scalar(select(func.max(Batch.id)).where(Batch.project_id == project.id)) or 0
+        newest = newest_batch(session, project.id)
         _refuse_twin(session, project.id, digest)
     if ids is not None and project.schema is not None:
         places = history.locate(ws, project.id, set(ids))
@@ -224,15 +229,16 @@ def refuse_seen(ws: Workspace, project: ProjectInfo, digest: str, ids: list[str]
 
 
 def _refuse_newer(ws: Workspace, session: Session, project_id: int, known: int, ids: list[str] | None) -> None:
-    """As `_refuse_seen`, for batches that another call has stored since: inside the transaction that stores this one."""
-    import numpy as np
+    """As `refuse_seen`, for batches that another call has stored since: inside the transaction that stores this one.
 
+    Their files are read while other writers wait, so `known` has to be recent.
+    """
     if ids is None:
         return
     own = Batch.project_id == project_id
     for batch in session.scalars(select(Batch).where(own, Batch.id > known, Batch.undone_at.is_(None))):
-        stored = history.read_rows(ws, batch, [ROW_ID])[ROW_ID]
-        at = np.flatnonzero(stored.isin(ids).to_numpy()).tolist()
+        wanted = set(ids)
+        at = [i for i, stored in enumerate(history.read_rows(ws, batch, [ROW_ID])[ROW_ID]) if stored in wanted]
         if at:
             raise _known_ids(ws, batch, at, len(at))
 
