@@ -188,6 +188,7 @@ class Campaign:
     tables: int  # generated, through the whole loop: half of them as frames, half as files
     mutated_bodies: int
     simulated_days: int
+    load_minutes: float
     progress: Path | None  # where finished numbers are kept, so that a campaign goes on where it stopped
 
     def rounds(self, name: str, count: int) -> Iterator[int]:
@@ -206,7 +207,14 @@ def campaign() -> Campaign:
     """The counts of this run."""
     if "CONTINUAL_SOAK" not in os.environ:
         return Campaign(
-            kills=5, api_kills=3, generated_cases=300, tables=200, mutated_bodies=2000, simulated_days=30, progress=None
+            kills=5,
+            api_kills=3,
+            generated_cases=300,
+            tables=200,
+            mutated_bodies=2000,
+            simulated_days=30,
+            load_minutes=0.2,
+            progress=None,
         )
     progress = ROOT / "test-results" / "soak"
     progress.mkdir(parents=True, exist_ok=True)
@@ -217,6 +225,7 @@ def campaign() -> Campaign:
         tables=10_000,
         mutated_bodies=100_000,
         simulated_days=1000,
+        load_minutes=30,
         progress=progress,
     )
 
