@@ -51,7 +51,8 @@ async def constant(row: Row) -> Answer:
     return Answer(prediction=1, probability=0.7)
 
 
-WideRow: Any = create_model("WideRow", **{f"feature{j + 1}": (float, ...) for j in range(20)})
+_fields: Any = {f"feature{j + 1}": (float, ...) for j in range(20)}
+WideRow: Any = create_model("WideRow", **_fields)
 
 
 class WideRows(BaseModel):

@@ -20,6 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from states import opened
+
 BAR = 8.0
 
 
@@ -45,11 +47,9 @@ def run(home: Path, cycles: int, rows: int | None, policy: str) -> None:
     from core.cycle import run_cycle
     from core.services.ingestion import ingest
     from core.services.projects import projects, streams
-    from core.settings import Settings
     from core.storage import mlflow_copy
-    from core.storage.workspace import open_workspace
 
-    ws = open_workspace(Settings(CONTINUAL_HOME=home), migrate=True)
+    ws = opened(home, migrate=True)
     stream = streams.stream_of({"sample": "insects"})
     table = stream.frame
     size = rows or len(table) // cycles
@@ -60,9 +60,9 @@ def run(home: Path, cycles: int, rows: int | None, policy: str) -> None:
     for n in range(min(cycles, len(table) // size)):
         now = datetime.now(UTC)
         project = projects.project_by_id(ws, project.id)
-        given = {} if n else {"target": stream.target}
+        options = ingest.Options() if n else ingest.Options(target=stream.target)
         ingest.ingest_frame(
-            ws, project, table.iloc[n * size : (n + 1) * size], origin=f"rows {n}", by="cli", now=now, **given
+            ws, project, table.iloc[n * size : (n + 1) * size], origin=f"rows {n}", by="cli", now=now, **options
         )
         run_cycle(ws, project.id, cause="cli", now=now, by="cli")
         if n % 10 == 9:

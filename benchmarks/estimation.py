@@ -152,7 +152,7 @@ def peer(task: str, reference: pd.DataFrame, chunks: list[pd.DataFrame]) -> dict
     rows = pd.concat(chunks, ignore_index=True)
     if task == "regression":
         names = ["mae", "rmse"]
-        features = [c for c in reference if c.startswith("f")]
+        features = [c for c in reference if str(c).startswith("f")]
         made = nannyml.DLE(
             feature_column_names=features, y_pred="y_pred", y_true="y_true", metrics=names, chunk_size=len(chunks[0])
         )

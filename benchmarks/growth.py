@@ -12,6 +12,7 @@ what it did.
 from __future__ import annotations
 
 import argparse
+import functools
 import statistics
 import sys
 import tempfile
@@ -29,14 +30,15 @@ from sqlalchemy import func, select, text
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from states import opened
+
 from core.cycle import run_cycle
 from core.services.ingestion import ingest, label_intake
 from core.services.projects import projects
 from core.services.serving import logged_predictions
-from core.settings import Settings
 from core.storage import history, mlflow_copy
 from core.storage.tables import Batch, BatchIds, Cycle, DriftRun, EstimateRun, PerformanceRun, Project
-from core.storage.workspace import Workspace, open_workspace
+from core.storage.workspace import Workspace
 
 BATCH_ROWS, FEATURES, YOUNG = 1_000, 20, 10
 UNLABELLED = 50  # rows of each batch whose label has not come
@@ -79,8 +81,9 @@ class Grown:
     def ingest(self, frame: pd.DataFrame) -> None:
         self.now += timedelta(minutes=1)
         project = projects.project_by_id(self.ws, self.id)
-        named = {} if project.schema else {"target": "y", "id_column": "id", "time_column": "at"}
-        ingest.ingest_frame(self.ws, project, frame, origin="rows.csv", by=BY, now=self.now, **named)
+        named = ingest.Options(target="y", id_column="id", time_column="at")
+        options = ingest.Options() if project.schema else named
+        ingest.ingest_frame(self.ws, project, frame, origin="rows.csv", by=BY, now=self.now, **options)
 
     def label(self) -> None:
         """The label of a row of the oldest batch."""
@@ -111,7 +114,7 @@ class Grown:
 
         for _ in range(repeats + 1):
             frame = self.rows()
-            timed("rows with ids of their own", lambda frame=frame: self.ingest(frame))
+            timed("rows with ids of their own", functools.partial(self.ingest, frame))
             timed("one label", self.label)
             timed("a check of both", self.check)
             timed("first page of the log", lambda: self.page(0.0), 3)
@@ -217,7 +220,7 @@ def main() -> int:
     logger.remove()
     mlflow_copy.sync = lambda ws, project_id: None  # the copy for people is made apart, and costs no step anything
     with tempfile.TemporaryDirectory(prefix="growth-") as folder:
-        ws = open_workspace(Settings(CONTINUAL_HOME=Path(folder)), migrate=True)
+        ws = opened(Path(folder), migrate=True)
         grown = Grown(ws, options.policy)
         grown.live(3)
         grown.fill(YOUNG, YOUNG * options.predictions // options.batches)

@@ -38,6 +38,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from serving import ROW, TOKEN, api
+from states import opened
 
 ADMIN = {"Authorization": f"Bearer {TOKEN}"}
 WITHIN_S = 2.0  # a revoked token is refused, a promoted version serves
@@ -51,12 +52,10 @@ class Load:
 
     def __init__(self, client: httpx.AsyncClient, home: Path, *, seconds: float, within_s: float) -> None:
         from core.services.projects import projects
-        from core.settings import Settings
-        from core.storage.workspace import open_workspace
 
         self.client = client
         self.within_s = within_s
-        self.ws = open_workspace(Settings(CONTINUAL_HOME=home))
+        self.ws = opened(home)
         self.project = projects.get_project(self.ws, "default")
         self.until = time.monotonic() + seconds
         self.random = random.Random(0)

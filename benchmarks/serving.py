@@ -37,6 +37,8 @@ import psutil
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from states import opened
+
 TOKEN = "benchmark-" + secrets.token_hex(12)
 PARTS = ("requests", "champions", "tables", "start", "others")
 ROW = {"feature1": 0.1, "feature2": 2.0}
@@ -191,9 +193,7 @@ def make_wide(home: Path, family: str = "boosting") -> Any:
     from core.records import NO_REASON, Change
     from core.services.ingestion import ingest
     from core.services.projects import projects
-    from core.settings import Settings
     from core.storage import registry
-    from core.storage.workspace import open_workspace
 
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.normal(size=(5000, 20)), columns=list(WIDE))
@@ -201,7 +201,7 @@ def make_wide(home: Path, family: str = "boosting") -> Any:
         int
     )
     now = datetime.now(UTC)
-    ws = open_workspace(Settings(CONTINUAL_HOME=home), migrate=True)
+    ws = opened(home, migrate=True)
     project = projects.create_project(ws, "default", projects.Origin(source="file"), by="benchmark", now=now)
     ingest.ingest_frame(ws, project, frame, origin="benchmark", by="benchmark", now=now, target="target")
     schema = infer_schema(frame, target="target")
@@ -225,10 +225,8 @@ def make_demonstration(home: Path, batches: int) -> dict[str, Any]:
 
     frame = read_sample("insects")
     row = frame.iloc[-1].drop(frame.columns[-1])
-    from core.settings import Settings
-    from core.storage.workspace import open_workspace
 
-    ws = open_workspace(Settings(CONTINUAL_HOME=home))
+    ws = opened(home)
     from core.services.projects import projects
 
     schema = projects.list_projects(ws)[0].schema
