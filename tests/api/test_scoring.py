@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +16,6 @@ from patience import Patience
 from sqlalchemy import select
 
 from core.http import batches
-from core.http.predict import AT_ONCE_BYTES
 from core.services.access import tokens
 from core.services.access.tokens import TokenRights
 from core.services.ingestion import sealing, stored_batches
@@ -28,7 +26,6 @@ from core.storage.workspace import Workspace
 
 RNG = np.random.default_rng(3)
 FRAME = pd.DataFrame(RNG.normal(size=(60, 2)), columns=["feature1", "feature2"])
-JSON = {**ADMIN, "Content-Type": "application/json"}
 KINDS = {
     "text/csv": lambda frame: frame.to_csv(index=False).encode(),
     "application/vnd.apache.parquet": lambda frame: frame.to_parquet(index=False),
@@ -48,35 +45,6 @@ def test_a_table_is_scored_as_predict_scores_its_rows(shared: httpx.Client, kind
     for key in ("prediction", "probabilities", "model_version"):
         assert [p[key] for p in answer["predictions"]] == [p[key] for p in rows["predictions"]]
     assert len({p["prediction_id"] for p in answer["predictions"]}) == 60
-
-
-def test_rows_of_a_large_json_body_are_predicted_as_those_of_an_array(shared: httpx.Client) -> None:
-    values = np.random.default_rng(5).normal(size=(2_000, 2))
-    rows = pd.DataFrame(values, columns=list(ROW)).to_dict(orient="records")
-    plain = json.dumps({"rows": rows}).encode()
-    slower = json.dumps({"rows": [{**row, "_id": f"large-{i}"} for i, row in enumerate(rows)]}).encode()
-    assert min(len(plain), len(slower)) > AT_ONCE_BYTES
-    expected = shared.post("/predict", content=npy(values), headers={**ADMIN, "Content-Type": "application/x-npy"})
-    said = [(p["prediction"], p["probabilities"]) for p in expected.json()["predictions"]]
-    for body in (plain, slower):
-        answer = shared.post("/predict", content=body, headers=JSON).json()
-        assert [(p["prediction"], p["probabilities"]) for p in answer["predictions"]] == said
-        assert {p["probability"] - max(p["probabilities"].values()) for p in answer["predictions"]} == {0}
-        assert len({p["prediction_id"] for p in answer["predictions"]}) == 2_000
-    assert answer["predictions"][7]["row_id"] == "large-7"
-
-
-def test_a_large_json_body_with_a_bad_row_names_it(shared: httpx.Client) -> None:
-    rows: list[dict[str, Any]] = [dict(ROW) for _ in range(3_000)]
-    rows[2_999] = {"feature1": 1, "feature_2": 1}
-    refused = shared.post("/predict", json={"rows": rows}, headers=ADMIN)
-    assert refused.status_code == 422
-    assert [e["field"] for e in refused.json()["errors"]] == ["rows[2999].feature2", "rows[2999].feature_2"]
-    body = json.dumps({"rows": rows[:2_999]}).encode()
-    assert shared.post("/predict", content=body[:-1], headers=JSON).status_code == 400
-    twice = body.replace(b'"feature1"', b'"feature1": 1, "feature1"', 1)
-    refused = shared.post("/predict", content=twice, headers=JSON)
-    assert refused.status_code == 422 and refused.json()["errors"][0]["field"] == "rows[0].feature1"
 
 
 def test_a_large_table_is_scored_by_a_worker_and_its_rows_are_in_the_log_once(

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from model_files import fitted, register, rows
 
 from core.errors import NotFound
 from core.learning.policy import policy_named
@@ -17,7 +18,6 @@ from core.services.projects import projects
 from core.services.projects.projects import Origin
 from core.storage.workspace import Workspace
 from core.text.reasons import sentence
-from tests.services.models.test_lifecycle import fitted, register, rows
 
 DAY = datetime(2026, 3, 2, tzinfo=UTC)
 HOUR = timedelta(hours=1)
