@@ -30,11 +30,6 @@ def empty(settings: object, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     return settle(get_settings().home_path, monkeypatch, grown=False)
 
 
-@pytest.fixture
-def grown(settings: object, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    return settle(get_settings().home_path, monkeypatch, grown=True)
-
-
 def test_the_pages_of_a_project_say_what_to_do_when_there_is_nothing(empty: Workspace) -> None:
     for page in ("models", "automation"):
         assert "No project yet." in text_of(open_page(page))

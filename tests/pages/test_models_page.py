@@ -17,16 +17,10 @@ from core.records import ModelVersion, ProjectInfo
 from core.services.ingestion import ingest, stored_batches
 from core.services.models import lineage, shadowing
 from core.services.projects import projects
-from core.settings import get_settings
 from core.storage import registry
 from core.storage.tables import Cycle, ModelRow
 from core.storage.workspace import Workspace
-from tests.pages.grown import BEGAN, ROOT, click, closed, open_page, rows, settle, text_of
-
-
-@pytest.fixture
-def grown(settings: object, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    return settle(get_settings().home_path, monkeypatch, grown=True)
+from tests.pages.grown import BEGAN, ROOT, click, closed, open_page, rows, text_of
 
 
 def flies(ws: Workspace) -> ProjectInfo:

@@ -24,7 +24,7 @@ from core.storage.tables import PerformanceRun
 from core.storage.workspace import Workspace
 from core.ui.components.charts import LINE_POINTS
 from tests.pages.grown import BEGAN, click, closed, open_page, rows, settle, sign_in_of, text_of
-from tests.pages.test_sign_in import HOME, visit_as
+from tests.pages.signing_in import HOME, visit_as
 
 HOSTILE = "<script>alert(1)</script> **x** [a](http://evil.example) `q`"
 
@@ -32,11 +32,6 @@ HOSTILE = "<script>alert(1)</script> **x** [a](http://evil.example) `q`"
 @pytest.fixture
 def empty(settings: object, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     return settle(get_settings().home_path, monkeypatch, grown=False)
-
-
-@pytest.fixture
-def grown(settings: object, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    return settle(get_settings().home_path, monkeypatch, grown=True)
 
 
 def drawn(at: object) -> list[dict[str, object]]:

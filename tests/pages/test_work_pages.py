@@ -26,11 +26,6 @@ def empty(settings: object, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     return settle(get_settings().home_path, monkeypatch, grown=False)
 
 
-@pytest.fixture
-def grown(settings: object, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    return settle(get_settings().home_path, monkeypatch, grown=True)
-
-
 def csv(frame: object) -> bytes:
     return frame.to_csv(index=False).encode()  # type: ignore[attr-defined]
 
