@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from core.services.serving.prediction_log import PredictionWriter
 from core.settings import Settings
 from core.storage.workspace import open_workspace
 
+RELEASE_EVERY_S = 20.0  # free memory is returned to the system
 PROJECTS_S = 0.5  # maximum age of the cached list of projects
 INFERENCE_THREADS = 2  # a long request leaves the other one to short requests
 MAX_WARM_MODELS = 4  # models loaded ahead of the first request
@@ -89,6 +91,7 @@ class ApiState:
         self.requests.watch_queue(lambda: self.writer.waiting)
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
         threading.Thread(target=self._watch_scheduler, name="scheduler-watch", daemon=True).start()
+        threading.Thread(target=self._release_memory, name="memory", daemon=True).start()
 
     async def close(self) -> None:
         """Answer pending requests, then release everything."""
@@ -179,6 +182,14 @@ class ApiState:
             except Exception as error:  # the database is unavailable: /health reports that, the next check may succeed
                 logger.warning("the scheduler could not be checked: {error}", error=type(error).__name__)
             self._closing.wait(interval)
+
+    def _release_memory(self) -> None:
+        """Return what tables took to the system; a process that has only answered rows has nothing to return."""
+        while not self._closing.wait(RELEASE_EVERY_S):
+            if "pyarrow" in sys.modules:
+                from core.jobs import frugal
+
+                frugal.release()
 
     def warm(self, project_id: int) -> None:
         """Load a project's champion, if it has one; loading runs its check rows."""

@@ -20,3 +20,20 @@ print([os.environ[name] for name in names], pyarrow.default_memory_pool().backen
 def test_what_is_set_stands_and_the_rest_goes_to_this_process_and_its_children() -> None:
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "['1', '65536', '100000', 'system'] system"
+
+
+TABLE = """
+import numpy as np, psutil, pyarrow as pa
+from core.jobs import frugal
+process = psutil.Process()
+table = pa.table({"a": np.ones(8_000_000)}).filter(pa.array(np.ones(8_000_000, bool)))
+held = process.memory_info().rss
+del table
+frugal.release()
+print((held - process.memory_info().rss) // 1_000_000)
+"""
+
+
+def test_what_a_table_took_is_returned_to_the_system() -> None:
+    done = subprocess.run([sys.executable, "-c", TABLE], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 64, "half of what its two columns took; without `release` next to nothing"
