@@ -130,8 +130,8 @@ def flags(seeds: int) -> None:
         for seed in range(runs):
             hits.update(measure_drift(table(rows, 2 * seed), table(rows, 2 * seed + 1, shift), SCHEMA).drifted)
         moved = {f"x{j}" for j in range(0, NUMBERS, 7)}
-        told = ", ".join(f"{name} {n}" for name, n in sorted(hits.items())) or "nothing"
-        print(f"{rows:>9,} rows, {', '.join(sorted(moved))} moved by {shift:g} sd, {runs} runs: flagged {told}")
+        reported = ", ".join(f"{name} {n}" for name, n in sorted(hits.items())) or "nothing"
+        print(f"{rows:>9,} rows, {', '.join(sorted(moved))} moved by {shift:g} sd, {runs} runs: flagged {reported}")
 
 
 def history() -> None:

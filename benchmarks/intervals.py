@@ -123,13 +123,13 @@ def _shares(case: Any, once: Callable[[int], dict[str, Any]], n: int, repeats: i
     if case not in _TRUTH:
         _TRUTH[case] = {name: score.value for name, score in once(LARGE).items()}
     truth = _TRUTH[case]
-    told: dict[str, list[bool]] = {name: [] for name in truth}
+    reported: dict[str, list[bool]] = {name: [] for name in truth}
     for _ in range(repeats):
         for name, score in once(n).items():
             said = held(score, truth[name])
             if said is not None:
-                told[name].append(said)
-    return {name: float(np.mean(each)) for name, each in told.items() if len(each) >= repeats // 2}
+                reported[name].append(said)
+    return {name: float(np.mean(each)) for name, each in reported.items() if len(each) >= repeats // 2}
 
 
 def in_time(memory: float, accuracy: float, n: int, repeats: int, seed: int = 0, *, ordered: bool = True) -> dict[str, tuple[float, float]]:  # fmt: skip
@@ -142,7 +142,7 @@ def in_time(memory: float, accuracy: float, n: int, repeats: int, seed: int = 0,
     bar = NormalDist().inv_cdf(accuracy)
     sure, unsure = accuracy, 1.0 - accuracy
     truth = {"accuracy": accuracy, "log_loss": -(sure * math.log(sure) + unsure * math.log(unsure))}
-    told: dict[str, list[tuple[bool, float]]] = {name: [] for name in truth}
+    reported: dict[str, list[tuple[bool, float]]] = {name: [] for name in truth}
     for _ in range(repeats):
         steps = rng.normal(size=n)
         steps[1:] *= math.sqrt(1 - memory**2)
@@ -157,8 +157,8 @@ def in_time(memory: float, accuracy: float, n: int, repeats: int, seed: int = 0,
         ).scores
         for name, score in scores.items():
             assert score.low is not None and score.high is not None
-            told[name].append((bool(held(score, truth[name])), score.high - score.low))
-    return {name: (float(np.mean([h for h, _ in each])), float(np.mean([w for _, w in each]))) for name, each in told.items()}  # fmt: skip
+            reported[name].append((bool(held(score, truth[name])), score.high - score.low))
+    return {name: (float(np.mean([h for h, _ in each])), float(np.mean([w for _, w in each]))) for name, each in reported.items()}  # fmt: skip
 
 
 def _print(kind: str, n: int, found: dict[str, dict[str, float]]) -> None:
@@ -182,8 +182,8 @@ def main() -> None:
             for memory in (0.0, 0.5, 0.9, 0.98):
                 for accuracy in (0.7, 0.85):
                     plain, ordered = (in_time(memory, accuracy, n, args.repeats, ordered=o) for o in (False, True))
-                    told = "  ".join(f"{m} {plain[m][0]:.3f} -> {ordered[m][0]:.3f} (width x {ordered[m][1] / plain[m][1]:.2f})" for m in plain)  # fmt: skip
-                    print(f"n={n:5} memory {memory} accuracy {accuracy}  {told}", flush=True)
+                    reported = "  ".join(f"{m} {plain[m][0]:.3f} -> {ordered[m][0]:.3f} (width x {ordered[m][1] / plain[m][1]:.2f})" for m in plain)  # fmt: skip
+                    print(f"n={n:5} memory {memory} accuracy {accuracy}  {reported}", flush=True)
         return
     known = list(models())
     for n in args.rows:

@@ -293,10 +293,10 @@ async def measure(folder: Path, options: argparse.Namespace) -> int:
             load = Load(client, home, seconds=options.minutes * 60, within_s=options.within)
             seen = await watched(load, options.connections, process, 60.0 if options.minutes >= LONG_MINUTES else 5.0)
         lost = load.logged - (in_the_log(home) - before)
-    return told(load, seen, lost, long=options.minutes >= LONG_MINUTES)
+    return report(load, seen, lost, long=options.minutes >= LONG_MINUTES)
 
 
-def told(load: Load, seen: list[tuple[float, float]], lost: int, *, long: bool) -> int:
+def report(load: Load, seen: list[tuple[float, float]], lost: int, *, long: bool) -> int:
     """Print what came of it; the exit code."""
     print("\nrequests by route and status")
     for (name, status), n in sorted(load.answers.items()):

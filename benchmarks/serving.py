@@ -5,7 +5,7 @@
 
 One worker, the token checked, every answered prediction committed. Load comes from `wrk` (Debian's package) with one
 thread; CPU is the server process's own, user and system. Parts are asked in turn, round after round, and the median of
-the rounds is told: on a machine whose speed drifts, the ratios hold. Quiet machine, please.
+the rounds is printed: on a machine whose speed drifts, the ratios hold. Quiet machine, please.
 """
 
 from __future__ import annotations
@@ -131,13 +131,13 @@ def wrk(port: int, path: str, body: bytes, *, connections: int, seconds: float, 
             f'local f = io.open("{folder}/body", "rb")\nwrk.method = "POST"\nwrk.body = f:read("*a")\nf:close()\n'
             f'wrk.headers["Content-Type"] = "{kind}"\nwrk.headers["Authorization"] = "Bearer {TOKEN}"\n'
         )
-        told = subprocess.run(
+        printed = subprocess.run(
             [program, "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(script), f"http://127.0.0.1:{port}{path}"],
             capture_output=True, text=True, check=True,
         ).stdout  # fmt: skip
-    if "Non-2xx" in told or "Socket errors" in told:
-        raise SystemExit(f"Not all requests were answered:\n{told}")
-    requests, rate = re.search(r"(\d+) requests in", told), re.search(r"Requests/sec:\s+([\d.]+)", told)
+    if "Non-2xx" in printed or "Socket errors" in printed:
+        raise SystemExit(f"Not all requests were answered:\n{printed}")
+    requests, rate = re.search(r"(\d+) requests in", printed), re.search(r"Requests/sec:\s+([\d.]+)", printed)
     assert requests and rate
     return int(requests[1]), float(rate[1])
 

@@ -79,9 +79,9 @@ def shuffled(frame: pd.DataFrame, *, batch: int, warm_up: int) -> pd.DataFrame:
 
 def worse_admissions(report: ReplayReport) -> tuple[int, int]:
     """Models let in that did significantly worse than what they replaced over the next rows, and how many were let in."""
-    told = [admission.to_document() for admission in report.admissions]
-    worse = sum(a["losses"] > a["wins"] and a["p"] is not None and a["p"] < 0.05 for a in told)
-    return worse, len(told)
+    reported = [admission.to_document() for admission in report.admissions]
+    worse = sum(a["losses"] > a["wins"] and a["p"] is not None and a["p"] < 0.05 for a in reported)
+    return worse, len(reported)
 
 
 def main() -> None:
@@ -96,7 +96,7 @@ def main() -> None:
     with_forest = options.forest and find_spec("river") is not None
     columns = [*options.policies, *(["river ARF"] if with_forest else [])]
     print(f"{'stream':20s}{'metric':>8s}" + "".join(f"{column:>12s}" for column in columns))
-    told: dict[str, list[tuple[str, ReplayReport, float]]] = {}
+    reported: dict[str, list[tuple[str, ReplayReport, float]]] = {}
     means: dict[str, dict[str, list[float]]] = {}
     late = {"label_delay": options.label_delay, "label_fraction": options.label_fraction}
     for name in names:
@@ -112,7 +112,7 @@ def main() -> None:
             report = replay(frame, options.target, policy=policy, categorical=categorical, pace=pace)
             metric = "r2" if report.task == "regression" else "kappa"
             values[policy] = report.scores[metric]
-            told.setdefault(policy, []).append((name, report, time.perf_counter() - began))
+            reported.setdefault(policy, []).append((name, report, time.perf_counter() - began))
         if with_forest:
             values["river ARF"] = forest(
                 frame, options.target, batch=options.batch, warm_up=options.warm_up, categorical=categorical, **late
@@ -128,7 +128,7 @@ def main() -> None:
         print(
             f"\n{policy:20s}{'fits/batch':>12s}{'s/batch':>9s}{'promoted':>10s}{'refreshed':>10s}{'rolled back':>12s}{'worse/let in':>14s}"
         )
-        for name, report, seconds in told[policy]:
+        for name, report, seconds in reported[policy]:
             worse, let_in = worse_admissions(report)
             print(
                 f"{name:20s}{report.fits / report.batches:12.2f}{seconds / report.batches:9.2f}{report.promotions:10d}"

@@ -25,7 +25,7 @@ _FIELDS = "{time:HH:mm:ss} {level: <7} {extra[process]: <9} {message}{extra[_con
 
 
 class _ToLoguru(logging.Handler):
-    """Hands a standard record to loguru with the level and the place it came from."""
+    """Hands a standard record to loguru with the level and the place it is from."""
 
     def emit(self, record: logging.LogRecord) -> None:
         level: str | int

@@ -1,4 +1,4 @@
-"""An HTTP server that answers as it is told to, in the place of Discord or a monitor."""
+"""An HTTP server that gives prepared answers, in the place of Discord or a monitor."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """How long tests wait: what a quiet machine would need at most, times how slow this machine is at the moment.
 
-A limit here only ends a test whose subject hangs. How quick something is, is told by CPU time or by a ratio within one
+A limit here only ends a test whose subject hangs. How quick something is, is measured by CPU time or by a ratio within one
 run, never by a limit.
 """
 

@@ -115,9 +115,9 @@ def policies() -> Iterator[tuple[str, Any]]:
         comparison = replace(won, **found)
         for policy, word in ((strict, "strict"), (EVERY, "free")):
             for clause, check in CLAUSES.items():
-                told = check(comparison, policy)
-                if not found or told != check(won, policy):
-                    yield f"clause, {word}: {name}, {clause}", told
+                reported = check(comparison, policy)
+                if not found or reported != check(won, policy):
+                    yield f"clause, {word}: {name}, {clause}", reported
         yield f"verdict, strict: {name}", verdict(comparison, strict)
         yield f"verdict, held back: {name}", verdict(comparison, replace(EVERY, gate="held_back"), kind="refresh")
     yield "verdict: first", verdict(None, strict, first=True)
@@ -161,8 +161,8 @@ def scores() -> Iterator[tuple[str, Any]]:
         yield f"pooled, {task}: {metric}", pooled(found)
         for n in (1, 40):
             true, pred, _, _ = _answers("regression" if task == "regression" else "multiclass", rng)["usual"]
-            told = weighted_score(task, metric, true[:n], pred[:n], np.ones(n))
-            yield f"weighted, {task}: {metric}, {n} rows", told
+            reported = weighted_score(task, metric, true[:n], pred[:n], np.ones(n))
+            yield f"weighted, {task}: {metric}, {n} rows", reported
     yield "weighted: R2 of equal values", weighted_score("regression", "r2", np.ones(40), np.ones(40), np.ones(40))
     yield "difference: no row", paired_difference(np.empty(0), np.empty(0))
     yield "difference: one row", paired_difference(np.array([0.5]), np.array([0.25]), metric="mae")

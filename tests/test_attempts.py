@@ -84,7 +84,7 @@ def test_a_check_that_kills_its_worker_keeps_no_other_project_from_its_turn(
     assert look(deadly={heavy}) == []
 
 
-def test_what_was_set_aside_is_told_and_begun_again_when_something_new_comes(
+def test_what_was_set_aside_is_reported_and_begun_again_when_something_new_comes(
     ws: Workspace, now: datetime, look: Callable[..., list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ws.settings, "discord_webhook_url", SecretStr("https://example.invalid/hook"))
@@ -93,11 +93,11 @@ def test_what_was_set_aside_is_told_and_begun_again_when_something_new_comes(
         assert look(deadly={heavy.id}) == [heavy.id, 0]
     assert look(deadly=set()) == []
     with ws.database.read() as session:
-        told = session.scalars(select(AuditEntry).where(AuditEntry.what == "checks set aside")).all()
+        reported = session.scalars(select(AuditEntry).where(AuditEntry.what == "checks set aside")).all()
         notices = session.scalars(select(Notice)).all()
         assert due_work.due_projects(session, datetime.now(UTC) + timedelta(days=1)) == []
-    assert [entry.project_id for entry in told] == [heavy.id]
-    assert "CONTINUAL_CYCLE_TIMEOUT_SECONDS" in str(told[0].after)
+    assert [entry.project_id for entry in reported] == [heavy.id]
+    assert "CONTINUAL_CYCLE_TIMEOUT_SECONDS" in str(reported[0].after)
     assert [n.payload["embeds"][0]["title"] for n in notices] == ["Heavy: checks suspended"]
     health = status.health(ws, None, now, damaged=lambda _id: False)
     assert (health.status, health.reason) == ("degraded", status.CHECKS_STOPPED)
@@ -164,7 +164,7 @@ def test_a_try_that_was_cut_off_by_the_end_of_the_worker_is_crossed_out(
     assert ended == [1, 1]
 
 
-def test_a_job_that_is_given_up_is_told(ws: Workspace, now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_is_given_up_is_reported(ws: Workspace, now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ws.settings, "discord_webhook_url", SecretStr("https://example.invalid/hook"))
     project = _made(ws, "Heavy", now)
     job = jobs.request_cycle(ws, project.id, cause="api", force=True, by="me", now=now)

@@ -42,7 +42,7 @@ def project_id(ws: Workspace, now: datetime) -> int:
     return projects.create_project(ws, "Flies", Origin(source="file"), by="me", now=now).id
 
 
-def test_the_watch_tells_a_clock_that_was_set_from_one_that_runs() -> None:
+def test_the_watch_distinguishes_a_clock_that_was_set_from_one_that_runs() -> None:
     clocks = Clocks()
     watch = ClockWatch(lambda: clocks.wall, lambda: clocks.steady)
     for seconds in (1.0, 600.0, 0.1):
@@ -108,19 +108,19 @@ def test_what_a_clock_ahead_has_put_off_for_a_day_is_due(ws: Workspace, project_
                 seconds_per_batch=1.0, created_at=ahead, next_at=ahead,
             )
         )  # fmt: skip
-        session.add(Notice(project_id=project_id, channel="told", payload={}, created_at=ahead, next_attempt_at=ahead))
+        session.add(Notice(project_id=project_id, channel="test", payload={}, created_at=ahead, next_attempt_at=ahead))
     with ws.database.read() as session:
         assert due_work.pending(session, now)
         assert due_work.notices_due(session, now)
     assert len(live.due_runs(ws, now)) == 1
     sent: list[Any] = []
 
-    class Told:
+    class Channel:
         def send(self, payload: dict[str, Any]) -> float | None:
             sent.append(payload)
             return None
 
-    assert delivery.deliver_due(ws, now, notifiers={"told": Told()}) == len(sent) == 1
+    assert delivery.deliver_due(ws, now, notifiers={"test": Channel()}) == len(sent) == 1
     claimed = jobs.claim_next(ws, "me", now)
     assert claimed is not None
     assert claimed.id == job

@@ -92,7 +92,7 @@ HARMS: dict[str, Callable[[Path], None]] = {"missing": Path.unlink, "truncated":
 
 
 @pytest.mark.parametrize("harm", HARMS)
-def test_a_batch_that_was_learnt_from_and_is_damaged_is_left_out_and_told(
+def test_a_batch_that_was_learnt_from_and_is_damaged_is_left_out_and_reported(
     ws: Workspace, turn: Callable[..., CycleReport], harm: str
 ) -> None:
     HARMS[harm](ws.batches.root / batch(ws, 2).path)
@@ -113,7 +113,7 @@ def test_a_new_batch_that_is_damaged_waits_and_is_read_once_it_is_restored(
     report = turn(store=False)
     assert report.evidence is not None and report.evidence.n_labelled == 0
     assert [(e.code, e.batch) for e in report.evidence.set_aside] == [("batch_damaged", 4)]
-    assert run_cycle(ws, project.id, cause="cli", now=now + 5 * HOUR) is None  # told once
+    assert run_cycle(ws, project.id, cause="cli", now=now + 5 * HOUR) is None  # reported once
     path.write_bytes(kept)
     report = turn(store=False)
     assert report.evidence is not None and (report.evidence.n_labelled, report.evidence.set_aside) == (120, ())

@@ -91,13 +91,13 @@ def _elsewhere(keys: Collection[str], allowed: Collection[str]) -> list[str]:
     paths = [*ROOT.glob("core/**/*.py"), *ROOT.glob("pages/**/*.py"), *ROOT.glob("*.py")]
     names = {path.relative_to(ROOT).as_posix(): path for path in sorted(paths)}
     found = {name: list(_tables(path, keys)) for name, path in names.items()}
-    told = [
+    reported = [
         f"{name}:{line} names {', '.join(named)}: ask the catalogue."
         for name, tables in found.items()
         if name not in allowed
         for line, named in tables
     ]
-    return told + [
+    return reported + [
         f"{name} has no such table any more: take it out of the list." for name in allowed if not found.get(name)
     ]
 
@@ -155,13 +155,13 @@ def test_the_estimator_knows_what_the_catalogue_says_it_does() -> None:
     assert ESTIMATED["regression"] == ("mae", "rmse")
 
 
-def test_replays_tell_the_usual_metrics() -> None:
+def test_replays_show_the_usual_metrics() -> None:
     assert replay_metrics("multiclass") == ("accuracy", "kappa", "macro_f1")
     assert replay_metrics("regression") == ("mae", "rmse", "r2") == metrics_of("regression")
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_which_side_is_wrong_is_told_by_one_function(metric: str) -> None:
+def test_which_side_is_wrong_is_reported_by_one_function(metric: str) -> None:
     low, high = 0.25, 0.75
     wrong, right = sides(metric)
     assert is_worse(low, high, metric) == higher_is_better(metric) == (wrong == "below")
@@ -210,14 +210,14 @@ def test_every_outcome_has_a_sign_a_state_and_words_for_every_place(outcome: Out
 
 
 @pytest.mark.parametrize("outcome", Outcome)
-def test_every_outcome_is_told_by_its_message_or_is_no_news(outcome: Outcome) -> None:
+def test_every_outcome_is_reported_by_its_message_or_is_no_news(outcome: Outcome) -> None:
     report = CycleReport(
         id=3, project_id=1, cause="schedule", status="done", started_at=NOW, finished_at=NOW, decision="retrain",
         reason=as_written("It was due."), outcome=outcome, champion_before=1, champion_after=2, challenger=2,
     )  # fmt: skip
-    told = [message.kind for message in notify.messages_of(report, project="P", slug="p")]
+    reported = [message.kind for message in notify.messages_of(report, project="P", slug="p")]
     message = vocabulary.OUTCOMES[outcome].message
-    assert told == ([message] if message else [])
+    assert reported == ([message] if message else [])
 
 
 @pytest.mark.parametrize("kind", EventKind)
@@ -233,7 +233,7 @@ def test_every_kind_of_event_is_drawn_and_explained(kind: EventKind) -> None:
 
 
 @pytest.mark.parametrize("outcome", SERVING)
-def test_every_change_of_the_champion_is_told_over_its_span(outcome: Outcome) -> None:
+def test_every_change_of_the_champion_is_reported_over_its_span(outcome: Outcome) -> None:
     spans = ((1, NOW, None, str(outcome), ""),)
     fig = plots.versions(spans, now=NOW + timedelta(days=1), colors=plots.palette("light"))
     assert vocabulary.EVENTS[EventKind(outcome)].words in fig.data[0].hovertemplate

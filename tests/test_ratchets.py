@@ -28,7 +28,7 @@ FUNCTIONS: dict[str, int] = {}
 PARAMETER_LISTS: dict[str, int] = {}
 
 ANY_DICTS = 21  # of `dict[str, Any]` in core/; fewer than 40 is the goal: a record says what is in it
-FMT_SKIPS = 102  # of lines and statements that the formatter is told to leave alone
+FMT_SKIPS = 102  # of lines and statements that the formatter has to leave alone
 
 # What pages still fetch or calculate themselves, instead of asking a service.
 BENEATH_A_PAGE = ("core.storage", "core.performance", "core.learning", "core.drift", "sqlalchemy")
@@ -67,8 +67,8 @@ def _functions() -> Iterator[tuple[str, Function]]:
 
 def _length(function: Function) -> int:
     first = function.body[0]
-    told = ast.get_docstring(function) is not None
-    return function.end_lineno - function.lineno + 1 - (first.end_lineno - first.lineno + 1 if told else 0)
+    reported = ast.get_docstring(function) is not None
+    return function.end_lineno - function.lineno + 1 - (first.end_lineno - first.lineno + 1 if reported else 0)
 
 
 def _n_parameters(function: Function) -> int:
@@ -147,7 +147,7 @@ def test_records_take_the_place_of_dictionaries() -> None:
     assert _count_broken(n, ANY_DICTS, what="`dict[str, Any]` in core/", mend=mend) == []
 
 
-def test_the_formatter_is_seldom_told_to_leave_lines_alone() -> None:
+def test_the_formatter_is_seldom_made_to_leave_lines_alone() -> None:
     n = sum(text.count("# fmt: skip") for text in _texts().values())
     assert _count_broken(n, FMT_SKIPS, what="`# fmt: skip`", mend="let the formatter have it") == []
 
@@ -171,10 +171,10 @@ def test_streamlit_stays_with_the_pages() -> None:
     assert using == {"Home.py", "server.py"}
 
 
-def test_what_grew_appeared_shrank_or_went_is_told() -> None:
+def test_what_grew_appeared_shrank_or_went_is_reported() -> None:
     found = {"same": 70, "grew": 71, "new": 61, "shrank": 62, "a line less": 69}
     held = {"same": 70, "grew": 70, "shrank": 70, "a line less": 70, "went": 70}
-    told = _broken(found, held, unit="lines", limit=60, mend="split it")
-    assert [problem.split(" ")[0] for problem in told] == ["grew", "new", "shrank", "went"]
+    reported = _broken(found, held, unit="lines", limit=60, mend="split it")
+    assert [problem.split(" ")[0] for problem in reported] == ["grew", "new", "shrank", "went"]
     assert len(_count_broken(11, 10, what="such", mend="fewer")) == len(_count_broken(8, 10, what="such", mend="")) == 1
     assert _count_broken(9, 10, what="such", mend="fewer") == []

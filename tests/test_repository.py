@@ -42,7 +42,7 @@ def _texts() -> dict[Path, str]:
 
 
 @pytest.mark.parametrize("document", ["docs/settings.md", "env.example"])
-def test_every_setting_is_told_and_no_other(document: str) -> None:
+def test_every_setting_is_reported_and_no_other(document: str) -> None:
     text = (ROOT / document).read_text()
     pattern = r"^\| `([A-Z_]+)` \|" if document.endswith(".md") else r"^#?([A-Z_]+)="
     assert sorted(re.findall(pattern, text, re.MULTILINE)) == NAMES
@@ -57,11 +57,11 @@ def test_compose_hands_every_setting_to_the_containers() -> None:
 def test_defaults_in_the_settings_page_are_those_of_the_code() -> None:
     text = (ROOT / "docs/settings.md").read_text()
     for field in Settings.model_fields.values():
-        told = re.search(rf"^\| `{field.validation_alias}` \| ([^|]*) \|", text, re.MULTILINE)
-        assert told is not None
+        reported = re.search(rf"^\| `{field.validation_alias}` \| ([^|]*) \|", text, re.MULTILINE)
+        assert reported is not None
         if isinstance(field.default, (bool, int, float, str)):
             default = f"{field.default:g}" if isinstance(field.default, float) else str(field.default).lower()
-            assert told[1].strip().lower() == default, field.validation_alias
+            assert reported[1].strip().lower() == default, field.validation_alias
 
 
 def test_migrations_give_exactly_the_tables(migrated_database: Path) -> None:

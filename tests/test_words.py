@@ -29,7 +29,7 @@ def test_a_part_of_an_answer_has_three_figures() -> None:
     assert [words.contribution(v) for v in (0.2149, -1.4, 12_345.0)] == ["+0.215", "\u22121.4", "+12,345"]
 
 
-def test_a_score_is_told_with_its_doubt() -> None:
+def test_a_score_is_reported_with_its_doubt() -> None:
     assert words.interval(GOOD) == "0.860\u20130.915"
     assert scores.interval_text(GOOD).endswith("n = 500")
     alike = scores.interval_text(replace(GOOD, n_effective=90.4))
@@ -40,7 +40,7 @@ def test_a_score_is_told_with_its_doubt() -> None:
     )
 
 
-def test_a_difference_is_told_in_points_only_where_the_metric_is_a_share() -> None:
+def test_a_difference_is_reported_in_points_only_where_the_metric_is_a_share() -> None:
     assert words.points(0.041, "accuracy") == "+4.1 points"
     assert words.points(-0.041, "kappa") == "\u22120.041"
 

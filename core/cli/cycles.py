@@ -110,7 +110,7 @@ def _replay(args: argparse.Namespace) -> int:
     scores = ", ".join(
         f"{k} {words.plain_score(document[k])}"
         for k, metric in METRICS.items()
-        if metric.told_of_replays and document.get(k) is not None
+        if metric.shown_by_replays and document.get(k) is not None
     )
     counts = ", ".join(f"{document[name]:,} {name}" for name in ("fits", "promotions", "refreshes", "rollbacks"))
     document["problems"] = problem_documents((*read.problems, *report.problems))

@@ -52,7 +52,7 @@ ERRORS = {
     400: "Not JSON, contains NaN or Infinity, or is nested too deeply",
     401: "Missing, unknown, expired or revoked token",
     403: "The token lacks the scope, or is for another project",
-    404: "No such project, job or model version; tokens for all projects are told which exist",
+    404: "No such project, job or model version; tokens for all projects see which exist",
     408: "The request body stalled",
     409: "Conflicts with the current state, for example no champion yet",
     413: "The body exceeds the limit of bytes or rows",

@@ -160,9 +160,11 @@ def _finding(delays: np.ndarray, share: np.ndarray, median: float | None, n: int
     if not len(delays):
         return f"No label has come yet for {words.counted(n, 'row')}"
     if n_waiting == 0 and delays[-1] <= AT_ONCE_S:
-        return "Every label came with its row"
+        return "Every label arrived with its row"
     if median is None:
-        return f"{words.share(_floored(float(share[-1])))} of the labels came within {words.seconds(float(delays[-1]))}"
+        return (
+            f"{words.share(_floored(float(share[-1])))} of the labels arrived within {words.seconds(float(delays[-1]))}"
+        )
     half = "Half of the labels come with their row" if median <= AT_ONCE_S else (
         f"Half of the labels come within {words.seconds(median)}"
     )  # fmt: skip

@@ -344,7 +344,7 @@ def versions(
     height: int = 130,
     zone: str | None = None,
 ) -> go.Figure:
-    """Which version served when: a bar per span, its label inside where it fits, hatched when it came by a rollback.
+    """Which version served when: a bar per span, its label inside where it fits, hatched when it began with a rollback.
 
     Args:
         spans: version, from, to (None = still serving), event, reason; in order.

@@ -29,7 +29,7 @@ class Metric:
     least_rows: int = 1
     mean_of_rows: bool = False  # it is the mean of one number per row
     estimated: bool = False  # also estimated without labels, where the task allows it
-    told_of_replays: bool = False
+    shown_by_replays: bool = False
     in_finding: str = ""  # within a sentence; "" = the key with spaces
     in_reason: str = ""  # within a recorded reason; "" = the label
 
@@ -46,7 +46,7 @@ METRICS: dict[str, Metric] = {
         in_points=True,
         mean_of_rows=True,
         estimated=True,
-        told_of_replays=True,
+        shown_by_replays=True,
     ),
     "balanced_accuracy": Metric(label="Balanced accuracy", tasks=CLASSES, needs="classes", in_points=True),
     "kappa": Metric(
@@ -55,7 +55,7 @@ METRICS: dict[str, Metric] = {
         needs="classes",
         range=(-1.0, 1.0),
         estimated=True,
-        told_of_replays=True,
+        shown_by_replays=True,
     ),
     # With two classes the estimator gives only the F1 of the second one, which is a different metric.
     "macro_f1": Metric(
@@ -64,7 +64,7 @@ METRICS: dict[str, Metric] = {
         needs="classes",
         in_points=True,
         estimated=True,
-        told_of_replays=True,
+        shown_by_replays=True,
         in_finding="macro F1",
     ),
     "mcc": Metric(label="Matthews correlation", tasks=CLASSES, needs="classes", range=(-1.0, 1.0)),
@@ -94,7 +94,7 @@ METRICS: dict[str, Metric] = {
         range=(0.0, NO_LIMIT),
         mean_of_rows=True,
         estimated=True,
-        told_of_replays=True,
+        shown_by_replays=True,
         in_finding="mean error",
     ),
     "rmse": Metric(
@@ -104,7 +104,7 @@ METRICS: dict[str, Metric] = {
         higher_is_better=False,
         range=(0.0, NO_LIMIT),
         estimated=True,
-        told_of_replays=True,
+        shown_by_replays=True,
     ),
     # Texts of decisions and comparisons use plain characters only.
     "r2": Metric(
@@ -113,7 +113,7 @@ METRICS: dict[str, Metric] = {
         needs="values",
         range=(-NO_LIMIT, 1.0),
         least_rows=2,
-        told_of_replays=True,
+        shown_by_replays=True,
         in_finding="R\u00b2",
         in_reason="R2",
     ),
@@ -134,7 +134,7 @@ def estimated_metrics(task: Task) -> tuple[str, ...]:
 
 def replay_metrics(task: Task) -> tuple[str, ...]:
     """Metrics that are reported for a replay."""
-    return tuple(name for name in metrics_of(task) if METRICS[name].told_of_replays)
+    return tuple(name for name in metrics_of(task) if METRICS[name].shown_by_replays)
 
 
 def default_metric(task: Task) -> str:

@@ -13,7 +13,9 @@ from typing import Any
 from core.errors import BadInput, Damaged, StorageError
 from core.storage.batches import MISSING, how_changed, unreadable
 
-MEND = "Restore it from a backup, roll back to another version, or see with `repair --dry-run` how to go on without it."
+REPAIR_HINT = (
+    "Restore it from a backup, roll back to another version, or see with `repair --dry-run` how to go on without it."
+)
 
 
 def untrusted_types(data: bytes) -> list[str]:
@@ -55,11 +57,11 @@ def loads(data: bytes) -> Any:
         return model
     except BadInput as error:
         raise StorageError(
-            f"The model file is not loaded: it is damaged, or of somebody else. {error} {MEND}"
+            f"The model file is not loaded: it is damaged, or of somebody else. {error} {REPAIR_HINT}"
         ) from error
     except Exception as error:  # a damaged file makes skops and zipfile raise nearly anything
         raise StorageError(
-            f"The model file is damaged or of another version ({type(error).__name__}). {MEND}"
+            f"The model file is damaged or of another version ({type(error).__name__}). {REPAIR_HINT}"
         ) from error
 
 

@@ -93,8 +93,8 @@ def how_changed(path: Path) -> str:
 def unreadable(what: str, name: str, error: OSError) -> StorageError:
     """A file that may be whole, but cannot be read now."""
     trouble = trouble_of(error)
-    told = trouble.text if trouble else f"{error.strerror or type(error).__name__}."
-    return StorageError(f"{what[:1].upper()}{what[1:]} cannot be read (the file {name}). {told}")
+    reason = trouble.text if trouble else f"{error.strerror or type(error).__name__}."
+    return StorageError(f"{what[:1].upper()}{what[1:]} cannot be read (the file {name}). {reason}")
 
 
 def write_durably(path: Path, data: bytes | memoryview) -> None:

@@ -98,8 +98,8 @@ def check(ws: Workspace, path: str, *, reread: bool = False) -> JsonObject:
     try:
         stored = json.loads(artefacts.read_bytes(place, what=STATE))
         named = stored["estimators"]
-        told = stored.get("sha256")
-        whole = told is None or told == _digest({"state": stored["state"], "estimators": named})
+        recorded = stored.get("sha256")
+        whole = recorded is None or recorded == _digest({"state": stored["state"], "estimators": named})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Damaged(STATE, path, f"cannot be read ({type(error).__name__})") from error
     if not whole:

@@ -311,11 +311,11 @@ def _write_race(ws: Workspace, row: ModelRow, path: Path) -> None:
         return
     with ws.database.read() as session:
         candidates = session.scalar(select(Cycle.candidates).where(Cycle.id == row.cycle_id))
-    told = [
+    raced = [
         {**known, "score": {**known["score"], "reason": reason_from(known["score"].get("reason"))}}
         for known in candidates or ()
     ]
-    path.write_text(json.dumps(in_words(told), indent=1))
+    path.write_text(json.dumps(in_words(raced), indent=1))
 
 
 def _copy_aliases(ws: Workspace, client: MlflowClient, project: Project, aliases: dict[str, int]) -> None:

@@ -94,8 +94,8 @@ class _File:
     def types(self) -> frozenset[str]:
         root = self._root
         if not isinstance(root, dict) or root.get("protocol") not in PROTOCOLS or isinstance(root["protocol"], bool):
-            told = ", ".join(map(str, PROTOCOLS))
-            raise BadInput(f"The file cannot be read as skops: its schema has not the protocol {told}. {HOW}")
+            versions = ", ".join(map(str, PROTOCOLS))
+            raise BadInput(f"The file cannot be read as skops: its schema has not the protocol {versions}. {HOW}")
         if not isinstance(root.get("_skops_version"), str):
             raise BadInput(f"The file cannot be read as skops: its schema names no version of skops. {HOW}")
         self._node({k: v for k, v in root.items() if k not in ("protocol", "_skops_version")}, 0)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from core.data.packed import unpack
 from core.errors import StorageError
 from core.records import JsonObject
-from core.storage.artefacts import MEND, read_bytes
+from core.storage.artefacts import REPAIR_HINT, read_bytes
 from core.storage.tables import ModelEvent, ModelRow, Project
 from core.storage.workspace import Workspace
 
@@ -61,5 +61,5 @@ def read(ws: Workspace, path: str, sha256: str) -> tuple[JsonObject, dict[str, m
     document, views = unpack(data)
     missing = sorted(_NEEDED.difference(document))
     if missing:
-        raise StorageError(f"The scorer cannot be read: it lacks {', '.join(missing)}. {MEND}")
+        raise StorageError(f"The scorer cannot be read: it lacks {', '.join(missing)}. {REPAIR_HINT}")
     return document, views

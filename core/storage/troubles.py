@@ -48,7 +48,7 @@ TROUBLES: tuple[Trouble, ...] = (
     ),
     Trouble(
         "corrupt",
-        "The database file is damaged. Stop the program, then put a backup in its place with `restore`; `doctor --deep` tells "
+        "The database file is damaged. Stop the program, then put a backup in its place with `restore`; `doctor --deep` shows "
         "what is affected.",
         phrases=("disk image is malformed", "file is not a database", "malformed database schema"),
     ),

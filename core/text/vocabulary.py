@@ -29,7 +29,7 @@ class OutcomeText:
     live: str = ""  # the sentence after the score on Live
     champion: str = ""  # where the serving version changed: the predicate of a sentence about it
     message: str | None = None  # kind of message that reports it; None = none
-    origin: str = ""  # of the serving version: how it came to serve
+    origin: str = ""  # of the serving version: why it serves
     changes: tuple[str, str] = ("", "")  # one such change of the champion, and several
 
     @property

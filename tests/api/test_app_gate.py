@@ -34,9 +34,9 @@ class Behind:
         if scope["type"] == "websocket":
             while (message := await receive())["type"] == "websocket.receive":
                 self.received.append(message)
-            told = ForwardMsg()
-            told.new_session.main_script_path = "/srv/somewhere/Home.py"
-            await send({"type": "websocket.send", "bytes": told.SerializeToString()})
+            reported = ForwardMsg()
+            reported.new_session.main_script_path = "/srv/somewhere/Home.py"
+            await send({"type": "websocket.send", "bytes": reported.SerializeToString()})
             return
         await send({"type": "http.response.start", "status": 200, "headers": [(b"cache-control", b"public")]})
         await send({"type": "http.response.body", "body": b"through"})
@@ -113,10 +113,10 @@ def test_what_a_browser_needs_to_sign_in_is_open_and_carries_the_headers_of_a_ca
 ) -> None:
     _, sent = ask(ws, path)
     assert status(sent) == 200
-    told = dict(sent[0]["headers"])
-    assert told[b"x-content-type-options"] == b"nosniff"
-    assert b"frame-ancestors 'self'" in told[b"content-security-policy"]
-    assert told[b"referrer-policy"] == b"same-origin"
+    reported = dict(sent[0]["headers"])
+    assert reported[b"x-content-type-options"] == b"nosniff"
+    assert b"frame-ancestors 'self'" in reported[b"content-security-policy"]
+    assert reported[b"referrer-policy"] == b"same-origin"
 
 
 def test_requests_without_a_host_or_with_endless_headers_are_refused(ws: Workspace) -> None:
@@ -143,7 +143,7 @@ def test_a_page_of_another_site_opens_no_connection(ws: Workspace, origin: bytes
     assert through or sent[0]["type"] == "websocket.close"
 
 
-def test_a_proxy_that_is_trusted_tells_the_host_and_the_client(
+def test_a_proxy_that_is_trusted_shows_the_host_and_the_client(
     settings: Settings, ws: Workspace, now: datetime
 ) -> None:
     behind_proxy = open_workspace(settings.model_copy(update={"trusted_proxies": ("10.0.0.0/8",)}))
@@ -156,7 +156,7 @@ def test_a_proxy_that_is_trusted_tells_the_host_and_the_client(
     assert not ask(ws, "/_stcore/stream", headers, kind="websocket", peer="10.1.1.1")[0].scopes
 
 
-def test_messages_that_act_on_all_users_are_dropped_and_no_folder_is_told(ws: Workspace) -> None:
+def test_messages_that_act_on_all_users_are_dropped_and_no_folder_is_named(ws: Workspace) -> None:
     clear, rerun = BackMsg(), BackMsg()
     clear.clear_cache = True
     rerun.rerun_script.query_string = "a=1"
@@ -166,6 +166,6 @@ def test_messages_that_act_on_all_users_are_dropped_and_no_folder_is_told(ws: Wo
     ]
     behind, sent = ask(ws, "/_stcore/stream", kind="websocket", messages=messages)
     assert [m["bytes"] for m in behind.received] == [rerun.SerializeToString()]
-    told = ForwardMsg()
-    told.ParseFromString(sent[0]["bytes"])
-    assert told.new_session.main_script_path == "Home.py"
+    reported = ForwardMsg()
+    reported.ParseFromString(sent[0]["bytes"])
+    assert reported.new_session.main_script_path == "Home.py"

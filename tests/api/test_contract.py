@@ -43,7 +43,9 @@ def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
 def _document(client: Any, *, by_project: bool) -> dict[str, Any]:
     """The API's own, of the root's or the projects' routes; narrowed to this project's features and to small requests."""
     document: dict[str, Any] = client.get("/openapi.json").json()
-    document["paths"] = {p: told for p, told in document["paths"].items() if p.startswith("/projects/") is by_project}
+    document["paths"] = {
+        p: reported for p, reported in document["paths"].items() if p.startswith("/projects/") is by_project
+    }
     schemas = document["components"]["schemas"]
     number = {
         "anyOf": [{"type": "number", "exclusiveMinimum": -TOO_GREAT, "exclusiveMaximum": TOO_GREAT}, {"type": "null"}]

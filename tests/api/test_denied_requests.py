@@ -15,9 +15,9 @@ TOKEN = "cml_" + "AbCdEfGhIjKlMnOpQrStUvWxYz0123456789"
 
 @pytest.fixture
 def lines() -> Iterator[list[str]]:
-    told: list[str] = []
-    sink = logger.add(lambda message: told.append(str(message)), format="{level} {message}", level="DEBUG")
-    yield told
+    reported: list[str] = []
+    sink = logger.add(lambda message: reported.append(str(message)), format="{level} {message}", level="DEBUG")
+    yield reported
     logger.remove(sink)
 
 
@@ -62,7 +62,7 @@ def test_other_answers_are_not(lines: list[str], status: int) -> None:
     assert lines == []
 
 
-def test_the_address_is_the_callers_where_a_trusted_proxy_tells_it(lines: list[str]) -> None:
+def test_the_address_is_the_callers_where_a_trusted_proxy_shows_it(lines: list[str]) -> None:
     app = Answering(401)
     ask(app.over("198.51.100.1"), forwarded="203.0.113.9")
     ask(app.over(), forwarded="203.0.113.9")

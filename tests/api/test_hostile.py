@@ -42,9 +42,9 @@ def _is_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
     assert answer.status_code == status, answer.text
     if problems.is_inference(answer.request.url.path):
         assert answer.headers["content-type"] == "application/json"
-        told: str = answer.json()["error"]
-        assert answer.json() == {"error": told} and told
-        return {"detail": told, "errors": []}
+        parsed: str = answer.json()["error"]
+        assert answer.json() == {"error": parsed} and parsed
+        return {"detail": parsed, "errors": []}
     assert answer.headers["content-type"] == "application/problem+json"
     document: dict[str, Any] = answer.json()
     assert list(document) == ["type", "title", "status", "detail", "errors"]
@@ -309,7 +309,7 @@ def test_bad_tables_are_refused(shared: httpx.Client) -> None:
     assert shared.post("/predict", content=whole, headers=ARROW).status_code == 200
 
 
-def test_a_column_whose_name_is_no_text_is_told_as_damage(shared: httpx.Client) -> None:
+def test_a_column_whose_name_is_no_text_is_reported_as_damage(shared: httpx.Client) -> None:
     good = pd.DataFrame([ROW]).assign(target=1)
     for kind, whole in (("application/vnd.apache.parquet", good.to_parquet()), (ARROW["Content-Type"], arrow(good))):
         body = whole.replace(b"feature1", b"fea\xd9ure1")
@@ -419,9 +419,9 @@ def test_rows_and_fields_that_do_not_fit_are_422_with_place_and_the_nearest_name
 ) -> None:
     content = body if isinstance(body, str) else json.dumps(body)
     document = _is_problem(shared.post(path, content=content, headers={**ADMIN, "Content-Type": kind}), 422)
-    told = document["detail"] + json.dumps(document["errors"])
+    reported = document["detail"] + json.dumps(document["errors"])
     for word in words:
-        assert word in told
+        assert word in reported
 
 
 @pytest.mark.parametrize("path", JSON_ROUTES + TABLE_ROUTES)
@@ -442,7 +442,7 @@ NEEDS_A_CHAMPION = [("POST", p) for p in ("/predict", "/explain", "/invocations"
 ]
 
 
-def test_without_a_champion_it_is_409_and_told_how_there_will_be_one(empty_client: httpx.Client) -> None:
+def test_without_a_champion_it_is_409_and_says_how_there_will_be_one(empty_client: httpx.Client) -> None:
     assert empty_client.post("/generate", json={"rows": 20}, headers=ADMIN).status_code == 200
     for method, path in NEEDS_A_CHAMPION:
         kind = {"Content-Type": "text/csv" if path in TABLE_ROUTES else "application/json"}
@@ -519,8 +519,8 @@ def _raw(client: httpx.Client, head: bytes) -> tuple[int, str]:
 def test_a_head_without_one_host_is_refused(shared: httpx.Client, path: str) -> None:
     method = "POST" if path.endswith("predict") else "GET"
     start = f"{method} {path} HTTP/1.1\r\nConnection: close\r\n".encode()
-    code, told = _raw(shared, start + b"\r\n")
-    assert code == 400 and "Host" in told
+    code, reported = _raw(shared, start + b"\r\n")
+    assert code == 400 and "Host" in reported
     assert _raw(shared, start + b"Host: a\r\nHost: b\r\n\r\n")[0] == 400
     old = start.replace(b"HTTP/1.1", b"HTTP/1.0")
     assert _raw(shared, old + b"\r\n")[0] in (200, 401)  # that version knows no Host
@@ -530,7 +530,7 @@ def test_a_head_without_one_host_is_refused(shared: httpx.Client, path: str) -> 
 @pytest.mark.parametrize(
     ("headers", "query"), [([(b"x-long", b"x" * 65_536)], b""), ([(b"x", b"1")] * 33_000, b""), ([], b"q" * 65_536)]
 )
-def test_a_large_head_that_came_in_one_piece_is_refused(
+def test_a_large_head_that_arrives_in_one_piece_is_refused(
     path: str, headers: list[tuple[bytes, bytes]], query: bytes
 ) -> None:
     said: list[Any] = []
@@ -546,12 +546,12 @@ def test_a_large_head_that_came_in_one_piece_is_refused(
 
 def test_answers_are_not_kept_on_the_way_but_for_the_documentation(client: httpx.Client) -> None:
     row = client.post("/predict", json=ROW, headers=ADMIN)
-    told = [
+    reported = [
         row,
         *(client.get(path, headers=ADMIN) for path in ("/predictions", "/model-status", "/metrics", "/health")),
     ]
-    told += [client.get("/predictions"), client.get("/jobs/nothing", headers=ADMIN), client.get("/nowhere")]
-    assert {answer.headers.get_list("cache-control") == ["no-store"] for answer in told} == {True}
+    reported += [client.get("/predictions"), client.get("/jobs/nothing", headers=ADMIN), client.get("/nowhere")]
+    assert {answer.headers.get_list("cache-control") == ["no-store"] for answer in reported} == {True}
     assert "cache-control" not in client.get("/openapi.json").headers
 
 
@@ -736,7 +736,7 @@ def test_no_mutation_of_a_valid_body_is_a_fault_of_ours_or_takes_long(
         (b'"' + b"\\" * 100_001, False),
     ],
 )
-def test_depth_is_told_before_decoding(body: bytes, deep: bool) -> None:
+def test_depth_is_reported_before_decoding(body: bytes, deep: bool) -> None:
     assert depth_exceeds(body, 32) is deep
 
 

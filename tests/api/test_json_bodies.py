@@ -71,7 +71,7 @@ def test_who_asks_is_known_before_the_body_is_read(shared: httpx.Client) -> None
         ({"rows": True, "features": 1.5}, ("features", "1.5", "a whole number from 1 to 1,000")),
     ],
 )
-def test_limits_are_told_as_they_are_declared(
+def test_limits_are_reported_as_they_are_declared(
     shared: httpx.Client, body: dict[str, Any], problem: tuple[str, str, str]
 ) -> None:
     assert problem in _problems(shared, "/generate", body)

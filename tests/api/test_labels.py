@@ -36,9 +36,9 @@ def test_labels_that_replace_others_or_add_a_class_are_a_409_until_the_body_agre
     assert [e["field"] for e in refused.json()["errors"]] == ["labels[1].label", "labels[2].label"]
     assert "replace" in refused.json()["detail"] and row_id in refused.json()["detail"]
     for _ in range(2):  # what was refused was not kept, what was stored is
-        told = client.post("/labels", json={"labels": labels, "replace": True}, headers=keyed)
-        assert [r["status"] for r in told.json()["results"]] == ["waiting", "replaced", "waiting"]
-    assert told.headers["Idempotency-Replayed"] == "true"
+        reported = client.post("/labels", json={"labels": labels, "replace": True}, headers=keyed)
+        assert [r["status"] for r in reported.json()["results"]] == ["waiting", "replaced", "waiting"]
+    assert reported.headers["Idempotency-Replayed"] == "true"
     wrong = client.post("/labels", json={"labels": labels, "replace": "yes"}, headers=ADMIN)
     assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "replace")
 

@@ -100,7 +100,7 @@ def refusal(request: Any, schema: FeatureSchema = SCHEMA, *, tail: bytes = b"") 
 # --- metadata ---------------------------------------------------------------------------------------------------
 
 
-def test_metadata_tells_inputs_and_outputs() -> None:
+def test_metadata_lists_inputs_and_outputs() -> None:
     assert server_metadata() == {"name": "continual-ml", "version": "0.1.0", "extensions": ["binary_tensor_data"]}
     assert model_metadata("pumps", 3, SCHEMA) == {
         "name": "pumps",
@@ -312,12 +312,12 @@ def test_a_header_length_beyond_the_body_is_refused(length: int) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[NaN]", b'{"id": "\xff"}', b"[" * 99])
-def test_what_is_no_json_is_told_so(body: bytes) -> None:
+def test_what_is_no_json_is_called_so(body: bytes) -> None:
     with pytest.raises(NotJson):
         read_infer(body, None, SCHEMA)
 
 
-def test_binary_tensors_without_the_header_length_are_told_what_is_missing() -> None:
+def test_binary_tensors_without_the_header_length_are_answered_with_what_is_missing() -> None:
     body, _ = InferenceServerClient.generate_request_body(inputs())
     with pytest.raises(NotJson, match="Inference-Header-Content-Length"):
         read_infer(body, None, SCHEMA)
@@ -389,9 +389,9 @@ def answered(request: InferenceRequest, **changes: Any) -> InferResult:
 def test_a_client_reads_the_answer(binary_: bool) -> None:
     request = InferenceRequest("7", 2, {}, (), binary_default=binary_)
     result = answered(request, parameters={"prediction_ids": "a,b"})
-    told = result.get_response()
-    assert (told["model_name"], told["model_version"], told["id"]) == ("pumps", "3", "7")
-    assert told["parameters"] == {"prediction_ids": "a,b"}
+    reported = result.get_response()
+    assert (reported["model_name"], reported["model_version"], reported["id"]) == ("pumps", "3", "7")
+    assert reported["parameters"] == {"prediction_ids": "a,b"}
     labels = [v.decode() if binary_ else v for v in result.as_numpy("prediction")]
     assert labels == ["no", "jä"]
     assert result.as_numpy("probabilities").tolist() == [[0.9, 0.1], [0.2, 0.8]]

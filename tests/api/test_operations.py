@@ -47,32 +47,32 @@ def test_paths_operation_ids_and_statuses_are_those_that_clients_know() -> None:
         method, path, name, *statuses = operation.split(" ")
         if not path.startswith("/health/"):
             expected.add(" ".join([method, f"/projects/{{slug}}{path}", f"{name}_of_project", *statuses]))
-    told = {
+    reported = {
         " ".join([method.upper(), path, route["operationId"], *sorted(route["responses"])])
         for path, methods in create_app().openapi()["paths"].items()
         for method, route in methods.items()
     }
-    assert told == expected
+    assert reported == expected
 
 
 def _lines(document: dict[str, Any]) -> list[str]:
     """A line for each route of the root, which those of a project differ from by their address alone, and for each schema."""
-    told = {
+    reported = {
         f"{method.upper()} {path}": route
         for path, methods in document["paths"].items()
         if not path.startswith("/projects/")
         for method, route in methods.items()
     }
-    told |= document["components"]["schemas"]
-    return [f"{name} {json.dumps(told[name], sort_keys=True)}" for name in sorted(told)]
+    reported |= document["components"]["schemas"]
+    return [f"{name} {json.dumps(reported[name], sort_keys=True)}" for name in sorted(reported)]
 
 
-def test_what_is_told_of_routes_and_schemas_is_as_it_was_written_down() -> None:
+def test_what_is_reported_of_routes_and_schemas_is_as_it_was_written_down() -> None:
     """Where a change is meant: `PYTHONPATH=. python tests/api/test_operations.py` writes it down, and the commit shows the lines."""
     assert _lines(create_app().openapi()) == WRITTEN.read_text("utf-8").splitlines()
 
 
-def test_a_route_of_a_project_is_told_as_that_of_the_root() -> None:
+def test_a_route_of_a_project_is_reported_as_that_of_the_root() -> None:
     paths = create_app().openapi()["paths"]
     for path, methods in paths.items():
         for method, route in methods.items():

@@ -78,7 +78,7 @@ def test_nothing_is_predicted_before_there_is_a_model(empty_client: httpx.Client
     assert "no champion yet" in answer.json()["detail"]
 
 
-def test_a_damaged_model_is_a_503_and_nobody_is_told_where_it_lies(trained: Path) -> None:
+def test_a_damaged_model_is_a_503_and_nobody_learns_where_it_lies(trained: Path) -> None:
 
     for file in (trained / "models").rglob("*.cml"):
         file.write_bytes(b"damaged")

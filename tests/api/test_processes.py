@@ -25,7 +25,7 @@ from patience import limit, until
 
 CONNECTIONS = 32
 
-# Imports once, then forks a server for each port that it is told: five starts for the price of one.
+# Imports once, then forks a server for each port that it reads: five starts for the price of one.
 NURSERY = """
 import os, signal, sys
 import api, uvicorn
@@ -144,16 +144,16 @@ def _logged(address: str) -> list[str]:
 
 
 def _answered_ids(asked: dict[str, Asked]) -> set[str]:
-    """Prediction ids that were told to somebody; two of the protocols tell none."""
-    told = [orjson.loads(r.answer) for r in asked.values() if r.answer is not None and r.path.endswith("/predict")]
-    return {p["prediction_id"] for document in told for p in document.get("predictions", [document])}
+    """Prediction ids that were returned to somebody; two of the protocols return none."""
+    parsed = [orjson.loads(r.answer) for r in asked.values() if r.answer is not None and r.path.endswith("/predict")]
+    return {p["prediction_id"] for document in parsed for p in document.get("predictions", [document])}
 
 
 @pytest.mark.campaign
 def test_nothing_acknowledged_is_lost_at_kill_9_and_nothing_asked_again_is_there_twice(
     nursery: Nursery, trained: Path, campaign: Any
 ) -> None:
-    told: Counter[str] = Counter()
+    reported: Counter[str] = Counter()
     for number in campaign.rounds("api-kills", campaign.api_kills):
         child, address = nursery.start()
         before, labels_before = len(_logged(address)), _labels(trained)
@@ -180,17 +180,17 @@ def test_nothing_acknowledged_is_lost_at_kill_9_and_nothing_asked_again_is_there
                 replayed = "idempotency-replayed" in again.headers
                 if request.answer is not None:
                     assert replayed and again.content == request.answer
-                told["acknowledged"] += request.answer is not None
-                told["unanswered and stored"] += request.answer is None and replayed
-                told["unanswered and not stored"] += not replayed
+                reported["acknowledged"] += request.answer is not None
+                reported["unanswered and stored"] += request.answer is None and replayed
+                reported["unanswered and not stored"] += not replayed
         known = _logged(address)
         assert len(known) == len(set(known))
         assert len(known) - before == sum(r.rows for r in asked.values())
         assert _labels(trained) - labels_before == sum(r.labels for r in asked.values())
-        told["predictions"] += sum(r.rows for r in asked.values())
-        told["labels"] += sum(r.labels for r in asked.values())
+        reported["predictions"] += sum(r.rows for r in asked.values())
+        reported["labels"] += sum(r.labels for r in asked.values())
         os.kill(child, signal.SIGKILL)
-    sys.stdout.write(f"kills of the API: {dict(told)}, lost 0, twice 0\n")
+    sys.stdout.write(f"kills of the API: {dict(reported)}, lost 0, twice 0\n")
 
 
 def _labels(home: Path) -> int:

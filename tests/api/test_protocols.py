@@ -161,7 +161,7 @@ def test_rows_of_nobody_are_logged_and_never_sealed(opened: httpx.Client) -> Non
 
 @pytest.fixture
 def triton(shared: httpx.Client) -> Iterator[InferenceServerClient]:
-    """The protocol's stock client; it sends and wants binary tensors unless told otherwise."""
+    """The protocol's stock client; it sends and wants binary tensors unless asked otherwise."""
     client = InferenceServerClient(address(shared))
     yield client
     client.close()

@@ -32,8 +32,8 @@ def test_it_is_not_ready_before_its_model_has_answered_its_check_rows(
     monkeypatch.setattr(access, "PROBE_WAIT_S", 0.01)
     with serving() as client:
         try:
-            told = client.get("/health/ready")
-            assert (told.status_code, told.json()) == (503, {"status": "loading", "reason": MODEL_LOADING})
+            reported = client.get("/health/ready")
+            assert (reported.status_code, reported.json()) == (503, {"status": "loading", "reason": MODEL_LOADING})
             assert client.get("/v2/health/ready").status_code == 503
             assert client.get("/health/live").status_code == 200
         finally:
@@ -52,8 +52,8 @@ def test_a_model_that_cannot_be_loaded_is_not_ready(trained: Path) -> None:
         path = session.scalars(select(ModelRow.scorer_path)).one()
     (ws.models_path / str(path)).write_bytes(b"torn")
     with serving() as client:
-        told = client.get("/health/ready")
-    assert (told.status_code, told.json()) == (503, {"status": "down", "reason": MODEL_DAMAGED})
+        reported = client.get("/health/ready")
+    assert (reported.status_code, reported.json()) == (503, {"status": "down", "reason": MODEL_DAMAGED})
 
 
 def test_the_first_prediction_waits_for_no_model(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,8 +109,8 @@ def test_a_block_is_read_page_by_page_labelled_and_sealed_as_single_rows_are(
         {"row_id": ids[59], "label": 0},
         {"row_id": f"{ids[0]}9", "label": 0},
     ]
-    told = client.post("/labels", json={"labels": labels}, headers=ADMIN).json()["results"]
-    assert [r["status"] for r in told] == ["stored", "stored", "waiting"]
+    document = client.post("/labels", json={"labels": labels}, headers=ADMIN).json()["results"]
+    assert [r["status"] for r in document] == ["stored", "stored", "waiting"]
     rows = stored_batches.read_rows(state, projects.get_project(state, "default"), n=62)
     np.testing.assert_array_equal(rows[["feature1", "feature2"]].to_numpy()[1:-1], FRAME.to_numpy())
 
@@ -120,8 +120,8 @@ def test_rows_of_a_block_are_labelled_before_it_is_sealed(client: httpx.Client, 
     answer = client.post("/predict", content=npy(FRAME.to_numpy()), headers={**ADMIN, **kind}).json()
     ids = [p["row_id"] for p in answer["predictions"]]
     labels = [{"row_id": ids[7], "label": 1}, {"row_id": ids[0].rpartition(".")[0] + ".60", "label": 1}]
-    told = client.post("/labels", json={"labels": labels}, headers=ADMIN).json()["results"]
-    assert [r["status"] for r in told] == ["stored", "waiting"]
+    document = client.post("/labels", json={"labels": labels}, headers=ADMIN).json()["results"]
+    assert [r["status"] for r in document] == ["stored", "waiting"]
     project = projects.get_project(state, "default")
     due = stored_batches.labels_due(state, project.id)
     assert sealing.seal_log(state, project, now=datetime.now(UTC), force=True) is not None
@@ -148,7 +148,9 @@ def test_more_than_the_limit_of_a_token_is_a_429_that_says_when(client: httpx.Cl
 @pytest.mark.parametrize(
     ("action", "answer"), [("warn", "as the model says"), ("abstain", None), ("override", 1), ("off", "unguarded")]
 )
-def test_what_a_guard_does_is_told_counted_and_logged(trained: Path, state_of: Any, action: Any, answer: Any) -> None:
+def test_what_a_guard_does_is_reported_counted_and_logged(
+    trained: Path, state_of: Any, action: Any, answer: Any
+) -> None:
     ws = state_of(trained)
     with ws.database.write() as session:
         row = session.scalars(select(Project)).one()
@@ -197,15 +199,15 @@ def state_of() -> Any:
 
 
 def test_an_explanation_adds_up_to_the_answer(shared: httpx.Client) -> None:
-    told = shared.post("/explain", json=ROW, headers=ADMIN).json()
-    assert [c["feature"] for c in told["contributions"]] == ["feature1", "feature2"]
-    assert [c["value"] for c in told["contributions"]] == [0.1, 2.0]
-    assert told["base"] + sum(c["contribution"] for c in told["contributions"]) == pytest.approx(
-        told["answer"], abs=1e-9
+    document = shared.post("/explain", json=ROW, headers=ADMIN).json()
+    assert [c["feature"] for c in document["contributions"]] == ["feature1", "feature2"]
+    assert [c["value"] for c in document["contributions"]] == [0.1, 2.0]
+    assert document["base"] + sum(c["contribution"] for c in document["contributions"]) == pytest.approx(
+        document["answer"], abs=1e-9
     )
     answered = shared.post("/predict", json=ROW, headers=ADMIN).json()
-    assert (told["of"], told["unit"], told["method"]) == (answered["prediction"], "log-odds", "linear")
-    assert 1 / (1 + np.exp(-told["answer"])) == pytest.approx(answered["probability"], abs=1e-9)
+    assert (document["of"], document["unit"], document["method"]) == (answered["prediction"], "log-odds", "linear")
+    assert 1 / (1 + np.exp(-document["answer"])) == pytest.approx(answered["probability"], abs=1e-9)
 
 
 def test_a_bad_row_is_not_explained(shared: httpx.Client, client: httpx.Client, state: Workspace) -> None:

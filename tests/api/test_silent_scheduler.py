@@ -16,7 +16,7 @@ from core.settings import get_settings
 from core.storage.workspace import open_workspace
 
 
-def test_silence_and_return_are_told_once_each(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silence_and_return_are_reported_once_each(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with FakeWebhook() as hook:
         monkeypatch.setenv("DISCORD_WEBHOOK_URL", hook.url)
         monkeypatch.setenv("CHECK_INTERVAL_SECONDS", "0.2")

@@ -1,4 +1,4 @@
-"""Clients that are slow, silent or many: given up in time, told why, and in nobody's way."""
+"""Clients that are slow, silent or many: given up in time, with the reason, and in nobody's way."""
 
 from __future__ import annotations
 

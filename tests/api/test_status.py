@@ -62,7 +62,7 @@ def test_health_is_down_when_the_database_is_gone(client: httpx.Client, trained:
     assert client.get("/health").json()["status"] == "ok"
 
 
-def test_model_status_tells_the_measured_score_and_whether_this_process_can_serve(
+def test_model_status_shows_the_measured_score_and_whether_this_process_can_serve(
     client: httpx.Client, state: Workspace
 ) -> None:
     status = client.get("/model-status").json()

@@ -1,4 +1,4 @@
-"""Trouble around the API: a locked or absent database, a full disk, a model that is swapped. Told as it is, and got over."""
+"""Trouble around the API: a locked or absent database, a full disk, a model that is swapped. Reported as it is, and got over."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_a_lock_that_ends_in_time_is_waited_for(client: httpx.Client, trained: P
     assert answer.json()["prediction_id"] in stored(client)
 
 
-def test_a_database_that_is_gone_is_told_and_one_that_is_back_is_used(hasty: httpx.Client, trained: Path) -> None:
+def test_a_database_that_is_gone_is_reported_and_one_that_is_back_is_used(hasty: httpx.Client, trained: Path) -> None:
     known = stored(hasty)
     database, aside = trained / "continual.db", trained.parent / "aside"
     aside.mkdir()
@@ -203,7 +203,7 @@ def _mount(folder: Path) -> bool:
     return done.returncode == 0
 
 
-def test_without_space_nothing_is_answered_that_is_not_kept_and_space_mends_it(
+def test_without_space_nothing_is_answered_that_is_not_kept_and_space_repairs_it(
     short_of_space: tuple[Path, WithoutSpace],
 ) -> None:
     home, without_space = short_of_space

@@ -68,7 +68,7 @@ def test_a_late_scheduler_is_seen_by_keyword_status_reason_and_age() -> None:
 
 
 @pytest.mark.usefixtures("home")
-def test_an_installation_without_model_and_scheduler_is_told_by_their_own_queries() -> None:
+def test_an_installation_without_model_and_scheduler_is_reported_by_their_own_queries() -> None:
     down = {query.split()[0] for query, up in ups(health(None).json()).items() if not up}
     assert down == {"scheduler_age_seconds", "model_version"}
 

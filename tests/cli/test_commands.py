@@ -48,9 +48,9 @@ def test_a_noun_alone_prints_its_help_and_is_a_usage_error(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(arguments) == 2
-    told = capsys.readouterr()
-    assert told.err.startswith(f"usage: python -m core.cli {' '.join(arguments)}".strip())
-    assert told.out == ""
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"usage: python -m core.cli {' '.join(arguments)}".strip())
+    assert printed.out == ""
 
 
 def test_help_as_a_child_process_imports_nothing_heavy() -> None:

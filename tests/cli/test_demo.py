@@ -21,7 +21,7 @@ WAITING = "another worker is running a cycle of this project; waiting"
 
 
 @pytest.mark.slow
-def test_the_demo_waits_for_another_worker_and_tells_no_half_cycle(
+def test_the_demo_waits_for_another_worker_and_shows_no_half_cycle(
     ws: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Another worker begins a cycle right after the demo's first one; it is gone when the demo has waited twice."""
@@ -50,6 +50,6 @@ def test_the_demo_waits_for_another_worker_and_tells_no_half_cycle(
     monkeypatch.setattr(setup, "time", SimpleNamespace(sleep=_sleep))
     assert cli.main(["demo", "--batches", "1"]) == 0
     assert [text.count(WAITING) for text in waits] == [1, 0]  # said once
-    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("cycle ")]
-    assert len(told) == 1
-    assert re.fullmatch(r"cycle 3: .+, \w+, \w+, v\d+ \([\d.]+ s\)", told[0])
+    printed = [line for line in capsys.readouterr().err.splitlines() if line.startswith("cycle ")]
+    assert len(printed) == 1
+    assert re.fullmatch(r"cycle 3: .+, \w+, \w+, v\d+ \([\d.]+ s\)", printed[0])

@@ -110,7 +110,7 @@ def test_a_new_batch_is_predicted_before_it_is_learnt_from(
 
 
 @pytest.mark.slow
-def test_a_changed_concept_is_found_answered_and_told(
+def test_a_changed_concept_is_found_answered_and_reported(
     ws: Workspace, project: ProjectInfo, now: datetime, send: Callable[..., ingest.IngestReport]
 ) -> None:
     for hour in range(1, 3):
@@ -348,7 +348,7 @@ def test_two_state_folders_in_one_process_keep_their_learners_apart(
 
 
 @pytest.mark.slow
-def test_the_drift_of_residuals_tells_a_changed_concept_where_features_do_not(ws: Workspace, now: datetime) -> None:
+def test_the_drift_of_residuals_shows_a_changed_concept_where_features_do_not(ws: Workspace, now: datetime) -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.normal(size=(900, 2)), columns=["a", "b"])
     frame["y"] = 3 * frame["a"] - frame["b"] + rng.normal(scale=0.1, size=900)
@@ -562,11 +562,11 @@ def test_a_nightly_file_beside_served_traffic_is_measured_and_learnt_from(ws: Wo
             ws, stored, night(day, day, turned=True), origin=f"{day}.csv", by="t", now=at + timedelta(minutes=1)
         )
         assert not report.backfill
-        told = run_cycle(ws, made.id, cause="cli", now=at + timedelta(minutes=2))
-        assert told is not None
-        assert told.evidence is not None
-        assert told.evidence.score_n == 200
-        assert told.decision == "retrain"
+        reported = run_cycle(ws, made.id, cause="cli", now=at + timedelta(minutes=2))
+        assert reported is not None
+        assert reported.evidence is not None
+        assert reported.evidence.score_n == 200
+        assert reported.decision == "retrain"
     rows = [b.rows for b in stored_batches.list_batches(ws, made.id)[0]]
     assert sorted(rows) == [60, 60, 200, 200, 200]
     assert not any(b.backfill for b in stored_batches.list_batches(ws, made.id)[0])

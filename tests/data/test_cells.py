@@ -1,4 +1,4 @@
-"""Cells as strangers write them: what they mean, and where that cannot be told."""
+"""Cells as strangers write them: what they mean, and where that is not clear."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_numbers_as_people_write_them(values: list[str], expected: Any) -> None:
     assert numbers_in(*values) == expected
 
 
-def test_a_column_that_does_not_tell_follows_the_others_of_its_file() -> None:
+def test_a_column_that_is_ambiguous_follows_the_others_of_its_file() -> None:
     schema, said = first_schema(read("a;b;y\n1,234;0,5;u\n5,678;1,5;v\n"), target="y")
     assert [(f.kind, f.written.decimal) for f in schema.features] == [("numeric", ",")] * 2
     assert {p.code for p in said} == {"numbers_written"}

@@ -261,8 +261,8 @@ def test_a_file_that_is_not_there_is_said() -> None:
     st.sampled_from([b"", b"PAR1", b"\xff\xff\xff\xff", b"ARROW1\0\0", b"\x1f\x8b\x08\0"]),
 )
 def test_any_bytes_are_read_or_refused_by_name(content: bytes, name: str, magic: bytes) -> None:
-    rows, told = read_or_words(magic + content, name)
-    assert (rows > 0) != bool(told)
+    rows, reported = read_or_words(magic + content, name)
+    assert (rows > 0) != bool(reported)
 
 
 @given(st.binary(min_size=1, max_size=3), st.integers(min_value=0), st.sampled_from(["parquet", "arrow"]))
@@ -271,8 +271,8 @@ def test_damaged_tables_are_read_or_refused_by_name(change: bytes, place: int, k
     whole = bytearray(parquet(table) if kind == "parquet" else arrow(pa.Table.from_pandas(table), compression="zstd"))
     at = place % len(whole)
     whole[at : at + len(change)] = change
-    rows, told = read_or_words(bytes(whole), f"a.{kind}")
-    assert (rows > 0) != bool(told)
+    rows, reported = read_or_words(bytes(whole), f"a.{kind}")
+    assert (rows > 0) != bool(reported)
 
 
 def test_a_download_cannot_run_in_a_spreadsheet() -> None:

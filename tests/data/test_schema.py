@@ -63,7 +63,7 @@ def test_a_frame_gives_a_schema_and_the_schema_gives_rows_back() -> None:
         (list(range(51)), "regression", ()),
     ],
 )
-def test_the_target_tells_the_task(values: list[Any], task: str, classes: tuple[Label, ...]) -> None:
+def test_the_target_determines_the_task(values: list[Any], task: str, classes: tuple[Label, ...]) -> None:
     found = infer_schema(pd.DataFrame({"x": np.arange(len(values)), "y": values}))
     assert (found.task, found.classes) == (task, classes)
     assert [type(c) for c in found.classes] == [type(c) for c in classes]

@@ -68,7 +68,7 @@ def test_the_variance_of_cramer_von_mises_with_ties_is_that_of_all_orders() -> N
     assert abs(sum(f.p_value < 0.3 for f in found) - 300) < 4 * 14.5
 
 
-def test_one_value_on_each_side_tells_nothing_and_fails_nowhere() -> None:
+def test_one_value_on_each_side_says_nothing_and_fails_nowhere() -> None:
     for a, b in ((1.0, 2.0), (1.0, 1.0), (np.inf, -np.inf), (0.0, np.inf)):
         for test in (
             distances.kolmogorov_smirnov, distances.location, distances.spread, distances.tails, distances.wasserstein,

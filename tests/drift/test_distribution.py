@@ -126,7 +126,7 @@ def test_one_whole_number_that_is_all_but_too_large_has_a_bin_around_it() -> Non
     assert found.edges[0] < value < found.edges[-1]
 
 
-def test_a_steady_feature_is_told_without_what_happened_to_it() -> None:
+def test_a_steady_feature_is_reported_without_what_happened_to_it() -> None:
     chance = {"p": 0.0001, "tests": 3}
     within = because("within_gate", measure="KS distance", effect=0.01, gate=0.02, **chance)
     score = DriftScore(

@@ -1,4 +1,4 @@
-"""The segment that holds most of a change: found, recognised in other rows, dated and told."""
+"""The segment that holds most of a change: found, recognised in other rows, dated and described."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def hot(rng: np.random.Generator, n: int = 800) -> pd.DataFrame:
     return frame
 
 
-def test_a_change_is_found_told_and_recognised() -> None:
+def test_a_change_is_found_reported_and_recognised() -> None:
     rng = np.random.default_rng(1)
     reference, current = rows(rng, 3_000), hot(rng, 3_000)
     segment = find_segment(reference, current, SCHEMA, seed=0)
@@ -74,7 +74,7 @@ def test_the_sentence_has_only_the_clauses_that_are_known() -> None:
     assert text_of(HOT, score_inside=0.5, n_inside=100) == text_of(HOT)
 
 
-def test_losses_are_told_in_points_for_shares_and_as_they_are_for_errors() -> None:
+def test_losses_are_reported_in_points_for_shares_and_as_they_are_for_errors() -> None:
     def ending(**of: float | int | str) -> str:
         return text_of(HOT, n_inside=1_412, **of).split("; ")[1]
 

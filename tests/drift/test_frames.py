@@ -93,8 +93,8 @@ def test_odd_files_have_the_same_named_result(case: str, tmp_path: Path, capsys:
     for path, cells in zip(paths, (before, after), strict=True):
         frame(cells).to_parquet(path)
     code = cli.main(["drift", *map(str, paths), "--json", "--fail-on-drift"])
-    told = {f["name"]: f["reason"] for f in json.loads(capsys.readouterr().out)["features"]}
-    assert said in told["x"]
+    printed = {f["name"]: f["reason"] for f in json.loads(capsys.readouterr().out)["features"]}
+    assert said in printed["x"]
     assert code == (3 if "→" in said or "above" in said else 0)
 
 
@@ -118,7 +118,7 @@ def test_numbers_as_column_names_are_text() -> None:
     assert [(s.name, s.judged, s.drifted) for s in report.scores] == [("0", True, True), ("1", True, False)]
 
 
-def test_labels_of_a_regression_that_came_as_text_are_numbers() -> None:
+def test_labels_of_a_regression_that_arrived_as_text_are_numbers() -> None:
     before = pd.DataFrame({"x": NUMBERS, "y": NUMBERS * 10})
     _, report = compare_frames(before, before.assign(y=(NUMBERS * 10 + 20).astype(str)), target="y")
     assert report.label is not None and report.label.drifted and report.label.test == "Kolmogorov-Smirnov"
@@ -161,7 +161,7 @@ def test_labels_beyond_doubles_leave_the_features_judged() -> None:
     )
 
 
-def test_what_tells_windows_apart_takes_numbers_beyond_doubles_as_large_ones() -> None:
+def test_what_distinguishes_windows_takes_numbers_beyond_doubles_as_large_ones() -> None:
     after = frame(pd.Series([10**400, -(10**400), *NUMBERS[2:]], dtype=object))
     schema, _ = compare_frames(frame(NUMBERS), frame(NUMBERS))
     matrix, is_current, _ = encoded(frame(NUMBERS), after, schema)
@@ -202,7 +202,7 @@ def test_too_few_rows_for_a_classifier_keep_the_verdicts_on_the_columns(
     assert (document["multivariate"]["drifted"], document["multivariate"]["auc"]) == (False, None)
 
 
-def test_the_classifier_and_the_labels_are_told_without_json(
+def test_the_classifier_and_the_labels_are_reported_without_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = pd.DataFrame({"x": NUMBERS, "y": np.where(NUMBERS > 0, "yes", "no")})
@@ -232,9 +232,9 @@ def test_numbers_that_name_or_count_the_rows_are_not_judged(name: str, values: C
     rng = np.random.default_rng(0)
     before, after = (pd.DataFrame({"x": rng.normal(size=400), name: values(rng, n)}) for n in (0, 400))
     _, report = compare_frames(before, after)
-    told = {s.name: s for s in report.scores}
-    assert not told[name].judged and not told[name].drifted and told[name].reason.code == "not_judged"
-    assert told["x"].judged
+    reported = {s.name: s for s in report.scores}
+    assert not reported[name].judged and not reported[name].drifted and reported[name].reason.code == "not_judged"
+    assert reported["x"].judged
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_measurements_are_judged(values: Callable[..., Any]) -> None:
     assert report.scores[0].judged and report.scores[0].drifted
 
 
-def test_the_windows_are_not_told_apart_by_a_row_number(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_windows_are_not_distinguished_by_a_row_number(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for i, name in enumerate(("before", "after")):
         frame = pd.DataFrame(
@@ -270,6 +270,6 @@ def test_the_windows_are_not_told_apart_by_a_row_number(capsys: pytest.CaptureFi
             "--json",
         ]
     )
-    told = json.loads(capsys.readouterr().out)
-    assert not told["multivariate"]["drifted"]
-    assert "sequence" not in told["multivariate"]["features"]
+    printed = json.loads(capsys.readouterr().out)
+    assert not printed["multivariate"]["drifted"]
+    assert "sequence" not in printed["multivariate"]["features"]

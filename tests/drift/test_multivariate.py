@@ -83,7 +83,7 @@ def test_what_no_single_feature_shows_is_found() -> None:
 
 
 @pytest.mark.slow
-def test_equal_windows_are_told_apart_no_more_often_than_alpha() -> None:
+def test_equal_windows_are_distinguished_no_more_often_than_alpha() -> None:
     rng = np.random.default_rng(7)
     seeds = 25
     alarms = sum(domain_classifier(rows(rng, 150), rows(rng, 150), SCHEMA).drifted for _ in range(seeds))
@@ -110,7 +110,7 @@ def test_too_few_rows_are_an_error_with_their_number() -> None:
     assert explain(rows(rng, 40), rows(rng), SCHEMA) is None
 
 
-def test_the_sentence_tells_the_shares_of_the_rows() -> None:
+def test_the_sentence_shows_the_shares_of_the_rows() -> None:
     rng = np.random.default_rng(10)
     a, b = rows(rng, 3_000), hot(rng, 3_000)
     text = said(a, b)
@@ -167,7 +167,7 @@ def test_a_new_correlation_is_found_among_5000_rows(features: int, seeds: int) -
 
 
 @pytest.mark.slow
-def test_equal_windows_of_5000_rows_are_not_told_apart() -> None:
+def test_equal_windows_of_5000_rows_are_not_distinguished() -> None:
     rng = np.random.default_rng(13)
     # The gate is 7 standard errors away.
     assert not any(
@@ -245,10 +245,10 @@ def test_columns_of_any_content_are_answered(change: dict) -> None:
     rng = np.random.default_rng(17)
     a, b = rows(rng, 200), rows(rng, 200).assign(**change)
     for pair in ((a, b), (b, a), (b, b)):
-        told, fits = domain_classifier(*pair, SCHEMA), pca_reconstruction(*pair, SCHEMA)
-        assert 0 <= told.low <= told.auc <= told.high <= 1
+        reported, fits = domain_classifier(*pair, SCHEMA), pca_reconstruction(*pair, SCHEMA)
+        assert 0 <= reported.low <= reported.auc <= reported.high <= 1
         assert fits.reason and (fits.low is None or fits.low <= fits.high < np.inf)
-    assert not told.drifted and not fits.drifted
+    assert not reported.drifted and not fits.drifted
 
 
 def test_wild_cells_are_answered() -> None:

@@ -110,7 +110,7 @@ def test_a_batch_that_lacks_a_column_adds_its_rows_but_none_to_that_feature() ->
     assert whole.rows == 1_000 and whole.features["x"].rows == 500 and whole.features["c"].rows == 1_000
 
 
-def test_a_feature_that_changes_its_kind_is_told_by_the_newer_rows() -> None:
+def test_a_feature_that_changes_its_kind_is_reported_by_the_newer_rows() -> None:
     words = FeatureSchema(task="binary", target="y", features=(Feature(name="x", kind="categorical"),))
     newer = profile(pd.DataFrame({"x": ["a"] * 40}), words)
     assert merge([profile(frame(1), SCHEMA), newer]).features["x"] is newer.features["x"]

@@ -1,4 +1,4 @@
-"""Whatever two windows hold, drift is told without an exception, a warning or a NaN."""
+"""Whatever two windows hold, drift is measured without an exception, a warning or a NaN."""
 
 from __future__ import annotations
 

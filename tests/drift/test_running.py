@@ -45,7 +45,7 @@ def test_steady_batches_alarm_no_more_often_than_is_said(size: int, batches: int
     assert alarms <= poisson.ppf(0.999, runs * (size * batches / (NEEDED * ROWS) + 0.01))
 
 
-def test_a_reference_of_few_rows_that_came_out_low_is_no_drift() -> None:
+def test_a_reference_of_few_rows_that_scored_low_is_no_drift() -> None:
     # 40 rows of .5 show .3 or less in one of a hundred: every later batch differs from it, and none has moved.
     schema = FeatureSchema(task="binary", target="y", features=(Feature(name="c", kind="categorical"),))
     rng = np.random.default_rng(0)
@@ -96,7 +96,7 @@ def test_evidence_ends_when_the_feature_is_back() -> None:
     assert (series.evidence[-1] or 0.0) < NEEDED
 
 
-def test_what_tells_nothing_is_a_gap_and_a_feature_without_reference_is_left_out() -> None:
+def test_what_says_nothing_is_a_gap_and_a_feature_without_reference_is_left_out() -> None:
     rng = np.random.default_rng(6)
     whole = rows(rng, 500)
     without = Profile(rows=500, features={name: part for name, part in whole.features.items() if name != "x2"})

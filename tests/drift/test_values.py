@@ -88,7 +88,7 @@ def test_categories_without_a_row_are_not_counted() -> None:
     assert counts_of(column).counts == {"a": 2}
 
 
-def test_more_different_texts_than_anyone_names_are_told_by_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_different_texts_than_anyone_names_are_reported_by_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(values, "MOST_CATEGORIES", 5)
     found = counts_of(pd.Series([*"abcdef", None], dtype="str"))
     assert found.counts == {} and (found.other, found.distinct, found.known, found.rows) == (6, 6, 6, 7)

@@ -72,7 +72,7 @@ def test_nothing_new_costs_no_cycle(ws: Workspace, due: int, monkeypatch: pytest
     assert (code, document["state"], calls) == (0, "nothing", [])
 
 
-def test_a_failure_that_may_pass_is_tried_again_though_nothing_came(
+def test_a_failure_that_may_pass_is_tried_again_though_nothing_arrived(
     ws: Workspace, due: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ws.settings, "task_retries", 0)

@@ -1,4 +1,4 @@
-"""A process that is told to end by a signal ends, whatever it was doing just then."""
+"""A process that is asked to end by a signal ends, whatever it was doing just then."""
 
 from __future__ import annotations
 

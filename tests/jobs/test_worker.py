@@ -1,4 +1,4 @@
-"""The worker: what becomes of a job, also when it fails, takes too long, or its process is told to end."""
+"""The worker: what becomes of a job, also when it fails, takes too long, or its process is asked to end."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_requested_cycle_is_tried_again_and_then_done(
     assert one.step() is False
 
 
-def test_a_refusal_is_told_to_who_asked_and_not_repeated(
+def test_a_refusal_is_shown_to_who_asked_and_not_repeated(
     ws: Workspace, project_id: int, one: worker.Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[dict[str, Any]] = []
@@ -212,7 +212,7 @@ def test_only_one_works_on_a_state_folder(ws: Workspace) -> None:
         assert done.returncode == ANOTHER_WORKS
 
 
-def test_a_backtest_tells_how_far_it_is_and_keeps_its_result(
+def test_a_backtest_shows_how_far_it_is_and_keeps_its_result(
     ws: Workspace, project_id: int, one: worker.Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from core.learning.policy import policy_named

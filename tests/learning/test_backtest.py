@@ -150,7 +150,7 @@ def test_regression_reports_errors_and_r2() -> None:
     assert report.scores["r2"] == pytest.approx(r2_score(frame["y"][200:], report.predictions), abs=1e-12)
 
 
-def test_admissions_tell_what_was_replaced_how_it_did_and_how_it_ended() -> None:
+def test_admissions_show_what_was_replaced_how_it_did_and_how_it_ended() -> None:
     report = replay(stream("text", 1000, turn=450), "y", policy=QUICK, pace=PACE)
     admissions = report.to_document()["admissions"]
     assert len(admissions) == report.promotions + report.refreshes > 0

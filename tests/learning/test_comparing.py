@@ -52,7 +52,7 @@ def test_booleans_with_gaps_are_named_as_they_are_written() -> None:
     assert list(found) == ["c is missing", "c = false", "c = true"]
 
 
-def test_a_challenger_that_loses_where_a_value_is_missing_is_told_so() -> None:
+def test_a_challenger_that_loses_where_a_value_is_missing_is_called_so() -> None:
     """The one slice in which it loses every row is named; the others show nothing."""
     gone = np.arange(60) < 20
     X = pd.DataFrame({"c": pd.Series([None if g else "red" for g in gone], dtype="str")})

@@ -152,7 +152,7 @@ def test_a_feature_that_no_tree_asks_for_adds_nothing_and_a_row_like_all_others_
     assert [c for _, _, c in same.contributions] == [0.0] * 3 and same.base == pytest.approx(same.answer)
 
 
-def test_missing_values_are_told_as_none_and_nothing_at_all_is_a_constants_share() -> None:
+def test_missing_values_are_reported_as_none_and_nothing_at_all_is_a_constants_share() -> None:
     schema = schema_of(("numeric", "categorical"), *CLASSES["text"])
     part = Constant({"answer": [0.25, 0.75]}, {})
     found = explained(part, schema, [math.nan, None], [[1.0, "a"]])

@@ -91,7 +91,7 @@ def test_equal_models_differ_significantly_no_oftener_than_stated(metric: str) -
     assert hits <= most_of(repetitions, 0.07 if metric == "roc_auc" else 0.05)  # DeLong's is right for many rows
 
 
-def test_models_that_answer_alike_are_not_told_apart() -> None:
+def test_models_that_answer_alike_are_not_distinguished() -> None:
     y, (a, _) = classified(np.random.default_rng(0), 60, 0.8, 0.8)
     for metric in BINARY:
         found = paired("binary", metric, y, a, a)
@@ -101,7 +101,7 @@ def test_models_that_answer_alike_are_not_told_apart() -> None:
     )  # type: ignore[operator]
 
 
-def test_a_metric_that_the_rows_cannot_tell_gives_way_to_accuracy() -> None:
+def test_a_metric_that_the_rows_do_not_determine_gives_way_to_accuracy() -> None:
     y = np.zeros(30, dtype=int)
     _, (a, b) = classified(np.random.default_rng(1), 30, 0.9, 0.6)
     assert paired("binary", "roc_auc", y, a, b).difference.metric == "accuracy"
@@ -128,7 +128,7 @@ def test_rows_chosen_where_the_champion_is_unsure_do_not_make_an_equal_challenge
 
 @pytest.mark.slow
 @pytest.mark.parametrize("metric", ["balanced_accuracy", "macro_f1"])
-def test_a_threshold_that_costs_accuracy_is_let_in_where_the_metric_gains(metric: str) -> None:
+def test_a_threshold_that_costs_accuracy_is_accepted_where_the_metric_gains(metric: str) -> None:
     """One row in fourteen is positive: the likelier class is always "no", which plain right rows would defend for ever."""
     rng = np.random.default_rng(0)
     X = DataFrame(rng.normal(size=(4_000, 3)), columns=["a", "b", "c"])

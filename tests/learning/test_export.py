@@ -39,7 +39,7 @@ def answer(n: int = 120) -> np.ndarray:
     return np.where(np.nan_to_num(columns(n)[0]) > 0, "yes", "no").astype(object)
 
 
-def test_an_artefact_tells_schema_classes_ranges_and_check_rows() -> None:
+def test_an_artefact_shows_schema_classes_ranges_and_check_rows() -> None:
     X = frame_of(columns(), SCHEMA)
     model = fit_family("boosting", SCHEMA, X, answer(), seed=0)
     document, _ = unpack(export(model, SCHEMA, X))
@@ -82,9 +82,9 @@ def test_a_scorer_with_other_answers_is_never_exported(monkeypatch: pytest.Monke
     linear = exporting._Book._linear
 
     def wrong(self: exporting._Book, *arguments: object) -> dict:
-        told = linear(self, *arguments)  # type: ignore[arg-type]
-        told["bias"] = [b + 1e-9 for b in told["bias"]]
-        return told
+        reported = linear(self, *arguments)  # type: ignore[arg-type]
+        reported["bias"] = [b + 1e-9 for b in reported["bias"]]
+        return reported
 
     monkeypatch.setattr(exporting._Book, "_linear", wrong)
     assert unpack(export(model, SCHEMA, X))[0]["part"] is None

@@ -122,7 +122,7 @@ def test_halving_takes_three_times_more_labels_and_fewer_where_the_pool_ends() -
     assert labels_to_halve(Score(metric="accuracy", value=None), pool=100) is None
 
 
-def test_what_cannot_be_drawn_or_told_says_why() -> None:
+def test_what_cannot_be_drawn_or_reported_says_why() -> None:
     for gain in ([0.1, np.nan], [0.2, -0.1]):
         with pytest.raises(BadInput, match="finite numbers"):
             inclusion_probabilities(np.array(gain), n=1)

@@ -87,7 +87,7 @@ def test_no_model_ever_learns_from_a_frozen_row(task, driver, rows_of, monkeypat
     assert memory.bwt is not None and memory.bwt < -0.3, "the concept was turned round: the old one is forgotten"
 
 
-def test_a_comparison_tells_what_the_clauses_ask_for(driver, rows_of) -> None:
+def test_a_comparison_shows_what_the_clauses_ask_for(driver, rows_of) -> None:
     loop = driver("multiclass", **LIGHT)
     for i in range(8):
         loop.feed(*rows_of("multiclass", 300, seed=i, flip=i >= 5))
@@ -117,8 +117,8 @@ def test_a_concept_that_comes_back_is_answered_by_the_model_that_was_kept(driver
     assert any(m.archived for m in loop.state.members)
     assert not any(m.archived for m in driver("binary", archive=0).state.members)
     assert kept[10] >= alone[10], "the batch after the first concept came back"
-    told = [c for s in loop.steps for c in s.candidates if c.window.startswith("until ") and c.weight]
-    assert told and all("kept from before row" in c.name for c in told)
+    reported = [c for s in loop.steps for c in s.candidates if c.window.startswith("until ") and c.weight]
+    assert reported and all("kept from before row" in c.name for c in reported)
 
 
 def test_a_kept_model_votes_only_while_it_does_best() -> None:
@@ -166,8 +166,8 @@ def test_a_candidate_whose_fit_never_ends_drops_out_and_is_left_alone_for_a_whil
         loop.feed(*rows_of("binary", 200, seed=i), fit_within=in_time)
     first = loop.steps[0]
     assert first.outcome == "promoted" and first.unfinished
-    told = next(c for c in first.candidates if c.family == "extra_trees")
-    assert told.error is not None and "0.3 seconds" in told.error
+    reported = next(c for c in first.candidates if c.family == "extra_trees")
+    assert reported.error is not None and "0.3 seconds" in reported.error
     assert asked.count("extra_trees") <= 2, "each of its windows once"
     assert not any(s.unfinished for s in loop.steps[2:])
     barred = [m for m in loop.state.members if m.family == "extra_trees" and m.barred_until]

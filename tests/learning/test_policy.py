@@ -105,7 +105,7 @@ def test_an_estimate_that_labels_contradict_or_make_needless_fires_nothing() -> 
     assert decide(replace(QUIET, **{**bad, "score": 0.9}), only).action == "nothing"
 
 
-def test_chosen_rows_count_as_what_they_tell_beside_the_recent_mean() -> None:
+def test_chosen_rows_count_as_what_they_say_beside_the_recent_mean() -> None:
     only = replace(EVERY, triggers=("below_recent_mean",))
     by_rows = by_number = 0
     for seed in range(200):
@@ -161,7 +161,7 @@ def test_the_cooldown_holds_back_all_but_what_is_done_by_hand() -> None:
     assert decide(replace(early, forced=True), policy).action == "retrain"
 
 
-def told(**found: object) -> Comparison:
+def comparison_with(**found: object) -> Comparison:
     return replace(compared(40, 10, p=0.00002), **found)
 
 
@@ -188,23 +188,27 @@ JUDGED: dict[str, tuple[dict, dict]] = {
 @pytest.mark.parametrize("clause", CLAUSES)
 def test_every_clause_passes_at_its_bound_and_fails_beyond_it(clause: str) -> None:
     policy = replace(EVERY, max_predict_ms=5.0, max_forgetting=0.1, gate="superior")
-    within, beyond = (CLAUSES[clause](told(**found), policy) for found in JUDGED[clause])
+    within, beyond = (CLAUSES[clause](comparison_with(**found), policy) for found in JUDGED[clause])
     assert within.passed and within.name == clause and sentence(within.reason).endswith(".")
     assert not beyond.passed and sentence(beyond.reason).endswith(".")
-    assert not verdict(told(**JUDGED[clause][1]), policy).promote
+    assert not verdict(comparison_with(**JUDGED[clause][1]), policy).promote
 
 
-def test_a_clause_that_the_gate_does_not_ask_for_is_told_and_decides_nothing() -> None:
-    result = verdict(told(worst_slice=SLICE, past=PAST), replace(EVERY, gate="held_back", max_forgetting=0.1))
+def test_a_clause_that_the_gate_does_not_ask_for_is_reported_and_decides_nothing() -> None:
+    result = verdict(
+        comparison_with(worst_slice=SLICE, past=PAST), replace(EVERY, gate="held_back", max_forgetting=0.1)
+    )
     assert result.promote
     failed = [c for c in result.clauses if not c.passed]
     assert {c.name for c in failed} == {"worst_slice", "forgetting"} and not any(c.decides for c in failed)
 
 
 def test_an_answer_to_a_change_may_forget_what_was_before_it() -> None:
-    forgotten = told(past=replace(PAST, difference=-0.6, answers_change=True))
+    forgotten = comparison_with(past=replace(PAST, difference=-0.6, answers_change=True))
     assert CLAUSES["forgetting"](forgotten, replace(EVERY, max_forgetting=0.1)).passed
-    assert CLAUSES["forgetting"](told(past=PAST), EVERY).passed, "without a limit it is told, and decides nothing"
+    assert CLAUSES["forgetting"](comparison_with(past=PAST), EVERY).passed, (
+        "without a limit it is reported, and decides nothing"
+    )
 
 
 def test_triggers_joined_fire_only_together() -> None:
@@ -269,7 +273,7 @@ def test_the_first_model_has_nothing_to_beat() -> None:
 
 
 @pytest.mark.parametrize("name", [*POLICIES, "default"])
-def test_every_policy_is_told_in_sentences_and_survives_json(name: str) -> None:
+def test_every_policy_is_reported_in_sentences_and_survives_json(name: str) -> None:
     policy = policy_named(name)
     assert policy_from_document(policy_to_document(policy)) == policy
     sentences = describe(policy)

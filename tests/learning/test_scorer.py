@@ -43,7 +43,7 @@ def assert_same(part: Part, model: Any, schema: FeatureSchema, columns: list[Any
 
 @pytest.mark.parametrize("kinds", KINDS)
 @pytest.mark.parametrize(("family", "classes"), FITTING)
-def test_every_family_is_told_in_numbers_and_answers_the_same(family: str, classes: str, kinds: str) -> None:
+def test_every_family_is_reported_in_numbers_and_answers_the_same(family: str, classes: str, kinds: str) -> None:
     schema = schema_of(KINDS[kinds], *CLASSES[classes])
     model, columns = trained(family, schema)
     part = scorer_of(model, schema, columns)
@@ -271,8 +271,8 @@ def test_an_artefact_answers_without_the_libraries_that_trained_it(
     done = subprocess.run(
         [sys.executable, "-c", _ASK, str(path)], capture_output=True, text=True, timeout=limit(120), check=True
     )
-    told = json.loads(done.stdout)
-    assert told["loaded"] == loaded and told["rows"] == 24 and told["apart"] <= 1e-12
+    printed = json.loads(done.stdout)
+    assert printed["loaded"] == loaded and printed["rows"] == 24 and printed["apart"] <= 1e-12
 
 
 def test_the_frame_that_trained_it_may_hold_text_of_any_dtype() -> None:

@@ -35,9 +35,9 @@ script = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(script)
 
 
-def _value(setting: str, told: str) -> Any:
+def _value(setting: str, expected: str) -> Any:
     """A cell of the page as Kuma stores it."""
-    text = told.strip()
+    text = expected.strip()
     if text.startswith("`"):
         text = text[1:].partition("`")[0]
     if setting == "Monitor Type":
@@ -62,13 +62,13 @@ def page() -> list[dict[str, Any]]:
         if not re.match(r"(Keyword|JSON query|Push) monitor\n", section):
             continue
         settings, *queries = _tables(section)
-        common = {NAMES[name.strip()]: _value(name.strip(), told) for name, told in settings[1:]}
+        common = {NAMES[name.strip()]: _value(name.strip(), reported) for name, reported in settings[1:]}
         if not queries:
             made.append(common)
         for heading, *rows in queries:
             names = [cell.strip() for cell in heading]
             for row in rows:
-                own = {NAMES[n]: _value(n, told) for n, told in zip(names, row, strict=True) if n in NAMES}
+                own = {NAMES[n]: _value(n, reported) for n, reported in zip(names, row, strict=True) if n in NAMES}
                 made.append({**common, **own})
     return made
 
@@ -108,7 +108,7 @@ def by_name(kuma: FakeKuma, name: str) -> dict[str, Any]:
     return found
 
 
-def test_the_page_and_the_script_tell_the_same_monitors() -> None:
+def test_the_page_and_the_script_show_the_same_monitors() -> None:
     assert page() == script.monitors()
 
 
@@ -122,8 +122,8 @@ def test_the_intervals_follow_the_schedulers_own() -> None:
 
 def test_the_options_of_the_page_are_those_of_the_script() -> None:
     options = vars(script._arguments([]))
-    told = dict(re.findall(r"^\| `--([a-z-]+)` \| `?([^`|]+)`? \|", PAGE, re.MULTILINE))
-    assert {name.replace("-", "_"): value.strip() for name, value in told.items()} == {
+    reported = dict(re.findall(r"^\| `--([a-z-]+)` \| `?([^`|]+)`? \|", PAGE, re.MULTILINE))
+    assert {name.replace("-", "_"): value.strip() for name, value in reported.items()} == {
         name: "–" if value is False else str(value) for name, value in options.items()
     }
 
@@ -142,7 +142,7 @@ def test_a_second_run_changes_nothing_and_gives_the_same_token() -> None:
     assert (len(kuma.monitors), kuma.edits) == (7, [])
 
 
-def test_only_what_the_page_tells_is_set_right() -> None:
+def test_only_what_the_page_shows_is_set_right() -> None:
     kuma = FakeKuma()
     script.ensure(kuma, script.monitors(), lambda _line: None)
     kuma.add_monitor(name="Of somebody else", type="http", interval=20)

@@ -43,7 +43,7 @@ def test_an_alert_asks_for_what_is_exposed_and_its_text_too(rule: dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    ("expr", "told"),
+    ("expr", "expected"),
     [
         ("sum(continual_rows_totals)", "continual_rows_totals"),
         ("route:continual_http_requests:rate1m", "rate1m"),
@@ -54,17 +54,17 @@ def test_an_alert_asks_for_what_is_exposed_and_its_text_too(rule: dict[str, Any]
         ('project_version:continual_predictions:rate5m{instance="a"}', "instance"),
     ],
 )
-def test_what_is_not_there_is_noticed(expr: str, told: str, known: Labels) -> None:
-    with pytest.raises(Unknown, match=told):
+def test_what_is_not_there_is_noticed(expr: str, expected: str, known: Labels) -> None:
+    with pytest.raises(Unknown, match=expected):
         labels_of(expr, known)
 
 
 def test_every_series_of_the_program_is_on_a_dashboard_and_in_the_documentation(known: Labels) -> None:
     shown = " ".join(q.expr for q in QUERIES) + " ".join(rule["expr"] for rule in rules("recording.yml"))
-    told = (ROOT / "docs" / "api.md").read_text()
+    reported = (ROOT / "docs" / "api.md").read_text()
     own = {name for name in known if name.startswith("continual_")}
     assert {name for name in own if name.removesuffix("_count").removesuffix("_sum") not in shown} == set()
-    assert {name for name in own if re.sub("_(bucket|count|sum)$", "", name) not in told} == set()
+    assert {name for name in own if re.sub("_(bucket|count|sum)$", "", name) not in reported} == set()
 
 
 def test_a_dashboard_can_be_found_and_read(dashboard: dict[str, Any]) -> None:
@@ -118,9 +118,9 @@ def test_the_folder_of_the_dashboards_is_provisioned_and_no_two_have_one_address
 
 
 @pytest.mark.parametrize("rule", rules("alerts.yml"), ids=lambda rule: rule["alert"])
-def test_what_to_do_is_told_for_every_alert(rule: dict[str, Any]) -> None:
-    told = (ROOT / "docs" / "monitoring.md").read_text()
-    assert re.search(rf"^\| `{rule['alert']}` \| {rule['labels']['severity']} \|", told, re.MULTILINE)
+def test_what_to_do_is_reported_for_every_alert(rule: dict[str, Any]) -> None:
+    reported = (ROOT / "docs" / "monitoring.md").read_text()
+    assert re.search(rf"^\| `{rule['alert']}` \| {rule['labels']['severity']} \|", reported, re.MULTILINE)
 
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)

@@ -90,7 +90,7 @@ def _state(prometheus: httpx.Client, alert: str) -> str:
     return str(found["state"])
 
 
-def test_rules_and_panels_are_answered_and_a_silent_scheduler_is_told(
+def test_rules_and_panels_are_answered_and_a_silent_scheduler_is_reported(
     prometheus: httpx.Client, watched: httpx.Client, watched_state: Workspace
 ) -> None:
     def beat(ago: timedelta) -> None:

@@ -59,7 +59,7 @@ def test_only_an_admin_reaches_the_admin_page(grown: Workspace, person: str) -> 
 # --- Models ------------------------------------------------------------------------------------------------------
 
 
-def test_models_tells_which_version_serves_and_which_served_on_a_day(grown: Workspace) -> None:
+def test_models_shows_which_version_serves_and_which_served_on_a_day(grown: Workspace) -> None:
     project = projects.get_project(grown, "flies")
     at = open_page("models")
     assert not at.exception
@@ -148,7 +148,7 @@ def test_only_an_admin_imports(grown: Workspace) -> None:
 # --- Automation --------------------------------------------------------------------------------------------------
 
 
-def test_automation_tells_policy_and_cycles_and_opens_the_one_of_the_address(grown: Workspace) -> None:
+def test_automation_shows_policy_and_cycles_and_opens_the_one_of_the_address(grown: Workspace) -> None:
     found, total = monitoring.cycles(grown, projects.get_project(grown, "flies").id)
     at = open_page("automation")
     assert not at.exception
@@ -175,7 +175,7 @@ def test_checks_are_paused_and_asked_for_by_hand(grown: Workspace) -> None:
     assert not at.exception
 
 
-def test_guards_are_told_edited_and_their_hits_drawn(grown: Workspace) -> None:
+def test_guards_are_reported_edited_and_their_hits_drawn(grown: Workspace) -> None:
     project = projects.get_project(grown, "flies")
     at = open_page("automation", "otto")
     said = text_of(at)
@@ -332,7 +332,7 @@ def test_the_inventory_counts_batches_and_finds_the_page_of_a_cycle(grown: Works
     assert inventory.project_names(grown) == {project.id: "Flies"}
 
 
-def test_the_budget_and_the_next_scheduled_race_are_told(grown: Workspace) -> None:
+def test_the_budget_and_the_next_scheduled_race_are_reported(grown: Workspace) -> None:
     project = projects.get_project(grown, "flies")
     policy = dataclasses.replace(
         project.policy, triggers=(*project.policy.triggers, "schedule", "drift_share+new_labels"), schedule="0 3 * * *", races_per_day=4
@@ -355,10 +355,10 @@ def test_another_policy_is_tried_on_the_stored_history(grown: Workspace) -> None
     assert not at.exception
     said = text_of(at)
     assert "Over 2 checks with 400 new rows" in said
-    told = next(d.value for d in at.dataframe if "Policy" in d.value)
-    assert told["Policy"].tolist() == ["balanced", "original", "never"]
-    assert told["Fits"].tolist()[-1] == 0
-    assert f"Accuracy {told['Score'][0]:.3f} with “balanced”" in said
+    reported = next(d.value for d in at.dataframe if "Policy" in d.value)
+    assert reported["Policy"].tolist() == ["balanced", "original", "never"]
+    assert reported["Fits"].tolist()[-1] == 0
+    assert f"Accuracy {reported['Score'][0]:.3f} with “balanced”" in said
     assert "Over 2 checks" in text_of(open_page("automation", "vera"))
     assert closed(open_page("automation", "vera"), "Run the backtest")
 
@@ -400,9 +400,7 @@ def test_which_messages_a_project_sends_is_set_on_automation_by_operators(grown:
     assert tell_people_of(at).disabled
 
 
-def test_the_admin_page_sends_a_test_and_says_what_came_of_it(
-    grown: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_admin_page_sends_a_test_and_says_how_it_went(grown: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISCORD_WEBHOOK_URL", "")
     at = open_page("admin", tab="Health")
     assert closed(at, "Send a test")

@@ -30,13 +30,13 @@ def empty(settings: object, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     return settle(get_settings().home_path, monkeypatch, grown=False)
 
 
-def test_the_desk_says_what_to_do_when_there_is_nothing(empty: Workspace) -> None:
+def test_the_labelling_queue_says_what_to_do_when_there_is_nothing(empty: Workspace) -> None:
     assert "No project yet." in text_of(open_page("labels"))
     projects.create_project(empty, "Void", Origin(source="file"), by="test", now=BEGAN)
     assert "No champion yet." in text_of(open_page("labels"))
 
 
-def test_rows_are_drawn_answered_and_told(grown: Workspace) -> None:
+def test_rows_are_drawn_answered_and_reported(grown: Workspace) -> None:
     at = open_page("labels")
     assert not at.exception and "No labels are requested." in text_of(at)
     at.number_input(key="queue-n").set_value(40)
@@ -64,7 +64,7 @@ def test_a_viewer_sees_and_changes_nothing(grown: Workspace) -> None:
         assert closed(at, label)
 
 
-def test_what_cannot_be_drawn_is_told_on_the_page(grown: Workspace) -> None:
+def test_what_cannot_be_drawn_is_reported_on_the_page(grown: Workspace) -> None:
     project = projects.get_project(grown, "flies")
     label_queue.request_labels(grown, project, label_queue.LabelRequest(n=5, seed=1), by="ada", now=BEGAN)
     at = click(open_page("labels"), "Select rows")

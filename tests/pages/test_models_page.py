@@ -44,16 +44,16 @@ def select(at: AppTest, ws: Workspace, version: int) -> AppTest:
     return at.run()
 
 
-def put(ws: Workspace, **told: Any) -> int:
-    """A version in the shadow, with a record as the newest cycle would have told it."""
+def put(ws: Workspace, **expected: Any) -> int:
+    """A version in the shadow, with a record as the newest cycle would have stored it."""
     version = idle(ws)
     shadowing.shadow(ws, flies(ws), version, reason="rejected *too early*", by="otto", now=BEGAN)
-    if told:
+    if expected:
         with ws.database.write() as session:
             newest = session.query(Cycle).order_by(Cycle.id.desc()).first()
             assert newest is not None
             record = {"rows": 400, "wins": 0, "losses": 0, "answered": 500, "agreed": 450, "wanted": None}
-            newest.shadow = {**record, "version": version, **told}
+            newest.shadow = {**record, "version": version, **expected}
     return version
 
 
@@ -98,7 +98,7 @@ def test_a_version_is_put_into_the_shadow_with_a_reason_and_taken_out_again(grow
         (5, 4, "shows no clear difference yet; only v2 right on 5 rows"),
     ],
 )
-def test_the_shadow_tells_its_record_and_how_sure_that_is(grown: Workspace, wins: int, losses: int, said: str) -> None:
+def test_the_shadow_shows_its_record_and_how_sure_that_is(grown: Workspace, wins: int, losses: int, said: str) -> None:
     version = put(grown, wins=wins, losses=losses)
     at = open_page("models")
     assert not at.exception
@@ -197,7 +197,7 @@ def test_the_first_version_met_nobody_and_says_why_no_clause_was_asked(grown: Wo
     assert "v1 is the first model: there was no champion to compare it with" in text_of(at)
 
 
-def test_a_batch_undone_since_is_told_beside_the_version(grown: Workspace) -> None:
+def test_a_batch_undone_since_is_reported_beside_the_version(grown: Workspace) -> None:
     newest = versions(grown)[0].version
     batch = lineage.batches_of(grown, flies(grown), newest)[-1]
     stored_batches.undo_batch(grown, flies(grown), batch.id, by="ada", now=BEGAN)
@@ -219,7 +219,7 @@ def test_an_import_has_no_cycle_and_says_so(grown: Workspace) -> None:
 # --- clauses and memory ------------------------------------------------------------------------------------------
 
 
-def test_every_clause_is_told_and_those_that_do_not_decide_in_grey(grown: Workspace) -> None:
+def test_every_clause_is_reported_and_those_that_do_not_decide_in_grey(grown: Workspace) -> None:
     number = versions(grown)[0].version
     said = lineage.provenance_of(grown, flies(grown), number).verdict
     assert said is not None
@@ -263,7 +263,7 @@ def test_before_there_is_a_matrix_the_card_says_what_will_be_there(grown: Worksp
 
 def test_the_page_loads_nothing_heavy_even_with_a_shadow(grown: Workspace) -> None:
     put(grown, wins=31, losses=14)
-    told = subprocess.run(
+    reported = subprocess.run(
         [sys.executable, str(ROOT / "tests/pages/fresh.py"), "--as", "ada", str(ROOT / "pages/models.py")],
         env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
         capture_output=True,
@@ -271,6 +271,6 @@ def test_the_page_loads_nothing_heavy_even_with_a_shadow(grown: Workspace) -> No
         timeout=limit(150),
         check=True,
     )
-    assert '"heavy": []' in told.stdout
-    assert '"errors": []' in told.stdout
-    assert "Shadow mode" in told.stdout
+    assert '"heavy": []' in reported.stdout
+    assert '"errors": []' in reported.stdout
+    assert "Shadow mode" in reported.stdout

@@ -80,7 +80,7 @@ def test_guesses_of_the_old_password_are_throttled_as_sign_ins_are(grown: Worksp
     assert "Too many failed" in change_password(at, PASSWORD, NEW).error[0].value
 
 
-def test_a_person_is_told_that_somebody_else_set_the_password_until_they_say_that_they_know(
+def test_a_person_is_informed_that_somebody_else_set_the_password_until_they_say_that_they_know(
     grown: Workspace, monkeypatch: pytest.MonkeyPatch, now: datetime
 ) -> None:
     monkeypatch.setattr("core.services.access.accounts.BCRYPT_ROUNDS", 4)

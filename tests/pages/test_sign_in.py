@@ -85,7 +85,9 @@ def test_the_right_password_opens_the_page_that_was_asked_for(grown: Workspace) 
 @pytest.mark.parametrize(
     ("name", "password"), [("ada", "not this one"), ("nobody", PASSWORD), ("", ""), ("ada", "x" * 90)]
 )
-def test_a_wrong_name_or_password_opens_nothing_and_tells_not_which(grown: Workspace, name: str, password: str) -> None:
+def test_a_wrong_name_or_password_opens_nothing_and_does_not_say_which(
+    grown: Workspace, name: str, password: str
+) -> None:
     at = sign_in(visit(), name, password)
     assert not at.exception
     assert is_closed(at)

@@ -77,7 +77,7 @@ def test_a_viewer_cannot_make_the_sample_or_ask_for_a_check(empty: Workspace) ->
     assert closed(visit_as("vera"), "Check now")
 
 
-def test_home_tells_the_newest_measurement_with_what_it_rests_on(grown: Workspace) -> None:
+def test_home_shows_the_newest_measurement_with_what_it_rests_on(grown: Workspace) -> None:
     project = projects.get_project(grown, "flies")
     newest = monitoring.performance_history(grown, project.id)[-1].scores["accuracy"]
     at = visit_as("ada")
@@ -155,7 +155,7 @@ def test_check_now_runs_a_cycle_and_says_how_it_ended(grown: Workspace) -> None:
     assert at.status[0].state == "complete"
 
 
-def test_a_silent_scheduler_is_told(grown: Workspace) -> None:
+def test_a_silent_scheduler_is_reported(grown: Workspace) -> None:
     assert "no scheduler has run here yet" in text_of(visit_as("ada"))
     workers.beat(grown, status.SCHEDULER, owner="test", now=datetime.now(UTC) - timedelta(hours=1))
     assert "the scheduler has been silent for 60" in text_of(visit_as("ada"))
@@ -210,7 +210,7 @@ def test_performance_shows_history_slices_confusion_and_calibration(grown: Works
     assert len(at.get("download_button")) == 2  # the window as JSON, every measurement as CSV
 
 
-def test_the_metric_and_window_of_a_link_are_what_is_told(grown: Workspace) -> None:
+def test_the_metric_and_window_of_a_link_are_what_is_reported(grown: Workspace) -> None:
     history = monitoring.performance_history(grown, projects.get_project(grown, "flies").id)
     said = text_of(open_page("performance", metric="kappa", window="1"))
     assert f"**Cohen's kappa is {history[-1].scores['kappa'].value:.3f}**".replace("-", "−") in said
@@ -247,7 +247,7 @@ def guess(history: list[monitoring.PerformancePoint], **changes: object) -> Esti
     return EstimatePoint(**{**known, **changes})  # type: ignore[arg-type]
 
 
-def test_an_estimate_is_called_one_and_told_with_its_past_error(
+def test_an_estimate_is_called_one_and_reported_with_its_past_error(
     grown: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     history = monitoring.performance_history(grown, projects.get_project(grown, "flies").id)
@@ -264,24 +264,24 @@ def test_an_estimate_is_called_one_and_told_with_its_past_error(
 
     assert "estimated" not in said()
     shown.append(guess(history))
-    told = said()
-    assert "Before its labels arrived, the newest batch was :violet[**estimated at 0.900**] (95" in told
-    assert "the labels gave 0.030. Past estimates were off by 0.870 on average over 1 batch." in told
-    assert ":violet[dashed: estimated without labels]" in told and "Not trusted" not in told
+    reported = said()
+    assert "Before its labels arrived, the newest batch was :violet[**estimated at 0.900**] (95" in reported
+    assert "the labels gave 0.030. Past estimates were off by 0.870 on average over 1 batch." in reported
+    assert ":violet[dashed: estimated without labels]" in reported and "Not trusted" not in reported
     bad = {"accuracy": EstimateGrade(trusted=False, z=-9.0, n_chunks=2, reason=as_written("labels lie far below."))}
     shown.append(guess(history, realised={}, trust=bad, batch_id=None))
-    told = said()
-    assert "The newest 200 rows have no labels yet and are :violet[**estimated at 0.900**]" in told
-    assert "**Not trusted:** labels lie far below." in told
+    reported = said()
+    assert "The newest 200 rows have no labels yet and are :violet[**estimated at 0.900**]" in reported
+    assert "**Not trusted:** labels lie far below." in reported
     shown.append(guess(history, realised={"log_loss": 0.4}, trust={}))
-    told = said()
-    assert "those labels alone are not enough" in told and "It has not been checked against labels yet." in told
+    reported = said()
+    assert "those labels alone are not enough" in reported and "It has not been checked against labels yet." in reported
     lost = {"accuracy": Score(metric="accuracy", value=None, reason=as_written("Too few rows."))}
     shown.append(guess(history, estimates=lost, realised={}, trust={}))
     assert "Not estimated without labels: Too few rows." in said()
 
 
-def test_labels_that_are_due_are_told_by_day_with_how_they_arrive(grown: Workspace) -> None:
+def test_labels_that_are_due_are_reported_by_day_with_how_they_arrive(grown: Workspace) -> None:
     project = projects.get_project(grown, "flies")
     came = datetime.now(UTC) - timedelta(days=3)
     bare = rows(900, 30).drop(columns="species")

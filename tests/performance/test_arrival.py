@@ -79,7 +79,7 @@ def test_labels_that_come_with_their_rows_have_no_delay() -> None:
     found = arrival_curve([ago(hours=3)] * 4, [ago(hours=3)] * 3 + [ago(hours=9)], NOW)
     assert (found.delays_s, found.share_arrived, found.median_s) == ((0.0,), (1.0,), 0.0)
     assert found.low == pytest.approx((wilson(4, 4)[0],)) and found.high == (1.0,)
-    assert found.finding == "Every label came with its row"
+    assert found.finding == "Every label arrived with its row"
 
 
 def test_what_is_later_than_now_is_not_known_yet() -> None:
@@ -94,7 +94,7 @@ def test_nothing_and_no_label_yet_have_their_words() -> None:
     waiting = arrival_curve([ago(days=1)] * 7, [None] * 7, NOW)
     assert waiting.finding == "No label has come yet for 7 rows" and waiting.n_waiting == 7
     few = arrival_curve([ago(days=2)] * 10, [ago(days=2) + timedelta(hours=1)] * 3 + [None] * 7, NOW)
-    assert few.median_s is None and few.finding == "30\u202f% of the labels came within 60\u202fmin"
+    assert few.median_s is None and few.finding == "30\u202f% of the labels arrived within 60\u202fmin"
 
 
 def test_bad_instants_are_refused() -> None:
@@ -133,7 +133,7 @@ def test_a_day_is_that_of_the_zone() -> None:
     assert due_by_day(late, curve, NOW, zone=timezone(timedelta(hours=1)))[0].day == date(2026, 3, 20)
 
 
-def test_what_the_curve_cannot_tell_is_none_with_a_reason() -> None:
+def test_what_the_curve_does_not_determine_is_none_with_a_reason() -> None:
     none = due_by_day([ago(days=1)], arrival_curve([ago(days=1)], [None], NOW), NOW)
     assert none[0].expected is None and none[0].reason == "no label has come yet"
     short = arrival_curve([ago(hours=5)] * 2, [ago(hours=4), None], NOW)

@@ -143,7 +143,7 @@ def test_a_moved_prior_is_followed() -> None:
 
 
 @pytest.mark.slow
-def test_a_moved_prior_is_followed_where_features_tell_too_little_for_a_classifier() -> None:
+def test_a_moved_prior_is_followed_where_features_say_too_little_for_a_classifier() -> None:
     """The domain classifier sees nothing in rows whose features hardly know the label; the answers' shares do."""
     rng = np.random.default_rng(12)
 
@@ -221,7 +221,7 @@ def test_same_rows_and_seed_same_estimate() -> None:
     assert values[0] == values[1]
 
 
-# --- what cannot be told ------------------------------------------------------------------------------------------
+# --- what cannot be estimated -------------------------------------------------------------------------------------
 
 
 def binary(n: int, seed: int = 0, **columns: Any) -> pd.DataFrame:

@@ -35,13 +35,13 @@ def shares_held(
     names = list(metrics_of(task))
     large = drawn(rng, 100_000, shares, apart)
     truth = measure(task, *large, list(range(k)), metrics=names, intervals=None).scores
-    told: dict[str, list[bool]] = {name: [] for name in names}
+    reported: dict[str, list[bool]] = {name: [] for name in names}
     for _ in range(runs):
         for name, score in measure(task, *drawn(rng, n, shares, apart), list(range(k)), metrics=names).scores.items():
             if score.value is not None:
                 assert score.low is not None and score.high is not None and score.low < score.high
-                told[name].append(score.low <= (truth[name].value or 0.0) <= score.high)
-    return {name: float(np.mean(each)) for name, each in told.items()}
+                reported[name].append(score.low <= (truth[name].value or 0.0) <= score.high)
+    return {name: float(np.mean(each)) for name, each in reported.items()}
 
 
 def least(runs: int) -> float:
@@ -89,13 +89,13 @@ def test_intervals_of_few_numbers_hold_the_truth(errors: str) -> None:
     large = error(1_000_000)
     mse = float((large**2).mean())
     truth = {"mae": float(np.abs(large).mean()), "rmse": math.sqrt(mse), "r2": 1 - mse / 4}
-    told: dict[str, list[bool]] = {name: [] for name in truth}
+    reported: dict[str, list[bool]] = {name: [] for name in truth}
     for _ in range(runs):
         y = rng.normal(0, 2, 30)
         for name, score in measure("regression", y, y + error(30)).scores.items():
             assert score.low is not None and score.high is not None
-            told[name].append(score.low <= truth[name] <= score.high)
-    for name, each in told.items():
+            reported[name].append(score.low <= truth[name] <= score.high)
+    for name, each in reported.items():
         assert np.mean(each) >= least(runs), name
 
 
@@ -213,7 +213,7 @@ def test_rows_as_one_is_one_without_anything_to_see() -> None:
     assert wider(100, 1.0) == 1.0 and wider(100, 4.0) > 2.0
 
 
-def test_portions_keep_what_they_tell_of_their_rows() -> None:
+def test_portions_keep_what_they_say_of_their_rows() -> None:
     parts = [Score(metric="accuracy", value=0.8, low=0.6, high=0.9, n=100, n_effective=e) for e in (25.0, None)]
     found = pooled(parts)
     assert found.n == 200 and found.n_effective == 125.0

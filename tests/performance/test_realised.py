@@ -148,7 +148,7 @@ def test_an_auc_without_spread_or_with_one_row_on_a_side_still_has_its_doubt() -
     assert found.low < 0.2 and found.high > 0.95
 
 
-def test_an_auc_that_cannot_be_told_says_why() -> None:
+def test_an_auc_that_cannot_be_determined_says_why() -> None:
     def why(task: str, true: list, proba: object, classes: list) -> str:
         score = measure(task, true, true, proba, classes, metrics=["roc_auc"]).score("roc_auc")  # type: ignore[arg-type]
         assert score.value is None
@@ -170,7 +170,7 @@ def test_a_class_unknown_to_the_model_is_ranked_by_chance() -> None:
     assert found.value == pytest.approx((1 + 1 + 0.5) / 3)
 
 
-def test_values_that_are_not_finite_are_told_and_not_shown() -> None:
+def test_values_that_are_not_finite_are_reported_and_not_shown() -> None:
     found = measure("binary", [0, 1], [0, 1], np.full((2, 2), np.nan), [0, 1])
     assert found.score("log_loss").value is None and "not a finite number" in sentence(found.score("log_loss").reason)
     assert found.score("accuracy").value == 1.0
@@ -250,7 +250,7 @@ def test_without_probabilities_their_metrics_are_absent(task: str) -> None:
         assert score.value is not None or "probabilities" in sentence(score.reason)
 
 
-def test_what_cannot_be_told_is_none_with_a_reason() -> None:
+def test_what_cannot_be_determined_is_none_with_a_reason() -> None:
     same = measure("binary", [1, 1, 1], [1, 1, 1], np.array([[0.1, 0.9]] * 3), [0, 1])
     assert same.score("roc_auc").value is None and "one class" in sentence(same.score("roc_auc").reason)
     assert same.score("kappa").value is None and same.score("kappa").reason
@@ -321,7 +321,7 @@ def _true_difference() -> float:
 TRUE_DIFFERENCE = _true_difference()
 
 
-def test_paired_difference_tells_its_direction_and_has_a_width_when_models_agree() -> None:
+def test_paired_difference_shows_its_direction_and_has_a_width_when_models_agree() -> None:
     right, wrong = np.ones(50, dtype=bool), np.zeros(50, dtype=bool)
     assert paired_difference(right, wrong).value == 1.0
     agreed = paired_difference(right, right)

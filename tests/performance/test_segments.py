@@ -208,7 +208,7 @@ def test_true_probabilities_hold() -> None:
 
 
 @pytest.mark.parametrize(("power", "word", "sign"), [(3.0, "too sure", 1), (0.4, "too timid", -1)])
-def test_sharpened_and_flattened_probabilities_are_told(power: float, word: str, sign: int) -> None:
+def test_sharpened_and_flattened_probabilities_are_reported(power: float, word: str, sign: int) -> None:
     truth, proba = outcomes(np.random.default_rng(6), 2_000, power)
     found = calibration(truth, proba, [0, 1, 2])
     assert found.bias * sign > 0.05 and found.finding.startswith(f"Probabilities are {word}: they say ")

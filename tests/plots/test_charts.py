@@ -96,7 +96,7 @@ def test_every_chart_is_in_the_house_style_and_takes_text_of_users_as_text(name:
 # --- distributions ------------------------------------------------------------------------------------------------
 
 
-def test_the_new_region_is_shaded_and_told() -> None:
+def test_the_new_region_is_shaded_and_reported() -> None:
     found = numbers(12)
     assert found.region is not None
     fig = plots.distribution_chart(found, colors=LIGHT, unit="°C")
@@ -193,7 +193,7 @@ def test_the_arrival_of_labels_is_a_step_line_with_its_interval_and_its_median()
 
 
 @pytest.mark.parametrize(("hours", "unit"), [(300.0, "days"), (1.0, "min"), (0.02, "s")])
-def test_delays_are_told_in_the_unit_that_fits(hours: float, unit: str) -> None:
+def test_delays_are_reported_in_the_unit_that_fits(hours: float, unit: str) -> None:
     fig = plots.label_arrival(arrived(hours=hours, waiting=0), colors=LIGHT)
     assert fig.layout.xaxis.title.text == f"{unit} after the row"
 
@@ -205,7 +205,7 @@ def test_labels_that_come_with_their_rows_are_one_step() -> None:
     assert plots.label_arrival(arrival_curve([now], [now], now), colors=LIGHT).data
 
 
-def test_estimates_become_points_with_gaps_where_nothing_was_told() -> None:
+def test_estimates_become_points_with_gaps_where_nothing_was_reported() -> None:
     at = datetime(2026, 3, 9, tzinfo=UTC)
     known = Score(metric="accuracy", value=0.8, low=0.7, high=0.9, n=50)
     lost = Score(metric="accuracy", value=None, reason=as_written("too few rows"))

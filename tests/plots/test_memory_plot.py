@@ -74,7 +74,7 @@ def test_the_sentence_follows_from_backward_transfer_and_its_doubt(bwt: float, n
     assert memory_finding(memory((0.98, None), (now, 0.9), bwt=bwt)) == said
 
 
-def test_a_past_that_is_known_better_than_then_is_told() -> None:
+def test_a_past_that_is_known_better_than_then_is_reported() -> None:
     assert "better than at their end" in memory_finding(memory((0.5, None), (0.9, 0.9), bwt=0.4))
 
 
@@ -84,7 +84,7 @@ def test_one_regime_has_nothing_to_forget() -> None:
     assert [a.text for a in memory_matrix(found, colors=LIGHT).layout.annotations] == ["<b>0.90</b>"]
 
 
-def test_those_who_do_not_see_it_are_told_the_figures() -> None:
+def test_those_who_do_not_see_it_can_read_the_figures() -> None:
     assert memory_alt(FORGETS) == (
         "regime 1: 0.98 at its end, 0.08 now, regime 2: 0.94 at its end, 0.12 now and regime 3: 0.98 now"
     )

@@ -125,7 +125,7 @@ def test_many_points_are_thinned_and_the_dip_stays() -> None:
     assert len(fig.to_json()) < 400_000
 
 
-def test_points_of_a_metric_and_gaps_where_it_could_not_be_told() -> None:
+def test_points_of_a_metric_and_gaps_where_it_could_not_be_determined() -> None:
     class Stored:
         def __init__(self, day: int, scores: dict[str, Score]) -> None:
             self.at, self.rows_seen, self.n, self.model_version, self.scores = at(day), 500 * day, 500, 3, scores

@@ -1,4 +1,4 @@
-"""What is stored is verified when it is read: a missing, shortened or changed file is told by its name, never learnt from."""
+"""What is stored is verified when it is read: a missing, shortened or changed file is reported by its name, never learnt from."""
 
 from __future__ import annotations
 
@@ -45,9 +45,11 @@ def test_a_damaged_frame_is_refused_by_name_also_when_it_was_read_before(
     name, sha256 = stored
     assert len(ws.batches.read_frame(name, ["a"], sha256=sha256)) == 5000
     HARMS[harm](ws.batches.root / name)
-    with pytest.raises(Damaged, match=r"Batch 3 cannot be read: the file p1/rows.parquet .*repair --dry-run") as told:
+    with pytest.raises(
+        Damaged, match=r"Batch 3 cannot be read: the file p1/rows.parquet .*repair --dry-run"
+    ) as reported:
         ws.batches.read_frame(name, ["a"], sha256=sha256, what="batch 3")
-    assert (told.value.what, told.value.file) == ("batch 3", name)
+    assert (reported.value.what, reported.value.file) == ("batch 3", name)
 
 
 def test_pages_carry_checksums_which_find_what_changed_under_the_same_look(
@@ -91,13 +93,13 @@ def test_what_cannot_be_read_now_is_not_called_damaged(
         raise OSError(errno.EMFILE, "Too many open files", str(path))
 
     monkeypatch.setattr(batches, "sha256_of", refuse)
-    with pytest.raises(StorageError, match="too many files open") as told:
+    with pytest.raises(StorageError, match="too many files open") as reported:
         ws.batches.read_frame(name, sha256=sha256)
-    assert not isinstance(told.value, Damaged)
+    assert not isinstance(reported.value, Damaged)
 
 
 @pytest.mark.parametrize("harm", HARMS)
-def test_a_damaged_model_file_is_told_by_name(tmp_path: Path, harm: str) -> None:
+def test_a_damaged_model_file_is_reported_by_name(tmp_path: Path, harm: str) -> None:
     path = tmp_path / "model.skops"
     path.write_bytes(b"0123456789" * 10)
     sha256 = batches.sha256_of(path)

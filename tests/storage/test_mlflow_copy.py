@@ -45,8 +45,8 @@ def test_mlflow_knows_every_version_and_loads_the_champion_itself(
 
     client = mlflow_copy._client(ws)
     aliases = client.get_registered_model("demo").aliases
-    told = {alias: client.get_model_version_by_alias("demo", alias).tags["continual.version"] for alias in aliases}
-    assert told == {"champion": "2", "previous": "1", "challenger": "3"}
+    reported = {alias: client.get_model_version_by_alias("demo", alias).tags["continual.version"] for alias in aliases}
+    assert reported == {"champion": "2", "previous": "1", "challenger": "3"}
     with ws.database.read() as session:
         run_ids = session.scalars(select(ModelRow.run_id).order_by(ModelRow.version)).all()
     run = client.get_run(str(run_ids[1]))
@@ -85,17 +85,17 @@ def test_a_broken_mlflow_loses_nothing_and_is_copied_later(
         mlflow_copy.wait()
     with ws.database.read() as session:
         assert registry.get_version(session, project.id, version.version).run_id is None
-    told: list[int] = []
+    reported: list[int] = []
     monkeypatch.setattr(mlflow_copy, "_client", lambda ws: object())
     monkeypatch.setattr(mlflow_copy, "_own_registered_model", lambda client, project: None)
     monkeypatch.setattr(mlflow_copy, "_experiment", lambda ws, client, project: "1")
     monkeypatch.setattr(mlflow_copy, "_copy_aliases", lambda ws, client, project, aliases: None)
-    monkeypatch.setattr(mlflow_copy, "_copy_version", lambda ws, c, p, row, e: told.append(row.version) or "run")
+    monkeypatch.setattr(mlflow_copy, "_copy_version", lambda ws, c, p, row, e: reported.append(row.version) or "run")
     mlflow_copy.sync(ws, project.id)
     mlflow_copy.wait()
     with ws.database.read() as session:
         assert registry.get_version(session, project.id, version.version).run_id == "run"
-    assert told == [1]
+    assert reported == [1]
 
 
 @pytest.mark.slow
@@ -114,11 +114,11 @@ def test_mlflow_holds_candidates_as_nested_runs_and_clauses_as_tags(
         "score": {"metric": "accuracy", "value": None},
     }
     clause = {"name": "right_more_often", "passed": True, "reason": "9 to 2.", "decides": True}
-    told = {"name": "calibration", "passed": False, "reason": "Too sure.", "decides": False}
+    reported = {"name": "calibration", "passed": False, "reason": "Too sure.", "decides": False}
     with ws.database.write() as session:
         cycle = Cycle(
             project_id=project.id, cause="cli", status="done", started_at=now, seed=1, candidates=[entrant, dropped],
-            verdict={"promote": True, "kind": "promotion", "reason": "9 to 2.", "clauses": [clause, told]},
+            verdict={"promote": True, "kind": "promotion", "reason": "9 to 2.", "clauses": [clause, reported]},
         )  # fmt: skip
         session.add(cycle)
         session.flush()

@@ -194,12 +194,16 @@ def test_deep_schemas_and_arrays_that_say_more_than_they_hold_are_refused() -> N
     pickled, short = io.BytesIO(), io.BytesIO()
     np.save(pickled, np.array([{}], dtype=object))
     np.lib.format.write_array_header_1_0(short, {"descr": "<f8", "fortran_order": False, "shape": (1 << 40,)})
-    for content, told in ((pickled, "expected numbers or text"), (short, "another size"), (io.BytesIO(b"PK"), "read")):
+    for content, reported in (
+        (pickled, "expected numbers or text"),
+        (short, "another size"),
+        (io.BytesIO(b"PK"), "read"),
+    ):
         array = node("numpy", "ndarray", "NdArrayNode", type="numpy", file="x.npy")
         data = altered(model, with_attribute("extra", array))
         with zipfile.ZipFile(stored := io.BytesIO(data), "a") as opened:
             opened.writestr("x.npy", content.getvalue())
-        with pytest.raises(BadInput, match=told):
+        with pytest.raises(BadInput, match=reported):
             modelfile.checked_types(stored.getvalue())
 
 
@@ -220,7 +224,7 @@ def with_nodes(change: Callable[[np.ndarray], Any]) -> Callable[[Schema, dict[st
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "told"),
+    ("field", "value", "expected"),
     [
         ("right_child", 2**40, "a node that it does not have"),
         ("left_child", 0, "or back"),
@@ -230,13 +234,13 @@ def with_nodes(change: Callable[[np.ndarray], Any]) -> Callable[[Schema, dict[st
         ("threshold", np.nan, "no number"),
     ],
 )
-def test_a_tree_that_leads_nowhere_is_refused_before_it_is_constructed(field: str, value: Any, told: str) -> None:
+def test_a_tree_that_leads_nowhere_is_refused_before_it_is_constructed(field: str, value: Any, expected: str) -> None:
     X, y = numbers()
 
     def change(nodes: np.ndarray) -> None:
         nodes[field][0] = value
 
-    with pytest.raises(BadInput, match=told):
+    with pytest.raises(BadInput, match=expected):
         modelfile.checked_types(altered(DecisionTreeClassifier(max_depth=2).fit(X, y), with_nodes(change)))
 
 
@@ -269,8 +273,8 @@ def test_estimators_whose_parts_do_not_belong_together_are_refused() -> None:
         (short, "ask for"),
         (indexed, "brute"),
     ]
-    for model, told in cases:
-        with pytest.raises(BadInput, match=told):
+    for model, reported in cases:
+        with pytest.raises(BadInput, match=reported):
             refuse_unsound(make_pipeline(model))
     with pytest.raises(StorageError, match="algorithm='brute'"):
         artefacts.loads(artefacts.dumps(indexed))

@@ -93,7 +93,7 @@ def test_a_folder_that_all_share_is_left_alone(tmp_path: Path) -> None:
     assert shared.stat().st_mode & 0o7777 == 0o1777
 
 
-def test_doctor_tells_what_is_open_and_the_command_that_mends_it(settings: Settings) -> None:
+def test_doctor_shows_what_is_open_and_the_command_that_repairs_it(settings: Settings) -> None:
     ws = open_workspace(settings, migrate=True)
     home = settings.home_path
 

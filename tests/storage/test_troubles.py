@@ -1,4 +1,4 @@
-"""What the system and the drivers raise, told in a sentence at every edge."""
+"""What the system and the drivers raise, put into a sentence at every edge."""
 
 from __future__ import annotations
 
@@ -127,9 +127,9 @@ def test_a_database_that_is_removed_under_a_running_process_is_not_written_into(
         lambda: projects.create_project(ws, "Lost", Origin(source="file"), by="test", now=now),
         lambda: log.commit([]),
     ):
-        with pytest.raises((sqlite3.OperationalError, OperationalError)) as told:
+        with pytest.raises((sqlite3.OperationalError, OperationalError)) as reported:
             write()
-        trouble = trouble_of(told.value)
+        trouble = trouble_of(reported.value)
         assert trouble is not None and trouble.kind == "gone"
     assert not place.exists()
 
@@ -161,7 +161,8 @@ def test_the_lease_is_given_back_although_the_disk_was_full(
 
 
 def test_what_the_loop_records_of_a_full_disk_is_the_sentence() -> None:
-    told: Callable[..., str] = cause_of
+    reported: Callable[..., str] = cause_of
     assert (
-        told(CASES["full"], step="Measuring") == "Measuring failed: The disk is full. Free some space, then try again."
+        reported(CASES["full"], step="Measuring")
+        == "Measuring failed: The disk is full. Free some space, then try again."
     )

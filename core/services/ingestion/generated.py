@@ -63,7 +63,7 @@ def generate(
     require(ws, by, "operator")
     if project.source != "generator":
         raise Conflict(
-            f"Project '{project.slug}' was not made by the generator (it came from: {project.source}), so it accepts no generated rows. Create a generator project."
+            f"Project '{project.slug}' was not made by the generator (its rows are from: {project.source}), so it accepts no generated rows. Create a generator project."
         )
     options = _options(project, given)
     spec = drift_from_document(options["drift"]) if options["drift"] is not None else None

@@ -60,7 +60,7 @@ def seal_log(ws: Workspace, project: ProjectInfo, *, now: datetime, force: bool 
     """Turn logged predictions into a batch with the predictions beside it; None if there are not enough or old enough ones.
 
     A row id that was predicted more than once becomes one row, with its first prediction. A prediction counts for
-    measuring only if it was made before its label came. Rows of requests without a token stay in the log.
+    measuring only if it was made before its label arrived. Rows of requests without a token stay in the log.
     """
     import pandas as pd
 

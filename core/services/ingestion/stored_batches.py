@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def list_batches(ws: Workspace, project_id: int, *, limit: int = 50, offset: int = 0) -> tuple[list[BatchInfo], int]:
     """One page of manifests, newest first, and how many there are; undone ones included and marked.
 
-    `labelled` counts labels that came with the rows and later ones.
+    `labelled` counts labels that arrived with the rows and later ones.
     """
     with ws.database.read() as session:
         total = session.scalar(select(func.count()).select_from(Batch).where(Batch.project_id == project_id)) or 0

@@ -33,7 +33,7 @@ def between(ws: Workspace, project: ProjectInfo, stored: DriftReport, n: int | N
 
     Args:
         stored: of the newest check.
-        n: how many batches, at most all but one; None = those of the newest check, which is told from the single newest.
+        n: how many batches, at most all but one; None = those of the newest check, which need not be the single newest.
     """
     if n is None and against == "champion":
         return Compared(report=stored)

@@ -1,7 +1,7 @@
 """One drift check of a project: every feature, all of them together, and what the change is, since when and at what cost.
 
 Like is compared with like: a model predicts its training rows differently from new ones, even without drift. So
-predictions (and residuals) are those of **one version**, to rows that came after all that it learnt from, in both windows. It is
+predictions (and residuals) are those of **one version**, to rows that are newer than all that it learnt from, in both windows. It is
 the champion once it has served long enough; where each batch brings a new champion, it is the newest former one that has.
 Comparing what was served at the time would take a better model for drift; rows held back from a race are too few.
 """
@@ -63,7 +63,7 @@ def check(
     Args:
         answer_of: a version's predictions for rows with the schema's features.
 
-    What is costly (telling the windows apart, the segment, the importance of features) is left out of small windows, and the
+    What is costly (the domain classifier, the segment, the importance of features) is left out of small windows, and the
     last two where nothing drifted.
     """
     from core.drift.univariate import measure_drift

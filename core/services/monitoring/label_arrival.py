@@ -59,7 +59,7 @@ class Arrival:
 def arrival(
     ws: Workspace, project: ProjectInfo, *, now: datetime, zone: tzinfo = UTC, rows: int = NEWEST_ROWS
 ) -> Arrival:
-    """The label-arrival curve of the newest rows, and those of them without label by the day on which they came.
+    """The label-arrival curve of the newest rows, and those of them without label by the day on which they arrived.
 
     Args:
         zone: of the days.
@@ -78,7 +78,7 @@ def arrival(
 def measured_by_batch(ws: Workspace, project: ProjectInfo, *, role: str = "champion") -> list[PerformancePoint]:
     """Stored measurements with one point a batch, in the order of the rows' time.
 
-    The rows of the REMEASURED_BATCHES newest batches whose labels came in portions are measured again, all together, up to
+    The rows of the REMEASURED_BATCHES newest batches whose labels arrived in portions are measured again, all together, up to
     NEWEST_ROWS rows; of the others, and of the first model never retrained, only what the portions' scores tell is put together.
     """
     stored = monitoring.performance_history(ws, project.id, role=role)
@@ -157,10 +157,10 @@ def _remeasured(ws: Workspace, project: ProjectInfo, batch_ids: Sequence[int]) -
 
 
 def label_times(ws: Workspace, project: ProjectInfo, *, rows: int = NEWEST_ROWS) -> LabelTimes:
-    """When each of the newest rows came, and its first label: rows still in the log, then batch by batch.
+    """When each of the newest rows arrived, and its first label: rows still in the log, then batch by batch.
 
-    A batch's file is read only where the database cannot tell its rows' ids or which of them came labelled, and of it
-    no more than those two columns. A logged row came when it was first predicted, not when the log was sealed.
+    A batch's file is read only where the database does not hold its rows' ids or which of them arrived with a label, and of it
+    no more than those two columns. A logged row arrived when it was first predicted, not when the log was sealed.
     """
     stored: list[datetime] = []
     labelled: list[datetime | None] = []
@@ -194,7 +194,7 @@ def label_times(ws: Workspace, project: ProjectInfo, *, rows: int = NEWEST_ROWS)
 
 
 def _unlabelled(ws: Workspace, project: ProjectInfo, batch: Batch, take: int) -> tuple[list[str], int]:
-    """Ids of the rows that came without label among the last ones of a batch, and how many came with one."""
+    """Ids of the rows that arrived without label among the last ones of a batch, and how many arrived with one."""
     if batch.labelled == 0 and not batch.ids_from_user:
         return [f"b{batch.number}-{i}" for i in range(batch.rows - take, batch.rows)], 0
     assert project.schema is not None  # a batch has one
@@ -222,7 +222,7 @@ def _logged(session: Session, project_id: int, batch_id: int | None, *, limit: i
 
 
 def _first_labels(session: Session, project_id: int, row_ids: Sequence[str]) -> dict[str, datetime]:
-    """When the first label of each row came by row id."""
+    """When the first label of each row arrived by row id."""
     first_labels: dict[str, datetime] = {}
     for i in range(0, len(row_ids), queries.CHUNK):
         statement = (

@@ -112,7 +112,7 @@ def estimates(ws: Workspace, project_id: int, *, limit: int = 2_000) -> list[Est
         )
         for run in session.scalars(statement.order_by(PerformanceRun.id.desc()).limit(2 * limit)):
             if run.batch_id is not None and run.n > (measured[run.batch_id].n if run.batch_id in measured else 0):
-                measured[run.batch_id] = run  # of labels that came in portions, the largest one
+                measured[run.batch_id] = run  # of labels that arrived in portions, the largest one
         return graded(
             [
                 EstimatePoint(

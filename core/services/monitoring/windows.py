@@ -172,9 +172,9 @@ def unseen_rows_by_version(
 def _rows_after(
     ws: Workspace, project: ProjectInfo, current_ids: set[int], reader: history.History
 ) -> Iterator[tuple[int, list[Batch]]]:
-    """The champion and former ones, the last first, with the batches that came after all they learnt from, oldest first.
+    """The champion and former ones, the last first, with the batches that are newer than all they learnt from, oldest first.
 
-    What an import learnt from is not known: the rows of before it came may be among it.
+    What an import learnt from is not known: older rows may be among it.
     """
     with ws.database.read() as session:
         served = session.scalars(

@@ -48,9 +48,9 @@ def test_a_common_first_password_stops_the_start_and_is_not_repeated(
 ) -> None:
     monkeypatch.setenv("STREAMLIT_PASSWORD", "administrator1")
     get_settings.cache_clear()
-    with pytest.raises(ConfigurationError, match="STREAMLIT_PASSWORD is a common") as told:
+    with pytest.raises(ConfigurationError, match="STREAMLIT_PASSWORD is a common") as reported:
         accounts.ensure_first_user(open_workspace(), now)
-    assert "administrator1" not in str(told.value)
+    assert "administrator1" not in str(reported.value)
     assert accounts.list_users(ws) == []
 
 

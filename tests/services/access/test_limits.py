@@ -12,7 +12,7 @@ from core.storage.workspace import Workspace
 
 
 class Clock:
-    """Seconds that pass when told to."""
+    """Seconds that pass by assignment."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -49,7 +49,7 @@ def test_so_many_at_once_and_as_many_each_minute(ws: Workspace, now: datetime) -
     assert admitted(tokens, info) == 60, "what was not asked is not saved up"
 
 
-def test_the_wait_that_is_told_is_enough(ws: Workspace, now: datetime) -> None:
+def test_the_wait_that_is_reported_is_enough(ws: Workspace, now: datetime) -> None:
     for limit in (1, 7, 60, 1000):
         info, _ = create_token(
             ws, f"limit {limit}", TokenRights(scopes=["predict"], rate_limit=limit), by="test", now=now
@@ -79,7 +79,7 @@ def test_a_limit_that_is_none_is_refused(ws: Workspace, now: datetime, limit: in
         create_token(ws, "sensor", TokenRights(scopes=["predict"], rate_limit=limit), by="test", now=now)
 
 
-def test_a_token_is_told_at_once_only_while_it_was_read_a_moment_ago(ws: Workspace, now: datetime) -> None:
+def test_a_token_is_known_at_once_only_while_it_was_read_a_moment_ago(ws: Workspace, now: datetime) -> None:
     info, bearer = create_token(
         ws, "sensor", TokenRights(scopes=["predict"], expires_at=now + timedelta(hours=1)), by="test", now=now
     )

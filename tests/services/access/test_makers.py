@@ -75,7 +75,7 @@ def test_a_name_made_again_has_not_made_the_tokens_of_its_predecessor(ws: Worksp
     assert "gateway" in _in_force(ws)
 
 
-def test_the_command_line_tells_who_made_a_token_and_whether_they_are_still_there(
+def test_the_command_line_shows_who_made_a_token_and_whether_they_are_still_there(
     ws: Workspace, now: datetime, eve: Actor, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["keys", "list"]) == 0

@@ -161,8 +161,8 @@ def test_it_is_taken_off_by_the_person_an_admin_or_the_command_line_and_by_nobod
 def test_no_secret_or_code_is_in_the_audit_and_recovery_codes_are_stored_as_hashes(
     ws: Workspace, now: datetime, ada: tuple[str, list[str]]
 ) -> None:
-    told = str(audit_log.audit_entries(ws))
-    assert "second factor set up" in told and ada[0] not in told and ada[1][0] not in told
+    reported = str(audit_log.audit_entries(ws))
+    assert "second factor set up" in reported and ada[0] not in reported and ada[1][0] not in reported
     for file in ws.settings.home_path.rglob("*"):
         assert file.is_dir() or ada[1][0].encode() not in file.read_bytes()
 

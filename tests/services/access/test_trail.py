@@ -19,9 +19,9 @@ GOOD, OTHER, WRONG = "tall-trees-in-wind", "wet gravel, copper lid", "not this o
 
 @pytest.fixture
 def lines() -> Iterator[list[str]]:
-    told: list[str] = []
-    sink = logger.add(lambda message: told.append(str(message)), format="{level} {message} {extra}", level="DEBUG")
-    yield told
+    reported: list[str] = []
+    sink = logger.add(lambda message: reported.append(str(message)), format="{level} {message} {extra}", level="DEBUG")
+    yield reported
     logger.remove(sink)
 
 
@@ -48,7 +48,7 @@ def test_sign_ins_refusals_locks_and_changes_are_logged_with_who_and_where_and_n
     sessions.sign_out_everywhere(ws, "ada")
     with pytest.raises(NotAllowed):
         accounts.remove_user(ws, "vera", by=ada, now=now)
-    told = "".join(lines)
+    reported = "".join(lines)
     for part in (
         "cli from 192.0.2.7: user added (user ada; role admin)",
         "ada signed in from 192.0.2.7",
@@ -62,6 +62,6 @@ def test_sign_ins_refusals_locks_and_changes_are_logged_with_who_and_where_and_n
         "ada signed out from 192.0.2.7",
         "ada from 192.0.2.7 refused: the session has ended",
     ):
-        assert part in told
+        assert part in reported
     for secret_text in (GOOD, OTHER, WRONG, token, secret, *codes):
-        assert secret_text not in told
+        assert secret_text not in reported

@@ -38,7 +38,7 @@ def _no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def lived(ws: Workspace, now: datetime, task: Task, **changes: object) -> ProjectInfo:
-    """A project with a history: a change of concept, a batch whose labels came later and in portions, one by hand."""
+    """A project with a history: a change of concept, a batch whose labels arrived later and in portions, one by hand."""
     families = ("ridge",) if task == "regression" else ("logistic", "neighbours")
     policy = policy_named("balanced", families=families, new_labels=BATCH, **changes)
     made = projects.create_project(ws, f"Lived {task}", Origin(source="file"), by="test", now=now, policy=policy)

@@ -14,7 +14,7 @@ from core.storage.workspace import Workspace
 CHOSEN = streams.described("classes")
 
 
-def test_a_run_is_told_in_batches_after_the_warm_up(ws: Workspace, now: datetime) -> None:
+def test_a_run_is_reported_in_batches_after_the_warm_up(ws: Workspace, now: datetime) -> None:
     project = streams.create_stream_project(ws, CHOSEN, name="Calm", by="test", now=now)
     run = live.start_live(ws, project, by="test", now=now, batch_rows=400)
     assert (run.batches, run.total_batches, run.ended) == (0, 38, False)  # 15,000 rows, the last batch of fewer

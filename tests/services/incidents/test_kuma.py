@@ -33,7 +33,7 @@ def monitor(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWebh
         yield server
 
 
-def told(monitor: FakeWebhook) -> list[dict[str, str]]:
+def received(monitor: FakeWebhook) -> list[dict[str, str]]:
     return [{k: v[0] for k, v in parse_qs(urlsplit(path).query).items()} for path in monitor.paths]
 
 
@@ -41,13 +41,13 @@ def test_a_scheduler_that_works_is_up_with_the_time_of_its_look(ws: Workspace, m
     scheduler = Scheduler(ws)
     scheduler.check()
     kuma.Heartbeats(ws, lambda: scheduler.last_poll).beat()
-    (beat,) = told(monitor)
+    (beat,) = received(monitor)
     assert (beat["status"], beat["msg"]) == ("up", "OK")
     assert int(beat["ping"]) >= 0
     assert urlsplit(monitor.paths[0]).path == urlsplit(monitor.url).path
 
 
-def test_what_keeps_the_loop_from_working_is_told(
+def test_what_keeps_the_loop_from_working_is_reported(
     ws: Workspace, now: datetime, monitor: FakeWebhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now)
@@ -61,7 +61,7 @@ def test_what_keeps_the_loop_from_working_is_told(
     monkeypatch.setattr(status, "health", lambda *a, **k: status.down())
     look = kuma.Poll(ended=time.monotonic())
     beats.beat()
-    assert [(b["status"], b["msg"]) for b in told(monitor)] == [
+    assert [(b["status"], b["msg"]) for b in received(monitor)] == [
         ("down", status.CHECKS_STOPPED),
         ("down", kuma.STUCK),
         ("down", status.DATABASE_DOWN),
@@ -89,7 +89,7 @@ def test_a_push_that_fails_is_said_once_without_the_address_and_raises_nothing(
     assert "secret-part" not in "".join(lines)
 
 
-def test_a_state_that_cannot_be_read_is_told_too(
+def test_a_state_that_cannot_be_read_is_reported_too(
     ws: Workspace, monitor: FakeWebhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def _raises(*_: Any, **__: Any) -> Any:
@@ -97,7 +97,7 @@ def test_a_state_that_cannot_be_read_is_told_too(
 
     monkeypatch.setattr(status, "health", _raises)
     kuma.Heartbeats(ws, kuma.Poll).beat()
-    assert told(monitor)[0]["msg"] == "The state cannot be read: OperationalError."
+    assert received(monitor)[0]["msg"] == "The state cannot be read: OperationalError."
 
 
 def test_heartbeats_come_each_interval_from_a_thread_and_none_without_the_setting(
@@ -109,7 +109,7 @@ def test_heartbeats_come_each_interval_from_a_thread_and_none_without_the_settin
     beats.start()
     until("three heartbeats", lambda: len(monitor.paths) >= 3)
     beats.stop()
-    assert {b["status"] for b in told(monitor)} == {"up"}
+    assert {b["status"] for b in received(monitor)} == {"up"}
     time.sleep(0.3)
     seen = len(monitor.paths)
     monkeypatch.setattr(ws.settings, "kuma_push_url", None)

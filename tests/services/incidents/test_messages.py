@@ -17,9 +17,9 @@ from core.services.incidents.messages import KINDS, SWITCHES, Facts, Message
 AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 
 
-def embed_of(**told: Any) -> dict[str, Any]:
-    public = told.pop("public_url", None)
-    found: dict[str, Any] = messages.payload(Message(**told), public, AT)["embeds"][0]
+def embed_of(**expected: Any) -> dict[str, Any]:
+    public = expected.pop("public_url", None)
+    found: dict[str, Any] = messages.payload(Message(**expected), public, AT)["embeds"][0]
     return found
 
 
@@ -30,7 +30,7 @@ def total(embed: dict[str, Any]) -> int:
     return sum(messages.size(text) for text in texts)
 
 
-def test_a_message_tells_its_figures_as_fields_and_links_to_its_page() -> None:
+def test_a_message_shows_its_figures_as_fields_and_links_to_its_page() -> None:
     facts = Facts(
         version=3, before=2, after=3, metric="accuracy", threshold=0.8, share=0.4, share_limit=0.3, drifted=("a_b",),
         score=Score(metric="accuracy", value=0.71, low=0.66, high=0.76, n=400), rows=500, labelled=400,
@@ -56,9 +56,12 @@ def test_a_message_tells_its_figures_as_fields_and_links_to_its_page() -> None:
 
 
 def test_a_link_to_automation_names_the_cycle_and_without_an_address_there_is_none() -> None:
-    told = {"kind": "failed", "project": "Flies", "slug": "flies", "cycle": 7}
-    assert embed_of(**told, public_url="https://x.org/ml")["url"] == "https://x.org/ml/automation?project=flies&cycle=7"
-    assert "url" not in embed_of(**told)
+    reported = {"kind": "failed", "project": "Flies", "slug": "flies", "cycle": 7}
+    assert (
+        embed_of(**reported, public_url="https://x.org/ml")["url"]
+        == "https://x.org/ml/automation?project=flies&cycle=7"
+    )
+    assert "url" not in embed_of(**reported)
 
 
 def test_an_address_that_discord_would_refuse_stands_in_a_field() -> None:

@@ -44,7 +44,7 @@ def report(**changes: Any) -> CycleReport:
 
 
 class Channel:
-    """A channel that answers what it is told to."""
+    """A channel with prepared answers."""
 
     def __init__(self, *answers: float | Exception | None) -> None:
         self.answers = list(answers)
@@ -90,8 +90,8 @@ def notice(ws: Workspace) -> Notice:
         return session.scalars(select(Notice)).one()
 
 
-def kinds(told: CycleReport, **known: Any) -> list[str]:
-    return [m.kind for m in notify.messages_of(told, "Demo", "demo", policy=POLICY, **known)]
+def kinds(expected: CycleReport, **known: Any) -> list[str]:
+    return [m.kind for m in notify.messages_of(expected, "Demo", "demo", policy=POLICY, **known)]
 
 
 def evidence(**changes: Any) -> Evidence:
@@ -119,14 +119,14 @@ def test_a_promotion_is_news_and_a_refresh_is_not() -> None:
     assert needs.kind == "attention"
 
 
-def test_a_shadow_that_begins_ends_or_gives_way_is_told() -> None:
+def test_a_shadow_that_begins_ends_or_gives_way_is_reported() -> None:
     assert kinds(report(outcome="shadowed", challenger=3), shadow=(None, 3)) == ["shadow_begun"]
     assert kinds(report(champion_after=3), shadow=(3, None)) == ["promotion", "shadow_ended"]
     assert kinds(report(outcome="shadowed", challenger=4), shadow=(3, 4)) == ["shadow_ended", "shadow_begun"]
     assert kinds(quiet(), shadow=(3, 3)) == []
 
 
-def test_drift_and_a_low_score_are_told_when_they_begin_and_not_while_they_last() -> None:
+def test_drift_and_a_low_score_are_reported_when_they_begin_and_not_while_they_last() -> None:
     bad = quiet(evidence=evidence(score=0.5, share_drifted=0.5, drifted=("a",)))
     assert kinds(bad) == ["below_threshold", "drift"]
     assert kinds(bad, before=notify.CheckState(drifting=True, below=True)) == []
@@ -137,12 +137,12 @@ def test_drift_and_a_low_score_are_told_when_they_begin_and_not_while_they_last(
     assert kinds(error) == ["below_threshold"]  # of an error more is worse
 
 
-def test_a_state_is_told_once_over_many_checks_and_anew_when_it_comes_back(
+def test_a_state_is_reported_once_over_many_checks_and_anew_when_it_comes_back(
     ws: Workspace, now: datetime, webhook: None
 ) -> None:
     made = projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now)
     shares = [0.1, 0.5, 0.6, None, 0.5, 0.0, 0.5]
-    told = []
+    reported = []
     for share in shares:
         with ws.database.write() as session:
             seen = evidence(share_drifted=share, drifted=("a",) if share else ())
@@ -154,8 +154,8 @@ def test_a_state_is_told_once_over_many_checks_and_anew_when_it_comes_back(
             session.flush()
             notify.enqueue(ws, session, quiet(id=row.id, project_id=made.id, evidence=seen), now)
         with ws.database.read() as session:
-            told.append(len(session.scalars(select(Notice)).all()))
-    assert told == [0, 1, 1, 1, 1, 1, 2]
+            reported.append(len(session.scalars(select(Notice)).all()))
+    assert reported == [0, 1, 1, 1, 1, 1, 2]
 
 
 def test_switches_are_kept_by_project_with_an_audit_row_and_decide(ws: Workspace, now: datetime, webhook: None) -> None:
@@ -171,13 +171,13 @@ def test_switches_are_kept_by_project_with_an_audit_row_and_decide(ws: Workspace
         row = Cycle(project_id=made.id, cause="schedule", status="done", started_at=now, seed=1)
         session.add(row)
         session.flush()
-        told = {"id": row.id, "project_id": made.id}
-        notify.enqueue(ws, session, report(**told), now)
-        notify.enqueue(ws, session, report(**told, outcome="rejected", challenger=5), now)
+        reported = {"id": row.id, "project_id": made.id}
+        notify.enqueue(ws, session, report(**reported), now)
+        notify.enqueue(ws, session, report(**reported, outcome="rejected", challenger=5), now)
     assert notice(ws).payload["embeds"][0]["title"] == "Demo: challenger v5 rejected"
 
 
-def test_the_command_line_sets_and_tells_them(ws: Workspace, now: datetime, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_sets_and_shows_them(ws: Workspace, now: datetime, capsys: pytest.CaptureFixture[str]) -> None:
     projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now)
     assert cli.main(["notify", "--project", "demo", "--on", "refused", "--off", "drift", "--off", "promotion"]) == 0
     capsys.readouterr()
@@ -189,7 +189,7 @@ def test_the_command_line_sets_and_tells_them(ws: Workspace, now: datetime, caps
         cli.main(["notify", "--on", "nonsense"])
 
 
-def test_the_scheduler_is_told_silent_once_and_back_once(
+def test_the_scheduler_is_reported_silent_once_and_back_once(
     ws: Workspace, now: datetime, webhook: None, hook: FakeWebhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now)
@@ -210,7 +210,7 @@ def test_the_scheduler_is_told_silent_once_and_back_once(
     assert [e["title"] for e in hook.embeds[1:]] == ["The scheduler is running again"]
 
 
-def test_nobody_is_told_of_silence_where_every_project_has_switched_it_off(
+def test_nobody_is_notified_of_silence_where_every_project_has_switched_it_off(
     ws: Workspace, now: datetime, webhook: None
 ) -> None:
     made = projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now)
@@ -313,7 +313,7 @@ def test_a_webhook_that_is_gone_is_left_alone_until_the_setting_changes(
     assert delivery.deliver_due(demo, now + timedelta(hours=1)) == 4
 
 
-def test_the_test_message_says_what_came_of_it(demo: Workspace, now: datetime, hook: FakeWebhook) -> None:
+def test_the_test_message_says_how_it_went(demo: Workspace, now: datetime, hook: FakeWebhook) -> None:
     hook.answers = [(204, None, {}), (429, {"retry_after": 3}, {}), (400, None, {}), (500, None, {}), (404, None, {})]
     outcomes = [channels.send_test(demo, by="ann", now=now) for _ in range(5)]
     assert [o.outcome for o in outcomes] == ["delivered", "later", "refused", "unreachable", "dead"]

@@ -28,7 +28,7 @@ def test_a_scheduler_that_was_heard_of_looks_again_after_its_interval(
     assert status.beat(ws, now) == Beat(state=state, age_s=intervals * every, next_s=left * every)  # type: ignore[arg-type]
 
 
-def test_a_beat_in_the_future_tells_of_a_clock(ws: Workspace, now: datetime) -> None:
+def test_a_beat_in_the_future_points_to_a_clock(ws: Workspace, now: datetime) -> None:
     with ws.database.write() as session:
         session.add(Heartbeat(name=status.SCHEDULER, at=now + timedelta(seconds=2 * AHEAD_S)))
     assert status.beat(ws, now) == Beat(state="ahead", age_s=2 * AHEAD_S)

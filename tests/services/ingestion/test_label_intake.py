@@ -258,7 +258,7 @@ def test_an_undo_brings_back_the_labels_before_and_takes_the_classes_away(
         label_changes.undo_labels(ws, waiting, 999, by="bo", now=now)
 
 
-def test_an_undo_leaves_what_came_after_it_and_the_classes_that_something_holds(
+def test_an_undo_leaves_what_was_stored_after_it_and_the_classes_that_something_holds(
     ws: Workspace, waiting: ProjectInfo, now: datetime
 ) -> None:
     add(ws, waiting, [("b2-0", "odd"), ("b2-1", "even"), ("b2-2", "new")], now)

@@ -84,8 +84,8 @@ def test_asked_rows_are_answered_and_stand_for_all(task: Task, ws: Workspace, no
         assert again.unweighted.value is not None and again.unweighted.value < again.weighted.value
     assert len(label_queue.open_requests(ws, project)) == 40
     with ws.database.read() as session:
-        told = label_queue.sampling_weights(session, project.id, [rows[0].row_id, "b9-9"])
-    assert told == {rows[0].row_id: pytest.approx(1 / rows[0].chance)}
+        reported = label_queue.sampling_weights(session, project.id, [rows[0].row_id, "b9-9"])
+    assert reported == {rows[0].row_id: pytest.approx(1 / rows[0].chance)}
 
 
 def test_a_batch_is_drawn_from_once_and_withdrawn_rows_can_be_asked_for_again(ws: Workspace, now: datetime) -> None:
@@ -153,16 +153,16 @@ def test_what_cannot_be_asked_says_what_to_do(ws: Workspace, now: datetime) -> N
         )
 
 
-def test_the_cycle_weighs_the_labels_of_the_desk(ws: Workspace, now: datetime) -> None:
+def test_the_cycle_weighs_the_labels_of_the_queue(ws: Workspace, now: datetime) -> None:
     project, truth = waiting(ws, now)
     label_queue.request_labels(ws, project, label_queue.LabelRequest(n=100, seed=1), by="ada", now=now)
     rows = label_queue.open_requests(ws, project)
     label_queue.store_labels(ws, project, {row.row_id: truth[row.row_id] for row in rows}, by="ada", now=now)
-    told = label_queue.estimated_scores(ws, project)
+    reported = label_queue.estimated_scores(ws, project)
     report = run_cycle(ws, project.id, cause="cli", now=now + timedelta(hours=3))
     assert report is not None and report.evidence is not None
     assert report.evidence.score_n == 100
-    assert report.evidence.score == pytest.approx(told.weighted.value, abs=1e-9)
+    assert report.evidence.score == pytest.approx(reported.weighted.value, abs=1e-9)
     points = monitoring.performance_history(ws, project.id)
     assert {p.scores["accuracy"].method for p in points} == {"inverse probability 95 %"}
     assert points[0].scores["roc_auc"].value is None

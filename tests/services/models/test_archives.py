@@ -47,7 +47,7 @@ def test_cloudpickle_is_refused_by_content_and_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "expected"),
     [
         (b"", "not a zip"),
         (b"<html></html>", "not a zip"),
@@ -55,10 +55,10 @@ def test_cloudpickle_is_refused_by_content_and_by_name(tmp_path: Path) -> None:
         (zlib.compress(b"text"), "not a zip"),
     ],
 )
-def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes, told: str) -> None:
+def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes, expected: str) -> None:
     path = tmp_path / "model.skops"
     path.write_bytes(content)
-    with pytest.raises(UnsupportedFormat, match=told):
+    with pytest.raises(UnsupportedFormat, match=expected):
         importing.inspect_import(path)
 
 

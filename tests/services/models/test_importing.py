@@ -120,7 +120,7 @@ class _Wrong:
 
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "expected"),
     [
         (_Wrong.other_columns, "cannot predict this project's rows: ValueError"),
         (_Wrong.other_classes, "classes are 0, 1; this project's are 'down', 'up'"),
@@ -130,10 +130,10 @@ class _Wrong:
     ],
 )
 def test_a_model_that_does_not_fit_the_project_is_refused_with_the_reason(
-    ws: Workspace, project: ProjectInfo, tmp_path: Path, now: datetime, make: Any, told: str
+    ws: Workspace, project: ProjectInfo, tmp_path: Path, now: datetime, make: Any, expected: str
 ) -> None:
     path = save(tmp_path / "wrong.skops", make())
-    with pytest.raises(BadInput, match=told):
+    with pytest.raises(BadInput, match=expected):
         importing.import_challenger(ws, project, path, by="ann", now=now)
     with ws.database.read() as session:
         assert registry.list_versions(session, project.id) == []

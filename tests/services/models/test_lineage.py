@@ -59,7 +59,7 @@ def test_a_version_names_the_batches_it_could_learn_from_and_they_name_it(ws: Wo
     assert lineage.extent([]) is None
 
 
-def test_a_batch_undone_since_is_told(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
+def test_a_batch_undone_since_is_reported(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
     newest = lineage.batches_of(ws, project, 3)[-1]
     stored_batches.undo_batch(ws, project, newest.id, by="test", now=now)
     assert [b.undone for b in lineage.batches_of(ws, project, 3)] == [False, False, True]

@@ -165,7 +165,7 @@ def test_a_file_whose_process_died_before_it_moved_is_tidied(
     assert set(tidying.orphans(ws, later)) == {name.split("/")[1] for name in names}
 
 
-def test_prune_takes_mlflows_copy_and_tells_the_bytes(
+def test_prune_takes_mlflows_copy_and_shows_the_bytes(
     ws: Workspace, project: ProjectInfo, register: Callable[..., ModelVersion], now: datetime,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -182,8 +182,8 @@ def test_prune_takes_mlflows_copy_and_tells_the_bytes(
     assert pruning.prune(ws, project.id, now, by="test", keep_rejected=2).versions == ()
     assert link.exists()
     assert cli.main(["models", "prune", "--project", "demo", "--keep", "1", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["versions"], told["bytes"]) == ([2], size)
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["versions"], printed["bytes"]) == ([2], size)
     assert not link.exists()
     assert cli.main(["models", "list", "--project", "demo"]) == 0
     assert "artefact removed" in capsys.readouterr().out

@@ -55,7 +55,7 @@ def test_a_type_of_another_package_is_named(tmp_path: Path, file: Path) -> None:
         importing.inspect_import(path)
 
 
-def test_the_child_has_no_secrets_and_its_end_is_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_child_has_no_secrets_and_its_end_is_reported(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_KEY", "not for the child")
     given: list[dict[str, str]] = []
     real = sandbox.subprocess.Popen

@@ -101,15 +101,15 @@ def test_a_rejected_challenger_answers_beside_the_champion_and_is_counted(
     assert before.agreement is None
     assert (before.by, sentence(before.reason), before.since) == ("ada", "a try", now)
     turn()
-    told = turn().shadow
-    assert told is not None
+    reported = turn().shadow
+    assert reported is not None
     v1, v2 = (registry.load_model(ws, project.id, v) for v in (1, 2))
     frames = [stream(11), stream(12)]
     X, y = pd.concat([f[["a", "b"]] for f in frames]), np.concatenate([f["y"] for f in frames])
     mine, theirs = np.asarray(v2.predict(X)), np.asarray(v1.predict(X))
     wins, losses = int(((mine == y) & (theirs != y)).sum()), int(((mine != y) & (theirs == y)).sum())
     bets = counted(wins, losses)
-    assert to_document(told) == {
+    assert to_document(reported) == {
         "for_better": pytest.approx(bets.for_better), "for_worse": pytest.approx(bets.for_worse), "version": 2, "rows": 2 * BATCH, "wins": wins, "losses": losses, "answered": 2 * BATCH,
         "agreed": int((mine == theirs).sum()), "wanted": None,
     }  # fmt: skip
@@ -124,9 +124,9 @@ def test_rows_without_labels_are_answered_and_compared_but_not_counted_as_labell
     ws: Workspace, project: ProjectInfo, now: datetime, turn: Callable[..., CycleReport]
 ) -> None:
     put(ws, project, 2, now)
-    told = turn(labelled=False).shadow
-    assert told is not None
-    assert (told.rows, told.answered) == (0, BATCH)
+    reported = turn(labelled=False).shadow
+    assert reported is not None
+    assert (reported.rows, reported.answered) == (0, BATCH)
 
 
 def test_an_ended_shadow_answers_no_more(
@@ -239,7 +239,7 @@ def test_better_and_worse_are_only_said_of_uneven_splits(
     assert status.for_better == pytest.approx(counted(wins, losses).for_better)
 
 
-def test_what_a_person_does_with_a_shadow_is_told(
+def test_what_a_person_does_with_a_shadow_is_reported(
     ws: Workspace, project: ProjectInfo, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ws.settings, "discord_webhook_url", SecretStr("http://127.0.0.1:1/hook"))

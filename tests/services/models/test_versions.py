@@ -100,7 +100,7 @@ def test_changes_are_counted_from_the_second_champion_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "low", "high", "told"),
+    ("value", "low", "high", "expected"),
     [
         (0.05, 0.01, 0.09, "better"),
         (-0.05, -0.09, -0.01, "worse"),
@@ -110,10 +110,10 @@ def test_changes_are_counted_from_the_second_champion_on() -> None:
         (None, None, None, "unknown"),
     ],
 )
-def test_only_an_interval_beside_zero_tells_two_versions_apart(
-    value: float | None, low: float | None, high: float | None, told: str
+def test_only_an_interval_beside_zero_distinguishes_two_versions(
+    value: float | None, low: float | None, high: float | None, expected: str
 ) -> None:
-    assert versions.significant_direction(Score(metric="accuracy", value=value, low=low, high=high, n=50)) == told
+    assert versions.significant_direction(Score(metric="accuracy", value=value, low=low, high=high, n=50)) == expected
     assert versions.significant_direction(None) == "unknown"
 
 

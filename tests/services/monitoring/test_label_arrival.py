@@ -1,4 +1,4 @@
-"""When labels came, read back from batches, log and labels; and one measurement a batch, however its labels came."""
+"""When labels arrived, read back from batches, log and labels; and one measurement a batch, however its labels arrived."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def label(ws: Workspace, project: ProjectInfo, pairs: list[tuple[str, Any]], at:
 # --- arrival ------------------------------------------------------------------------------------------------------
 
 
-def test_labels_that_came_with_their_rows_cost_no_read_and_no_delay(
+def test_labels_that_arrived_with_their_rows_cost_no_read_and_no_delay(
     ws: Workspace, project: ProjectInfo, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(type(ws.batches), "read_frame", None)
@@ -72,7 +72,7 @@ def test_labels_that_came_with_their_rows_cost_no_read_and_no_delay(
     assert (found.curve.n, found.curve.n_waiting, found.curve.delays_s, found.due) == (200, 0, (0.0,), ())
 
 
-def test_late_labels_are_told_by_their_first_instant_without_reading_a_file(
+def test_late_labels_are_reported_by_their_first_instant_without_reading_a_file(
     ws: Workspace, project: ProjectInfo, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     number = bring(ws, project, rows(1, 10).drop(columns="y"), now + HOUR)
@@ -107,7 +107,7 @@ def test_batches_with_some_labels_or_own_ids_are_read_for_two_columns(
     assert times.labelled_at.count(None) == 7 and times.labelled_at.count(now + HOUR) == 3
 
 
-def test_a_logged_row_came_when_it_was_predicted_whether_sealed_or_not(
+def test_a_logged_row_arrived_when_it_was_predicted_whether_sealed_or_not(
     ws: Workspace, project: ProjectInfo, now: datetime
 ) -> None:
     asked = now + HOUR
@@ -139,7 +139,7 @@ def test_an_empty_project_has_an_empty_curve(ws: Workspace, now: datetime) -> No
 
 
 @pytest.mark.parametrize("hours", [None, 0, 5])
-def test_it_takes_time_while_labels_are_due_or_where_some_came_late(
+def test_it_takes_time_while_labels_are_due_or_where_some_arrived_late(
     ws: Workspace, project: ProjectInfo, now: datetime, hours: int | None
 ) -> None:
     calm = label_arrival.arrival(ws, project, now=now + HOUR)

@@ -41,7 +41,7 @@ def test_before_there_is_anything_nothing_is_known_and_a_model_is_needed(ws: Wor
     assert [(need.kind, need.page) for need in needs] == [("model", "train")]
 
 
-def test_the_newest_figures_are_told_with_what_they_are_held_against(ws: Workspace, now: datetime) -> None:
+def test_the_newest_figures_are_reported_with_what_they_are_held_against(ws: Workspace, now: datetime) -> None:
     project = made(ws, now)
     for i in range(3):
         at = now + i * HOUR

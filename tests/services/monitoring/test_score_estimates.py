@@ -103,7 +103,7 @@ def test_the_labels_of_the_estimated_rows_are_not_looked_at(ws: Workspace, now: 
 
 
 @pytest.mark.slow
-def test_rows_without_labels_are_estimated_and_a_sure_fall_is_told(ws: Workspace, now: datetime) -> None:
+def test_rows_without_labels_are_estimated_and_a_sure_fall_is_reported(ws: Workspace, now: datetime) -> None:
     project = grown(ws, now, "binary", batches=3)
     unsure = rows(20).drop(columns="y")
     unsure[["a", "b"]] *= 0.05  # everything lies next to the border: the model can only guess

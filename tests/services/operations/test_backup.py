@@ -272,7 +272,7 @@ def test_a_killed_restore_leaves_no_folder_and_no_hindrance(
     assert not (tmp_path / ".restored.restoring").exists()
 
 
-def test_the_command_line_tells_what_was_refused(
+def test_the_command_line_shows_what_was_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["continual"])

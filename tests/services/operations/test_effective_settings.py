@@ -8,7 +8,7 @@ from core.services.operations import effective_settings
 from core.settings import get_settings
 
 
-def test_secrets_are_told_only_as_set_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_are_reported_only_as_set_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_KEY", "k3y-of-this-installation-77")
     monkeypatch.setenv("CHECK_INTERVAL_SECONDS", "77")
     get_settings.cache_clear()

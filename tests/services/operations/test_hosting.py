@@ -1,4 +1,4 @@
-"""Where the disk does not last people are told, and told exactly what goes."""
+"""Where the disk does not last people are warned, and learn exactly what goes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ POSTGRES = "postgresql+psycopg://me:it-is-a-secret@db.example.org/ml"
 
 
 @pytest.mark.parametrize(
-    ("program", "storage", "database", "told"),
+    ("program", "storage", "database", "expected"),
     [
         (HERE, "auto", "", None),
         (HERE, "auto", POSTGRES, None),
@@ -31,6 +31,6 @@ POSTGRES = "postgresql+psycopg://me:it-is-a-secret@db.example.org/ml"
         (Path("/mount/srcs/x"), "auto", "", None),
     ],
 )
-def test_what_a_restart_loses(program: Path, storage: str, database: str, told: str | None) -> None:
+def test_what_a_restart_loses(program: Path, storage: str, database: str, expected: str | None) -> None:
     settings = Settings(CONTINUAL_STORAGE=storage, DATABASE_URL=database)
-    assert hosting.storage_warning(settings, program) == told
+    assert hosting.storage_warning(settings, program) == expected

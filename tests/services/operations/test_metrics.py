@@ -54,7 +54,7 @@ def test_what_is_not_there_is_absent_and_never_zero(ws: Workspace, now: datetime
     )
 
 
-def test_every_value_of_a_project_is_told(ws: Workspace, now: datetime) -> None:
+def test_every_value_of_a_project_is_reported(ws: Workspace, now: datetime) -> None:
     made = projects.create_project(ws, "Made", Origin(source="generator"), by="test", now=now)
     other = projects.create_project(ws, "Other", Origin(source="api"), by="test", now=now)
     scores = {"accuracy": {"value": 0.75}, "kappa": {"value": None}}

@@ -227,7 +227,7 @@ def test_folders_on_a_disk_that_is_not_mounted_are_not_taken_for_lost(
         repairing.repair(ws, now=now)
 
 
-def test_the_command_tells_the_actions_as_json(
+def test_the_command_shows_the_actions_as_json(
     ws: Workspace, project: ProjectInfo, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["repair"]) == 0
@@ -275,16 +275,16 @@ def test_the_doctor_prints_its_checks_as_json(
     assert next(c for c in document["checks"] if c["name"] == "batches")["mend"].startswith("Restore it")
 
 
-def test_a_file_that_is_no_database_is_told_apart_from_one_out_of_reach(ws: Workspace, now: datetime) -> None:
+def test_a_file_that_is_no_database_is_distinguished_from_one_out_of_reach(ws: Workspace, now: datetime) -> None:
     ws.database.dispose()
     (ws.settings.home_path / "continual.db").write_bytes(b"not a database" * 1000)
     (check,) = [c for c in doctor.examine(ws, now=now) if c.name == "database"]
     assert not check.ok and "damaged" in check.fix and "backup" in check.fix
 
 
-@pytest.mark.parametrize(("revision", "told"), [("9999", "newer version"), ("0001", "migrate")])
-def test_another_schema_revision_is_named(ws: Workspace, now: datetime, revision: str, told: str) -> None:
+@pytest.mark.parametrize(("revision", "expected"), [("9999", "newer version"), ("0001", "migrate")])
+def test_another_schema_revision_is_named(ws: Workspace, now: datetime, revision: str, expected: str) -> None:
     with ws.database.write() as session:
         session.execute(text("UPDATE alembic_version SET version_num = :r"), {"r": revision})
     (check,) = [c for c in doctor.examine(ws, now=now) if c.name == "schema"]
-    assert not check.ok and revision in check.detail and told in check.fix
+    assert not check.ok and revision in check.detail and expected in check.fix

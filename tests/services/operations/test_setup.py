@@ -45,18 +45,18 @@ def test_an_empty_value_counts_as_missing_and_the_new_one_wins(tmp_path: Path) -
     assert settings.api_key.get_secret_value() == (tmp_path / ".env").read_text().splitlines()[1].partition("=")[2]
 
 
-def test_first_user_is_told_once_and_a_given_password_never(monkeypatch: pytest.MonkeyPatch, now: datetime) -> None:
+def test_first_user_is_reported_once_and_a_given_password_never(monkeypatch: pytest.MonkeyPatch, now: datetime) -> None:
     monkeypatch.setenv("STREAMLIT_PASSWORD", "quite-a-long-one-9")
     get_settings.cache_clear()
     assert initialise(get_settings(), now=now) == ("User: admin", "Password: the value of STREAMLIT_PASSWORD")
     assert initialise(get_settings(), now=now) == ()
 
 
-def test_a_generated_password_is_told_and_not_stored(now: datetime) -> None:
+def test_a_generated_password_is_reported_and_not_stored(now: datetime) -> None:
     settings = get_settings()
     user, password = initialise(settings, now=now)
     assert user == "User: admin"
-    told = password.removeprefix("Password: ").encode()
-    assert len(told) >= 12
+    reported = password.removeprefix("Password: ").encode()
+    assert len(reported) >= 12
     for path in settings.home_path.rglob("*"):
-        assert path.is_dir() or told not in path.read_bytes()
+        assert path.is_dir() or reported not in path.read_bytes()

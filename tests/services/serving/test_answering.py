@@ -31,22 +31,22 @@ def _answered(classes: tuple[Any, ...], outputs: Any, guarded: Any = None) -> An
     [(0, 1), ("no", "yes"), ('say "a"', "back\\slash"), ("Größe", "größer\n"), (False, True), ("%s", "prediction_id")],
 )
 def test_each_row_has_its_class_and_the_probability_of_every_class(classes: tuple[Any, ...]) -> None:
-    told = json.loads(document(_answered(classes, [[0.25, 0.75], [1.0, 0.0], [1 / 3, 2 / 3]])))
-    assert told["model_version"] == 7 and "problems" not in told
-    assert [p["prediction"] for p in told["predictions"]] == [classes[1], classes[0], classes[1]]
-    assert [p["probability"] for p in told["predictions"]] == [0.75, 1.0, 2 / 3]
-    assert [list(p["probabilities"].items()) for p in told["predictions"]] == [
+    parsed = json.loads(document(_answered(classes, [[0.25, 0.75], [1.0, 0.0], [1 / 3, 2 / 3]])))
+    assert parsed["model_version"] == 7 and "problems" not in parsed
+    assert [p["prediction"] for p in parsed["predictions"]] == [classes[1], classes[0], classes[1]]
+    assert [p["probability"] for p in parsed["predictions"]] == [0.75, 1.0, 2 / 3]
+    assert [list(p["probabilities"].items()) for p in parsed["predictions"]] == [
         [(str(classes[0]), a), (str(classes[1]), b)] for a, b in ((0.25, 0.75), (1.0, 0.0), (1 / 3, 2 / 3))
     ]
-    assert [(p["prediction_id"], p["row_id"], p["model_version"]) for p in told["predictions"]] == [
+    assert [(p["prediction_id"], p["row_id"], p["model_version"]) for p in parsed["predictions"]] == [
         ("p0", "r0", 7), ("p1", "r1", 7), ("p2", "r2", 7)
     ]  # fmt: skip
-    assert not any("guards" in p for p in told["predictions"])
+    assert not any("guards" in p for p in parsed["predictions"])
 
 
 def test_a_number_has_no_probability() -> None:
-    told = json.loads(document(_answered((), [[1.5], [-1e300]])))["predictions"]
-    assert [(p["prediction"], p["probability"], p["probabilities"]) for p in told] == [
+    parsed = json.loads(document(_answered((), [[1.5], [-1e300]])))["predictions"]
+    assert [(p["prediction"], p["probability"], p["probabilities"]) for p in parsed] == [
         (1.5, None, None), (-1e300, None, None)
     ]  # fmt: skip
 
@@ -54,13 +54,13 @@ def test_a_number_has_no_probability() -> None:
 def test_guards_change_their_own_row_only() -> None:
     hit = {"guard": "unseen_category", "feature": "a", "seen": "x", "expected": "y", "action": "abstain"}
     guarded = {1: {"action": "abstain", "answer": None, "hits": [hit]}, 2: {"action": "warn", "answer": 1, "hits": []}}
-    told = json.loads(document(_answered((0, 1), [[0.25, 0.75]] * 3, guarded)))["predictions"]
-    assert [p["prediction"] for p in told] == [1, None, 1]
-    assert told[1]["probability"] is told[1]["probabilities"] is None and told[1]["guards"] == [hit]
-    assert "guards" not in told[0] and told[2]["guards"] == [] and told[2]["probability"] == 0.75
+    parsed = json.loads(document(_answered((0, 1), [[0.25, 0.75]] * 3, guarded)))["predictions"]
+    assert [p["prediction"] for p in parsed] == [1, None, 1]
+    assert parsed[1]["probability"] is parsed[1]["probabilities"] is None and parsed[1]["guards"] == [hit]
+    assert "guards" not in parsed[0] and parsed[2]["guards"] == [] and parsed[2]["probability"] == 0.75
 
 
 def test_conversions_are_said_beside_the_rows() -> None:
     problem = Problem(code="infinite", column="a", count=2, example="inf")
-    told = json.loads(document(_answered((0, 1), [[0.25, 0.75]]), [problem]))["problems"]
-    assert [(p["code"], p["column"], p["count"]) for p in told] == [("infinite", "a", 2)] and told[0]["text"]
+    parsed = json.loads(document(_answered((0, 1), [[0.25, 0.75]]), [problem]))["problems"]
+    assert [(p["code"], p["column"], p["count"]) for p in parsed] == [("infinite", "a", 2)] and parsed[0]["text"]

@@ -51,18 +51,23 @@ def logged(ws: Workspace) -> int:
 def test_a_row_is_answered_logged_and_explained(ws: Workspace, now: datetime) -> None:
     project = trained(ws, now)
     served = champion_cache.champion(ws, project)
-    told = asking.ask_row(ws, served, {"a": 2.0, "b": 1.0}, by="test", now=now)
-    assert (told.label, told.target, told.version, told.project_id) == ("up", "y", project.champion, project.id)
-    assert told.chance == max(told.chances) and sum(told.chances) == pytest.approx(1.0)
-    assert told.why.of == "up" and {name for name, _, _ in told.why.contributions} == {"a", "b"}
-    assert (told.guarded, told.withheld, logged(ws)) == (None, False, 1)
+    reported = asking.ask_row(ws, served, {"a": 2.0, "b": 1.0}, by="test", now=now)
+    assert (reported.label, reported.target, reported.version, reported.project_id) == (
+        "up",
+        "y",
+        project.champion,
+        project.id,
+    )
+    assert reported.chance == max(reported.chances) and sum(reported.chances) == pytest.approx(1.0)
+    assert reported.why.of == "up" and {name for name, _, _ in reported.why.contributions} == {"a", "b"}
+    assert (reported.guarded, reported.withheld, logged(ws)) == (None, False, 1)
 
 
 def test_a_number_has_no_chances(ws: Workspace, now: datetime) -> None:
     served = champion_cache.champion(ws, trained(ws, now, "regression"))
-    told = asking.ask_row(ws, served, {"a": 1.0, "b": 1.0}, by="test", now=now)
-    assert told.label == pytest.approx(2.0, abs=0.2)
-    assert (told.chances, told.chance) == ((), None)
+    reported = asking.ask_row(ws, served, {"a": 1.0, "b": 1.0}, by="test", now=now)
+    assert reported.label == pytest.approx(2.0, abs=0.2)
+    assert (reported.chances, reported.chance) == ((), None)
 
 
 @pytest.mark.parametrize(("action", "withheld"), [("warn", False), ("abstain", True)])
@@ -71,9 +76,9 @@ def test_what_guards_say_goes_with_the_answer(
 ) -> None:
     project = trained(ws, now)
     guarding.set_guards(ws, project, Guards(out_of_range=action), by="test", now=now)
-    told = asking.ask_row(ws, champion_cache.champion(ws, project), {"a": 900.0, "b": 0.0}, by="test", now=now)
-    assert told.guarded is not None and told.withheld == withheld
-    assert told.label == "up", "the model's own word"
+    reported = asking.ask_row(ws, champion_cache.champion(ws, project), {"a": 900.0, "b": 0.0}, by="test", now=now)
+    assert reported.guarded is not None and reported.withheld == withheld
+    assert reported.label == "up", "the model's own word"
 
 
 def test_a_file_is_answered_and_logged(ws: Workspace, now: datetime) -> None:

@@ -84,8 +84,8 @@ def test_guards_are_the_usual_ones_until_somebody_changes_them(
     guarding.set_guards(ws, project, wanted, by="otto", now=now)
     assert guarding.guards_of(ws, project) == wanted
     with ws.database.read() as session:
-        told = session.scalars(select(AuditEntry).where(AuditEntry.what == "guards changed")).one()
-    assert told.who == "otto" and told.before is None and told.after["out_of_range"] == "abstain"
+        reported = session.scalars(select(AuditEntry).where(AuditEntry.what == "guards changed")).one()
+    assert reported.who == "otto" and reported.before is None and reported.after["out_of_range"] == "abstain"
 
 
 def test_changed_guards_are_obeyed_without_a_new_model(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
@@ -136,7 +136,11 @@ def test_the_command_line_shows_and_changes_them(ws: Workspace, project: Project
     done = cli("set", "--unseen-category", "override", "--override", "NO", "--range-margin", "0.25")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["override"] == "no"
-    told = json.loads(cli("show", "--project", "demo").stdout)
-    assert told["unseen_category"] == "override" and told["range_margin"] == 0.25 and told["out_of_range"] == "warn"
+    printed = json.loads(cli("show", "--project", "demo").stdout)
+    assert (
+        printed["unseen_category"] == "override"
+        and printed["range_margin"] == 0.25
+        and printed["out_of_range"] == "warn"
+    )
     done = cli("set", "--override", "maybe")
     assert done.returncode == 1 and "maybe" in done.stderr

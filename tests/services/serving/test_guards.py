@@ -1,4 +1,4 @@
-"""Guards: what is out of the ordinary is told, withheld or replaced, by the strictest rule that it breaks."""
+"""Guards: what is out of the ordinary is reported, withheld or replaced, by the strictest rule that it breaks."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_each_action_gives_its_answer(action: Any) -> None:
         ("abstain", "warn", "abstain"),
     ],
 )
-def test_the_strictest_action_wins_and_every_hit_is_told(category: Any, size: Any, wins: str) -> None:
+def test_the_strictest_action_wins_and_every_hit_is_reported(category: Any, size: Any, wins: str) -> None:
     guards = Guards(unseen_category=category, out_of_range=size, override="no")
     said = watch(guards, SCHEMA, RANGES).one([99.0, "green", 0.0], "yes", 0.9)
     assert said is not None and said["action"] == wins
@@ -118,7 +118,7 @@ def test_off_looks_at_nothing() -> None:
     ),
     st.tuples(*[st.sampled_from(ACTIONS)] * 3),
 )
-def test_many_rows_are_told_the_same_as_one_by_one(rows: list[tuple[float, Any, float]], actions: Any) -> None:
+def test_many_rows_are_reported_the_same_as_one_by_one(rows: list[tuple[float, Any, float]], actions: Any) -> None:
     unseen, out, low = actions
     guarded = watch(Guards(unseen_category=unseen, out_of_range=out, low_confidence=low, override="no"), SCHEMA, RANGES)
     columns = [np.array([r[0] for r in rows]), [r[1] for r in rows], np.zeros(len(rows))]

@@ -40,7 +40,7 @@ Promote = Callable[..., int]
 
 
 class Clock:
-    """Seconds that pass when told to."""
+    """Seconds that pass by assignment."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -87,11 +87,11 @@ def stored(ws: Workspace, project: ProjectInfo) -> scorers.Serving:
     return found
 
 
-def replace(ws: Workspace, project: ProjectInfo, data: bytes, *, told: bool = True) -> None:
-    """Put other bytes where the serving scorer lies; `told`: the database names their sha256."""
+def replace(ws: Workspace, project: ProjectInfo, data: bytes, *, recorded: bool = True) -> None:
+    """Put other bytes where the serving scorer lies; `recorded`: the database names their sha256."""
     found = stored(ws, project)
     (ws.models_path / str(found.scorer_path)).write_bytes(data)
-    if told:
+    if recorded:
         with ws.database.write() as session:
             session.query(ModelRow).filter_by(version=found.version).update(
                 {"scorer_sha256": hashlib.sha256(data).hexdigest()}
@@ -161,14 +161,14 @@ BAD: dict[str, tuple[Callable[[bytes], bytes], bool, str]] = {
 def test_a_bad_scorer_leaves_the_old_champion_serving(
     ws: Workspace, project: ProjectInfo, promote: Promote, kind: str
 ) -> None:
-    change, told, reason = BAD[kind]
+    change, recorded, reason = BAD[kind]
     clock = Clock()
     champions = champion_cache.Champions(ws, clock=clock)
     first = promote()
     assert champions.get(project.id) is not None
     second = promote(seed=20)
     good = artefact(ws, project)
-    replace(ws, project, change(good), told=told)
+    replace(ws, project, change(good), recorded=recorded)
     clock.now += 1
     served = champions.get(project.id)
     assert served is not None and served.version == first
@@ -240,8 +240,8 @@ def test_a_fresh_process_serves_without_the_libraries_that_trained(
         [sys.executable, "-c", _ASK, str(project.id)], capture_output=True, text=True, timeout=limit(120), check=False
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert told["loaded"] == [] and told["version"] == version and told["answer"][0] == "yes"
+    printed = json.loads(done.stdout.splitlines()[-1])
+    assert printed["loaded"] == [] and printed["version"] == version and printed["answer"][0] == "yes"
 
 
 # --- why --------------------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ FEATURES = (
 
 
 class Clock:
-    """Seconds that pass when told to."""
+    """Seconds that pass by assignment."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -102,7 +102,7 @@ def test_a_promotion_is_served_within_a_second(ws: Workspace, project: ProjectIn
     assert swapped is not None and swapped.version == second and swapped.scorer is not served.scorer
 
 
-def test_a_damaged_new_champion_leaves_the_old_one_serving_and_is_told(
+def test_a_damaged_new_champion_leaves_the_old_one_serving_and_is_reported(
     ws: Workspace, project: ProjectInfo, promote: Promote
 ) -> None:
     clock = Clock()
