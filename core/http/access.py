@@ -17,6 +17,7 @@ from loguru import logger
 from starlette.requests import Request
 
 from core.errors import ContinualError, NoChampion, NotAllowed, NotAuthenticated, NotFound, StorageError, TooOften
+from core.jobs import frugal
 from core.services.access.tokens import Scope, TokenInfo, Tokens
 from core.services.incidents import status
 from core.services.incidents.status import ProjectRef
@@ -91,6 +92,7 @@ class ApiState:
         self.requests.watch_queue(lambda: self.writer.waiting)
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
         threading.Thread(target=self._watch_scheduler, name="scheduler-watch", daemon=True).start()
+        frugal.share_heap()
         threading.Thread(target=self._release_memory, name="memory", daemon=True).start()
 
     async def close(self) -> None:
@@ -187,8 +189,6 @@ class ApiState:
         """Return what tables took to the system; a process that has only answered rows has nothing to return."""
         while not self._closing.wait(RELEASE_EVERY_S):
             if "pyarrow" in sys.modules:
-                from core.jobs import frugal
-
                 frugal.release()
 
     def warm(self, project_id: int) -> None:

@@ -22,15 +22,20 @@ SETTINGS = {
 
 def begin() -> None:
     """Make this process and, through the environment, its workers use less memory; variables that are set are not changed."""
-    if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
-        os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
-        if (arrow := sys.modules.get("pyarrow")) is not None:  # it has already chosen its heap
-            arrow.set_memory_pool(arrow.system_memory_pool())
+    share_heap()
     for name, (number, value) in SETTINGS.items():
         if name not in os.environ:
             os.environ[name] = str(value)
             with contextlib.suppress(AttributeError, OSError):  # another C library than glibc
                 ctypes.CDLL(None).mallopt(number, value)
+
+
+def share_heap() -> None:
+    """Let Arrow use glibc's heap: its own keeps what each thread has freed, and only that thread could return it."""
+    if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
+        os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
+        if (arrow := sys.modules.get("pyarrow")) is not None:  # it has already chosen its heap
+            arrow.set_memory_pool(arrow.system_memory_pool())
 
 
 def give_back() -> None:
@@ -40,8 +45,6 @@ def give_back() -> None:
 
 
 def release() -> None:
-    """Return free memory to the system: Arrow's heap and glibc's keep what one large table took."""
-    if (arrow := sys.modules.get("pyarrow")) is not None:
-        arrow.default_memory_pool().release_unused()
+    """Return free memory to the system: glibc's heap keeps what one large table took."""
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)
