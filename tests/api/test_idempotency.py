@@ -12,7 +12,7 @@ from api_helpers import ADMIN, ROW, npy, token
 from patience import limit
 from sqlalchemy import func, select
 
-from core.storage.tables import Batch, Job, KeptAnswer, Label, Prediction
+from core.storage.tables import Batch, Job, Label, Prediction, StoredResponseRow
 from core.storage.workspace import Workspace
 
 CSV = "feature1,feature2,target\n0.5,1.0,1\n-0.5,0.25,0\n"
@@ -80,7 +80,7 @@ def test_a_key_that_is_none_is_refused_and_nothing_stored(client: httpx.Client, 
     for path, body in (("/predict", ROW), ("/labels", {"labels": [{"row_id": "a", "label": 1}]})):
         answer = client.post(path, json=body, headers=headers)  # type: ignore[arg-type]
         assert answer.status_code == 422, path
-    assert count(state, Prediction) == count(state, Label) == count(state, KeptAnswer) == 0
+    assert count(state, Prediction) == count(state, Label) == count(state, StoredResponseRow) == 0
 
 
 def test_of_many_at_once_one_is_stored(client: httpx.Client, state: Workspace) -> None:

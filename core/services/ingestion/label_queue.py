@@ -21,7 +21,7 @@ from core.services.access.actors import require
 from core.services.ingestion.label_intake import add_labels
 from core.services.ingestion.label_plans import LabelResult
 from core.storage import audit, history, queries
-from core.storage.tables import Batch, LabelAsk, LabelDraw
+from core.storage.tables import Batch, LabelDraw, RequestedLabel
 from core.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _pool(ws: Workspace, project: ProjectInfo, reader: history.History, rows: in
 
 def _requests(
     reader: history.History, pool: Sequence[_PoolPart], sample: label_sampling.LabelSample
-) -> Iterator[LabelAsk]:
+) -> Iterator[RequestedLabel]:
     """A row to request for each picked position, in the same order."""
     import numpy as np
 
@@ -151,7 +151,7 @@ def _requests(
         i = int(of_batch[position])
         if i not in ids:
             ids[i] = reader.frame(pool[i].batch, features=())[0][ROW_ID]
-        yield LabelAsk(
+        yield RequestedLabel(
             batch_id=pool[i].batch.id,
             row_id=str(ids[i].iloc[positions[position]]),
             place=int(positions[position]),
@@ -187,7 +187,7 @@ def withdraw_requests(ws: Workspace, project: ProjectInfo, *, by: str, now: date
     require(ws, by, "operator")
     open_rows = {row.row_id for row in open_requests(ws, project)}
     with ws.database.write() as session:
-        requests = session.scalars(select(LabelAsk).where(LabelAsk.project_id == project.id)).all()
+        requests = session.scalars(select(RequestedLabel).where(RequestedLabel.project_id == project.id)).all()
         draws = {request.draw_id for request in requests if request.row_id in open_rows}
         for row in session.scalars(select(LabelDraw).where(LabelDraw.id.in_(draws))):
             row.withdrawn_at = now
@@ -220,7 +220,7 @@ def store_labels(
     """
     require(ws, by, "operator")
     with ws.database.read() as session:
-        requested = set(session.scalars(select(LabelAsk.row_id).where(LabelAsk.project_id == project.id)))
+        requested = set(session.scalars(select(RequestedLabel.row_id).where(RequestedLabel.project_id == project.id)))
     unrequested = [row_id for row_id in labels if row_id not in requested]
     if unrequested:
         raise BadInput(f"Row '{unrequested[0][:60]}' was not requested. Store labels of other rows on the Data page.")
@@ -252,7 +252,9 @@ def estimated_scores(ws: Workspace, project: ProjectInfo, *, metric: str | None 
     with ws.database.read() as session:
         draws = {d.id: d for d in session.scalars(select(LabelDraw).where(LabelDraw.project_id == project.id))}
         draw_of_row = dict(
-            session.execute(select(LabelAsk.row_id, LabelAsk.draw_id).where(LabelAsk.project_id == project.id)).all()
+            session.execute(
+                select(RequestedLabel.row_id, RequestedLabel.draw_id).where(RequestedLabel.project_id == project.id)
+            ).all()
         )
     rows = _requested_rows(ws, project)
     labelled = [(row, label) for row, label in rows if label is not None]
@@ -283,8 +285,8 @@ def sampling_weights(session: Session, project_id: int, row_ids: Sequence[str]) 
     weights: dict[str, float] = {}
     for i in range(0, len(row_ids), queries.CHUNK):
         rows = session.execute(
-            select(LabelAsk.row_id, LabelAsk.chance).where(
-                LabelAsk.project_id == project_id, LabelAsk.row_id.in_(row_ids[i : i + queries.CHUNK])
+            select(RequestedLabel.row_id, RequestedLabel.chance).where(
+                RequestedLabel.project_id == project_id, RequestedLabel.row_id.in_(row_ids[i : i + queries.CHUNK])
             )
         )
         weights |= {row_id: 1.0 / chance for row_id, chance in rows}
@@ -301,7 +303,7 @@ def _requested_rows(ws: Workspace, project: ProjectInfo) -> list[tuple[QueuedRow
         return []
     with ws.database.read() as session:
         requests = session.scalars(
-            select(LabelAsk).where(LabelAsk.project_id == project.id).order_by(LabelAsk.id)
+            select(RequestedLabel).where(RequestedLabel.project_id == project.id).order_by(RequestedLabel.id)
         ).all()
     reader = history.History(ws, project.id, project.schema)
     by_id = {batch.id: batch for batch in reader.batches}

@@ -23,7 +23,7 @@ from core.services.serving.predicting import Predicted
 from core.services.serving.prediction_log import Record
 
 
-class RowAnswer(msgspec.Struct, gc=False):
+class PredictionResponse(msgspec.Struct, gc=False):
     """The response for one row."""
 
     prediction: Any  # the class, or the value; None if a guard withholds it
@@ -35,10 +35,10 @@ class RowAnswer(msgspec.Struct, gc=False):
     guards: list[GuardHit] | msgspec.UnsetType = msgspec.UNSET  # triggered guards; left out if there are none
 
 
-class RowAnswers(msgspec.Struct):
+class PredictionsResponse(msgspec.Struct):
     """The response for many rows."""
 
-    predictions: list[RowAnswer]
+    predictions: list[PredictionResponse]
     model_version: int
     problems: list[ProblemDocument] | msgspec.UnsetType = msgspec.UNSET  # conversions applied to the rows
 
@@ -82,7 +82,7 @@ def one(served: Served, row: Any, now: datetime, *, token_id: int | None) -> Ans
     record = answer_records.record_one(
         served, values, answer, answer_records.PredictionContext(now, token_id), row_id=row_id, at=at, guarded=guarded
     )
-    document = RowAnswer(
+    document = PredictionResponse(
         label,
         probability,
         None if chances is None else dict(zip(served.keys, chances, strict=True)),
@@ -136,7 +136,7 @@ def _refuse_future(times: Sequence[datetime | None], now: datetime, field: str) 
 # --- as text ----------------------------------------------------------------------------------------------------
 
 
-def _add_guards(document: RowAnswer, guarded: Guarded) -> None:
+def _add_guards(document: PredictionResponse, guarded: Guarded) -> None:
     """The result of the guards for one prediction."""
     if guarded["action"] != "warn":
         document.prediction = guarded["answer"]
@@ -150,11 +150,11 @@ def document(answered: Answered, notes: Sequence[Problem] = ()) -> bytes:
     assert predicted is not None
     tops, chances = _chances(predicted, served.keys)
     ids = answer_records.ids_of(answered.records, answered.rows)
-    rows = list(map(RowAnswer, predicted.labels, tops, chances, *ids, repeat(served.version)))
+    rows = list(map(PredictionResponse, predicted.labels, tops, chances, *ids, repeat(served.version)))
     for i, guarded in answered.guarded.items():
         _add_guards(rows[i], guarded)
     problems = [document_of(p) for p in notes] or msgspec.UNSET
-    return _encode(RowAnswers(rows, served.version, problems))
+    return _encode(PredictionsResponse(rows, served.version, problems))
 
 
 def _chances(predicted: Predicted, keys: Sequence[str]) -> tuple[Iterable[float | None], Iterable[Any]]:

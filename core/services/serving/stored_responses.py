@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from core.storage.tables import KeptAnswer
+from core.storage.tables import StoredResponseRow
 from core.storage.workspace import Workspace
 
 RETENTION = timedelta(hours=24)
@@ -28,7 +28,9 @@ class StoredResponse:
 
 def stored_response(ws: Workspace, project_id: int, key: str) -> StoredResponse | None:
     """The stored response for this key."""
-    statement = select(KeptAnswer).where(KeptAnswer.project_id == project_id, KeptAnswer.key == key)
+    statement = select(StoredResponseRow).where(
+        StoredResponseRow.project_id == project_id, StoredResponseRow.key == key
+    )
     with ws.database.read() as session:
         row = session.scalar(statement)
         return (
@@ -41,7 +43,7 @@ def stored_response(ws: Workspace, project_id: int, key: str) -> StoredResponse 
 def store_response(session: Session, response: StoredResponse) -> None:
     """Store a response in the transaction of its changes: of two equal requests at once, one fails as a whole."""
     session.add(
-        KeptAnswer(
+        StoredResponseRow(
             project_id=response.project_id,
             key=response.key,
             fingerprint=response.fingerprint,

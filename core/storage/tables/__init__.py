@@ -2,9 +2,18 @@
 
 from core.storage.tables.access import ApiToken, AuditEntry, SignInFailure, User
 from core.storage.tables.base import Base, Document, PackedDocument, UtcDateTime
-from core.storage.tables.data import Batch, BatchIds, Label, LabelAsk, LabelDraw, Prediction, Project
+from core.storage.tables.data import Batch, BatchIds, Label, LabelDraw, Prediction, Project, RequestedLabel
 from core.storage.tables.learning import Cycle, DriftRun, EstimateRun, ModelEvent, ModelRow, PerformanceRun
-from core.storage.tables.operations import Channel, Heartbeat, Installation, Job, KeptAnswer, Lease, LiveRun, Notice
+from core.storage.tables.operations import (
+    Channel,
+    Heartbeat,
+    Installation,
+    Job,
+    Lease,
+    LiveRun,
+    Notice,
+    StoredResponseRow,
+)
 
 __all__ = [
     "ApiToken",
@@ -20,9 +29,7 @@ __all__ = [
     "Heartbeat",
     "Installation",
     "Job",
-    "KeptAnswer",
     "Label",
-    "LabelAsk",
     "LabelDraw",
     "Lease",
     "LiveRun",
@@ -33,7 +40,9 @@ __all__ = [
     "PerformanceRun",
     "Prediction",
     "Project",
+    "RequestedLabel",
     "SignInFailure",
+    "StoredResponseRow",
     "User",
     "UtcDateTime",
 ]

@@ -131,7 +131,7 @@ class LabelDraw(Base):
     withdrawn_at: Mapped[datetime | None]
 
 
-class LabelAsk(Base):
+class RequestedLabel(Base):
     """A row whose label somebody is asked for, and the chance that it had to be drawn."""
 
     __tablename__ = "label_asks"

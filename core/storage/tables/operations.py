@@ -65,7 +65,7 @@ class LiveRun(Base):
     retries: Mapped[int] = mapped_column(default=0, server_default="0")  # after errors that may pass, in a row
 
 
-class KeptAnswer(Base):
+class StoredResponseRow(Base):
     """The response to a request with an Idempotency-Key, for whoever repeats it."""
 
     __tablename__ = "kept_answers"

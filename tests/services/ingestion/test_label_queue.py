@@ -18,7 +18,7 @@ from core.services.monitoring import monitoring
 from core.services.projects import projects
 from core.services.projects.projects import Origin
 from core.storage import history
-from core.storage.tables import LabelAsk
+from core.storage.tables import RequestedLabel
 from core.storage.workspace import Workspace, open_workspace
 from core.text.reasons import sentence
 
@@ -96,7 +96,7 @@ def test_a_batch_is_drawn_from_once_and_withdrawn_rows_can_be_asked_for_again(ws
     label_queue.request_labels(ws, project, label_queue.LabelRequest(n=20, seed=2), by="ada", now=now)
     with ws.database.read() as session:
         by_draw: dict[int, set[int | None]] = {}
-        for a in session.scalars(select(LabelAsk)):
+        for a in session.scalars(select(RequestedLabel)):
             by_draw.setdefault(a.draw_id, set()).add(a.batch_id)
     assert len(by_draw) == 2 and not set.intersection(*by_draw.values())
     with pytest.raises(Conflict, match="each batch is sampled once"):
@@ -131,7 +131,7 @@ def test_an_undone_batch_takes_its_asks_along(ws: Workspace, now: datetime) -> N
     project, _ = waiting(ws, now)
     label_queue.request_labels(ws, project, label_queue.LabelRequest(n=40, seed=1), by="ada", now=now)
     with ws.database.read() as session:
-        batch_id = session.scalars(select(LabelAsk.batch_id)).first()
+        batch_id = session.scalars(select(RequestedLabel.batch_id)).first()
     assert batch_id is not None
     stored_batches.undo_batch(ws, project, batch_id, by="ada", now=now)
     left = label_queue.open_requests(ws, projects.project_by_id(ws, project.id))

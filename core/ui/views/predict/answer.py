@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from core import plots, ui
-from core.services.serving.asking import RowAnswer
+from core.services.serving.page_predictions import RowAnswer
 from core.ui.views.predict import why
 
 SLOT = "answer"

@@ -10,7 +10,7 @@ import streamlit as st
 from core import ui
 from core.data.files import read_table, write_csv
 from core.records import FeatureSchema, ProjectInfo
-from core.services.serving import asking
+from core.services.serving import page_predictions
 from core.services.serving.champion_cache import Served
 from core.ui.views.predict import champion
 
@@ -65,7 +65,7 @@ def _score(ctx: ui.Context, project: ProjectInfo, served: Served, file: Uploaded
         frame = read_table(path, name=file.name, max_bytes=limit, target=served.schema.target).frame
         st.write(f"{ui.counted(len(frame), 'row')} read")
         status.update(label=f"v{served.version} predicts {ui.counted(len(frame), 'row')}")
-        rows = asking.ask_file(ctx.ws, project, frame, by=ctx.actor, now=ctx.now)
+        rows = page_predictions.predict_file(ctx.ws, project, frame, by=ctx.actor, now=ctx.now)
         st.write("Predicted and logged")
         done = f"{ui.counted(len(rows), 'row')} predicted by v{served.version}"
         status.update(label=done, state="complete", expanded=False)

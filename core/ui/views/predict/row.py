@@ -9,7 +9,7 @@ import streamlit as st
 
 from core import ui
 from core.records import FeatureSchema, ProjectInfo
-from core.services.serving import asking
+from core.services.serving import page_predictions
 from core.ui.views.predict import answer, champion, fields
 
 FORM_FEATURES = 200  # more fields than these need a file
@@ -63,7 +63,7 @@ def _ask(ctx: ui.Context, project: ProjectInfo, values: Mapping[str, Any]) -> No
     served = champion.loaded(ctx, project)
     if served is None:
         return
-    row_answer = ui.attempt(lambda: asking.ask_row(ctx.ws, served, values, by=ctx.actor, now=ctx.now))
+    row_answer = ui.attempt(lambda: page_predictions.predict_row(ctx.ws, served, values, by=ctx.actor, now=ctx.now))
     if row_answer is None:
         return
     answer.keep(answer.Given(answer=row_answer, known=fields.known_answer()))

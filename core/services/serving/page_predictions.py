@@ -46,7 +46,7 @@ class RowAnswer:
         return dict(zip(self.classes, self.chances, strict=True)).get(self.label) if self.chances else None
 
 
-def ask_row(ws: Workspace, served: Served, values: Mapping[str, Any], *, by: str, now: datetime) -> RowAnswer:
+def predict_row(ws: Workspace, served: Served, values: Mapping[str, Any], *, by: str, now: datetime) -> RowAnswer:
     """The champion's prediction for one row, logged.
 
     Args:
@@ -74,7 +74,7 @@ def ask_row(ws: Workspace, served: Served, values: Mapping[str, Any], *, by: str
     )
 
 
-def ask_file(ws: Workspace, project: ProjectInfo, frame: pd.DataFrame, *, by: str, now: datetime) -> pd.DataFrame:
+def predict_file(ws: Workspace, project: ProjectInfo, frame: pd.DataFrame, *, by: str, now: datetime) -> pd.DataFrame:
     """The rows of a file with the champion's predictions, logged; see `file_answers.predict_file`."""
     require(ws, by, "operator")
     return file_answers.predict_file(ws, project, frame, now=now)

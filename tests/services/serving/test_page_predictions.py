@@ -19,7 +19,7 @@ from core.services.access.actors import Actor
 from core.services.ingestion import ingest
 from core.services.projects import projects
 from core.services.projects.projects import Origin
-from core.services.serving import asking, champion_cache, guarding
+from core.services.serving import champion_cache, guarding, page_predictions
 from core.services.serving.guards import Guards
 from core.storage.tables import Prediction
 from core.storage.workspace import Workspace
@@ -51,7 +51,7 @@ def logged(ws: Workspace) -> int:
 def test_a_row_is_answered_logged_and_explained(ws: Workspace, now: datetime) -> None:
     project = trained(ws, now)
     served = champion_cache.champion(ws, project)
-    reported = asking.ask_row(ws, served, {"a": 2.0, "b": 1.0}, by="test", now=now)
+    reported = page_predictions.predict_row(ws, served, {"a": 2.0, "b": 1.0}, by="test", now=now)
     assert (reported.label, reported.target, reported.version, reported.project_id) == (
         "up",
         "y",
@@ -65,7 +65,7 @@ def test_a_row_is_answered_logged_and_explained(ws: Workspace, now: datetime) ->
 
 def test_a_number_has_no_chances(ws: Workspace, now: datetime) -> None:
     served = champion_cache.champion(ws, trained(ws, now, "regression"))
-    reported = asking.ask_row(ws, served, {"a": 1.0, "b": 1.0}, by="test", now=now)
+    reported = page_predictions.predict_row(ws, served, {"a": 1.0, "b": 1.0}, by="test", now=now)
     assert reported.label == pytest.approx(2.0, abs=0.2)
     assert (reported.chances, reported.chance) == ((), None)
 
@@ -76,14 +76,18 @@ def test_what_guards_say_goes_with_the_answer(
 ) -> None:
     project = trained(ws, now)
     guarding.set_guards(ws, project, Guards(out_of_range=action), by="test", now=now)
-    reported = asking.ask_row(ws, champion_cache.champion(ws, project), {"a": 900.0, "b": 0.0}, by="test", now=now)
+    reported = page_predictions.predict_row(
+        ws, champion_cache.champion(ws, project), {"a": 900.0, "b": 0.0}, by="test", now=now
+    )
     assert reported.guarded is not None and reported.withheld == withheld
     assert reported.label == "up", "the model's own word"
 
 
 def test_a_file_is_answered_and_logged(ws: Workspace, now: datetime) -> None:
     project = trained(ws, now)
-    found = asking.ask_file(ws, project, pd.DataFrame({"a": [1.0, -1.0], "b": [1.0, -1.0]}), by="test", now=now)
+    found = page_predictions.predict_file(
+        ws, project, pd.DataFrame({"a": [1.0, -1.0], "b": [1.0, -1.0]}), by="test", now=now
+    )
     assert found["prediction"].tolist() == ["up", "down"] and logged(ws) == 2
 
 
@@ -93,9 +97,9 @@ def test_who_may_not_and_what_cannot_be_taken_leave_no_trace(ws: Workspace, now:
     vera = accounts.create_user(ws, "vera", "a long enough one", "viewer", by="test", now=now)
     viewer = Actor(vera.name, vera.uid, vera.epoch)
     with pytest.raises(ContinualError, match="viewer"):
-        asking.ask_row(ws, served, {"a": 1.0, "b": 1.0}, by=viewer, now=now)
+        page_predictions.predict_row(ws, served, {"a": 1.0, "b": 1.0}, by=viewer, now=now)
     with pytest.raises(ContinualError, match="viewer"):
-        asking.ask_file(ws, project, pd.DataFrame({"a": [1.0], "b": [1.0]}), by=viewer, now=now)
+        page_predictions.predict_file(ws, project, pd.DataFrame({"a": [1.0], "b": [1.0]}), by=viewer, now=now)
     with pytest.raises(BadInput, match="a"):
-        asking.ask_row(ws, served, {"a": "far", "b": 1.0}, by="test", now=now)
+        page_predictions.predict_row(ws, served, {"a": "far", "b": 1.0}, by="test", now=now)
     assert logged(ws) == 0
