@@ -29,8 +29,8 @@ from core.services.ingestion.label_plans import (
     check_labels,
     checked_labels,
     current_project,
-    plan_state,
     require_consent,
+    still_holds,
 )
 from core.storage import audit, queries
 from core.storage.tables import AuditEntry, Project
@@ -146,7 +146,7 @@ def _store(
         # One call at a time stores labels of a project, so that its labels' ids follow one another.
         session.execute(select(Project.id).where(Project.id == project.id).with_for_update())
         row = queries.project_row(session, project.id)
-        if plan_state(session, project.id) != check.state:  # something was stored in between
+        if not still_holds(ws, session, project.id, check):
             project = queries.project_info(session, row)
             check = check_labels(ws, project, checked)
             require_consent(check.plan, project, order.replace)

@@ -30,6 +30,7 @@ from core.records import ROW_ID, FeatureSchema, JsonObject, Label, LabelPlan, Ne
 from core.services.serving.logged_predictions import waiting_rows
 from core.storage import history, queries
 from core.storage.tables import AuditEntry, Batch
+from core.storage.tables import Label as LabelRow
 from core.storage.workspace import Workspace
 
 LabelStatus = Literal["stored", "unchanged", "replaced", "waiting"]
@@ -105,6 +106,28 @@ def plan_state(session: Session, project_id: int) -> PlanState:
         schema=queries.project_row(session, project_id).schema,
         champion=queries.champion_of(session, project_id),
     )
+
+
+def still_holds(ws: Workspace, session: Session, project_id: int, check: LabelCheck) -> bool:
+    """Whether nothing that was stored since the check concerns its rows.
+
+    Other writers wait for the answer, so only newer labels and newer batches' ids are read, not the whole history.
+    """
+    before, state = check.state, plan_state(session, project_id)
+    if state == before:
+        return True
+    (_, newest, undone), (_, _, undone_now) = before.batches, state.batches
+    same = dataclasses.replace(state, newest_label=before.newest_label, batches=before.batches) == before
+    if not same or undone_now != undone:
+        return False
+    row_ids = {result.row_id for result in check.results}
+    labels = select(LabelRow.row_id).where(LabelRow.project_id == project_id, LabelRow.id > before.newest_label)
+    batches = select(Batch).where(Batch.project_id == project_id, Batch.id > newest)
+    try:
+        newer = [history.read_rows(ws, batch, [ROW_ID])[ROW_ID] for batch in session.scalars(batches)]
+    except Damaged:
+        return False
+    return row_ids.isdisjoint(session.scalars(labels)) and all(map(row_ids.isdisjoint, newer))
 
 
 def checked_labels(project: ProjectInfo, pairs: Sequence[tuple[str, Any]]) -> list[tuple[str, Label]]:

@@ -203,6 +203,45 @@ def test_labels_that_come_while_others_are_looked_at_are_seen(
     assert later(ws, waiting).labelled == 41
 
 
+@pytest.mark.parametrize("meanwhile", ["a label of another row", "another batch"])
+def test_what_is_stored_meanwhile_of_other_rows_is_not_looked_at_again(
+    ws: Workspace, waiting: ProjectInfo, now: datetime, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    look, looked = label_plans.check_labels, 0
+
+    def slow(*args: Any) -> Any:
+        nonlocal looked
+        looked += 1
+        found = look(*args)
+        if looked == 1 and meanwhile == "another batch":
+            ingest.ingest_frame(ws, later(ws, waiting), rows(5, seed=4), origin="v.csv", by="test", now=now)
+        elif looked == 1:
+            label_intake.add_labels(ws, waiting, [("b2-3", "down")], by="ada", now=now)
+            looked -= 1
+        return found
+
+    monkeypatch.setattr(label_intake, "check_labels", slow)
+    assert add(ws, waiting, [("b2-0", "up"), ("b2-1", "up")], now) == ["stored", "stored"]
+    assert looked == 1
+    assert add(ws, waiting, [("b2-0", "up"), ("b2-1", "up")], now) == ["unchanged", "unchanged"]
+
+
+def test_a_row_that_arrives_while_its_label_is_looked_at_is_counted(
+    ws: Workspace, waiting: ProjectInfo, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = label_plans.check_labels
+
+    def slow(*args: Any) -> Any:
+        found = look(*args)
+        monkeypatch.setattr(label_intake, "check_labels", look)
+        ingest.ingest_frame(ws, later(ws, waiting), rows(5, seed=4).drop(columns="y"), origin="v.csv", by="t", now=now)
+        return found
+
+    monkeypatch.setattr(label_intake, "check_labels", slow)
+    assert add(ws, waiting, [("b3-0", "up"), ("b9-0", "up")], now) == ["stored", "waiting"]
+    assert later(ws, waiting).labelled == 41
+
+
 def test_more_classes_than_a_project_can_have_are_refused_and_known_ones_never(
     ws: Workspace, waiting: ProjectInfo, now: datetime
 ) -> None:
