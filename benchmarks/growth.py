@@ -4,7 +4,7 @@
     python benchmarks/growth.py --batches 200 --predictions 200000 --bar 2
 
 CPU seconds of this process, medians of some repeats in one run: rows that come with ids and instants of their own, a label of an old row,
-a check of both, pages of the prediction log, the list of projects. The first batches and checks are real ones; the others
+a check of both, predictions that become a batch, pages of the prediction log, the list of projects. The first batches and checks are real ones; the others
 are copies of the newest in every table that a check writes to. Exits with 1 when a step costs more than `--bar` times
 what it did.
 """
@@ -33,9 +33,9 @@ sys.path.insert(0, str(ROOT))
 from states import opened
 
 from core.cycle import run_cycle
-from core.services.ingestion import ingest, label_intake
+from core.services.ingestion import ingest, label_intake, sealing
 from core.services.projects import projects
-from core.services.serving import logged_predictions
+from core.services.serving import file_answers, logged_predictions
 from core.storage import history, mlflow_copy
 from core.storage.tables import Batch, BatchIds, Cycle, DriftRun, EstimateRun, PerformanceRun, Project
 from core.storage.workspace import Workspace
@@ -95,6 +95,15 @@ class Grown:
         report = run_cycle(self.ws, self.id, cause="cli", now=self.now)
         assert report is not None and report.status == "done"
 
+    def predict(self, frame: pd.DataFrame) -> None:
+        """Predictions for such rows, in the log."""
+        project = projects.project_by_id(self.ws, self.id)
+        file_answers.predict_file(self.ws, project, frame.drop(columns=["id", "y"]), now=self.now)
+
+    def seal(self) -> None:
+        sealed = sealing.seal_log(self.ws, projects.project_by_id(self.ws, self.id), now=self.now, force=True)
+        assert sealed is not None and sealed.rows == BATCH_ROWS
+
     def page(self, share: float) -> None:
         """A page of the prediction log, behind this share of it."""
         with self.ws.database.read() as session:
@@ -117,6 +126,8 @@ class Grown:
             timed("rows with ids of their own", functools.partial(self.ingest, frame))
             timed("one label", self.label)
             timed("a check of both", self.check)
+            self.predict(frame)
+            timed("sealing the log", self.seal)
             timed("first page of the log", lambda: self.page(0.0), 3)
             timed("page by cursor", lambda: self.page(0.75), 3)
             timed("list of projects", lambda: projects.list_projects(self.ws), 20)
