@@ -100,7 +100,7 @@ class RowReader:
             missing = FieldProblem("rows", "none", "at least one row")
             raise BadInput("There are no rows, expected at least one.", (missing,))
         try:
-            columns = self._columns([self._pick(row) for row in rows])
+            columns = self._columns(rows)
             if set(map(len, rows)) == {self._width}:
                 return Table(columns, len(rows))
             extras = [_extras(row, self.schema) for row in rows]
@@ -151,20 +151,21 @@ class RowReader:
         body = msgspec.defstruct("Rows", [("rows", list[row])], gc=False, forbid_unknown_fields=True)  # type: ignore[valid-type]
         return msgspec.json.Decoder(body)
 
-    def _columns(self, cells: list[Any]) -> list[Any]:
+    def _columns(self, rows: Sequence[Any]) -> list[Any]:
         import numpy as np
 
         if self._numeric:
-            flat = list(chain.from_iterable(cells))
+            flat = list(chain.from_iterable(map(self._pick, rows)))
             if set(map(type, flat)) <= _NUMBERS:
                 values = array.array("d", flat)
             else:
                 values = array.array("d", map(_float, flat))
-            matrix = np.frombuffer(values).reshape(len(cells), self._width)
+            matrix = np.frombuffer(values).reshape(len(rows), self._width)
             if (np.abs(matrix) >= TOO_GREAT).any():
                 raise ValueError
             return list(np.ascontiguousarray(matrix.T))
         columns: list[Any] = []
+        cells = [self._pick(row) for row in rows]
         for j, f in enumerate(self.schema.features):
             column = [_value(row[j], f, self._known[j]) for row in cells]
             columns.append(np.array(column, dtype=np.float64) if f.kind == "numeric" else column)
