@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import random
 from datetime import UTC, datetime
 from typing import Any
 
@@ -191,6 +193,24 @@ def test_numbers_are_read_as_from_decoded_rows(cells: list[tuple[Any, Any]], swa
 )  # fmt: skip
 def test_any_other_body_is_left_to_the_decoder(body: bytes | str) -> None:
     assert _numbers(body) is None
+
+
+def test_a_changed_body_is_read_as_the_decoder_reads_it_or_left_to_it() -> None:
+    valid = b'{"rows": [{"a": 1, "b": -2.5e-3}, {"b": null, "a": 0.125}, {"a": 3.0, "b": 4}]}'
+    pieces = [b'"a"', b'"b"', b'"rows"', b":", b",", b"{", b"}", b"[", b"]", b"null", b"-", b".", b"e", b"0", b"9", b" ", b"\\", b'"', b"true", b"NaN", b"1e400", b"\xff"]  # fmt: skip
+    rng, reader = random.Random(0), RowReader(NUMBERS)
+    read = 0
+    for _ in range(100_000):
+        body = bytearray(valid)
+        for _ in range(rng.choice((1, 1, 2, 3))):
+            at = rng.randrange(len(body))
+            body[at : at + rng.randrange(4)] = rng.choice(pieces)
+        table = reader.numbers(bytes(body), 10)
+        if table is not None:
+            read += 1
+            expected = reader.many(decode(bytes(body))["rows"])  # raises if it is no valid body
+            assert all(map(functools.partial(np.array_equal, equal_nan=True), table.columns, expected.columns)), body
+    assert read > 1_000
 
 
 def test_numbers_have_the_names_and_kinds_of_the_schema() -> None:
