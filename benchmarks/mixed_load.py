@@ -209,14 +209,13 @@ class Load:
 
         with self.ws.database.read() as session:
             versions = [v.version for v in registry.list_versions(session, self.project.id) if v.version != serving]
-        if not versions:
-            return None
-        version = self.random.choice(versions)
-        with contextlib.suppress(Conflict, NotFound):  # the scheduler was quicker; its artefact was removed since
-            lifecycle.promote(
-                self.ws, self.project, version, reason="mixed load", by="benchmark", now=datetime.now(UTC)
-            )
-            return version
+        self.random.shuffle(versions)
+        for version in versions:
+            with contextlib.suppress(Conflict, NotFound):  # the scheduler was quicker; its artefact was removed since
+                lifecycle.promote(
+                    self.ws, self.project, version, reason="mixed load", by="benchmark", now=datetime.now(UTC)
+                )
+                return version
         return None
 
     async def run(self, connections: int) -> None:
