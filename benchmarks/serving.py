@@ -232,7 +232,7 @@ def make_demonstration(home: Path, batches: int) -> dict[str, Any]:
     schema = projects.list_projects(ws)[0].schema
     ws.database.dispose()
     assert schema is not None
-    return {name: row[name].item() if hasattr(row[name], "item") else row[name] for name in schema.names}
+    return {f.name: float(row[f.name]) if f.kind == "numeric" else row[f.name] for f in schema.features}
 
 
 # --- parts ------------------------------------------------------------------------------------------------------
