@@ -46,11 +46,11 @@ def contributions(
         customdata=[[plain(name), words.contribution(a)] for name, a in shown],
         hovertemplate="%{customdata[0]}: <b>%{customdata[1]}</b><extra></extra>",
     )  # fmt: skip
-    reach = max(map(abs, amounts)) or 1.0
     low, high = min(0.0, *amounts), max(0.0, *amounts)
-    fig.update_xaxes(
-        showticklabels=False, showline=False, range=[low - (0.32 * reach if low < 0 else 0.02 * reach), high + 0.32 * reach]
-    )  # fmt: skip
+    span = high - low or 1.0
+    # Beside a bar its amount is written: about a fifth of a narrow chart on each side.
+    left, right = (0.38 if low < 0 else 0.02), (0.32 if high > 0 else 0.02)
+    fig.update_xaxes(showticklabels=False, showline=False, range=[low - left * span, high + right * span])
     fig.add_shape(
         type="line", x0=0, x1=0, y0=-0.5, y1=len(shown) - 0.5, line={"color": colors.border, "width": 1}, layer="below"
     )
