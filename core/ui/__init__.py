@@ -16,6 +16,7 @@ from core.ui.components.facts import clauses, pairs
 from core.ui.components.feedback import attempt, error_box, note_storage, toast_next
 from core.ui.components.forms import Field, fields
 from core.ui.components.jobs import follow_job, request_backtest, request_cycle
+from core.ui.components.presses import at_work, pressed, still_pressed, submitted
 from core.ui.components.tables import Start, moment, page_of, pick, table, whole
 from core.ui.components.uploads import ROWS_FILE, computed_once, on_disk, upload
 from core.ui.context import Context, when
@@ -30,6 +31,7 @@ __all__ = [
     "Field",
     "Start",
     "ask_proof",
+    "at_work",
     "attempt",
     "button",
     "card",
@@ -69,6 +71,7 @@ __all__ = [
     "pick",
     "plain",
     "points",
+    "pressed",
     "recheck_access",
     "recheck_on_download",
     "request_backtest",
@@ -83,7 +86,9 @@ __all__ = [
     "served",
     "share",
     "start_page",
+    "still_pressed",
     "submit",
+    "submitted",
     "summary",
     "table",
     "tile",

@@ -18,6 +18,7 @@ from core.services.access.passwords import HELP
 from core.storage.workspace import Workspace
 from core.ui import session
 from core.ui.components.feedback import error_box, toast_next
+from core.ui.components.presses import pressed, submitted
 from core.ui.context import Context, client_address
 from core.words import plain
 
@@ -83,7 +84,7 @@ def _proof_dialog(ctx: Context) -> None:
         password = st.text_input(
             "Your password", type="password", key="proof-password", autocomplete="current-password"
         )
-        sent = st.form_submit_button("Continue", type="primary")
+        sent = submitted("Continue", type="primary")
     if not sent:
         return
     try:
@@ -103,7 +104,7 @@ def _password_dialog(ctx: Context) -> None:
         old = st.text_input("Old password", type="password", key="own-old", autocomplete="current-password")
         new = st.text_input("New password", type="password", key="own-new", autocomplete="new-password", help=HELP)
         again = st.text_input("New password again", type="password", key="own-again", autocomplete="new-password")
-        sent = st.form_submit_button("Change it", type="primary")
+        sent = submitted("Change it", type="primary")
     if not sent:
         return
     if new != again:
@@ -147,14 +148,14 @@ def _factor_dialog(ctx: Context) -> None:
             "lose the app. Store them away from your phone."
         )
         st.code("\n".join(codes), language=None)
-        if st.button("I have saved them", type="primary"):
+        if pressed("I have saved them", type="primary"):
             _close_factor()
             st.rerun()
         return
     try:
         if ctx.user.second_factor:
             st.markdown("Each sign-in asks for a code after the password.")
-            if st.button("Turn it off", icon=":material/lock_open:"):
+            if pressed("Turn it off", icon=":material/lock_open:"):
                 second_factor.disable(ctx.ws, ctx.user.name, by=ctx.actor, now=ctx.now)
                 _close_factor()
                 toast_next("The second factor is off: the password alone signs you in.", icon=":material/lock_open:")
@@ -170,7 +171,7 @@ def _factor_dialog(ctx: Context) -> None:
         st.code(address, language=None, wrap_lines=True)
         with st.form("factor", border=False):
             code = st.text_input("Code from the app", key="factor-code", autocomplete="one-time-code")
-            sent = st.form_submit_button("Turn it on", type="primary")
+            sent = submitted("Turn it on", type="primary")
         if sent:
             state["recovery codes"] = second_factor.enable(ctx.ws, secret, code, by=ctx.actor, now=ctx.now)
             st.rerun()

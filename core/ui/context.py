@@ -19,7 +19,7 @@ from core.services.access.addresses import client_of
 from core.services.projects import projects
 from core.storage.workspace import Workspace
 
-# Of the run on this thread: `driven` (by Home.py), `pages` (as they are registered), `actor` (for whom the page is drawn).
+# Of the run on this thread: `driven` (by Home.py), `pages` (as they are registered), `actor` (for whom the page is drawn), `press` (that it acts on).
 running = threading.local()
 
 

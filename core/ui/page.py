@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import RerunException
 
 from core.jobs import in_app
 from core.plots import palette
@@ -18,6 +19,7 @@ from core.storage.workspace import Workspace
 from core.ui import account, session
 from core.ui.components.choices import switcher
 from core.ui.components.feedback import as_shown, error_box, show_toast
+from core.ui.components.presses import presses
 from core.ui.context import Context, running, visitor_zone
 from core.ui.navigation import navigation
 from core.ui.shared import workspace
@@ -35,9 +37,12 @@ def run_app(home: Callable[[], None]) -> None:
     if user is None:
         show_sign_in(ws)
         return
-    running.driven = True
+    running.driven, cut_short, noted = True, False, presses()
     try:
         page.run()
+    except RerunException:
+        cut_short = True
+        raise
     except Exception as error:
         shown = as_shown(error)
         if shown is None:
@@ -45,6 +50,8 @@ def run_app(home: Callable[[], None]) -> None:
         error_box(shown)
     finally:
         running.driven = False
+        if not cut_short:  # no button of the page is left to act on them
+            noted.clear()
 
 
 def start_page(title: str, *, choose_project: bool = False, role: str = "viewer") -> Context:

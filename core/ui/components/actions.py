@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from core.ui.components.feedback import attempt, toast_next
+from core.ui.components.presses import pressed, submitted
 from core.ui.context import Context
 
 
@@ -20,12 +21,12 @@ def button(
         closed: disabled for everybody.
         look: key, icon and type, as `st.button` takes them.
     """
-    return st.button(label, disabled=closed or not ctx.may(needs), help=ctx.why_not(needs) or help, **look)
+    return pressed(label, disabled=closed or not ctx.may(needs), help=ctx.why_not(needs) or help, **look)
 
 
 def submit(ctx: Context, label: str, *, icon: str, needs: str = "operator") -> bool:
     """The button of a form: as `button`."""
-    return st.form_submit_button(label, type="primary", icon=icon, disabled=not ctx.may(needs), help=ctx.why_not(needs))
+    return submitted(label, type="primary", icon=icon, disabled=not ctx.may(needs), help=ctx.why_not(needs))
 
 
 def confirm(effect: str, label: str, act: Callable[[], object], *, key: str, done: str, icon: str) -> None:
@@ -35,7 +36,7 @@ def confirm(effect: str, label: str, act: Callable[[], object], *, key: str, don
         done: shown after the next run, with the icon.
     """
     st.markdown(effect)
-    if st.button(label, type="primary", key=f"{key}-yes"):
+    if pressed(label, type="primary", key=f"{key}-yes"):
         change(act, done=done, icon=icon)
 
 
@@ -45,7 +46,7 @@ def confirm_with_reason(
     """The same, with a reason for the audit."""
     st.markdown(effect)
     given = st.text_input("Reason (for the audit)", max_chars=300, key=f"{key}-reason", placeholder=placeholder)
-    if not st.button(label, type="primary", key=f"{key}-yes"):
+    if not pressed(label, type="primary", key=f"{key}-yes"):
         return
     reason = given.strip()
     if reason:

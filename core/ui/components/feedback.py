@@ -11,6 +11,7 @@ from loguru import logger
 from core.errors import BadInput, ContinualError, ProofNeeded, StorageError
 from core.services.operations import hosting
 from core.storage.troubles import trouble_of
+from core.ui.components.presses import at_work
 from core.ui.context import Context
 from core.words import plain
 
@@ -50,7 +51,7 @@ def attempt(
     try:
         if not doing:
             return act()
-        with st.status(doing) as status:
+        with at_work(doing) as status:
             result = act()
             status.update(label=done(result) if done else doing, state="complete")
             return result

@@ -30,7 +30,7 @@ def show(ctx: ui.Context) -> None:
     else:
         state, sub = "on", "Which ones are sent is set for each project on Automation"
     with ui.card(f"Messages to Discord · {state}", sub):
-        if st.button("Send a test", icon=":material/send:", key="send-test", disabled=not channel.set_up):
+        if ui.pressed("Send a test", icon=":material/send:", key="send-test", disabled=not channel.set_up):
             _send_test(ctx)
 
 

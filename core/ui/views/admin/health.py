@@ -23,7 +23,7 @@ def show(ctx: ui.Context) -> None:
     channel.show(ctx)
     with ui.card("Checks performed", "The same checks as `python -m core.cli doctor`"):
         ui.table(rows, alt=f"{len(checks)} checks, {len(bad)} failed")
-        if st.button(
+        if ui.pressed(
             "Read every stored file too",
             icon=":material/fact_check:",
             key="deep",
@@ -50,7 +50,7 @@ def _read_files(ctx: ui.Context, shown: set[str]) -> None:
     Args:
         shown: checks that are in the table already.
     """
-    with st.status("Comparing checksums") as status:
+    with ui.at_work("Comparing checksums") as status:
         deep = [check for check in doctor.examine(ctx.ws, now=ctx.now, deep=True) if check.name not in shown]
         for check in deep:
             icon = "check_circle" if check.ok else "error"

@@ -49,7 +49,7 @@ def show(ctx: ui.Context, names: Mapping[int, str]) -> None:
         st.form("token", border=False),
     ):
         new = _form(ctx, names)
-        sent = st.form_submit_button("Create the token", type="primary", icon=":material/key:")
+        sent = ui.submitted("Create the token", type="primary", icon=":material/key:")
     if sent:
         act(
             lambda: _make(ctx, new),

@@ -49,11 +49,11 @@ def _offer_changes(ctx: ui.Context, person: UserInfo) -> None:
     oneself = person.name == ctx.user.name
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{ui.plain(person.name)}**", width="content")
-        if st.button("Change role", icon=":material/badge:", key="change-role"):
+        if ui.pressed("Change role", icon=":material/badge:", key="change-role"):
             person_dialogs.change_role(ctx, person)
-        if st.button("Set password", icon=":material/password:", key="set-password"):
+        if ui.pressed("Set password", icon=":material/password:", key="set-password"):
             person_dialogs.set_password(ctx, person)
-        if st.button(
+        if ui.pressed(
             "Remove",
             icon=":material/person_remove:",
             key="remove",
@@ -73,7 +73,7 @@ def _show_form(ctx: ui.Context) -> None:
             name = st.text_input("Name", max_chars=64, key="add-name")
             password = st.text_input("Password", type="password", key="add-password", help=HELP)
             role = st.selectbox("Role", list(ROLES), format_func=role_words, key="add-role")
-        if st.form_submit_button("Add", type="primary", icon=":material/person_add:"):
+        if ui.submitted("Add", type="primary", icon=":material/person_add:"):
             act(
                 lambda: accounts.create_user(ctx.ws, name, password, role, by=ctx.actor, now=ctx.now),
                 f"{name} can sign in as {role}.",

@@ -21,7 +21,7 @@ def change_role(ctx: ui.Context, person: UserInfo) -> None:
     roles = list(ROLES)
     role = st.selectbox("Role", roles, index=roles.index(person.role), format_func=role_words, key="new-role")
     st.markdown(f"Takes effect with the next click of **{ui.plain(person.name)}**, in every open tab.")
-    if st.button(f"Make {person.name} {role}", type="primary", key="role-yes", disabled=role == person.role):
+    if ui.pressed(f"Make {person.name} {role}", type="primary", key="role-yes", disabled=role == person.role):
         act(
             lambda: accounts.set_role(ctx.ws, person.name, role, by=ctx.actor, now=ctx.now),
             f"{person.name} is now {role} (was {person.role}).",
@@ -33,7 +33,7 @@ def set_password(ctx: ui.Context, person: UserInfo) -> None:
     """A new password; open sessions end."""
     st.markdown(f"All open sessions of **{ui.plain(person.name)}** end; they sign in again with the new password.")
     password = st.text_input("New password", type="password", key="new-password", help=HELP)
-    if st.button("Set password", type="primary", key="password-yes"):
+    if ui.pressed("Set password", type="primary", key="password-yes"):
         act(
             lambda: accounts.set_password(ctx.ws, person.name, password, by=ctx.actor, now=ctx.now),
             f"{person.name} has a new password; their sessions ended.",
@@ -47,7 +47,7 @@ def remove(ctx: ui.Context, person: UserInfo) -> None:
         f"**{ui.plain(person.name)}** can no longer sign in, and all their open sessions end. Their actions stay in the audit. They can be added again."
     )
     revoke = _revoke_too(tokens.tokens_made_by(ctx.ws, person.uid, ctx.now))
-    if st.button(f"Remove {person.name}", type="primary", key="remove-yes"):
+    if ui.pressed(f"Remove {person.name}", type="primary", key="remove-yes"):
         act(
             lambda: accounts.remove_user(ctx.ws, person.name, keep_tokens=not revoke, by=ctx.actor, now=ctx.now),
             f"{person.name} is removed.",

@@ -67,7 +67,7 @@ def _line(
 
 
 def _offer_revoke(ctx: ui.Context, token: TokenInfo) -> None:
-    if st.button(
+    if ui.pressed(
         f"Revoke “{ui.plain(token.name)}”",
         icon=":material/block:",
         key="revoke",
@@ -86,7 +86,7 @@ def _revoke(ctx: ui.Context, token: TokenInfo) -> None:
     st.markdown(
         f"Programs that send **{ui.plain(token.name)}** ({ui.plain(token.prefix)}…, {used}) are answered 401 within 2 seconds. This cannot be undone; a new one can be created."
     )
-    if st.button("Revoke", type="primary", key="revoke-yes"):
+    if ui.pressed("Revoke", type="primary", key="revoke-yes"):
         act(
             lambda: tokens.revoke_token(ctx.ws, token_id, by=ctx.actor, now=ctx.now),
             f"Token “{ui.plain(token.name)}” is revoked.",

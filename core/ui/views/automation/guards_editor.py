@@ -33,7 +33,7 @@ def show(ctx: ui.Context, project: ProjectInfo) -> None:
             override=_override(guards, schema),
         )
     st.caption("The strictest action applies: abstain, then override, then warn.")
-    if st.button("Save the guards", type="primary", key="g-save", disabled=wanted == guards):
+    if ui.pressed("Save the guards", type="primary", key="g-save", disabled=wanted == guards):
         ui.change(
             lambda: guarding.set_guards(ctx.ws, project, wanted, by=ctx.actor, now=ctx.now),
             done="The guards take effect within a second.",

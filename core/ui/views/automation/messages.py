@@ -28,7 +28,7 @@ def show(ctx: ui.Context, project: ProjectInfo) -> None:
             disabled=not ctx.may("operator"),
             help=ctx.why_not("operator"),
         )
-        if set(wanted) != set(on) and st.button(
+        if set(wanted) != set(on) and ui.pressed(
             "Save the messages", type="primary", icon=":material/notifications:", key="messages-save"
         ):
             asked = {name: name in wanted for name in switches}

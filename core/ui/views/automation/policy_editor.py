@@ -83,7 +83,7 @@ def show(ctx: ui.Context, project: ProjectInfo) -> None:
     _show_changes(project.policy, wanted)
     if wanted != project.policy:
         _offer_try(ctx, project, wanted)
-    if st.button("Save the policy", type="primary", key="p-save", disabled=wanted == project.policy):
+    if ui.pressed("Save the policy", type="primary", key="p-save", disabled=wanted == project.policy):
         ui.change(
             lambda: projects.set_policy(ctx.ws, project, wanted, by=ctx.actor, now=ctx.now),
             done="The policy takes effect with the next cycle. The audit has the previous one.",
@@ -143,7 +143,7 @@ def _offer_try(ctx: ui.Context, project: ProjectInfo, wanted: Policy) -> None:
     """The edited policy over the stored history, next to the current one, before it is saved."""
     edited = dataclasses.replace(wanted, name="edited")
     document = policy_to_document(edited)
-    if st.button(
+    if ui.pressed(
         "Try it on the stored history", icon=":material/history:", key="p-try", disabled=project.checked_at is None
     ):
         job = ui.follow_job(ctx, ui.request_backtest(ctx, [project.policy, edited], since=None))

@@ -13,7 +13,7 @@ def show(ctx: ui.Context, cycle: CycleReport) -> None:
     """The button for it, and the result; nothing where there is no evidence."""
     if cycle.evidence is None:
         return
-    if not st.button(
+    if not ui.pressed(
         "Replay this decision",
         icon=":material/replay:",
         key=f"replay-{cycle.id}",

@@ -113,7 +113,7 @@ def _generate(ctx: ui.Context, project: ProjectInfo | None, name: str, wanted: W
     """Store the rows and go to them; a project created for rows that cannot be stored is deleted again."""
     made = project
     try:
-        with st.status(f"Generating {ui.counted(wanted.rows, 'row')}") as status:
+        with ui.at_work(f"Generating {ui.counted(wanted.rows, 'row')}") as status:
             if made is None:
                 generator = {"features": wanted.features}
                 made = projects.create_project(

@@ -65,8 +65,9 @@ def store(
 ) -> bool:
     """Store a file's rows as a batch and show the result; an error is shown in place."""
     try:
-        with st.status(f"Storing {ui.counted(len(read.frame), 'row')}", expanded=True) as status:
-            st.write("Checking every row, writing the file, then its manifest")
+        label = f"Storing {ui.counted(len(read.frame), 'row')}"
+        steps = "Checking every row, writing the file, then its manifest"
+        with ui.at_work(label, expanded=True, note=steps) as status:
             report = ingest.ingest_frame(
                 ctx.ws,
                 project,

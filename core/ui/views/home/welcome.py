@@ -33,9 +33,9 @@ def show(ctx: ui.Context) -> None:
 
 def _create_sample(ctx: ui.Context) -> None:
     """Make the sample project, start its live run, and go and watch it."""
-    with st.status("Creating the sample project", expanded=True) as status:
+    with ui.at_work("Creating the sample project", expanded=True) as status:
         try:
-            # Nothing is drawn in between: a rerun started by the browser meanwhile would end this one half-way.
+            # Nothing is drawn in between: another run, started by the browser meanwhile, would end this one half-way.
             project = streams.create_sample_project(ctx.ws, by=ctx.actor, now=ctx.now)
             live.start_live(ctx.ws, project, by=ctx.actor, now=ctx.now)
         except ContinualError as error:

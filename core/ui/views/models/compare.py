@@ -32,7 +32,7 @@ def show(ctx: ui.Context, project: ProjectInfo, held: Registered) -> None:
             numbers = [v.version for v in held.versions]
             a = _choose("Version", numbers, champion, key="a")
             b = _choose("against", numbers, other, key="b")
-            pressed = st.button("Compare", icon=":material/compare_arrows:", key="compare", disabled=a == b)
+            pressed = ui.pressed("Compare", icon=":material/compare_arrows:", key="compare", disabled=a == b)
         if a == b:
             st.caption("Choose two different versions.")
         elif pressed:

@@ -11,7 +11,7 @@ from core.services.serving.champion_cache import Served
 
 def loaded(ctx: ui.Context, project: ProjectInfo) -> Served | None:
     """The champion, which takes seconds the first time. None, and why, when it cannot be loaded."""
-    with st.spinner(f"Loading v{project.champion}"):
+    with ui.still_pressed(), st.spinner(f"Loading v{project.champion}"):
         served = ui.served(ctx, project)
     if served is None:
         st.error(ui.plain(ui.champions().problem(project.id) or "No model is serving yet."), icon=":material/error:")

@@ -46,7 +46,7 @@ def show(ctx: ui.Context, project: ProjectInfo, schema: FeatureSchema) -> None:
 
 def _offer(ctx: ui.Context, project: ProjectInfo, file: UploadedFile) -> Scored | None:
     """The button, and its result; None before, and where the file cannot be used, with the error shown in place."""
-    if not st.button("Predict the file", type="primary", icon=":material/online_prediction:", key="predict-run"):
+    if not ui.pressed("Predict the file", type="primary", icon=":material/online_prediction:", key="predict-run"):
         return None
     served = champion.loaded(ctx, project)
     if served is None:
@@ -60,7 +60,7 @@ def _offer(ctx: ui.Context, project: ProjectInfo, file: UploadedFile) -> Scored 
 
 def _score(ctx: ui.Context, project: ProjectInfo, served: Served, file: UploadedFile) -> pd.DataFrame:
     """Predictions for a file, logged, with the progress shown."""
-    with st.status(f"Reading {ui.plain(file.name)}", expanded=True) as status, ui.on_disk(file, "upload") as path:
+    with ui.at_work(f"Reading {ui.plain(file.name)}", expanded=True) as status, ui.on_disk(file, "upload") as path:
         limit = ctx.ws.settings.max_upload_bytes
         frame = read_table(path, name=file.name, max_bytes=limit, target=served.schema.target).frame
         st.write(f"{ui.counted(len(frame), 'row')} read")
