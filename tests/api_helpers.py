@@ -17,6 +17,7 @@ import pyarrow as pa
 import uvicorn
 from patience import limit
 
+from core.http import problems
 from core.http.connection import Connection
 from core.services.access import tokens
 from core.services.access.tokens import TokenRights
@@ -25,6 +26,7 @@ from core.storage.workspace import Workspace
 KEY = "k3y-of-this-installation"
 ADMIN = {"Authorization": f"Bearer {KEY}"}
 ROW = {"feature1": 0.1, "feature2": 2.0}
+INFER = "/v2/models/default/infer"
 
 
 def arrow(frame: pd.DataFrame) -> bytes:
@@ -79,3 +81,25 @@ def serving() -> Iterator[httpx.Client]:
     finally:
         server.should_exit = True
         thread.join(20)
+
+
+def is_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
+    """The problem JSON of a refusal with that status, or the form that the inference protocol gives it."""
+    assert answer.status_code == status, answer.text
+    if problems.is_inference(answer.request.url.path):
+        assert answer.headers["content-type"] == "application/json"
+        parsed: str = answer.json()["error"]
+        assert answer.json() == {"error": parsed} and parsed
+        return {"detail": parsed, "errors": []}
+    assert answer.headers["content-type"] == "application/problem+json"
+    document: dict[str, Any] = answer.json()
+    assert list(document) == ["type", "title", "status", "detail", "errors"]
+    assert document["status"] == status
+    for entry in document["errors"]:
+        assert list(entry) == ["field", "seen", "expected"]
+    return document
+
+
+def input_of(name: str, data: Any = 1.0, **more: Any) -> dict[str, Any]:
+    """A tensor of one value, as the inference protocol sends it."""
+    return {"name": name, "shape": [1], "datatype": "FP64", "data": [data], **more}
