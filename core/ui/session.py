@@ -95,11 +95,13 @@ def begin(user: UserInfo) -> None:
     state["sign-in ends"] = state["write cookie"] = time.time() + COOKIE_DAYS * 86_400
 
 
+@st.fragment
 def write_cookie(ws: Workspace) -> None:
     """Have the browser keep the sign-in; drawn in every run until its component says that it did.
 
-    The component's first answer starts another run. One that no longer draws it could take it away before it has set
-    the cookie, and the person would be signed out by the next reload. So each run asks for the very same cookie.
+    The component's answers run this fragment alone: another run of the whole page could cut short the one in which the
+    person has already pressed something. A page drawn without the component could take it away before it has set the
+    cookie, and the person would be signed out by the next reload. So each run asks for the very same cookie.
     """
     import jwt
 

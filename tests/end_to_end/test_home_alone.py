@@ -149,7 +149,6 @@ def test_home_alone_retrains_by_itself_within_a_small_container_and_ends_without
     page.get_by_test_id("stFormSubmitButton").get_by_role("button").click()
     expect(page.get_by_role("heading", name="Welcome")).to_be_visible(timeout=SHOWN_MS)
     expect(page.get_by_text("Demo storage.").first).to_be_visible(timeout=SHOWN_MS)
-    # At once: the component that writes the cookie has the page run once more, which takes no press away.
     page.get_by_role("button", name="Create the sample project").click(timeout=SHOWN_MS)
     expect(page.get_by_role("heading", name="Live")).to_be_visible(timeout=SHOWN_MS)
     page.get_by_text("Fast", exact=True).click(timeout=SHOWN_MS)

@@ -1,9 +1,9 @@
 """Presses of buttons, which no other run of the page takes away.
 
-A press belongs to the one run that it starts. Whatever reaches the server meanwhile (the component that sets the cookie
-answers, a field is changed) ends that run at the next thing it draws and starts another, which knows of no press. So a
-press is noted by its callback, before anything is drawn, and forgotten by the button's own code once that acts on it, or
-at the end of the first run that was not cut short.
+A press belongs to the one run that it starts. Whatever reaches the server meanwhile (a field is changed, a component
+answers) ends that run at the next thing it draws and starts another, which knows of no press. So a press is noted by its
+callback, before anything is drawn, and forgotten by the button's own code once that acts on it, or at the end of the
+first run that was not cut short.
 """
 
 from __future__ import annotations
