@@ -150,6 +150,7 @@ def test_a_schema_of_numbers_only_takes_rows_too() -> None:
 
 # --- rows of numbers, read without an object for each -----------------------------------------------------------
 
+INSTANTS = ["2026-03-01T10:00:00Z", "2026-03-01 10:00:00+02:00", "2026-03-01", 1_772_000_000, 1_772_000_000.25]
 NUMBERS = infer_schema(pd.DataFrame({"a": [1.0, 2.5], "b": [0.5, 2.0], "y": [0, 1]}), target="y")
 
 
@@ -185,7 +186,10 @@ def test_numbers_are_read_as_from_decoded_rows(cells: list[tuple[Any, Any]], swa
         '{"rows":[{"a":1,"b":{}}]}', '{"rows":[{"a":1,"b":NaN}]}', '{"rows":[{"a":1,"b":1e400}]}',
         '{"rows":[{"a":1,"b":3.4e38}]}', '{"rows":[{"a":1,"b":-3.5e38}]}', '{"rows":[{"a":1,"b":2,"b":2}]}',
         '{"rows":[{"a":1,"b":2,"\\u0062":2}]}', '{"rows":[{"a":1,"b":2}],"rows":[{"a":1,"b":2}]}',
-        '{"rows":[{"a":1,"b":2,"_id":"x"}]}', '{"rows":[{"a":1,"b":2}]', '{"rows":[{"a":1,"b":2}]} x',
+        '{"rows":[{"a":1,"b":2,"_id":""}]}', '{"rows":[{"a":1,"b":2,"_id":1.0}]}', '{"rows":[{"a":1,"b":2,"_id":true}]}',
+        '{"rows":[{"a":1,"b":2,"_id":18446744073709551616}]}',
+        '{"rows":[{"a":1,"b":2,"_id":"x","_id":"x"}]}', '{"rows":[{"a":1,"b":2,"_id":"x","_id":"\\u003ax"}]}',
+        '{"rows":[{"a":1,"b":2,"_time":"soon"}]}', '{"rows":[{"a":1,"b":2,"_time":[1]}]}', '{"rows":[{"a":1,"b":2}]', '{"rows":[{"a":1,"b":2}]} x',
         '{"rows":[{"a":1,"b":01}]}', '{"rows":[{"a":1,"b":2},]}', b'{"rows":[{"a":1,"b":2}]}\xff',
         '{"rows":' + "[" * 100_000, '{"rows":[{"a":' + '{"a":' * 100_000,
         '{"rows":[' + ",".join(['{"a":1,"b":2}'] * 11) + "]}",
@@ -195,9 +199,18 @@ def test_any_other_body_is_left_to_the_decoder(body: bytes | str) -> None:
     assert _numbers(body) is None
 
 
-def test_a_changed_body_is_read_as_the_decoder_reads_it_or_left_to_it() -> None:
-    valid = b'{"rows": [{"a": 1, "b": -2.5e-3}, {"b": null, "a": 0.125}, {"a": 3.0, "b": 4}]}'
-    pieces = [b'"a"', b'"b"', b'"rows"', b":", b",", b"{", b"}", b"[", b"]", b"null", b"-", b".", b"e", b"0", b"9", b" ", b"\\", b'"', b"true", b"NaN", b"1e400", b"\xff"]  # fmt: skip
+@pytest.mark.parametrize(
+    "valid",
+    [
+        b'{"rows": [{"a": 1, "b": -2.5e-3}, {"b": null, "a": 0.125}, {"a": 3.0, "b": 4}]}',
+        b'{"rows": [{"_id": "x:1", "a": 1, "b": 2}, {"a": 3, "b": 4, "_id": 5, "_time": "2026-03-01T10:00:00Z"}]}',
+    ],
+)
+def test_a_changed_body_is_read_as_the_decoder_reads_it_or_left_to_it(valid: bytes) -> None:
+    pieces = [
+        b'"_id"', b'"_time"', b"\\u003a", b'"a"', b'"b"', b'"rows"', b":", b",", b"{", b"}", b"[", b"]", b"null", b"-",
+        b".", b"e", b"0", b"9", b" ", b"\\", b'"', b"true", b"NaN", b"1e400", b"\xff",
+    ]  # fmt: skip
     rng, reader = random.Random(0), RowReader(NUMBERS)
     read = 0
     for _ in range(100_000):
@@ -210,7 +223,34 @@ def test_a_changed_body_is_read_as_the_decoder_reads_it_or_left_to_it() -> None:
             read += 1
             expected = reader.many(decode(bytes(body))["rows"])  # raises if it is no valid body
             assert all(map(functools.partial(np.array_equal, equal_nan=True), table.columns, expected.columns)), body
+            assert (table.ids or [None] * table.n) == (expected.ids or [None] * table.n), body
+            assert (table.times or [None] * table.n) == (expected.times or [None] * table.n), body
     assert read > 1_000
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {"a": st.floats(-9, 9), "b": st.none() | st.integers(-9, 9)},
+            optional={
+                "_id": st.text(min_size=1) | st.integers(-(2**63), 2**64 - 1),
+                "_time": st.sampled_from(INSTANTS),
+            },
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_ids_and_instants_are_read_as_from_decoded_rows(rows: list[dict[str, Any]]) -> None:
+    body = json.dumps({"rows": rows}, ensure_ascii=False).encode()
+    table = RowReader(NUMBERS).numbers(body, 8)
+    if b"\\" in body or any(str(row.get("_id", "x")).strip() == "" for row in rows):
+        return
+    assert table is not None
+    expected = RowReader(NUMBERS).many(decode(body)["rows"])
+    assert np.array_equal(table.columns, expected.columns, equal_nan=True)
+    assert (table.ids or [None] * table.n) == (expected.ids or [None] * table.n)
+    assert (table.times or [None] * table.n) == (expected.times or [None] * table.n)
 
 
 def test_numbers_have_the_names_and_kinds_of_the_schema() -> None:
