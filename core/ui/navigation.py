@@ -62,6 +62,8 @@ def navigation(home: Any, user: UserInfo | None) -> Any:
             sections.setdefault(section, []).append(made)
             registered[entry.file] = made
     running.pages = registered
+    # Off in config.toml: until the first of these calls Streamlit would list the files of pages/, also to a stranger.
+    st.set_option("client.showSidebarNavigation", True)
     return st.navigation(sections, position="hidden" if hidden else "sidebar", expanded=True)
 
 

@@ -31,6 +31,11 @@ SHOWN_MS = 1_000 * limit(60)
 PROMOTED_S = 150.0
 MOST_MB = 600  # of the app, once the demonstration is over
 CONTAINER_MB = 690  # what one on Community Cloud has for everything
+NOTE_PAGES = """
+window.listed = false;
+new MutationObserver(() => { window.listed ||= document.querySelector("[data-testid=stSidebarNav]") !== null; })
+    .observe(document, {subtree: true, childList: true});
+"""
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -138,8 +143,10 @@ def _leader(ws: Workspace) -> str:
 def test_home_alone_retrains_by_itself_within_a_small_container_and_ends_without_a_trace(
     alone: Alone, page: Page
 ) -> None:
+    page.add_init_script(NOTE_PAGES)
     page.goto(f"{alone.url}/drift")  # whatever page, signed in or not: a visit wakes the scheduler
     expect(page.get_by_label("Password", exact=True)).to_be_visible(timeout=SHOWN_MS)
+    assert page.evaluate("window.listed") is False  # not for a moment: Streamlit would list the pages
     ws = open_workspace(alone.settings)
     until("the scheduler within", lambda: _leader(ws).endswith(f":{alone.process.pid}"))
 
