@@ -92,7 +92,6 @@ class ApiState:
         self.requests.watch_queue(lambda: self.writer.waiting)
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
         threading.Thread(target=self._watch_scheduler, name="scheduler-watch", daemon=True).start()
-        frugal.share_heap()
         threading.Thread(target=self._release_memory, name="memory", daemon=True).start()
 
     async def close(self) -> None:

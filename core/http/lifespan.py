@@ -13,6 +13,7 @@ from loguru import logger
 from core.errors import ContinualError
 from core.http import bodies
 from core.http.access import ApiState
+from core.jobs import frugal
 from core.logs import set_up_logs
 from core.settings import get_settings
 
@@ -25,6 +26,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings = get_settings()
     set_up_logs(settings, "api")
     _allow_many_connections()
+    frugal.share_heap()
     try:
         api = await asyncio.to_thread(ApiState, settings, app.state.requests)
     except ContinualError as error:

@@ -23,19 +23,29 @@ SETTINGS = {
 def begin() -> None:
     """Make this process and, through the environment, its workers use less memory; variables that are set are not changed."""
     share_heap()
-    for name, (number, value) in SETTINGS.items():
+    for name, (_, value) in SETTINGS.items():
         if name not in os.environ:
+            _tune(name)
             os.environ[name] = str(value)
-            with contextlib.suppress(AttributeError, OSError):  # another C library than glibc
-                ctypes.CDLL(None).mallopt(number, value)
 
 
 def share_heap() -> None:
-    """Let Arrow use glibc's heap: its own keeps what each thread has freed, and only that thread could return it."""
+    """Let all threads of this process use one heap, and Arrow use it too; variables that are set are not changed.
+
+    To be called before there are threads. A heap for each thread fragments on its own, and Arrow's keeps what each
+    thread has freed until that thread returns it.
+    """
+    if NAME not in os.environ:
+        _tune(NAME)
     if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
         os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
         if (arrow := sys.modules.get("pyarrow")) is not None:  # it has already chosen its heap
             arrow.set_memory_pool(arrow.system_memory_pool())
+
+
+def _tune(name: str) -> None:
+    with contextlib.suppress(AttributeError, OSError):  # another C library than glibc
+        ctypes.CDLL(None).mallopt(*SETTINGS[name])
 
 
 def give_back() -> None:

@@ -41,7 +41,10 @@ class Database:
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
                 self._path = path
             self.engine: Engine = create_engine(
-                url, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}, pool_pre_ping=False
+                url,
+                connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
+                pool_pre_ping=False,
+                pool_use_lifo=True,  # each connection that is used keeps 2 MB of pages
             )
             self._prepare_sqlite(synchronous)
             self._watch_file()

@@ -106,9 +106,11 @@ def test_all_labels_or_manifests_are_never_walked_for_a_few(ws: Workspace, made:
         assert "COVERING INDEX ix_batches_standing" in plan(lambda: label_plans.plan_state(session, made))
 
 
+@pytest.mark.parametrize("at_once", [1, 100, 2**20])  # bytes of hashes: those of a batch, of some, of all
 def test_batches_that_hold_rows_come_in_stream_order_whatever_others_are_left_out(
-    ws: Workspace, made: int, now: datetime
+    ws: Workspace, made: int, now: datetime, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
+    monkeypatch.setattr("core.storage.queries.batches.HASHES_AT_ONCE", at_once)
     for i in range(4):
         send(ws, made, rows(f"a{i}"), now)
     with ws.database.write() as session:

@@ -14,7 +14,7 @@ from core.records import BatchInfo
 from core.storage.queries.common import CHUNK
 from core.storage.tables import Batch, BatchIds
 
-HASHES_AT_ONCE = 250  # batches
+HASHES_AT_ONCE = 2**20  # bytes: many small batches or a few large ones
 B = TypeVar("B", bound=Any)  # a manifest row, or its columns id, backfill and last_at
 
 
@@ -113,8 +113,16 @@ def id_hashes(session: Session, project_id: int) -> Iterator[list[tuple[int, byt
     """Each batch that counts and the hashes of its row ids, where they are stored, some batches at a time."""
     statement = select(Batch.id, BatchIds.hashes).outerjoin(BatchIds, BatchIds.batch_id == Batch.id)
     own = statement.where(Batch.project_id == project_id, Batch.undone_at.is_(None))
-    for some in session.connection().execute(own).partitions(HASHES_AT_ONCE):
-        yield [(batch_id, kept) for batch_id, kept in some]
+    some: list[tuple[int, bytes | None]] = []
+    size = 0
+    for batch_id, kept in session.connection().execute(own):
+        some.append((batch_id, kept))
+        size += len(kept or b"")
+        if size >= HASHES_AT_ONCE:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
 
 
 def with_own_ids(session: Session, batch_ids: Sequence[int]) -> list[Batch]:
