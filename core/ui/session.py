@@ -116,9 +116,12 @@ def write_cookie(ws: Workspace) -> None:
     token = jwt.encode(
         {"username": state["username"], "exp_date": ends}, cookie_key(str(ws.settings.home_path)), algorithm="HS256"
     )
-    _authenticator(ws).cookie_controller.cookie_model.cookie_manager.set(
-        ws.settings.cookie_name, token, key=key, expires_at=datetime.fromtimestamp(ends, tz=UTC)
-    )
+    with st.container(
+        key="cookie"
+    ):  # outside of the page's flow: what a person aims at does not move as it comes and goes
+        _authenticator(ws).cookie_controller.cookie_model.cookie_manager.set(
+            ws.settings.cookie_name, token, key=key, expires_at=datetime.fromtimestamp(ends, tz=UTC)
+        )
 
 
 def sign_out(ws: Workspace, name: str) -> None:
