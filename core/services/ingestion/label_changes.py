@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, not_, select, update
 from sqlalchemy.orm import Session
 
 from core.data.contract import schema_from_document, schema_to_document, with_classes
@@ -24,6 +24,8 @@ from core.storage import audit, history, queries
 from core.storage.tables import AuditEntry, ModelRow, Project
 from core.storage.tables import Label as LabelRow
 from core.storage.workspace import Workspace
+
+MAX_LOOKS = 3  # at the batches before the transaction; if more are stored each time, at last within it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,37 +63,69 @@ def undo_labels(ws: Workspace, project: ProjectInfo, change_id: int, *, by: str,
     """
     require(ws, by, "operator")
     project = current_project(ws, project)
+    looks = 0
+    while True:
+        seen, looks = _look(ws, project, change_id), looks + 1
+        with ws.database.write() as session:
+            session.execute(select(Project.id).where(Project.id == project.id).with_for_update())
+            if plan_state(session, project.id).batches != seen.batches:
+                if looks < MAX_LOOKS:
+                    continue  # other writers do not wait while the batches are read again
+                seen = _look(ws, project, change_id)
+            return _undo(session, project, change_id, seen, by=by, now=now)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the stored batches say about the rows and values of a change."""
+
+    batches: tuple[int, int, int]  # that were read: as in `PlanState`
+    row_ids: set[str]
+    present: set[str]  # of the rows those in batches
+    embedded: dict[str, Label]  # the labels stored with them
+    unused: set[Label]  # values that no batch holds, as far as it matters
+
+
+def _look(ws: Workspace, project: ProjectInfo, change_id: int) -> _Seen:
     with ws.database.read() as session:
-        state = plan_state(session, project.id)
-        entry, of_change = _labels_of_change(session, project, change_id)
+        batches = plan_state(session, project.id).batches
+        _, of_change = _labels_of_change(session, project, change_id)
         row_ids = set(session.scalars(select(LabelRow.row_id).where(*of_change)))
+        unused = _unused_elsewhere(session, queries.project_row(session, project.id), of_change)
+        stored = queries.stored_batches(session, project.id)
     assert project.schema is not None  # its labels were changed
     present, embedded = embedded_labels(ws, project, project.schema, row_ids)
-    with ws.database.write() as session:
-        session.execute(select(Project.id).where(Project.id == project.id).with_for_update())
-        row = queries.project_row(session, project.id)
-        if plan_state(session, project.id).batches != state.batches:
-            present, embedded = embedded_labels(ws, project, project.schema, row_ids)
-        entry, of_change = _labels_of_change(session, project, change_id)
-        before = _change(session, entry)
-        if before.undone:
-            raise Conflict(f"The labels of change {change_id} were already undone.")
-        values = {json.loads(text) for text in session.scalars(select(LabelRow.value).where(*of_change).distinct())}
-        session.execute(update(LabelRow).where(*of_change).values(undone_at=now))
-        remaining_labels = queries.labels_by_row(session, project.id, row_ids)
-        row.labelled -= len(present - embedded.keys() - remaining_labels.keys())
-        dropped_classes = _drop_classes(ws, session, row, values)
-        audit.record(
-            session,
-            who=by,
-            what=UNDONE,
-            now=now,
-            project_id=project.id,
-            before={"change": change_id, "by": entry.who, **(entry.after or {})},
-            after={"classes_gone": dropped_classes},
-        )
-        session.flush()
-        return _change(session, entry)
+    for batch in stored:
+        if not unused:
+            break
+        if batch.labelled:
+            column = history.read_rows(ws, batch, [project.schema.target])[project.schema.target]
+            unused -= set(map(json.loads, column.dropna().unique()))
+    return _Seen(batches, row_ids, present, embedded, unused)
+
+
+def _undo(
+    session: Session, project: ProjectInfo, change_id: int, seen: _Seen, *, by: str, now: datetime
+) -> LabelChange:
+    row = queries.project_row(session, project.id)
+    entry, of_change = _labels_of_change(session, project, change_id)
+    if _change(session, entry).undone:
+        raise Conflict(f"The labels of change {change_id} were already undone.")
+    dropped_classes = _drop_classes(row, seen.unused & _unused_elsewhere(session, row, of_change))
+    session.execute(update(LabelRow).where(*of_change).values(undone_at=now))
+    remaining_labels = queries.labels_by_row(session, project.id, seen.row_ids)
+    row.labelled -= len(seen.present - seen.embedded.keys() - remaining_labels.keys())
+    audit.record(
+        session,
+        who=by,
+        what=UNDONE,
+        now=now,
+        project_id=project.id,
+        before={"change": change_id, "by": entry.who, **(entry.after or {})},
+        after={"classes_gone": dropped_classes},
+    )
+    session.flush()
+    return _change(session, entry)
 
 
 def _labels_of_change(session: Session, project: ProjectInfo, change_id: int) -> tuple[AuditEntry, tuple[Any, ...]]:
@@ -122,22 +156,23 @@ def _change(session: Session, entry: AuditEntry) -> LabelChange:
     )
 
 
-def _drop_classes(ws: Workspace, session: Session, row: Project, values: set[Label]) -> list[Label]:
-    """Remove the classes that no label, batch or model version uses from the schema; at least two stay."""
+def _unused_elsewhere(session: Session, row: Project, of_change: tuple[Any, ...]) -> set[Label]:
+    """Classes that the change's labels have, and no other label that counts and no model version."""
     schema = schema_from_document(row.schema or {})
-    unused = values.intersection(schema.classes)
-    if schema.task == "regression" or not unused:
-        return []
-    stored_values = select(LabelRow.value).where(LabelRow.project_id == row.id, LabelRow.undone_at.is_(None)).distinct()
-    unused -= {json.loads(text) for text in session.scalars(stored_values)}
+    if schema.task == "regression":
+        return set()
+    values = select(LabelRow.value).distinct()
+    unused = {json.loads(text) for text in session.scalars(values.where(*of_change))}.intersection(schema.classes)
+    others = values.where(LabelRow.project_id == row.id, LabelRow.undone_at.is_(None), not_(and_(*of_change)))
+    unused -= {json.loads(text) for text in session.scalars(others)}
     for known in session.scalars(select(ModelRow.schema).where(ModelRow.project_id == row.id)):
         unused -= set(schema_from_document(known).classes)
-    for batch in queries.stored_batches(session, row.id):
-        if not unused:
-            break
-        if batch.labelled:
-            column = history.read_rows(ws, batch, [schema.target])[schema.target]
-            unused -= set(map(json.loads, column.dropna().unique()))
+    return unused
+
+
+def _drop_classes(row: Project, unused: set[Label]) -> list[Label]:
+    """Remove classes that nothing uses from the schema; at least two stay."""
+    schema = schema_from_document(row.schema or {})
     used = tuple(c for c in schema.classes if c not in unused)
     if not unused or len(used) < 2:
         return []

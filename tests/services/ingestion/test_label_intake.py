@@ -345,3 +345,27 @@ def test_the_command_line_shows_the_plan_stores_after_a_yes_and_takes_back(
     assert newest(ws, waiting) == [None] * 5
     assert cli.main(["labels", "--project", "demo"]) == 1
     assert "expected a file of labels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_class_of_a_batch_that_is_stored_during_an_undo_stays(
+    ws: Workspace, waiting: ProjectInfo, now: datetime, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    add(ws, waiting, [("b2-0", "odd"), ("b2-1", "even")], now)
+    look = label_changes._look
+    stored = 0
+
+    def slow(*args: Any) -> Any:
+        nonlocal stored
+        seen = look(*args)
+        if stored < times:  # would wait for the undo itself, if that held the database
+            stored += 1
+            frame = rows(5, seed=stored).assign(y="odd" if stored == times else "up")
+            ingest.ingest_frame(ws, later(ws, waiting), frame, origin=f"{stored}.csv", by="t", now=now)
+        return seen
+
+    monkeypatch.setattr(label_changes, "_look", slow)
+    change = label_changes.newest_changes(ws, waiting)[0]
+    assert label_changes.undo_labels(ws, waiting, change.id, by="bo", now=now).undone
+    assert classes(ws, waiting)[1:] == ("down", "odd", "up")
+    assert later(ws, waiting).labelled == 40 + 5 * times
