@@ -125,16 +125,22 @@ class RowReader:
             return None
         try:
             rows = self._decoder.decode(body).rows
-            ids, times, colons = _without_extras(rows) if b'"_' in body else (None, None, 0)
-        except (msgspec.MsgspecError, *_WRONG):
+        except msgspec.MsgspecError:
             return None
+        ids, times = None, None
         # A member has one colon. The decoder keeps the last value of a name that is given more than once; the colon of
         # a text that is written as an escape could hide that.
-        colons += len(rows) * self._width + 1
-        if not rows or np.count_nonzero(text == ord(":")) != colons or (ids is not None and b"\\" in body):
+        colons = np.count_nonzero(text == ord(":")) - len(rows) * self._width - 1
+        if colons and rows and b"\\" not in body:
+            try:
+                ids, times, theirs = _without_extras(rows)
+            except _WRONG:
+                return None
+            colons -= theirs
+        if colons or not rows:
             return None
         cells = chain.from_iterable(map(msgspec.structs.astuple, rows))
-        matrix = np.fromiter(cells, np.float64).reshape(len(rows), -1)[:, : self._width]
+        matrix = np.fromiter(cells, np.float64, len(rows) * (self._width + 2)).reshape(len(rows), -1)[:, : self._width]
         if (np.abs(matrix) >= TOO_GREAT).any():
             return None
         return Table(list(np.ascontiguousarray(matrix.T)), len(rows), ids, times)
