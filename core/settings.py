@@ -117,6 +117,7 @@ class Settings(BaseSettings):
     cycle_timeout_s: float = Field(default=1800.0, gt=0, validation_alias="CONTINUAL_CYCLE_TIMEOUT_SECONDS")
     keep_former: int = Field(default=2, ge=0, validation_alias="CONTINUAL_KEEP_FORMER")
     keep_rejected: int = Field(default=0, ge=0, validation_alias="CONTINUAL_KEEP_REJECTED")
+    keep_predictions_days: int | None = Field(default=None, ge=1, validation_alias="CONTINUAL_KEEP_PREDICTIONS_DAYS")
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), validation_alias="CONTINUAL_TRUSTED_PROXIES"
     )
@@ -131,6 +132,7 @@ class Settings(BaseSettings):
         "api_base_url",
         "public_url",
         "kuma_push_url",
+        "keep_predictions_days",
         mode="before",
     )
     @classmethod

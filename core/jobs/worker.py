@@ -36,6 +36,7 @@ from core.services.automation.jobs import JobInfo
 from core.services.incidents import delivery
 from core.services.operations import tidying
 from core.services.projects import projects
+from core.services.serving import log_retention
 from core.settings import get_settings
 from core.storage.engine import file_lock
 from core.storage.troubles import trouble_of
@@ -231,13 +232,17 @@ def _obey(stop: Stop, checks: threading.Event) -> None:
 
 
 def _tidy(ws: Workspace) -> None:
-    """Remove unreferenced files; an error here never stops the work."""
+    """Remove unreferenced files and old predictions; an error here never stops the work."""
     try:
         refused = tidying.tidy(ws, _now()).refused
     except (ContinualError, SQLAlchemyError, OSError) as error:
         refused = f"No unreferenced file was removed. {brief(error)}"
     if refused:
         logger.warning("{text}", text=refused)
+    try:
+        log_retention.remove_old(ws, _now())
+    except (ContinualError, SQLAlchemyError) as error:
+        logger.warning("Old predictions were not removed from the log. {text}", text=brief(error))
 
 
 def check_once(ws: Workspace, slug: str, *, again: bool, stop: Stop | threading.Event) -> tuple[int, JsonObject]:
