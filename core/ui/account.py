@@ -115,7 +115,7 @@ def _password_dialog(ctx: Context) -> None:
     except ContinualError as error:
         error_box(error)
         return
-    session.begin(changed)
+    session.begin(ctx.ws, changed)
     _ask(None)
     toast_next("Your password is changed; your other sessions ended.", icon=":material/check_circle:")
     st.rerun()

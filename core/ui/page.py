@@ -80,7 +80,7 @@ def start_page(title: str, *, choose_project: bool = False, role: str = "viewer"
         if choose_project:
             context.project = switcher(ws)
         account.show_account(ws, user)
-    session.write_cookie(ws)
+    session.write_cookie()
     account.note_password(context)
     account.show_dialog(context)
     _stop_unless_allowed(context, title, role)
@@ -100,7 +100,7 @@ def _hand_over(user: UserInfo) -> None:
     Asked once a session: where Home.py does not take over, the page goes on alone instead of restarting for ever.
     """
     state = st.session_state
-    if state.get("write cookie") or not _in_browser() or "handed over" in state:
+    if not _in_browser() or "handed over" in state:
         return
     state["handed over"] = True
     navigation(str(ROOT / "Home.py"), user)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import Any
 
 import streamlit as st
 
@@ -18,26 +17,13 @@ from core.ui.context import client_address
 from core.ui.shared import workspace
 
 COOKIE_DAYS = 1.0
+WRITING_S = 60.0  # after a sign-in
 
 
 @st.cache_resource(show_spinner=False)
 def cookie_key(home: str) -> str:
     """Key of the sign-in cookie, read once a process."""
     return sessions.cookie_key(workspace())
-
-
-def _authenticator(ws: Workspace) -> Any:
-    """streamlit-authenticator over ids that carry the person's epoch: a raised epoch ends every older cookie."""
-    import streamlit_authenticator
-
-    return streamlit_authenticator.Authenticate(
-        sessions.authenticator_credentials(ws),
-        ws.settings.cookie_name,
-        cookie_key(str(ws.settings.home_path)),
-        COOKIE_DAYS,
-        auto_hash=False,
-        login_sleep_time=0.0,
-    )
 
 
 def _from_cookie(ws: Workspace) -> tuple[UserInfo, float] | None:
@@ -86,42 +72,28 @@ def _identity(user: UserInfo) -> str:
     return f"{user.uid}@{user.epoch}"
 
 
-def begin(user: UserInfo) -> None:
+def begin(ws: Workspace, user: UserInfo) -> None:
     """Let this connection be signed in from now on, and have the browser keep it."""
+    from core.ui.cookie import SignInCookie  # its library is large, and of use at a sign-in only
+
     state = st.session_state
     state.update(
         username=_identity(user), name=user.name, authentication_status=True, logout=None, connection=_connection()
     )
-    state["sign-in ends"] = state["write cookie"] = time.time() + COOKIE_DAYS * 86_400
+    cookie = SignInCookie(ws.settings.cookie_name, cookie_key(str(ws.settings.home_path)), COOKIE_DAYS)
+    html, state["sign-in ends"] = cookie.written()
+    state["write cookie"] = html, time.time() + WRITING_S
 
 
-@st.fragment
-def write_cookie(ws: Workspace) -> None:
-    """Have the browser keep the sign-in; drawn in every run until its component says that it did.
+def write_cookie() -> None:
+    """Have the browser keep a sign-in of the last minute, in each run: one alone may be cut short before it is shown.
 
-    The component's answers run this fragment alone: another run of the whole page could cut short the one in which the
-    person has already pressed something. A page drawn without the component could take it away before it has set the
-    cookie, and the person would be signed out by the next reload. So each run asks for the very same cookie.
+    Its container is always there, outside of the page's flow: nothing that a person aims at moves as the cookie is written.
     """
-    import jwt
-
-    state = st.session_state
-    ends = state.get("write cookie")
-    if not ends:
-        return
-    key = f"set cookie {state['username']}"  # each sign-in has one of its own
-    if state.get(key) is True:
-        state["write cookie"] = None
-        return
-    token = jwt.encode(
-        {"username": state["username"], "exp_date": ends}, cookie_key(str(ws.settings.home_path)), algorithm="HS256"
-    )
-    with st.container(
-        key="cookie"
-    ):  # outside of the page's flow: what a person aims at does not move as it comes and goes
-        _authenticator(ws).cookie_controller.cookie_model.cookie_manager.set(
-            ws.settings.cookie_name, token, key=key, expires_at=datetime.fromtimestamp(ends, tz=UTC)
-        )
+    html, until = st.session_state.get("write cookie") or ("", 0.0)
+    with st.container(key="cookie"):
+        if time.time() < until:
+            st.html(html, unsafe_allow_javascript=True)
 
 
 def sign_out(ws: Workspace, name: str) -> None:

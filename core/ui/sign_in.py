@@ -43,7 +43,7 @@ def show_sign_in(ws: Workspace) -> None:
 
 
 def _submit(ws: Workspace) -> None:
-    """The form's callback: signs in before the page is drawn, so that the cookie's component stays on it."""
+    """The form's callback: signs in before the page is drawn, so that the page already shows it."""
     state = st.session_state
     try:
         user = verifying.verify_password(
@@ -61,5 +61,5 @@ def _submit(ws: Workspace) -> None:
         state["sign-in error"] = str(error)
         return
     state["code wanted"] = False
-    session.begin(user)
+    session.begin(ws, user)
     sessions.note_visit(ws, user.name, datetime.now(UTC))

@@ -87,6 +87,13 @@ def settled(page: Page) -> None:
     expect(page.get_by_test_id("stException")).to_have_count(0)
 
 
+def runs_requested(page: Page) -> list[str | bytes]:
+    """What the page sends to the server, each a request to run the script; grows as it does so."""
+    sent: list[str | bytes] = []
+    page.on("websocket", lambda connection: connection.on("framesent", lambda frame: sent.append(frame)))
+    return sent
+
+
 def picture(page: Page, name: str) -> None:
     folder = ROOT / "test-results"
     folder.mkdir(exist_ok=True)
@@ -96,6 +103,7 @@ def picture(page: Page, name: str) -> None:
 @pytest.mark.browser
 @pytest.mark.timeout(420)
 def test_a_stranger_sees_a_champion_decay_and_a_challenger_win(ws: Workspace, address: str, page: Page) -> None:
+    requests = runs_requested(page)
     page.goto(f"{address}/drift")  # a deep link shows the sign-in and nothing else
     page.get_by_label("Username").fill("admin")
     expect(page.get_by_test_id("stSidebar")).to_have_count(0)
@@ -108,6 +116,9 @@ def test_a_stranger_sees_a_champion_decay_and_a_challenger_win(ws: Workspace, ad
 
     page.get_by_role("link", name="Home", exact=True).click()
     expect(page.get_by_role("heading", name="Welcome")).to_be_visible(timeout=SHOWN_MS)
+    assert (
+        len(requests) == 4
+    )  # opened, two sign-ins, Home: one more, by whatever it was sent, can cost the page its content
     page.get_by_role("button", name="Create the sample project").click(timeout=SHOWN_MS)
     expect(page.get_by_role("heading", name="Live")).to_be_visible(timeout=SHOWN_MS)
     page.get_by_text("Fast", exact=True).click(timeout=SHOWN_MS)

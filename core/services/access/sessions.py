@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import os
 import secrets
 import time
 from datetime import datetime, timedelta
-from typing import Any
 
 from loguru import logger
 from sqlalchemy import select
@@ -88,18 +86,3 @@ def sign_out_everywhere(ws: Workspace, name: str) -> None:
     with ws.database.write() as session:
         existing_user(session, name).epoch += 1
     logger.info("{name} signed out from {client}", name=fold_name(name), client=trail.address.get())
-
-
-def authenticator_credentials(ws: Workspace) -> dict[str, Any]:
-    """The credentials for streamlit-authenticator, by name: a separate copy, with hashes only."""
-    with ws.database.read() as session:
-        people = {
-            f"{row.uid}@{row.epoch}": {
-                "name": row.name,
-                "email": "",
-                "password": row.password_hash,
-                "roles": [row.role],
-            }
-            for row in session.scalars(select(User))
-        }
-    return copy.deepcopy({"usernames": people})

@@ -137,15 +137,6 @@ def test_a_visit_begins_after_a_pause(ws: Workspace, now: datetime) -> None:
     assert user.last_seen_at == now + timedelta(minutes=100)
 
 
-def test_credentials_hold_hashes_and_changing_them_changes_nothing(ws: Workspace, now: datetime) -> None:
-    ada = accounts.create_user(ws, "ada", GOOD, "viewer", by="test", now=now)
-    given = sessions.authenticator_credentials(ws)
-    assert given["usernames"][f"{ada.uid}@1"]["password"].startswith("$2b$")
-    assert GOOD not in str(given)
-    given["usernames"].clear()
-    assert f"{ada.uid}@1" in sessions.authenticator_credentials(ws)["usernames"]
-
-
 # --- the throttle -----------------------------------------------------------------------------------------------
 
 
