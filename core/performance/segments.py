@@ -1,4 +1,4 @@
-"""Where the model is weak: slices of the rows, confusion of its classes, calibration of its probabilities.
+"""Where the model is weak: the conditions under which it does worse than elsewhere, found automatically.
 
 The input is rows with labels and the predictions made before these were known; the output is records with their
 finding. Numpy only at import: pages use this module.
@@ -28,9 +28,7 @@ TOP = 12  # categories of a feature that are tested
 ALPHA = 0.05  # family-wise error rate of all slices
 MOST_PAIRS = 40  # slices per result
 PAIRED = 400  # conditions whose pairs are all tested; beyond, only pairs of the most significant ones
-RESAMPLES = 1_000  # bootstrap of the calibration error: draws of one number per bin
 _OVERLAP = 0.6  # two slices that share more of their rows than this (Jaccard) are duplicates
-_MOST_SCALE = 5.0  # largest multiple of the observed gaps that is tried for the interval of the calibration error
 _NEW_STORY = 3.0  # standard errors by which a slice must differ on rows outside those selected before it
 _STILL_WEAK = 1.0  # likewise for a slice that does not stand out
 
@@ -51,40 +49,6 @@ class Slice:
     stands_out: bool  # significantly worse than the other rows, corrected for all slices tried (Bonferroni)
     features: tuple[str, ...] = ()  # of every condition
     tried: int = 0  # number of slices and pairs of them that were tried
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Confusion:
-    """How often each actual class is predicted as which."""
-
-    classes: tuple[str, ...]
-    counts: tuple[tuple[int, ...], ...]  # rows: actual, columns: predicted
-    shares: tuple[tuple[float | None, ...], ...]  # of the actual class; None where it does not occur
-    finding: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CalibrationPoint:
-    """Rows with about the same predicted probability."""
-
-    predicted: float  # mean probability of the predicted class
-    observed: float  # share of them that were right
-    low: float
-    high: float
-    n: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Calibration:
-    """Calibration of the probabilities."""
-
-    points: tuple[CalibrationPoint, ...]
-    error: float  # expected calibration error: mean |observed - predicted|, weighted by rows
-    low: float  # 95 % interval of the error, parametric bootstrap
-    high: float
-    bias: float  # mean predicted minus observed: above 0 = overconfident
-    n: int
-    finding: str
 
 
 def worst_slices(
@@ -146,116 +110,6 @@ def slices_finding(slices: Sequence[Slice], *, metric_label: str = "accuracy") -
         f"Weakest: {first.name}, {metric_label} {words.figure(first.score, step)} "
         f"against {words.figure(first.overall, step)}"
     )
-
-
-def confusion(y_true: Any, y_pred: Any, classes: Sequence[Any]) -> Confusion:
-    """Counts and shares per actual class. Classes that occur but are not in `classes` are added at the end.
-
-    Raises:
-        BadInput: no row, or not as many predictions as labels.
-    """
-    true, pred = [str(v) for v in y_true], [str(v) for v in y_pred]
-    if not true or len(true) != len(pred):
-        raise BadInput(f"{len(true):,} labels and {len(pred):,} predictions; expected as many of each, at least one.")
-    names = list(dict.fromkeys([*(str(c) for c in classes), *sorted({*true, *pred})]))
-    place = {name: i for i, name in enumerate(names)}
-    counts = np.zeros((len(names), len(names)), dtype=np.int64)
-    np.add.at(counts, ([place[t] for t in true], [place[p] for p in pred]), 1)
-    totals = counts.sum(axis=1)
-    shares = tuple(tuple(float(c) / int(n) if n else None for c in row) for row, n in zip(counts, totals, strict=True))
-    return Confusion(
-        classes=tuple(names),
-        counts=tuple(tuple(int(c) for c in row) for row in counts),
-        shares=shares,
-        finding=_confusion_finding(names, counts, totals),
-    )
-
-
-def calibration(y_true: Any, y_proba: Any, classes: Sequence[Any], bins: int = 8, *, seed: int = 0) -> Calibration:
-    """Predicted probability of the predicted class against how often it was right, in bins with about equal numbers of rows.
-
-    The error is the expected calibration error (Naeini, Cooper and Hauskrecht 2015) over these bins. Chance alone makes
-    it positive, so its interval contains the errors under which the observed one is plausible (`_error_interval`).
-
-    Args:
-        y_true: shape (n,).
-        y_proba: shape (n, len(classes)), rows sum to 1.
-        bins: at most; rows with the same probability stay together.
-        seed: of the bootstrap.
-
-    Raises:
-        BadInput: no row, shapes that do not fit, or a probability that is not a finite number.
-    """
-    proba = np.asarray(y_proba, dtype=np.float64)
-    true = np.array([str(v) for v in y_true], dtype=object)
-    if proba.shape != (len(true), len(classes)) or not len(true):
-        raise BadInput(
-            f"Probabilities of shape {proba.shape} for {len(true):,} labels and {len(classes)} classes; "
-            "expected one row a label and one column a class."
-        )
-    if not np.isfinite(proba).all():
-        raise BadInput("A probability is not a finite number; leave out the rows that carry none.")
-    best = proba.argmax(axis=1)
-    confidence = proba[np.arange(len(true)), best]
-    right = np.array([str(c) for c in classes], dtype=object)[best] == true
-    order = np.argsort(confidence, kind="stable")
-    confidence, right = confidence[order], right[order]
-    places = np.arange(max(1, min(bins, len(order)))) * len(order) // max(1, min(bins, len(order)))
-    starts = np.unique(np.searchsorted(confidence, confidence[places], "left"))
-    points: list[CalibrationPoint] = []
-    for predicted, hit in zip(np.split(confidence, starts[1:]), np.split(right, starts[1:]), strict=True):
-        hits, n = int(hit.sum()), len(predicted)
-        low, high = wilson(hits, n)
-        points.append(CalibrationPoint(predicted=float(predicted.mean()), observed=hits / n, low=low, high=high, n=n))
-    error = sum(p.n * abs(p.observed - p.predicted) for p in points) / len(true)
-    bias = float(confidence.mean() - right.mean())
-    low, high = _error_interval(confidence, right, starts, float(error), seed)
-    return Calibration(
-        points=tuple(points),
-        error=float(error),
-        low=low,
-        high=high,
-        bias=bias,
-        n=len(true),
-        finding=_calibration_finding(confidence, right, error, bias),
-    )
-
-
-def _error_interval(
-    confidence: np.ndarray, right: np.ndarray, starts: np.ndarray, error: float, seed: int
-) -> tuple[float, float]:
-    """95 % interval of the calibration error by a parametric bootstrap, by test inversion.
-
-    The gaps of the bins are multiplied by `scale` and redrawn around that. The interval contains the scales at which the
-    observed error lies between the 2.5 and 97.5 % quantiles of the drawn errors, and the observed error itself. An
-    ordinary bootstrap never comes near 0: it adds noise to an error that noise has already inflated.
-
-    Args:
-        confidence, right: shape (n,), ordered by bin.
-        starts: where each bin begins.
-    """
-    n = np.diff(np.r_[starts, len(right)])
-    gap = np.add.reduceat(right - confidence, starts) / n
-    varied = np.add.reduceat((right - confidence) ** 2, starts) / n - gap**2
-    # In a bin where all rows are right they do not vary; the variance implied by the probabilities is used instead.
-    promised = np.add.reduceat(confidence * (1 - confidence), starts) / n
-    spread = np.sqrt(np.maximum(varied, promised) / n)
-    weight = n / len(right)
-    noise = spread * np.random.default_rng(seed).standard_normal((RESAMPLES, len(n)))
-
-    def scale_at(share: float) -> float:
-        """The scale at which this quantile of the drawn errors equals the observed error."""
-        low, high = 0.0, _MOST_SCALE
-        for _ in range(20):
-            middle = (low + high) / 2
-            reached = np.quantile(np.abs(middle * gap + noise) @ weight, share) >= error
-            low, high = (low, middle) if reached else (middle, high)
-        return low
-
-    return min(scale_at(0.975) * error, error), max(min(1.0, scale_at(0.025) * error), error)
-
-
-# --- slices -------------------------------------------------------------------------------------------------------
 
 
 def _conditions(column: pd.Series, feature: Feature) -> Iterator[tuple[str, np.ndarray]]:
@@ -441,33 +295,3 @@ def _slice(entry: _Found, outcomes: np.ndarray, tried: int, is_error: bool) -> S
         name=entry.name, feature=entry.features[0], n=n, share=n / len(outcomes), score=score, low=low, high=high,
         overall=overall, difference=score - overall, stands_out=entry.stands_out, features=entry.features, tried=tried,
     )  # fmt: skip
-
-
-# --- findings -----------------------------------------------------------------------------------------------------
-
-
-def _confusion_finding(names: Sequence[str], counts: np.ndarray, totals: np.ndarray) -> str:
-    """The largest share of an actual class that is predicted as another one."""
-    wrong = counts.astype(np.float64)
-    np.fill_diagonal(wrong, 0)
-    if wrong.sum() == 0:
-        return f"All {words.counted(int(totals.sum()), 'row')} are right"
-    rates = np.divide(wrong, totals[:, None], out=np.zeros_like(wrong), where=totals[:, None] > 0)
-    # In a class with few rows a single error would look large, so the lower end of the interval ranks them.
-    sure = [[wilson(float(w), float(n))[0] for w in row] for row, n in zip(wrong, totals, strict=True)]
-    actual, taken = (int(i) for i in np.unravel_index(np.argmax(sure), wrong.shape))
-    return f"{words.share_in_finding(float(rates[actual, taken]))} of {names[actual]} are taken for {names[taken]}"
-
-
-def _calibration_finding(confidence: np.ndarray, right: np.ndarray, error: float, bias: float) -> str:
-    """Mentions more than the error only if the bias is significant."""
-    chance = Z95 * math.sqrt(max(float((confidence * (1 - confidence)).mean()), 1e-12) / len(right))
-    if abs(bias) <= chance or abs(bias) < 0.01:
-        return (
-            f"Probabilities hold: error {error:.2f}" if error < 0.05 else f"Probabilities are uneven: error {error:.2f}"
-        )
-    word = "too sure" if bias > 0 else "too timid"
-    return (
-        f"Probabilities are {word}: they say {words.share_in_finding(float(confidence.mean()))}, "
-        f"{words.share_in_finding(float(right.mean()))} are right"
-    )

@@ -10,7 +10,9 @@ import plotly.graph_objects as go
 
 from core import words
 from core.performance.arrival import ArrivalCurve
-from core.performance.segments import Calibration, Confusion, Slice
+from core.performance.calibration import Calibration
+from core.performance.confusion import Confusion
+from core.performance.segments import Slice
 from core.plots.frame import Point
 from core.plots.theme import SMALL, Palette, Scale, figure, mixed, plain, scale, thin, tint, write
 from core.records import Candidate, Comparison, EstimatePoint, Score

@@ -15,7 +15,9 @@ import pytest
 from core import plots
 from core.drift.distribution import Distribution, distribution
 from core.performance.arrival import ArrivalCurve, arrival_curve
-from core.performance.segments import Slice, calibration, confusion
+from core.performance.calibration import calibration
+from core.performance.confusion import confusion
+from core.performance.segments import Slice
 from core.plots import Point, palette
 from core.records import Candidate, Comparison, EstimatePoint, Feature, Score, as_written
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from core.performance import segments
+from core.performance.calibration import Calibration, calibration
+from core.performance.confusion import Confusion, confusion
 from core.performance.realised import Intervals, measure
-from core.performance.segments import Calibration, Confusion, Slice
+from core.performance.segments import Slice, worst_slices
 from core.records import PerformanceReport, ProjectInfo
 from core.services.monitoring import monitoring
 from core.storage.workspace import Workspace
@@ -52,9 +53,9 @@ def window_report(ws: Workspace, project: ProjectInfo, *, n: int) -> WindowRepor
             intervals=Intervals(ordered=True),
         ),
         sliced=len(newest),
-        slices=tuple(segments.worst_slices(newest, merit[-SLICED_ROWS:], project.schema)),
-        confusion=segments.confusion(y_true, judged.y_pred, project.schema.classes) if classified else None,
-        calibration=segments.calibration(y_true, judged.y_proba, judged.classes)
+        slices=tuple(worst_slices(newest, merit[-SLICED_ROWS:], project.schema)),
+        confusion=confusion(y_true, judged.y_pred, project.schema.classes) if classified else None,
+        calibration=calibration(y_true, judged.y_proba, judged.classes)
         if classified and judged.y_proba is not None
         else None,
     )
@@ -66,7 +67,7 @@ def weakest(ws: Workspace, project: ProjectInfo) -> tuple[Slice, ...] | None:
     if judged is None or project.schema is None:
         return None
     merit = _merit(judged, regression=project.schema.task == "regression")
-    return tuple(segments.worst_slices(judged.X, merit, project.schema, max_slices=NEWEST_SLICES))
+    return tuple(worst_slices(judged.X, merit, project.schema, max_slices=NEWEST_SLICES))
 
 
 def _merit(judged: monitoring.PredictedLabels, *, regression: bool) -> Any:

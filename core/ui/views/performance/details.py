@@ -5,7 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from core import plots, ui, words
-from core.performance.segments import Calibration, Confusion, slices_finding
+from core.performance.calibration import Calibration
+from core.performance.confusion import Confusion
+from core.performance.segments import slices_finding
 from core.records import ProjectInfo
 from core.services.monitoring.window_report import WindowReport
 
