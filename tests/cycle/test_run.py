@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,70 +13,23 @@ import pandas as pd
 import pytest
 from sqlalchemy import func, select, text
 
-from core.cycle import cause_of, run, run_cycle
-from core.cycle.lease import hold_lease
-from core.errors import BadInput, Busy, ContinualError
+from core.cycle import run_cycle
+from core.errors import Busy
 from core.learning.policy import policy_named
 from core.learning.state import LearnerState
-from core.records import BatchSetAside, DriftReport, ProjectInfo, from_document
+from core.records import DriftReport, ProjectInfo, from_document
 from core.services.automation import due_work
-from core.services.incidents import notify
 from core.services.ingestion import ingest, label_intake, stored_batches
-from core.services.models import lifecycle
 from core.services.monitoring import monitoring
 from core.services.projects import projects
 from core.services.projects.projects import Origin
-from core.services.serving import champion_cache, file_answers, predicting
+from core.services.serving import file_answers
 from core.settings import Settings
-from core.storage import history, queries, registry
-from core.storage.tables import Batch, Cycle, DriftRun, Lease, ModelEvent, Notice, PerformanceRun, Project
+from core.storage import history, queries
+from core.storage.tables import Cycle, DriftRun, Lease, ModelEvent, Project
 from core.storage.workspace import Workspace, open_workspace
 from core.text.reasons import sentence
-
-BATCH = 200
-
-
-def stream(start: int, n: int = BATCH, *, flipped: bool = False) -> pd.DataFrame:
-    """Rows of a fixed linear concept; flipped, it is the opposite one."""
-    rng = np.random.default_rng(start + 7)
-    frame = pd.DataFrame(rng.normal(size=(n, 2)), columns=["a", "b"])
-    above = frame["a"] + frame["b"] > 0
-    frame["y"] = (above ^ flipped).astype(int)
-    return frame
-
-
-@pytest.fixture(autouse=True)
-def _no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """MLflow gets its copy in the registry's tests; making its database here would take most of the time."""
-    monkeypatch.setattr("core.storage.mlflow_copy.sync", lambda ws, project_id: None)
-
-
-@pytest.fixture
-def project(ws: Workspace, now: datetime) -> ProjectInfo:
-    """A project whose first champion is in place; light families keep it quick."""
-    policy = policy_named("balanced", families=("logistic", "neighbours"), new_labels=BATCH)
-    made = projects.create_project(ws, "Demo", Origin(source="file"), by="test", now=now, policy=policy)
-    ingest.ingest_frame(ws, made, stream(0, 400), origin="warm-up", by="test", now=now, target="y")
-    report = run_cycle(ws, made.id, cause="cli", now=now)
-    assert report is not None
-    assert report.outcome == "promoted"
-    return projects.project_by_id(ws, made.id)
-
-
-@pytest.fixture
-def send(ws: Workspace, project: ProjectInfo, now: datetime) -> Callable[..., object]:
-    """Store one more batch, an hour after the last."""
-    sent = [0]
-
-    def _send(frame: pd.DataFrame | None = None, **options: bool) -> ingest.IngestReport:
-        sent[0] += 1
-        rows = stream(1000 + sent[0] * BATCH, **options) if frame is None else frame
-        info = projects.project_by_id(ws, project.id)
-        return ingest.ingest_frame(
-            ws, info, rows, origin=f"batch {sent[0]}", by="test", now=now + timedelta(hours=sent[0])
-        )
-
-    return _send
+from tests.cycle.stream import BATCH, stream
 
 
 def count(ws: Workspace, table: type[Cycle] | type[ModelEvent]) -> int:
@@ -225,7 +177,6 @@ def test_an_undone_batch_is_never_learnt_from(
 
 
 def test_two_cycles_of_one_project_never_run_together(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
-    from datetime import UTC
 
     with ws.database.write() as session:
         owner = f"{socket.gethostname()}:{os.getpid()}:1:1"
@@ -237,7 +188,6 @@ def test_two_cycles_of_one_project_never_run_together(ws: Workspace, project: Pr
 
 
 def test_a_lease_of_a_dead_process_is_taken_over_at_once(ws: Workspace, project: ProjectInfo, now: datetime) -> None:
-    from datetime import UTC
 
     with ws.database.write() as session:
         owner = f"{socket.gethostname()}:4194304:1:1"  # above the largest process id
@@ -411,136 +361,6 @@ def test_a_changed_schedule_counts_at_once(ws: Workspace, project: ProjectInfo, 
         assert due_work.due_projects(session, now + timedelta(seconds=1)) == [project.id]
 
 
-# --- rows that no model can answer ------------------------------------------------------------------------------------
-
-FAR = 1e6  # of column a: what the models of these tests are made to refuse
-
-
-@pytest.fixture
-def refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Models answer no rows that hold a value as far as FAR."""
-    real = predicting.predict
-
-    def answer(served: champion_cache.Served, X: pd.DataFrame) -> predicting.Predicted:
-        if (X["a"] >= FAR).any():
-            raise BadInput("The model has no prediction: a is too great.")
-        return real(served, X)
-
-    monkeypatch.setattr("core.services.serving.predicting.predict", answer)
-
-
-def poisoned(start: int) -> pd.DataFrame:
-    frame = stream(start)
-    frame.loc[5, "a"] = FAR
-    return frame
-
-
-@pytest.mark.usefixtures("refused")
-def test_a_batch_that_cannot_be_scored_is_set_aside_and_the_loop_goes_on(
-    ws: Workspace,
-    project: ProjectInfo,
-    now: datetime,
-    send: Callable[..., ingest.IngestReport],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(notify, "channels", lambda ws: {"discord": object()})  # where it is looked up
-    sound, odd = send(), send(poisoned(9000))
-    report = run_cycle(ws, project.id, cause="schedule", force=True, now=now + timedelta(hours=2))
-    assert report is not None
-    assert report.status == "done"
-    assert report.batch_ids == (sound.batch.id,)
-    assert report.evidence is not None
-    assert report.evidence.n_labelled == BATCH
-    assert report.evidence.set_aside == (
-        BatchSetAside(
-            code="batch_not_scored", batch=odd.batch.number, cause="The model has no prediction: a is too great."
-        ),
-    )
-    with ws.database.read() as session:
-        notices = [n.payload["embeds"][0]["description"] for n in session.scalars(select(Notice))]
-    assert len(notices) == 1
-    assert f"Batch {odd.batch.number} is skipped" in notices[0] and "a is too great" in notices[0]
-    *_, same = monitoring.replay_decision(ws, report.id)
-    assert same
-
-    send()  # it is not looked at again, and nothing is learnt from it
-    later = run_cycle(ws, project.id, cause="schedule", force=True, now=now + timedelta(hours=3))
-    assert later is not None and later.evidence is not None
-    assert later.status == "done" and later.evidence.set_aside == ()
-    with ws.database.read() as session:
-        assert session.scalar(select(func.count()).select_from(Notice)) == 1
-        row = session.get_one(Batch, odd.batch.id)
-        assert (row.scores_path, row.scored_by) == (None, 1)
-
-    info = projects.project_by_id(ws, project.id)
-    stored_batches.undo_batch(ws, info, odd.batch.id, by="test", now=now + timedelta(hours=3))
-    send(stream(9000))  # the same rows, mended
-    mended = run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=4))
-    assert mended is not None and mended.evidence is not None
-    assert (mended.evidence.n_labelled, mended.evidence.set_aside) == (BATCH, ())
-
-
-@pytest.mark.usefixtures("refused")
-def test_a_batch_set_aside_alone_has_an_audit_row_of_its_own(
-    ws: Workspace, project: ProjectInfo, now: datetime, send: Callable[..., ingest.IngestReport]
-) -> None:
-    odd = send(poisoned(9000).drop(columns="y"))
-    report = run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=1))
-    assert report is not None and report.evidence is not None
-    assert [entry.batch for entry in report.evidence.set_aside] == [odd.batch.number]
-    assert run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=2)) is None
-    # Labels that come for its rows are kept, and are no evidence.
-    info = projects.project_by_id(ws, project.id)
-    pairs = [(f"b{odd.batch.number}-{i}", 1) for i in range(20)]
-    assert {r.status for r in label_intake.add_labels(ws, info, pairs, by="test", now=now)} == {"stored"}
-    run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=3))
-    assert monitoring.performance_history(ws, project.id) == []
-    needs = monitoring.cycles(ws, project.id)[0]
-    assert all(cycle.status == "done" for cycle in needs)
-
-
-def test_a_model_that_answers_nothing_at_all_blames_no_batch(
-    ws: Workspace,
-    project: ProjectInfo,
-    now: datetime,
-    send: Callable[..., ingest.IngestReport],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    sent = send()
-
-    def broken(served: champion_cache.Served, X: pd.DataFrame) -> predicting.Predicted:
-        raise ValueError(f"no such table in {ws.models_path}/v1.bin\nmore")
-
-    with monkeypatch.context() as patched:
-        patched.setattr("core.services.serving.predicting.predict", broken)
-        with pytest.raises(ValueError, match="no such table"):
-            run_cycle(ws, project.id, cause="schedule", now=now + timedelta(hours=1))
-    reports, _ = monitoring.cycles(ws, project.id)
-    assert (reports[0].status, reports[0].batch_ids) == ("failed", ())
-    assert reports[0].error == "Reading the new rows failed: ValueError: no such table in a file."
-    again = run_cycle(ws, project.id, cause="button", now=now + timedelta(hours=2))
-    assert again is not None
-    assert again.batch_ids == (sent.batch.id,)
-
-
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (BadInput("Give a number."), "Give a number."),
-        (ContinualError("Ours."), "Ours."),
-        (ValueError("Input y contains infinity\nor more"), "Measuring failed: ValueError: Input y contains infinity."),
-        (KeyError("x"), "Measuring failed: KeyError: 'x'."),
-        (RuntimeError(), "Measuring failed: RuntimeError."),
-        (OSError("cannot open '/srv/data/models/a b.bin'"), "Measuring failed: OSError: cannot open 'a file b.bin'."),
-        (OSError(r"C:\srv\data\x.bin is gone"), "Measuring failed: OSError: a file is gone."),
-        (ValueError("a/b must be 1/2"), "Measuring failed: ValueError: a/b must be 1/2."),
-        (ValueError("x" * 999), f"Measuring failed: ValueError: {'x' * 199}…"),
-    ],
-)
-def test_a_cause_is_one_sentence_without_paths(error: Exception, said: str) -> None:
-    assert cause_of(error, step="Measuring") == said
-
-
 def test_a_nightly_file_beside_served_traffic_is_measured_and_learnt_from(ws: Workspace, now: datetime) -> None:
     """Predictions by day, yesterday's labelled rows with their times at night: none of them is a backfill."""
     policy = policy_named("balanced", families=("logistic",), new_labels=150)
@@ -570,120 +390,6 @@ def test_a_nightly_file_beside_served_traffic_is_measured_and_learnt_from(ws: Wo
     rows = [b.rows for b in stored_batches.list_batches(ws, made.id)[0]]
     assert sorted(rows) == [60, 60, 200, 200, 200]
     assert not any(b.backfill for b in stored_batches.list_batches(ws, made.id)[0])
-
-
-# --- overtaken ------------------------------------------------------------------------------------------------------
-
-
-def grown_project(ws: Workspace, now: datetime) -> ProjectInfo:
-    """A project with two versions, the second of which serves, and new labelled rows."""
-    policy = policy_named("balanced", families=("logistic",), new_labels=100)
-    made = projects.create_project(ws, "Raced", Origin(source="file"), by="t", now=now, policy=policy)
-    for i in range(2):
-        stored = projects.project_by_id(ws, made.id)
-        ingest.ingest_frame(ws, stored, stream(i, 200), origin=f"{i}", by="t", now=now, target="y")
-        run_cycle(ws, made.id, cause="cli", now=now, force=True)
-    ingest.ingest_frame(ws, projects.project_by_id(ws, made.id), stream(2, 200), origin="2", by="t", now=now)
-    return projects.project_by_id(ws, made.id)
-
-
-def while_it_runs(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
-    """Do something once, just before a cycle closes."""
-    close, done = run.close_cycle, []
-
-    def closing(*args: object, **options: object) -> object:
-        if not done:
-            done.append(1)
-            act()
-        return close(*args, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(run, "close_cycle", closing)
-
-
-def test_a_promotion_by_hand_is_not_overwritten_by_the_cycle_under_way(
-    ws: Workspace, now: datetime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    project = grown_project(ws, now)
-    assert project.champion is not None
-    with ws.database.read() as session:
-        other = next(v.version for v in registry.list_versions(session, project.id) if v.version != project.champion)
-    while_it_runs(monkeypatch, lambda: lifecycle.promote(ws, project, other, reason="by hand", by="dora", now=now))
-    report = run_cycle(ws, project.id, cause="cli", now=now, force=True)
-    assert report is not None
-    cycles, _ = monitoring.cycles(ws, project.id)
-    assert [c.status for c in cycles[:2]] == ["done", "failed"]
-    assert "champion" in (cycles[1].error or "")
-    assert report.champion_before == other
-
-
-def test_a_policy_that_is_saved_meanwhile_is_the_one_that_decides(
-    ws: Workspace, now: datetime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    project = grown_project(ws, now)
-    never = policy_named("never")
-    while_it_runs(monkeypatch, lambda: projects.set_policy(ws, project, never, by="dora", now=now) and None)
-    report = run_cycle(ws, project.id, cause="cli", now=now)
-    assert report is not None
-    assert report.decision in ("nothing", "alert")
-    assert projects.project_by_id(ws, project.id).policy == never
-
-
-def test_a_cycle_that_lost_its_lease_keeps_nothing(
-    ws: Workspace, now: datetime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A process that was stopped for minutes goes on when another has turned the loop."""
-    project = grown_project(ws, now)
-    before = projects.project_by_id(ws, project.id)
-
-    def another() -> None:
-        with ws.database.write() as session:
-            session.get_one(Lease, f"project:{project.id}").expires_at = datetime.now(UTC) - timedelta(minutes=2)
-        assert run_cycle(ws, project.id, cause="cli", now=now, force=True) is not None
-
-    while_it_runs(monkeypatch, another)
-    with pytest.raises(Busy, match="stood still"):
-        run_cycle(ws, project.id, cause="cli", now=now, force=True)
-    with ws.database.read() as session:
-        rows = session.scalars(select(Cycle).where(Cycle.project_id == project.id).order_by(Cycle.id.desc())).all()
-        measured = session.scalar(
-            select(func.count()).select_from(PerformanceRun).where(PerformanceRun.cycle_id == rows[1].id)
-        )
-        path = session.get_one(Project, project.id).learner_path
-    assert [row.status for row in rows[:2]] == ["done", "failed"]
-    assert measured == 0
-    assert path is not None
-    assert (ws.models_path.parent / path).exists() or any(ws.settings.home_path.rglob(Path(path).name))
-    ingest.ingest_frame(ws, before, stream(5, 200), origin="5", by="t", now=now)
-    assert run_cycle(ws, project.id, cause="cli", now=now, force=True) is not None
-
-
-def test_one_lease_is_taken_by_one(ws: Workspace, now: datetime) -> None:
-    project = grown_project(ws, now)
-    with ws.database.write() as session:
-        session.add(
-            Lease(name=f"project:{project.id}", owner="elsewhere:1:1:1", expires_at=datetime.now(UTC) - timedelta(1))
-        )
-    held: list[str] = []
-    ready, go = threading.Barrier(6), threading.Event()
-
-    def take() -> None:
-        ready.wait()
-        try:
-            with hold_lease(ws, project.id) as token:
-                held.append(token)
-                go.wait(20)
-        except Busy:
-            busy.append(1)
-            if len(busy) == 5:
-                go.set()
-
-    busy: list[int] = []
-    threads = [threading.Thread(target=take) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert (len(held), len(busy)) == (1, 5)
 
 
 def test_an_undone_batch_leaves_the_learners_counts_and_its_rows_set_aside(
