@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -127,6 +129,85 @@ def test_headers_without_end_are_431_and_not_kept(shared: httpx.Client) -> None:
         raw.sendall(b"POST /predict HTTP/1.1\r\n" + b"X-More: 1\r\n" * (connection.MAX_HEADER_BYTES // 11 - 50))
         raw.sendall(b"X-More: 1\r\n" * 100)
         assert raw.recv(100).startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+
+
+# --- responses to requests that have not ended ------------------------------------------------------------------------
+
+
+BIG = b"1" * (bodies.MAX_JSON_BYTES + 8 * 1024 * 1024)
+
+
+def refused(client: httpx.Client, path: str, token: str, body: Any) -> tuple[int, str]:
+    """What the standard library's client, which asks for the connection to be closed, reads once it has sent everything."""
+    request = urllib.request.Request(f"{client.base_url}{path}", body, {"Authorization": token})
+    request.add_header("Content-Type", "application/json")
+    with pytest.raises(urllib.error.HTTPError) as caught, urllib.request.urlopen(request, timeout=limit(30)):
+        pass
+    return caught.value.code, caught.value.read().decode()
+
+
+@pytest.mark.parametrize("path", ["/predict", "/labels", "/batches", "/v2/models/default/infer"])
+def test_whoever_sends_too_much_reads_why_it_is_refused(shared: httpx.Client, path: str) -> None:
+    right = ADMIN["Authorization"]
+    for body, token, status in ((BIG, right, 413), (iter([BIG]), right, 413), (BIG, "Bearer wrong", 401)):
+        if path == "/batches" and token == right:
+            continue  # many megabytes are welcome there, but not as JSON
+        seen, text = refused(shared, path, token, body)
+        assert seen == status
+        assert ("Split it" if status == 413 else "token") in text
+    headers = {**ADMIN, "Content-Type": "application/json"}
+    answer = shared.post(path, content=BIG, headers=headers, timeout=limit(30))
+    assert answer.status_code == (415 if path == "/batches" else 413)
+    assert shared.get("/health").status_code == 200
+
+
+def test_headers_far_too_large_are_read_to_their_end(shared: httpx.Client) -> None:
+    with connected(shared) as raw:
+        raw.sendall(b"POST /predict HTTP/1.1\r\n" + b"X-More: 1\r\n" * 1_000_000)
+        assert answer(raw)[0] == 431
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_the_rest_of_a_refused_body_is_not_awaited_for_ever(
+    shared: httpx.Client, monkeypatch: pytest.MonkeyPatch, closes: bool
+) -> None:
+    monkeypatch.setattr(connection, "REST_S", 0.5)
+    wrong = HEAD.replace(ADMIN["Authorization"], "Bearer wrong") + ("Connection: close\r\n" if closes else "")
+    with connected(shared) as raw:
+        raw.sendall(f"POST /predict HTTP/1.1\r\n{wrong}Content-Length: 100000\r\n\r\n".encode())
+        with pytest.raises(OSError, match=r"reset|pipe"):
+            _trickle(raw)
+
+
+def _trickle(raw: socket.socket) -> None:
+    patience = Patience(20)
+    while True:
+        raw.sendall(b"1")
+        patience.check("the end")
+        time.sleep(0.05)
+
+
+def test_a_connection_outlives_the_rest_of_a_refused_body(
+    shared: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "REST_S", 0.3)
+    wrong = HEAD.replace(ADMIN["Authorization"], "Bearer wrong")
+    with connected(shared) as raw:
+        raw.sendall(f"POST /predict HTTP/1.1\r\n{wrong}Content-Length: 10\r\n\r\n".encode())
+        assert raw.recv(65_536).startswith(b"HTTP/1.1 401")
+        raw.sendall(b"1" * 10)
+        time.sleep(0.6)
+        raw.sendall(f"GET /health HTTP/1.1\r\n{HEAD}\r\n".encode())
+        assert raw.recv(65_536).startswith(b"HTTP/1.1 200")
+
+
+def test_nothing_is_answered_on_a_connection_that_was_closed_by_a_response(shared: httpx.Client) -> None:
+    second = f"POST /generate HTTP/1.1\r\n{HEAD}Content-Length: 0\r\n\r\n".encode()
+    with connected(shared) as raw:
+        raw.sendall(head("/predict", "application/json", f"Content-Length: {len(BIG)}"))
+        assert raw.recv(65_536).startswith(b"HTTP/1.1 413")
+        raw.sendall(BIG + second)
+        assert raw.recv(65_536) == b""
 
 
 @pytest.fixture
