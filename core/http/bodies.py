@@ -20,7 +20,7 @@ from starlette.types import Message, Receive
 
 from core.data.rows import Table
 from core.errors import BadInput, FieldProblem, StorageError, TooLarge, UnsupportedFormat
-from core.http.json_decoding import MAX_ROWS, decode
+from core.http.json_decoding import MAX_ROWS, decode_aside
 from core.http.problems import TooSlow
 from core.records import JsonObject
 from core.storage import private
@@ -160,7 +160,7 @@ async def read_json(request: Request, *, empty: Any = None) -> Any:
     body = await read_bytes(request)
     if empty is not None and not body.strip():
         return empty
-    return decode(body)
+    return await decode_aside(body)
 
 
 def require_object(document: Any, known: tuple[str, ...]) -> JsonObject:

@@ -182,11 +182,9 @@ async def infer(request: Request) -> Response:
     caller, name, served = await _model(request)
     body = await bodies.read_bytes(request)
     pending = pending_of(request, caller, request.scope["path"], body)
-    answered, parsed = await api.infer(_inferred, caller, served, body, _header_length(request))
-    answered = dataclasses.replace(answered, body=_tensors(parsed, name, answered))
+    answered = await api.infer(_inferred, caller, name, served, body, _header_length(request))
     response = await log_and_respond(api, caller, answered, pending)
-    # The length of the JSON in the body as sent, which may be a replayed one.
-    _, length = json.JSONDecoder().raw_decode(bytes(response.body).decode("latin-1"))
+    length = _json_length(bytes(response.body))  # as sent, which may be a replayed one
     if length < len(response.body):
         response.headers["content-type"] = "application/octet-stream"
         response.headers[_LENGTH] = str(length)
@@ -205,7 +203,14 @@ def _header_length(request: Request) -> int | None:
     return int(header)
 
 
-def _inferred(caller: Caller, served: Served, body: bytes, length: int | None) -> tuple[Answered, InferenceRequest]:
+def _json_length(body: bytes) -> int:
+    """Bytes of the JSON at the beginning of a response: all of them where no tensor follows it."""
+    if b'"binary_data_size":' not in body:
+        return len(body)
+    return json.JSONDecoder().raw_decode(body.decode("latin-1"))[1]
+
+
+def _inferred(caller: Caller, name: str, served: Served, body: bytes, length: int | None) -> Answered:
     import numpy as np
 
     parsed = open_inference.read_infer(body, length, served.schema)
@@ -215,7 +220,8 @@ def _inferred(caller: Caller, served: Served, body: bytes, length: int | None) -
         names = served.schema.names
         cells = zip(*(parsed.columns[name] for name in names), strict=True)
         table = served.reader.many([dict(zip(names, row, strict=True)) for row in cells])
-    return many(served, table, datetime.now(UTC), token_id=caller.token.id), parsed
+    answered = many(served, table, datetime.now(UTC), token_id=caller.token.id)
+    return dataclasses.replace(answered, body=_tensors(parsed, name, answered))
 
 
 def _tensors(parsed: InferenceRequest, name: str, answered: Answered) -> bytes:

@@ -17,7 +17,7 @@ from starlette.requests import Request
 
 from core.errors import FieldProblem, TooLarge
 from core.http import bodies
-from core.http.json_decoding import decode
+from core.http.json_decoding import decode_aside
 from core.records import JsonObject
 
 M = TypeVar("M", bound="Body")
@@ -64,7 +64,7 @@ class JsonBody(Generic[M]):
         bodies.require_kind(request.headers, "json")
         content = await bodies.read_bytes(request)
         request.state.body = content  # part of the fingerprint of an Idempotency-Key
-        document = {} if self.optional and not content.strip() else decode(content)
+        document = {} if self.optional and not content.strip() else await decode_aside(content)
         given = bodies.require_object(document, tuple(self.model.model_fields))
         return await asyncio.to_thread(self._checked, given)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -13,8 +14,10 @@ from core.data.limits import MAX_COLUMNS
 from core.errors import FieldProblem, TooLarge
 from core.http.problems import NotJson
 
+AT_ONCE_BYTES = 64 * 1024  # longer bodies are decoded in a thread
 MAX_ROWS = 100_000
 MAX_DEPTH = 32
+MAX_VALUES = 4_000_000  # of a list that is no list of rows: a whole table, row after row
 MAX_CONTAINERS = 1_000_000  # objects and lists in a body
 MAX_SEARCHED = 4 * 1024 * 1024  # bytes of a body that is searched for repeated names, so that no search takes long
 # A JSON string; possessive quantifiers rule out catastrophic backtracking.
@@ -38,9 +41,11 @@ def decode(body: bytes) -> Any:
     if _deeper(body, marks, MAX_DEPTH):
         raise NotJson(f"The body is nested more than {MAX_DEPTH} levels deep, expected rows of scalar values.")
     if _holds_too_much(marks) and _holds_too_much(_marks(_STRING.sub(b"", body))):
+        seen = f"{marks.count(b','):,} commas, {marks.count(b'['):,} lists and {marks.count(b'{'):,} objects"
+        most = f"at most {MAX_ROWS:,} rows of {MAX_COLUMNS:,} columns, or {MAX_VALUES:,} values in one list"
         raise TooLarge(
-            f"The body holds more values than {MAX_ROWS:,} rows of {MAX_COLUMNS:,} columns can have. Split it into several requests.",
-            (FieldProblem("body", "too many values", f"at most {MAX_ROWS:,} rows"),),
+            f"The body holds {seen}, expected {most}. Split it into several requests.",
+            (FieldProblem("body", seen, most),),
         )
     try:
         document = orjson.loads(body)
@@ -49,6 +54,11 @@ def decode(body: bytes) -> Any:
     if _repeats_names(body, marks, document):
         _refuse_repeated_names(body)
     return document
+
+
+async def decode_aside(body: bytes) -> Any:
+    """As `decode`; a long body in a thread, so that other requests are not held up."""
+    return decode(body) if len(body) <= AT_ONCE_BYTES else await asyncio.to_thread(decode, body)
 
 
 def _advice(error: json.JSONDecodeError) -> str:
@@ -82,7 +92,7 @@ def _holds_too_much(marks: bytes) -> bool:
     objects, lists = marks.count(b"{"), marks.count(b"[")
     if objects + lists > MAX_CONTAINERS or marks.count(b":") > MAX_COLUMNS * (objects + 1):
         return True
-    return marks.count(b",") > MAX_ROWS * (lists + 1) + MAX_COLUMNS * objects
+    return marks.count(b",") > max(MAX_VALUES, MAX_ROWS * (lists + 1) + MAX_COLUMNS * objects)
 
 
 def _deeper(body: bytes, marks: bytes, limit: int) -> bool:

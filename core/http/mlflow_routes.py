@@ -100,7 +100,7 @@ async def invocations(request: Request) -> Response:
     assert caller.project is not None
     kind = bodies.require_kind(request.headers, "json", "csv")
     body = await bodies.read_bytes(request)
-    document = json_decoding.decode(body) if kind == "json" else None
+    document = await json_decoding.decode_aside(body) if kind == "json" else None
     pending = pending_of(request, caller, "/invocations", body)
     served = await api.champion(caller.project)
     answered = await api.infer(_predict, caller, served, document, body)

@@ -27,7 +27,6 @@ from core.services.serving.answering import Answered, document, many, one
 from core.services.serving.champion_cache import Estimator, Served
 from core.services.serving.stored_responses import StoredResponse
 
-AT_ONCE_BYTES = 64 * 1024  # a longer JSON body is decoded in a thread
 _JSON_HEADERS = [(b"content-type", b"application/json")]
 
 
@@ -69,7 +68,7 @@ async def predict(scope: Scope, receive: Receive, send: Send) -> None:
     if kind is None:
         kind = bodies.require_kind(Headers(raw=scope["headers"]), "json", "arrow", "npy")
     body = await bodies.read_body(headers, receive)
-    at_once = kind == "json" and len(body) <= AT_ONCE_BYTES
+    at_once = kind == "json" and len(body) <= json_decoding.AT_ONCE_BYTES
     decoded = json_decoding.decode(body) if at_once else None  # invalid JSON is reported before a missing champion
     served = await api.champion(caller.project)
     now = datetime.now(UTC)

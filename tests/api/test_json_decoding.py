@@ -27,6 +27,9 @@ def test_a_body_of_too_many_values_is_refused_before_it_is_decoded(
     text = b'{"a": "' + b"{[:," * 300_000 + b'"}'
     assert len(json_decoding.decode(text)["a"]) == 1_200_000
 
+    table = b'{"inputs": [{"shape": [100000, 39], "data": [' + b"0.5," * 3_899_999 + b"0.5]}]}"
+    assert len(json_decoding.decode(table)["inputs"][0]["data"]) == 3_900_000
+
     def never(_: bytes) -> None:
         raise AssertionError("decoded")
 
@@ -37,7 +40,7 @@ def test_a_body_of_too_many_values_is_refused_before_it_is_decoded(
         b"[" + b"[]," * 5_000_000 + b"[]]",
         b"{" + b",".join(b'"a%d":0' % i for i in range(200_000)) + b"}",
     ):
-        with pytest.raises(TooLarge):
+        with pytest.raises(TooLarge, match=r"commas, [\d,]+ lists and [\d,]+ objects, expected at most 100,000 rows"):
             json_decoding.decode(body)
         assert is_problem(shared.post("/predict", content=body, headers=JSON), 413)["errors"][0]["field"] == "body"
 

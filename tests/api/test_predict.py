@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from api_helpers import ADMIN, ROW, arrow, npy, serving
 
-from core.http.predict import AT_ONCE_BYTES
+from core.http.json_decoding import AT_ONCE_BYTES
 
 JSON = {**ADMIN, "Content-Type": "application/json"}
 

@@ -194,9 +194,9 @@ def test_the_stock_client_gets_the_answers_of_predict(
 ) -> None:
     wanted = expected(shared)
     outputs = [InferRequestedOutput(name, binary_data=binary) for name in ("prediction", "probabilities")]
-    for given in (None, outputs):
-        found = triton.infer("default", features(binary=binary), outputs=given, request_id="r7", headers=dict(ADMIN))
-        assert found.get_response()["id"] == "r7"
+    for given, name in ((None, "r7"), (outputs, '"binary_data_size":')):
+        found = triton.infer("default", features(binary=binary), outputs=given, request_id=name, headers=dict(ADMIN))
+        assert found.get_response()["id"] == name
         assert found.as_numpy("prediction").tolist() == [p["prediction"] for p in wanted]
         chances = [list(p["probabilities"].values()) for p in wanted]
         np.testing.assert_allclose(found.as_numpy("probabilities"), chances, rtol=0, atol=1e-15)
