@@ -20,6 +20,7 @@ from starlette.types import Message, Receive
 
 from core.data.rows import Table
 from core.errors import BadInput, FieldProblem, StorageError, TooLarge, UnsupportedFormat
+from core.http.content_coding import decompressor_of
 from core.http.json_decoding import MAX_ROWS, decode_aside
 from core.http.problems import TooSlow
 from core.records import JsonObject
@@ -58,11 +59,8 @@ def require_kind(headers: Headers, *kinds: str) -> str:
     """The kind of the body, if the route accepts it.
 
     Raises:
-        UnsupportedFormat: another kind, or a body with a Content-Encoding.
+        UnsupportedFormat: another kind.
     """
-    coding = headers.get("content-encoding", "identity").strip().lower()
-    if coding not in ("", "identity"):
-        raise UnsupportedFormat(f"Content-Encoding is {coding[:40]!r}, expected none: send the body uncompressed.")
     kind = kind_of(headers)
     if kind not in kinds:
         words = {"json": "JSON", "arrow": "an Arrow stream", "npy": "npy", "parquet": "Parquet", "csv": "CSV"}
@@ -75,7 +73,33 @@ def require_kind(headers: Headers, *kinds: str) -> str:
 
 
 async def chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
-    """The body in chunks; TooLarge before anything is read if Content-Length exceeds the limit, else when it is reached."""
+    """The body in chunks, decompressed if it is compressed.
+
+    Raises:
+        TooLarge: before anything is read if Content-Length exceeds the limit, else when it is reached, decompressed or not.
+        TooSlow: the body stalled.
+        UnsupportedFormat: a Content-Encoding that is unknown, or not the body's.
+    """
+    decompressor = decompressor_of(request.headers.get("content-encoding"))
+    sent = _sent(request, limit)
+    if decompressor is None:
+        async for chunk in sent:
+            yield chunk
+        return
+    total = 0
+    async for chunk in sent:
+        for piece in decompressor.pieces(chunk):
+            total += len(piece)
+            if total > limit:
+                raise _too_large(total, limit)
+            yield piece
+            await asyncio.sleep(0)  # decompressing takes a while: others may go on in between
+    if rest := decompressor.rest():
+        yield rest
+
+
+async def _sent(request: Request, limit: int) -> AsyncIterator[bytes]:
+    """The body as it arrives."""
     _check_length(request.headers.get("content-length", "").encode(), limit)
     began, total, pieces = time.monotonic(), 0, request.stream()
     while True:
@@ -111,8 +135,11 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int
     Raises:
         TooLarge: before anything is read if Content-Length exceeds the limit, else when it is reached.
         TooSlow: the body stalled.
+        UnsupportedFormat: as `chunks`.
         ClientDisconnect: the client disconnected.
     """
+    if b"content-encoding" in headers:
+        return await read_bytes(Request({"type": "http", "headers": list(headers.items())}, receive), limit)
     _check_length(headers.get(b"content-length", b""), limit)
     message = await _next(receive, SILENCE_S)
     body: bytes = message.get("body", b"")

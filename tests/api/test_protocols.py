@@ -195,7 +195,15 @@ def test_the_stock_client_gets_the_answers_of_predict(
     wanted = expected(shared)
     outputs = [InferRequestedOutput(name, binary_data=binary) for name in ("prediction", "probabilities")]
     for given, name in ((None, "r7"), (outputs, '"binary_data_size":')):
-        found = triton.infer("default", features(binary=binary), outputs=given, request_id=name, headers=dict(ADMIN))
+        found = triton.infer(
+            "default",
+            features(binary=binary),
+            outputs=given,
+            request_id=name,
+            headers=dict(ADMIN),
+            request_compression_algorithm="gzip" if binary else "deflate",
+            response_compression_algorithm="gzip",
+        )
         assert found.get_response()["id"] == name
         assert found.as_numpy("prediction").tolist() == [p["prediction"] for p in wanted]
         chances = [list(p["probabilities"].values()) for p in wanted]
