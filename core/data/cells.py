@@ -10,7 +10,7 @@ import contextlib
 import difflib
 import math
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -41,6 +41,19 @@ def shown(value: Any) -> str:
     value = _plain(value)
     text = str(value) if isinstance(value, (datetime, date)) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def shown_json(value: Any) -> str:
+    """A decoded JSON value as an error text quotes it: what it is, where its text would be long."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        return "an object" if value else "an empty object"
+    if isinstance(value, (list, tuple)):
+        return f"a list of {len(value):,}" if value else "an empty list"
+    return shown(value)
 
 
 def listed(values: Iterable[Any], *, at_most: int = 8) -> str:

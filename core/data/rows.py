@@ -28,7 +28,7 @@ from core.data.cells import (
     instant,
     nearest,
     refusal,
-    shown,
+    shown_json,
 )
 from core.errors import BadInput, FieldProblem
 from core.records import ROW_ID, ROW_TIME, Feature, FeatureSchema
@@ -309,7 +309,7 @@ def _check_row(row: Any, schema: FeatureSchema, place: str, problems: list[Field
         problems.append(FieldProblem(f"{place}.{key}" if place else key, seen, expected))
 
     if not isinstance(row, Mapping):
-        problems.append(FieldProblem(place or "body", _seen(row), "an object of features"))
+        problems.append(FieldProblem(place or "body", shown_json(row), "an object of features"))
         return
     for f in schema.features:
         if f.name not in row:
@@ -319,7 +319,9 @@ def _check_row(row: Any, schema: FeatureSchema, place: str, problems: list[Field
             _value(row[f.name], f, f.categories)
         except (ValueError, OverflowError):
             great = isinstance(row[f.name], float) and math.isfinite(row[f.name])
-            say(f.name, _seen(row[f.name]), f"a number below {TOO_GREAT:g} in size" if great else _EXPECTED[f.kind])
+            say(
+                f.name, shown_json(row[f.name]), f"a number below {TOO_GREAT:g} in size" if great else _EXPECTED[f.kind]
+            )
     ids, times = {schema.id_column, ROW_ID}, {schema.time_column, ROW_TIME}
     names = set(schema.names)
     for key, value in row.items():
@@ -332,7 +334,7 @@ def _check_row(row: Any, schema: FeatureSchema, place: str, problems: list[Field
             expected = (
                 f"text of 1 to {MAX_ID_LENGTH} characters" if key in ids else "an instant in ISO 8601, of 1900 or later"
             )
-            say(str(key), _seen(value), expected)
+            say(str(key), shown_json(value), expected)
         if key in names or key in ids or key in times or key in schema.excluded:
             continue
         if key == schema.target:
@@ -340,13 +342,3 @@ def _check_row(row: Any, schema: FeatureSchema, place: str, problems: list[Field
         else:
             near = nearest(str(key), schema.names)
             say(str(key), "an unknown feature", f"'{near}'" if near else f"one of {len(names)} known features")
-
-
-def _seen(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if value is None:
-        return "null"
-    if isinstance(value, Mapping):
-        return "an object"
-    return "a list" if isinstance(value, (list, tuple)) else shown(value)

@@ -62,10 +62,13 @@ def require_kind(headers: Headers, *kinds: str) -> str:
         UnsupportedFormat: another kind.
     """
     kind = kind_of(headers)
-    if kind not in kinds:
+    seen = headers.get("content-type", "no Content-Type")[:80]
+    form = seen.lower().startswith("multipart/")
+    if kind not in kinds or form:
         words = {"json": "JSON", "arrow": "an Arrow stream", "npy": "npy", "parquet": "Parquet", "csv": "CSV"}
-        seen = headers.get("content-type", "no Content-Type")[:80]
-        raise UnsupportedFormat(f"The body is {seen!r}; this route accepts {', '.join(words[k] for k in kinds)}.")
+        accepted = f"this route accepts {', '.join(words[k] for k in kinds)}"
+        advice = " Send the file itself as the body: `curl --data-binary @FILE`, with its Content-Type." if form else ""
+        raise UnsupportedFormat(f"The body is {seen!r}; {accepted}.{advice}")
     return kind
 
 
@@ -190,15 +193,20 @@ async def read_json(request: Request, *, empty: Any = None) -> Any:
     return await decode_aside(body)
 
 
-def require_object(document: Any, known: tuple[str, ...]) -> JsonObject:
+def require_object(document: Any, known: tuple[str, ...], *, expected: str = "") -> JsonObject:
     """The document, if it is an object without unknown fields.
+
+    Args:
+        expected: what the body may be, for its error; by default an object with the known fields.
 
     Raises:
         BadInput: names the unknown fields and the closest known ones.
     """
     if not isinstance(document, dict):
-        seen = "null" if document is None else type(document).__name__.replace("dict", "object")
-        raise BadInput("The body is not a JSON object.", (FieldProblem("body", seen, "an object"),))
+        from core.data.cells import refusal, shown_json
+
+        expected = expected or f"an object with {', '.join(known)}"
+        raise refusal("The request is not valid", [FieldProblem("body", shown_json(document), expected)])
     unknown = [key for key in document if key not in known]
     if unknown:
         from core.data.cells import nearest, refusal
@@ -406,8 +414,3 @@ def remove_parts(folder: Path, older_than: float) -> None:
         with contextlib.suppress(OSError):
             if part.stat().st_mtime < older_than:
                 part.unlink()
-
-
-def type_name(value: Any) -> str:
-    """The type of a decoded JSON value, as error messages name it."""
-    return {type(None): "null", dict: "an object", list: "a list"}.get(type(value), type(value).__name__)

@@ -56,6 +56,9 @@ class RequestMiddleware:
                     message["headers"].append((b"cache-control", b"no-store"))
             await send(message)
 
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        if method == "HEAD":  # as GET, whose body servers leave out
+            scope = {**scope, "method": "GET"}
         route = _predict_route(scope)
         rejection = _rejection(scope)
         try:
@@ -79,7 +82,6 @@ class RequestMiddleware:
             seconds = time.perf_counter() - began
             if route is None:
                 route = getattr(scope.get("route"), "path", "unmatched")
-            method = scope["method"] if scope["method"] in _METHODS else "other"
             self._requests.answered(route, method, code, seconds)
 
 

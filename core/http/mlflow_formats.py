@@ -10,7 +10,16 @@ import io
 import math
 from typing import Any
 
-from core.data.cells import NO_NUMBER_MARKERS, as_written, is_missing, listed, number_written, refusal, shown
+from core.data.cells import (
+    NO_NUMBER_MARKERS,
+    as_written,
+    is_missing,
+    listed,
+    number_written,
+    refusal,
+    shown,
+    shown_json,
+)
 from core.errors import BadInput, FieldProblem
 from core.http import bodies
 from core.records import JsonObject
@@ -37,19 +46,19 @@ def rows_of(document: Any, names: tuple[str, ...]) -> Rows:
         BadInput: not exactly one of the formats, `params`, ragged rows or columns; says which, and what was expected.
     """
     if not isinstance(document, dict):
-        raise _invalid("body", _seen(document), f"an object with one of {', '.join(FORMATS)}")
+        raise _invalid("body", shown_json(document), f"an object with one of {', '.join(FORMATS)}")
     formats = [key for key in document if key != "params"]
     if len(formats) != 1 or formats[0] not in FORMATS:
         raise _invalid("body", f"an object with {listed(formats) or 'none'}", f"exactly one of {', '.join(FORMATS)}")
     if document.get("params"):
-        raise _invalid("params", _seen(document["params"]), "none: models have no inference parameters here")
+        raise _invalid("params", shown_json(document["params"]), "none: models have no inference parameters here")
     name, content = formats[0], document[formats[0]]
     if name == "dataframe_split":
         return _split(content, names)
     if name == "inputs" and isinstance(content, dict):
         return _columns(content)
     if not isinstance(content, list):
-        raise _invalid(name, _seen(content), "a list of rows")
+        raise _invalid(name, shown_json(content), "a list of rows")
     bodies.check_rows(len(content))
     if name == "dataframe_records":
         return _records(content, name)
@@ -103,18 +112,18 @@ def rows_of_csv(body: bytes, names: tuple[str, ...], *, numeric: frozenset[str])
 
 def _split(content: Any, names: tuple[str, ...]) -> Rows:
     if not isinstance(content, dict):
-        raise _invalid("dataframe_split", _seen(content), "an object with columns and data")
+        raise _invalid("dataframe_split", shown_json(content), "an object with columns and data")
     unknown = [key for key in content if key not in _SPLIT]
     if unknown:
         raise _invalid("dataframe_split", f"an object with {listed(unknown)}", f"{', '.join(_SPLIT)} only")
     columns, data = content.get("columns"), content.get("data")
     if columns is not None:
         if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
-            raise _invalid("dataframe_split.columns", _seen(columns), "a list of names")
+            raise _invalid("dataframe_split.columns", shown_json(columns), "a list of names")
         _check_once(columns, "dataframe_split.columns")
         names = tuple(columns)
     if not isinstance(data, list):
-        raise _invalid("dataframe_split.data", "missing" if data is None else _seen(data), "a list of rows")
+        raise _invalid("dataframe_split.data", "missing" if data is None else shown_json(data), "a list of rows")
     bodies.check_rows(len(data))
     return _lists(data, names, "dataframe_split.data")
 
@@ -138,7 +147,7 @@ def _table(content: list[Any], names: tuple[str, ...], field: str) -> Rows:
     if content and not isinstance(content[0], list) and len(names) == 1:
         odd = next((i for i, value in enumerate(content) if isinstance(value, (list, dict))), None)
         if odd is not None:
-            raise _invalid(f"{field}[{odd}]", _seen(content[odd]), "a single value, like the rows before")
+            raise _invalid(f"{field}[{odd}]", shown_json(content[odd]), "a single value, like the rows before")
         return [{names[0]: value} for value in content]
     return _lists(content, names, field)
 
@@ -146,14 +155,14 @@ def _table(content: list[Any], names: tuple[str, ...], field: str) -> Rows:
 def _records(content: list[Any], field: str) -> Rows:
     for i, row in enumerate(content):
         if not isinstance(row, dict):
-            raise _invalid(f"{field}[{i}]", _seen(row), "an object of columns")
+            raise _invalid(f"{field}[{i}]", shown_json(row), "an object of columns")
     return content
 
 
 def _lists(content: list[Any], names: tuple[str, ...], field: str) -> Rows:
     for i, row in enumerate(content):
         if not isinstance(row, list) or len(row) != len(names):
-            raise _invalid(f"{field}[{i}]", _seen(row), f"a list of {len(names):,}: {listed(names)}")
+            raise _invalid(f"{field}[{i}]", shown_json(row), f"a list of {len(names):,}: {listed(names)}")
     return [dict(zip(names, row, strict=True)) for row in content]
 
 
@@ -193,12 +202,3 @@ def _check_once(columns: list[str], field: str) -> None:
 
 def _invalid(field: str, seen: str, expected: str) -> BadInput:
     return refusal("The rows cannot be parsed", [FieldProblem(field, seen, expected)])
-
-
-def _seen(value: Any) -> str:
-    if isinstance(value, list):
-        return f"a list of {len(value):,}"
-    if isinstance(value, dict):
-        return f"an object with {listed(value, at_most=4)}" if value else "an empty object"
-    words = {True: "true", False: "false"}
-    return "null" if value is None else words[value] if isinstance(value, bool) else shown(value)

@@ -103,15 +103,15 @@ async def invocations(request: Request) -> Response:
     document = await json_decoding.decode_aside(body) if kind == "json" else None
     pending = pending_of(request, caller, "/invocations", body)
     served = await api.champion(caller.project)
-    answered = await api.infer(_predict, caller, served, document, body)
+    answered = await api.infer(_predict, caller, served, kind, document, body)
     if answered is None:
         return answer_json({"predictions": []})
     return await log_and_respond(api, caller, answered, pending)
 
 
-def _predict(caller: Caller, served: Served, document: Any, body: bytes) -> Answered | None:
+def _predict(caller: Caller, served: Served, kind: str, document: Any, body: bytes) -> Answered | None:
     names = served.schema.names
-    if document is None:
+    if kind == "csv":
         numeric = frozenset(f.name for f in served.schema.features if f.kind == "numeric")
         rows = mlflow_formats.rows_of_csv(body, names, numeric=numeric)
     else:

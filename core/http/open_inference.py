@@ -16,11 +16,11 @@ from pydantic import ConfigDict, Field, JsonValue, with_config
 from typing_extensions import TypedDict
 
 from core import __version__
-from core.data.cells import MAX_PROBLEMS, as_text, listed, nearest, refusal, shown
+from core.data.cells import MAX_PROBLEMS, as_text, listed, nearest, refusal, shown, shown_json
 from core.errors import FieldProblem
 from core.http import bodies, json_decoding
 from core.http.problems import NotJson
-from core.http.tensors import ACCEPTED, column_of, invalid, matrix_of, packed, parameters_of, read_tensors, seen
+from core.http.tensors import ACCEPTED, column_of, invalid, matrix_of, packed, parameters_of, read_tensors
 from core.records import FeatureSchema, JsonObject, Label
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def read_infer(body: bytes, header_length: int | None, schema: FeatureSchema) ->
     document = bodies.require_object(_decoded(body[:head]), _MEMBERS)
     request_id = document.get("id")
     if request_id is not None and not isinstance(request_id, str):
-        raise invalid("id", seen(request_id), "text")
+        raise invalid("id", shown_json(request_id), "text")
     binary_default = _flag(document, "the request", "binary_data_output", default=False)
     outputs = _wanted(document, schema, binary_default)
     entries = _named_objects(document.get("inputs"), "inputs")
@@ -201,19 +201,19 @@ def _decoded(header: bytes) -> Any:
 def _named_objects(entries: Any, field: str) -> list[JsonObject]:
     """The entries of `inputs` or `outputs`, each an object with a name."""
     if not isinstance(entries, list):
-        raise invalid(field, "missing" if entries is None else seen(entries), "a list of objects")
+        raise invalid(field, "missing" if entries is None else shown_json(entries), "a list of objects")
     for i, entry in enumerate(entries):
         if not isinstance(entry, dict):
-            raise invalid(f"{field}[{i}]", seen(entry), "an object")
+            raise invalid(f"{field}[{i}]", shown_json(entry), "an object")
         if not isinstance(entry.get("name"), str):
-            raise invalid(f"{field}[{i}].name", seen(entry.get("name")), "text")
+            raise invalid(f"{field}[{i}].name", shown_json(entry.get("name")), "text")
     return entries
 
 
 def _flag(entry: JsonObject, field: str, key: str, *, default: bool) -> bool:
     value = parameters_of(entry, field).get(key, default)
     if not isinstance(value, bool):
-        raise invalid(f"{key} of {field}", seen(value), "true or false")
+        raise invalid(f"{key} of {field}", shown_json(value), "true or false")
     return value
 
 

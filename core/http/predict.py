@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from typing_extensions import TypedDict
 
-from core.errors import BadInput, FieldProblem
+from core.errors import FieldProblem
 from core.http import bodies, idempotency, json_decoding
 from core.http.access import ApiState, Caller, api_of
 from core.http.answers import Prediction, Predictions, answer_json
@@ -163,13 +163,14 @@ def _in_thread(
 def _rows(decoded: Any, features: tuple[str, ...]) -> tuple[list[Any], bool]:
     """The rows of a JSON body, and whether it is a single row without `rows` around it."""
     if not isinstance(decoded, dict):
-        bodies.require_object(decoded, ())
+        bodies.require_object(decoded, (), expected='one row as an object of features, or {"rows": [...]}')
     rows = decoded.get("rows")
     if "rows" not in decoded or ("rows" in features and not isinstance(rows, list)):
         return [decoded], True
     if not isinstance(rows, list):
-        seen = "an object" if isinstance(rows, dict) else str(rows)[:60]
-        raise BadInput("rows is not a list.", (FieldProblem("rows", seen, "a list of objects"),))
+        from core.data.cells import refusal, shown_json
+
+        raise refusal("The rows are not valid", [FieldProblem("rows", shown_json(rows), "a list of objects")])
     bodies.require_object(decoded, ("rows",))
     bodies.check_rows(len(rows))
     return rows, False

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
-from core.data.cells import as_text, refusal, shown
+from core.data.cells import as_text, refusal, shown, shown_json
 from core.errors import BadInput, FieldProblem
 from core.http import bodies
 from core.records import Feature, FeatureKind, JsonObject
@@ -61,22 +59,13 @@ def invalid(field: str, seen: str, expected: str) -> BadInput:
     return refusal("Invalid inference request", [FieldProblem(field, seen, expected)])
 
 
-def seen(value: Any) -> str:
-    """A decoded JSON value, abbreviated, as error messages quote it."""
-    if isinstance(value, list):
-        return f"a list of {len(value):,}"
-    if isinstance(value, dict):
-        return "an object"
-    return shown(value) if isinstance(value, str) else str(orjson.dumps(value), "utf-8")
-
-
 def parameters_of(entry: JsonObject, field: str) -> JsonObject:
     """The `parameters` of an entry or of the request; shared memory is rejected."""
     parameters = entry.get("parameters")
     if parameters is None:
         return {}
     if not isinstance(parameters, dict):
-        raise invalid(f"parameters of {field}", seen(parameters), "an object")
+        raise invalid(f"parameters of {field}", shown_json(parameters), "an object")
     shared = next((key for key in parameters if key.startswith("shared_memory")), None)
     if shared is not None:
         raise invalid(f"{shown(shared)[1:-1]} of {field}", "shared memory", "tensors in the body, JSON or binary")
@@ -100,7 +89,7 @@ def read_tensors(
         datatype = entry.get("datatype")
         if datatype not in ACCEPTED[kinds[name]]:
             expected = f"{' or '.join(ACCEPTED[kinds[name]])}: the feature is {kinds[name]}"
-            raise invalid(f"datatype of {field}", seen(datatype), expected)
+            raise invalid(f"datatype of {field}", shown_json(datatype), expected)
         data, raw = _content(entry, field, tail)
         tail = tail[len(raw) :]
         tensor = Tensor(columns[name], rows, nested, datatype, data, raw)
@@ -115,7 +104,7 @@ def _shape(shape: Any, field: str, width: int, *, matrix: bool) -> tuple[int, bo
     """Number of rows, and whether there are two dimensions."""
     expected = f"[n, {width}]" if matrix else "[n] or [n, 1]"
     if not isinstance(shape, list) or len(shape) not in (1, 2) or any(type(n) is not int for n in shape):
-        raise invalid(f"shape of {field}", seen(shape), f"{expected}, whole numbers")
+        raise invalid(f"shape of {field}", shown_json(shape), f"{expected}, whole numbers")
     if shape[0] < 1 or (shape[1:] != [width] and (matrix or len(shape) == 2)):
         raise invalid(f"shape of {field}", shown(shape), f"{expected} with n of 1 or more")
     bodies.check_rows(shape[0])
@@ -128,12 +117,14 @@ def _content(entry: JsonObject, field: str, tail: memoryview) -> tuple[list[Any]
     data = entry.get("data")
     if size is None:
         if not isinstance(data, list):
-            raise invalid(f"data of {field}", "missing" if data is None else seen(data), "a list, or binary_data_size")
+            raise invalid(
+                f"data of {field}", "missing" if data is None else shown_json(data), "a list, or binary_data_size"
+            )
         return data, tail[:0]
     if data is not None:
         raise invalid(field, "data and binary_data_size", "only one of them")
     if type(size) is not int or not 0 <= size <= len(tail):
-        raise invalid(f"binary_data_size of {field}", seen(size), f"at most {len(tail):,}, the remaining bytes")
+        raise invalid(f"binary_data_size of {field}", shown_json(size), f"at most {len(tail):,}, the remaining bytes")
     return None, tail[:size]
 
 
@@ -155,7 +146,7 @@ def _check_size(tensor: Tensor, field: str) -> None:
         width = len(tensor.features)
         for i, row in enumerate(tensor.data):
             if not isinstance(row, list) or len(row) != width:
-                raise invalid(f"data of {field}, row {i}", seen(row), f"a list of {width:,}")
+                raise invalid(f"data of {field}, row {i}", shown_json(row), f"a list of {width:,}")
         count = tensor.rows
     if len(tensor.data) != count:
         raise invalid(f"data of {field}", f"a list of {len(tensor.data):,}", f"{count:,}, according to the shape")
@@ -169,12 +160,12 @@ def _items(tensor: Tensor) -> list[Any]:
     types, expected = _JSON_TYPES[tensor.datatype]
     if not set(map(type, items)) <= types:
         i = next(i for i, value in enumerate(items) if type(value) not in types)
-        raise invalid(tensor.cell(i), seen(items[i]), f"{expected}: the datatype is {tensor.datatype}")
+        raise invalid(tensor.cell(i), shown_json(items[i]), f"{expected}: the datatype is {tensor.datatype}")
     if tensor.datatype in _INTEGERS:
         low, high = _range(tensor.datatype)
         for i, value in enumerate(items):
             if value is not None and not low <= value <= high:
-                raise invalid(tensor.cell(i), seen(value), f"{low} to {high}: the datatype is {tensor.datatype}")
+                raise invalid(tensor.cell(i), shown_json(value), f"{low} to {high}: the datatype is {tensor.datatype}")
     elif tensor.datatype in _FLOATS:
         items = [None if value is None else float(value) for value in items]
     return items

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Any, cast
+from typing import cast
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from core.data.cells import nearest, shown
+from core.data.cells import nearest, shown_json
 from core.errors import FieldProblem
-from core.http.bodies import type_name
 from core.http.json_body import FIELD_PROBLEM
 from core.records import JsonObject
 
@@ -52,7 +51,7 @@ def problems_of(errors: Sequence[ErrorDetails], schema: Schema) -> list[FieldPro
         elif error["type"] == "extra_forbidden":
             problems.append(_unknown(field, parent))
         else:
-            seen = "missing" if error["type"] == "missing" else seen_as(error["input"])
+            seen = "missing" if error["type"] == "missing" else shown_json(error["input"])
             problems.append(FieldProblem(field, seen, expected_by(at, schema)))
     return problems
 
@@ -79,15 +78,6 @@ def _locate(location: Sequence[str | int], root: Schema) -> tuple[str, Schema, S
 
 def _resolved(schema: Schema, root: Schema) -> Schema:
     return cast("Schema", root["$defs"][schema["$ref"].rpartition("/")[2]]) if "$ref" in schema else schema
-
-
-def seen_as(value: Any) -> str:
-    """A value of a document, as error messages quote it."""
-    if value == []:
-        return "an empty list"
-    if isinstance(value, list) and len(value) > 1:
-        return f"a list of {len(value):,}"
-    return type_name(value) if value is None or isinstance(value, (dict, list)) else shown(value)
 
 
 def expected_by(schema: Schema, root: Schema) -> str:

@@ -139,6 +139,40 @@ def test_types_that_a_route_cannot_read_are_415(shared: httpx.Client) -> None:
         is_problem(shared.post(path, content=b"x", headers={**ADMIN, "Content-Type": kind}), 415)
 
 
+def test_a_form_is_415_and_says_how_a_file_is_sent(shared: httpx.Client) -> None:
+    for path in ("/predict", "/labels", "/invocations", "/batches", "/batches?mode=score"):
+        form = {"file": ("rows.csv", b"feature1,feature2\n1,2\n")}
+        detail = is_problem(shared.post(path, files=form, headers=ADMIN), 415)["detail"]
+        assert "Send the file itself as the body: `curl --data-binary @FILE`" in detail, path
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/predict", 'expected one row as an object of features, or {"rows": [...]}'),
+        ("/explain", "expected an object of features"),
+        ("/labels", "expected an object with labels, replace"),
+        ("/generate", "expected an object with rows, features, "),
+        ("/retrain", "expected an object with force"),
+        ("/invocations", "expected an object with one of dataframe_split, dataframe_records, instances, inputs"),
+        (INFER, "expected an object with id, model_name, "),
+    ],
+)
+def test_a_document_that_is_no_object_is_named_with_what_is_expected(
+    shared: httpx.Client, path: str, expected: str
+) -> None:
+    for body, seen in ((b"[]", "an empty list"), (b"[{}]", "a list of 1"), (b"null", "null"), (b"true", "true")):
+        answer = shared.post(path, content=body, headers=JSON)
+        assert answer.status_code == 422
+        assert f"body is {seen}, {expected}" in answer.json()["error" if path == INFER else "detail"], path
+
+
+def test_rows_that_are_no_list_are_named(shared: httpx.Client) -> None:
+    for rows, seen in (({}, "an empty object"), (ROW, "an object"), ("x", "'x'"), (None, "null")):
+        document = is_problem(shared.post("/predict", json={"rows": rows}, headers=ADMIN), 422)
+        assert document["detail"] == f"The rows are not valid: rows is {seen}, expected a list of objects."
+
+
 JSON_ROUTES = ["/predict", "/labels", "/generate", "/retrain", "/explain", "/invocations", INFER]
 TABLE_ROUTES = ["/batches", "/batches?mode=score"]
 NO_JSON = [

@@ -20,9 +20,9 @@ def _problems(client: httpx.Client, path: str, body: Any) -> list[tuple[str, str
     ("labels", "problem"),
     [
         ([{"label": 1}], ("labels[0].row_id", "missing", "text or a whole number")),
-        ([{"row_id": True, "label": 1}], ("labels[0].row_id", "True", "text or a whole number")),
+        ([{"row_id": True, "label": 1}], ("labels[0].row_id", "true", "text or a whole number")),
         ([{"row_id": 1}], ("labels[0].label", "missing", "text, a number or true or false")),
-        ([{"row_id": 1, "label": {}}], ("labels[0].label", "an object", "text, a number or true or false")),
+        ([{"row_id": 1, "label": {}}], ("labels[0].label", "an empty object", "text, a number or true or false")),
         (
             [{"row_id": 1, "prediction_id": 2, "label": 1}],
             ("labels[0]", "an object with both row_id and prediction_id", "exactly one of row_id and prediction_id"),
@@ -67,7 +67,7 @@ def test_who_asks_is_known_before_the_body_is_read(shared: httpx.Client) -> None
         ({"seed": -1}, ("seed", "-1", "a whole number at least 0")),
         ({"noise": "x"}, ("noise", "'x'", "a number from 0 to 1")),
         ({"balance": 1}, ("balance", "1", "a number above 0 and below 1")),
-        ({"drift": [1]}, ("drift", "a list", "an object")),
+        ({"drift": [1]}, ("drift", "a list of 1", "an object")),
         ({"rows": True, "features": 1.5}, ("features", "1.5", "a whole number from 1 to 1,000")),
     ],
 )

@@ -225,14 +225,14 @@ def test_outputs_are_those_named_in_the_form_asked_for() -> None:
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
-        ([], "not a JSON object"),
+        ([], "body is an empty list, expected an object with id"),
         ({}, "inputs is missing, expected a list"),
-        ({"inputs": {}}, "inputs is an object"),
+        ({"inputs": {}}, "inputs is an empty object"),
         ({"inputs": [3]}, "inputs[0] is 3"),
         ({"inputs": [{"name": None}]}, "inputs[0].name is null"),
         ({**document(), "id": 3}, "id is 3, expected text"),
         ({**document(), "outpus": []}, "'outputs'"),
-        ({**document(), "parameters": []}, "parameters of the request is a list"),
+        ({**document(), "parameters": []}, "parameters of the request is an empty list"),
         ({**document(), "parameters": {"binary_data_output": 1}}, "expected true or false"),
         ({**document(), "outputs": 1}, "outputs is 1"),
         ({**document(), "outputs": [{"name": "score"}]}, "'score', expected 'prediction', 'probabilities'"),
@@ -268,7 +268,10 @@ def test_outputs_are_those_named_in_the_form_asked_for() -> None:
         (document(site={"name": "site", "datatype": "BYTES", "shape": [1]}), "is missing, expected a list"),
         (document(site=entry("site", "BYTES", [["a"], ["b"]], [1, 1])), "is a list of 2, expected 1"),
         (document(site=entry("site", "BYTES", [["a", "b"]], [1, 1])), "row 0 is a list of 2, expected a list of 1"),
-        (document(site=entry("site", "BYTES", ["a"], [1], parameters=[])), "parameters of input 'site' is a list"),
+        (
+            document(site=entry("site", "BYTES", ["a"], [1], parameters=[])),
+            "parameters of input 'site' is an empty list",
+        ),
         (
             document(site=entry("site", "BYTES", ["a"], parameters={"shared_memory_region": "r"})),
             "shared_memory_region of input 'site' is shared memory",

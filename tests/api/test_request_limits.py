@@ -91,6 +91,16 @@ def test_other_methods_are_405_with_allow(shared: httpx.Client, method: str, pat
     assert answer.headers["allow"] == allowed
 
 
+def test_head_is_get_without_the_body(shared: httpx.Client) -> None:
+    for path, headers in (("/health", {}), ("/metrics", ADMIN), ("/v2/models/default", ADMIN), ("/openapi.json", {})):
+        answer = shared.head(path, headers=headers)
+        assert (answer.status_code, answer.content) == (200, b""), path
+        assert answer.headers["content-type"] == shared.get(path, headers=headers).headers["content-type"]
+    assert shared.head("/metrics").status_code == 401
+    assert shared.head("/predict", headers=ADMIN).headers["allow"] == "POST"
+    assert shared.get("/health").status_code == 200  # on the same connection
+
+
 @pytest.mark.parametrize("slug", ["x' OR 1=1 --", "<script>", "..%2F..", "a" * 3000, "%F0%9F%92%A9", "%ff"])
 def test_slugs_that_are_none_are_404_everywhere(shared: httpx.Client, slug: str) -> None:
     is_problem(shared.post(f"/projects/{slug}/predict", json=ROW, headers=ADMIN), 404)
