@@ -27,6 +27,7 @@ class Connection(HttpToolsProtocol):
 
     _in_headers = True
     _in_request = False  # from its first line to the end of its body
+    _in_shutdown = False
     _seen = 0  # bytes while in headers
     _timeout: asyncio.TimerHandle | None = None
 
@@ -71,9 +72,15 @@ class Connection(HttpToolsProtocol):
         if in_body and not self.transport.is_closing():
             self._timeout = self.loop.call_later(REST_S, self.transport.close_at_once)
 
-    def is_receiving(self) -> bool:
-        """Whether a request has begun and not ended."""
-        return self._in_request
+    def shutdown(self) -> None:
+        self._in_shutdown = True
+        super().shutdown()
+        if self.transport.is_closing():
+            self.transport.close_at_once()
+
+    def is_awaited(self) -> bool:
+        """Whether the client is amid a request, and the server goes on."""
+        return self._in_request and not self._in_shutdown
 
     def discard_rest(self) -> None:
         """Read what the client still sends, until it has read its response and closes, or REST_S have passed."""
@@ -119,7 +126,7 @@ class _Transport:
         return self._ended or bool(self._transport.is_closing())
 
     def close(self) -> None:
-        if self.is_closing() or not self._connection.is_receiving():
+        if self.is_closing() or not self._connection.is_awaited():
             self.close_at_once()
             return
         self._ended = True

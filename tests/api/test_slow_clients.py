@@ -9,13 +9,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx
 import orjson
 import psutil
 import pytest
-from api_helpers import ADMIN, ROW
+from api_helpers import ADMIN, ROW, serving
 from patience import Patience, limit
 
 from core.http import bodies, connection
@@ -199,6 +200,22 @@ def test_a_connection_outlives_the_rest_of_a_refused_body(
         time.sleep(0.6)
         raw.sendall(f"GET /health HTTP/1.1\r\n{HEAD}\r\n".encode())
         assert raw.recv(65_536).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("begun", ["headers", "refused", "closing"])
+def test_a_server_that_ends_waits_for_no_rest(home: Path, begun: str) -> None:
+    wrong = HEAD.replace(ADMIN["Authorization"], "Bearer wrong") + (
+        "Connection: close\r\n" if begun == "closing" else ""
+    )
+    with serving() as client:
+        raw = connected(client)
+        raw.sendall(b"POST /predict HTTP/1.1\r\nX-More: 1\r\n")
+        if begun != "headers":
+            raw.sendall(f"{wrong}Content-Length: 100000\r\n\r\n11".encode())
+            assert raw.recv(65_536).startswith(b"HTTP/1.1 401")
+        began = time.monotonic()
+    assert time.monotonic() - began < limit(3)  # with a connection left it would take the 5 s that `serving` allows
+    raw.close()
 
 
 def test_nothing_is_answered_on_a_connection_that_was_closed_by_a_response(shared: httpx.Client) -> None:
