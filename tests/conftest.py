@@ -230,7 +230,7 @@ def campaign() -> Campaign:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def free_port() -> Callable[[], int]:
     """Gives another free TCP port at each call.
 

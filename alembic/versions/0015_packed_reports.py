@@ -46,6 +46,8 @@ def downgrade() -> None:
         altered.drop_column("report")
     with op.batch_alter_table("drift_runs") as altered:
         altered.add_column(sa.Column("report", sa.JSON(), nullable=False, server_default="{}"))
+    with op.batch_alter_table("drift_runs") as altered:
+        altered.alter_column("report", existing_type=sa.JSON(), existing_nullable=False, server_default=None)
     told = sa.table("drift_runs", sa.column("id", sa.Integer()), sa.column("report", sa.JSON()))
     for key, report in reports.items():
         connection.execute(sa.update(told).where(told.c.id == key).values(report=report))

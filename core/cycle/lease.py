@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from loguru import logger
-from sqlalchemy.exc import IntegrityError
 
 from core.errors import Busy
 from core.storage import leases
@@ -31,12 +30,9 @@ def hold_lease(ws: Workspace, project_id: int) -> Iterator[str]:
         Busy: another process holds it.
     """
     owner = leases.new_owner()
-    try:
-        with ws.database.write() as session:
-            if not leases.claim(session, project_id, owner, datetime.now(UTC)):
-                raise Busy("A check of this project is under way. Wait for it to end; the Automation page shows it.")
-    except IntegrityError:
-        raise Busy("A check of this project began at the same moment. Wait for it to end.") from None
+    with ws.database.write() as session:
+        if not leases.claim(session, project_id, owner, datetime.now(UTC)):
+            raise Busy("A check of this project is under way. Wait for it to end; the Automation page shows it.")
     done = threading.Event()
 
     def renew() -> None:

@@ -1,7 +1,8 @@
 """The database: engine, the two kinds of transaction, migrations under a lock.
 
-`write()` begins IMMEDIATE on SQLite: a deferred read-then-write would fail under several writers whatever the
-timeout. Read, compute without a session, write briefly; never train inside a transaction.
+One `write()` at a time, whatever the database: what a step reads is still so when it writes. SQLite begins IMMEDIATE (a
+deferred read-then-write would fail under several writers whatever the timeout), PostgreSQL takes a lock of the
+transaction first. Read, compute without a session, write briefly; never train inside a transaction.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from core.settings import ROOT
 from core.storage.troubles import trouble_of, what_failed
 
 BUSY_TIMEOUT_S = 30
+_WRITE_LOCK = 0x636D6C  # among the advisory locks of a PostgreSQL database
 
 
 class Database:
@@ -50,6 +52,7 @@ class Database:
             self._watch_file()
         else:
             self.engine = create_engine(url, pool_pre_ping=True)
+            self._prepare_postgresql()
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
         self._writing = sessionmaker(self.engine.execution_options(immediate=True), expire_on_commit=False)
 
@@ -67,7 +70,24 @@ class Database:
         @event.listens_for(self.engine, "begin")
         def _begin(connection: Any) -> None:
             immediate = connection.get_execution_options().get("immediate", False)
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+            connection.exec_driver_sql(self.begin_writing if immediate else "BEGIN")
+
+    def _prepare_postgresql(self) -> None:
+        @event.listens_for(self.engine, "connect")
+        def _connect(connection: Any, _record: Any) -> None:
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET lock_timeout = '{BUSY_TIMEOUT_S}s'")
+            connection.commit()
+
+        @event.listens_for(self.engine, "begin")
+        def _begin(connection: Any) -> None:
+            if connection.get_execution_options().get("immediate", False):
+                connection.exec_driver_sql(self.begin_writing)
+
+    @property
+    def begin_writing(self) -> str:
+        """The first statement of a transaction that writes: it waits for the one that writes now to end."""
+        return "BEGIN IMMEDIATE" if self.is_sqlite else f"SELECT pg_advisory_xact_lock({_WRITE_LOCK})"
 
     def _watch_file(self) -> None:
         """An open connection would go on writing to a file that somebody has removed, a new one would make another."""

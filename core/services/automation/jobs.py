@@ -203,9 +203,7 @@ def claim_next(ws: Workspace, owner: str, now: datetime) -> JobInfo | None:
         if session.scalar(select(Job.id).where(free).limit(1)) is None:
             return None
     with ws.database.write() as session:
-        row = session.scalar(
-            select(Job).where(free).order_by(Job.created_at).limit(1).with_for_update(skip_locked=True)
-        )
+        row = session.scalar(select(Job).where(free).order_by(Job.created_at).limit(1))
         if row is None:
             return None
         if row.attempts >= MAX_ATTEMPTS:

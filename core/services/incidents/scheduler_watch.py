@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 
 from core.services.incidents import status
 from core.services.incidents.delivery import deliver_due
@@ -49,25 +48,22 @@ class SchedulerWatch:
 
     def _record(self, silent: bool, age: float | None, now: datetime) -> bool:
         """Store that it is silent, or running again, with the message; False if another process has already done so."""
-        try:
-            with self._ws.database.write() as session:
-                row = session.get(Heartbeat, SILENCE, with_for_update=True)
-                if row is None:
-                    row = Heartbeat(name=SILENCE, at=now, owner=None, detail={"silent": False})
-                    session.add(row)
-                    session.flush()
-                if bool((row.detail or {}).get("silent")) == silent:
-                    return False
-                began = now - timedelta(seconds=max(age or 0.0, 0.0)) if silent else row.at
-                lasted = max((now - began).total_seconds(), 0.0)
-                row.at, row.detail = (began if silent else now), {"silent": silent}
-                listening = [p for p in session.scalars(select(Project)) if sends(p.messages, "silent")]
-                if not listening:
-                    return True
-                facts = Facts(silent_s=lasted, projects=tuple(p.name for p in listening))
-                text = status.CLOCK_SET_BACK if silent and (age or 0.0) < 0 else SILENT if silent else BACK
-                message = Message(kind="silent" if silent else "back", text=text, facts=facts)
-                put(self._ws, session, message, now, project_id=None, cycle_id=None)
-        except IntegrityError:  # two processes wrote the first row at the same time
-            return False
+        with self._ws.database.write() as session:
+            row = session.get(Heartbeat, SILENCE)
+            if row is None:
+                row = Heartbeat(name=SILENCE, at=now, owner=None, detail={"silent": False})
+                session.add(row)
+                session.flush()
+            if bool((row.detail or {}).get("silent")) == silent:
+                return False
+            began = now - timedelta(seconds=max(age or 0.0, 0.0)) if silent else row.at
+            lasted = max((now - began).total_seconds(), 0.0)
+            row.at, row.detail = (began if silent else now), {"silent": silent}
+            listening = [p for p in session.scalars(select(Project)) if sends(p.messages, "silent")]
+            if not listening:
+                return True
+            facts = Facts(silent_s=lasted, projects=tuple(p.name for p in listening))
+            text = status.CLOCK_SET_BACK if silent and (age or 0.0) < 0 else SILENT if silent else BACK
+            message = Message(kind="silent" if silent else "back", text=text, facts=facts)
+            put(self._ws, session, message, now, project_id=None, cycle_id=None)
         return True

@@ -67,7 +67,6 @@ def undo_labels(ws: Workspace, project: ProjectInfo, change_id: int, *, by: str,
     while True:
         seen, looks = _look(ws, project, change_id), looks + 1
         with ws.database.write() as session:
-            session.execute(select(Project.id).where(Project.id == project.id).with_for_update())
             if plan_state(session, project.id).batches != seen.batches:
                 if looks < MAX_LOOKS:
                     continue  # other writers do not wait while the batches are read again

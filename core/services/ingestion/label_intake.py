@@ -33,7 +33,7 @@ from core.services.ingestion.label_plans import (
     still_holds,
 )
 from core.storage import audit, queries
-from core.storage.tables import AuditEntry, Project
+from core.storage.tables import AuditEntry
 from core.storage.tables import Label as LabelRow
 from core.storage.workspace import Workspace
 
@@ -143,8 +143,6 @@ def _store(
     check = check_labels(ws, project, checked)
     require_consent(check.plan, project, order.replace)
     with ws.database.write() as session:
-        # One call at a time stores labels of a project, so that its labels' ids follow one another.
-        session.execute(select(Project.id).where(Project.id == project.id).with_for_update())
         row = queries.project_row(session, project.id)
         if not still_holds(ws, session, project.id, check):
             project = queries.project_info(session, row)

@@ -193,8 +193,7 @@ class _Log:
             if self._raw is None:
                 self._raw = self._engine.raw_connection()
             cursor = self._raw.cursor()
-            if self._sqlite:
-                cursor.execute("BEGIN IMMEDIATE")
+            cursor.execute(self._database.begin_writing)
             records = list(self._new_records(cursor, entries))
             for start in range(0, len(records), STATEMENT_ROWS):
                 self._insert(cursor, records[start : start + STATEMENT_ROWS])
