@@ -18,7 +18,6 @@ import io
 import os
 import random
 import secrets
-import sqlite3
 import statistics
 import subprocess
 import sys
@@ -33,6 +32,7 @@ from typing import Any
 import httpx
 import numpy as np
 import psutil
+from sqlalchemy import create_engine, text
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -275,9 +275,12 @@ async def watched(load: Load, connections: int, process: psutil.Process, every_s
 
 
 def in_the_log(home: Path) -> int:
-    """Rows of the prediction log."""
-    with contextlib.closing(sqlite3.connect(home / "continual.db")) as connection:
-        return int(connection.execute("SELECT coalesce(sum(rows), 0) FROM predictions").fetchone()[0])
+    """Rows of the prediction log; in the database that DATABASE_URL names, where it names one."""
+    engine = create_engine(os.environ.get("DATABASE_URL") or f"sqlite:///{home / 'continual.db'}")
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT coalesce(sum(rows), 0) FROM predictions")).scalar_one()
+    engine.dispose()
+    return int(found)
 
 
 async def measure(folder: Path, options: argparse.Namespace) -> int:
@@ -308,8 +311,8 @@ def report(load: Load, seen: list[tuple[float, float]], lost: int, *, long: bool
     print(f"memory {seen[-1][1]:.1f} MiB in the end", end="")
     print("" if grown is None else f", {grown:+.1%} from the second fifth of the run to the last")
     print(f"errors {sum(load.errors.values())}")
-    for text, n in load.errors.most_common(20):
-        print(f"  {n:6,}   {text}")
+    for failure, n in load.errors.most_common(20):
+        print(f"  {n:6,}   {failure}")
     return int(bool(load.errors) or lost != 0 or (grown or 0.0) > FLAT)
 
 
