@@ -9,6 +9,7 @@ uvicorn api:app --http core.http.connection:Connection
 from __future__ import annotations
 
 import asyncio
+import weakref
 from http import HTTPStatus
 from typing import Any
 
@@ -115,7 +116,7 @@ class _Transport:
     """The transport as uvicorn uses it: a close amid a request ends the response, and comes later."""
 
     def __init__(self, transport: Any, connection: Connection) -> None:
-        self._transport, self._connection = transport, connection
+        self._transport, self._connection = transport, weakref.ref(connection)  # which has this: freed without a cycle
         self._ended = False
         self.write = transport.write
 
@@ -126,13 +127,14 @@ class _Transport:
         return self._ended or bool(self._transport.is_closing())
 
     def close(self) -> None:
-        if self.is_closing() or not self._connection.is_awaited():
+        connection = self._connection()
+        if self.is_closing() or connection is None or not connection.is_awaited():
             self.close_at_once()
             return
         self._ended = True
         if self._transport.can_write_eof():  # not with TLS
             self._transport.write_eof()
-        self._connection.discard_rest()
+        connection.discard_rest()
 
     def close_at_once(self) -> None:
         self._ended = True
