@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,15 +21,14 @@ def programs() -> Path | None:
 
 
 @contextmanager
-def server(folder: Path, port: int) -> Iterator[str]:
-    """Starts one that keeps its files in the folder, and yields its address; the name of a database is to follow it."""
+def server(port: int) -> Iterator[str]:
+    """Starts one, and yields its address; the name of a database is to follow it."""
     place = programs()
     assert place is not None
+    folder = Path(tempfile.mkdtemp(prefix="continual-postgresql-"))
     prefix: list[str] = []
     if os.geteuid() == 0:  # which it refuses to run as
         shutil.chown(folder, "nobody")
-        for parent in folder.parents[:-2]:
-            parent.chmod(parent.stat().st_mode | 0o011)
         prefix = ["runuser", "-u", "nobody", "--"]
     data, options = folder / "data", f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="
 
@@ -41,3 +41,4 @@ def server(folder: Path, port: int) -> Iterator[str]:
         yield f"postgresql+psycopg://tests@127.0.0.1:{port}/"
     finally:
         run(str(place / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop")
+        shutil.rmtree(folder)

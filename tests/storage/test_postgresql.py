@@ -56,10 +56,9 @@ _NUMBERS = itertools.count(1)
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Iterator[str]:
     """A server with a database at the newest schema, `newest`."""
-    folder = tmp_path_factory.mktemp("postgresql")
-    with tests.postgresql.server(folder, free_port()) as address:
+    with tests.postgresql.server(free_port()) as address:
         _make(address, "newest")
-        migrate(f"{address}newest", folder)
+        migrate(f"{address}newest", tmp_path_factory.mktemp("locks"))
         yield address
 
 
