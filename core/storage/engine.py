@@ -73,12 +73,6 @@ class Database:
             connection.exec_driver_sql(self.begin_writing if immediate else "BEGIN")
 
     def _prepare_postgresql(self) -> None:
-        @event.listens_for(self.engine, "connect")
-        def _connect(connection: Any, _record: Any) -> None:
-            with connection.cursor() as cursor:
-                cursor.execute(f"SET lock_timeout = '{BUSY_TIMEOUT_S}s'")
-            connection.commit()
-
         @event.listens_for(self.engine, "begin")
         def _begin(connection: Any) -> None:
             if connection.get_execution_options().get("immediate", False):
@@ -87,7 +81,10 @@ class Database:
     @property
     def begin_writing(self) -> str:
         """The first statement of a transaction that writes: it waits for the one that writes now to end."""
-        return "BEGIN IMMEDIATE" if self.is_sqlite else f"SELECT pg_advisory_xact_lock({_WRITE_LOCK})"
+        if self.is_sqlite:
+            return "BEGIN IMMEDIATE"
+        # Both for this transaction alone: the connection may be shared, behind a pool.
+        return f"SELECT set_config('lock_timeout', '{BUSY_TIMEOUT_S}s', true), pg_advisory_xact_lock({_WRITE_LOCK})"
 
     def _watch_file(self) -> None:
         """An open connection would go on writing to a file that somebody has removed, a new one would make another."""
